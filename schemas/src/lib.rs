@@ -1,0 +1,3 @@
+//! Contract types.
+
+pub mod sealed;
