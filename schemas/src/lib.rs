@@ -1,3 +1,17 @@
-//! Contract types.
+//! Everything of Countersign that crosses a wire or reaches the disk.
+//!
+//! No logic beyond encoding and decoding; depends on nothing else of ours. Names are the format:
+//! renaming a field here is a change of the contract.
 
+pub mod code;
+pub mod command;
+pub mod event;
+pub mod ids;
+pub mod query;
+pub mod record;
+pub mod refusal;
+pub mod reply;
 pub mod sealed;
+pub mod secret;
+pub mod strict;
+pub mod time;

@@ -1,6 +1,9 @@
-//! How a sealed value stands in a record: which data key, which nonce, which bytes.
+//! Values that stand in a record only under a key.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use zeroize::Zeroizing;
 
 /// Bytes under AES-256-GCM, readable only with one of the account's data keys.
 ///
@@ -15,4 +18,59 @@ pub struct Sealed {
     pub nonce: [u8; 12],
     /// Ciphertext followed by the tag.
     pub ciphertext: Vec<u8>,
+}
+
+/// A field of an event that is clear only between the decision and its sealing.
+///
+/// The rules make it clear, the writer seals it, the log holds it sealed: serialising a clear
+/// one is an error, so no secret can reach a record by omission.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Protected {
+    /// As the rules made it; in memory only.
+    Clear(Zeroizing<Vec<u8>>),
+    /// As it stands in a record.
+    Sealed(Sealed),
+}
+
+impl Protected {
+    /// Takes clear bytes into custody.
+    pub fn clear(bytes: &[u8]) -> Self {
+        Self::Clear(Zeroizing::new(bytes.to_vec()))
+    }
+}
+
+impl fmt::Debug for Protected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clear(_) => f.write_str("Clear(…)"),
+            Self::Sealed(sealed) => sealed.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Protected {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Clear(_) => Err(ser::Error::custom("a clear field was about to be stored")),
+            Self::Sealed(sealed) => sealed.serialize(s),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Protected {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Sealed::deserialize(d).map(Self::Sealed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clear_field_cannot_be_stored_or_shown() {
+        let clear = Protected::clear(b"hunter2");
+        assert!(postcard::to_allocvec(&clear).is_err());
+        assert_eq!(format!("{clear:?}"), "Clear(…)");
+    }
 }

@@ -1,0 +1,279 @@
+//! The commands of the platform: names are the format.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::ids::{
+    AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeId, Label, SourceIp,
+    Username,
+};
+use crate::secret::SecretText;
+use crate::strict::{DecodeError, decode, optional_object};
+
+/// Where a request came from, as the platform saw it; sealed at rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    /// The user's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<SourceIp>,
+    /// The user's agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+}
+
+/// What proves that the person in front is the account's owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// The current password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretText>,
+    /// A code, where policy demands both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+}
+
+/// Declares a request: closed to unknown fields, with the optional `context` of every command.
+macro_rules! request {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+            /// Where the request came from.
+            #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
+            pub context: Option<Context>,
+        }
+    };
+}
+
+request!(
+    /// Makes an account with a username and a password.
+    RegisterAccount {
+        /// The id to give it; a UUIDv7 is made when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_id: Option<AccountId>,
+        /// The login name, compared in lower case.
+        username: Username,
+        /// The first password: at least 8 and at most 256 bytes.
+        password: SecretText,
+    }
+);
+request!(
+    /// Replaces the password; open challenges and a pending enrolment are void.
+    ChangePassword {
+        /// The account.
+        account_id: AccountId,
+        /// The current password.
+        password: SecretText,
+        /// The new password: at least 8 and at most 256 bytes.
+        new_password: SecretText,
+    }
+);
+request!(
+    /// Starts an enrolment: reveals a new secret, which counts only once it is confirmed.
+    Enable2fa {
+        /// The account.
+        account_id: AccountId,
+        /// The current password; absent where the caller vouches for the first factor.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
+        proof: Option<Proof>,
+        /// The name that the authenticator app shows; the username or the account id when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_name: Option<AccountName>,
+        /// The user's own name for the authenticator.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<Label>,
+    }
+);
+request!(
+    /// Confirms an enrolment with the app's first code; turns 2FA on and reveals ten backup codes.
+    ConfirmCode {
+        /// The account.
+        account_id: AccountId,
+        /// The authenticator that `enable-2fa` named.
+        authenticator_id: AuthenticatorId,
+        /// The six digits that the app shows.
+        code: Code,
+    }
+);
+request!(
+    /// Drops a pending enrolment.
+    CancelEnrolment {
+        /// The account.
+        account_id: AccountId,
+        /// The authenticator that `enable-2fa` named.
+        authenticator_id: AuthenticatorId,
+    }
+);
+request!(
+    /// Makes ten new backup codes; every code of the old set is worthless at that instant.
+    RegenerateBackupCodes {
+        /// The account.
+        account_id: AccountId,
+        /// The current password.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
+        proof: Option<Proof>,
+    }
+);
+request!(
+    /// Turns 2FA off.
+    Disable2fa {
+        /// The account.
+        account_id: AccountId,
+        /// The current password.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
+        proof: Option<Proof>,
+    }
+);
+request!(
+    /// Checks the first factor; opens a challenge when 2FA is on.
+    StartLogin {
+        /// The login name; this or `account_id`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        username: Option<Username>,
+        /// The account; this or `username`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_id: Option<AccountId>,
+        /// The password.
+        password: SecretText,
+        /// Whom an assertion is for; without it none is made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audience: Option<Audience>,
+    }
+);
+request!(
+    /// Checks the second factor: an app code or a backup code, in one field.
+    VerifyLogin {
+        /// The challenge that `start-login` opened; this or `account_id`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        challenge_id: Option<ChallengeId>,
+        /// The account, where the caller has checked the first factor itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_id: Option<AccountId>,
+        /// The code of either kind.
+        code: Code,
+        /// The app's following code, where two consecutive ones are asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_code: Option<Code>,
+        /// Whom an assertion is for; without it none is made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audience: Option<Audience>,
+    }
+);
+
+/// Declares the one list of commands that subjects, schemas, goldens and README follow.
+macro_rules! commands {
+    ($($variant:ident $name:literal $summary:literal,)*) => {
+        /// One command of the platform.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Command {
+            $(#[doc = $summary] $variant($variant),)*
+        }
+
+        impl Command {
+            /// Every command's name (the last token of its subject) and its summary.
+            pub const ALL: &'static [(&'static str, &'static str)] = &[$(($name, $summary),)*];
+
+            /// The command's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// Decodes the body of the command called `name`, strictly.
+            ///
+            /// Errors: [`DecodeError`], which repeats no value of the body. An unknown name is
+            /// the whole body's fault, since the subject has brought it here.
+            pub fn decode(name: &str, body: &[u8]) -> Result<Self, DecodeError> {
+                let command = match name {
+                    $($name => Self::$variant(decode(body)?),)*
+                    _ => return Err(DecodeError::at("", "there is no command of that name")),
+                };
+                command.check()
+            }
+
+            /// The body as a client sends it.
+            pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
+                match self { $(Self::$variant(body) => serde_json::to_vec(body),)* }
+            }
+
+            /// Where the request came from, as far as the caller said.
+            pub fn context(&self) -> Option<&Context> {
+                match self { $(Self::$variant(body) => body.context.as_ref(),)* }
+            }
+
+            /// The JSON Schema of the command called `name`.
+            pub fn schema(name: &str) -> Option<schemars::Schema> {
+                match name { $($name => Some(schemars::schema_for!($variant)),)* _ => None }
+            }
+        }
+    };
+}
+
+commands! {
+    RegisterAccount "register-account" "Make an account with a username and a password",
+    ChangePassword "change-password" "Replace the password",
+    Enable2fa "enable-2fa" "Start an enrolment and reveal its secret and QR code",
+    ConfirmCode "confirm-code" "Turn 2FA on with the app's first code and reveal ten backup codes",
+    CancelEnrolment "cancel-enrolment" "Drop a pending enrolment",
+    RegenerateBackupCodes "regenerate-backup-codes" "Make ten new backup codes and void the old ones",
+    Disable2fa "disable-2fa" "Turn 2FA off",
+    StartLogin "start-login" "Check the password and open a challenge when 2FA is on",
+    VerifyLogin "verify-login" "Check an app code or a backup code",
+}
+
+impl Command {
+    /// Checks what a schema of single fields cannot say: exactly one of two names.
+    fn check(self) -> Result<Self, DecodeError> {
+        let (first, second) = match &self {
+            Self::StartLogin(c) => (c.username.is_some(), c.account_id.is_some()),
+            Self::VerifyLogin(c) => (c.challenge_id.is_some(), c.account_id.is_some()),
+            Self::RegisterAccount(_)
+            | Self::ChangePassword(_)
+            | Self::Enable2fa(_)
+            | Self::ConfirmCode(_)
+            | Self::CancelEnrolment(_)
+            | Self::RegenerateBackupCodes(_)
+            | Self::Disable2fa(_) => return Ok(self),
+        };
+        if first == second {
+            let rule = "exactly one of the two ways to name the account is required";
+            return Err(DecodeError::at("/account_id", rule));
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_names_its_account_in_exactly_one_way() {
+        for body in [
+            r#"{"password":"p"}"#,
+            r#"{"username":"a","account_id":"a","password":"p"}"#,
+        ] {
+            assert!(
+                Command::decode("start-login", body.as_bytes()).is_err(),
+                "{body}"
+            );
+        }
+        assert!(Command::decode("start-login", br#"{"username":"a","password":"p"}"#).is_ok());
+        assert!(Command::decode("verify-login", br#"{"code":"123456"}"#).is_err());
+    }
+
+    #[test]
+    fn a_caller_cannot_bring_time_step_or_secret() {
+        for field in ["now", "step", "secret", "digits", "algorithm", "enabled"] {
+            let body = format!(r#"{{"account_id":"a","proof":{{"password":"p"}},"{field}":"1"}}"#);
+            assert!(
+                Command::decode("enable-2fa", body.as_bytes()).is_err(),
+                "{field}"
+            );
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The account and its password.
+
+/// Schema version 1, frozen.
+pub mod v1 {
+    use serde::{Deserialize, Serialize};
+
+    use crate::sealed::Protected;
+    use crate::time::Micros;
+
+    /// An account was made.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct AccountRegistered {
+        /// The login name; none where another directory holds it.
+        pub username: Option<Protected>,
+    }
+
+    /// A password was set.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct PasswordSet {
+        /// The Argon2id verifier with its parameters.
+        pub verifier: Protected,
+        /// Why it was set.
+        pub cause: PasswordCause,
+    }
+
+    /// Why a password was set.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum PasswordCause {
+        /// With the account.
+        Registered,
+        /// The user chose another.
+        Changed,
+    }
+
+    /// What a password was asked for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum Purpose {
+        /// To log in.
+        Login,
+        /// To change the password.
+        ChangePassword,
+        /// To start an enrolment.
+        Enable,
+        /// To make new backup codes.
+        Regenerate,
+        /// To turn 2FA off.
+        Disable,
+    }
+
+    /// A password was wrong.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct PasswordRejected {
+        /// What it was asked for.
+        pub purpose: Purpose,
+        /// The account's version that set the verifier it was compared with; 0 when none is set.
+        pub credential: u32,
+        /// Failures of this source since its last success, this one included.
+        pub failures: u32,
+        /// Until when this source's passwords are not compared.
+        pub wait_until: Option<Micros>,
+    }
+}

@@ -1,0 +1,36 @@
+//! What wrong codes lead to.
+
+/// Schema version 1, frozen.
+pub mod v1 {
+    use serde::{Deserialize, Serialize};
+
+    use crate::time::Micros;
+
+    /// App codes are not compared until then.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct AttemptsThrottled {
+        /// When the wait ends.
+        pub until: Micros,
+    }
+
+    /// Two consecutive codes are asked for until then.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct DoubleCodeRequired {
+        /// When the oldest counted failure leaves the budget's window.
+        pub until: Micros,
+    }
+
+    /// Why app codes are suspended.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum SuspendedCause {
+        /// Too many failures in a row.
+        Failures,
+    }
+
+    /// App codes are suspended until a backup code or a reset ends it.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct FactorSuspended {
+        /// Why.
+        pub cause: SuspendedCause,
+    }
+}

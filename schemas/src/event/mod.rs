@@ -1,0 +1,201 @@
+//! The events: identity is (event type, schema version) in the record's header, never a Rust enum.
+//!
+//! Each payload struct stands in a module `vN` and is frozen once released. A change is a new
+//! struct in `vN+1`, a new schema version in the list below, and a `From` of the old one.
+
+pub mod account;
+pub mod attempts;
+pub mod backup_codes;
+pub mod enrolment;
+pub mod log;
+pub mod login;
+mod public;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::sealed::Protected;
+
+/// An event of the log that this build cannot read. The node must stop: an event that is skipped
+/// is an event that is lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The header names a type or a version that this build does not know.
+    #[error(
+        "event type {event_type} version {schema_version} is unknown to this build: run the build that wrote it, or a later one"
+    )]
+    Unknown {
+        /// Type number from the header.
+        event_type: u16,
+        /// Schema version from the header.
+        schema_version: u16,
+    },
+    /// The payload is not that of its type: damaged, truncated or followed by more bytes.
+    #[error("the payload of a {name} event does not decode: the record is damaged")]
+    Payload {
+        /// Kebab-case name of the type.
+        name: &'static str,
+    },
+    /// A protected field was still clear when the event was encoded.
+    #[error("a {name} event was about to be stored with a clear secret")]
+    Clear {
+        /// Kebab-case name of the type.
+        name: &'static str,
+    },
+}
+
+/// Declares the one list of event types: number, schema version, name, payload.
+macro_rules! events {
+    ($($code:literal $version:literal $name:literal $variant:ident($payload:ty),)*) => {
+        /// One event, in the latest form of its payload; clear until sealed.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum Event { $($variant($payload),)* }
+
+        impl Event {
+            /// Every type: number, latest schema version, kebab-case name.
+            pub const ALL: &'static [(u16, u16, &'static str)] = &[$(($code, $version, $name),)*];
+
+            /// The type's number in the record header.
+            pub fn type_code(&self) -> u16 {
+                match self { $(Self::$variant(_) => $code,)* }
+            }
+
+            /// The schema version that this build writes.
+            pub fn schema_version(&self) -> u16 {
+                match self { $(Self::$variant(_) => $version,)* }
+            }
+
+            /// The kebab-case name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The payload as it is stored.
+            ///
+            /// Errors: [`EventError::Clear`] when a protected field has not been sealed.
+            pub fn encode(&self) -> Result<Vec<u8>, EventError> {
+                match self { $(Self::$variant(payload) => to_bytes(payload, $name),)* }
+            }
+
+            /// Reads a payload by what its record's header says.
+            ///
+            /// Errors: [`EventError`]; trailing bytes are an error.
+            pub fn decode(event_type: u16, schema_version: u16, payload: &[u8]) -> Result<Self, EventError> {
+                match (event_type, schema_version) {
+                    $(($code, $version) => from_bytes(payload, $name).map(Self::$variant),)*
+                    _ => Err(EventError::Unknown { event_type, schema_version }),
+                }
+            }
+        }
+    };
+}
+
+events! {
+    1  1 "epoch-started" EpochStarted(log::v1::EpochStarted),
+    2  1 "policy-in-force" PolicyInForce(log::v1::PolicyInForce),
+    3  1 "unknown-name-refused" UnknownNameRefused(log::v1::UnknownNameRefused),
+    16 1 "account-registered" AccountRegistered(account::v1::AccountRegistered),
+    17 1 "password-set" PasswordSet(account::v1::PasswordSet),
+    18 1 "password-rejected" PasswordRejected(account::v1::PasswordRejected),
+    32 1 "enrolment-started" EnrolmentStarted(enrolment::v1::EnrolmentStarted),
+    33 1 "enrolment-code-rejected" EnrolmentCodeRejected(enrolment::v1::EnrolmentCodeRejected),
+    34 1 "enrolment-cancelled" EnrolmentCancelled(enrolment::v1::EnrolmentCancelled),
+    35 1 "enrolment-expired" EnrolmentExpired(enrolment::v1::EnrolmentExpired),
+    36 1 "two-factor-enabled" TwoFactorEnabled(enrolment::v1::TwoFactorEnabled),
+    37 1 "two-factor-disabled" TwoFactorDisabled(enrolment::v1::TwoFactorDisabled),
+    48 1 "backup-codes-issued" BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
+    49 1 "backup-code-accepted" BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
+    50 1 "backup-code-rejected" BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
+    64 1 "login-started" LoginStarted(login::v1::LoginStarted),
+    65 1 "login-completed" LoginCompleted(login::v1::LoginCompleted),
+    66 1 "totp-accepted" TotpAccepted(login::v1::TotpAccepted),
+    67 1 "totp-rejected" TotpRejected(login::v1::TotpRejected),
+    68 1 "code-replayed" CodeReplayed(login::v1::CodeReplayed),
+    80 1 "attempts-throttled" AttemptsThrottled(attempts::v1::AttemptsThrottled),
+    81 1 "double-code-required" DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
+    82 1 "factor-suspended" FactorSuspended(attempts::v1::FactorSuspended),
+}
+
+impl Event {
+    /// The protected fields with their numbers, which stand in the associated data.
+    pub fn protected(&mut self) -> Vec<(u16, &mut Protected)> {
+        match self {
+            Self::AccountRegistered(e) => e.username.iter_mut().map(|f| (1, f)).collect(),
+            Self::PasswordSet(e) => vec![(1, &mut e.verifier)],
+            Self::EnrolmentStarted(e) => {
+                let mut fields = vec![(1, &mut e.secret)];
+                fields.extend(e.account_name.iter_mut().map(|f| (2, f)));
+                fields.extend(e.label.iter_mut().map(|f| (3, f)));
+                fields
+            }
+            Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
+            Self::EpochStarted(_)
+            | Self::PolicyInForce(_)
+            | Self::UnknownNameRefused(_)
+            | Self::PasswordRejected(_)
+            | Self::EnrolmentCodeRejected(_)
+            | Self::EnrolmentCancelled(_)
+            | Self::EnrolmentExpired(_)
+            | Self::TwoFactorEnabled(_)
+            | Self::TwoFactorDisabled(_)
+            | Self::BackupCodeAccepted(_)
+            | Self::BackupCodeRejected(_)
+            | Self::LoginStarted(_)
+            | Self::LoginCompleted(_)
+            | Self::TotpAccepted(_)
+            | Self::TotpRejected(_)
+            | Self::CodeReplayed(_)
+            | Self::AttemptsThrottled(_)
+            | Self::DoubleCodeRequired(_)
+            | Self::FactorSuspended(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the event is published to other services (CONTRACT §7).
+    pub fn is_published(&self) -> bool {
+        !matches!(self, Self::LoginStarted(_))
+    }
+}
+
+fn to_bytes<T: Serialize>(payload: &T, name: &'static str) -> Result<Vec<u8>, EventError> {
+    postcard::to_allocvec(payload).map_err(|_| EventError::Clear { name })
+}
+
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8], name: &'static str) -> Result<T, EventError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((payload, [])) => Ok(payload),
+        Ok(_) | Err(_) => Err(EventError::Payload { name }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_types_share_a_number_or_a_name() {
+        let numbers: std::collections::BTreeSet<_> = Event::ALL.iter().map(|e| e.0).collect();
+        let names: std::collections::BTreeSet<_> = Event::ALL.iter().map(|e| e.2).collect();
+        assert_eq!(numbers.len(), Event::ALL.len());
+        assert_eq!(names.len(), Event::ALL.len());
+    }
+
+    #[test]
+    fn a_trailing_byte_and_a_future_version_are_refused() {
+        let event = Event::PolicyInForce(log::v1::PolicyInForce {
+            policy: "{}".into(),
+        });
+        let mut bytes = event.encode().expect("nothing protected");
+        assert_eq!(Event::decode(2, 1, &bytes), Ok(event));
+        assert!(matches!(
+            Event::decode(2, 2, &bytes),
+            Err(EventError::Unknown { .. })
+        ));
+        bytes.push(0);
+        assert!(matches!(
+            Event::decode(2, 1, &bytes),
+            Err(EventError::Payload { .. })
+        ));
+    }
+}

@@ -1,0 +1,302 @@
+//! The names that cross the wire, each with its one spelling and its bound.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The text of an id or a bounded field is not of the form that the contract allows.
+///
+/// The message names the rule and never the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadText(pub &'static str);
+
+/// Declares a text type that can only be made through its check.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $rule:literal, $max:literal, $check:expr, $clean:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The rule in one sentence, which a refusal quotes.
+            pub const RULE: &'static str = $rule;
+
+            /// Checks a text and brings it into its one spelling.
+            ///
+            /// Errors: [`BadText`] with the rule when the text breaks it.
+            pub fn parse(text: &str) -> Result<Self, BadText> {
+                let allowed: fn(&str) -> bool = $check;
+                let clean: fn(&str) -> String = $clean;
+                if text.is_empty() || text.len() > $max || !allowed(text) {
+                    return Err(BadText(Self::RULE));
+                }
+                Ok(Self(clean(text)))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadText;
+            fn try_from(text: String) -> Result<Self, BadText> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "minLength": 1, "maxLength": $max, "description": Self::RULE})
+            }
+        }
+    };
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|b| (0x20..=0x7e).contains(&b))
+}
+
+fn has_no_space(text: &str) -> bool {
+    text.bytes().all(|b| (0x21..=0x7e).contains(&b))
+}
+
+text!(
+    /// The id of an account: 1–64 of `[A-Za-z0-9_-]`, case-sensitive, safe as one subject token.
+    AccountId,
+    "an account id is 1 to 64 of A-Z a-z 0-9 _ -",
+    64,
+    is_word,
+    str::to_owned
+);
+text!(
+    /// A login name: 1–64 printable ASCII characters without spaces, kept in lower case so that
+    /// one person has one spelling and one failure budget.
+    Username,
+    "a username is 1 to 64 printable ASCII characters without spaces",
+    64,
+    has_no_space,
+    str::to_ascii_lowercase
+);
+text!(
+    /// The id of one command, the caller's idempotency key: 1–64 printable ASCII characters.
+    CommandId,
+    "a command id (Nats-Msg-Id) is 1 to 64 printable ASCII characters",
+    64,
+    is_printable,
+    str::to_owned
+);
+text!(
+    /// The id of one authenticator, made at enrolment: 1–64 of `[A-Za-z0-9_-]`.
+    AuthenticatorId,
+    "an authenticator id is 1 to 64 of A-Z a-z 0-9 _ -",
+    64,
+    is_word,
+    str::to_owned
+);
+text!(
+    /// The id of a login challenge, a bearer secret for five minutes: 1–64 of `[A-Za-z0-9_-]`.
+    ChallengeText,
+    "a challenge id is 1 to 64 of A-Z a-z 0-9 _ -",
+    64,
+    is_word,
+    str::to_owned
+);
+text!(
+    /// The audience of an assertion: 1–128 printable ASCII characters.
+    Audience,
+    "an audience is 1 to 128 printable ASCII characters",
+    128,
+    is_printable,
+    str::to_owned
+);
+text!(
+    /// The name of an authenticator that the user chose: 1–64 bytes.
+    Label,
+    "a label is 1 to 64 bytes",
+    64,
+    |_| true,
+    str::to_owned
+);
+text!(
+    /// The name that the authenticator app shows: 1–128 bytes.
+    AccountName,
+    "an account name is 1 to 128 bytes",
+    128,
+    |_| true,
+    str::to_owned
+);
+text!(
+    /// The address that a request came from, as the platform saw it: 1–45 printable ASCII
+    /// characters (the longest form of an IPv6 address).
+    SourceIp,
+    "an ip is 1 to 45 printable ASCII characters",
+    45,
+    is_printable,
+    str::to_owned
+);
+text!(
+    /// The user agent that a request came from: 1–256 bytes.
+    Agent,
+    "an agent is 1 to 256 bytes",
+    256,
+    |_| true,
+    str::to_owned
+);
+
+/// A login challenge as the caller holds it; `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ChallengeId(ChallengeText);
+
+impl ChallengeId {
+    /// Makes the id from 128 random bits.
+    pub fn from_random(bits: [u8; 16]) -> Self {
+        Self(ChallengeText(data_encoding::HEXLOWER.encode(&bits)))
+    }
+
+    /// Checks a text that a caller presents.
+    ///
+    /// Errors: [`BadText`] when it is not 1–64 of `[A-Za-z0-9_-]`.
+    pub fn parse(text: &str) -> Result<Self, BadText> {
+        ChallengeText::parse(text).map(Self)
+    }
+
+    /// The text, for the one reply that reveals it and for the client that sends it.
+    pub fn reveal(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// What the log keeps of it: the first 16 bytes of its SHA-256.
+    pub fn hash(&self) -> [u8; 16] {
+        digest16(&[self.reveal().as_bytes()])
+    }
+}
+
+impl fmt::Debug for ChallengeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChallengeId(…)")
+    }
+}
+
+/// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey(pub [u8; 16]);
+
+impl StreamKey {
+    /// The stream of log-wide events (stream kind 0).
+    pub const LOG: StreamKey = StreamKey([0; 16]);
+
+    /// The stream of one account.
+    pub fn of(account: &AccountId) -> Self {
+        Self(digest16(&[account.as_str().as_bytes()]))
+    }
+}
+
+impl fmt::Debug for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+/// The key of one command: the first 16 bytes of SHA-256 over caller and command id, so that
+/// another caller's equal id is another command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommandKey(pub [u8; 16]);
+
+impl CommandKey {
+    /// The key of a caller's command id.
+    pub fn of(caller: &str, command: &CommandId) -> Self {
+        Self(digest16(&[caller.as_bytes(), command.as_str().as_bytes()]))
+    }
+}
+
+/// The first 16 bytes of SHA-256 over parts, each preceded by its length.
+fn digest16(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // A lone part is hashed plainly, as the stored format says of stream keys.
+        if parts.len() > 1 {
+            hash.update((part.len() as u64).to_le_bytes());
+        }
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_id_is_one_safe_subject_token() {
+        let longest = "a".repeat(64);
+        for good in ["a", "A_b-9", longest.as_str()] {
+            assert!(AccountId::parse(good).is_ok(), "{good}");
+        }
+        let too_long = "a".repeat(65);
+        for bad in [
+            "",
+            "a.b",
+            "a*",
+            ">",
+            "a b",
+            "a/b",
+            "a\0",
+            "é",
+            too_long.as_str(),
+        ] {
+            assert!(AccountId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_username_has_one_spelling() {
+        assert_eq!(Username::parse("Alice"), Username::parse("aLICE"));
+        assert!(Username::parse("al ice").is_err());
+        assert!(Username::parse("аlice").is_err(), "Cyrillic a");
+    }
+
+    #[test]
+    fn another_callers_equal_command_id_is_another_command() {
+        let id = CommandId::parse("1").expect("valid");
+        assert_ne!(CommandKey::of("a", &id), CommandKey::of("b", &id));
+        let joined = CommandId::parse("b1").expect("valid");
+        assert_ne!(CommandKey::of("ab", &id), CommandKey::of("a", &joined));
+    }
+
+    #[test]
+    fn a_challenge_never_shows_in_debug() {
+        let id = ChallengeId::from_random([7; 16]);
+        assert_eq!(id.reveal().len(), 32);
+        assert!(!format!("{id:?}").contains(id.reveal()));
+    }
+}

@@ -1,0 +1,231 @@
+//! Strict JSON: what is not exactly the contract's form is refused, and no refusal repeats it.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::code::MalformedCode;
+use crate::ids::{
+    AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeText, CommandId, Label,
+    SourceIp, Username,
+};
+use crate::time::Micros;
+
+/// Why a body was not taken; neither form carries a value of the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The body is not one JSON text in UTF-8 (400).
+    #[error("the body is not one JSON text in UTF-8")]
+    Malformed,
+    /// The body is JSON, but not this request (422).
+    #[error("{pointer}: {detail}")]
+    Invalid {
+        /// JSON pointer to the field, empty for the whole body.
+        pointer: String,
+        /// What the contract asks for there.
+        detail: &'static str,
+    },
+}
+
+impl DecodeError {
+    /// A breach of the schema at a field that the code names.
+    pub fn at(pointer: &str, detail: &'static str) -> Self {
+        Self::Invalid {
+            pointer: pointer.into(),
+            detail,
+        }
+    }
+}
+
+/// Decodes a body that must be one JSON object of the given shape.
+///
+/// Unknown fields, duplicate keys, wrong types and an array where an object is due are
+/// [`DecodeError::Invalid`]; text that is no JSON (empty, BOM, invalid UTF-8, trailing bytes) is
+/// [`DecodeError::Malformed`]. Work is linear in the body, whose size the caller has bounded.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    let text = std::str::from_utf8(body).map_err(|_| DecodeError::Malformed)?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|_| DecodeError::Malformed)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let reader = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+    object(reader).map_err(|error| describe(&serde_path_to_error::Error::new(track.path(), error)))
+}
+
+/// For `#[serde(deserialize_with)]`: a struct that is present must be an object.
+pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    d: D,
+) -> Result<Option<T>, D::Error> {
+    struct Maybe<T>(T);
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
+        fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            object(d).map(Maybe)
+        }
+    }
+    Ok(Option::<Maybe<T>>::deserialize(d)?.map(|Maybe(value)| value))
+}
+
+/// Deserialises a struct from a map and from nothing else: serde's derive would take an array.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    struct OnlyMap<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    d.deserialize_map(OnlyMap(PhantomData))
+}
+
+/// Turns serde's message into one of ours. serde's text can quote the request ("unknown field
+/// `hunter2`"), so only names and sentences that stand in our own types are taken over from it.
+fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeError {
+    if error.inner().classify() != serde_json::error::Category::Data {
+        return DecodeError::Malformed;
+    }
+    let message = error.inner().to_string();
+    if message.starts_with("unknown field") {
+        return DecodeError::at("", "this request has no field of that name");
+    }
+    let field = |prefix: &str| {
+        let (name, _) = message.strip_prefix(prefix)?.split_once('`')?;
+        Some(format!("{}/{name}", pointer(error.path())))
+    };
+    if let Some(pointer) = field("missing field `") {
+        return DecodeError::at(&pointer, "this field is required");
+    }
+    if let Some(pointer) = field("duplicate field `") {
+        return DecodeError::at(&pointer, "this field stands there twice");
+    }
+    let detail = RULES
+        .iter()
+        .find(|rule| message.starts_with(**rule))
+        .unwrap_or(&"this is not of the type that the schema names");
+    DecodeError::at(&pointer(error.path()), detail)
+}
+
+/// The JSON pointer of a path, which leads through known fields only: an unknown one has ended
+/// the decoding at its parent.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    path.iter()
+        .filter_map(|segment| match segment {
+            serde_path_to_error::Segment::Map { key } => Some(format!("/{key}")),
+            serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The sentences of our own checks, which quote nothing.
+const RULES: &[&str] = &[
+    AccountId::RULE,
+    Username::RULE,
+    CommandId::RULE,
+    AuthenticatorId::RULE,
+    ChallengeText::RULE,
+    Audience::RULE,
+    Label::RULE,
+    AccountName::RULE,
+    SourceIp::RULE,
+    Agent::RULE,
+    Micros::RULE,
+    MalformedCode::RULE,
+];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        password: String,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        id: String,
+        #[serde(default, deserialize_with = "optional_object")]
+        inner: Option<Inner>,
+    }
+
+    fn refused(body: &[u8]) -> DecodeError {
+        decode::<Outer>(body).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        for body in [
+            &b""[..],
+            b"\xff",
+            b"\xef\xbb\xbf{\"id\":\"a\"}",
+            b"{\"id\":\"\xc3\x28\"}",
+            b"{\"id\":\"a\"} x",
+            b"{\"nope\":1} x",
+            b"{\"id\":1e999",
+        ] {
+            assert_eq!(refused(body), DecodeError::Malformed, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_json_of_another_shape_is_invalid() {
+        for body in [
+            &b"[]"[..],
+            b"null",
+            b"\"x\"",
+            b"{}",
+            b"{\"id\":1}",
+            b"{\"id\":\"a\",\"id\":\"a\"}",
+            b"{\"id\":\"a\",\"x\":1}",
+            b"[\"a\"]",
+            b"{\"id\":\"a\",\"inner\":[\"p\"]}",
+            b"{\"id\":\"a\",\"inner\":\"p\"}",
+        ] {
+            assert!(
+                matches!(refused(body), DecodeError::Invalid { .. }),
+                "{body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_nested_a_hundred_thousand_deep_is_refused_without_a_crash() {
+        let deep = format!("{{\"id\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        decode::<Outer>(deep.as_bytes()).unwrap_err();
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_value_or_an_unknown_name() {
+        for body in [
+            &br#"{"id":"a","hunter2":1}"#[..],
+            br#"{"id":"a","inner":"hunter2"}"#,
+            br#"{"id":["hunter2"]}"#,
+        ] {
+            assert!(!format!("{:?}", refused(body)).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn the_right_shape_is_taken() {
+        let body = br#"{"id":"a","inner":{"password":"p"}}"#;
+        let inner = Some(Inner {
+            password: "p".into(),
+        });
+        assert_eq!(
+            decode::<Outer>(body),
+            Ok(Outer {
+                id: "a".into(),
+                inner
+            })
+        );
+        assert_eq!(decode::<Outer>(br#"{"id":"a"}"#).unwrap().inner, None);
+    }
+}
