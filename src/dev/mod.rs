@@ -1,1 +1,5 @@
-//! The dev room.
+//! The dev room: a real broker on this machine, for `countersign dev` and for the tests.
+
+pub mod broker;
+pub mod fetch;
+pub mod find;
