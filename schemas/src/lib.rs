@@ -1,3 +1,4 @@
 //! Contract types.
 
+pub mod code;
 pub mod sealed;
