@@ -1,1 +1,14 @@
-//! The crypto room.
+//! The crypto room: one-time codes, password hashing, sealing, and where the keys live.
+//!
+//! Time and randomness are arguments everywhere, so each function is a pure function of its inputs
+//! except in [`keyring`] and [`data_keys`], which own a file each. Secrets are wiped when dropped,
+//! redacted in `Debug`, and named in no error.
+
+pub mod backup_code;
+//pub mod data_keys;
+pub mod keyring;
+pub mod otp;
+pub mod password;
+pub mod seal;
+
+mod key_file;

@@ -1,0 +1,382 @@
+//! Argon2id verifiers of passwords and backup codes.
+//!
+//! The pepper is Argon2's secret input (RFC 9106 §3.1) and comes from the keyring, so a stolen log
+//! with its data keys is still no offline oracle. Parameters and pepper id stand in each verifier,
+//! so both can change while old verifiers go on working. Verifiers are stored sealed.
+
+use std::fmt;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Length of a salt in bytes (RFC 9106 §3.1 recommends 16).
+pub const SALT_BYTES: usize = 16;
+/// Length of the hash in bytes.
+pub const HASH_BYTES: usize = 32;
+/// Longest input that is hashed, in bytes; the contract's longest password has 256.
+pub const INPUT_BYTES_MAX: usize = 1024;
+/// Most memory that parameters may ask for: 1 GiB.
+pub const MEMORY_KIB_MAX: u32 = 1 << 20;
+/// Most passes that parameters may ask for.
+pub const PASSES_MAX: u32 = 64;
+/// Most lanes that parameters may ask for; they are computed one after the other.
+pub const LANES_MAX: u32 = 16;
+
+const VERIFIER_VERSION: u8 = 1;
+
+/// The cost of one Argon2id computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KdfParams {
+    /// Memory in KiB: at least 8 for each lane, at most [`MEMORY_KIB_MAX`].
+    pub memory_kib: u32,
+    /// Passes over the memory: 1 to [`PASSES_MAX`].
+    pub passes: u32,
+    /// Lanes: 1 to [`LANES_MAX`].
+    pub lanes: u32,
+}
+
+impl Default for KdfParams {
+    /// 19 MiB, two passes, one lane: OWASP's first choice for Argon2id.
+    fn default() -> Self {
+        Self {
+            memory_kib: 19_456,
+            passes: 2,
+            lanes: 1,
+        }
+    }
+}
+
+/// What is kept of a password or a backup code.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Verifier {
+    #[zeroize(skip)]
+    params: KdfParams,
+    pepper_id: u32,
+    salt: [u8; SALT_BYTES],
+    hash: [u8; HASH_BYTES],
+}
+
+/// The stored form of a [`Verifier`]; its fields in this order are the format.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+struct StoredVerifier {
+    version: u8,
+    #[zeroize(skip)]
+    params: KdfParams,
+    pepper_id: u32,
+    salt: [u8; SALT_BYTES],
+    hash: [u8; HASH_BYTES],
+}
+
+/// Why no verifier could be derived.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeriveError {
+    /// The input is longer than [`INPUT_BYTES_MAX`].
+    #[error("the input is longer than {INPUT_BYTES_MAX} bytes: give a shorter one")]
+    InputTooLong,
+    /// The cost lies outside the bounds of [`KdfParams`].
+    #[error(
+        "{0:?} is outside the bounds: memory 8 KiB a lane to {MEMORY_KIB_MAX} KiB, \
+         1 to {PASSES_MAX} passes, 1 to {LANES_MAX} lanes"
+    )]
+    Params(KdfParams),
+    /// The machine has not enough free memory for this computation.
+    #[error("{0} KiB of memory for one Argon2id computation are not free: try again")]
+    OutOfMemory(u32),
+}
+
+/// Why stored bytes are not a verifier; it says nothing about the bytes.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedVerifier {
+    /// The bytes have another shape, or there are too many of them.
+    #[error("the stored verifier is damaged: its bytes do not decode")]
+    Damaged,
+    /// The verifier is of a version that this build does not know.
+    #[error("the stored verifier has version {0}, this build reads {VERIFIER_VERSION}: upgrade")]
+    UnknownVersion(u8),
+    /// The cost lies outside the bounds, so the verifier is not believed.
+    #[error("the stored verifier asks for {0:?}, which is outside the bounds: it is damaged")]
+    Params(KdfParams),
+}
+
+/// Derives the verifier of a password or backup code; takes about 50 ms at the default cost.
+///
+/// `salt` must be random and new for each verifier; `pepper_id` names `pepper` in the keyring.
+///
+/// # Errors
+/// [`DeriveError::InputTooLong`], [`DeriveError::Params`], or [`DeriveError::OutOfMemory`].
+pub fn derive(
+    input: &[u8],
+    params: KdfParams,
+    pepper_id: u32,
+    pepper: &[u8],
+    salt: [u8; SALT_BYTES],
+) -> Result<Verifier, DeriveError> {
+    let hash = argon2id(input, params, pepper, &salt)?;
+    Ok(Verifier {
+        params,
+        pepper_id,
+        salt,
+        hash: *hash,
+    })
+}
+
+/// Tells whether the input is the one behind the verifier; compares in constant time.
+///
+/// `pepper` is the one that [`Verifier::pepper_id`] names. False where the input is longer than
+/// [`INPUT_BYTES_MAX`].
+///
+/// # Errors
+/// [`DeriveError::OutOfMemory`], so that a machine short of memory is not taken for a wrong password.
+pub fn verify(input: &[u8], verifier: &Verifier, pepper: &[u8]) -> Result<bool, DeriveError> {
+    match argon2id(input, verifier.params, pepper, &verifier.salt) {
+        Ok(hash) => Ok(hash.ct_eq(&verifier.hash).into()),
+        Err(DeriveError::InputTooLong) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+impl Verifier {
+    /// Returns the id of the pepper that [`verify`] needs.
+    pub fn pepper_id(&self) -> u32 {
+        self.pepper_id
+    }
+
+    /// Returns the cost it was derived at, to tell whether it is due for a stronger one.
+    pub fn params(&self) -> KdfParams {
+        self.params
+    }
+
+    /// Returns the salt.
+    pub fn salt(&self) -> &[u8; SALT_BYTES] {
+        &self.salt
+    }
+
+    /// Returns the stored form, which must be sealed.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let stored = StoredVerifier {
+            version: VERIFIER_VERSION,
+            params: self.params,
+            pepper_id: self.pepper_id,
+            salt: self.salt,
+            hash: self.hash,
+        };
+        Zeroizing::new(postcard::to_stdvec(&stored).expect("a Vec takes every verifier"))
+    }
+
+    /// Reads the stored form back.
+    ///
+    /// # Errors
+    /// [`MalformedVerifier`] where the bytes do not decode or do not end there, the version is
+    /// unknown, or the cost is outside its bounds.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MalformedVerifier> {
+        // The version is the first byte whatever follows it, so a later shape is still named.
+        match bytes.first() {
+            None => return Err(MalformedVerifier::Damaged),
+            Some(&VERIFIER_VERSION) => {}
+            Some(&other) => return Err(MalformedVerifier::UnknownVersion(other)),
+        }
+        let (stored, rest) = postcard::take_from_bytes::<StoredVerifier>(bytes)
+            .map_err(|_| MalformedVerifier::Damaged)?;
+        if !rest.is_empty() {
+            return Err(MalformedVerifier::Damaged);
+        }
+        if !within_bounds(stored.params) {
+            return Err(MalformedVerifier::Params(stored.params));
+        }
+        Ok(Self {
+            params: stored.params,
+            pepper_id: stored.pepper_id,
+            salt: stored.salt,
+            hash: stored.hash,
+        })
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("params", &self.params)
+            .field("pepper_id", &self.pepper_id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn within_bounds(params: KdfParams) -> bool {
+    (1..=LANES_MAX).contains(&params.lanes)
+        && (1..=PASSES_MAX).contains(&params.passes)
+        && (8 * params.lanes..=MEMORY_KIB_MAX).contains(&params.memory_kib)
+}
+
+fn argon2id(
+    input: &[u8],
+    params: KdfParams,
+    pepper: &[u8],
+    salt: &[u8; SALT_BYTES],
+) -> Result<Zeroizing<[u8; HASH_BYTES]>, DeriveError> {
+    if input.len() > INPUT_BYTES_MAX {
+        return Err(DeriveError::InputTooLong);
+    }
+    if !within_bounds(params) {
+        return Err(DeriveError::Params(params));
+    }
+    let cost = Params::new(
+        params.memory_kib,
+        params.passes,
+        params.lanes,
+        Some(HASH_BYTES),
+    )
+    .map_err(|_| DeriveError::Params(params))?;
+    let argon2 = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, cost)
+        .expect("a pepper is far shorter than 4 GiB");
+    let mut hash = Zeroizing::new([0; HASH_BYTES]);
+    match argon2.hash_password_into(input, salt, hash.as_mut()) {
+        Ok(()) => Ok(hash),
+        Err(argon2::Error::OutOfMemory) => Err(DeriveError::OutOfMemory(params.memory_kib)),
+        Err(other) => unreachable!("bounds were checked before, yet Argon2 says: {other}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const CHEAP: KdfParams = KdfParams {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
+    const PEPPER: &[u8] = b"pepper of the tests";
+    const SALT: [u8; SALT_BYTES] = [7; SALT_BYTES];
+
+    fn cheap(input: &[u8]) -> Verifier {
+        derive(input, CHEAP, 3, PEPPER, SALT).unwrap()
+    }
+
+    /// Expected value from the reference implementation by way of argon2-cffi.
+    #[test]
+    fn the_default_cost_gives_the_reference_implementations_hash() {
+        let cost = KdfParams::default();
+        let verifier = derive(b"correct horse", cost, 1, &[9; 32], [5; 16]).unwrap();
+        let hex = data_encoding::HEXLOWER.encode(&verifier.hash);
+        assert_eq!(
+            hex,
+            "7feb323b2e18525fedab167d3d6bb696acdd479db9d6bb2236de9f6fb1c3f525"
+        );
+    }
+
+    #[test]
+    fn only_the_right_input_and_pepper_verify() {
+        let verifier = cheap(b"correct horse");
+        assert_eq!(verify(b"correct horse", &verifier, PEPPER), Ok(true));
+        assert_eq!(verify(b"correct horsf", &verifier, PEPPER), Ok(false));
+        assert_eq!(verify(b"", &verifier, PEPPER), Ok(false));
+        assert_eq!(verify(b"correct horse", &verifier, b"another"), Ok(false));
+        assert_eq!(verify(b"correct horse", &verifier, b""), Ok(false));
+    }
+
+    #[test]
+    fn salt_pepper_and_cost_each_change_the_hash() {
+        let base = cheap(b"input");
+        let dearer = KdfParams { passes: 2, ..CHEAP };
+        let others = [
+            derive(b"input", CHEAP, 3, PEPPER, [8; 16]).unwrap(),
+            derive(b"input", CHEAP, 3, b"other", SALT).unwrap(),
+            derive(b"input", dearer, 3, PEPPER, SALT).unwrap(),
+        ];
+        assert!(others.iter().all(|other| other.hash != base.hash));
+    }
+
+    /// S-06: nothing is cut off, neither at a NUL nor at some length.
+    #[test]
+    fn every_byte_of_a_long_input_counts() {
+        let mut input = [b'a'; INPUT_BYTES_MAX];
+        input[10] = 0;
+        let verifier = cheap(&input);
+        assert_eq!(verify(&input, &verifier, PEPPER), Ok(true));
+        for at in [9, 11, 255, 256, INPUT_BYTES_MAX - 1] {
+            let mut other = input;
+            other[at] ^= 1;
+            assert_eq!(verify(&other, &verifier, PEPPER), Ok(false), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn an_input_over_the_bound_is_refused_unhashed() {
+        let long = vec![b'a'; INPUT_BYTES_MAX + 1];
+        let refused = derive(&long, CHEAP, 1, PEPPER, SALT);
+        assert_eq!(refused.unwrap_err(), DeriveError::InputTooLong);
+        assert_eq!(verify(&long, &cheap(b"a"), PEPPER), Ok(false));
+    }
+
+    #[test]
+    fn a_verifier_reads_back_equal_and_keeps_its_own_cost() {
+        let cost = KdfParams {
+            memory_kib: 64,
+            passes: 3,
+            lanes: 2,
+        };
+        let verifier = derive(b"input", cost, 70_000, PEPPER, SALT).unwrap();
+        let read = Verifier::decode(&verifier.encode()).unwrap();
+        assert_eq!(read, verifier);
+        assert_eq!(
+            (read.params(), read.pepper_id(), *read.salt()),
+            (cost, 70_000, SALT)
+        );
+        assert_eq!(verify(b"input", &read, PEPPER), Ok(true));
+    }
+
+    #[test]
+    fn a_damaged_verifier_is_refused() {
+        let bytes = cheap(b"input").encode();
+        for end in 0..bytes.len() {
+            let cut = Verifier::decode(&bytes[..end]);
+            assert_eq!(cut, Err(MalformedVerifier::Damaged), "cut at {end}");
+        }
+        let trailing = [&bytes[..], &[0]].concat();
+        assert_eq!(Verifier::decode(&trailing), Err(MalformedVerifier::Damaged));
+        let mut later = bytes.to_vec();
+        later[0] = 2;
+        assert_eq!(
+            Verifier::decode(&later),
+            Err(MalformedVerifier::UnknownVersion(2))
+        );
+    }
+
+    #[test]
+    fn a_cost_outside_the_bounds_is_never_paid() {
+        let costs = [
+            (7, 1, 1),
+            (15, 1, 2),
+            (MEMORY_KIB_MAX + 1, 1, 1),
+            (u32::MAX, u32::MAX, u32::MAX),
+            (8, 0, 1),
+            (8, PASSES_MAX + 1, 1),
+            (8, 1, 0),
+            (1024, 1, LANES_MAX + 1),
+        ];
+        for (memory_kib, passes, lanes) in costs {
+            let params = KdfParams {
+                memory_kib,
+                passes,
+                lanes,
+            };
+            let refused = derive(b"input", params, 1, PEPPER, SALT);
+            assert_eq!(refused, Err(DeriveError::Params(params)));
+            let mut stored = cheap(b"input");
+            stored.params = params;
+            let refused = Verifier::decode(&stored.encode());
+            assert_eq!(refused, Err(MalformedVerifier::Params(params)));
+        }
+    }
+
+    #[test]
+    fn neither_salt_nor_hash_stands_in_debug_output() {
+        assert_eq!(
+            format!("{:?}", cheap(b"input")),
+            "Verifier { params: KdfParams { memory_kib: 8, passes: 1, lanes: 1 }, pepper_id: 3, .. }"
+        );
+    }
+}
