@@ -1,1 +1,291 @@
-//! The account room.
+//! The rules: one account, what it remembers (`evolve`) and what it answers (`decide`).
+//!
+//! Pure: no clock, no randomness, no IO. What a decision needs of the world comes as arguments
+//! ([`Evidence`], [`Ctx`]) and what it led to stands in its events, so folding the same log gives
+//! the same account on any machine, for ever. No event is built anywhere else.
+//!
+//! ```text
+//!          enable-2fa                 confirm-code
+//!   Off ───────────────▶ Pending ─────────────────▶ On
+//!    ▲                     │  cancel, 5 wrong        │
+//!    ├─────────────────────┘  codes, 10 minutes      │
+//!    └───────────────────────────────────────────────┘ disable-2fa
+//! ```
+
+pub mod attempts;
+mod backup_codes;
+mod credentials;
+mod enrolment;
+mod evidence;
+mod evolve;
+mod login;
+pub mod outcome;
+pub mod policy;
+
+#[cfg(test)]
+mod scenario;
+
+use countersign_schemas::command::Command;
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::time::Micros;
+
+pub use attempts::{CodeAttempts, PasswordAttempts};
+pub use evidence::{CodeEvidence, Created, Evidence, Issued, ProofEvidence};
+pub use evolve::Recorded;
+pub use outcome::Reply;
+pub use policy::Policy;
+
+/// Open login challenges of one account; the oldest is dropped for a ninth.
+pub const CHALLENGES_MAX: usize = 8;
+/// Random bytes that one decision may use.
+pub const ENTROPY_LEN: usize = 64;
+
+/// Everything that the log says of one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The id, once the account exists.
+    pub id: Option<AccountId>,
+    /// Number of its events.
+    pub version: u32,
+    /// The login name, sealed; none where another directory holds it.
+    pub username: Option<Held>,
+    /// The password, where this service checks it.
+    pub credential: Option<Credential>,
+    /// The second factor.
+    pub factor: Factor,
+    /// Number of the last code set, 0 before the first; rises for the life of the account.
+    pub set_no: u32,
+    /// Wrong app codes and what they led to.
+    pub attempts: CodeAttempts,
+    /// Wrong passwords by source.
+    pub passwords: PasswordAttempts,
+    /// Open login challenges, oldest first.
+    pub challenges: Vec<Challenge>,
+}
+
+/// A protected field together with the place that its associated data names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The field.
+    pub value: Protected,
+    /// The account's version of the event that carries it.
+    pub version: u32,
+    /// That event's type number.
+    pub event_type: u16,
+    /// The field's number in it.
+    pub field: u16,
+}
+
+/// The password that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The account's version that set it: its name in evidence and events.
+    pub version: u32,
+    /// The sealed Argon2id verifier.
+    pub verifier: Held,
+}
+
+/// The second factor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// None; `lapsed` names an enrolment that was found expired, so that its holder hears why.
+    Off {
+        /// The authenticator of that enrolment.
+        lapsed: Option<String>,
+    },
+    /// An enrolment waits for its first code; logins ask for none yet.
+    Pending(Pending),
+    /// A code is required.
+    On(On),
+}
+
+impl Default for Factor {
+    fn default() -> Self {
+        Self::Off { lapsed: None }
+    }
+}
+
+/// An enrolment that waits for its first code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The authenticator.
+    pub authenticator_id: String,
+    /// The account's version that began it: its name in evidence and events.
+    pub enrolment: u32,
+    /// The sealed TOTP secret.
+    pub secret: Held,
+    /// The sealed name that the app shows, where one was given.
+    pub account_name: Option<Held>,
+    /// When it lapses.
+    pub expires_at: Micros,
+    /// Wrong codes so far.
+    pub rejected: u8,
+}
+
+/// A second factor that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct On {
+    /// The authenticator.
+    pub authenticator_id: String,
+    /// The account's version that began its enrolment: its name in evidence and events.
+    pub enrolment: u32,
+    /// The sealed TOTP secret.
+    pub secret: Held,
+    /// The sealed name that the app shows, where one was given.
+    pub account_name: Option<Held>,
+    /// The highest step that was accepted; it and all before it are spent.
+    pub last_step: u64,
+    /// Since when.
+    pub enabled_at: Micros,
+    /// The backup codes.
+    pub codes: CodeSet,
+}
+
+/// The current set of backup codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeSet {
+    /// Its number.
+    pub set_no: u32,
+    /// The sealed list of Argon2id verifiers, one for each ordinal.
+    pub verifiers: Option<Held>,
+    /// Which ordinals (from 1) are unused.
+    pub unused: Vec<bool>,
+}
+
+impl CodeSet {
+    /// How many codes are unused.
+    pub fn left(&self) -> u8 {
+        self.unused.iter().filter(|unused| **unused).count() as u8
+    }
+
+    /// Whether the code with this ordinal exists and is unused.
+    pub fn is_unused(&self, ordinal: u8) -> bool {
+        usize::from(ordinal)
+            .checked_sub(1)
+            .and_then(|slot| self.unused.get(slot))
+            .is_some_and(|unused| *unused)
+    }
+}
+
+/// An open login challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The first 16 bytes of SHA-256 of its id.
+    pub hash: [u8; 16],
+    /// When it lapses.
+    pub expires_at: Micros,
+    /// The caller that opened it; nobody else may answer it.
+    pub caller: String,
+    /// The account's version that set the password it rests on.
+    pub credential: u32,
+}
+
+/// What a decision may know of the world beyond the account.
+#[derive(Clone, Copy, Debug)]
+pub struct Ctx<'a> {
+    /// Log time: it never runs backwards and rules every duration.
+    pub now: Micros,
+    /// The numbers to decide by.
+    pub policy: &'a Policy,
+    /// Random bytes for what the decision creates.
+    pub entropy: &'a [u8; ENTROPY_LEN],
+    /// The caller's name.
+    pub caller: &'a str,
+    /// Keyed hash of where the request came from.
+    pub source_key: [u8; 8],
+    /// Whether another account holds the username that the command names.
+    pub name_taken: bool,
+}
+
+/// A verdict and its events in one value, so that neither can be forgotten.
+#[derive(Debug)]
+pub enum Decision {
+    /// Decided: the events to record (perhaps none) and the answer.
+    Done {
+        /// What is to be recorded, in order, as one group.
+        events: Vec<Event>,
+        /// What is answered once that is durable.
+        reply: Result<Reply, Refusal>,
+    },
+    /// The evidence was computed against an account that has moved on: gather it anew.
+    Stale,
+}
+
+impl Decision {
+    fn recorded(events: Vec<Event>, reply: Reply) -> Self {
+        Self::Done {
+            events,
+            reply: Ok(reply),
+        }
+    }
+
+    fn recorded_refusal(events: Vec<Event>, refusal: Refusal) -> Self {
+        Self::Done {
+            events,
+            reply: Err(refusal),
+        }
+    }
+
+    fn refused(code: ErrorCode) -> Self {
+        Self::Done {
+            events: Vec::new(),
+            reply: Err(Refusal::new(code)),
+        }
+    }
+
+    fn refused_for(code: ErrorCode, seconds: u64) -> Self {
+        Self::Done {
+            events: Vec::new(),
+            reply: Err(Refusal::after(code, seconds)),
+        }
+    }
+}
+
+/// Decides one command against the account as it is now.
+///
+/// Total and deterministic: the same account, command, evidence and context give the same
+/// decision. Refusals that count an attempt carry the event that counts it.
+pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &Ctx) -> Decision {
+    match command {
+        Command::RegisterAccount(c) => credentials::register(account, c, evidence, ctx),
+        Command::ChangePassword(c) => credentials::change_password(account, c, evidence, ctx),
+        Command::Enable2fa(c) => enrolment::enable(account, c, evidence, ctx),
+        Command::ConfirmCode(c) => enrolment::confirm(account, c, evidence, ctx),
+        Command::CancelEnrolment(c) => enrolment::cancel(account, c, ctx),
+        Command::RegenerateBackupCodes(_) => backup_codes::regenerate(account, evidence, ctx),
+        Command::Disable2fa(_) => enrolment::disable(account, evidence, ctx),
+        Command::StartLogin(_) => login::start(account, evidence, ctx),
+        Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
+    }
+}
+
+impl Account {
+    /// Whether the account exists.
+    pub fn exists(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// The key of its stream, once it exists.
+    pub fn stream_key(&self) -> Option<StreamKey> {
+        self.id.as_ref().map(StreamKey::of)
+    }
+
+    /// The factor in force.
+    pub fn on(&self) -> Option<&On> {
+        match &self.factor {
+            Factor::On(on) => Some(on),
+            Factor::Off { .. } | Factor::Pending(_) => None,
+        }
+    }
+
+    /// The enrolment that waits, expired or not.
+    pub fn pending(&self) -> Option<&Pending> {
+        match &self.factor {
+            Factor::Pending(pending) => Some(pending),
+            Factor::Off { .. } | Factor::On(_) => None,
+        }
+    }
+}

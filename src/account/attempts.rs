@@ -1,0 +1,291 @@
+//! Wrong codes and wrong passwords: what is remembered, and what it leads to.
+//!
+//! ```text
+//!            wrong code 1–3          wrong code 4…10            10 in 30 days
+//!   free ───────────────────▶ free ──────────────────▶ waiting ───────────────▶ double-code mode
+//!                                   5 s, doubling        │ time                  │ 4 pairs an hour
+//!                                                        ▼                       ▼
+//!                                                      free            100 in a row: suspended
+//! ```
+//!
+//! A success ends a row of failures and a wait, never the budget. A backup code works in every
+//! state and ends a suspension, so a password thief cannot shut the owner out.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::PasswordRejected;
+use countersign_schemas::event::attempts::v1::{
+    AttemptsThrottled, DoubleCodeRequired, FactorSuspended, SuspendedCause,
+};
+use countersign_schemas::time::Micros;
+
+use super::policy::Policy;
+
+/// Failures whose times are remembered: as many as any policy may count.
+pub const FAILURES_MAX: usize = 100;
+/// Sources whose wrong passwords are remembered per account; the one idle longest is dropped.
+pub const SOURCES_MAX: usize = 64;
+const HOUR_S: u64 = 3_600;
+
+/// Wrong app codes of one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeAttempts {
+    /// When the last failures were, oldest first.
+    pub failed_at: Vec<Micros>,
+    /// When the last wrong pairs were, oldest first.
+    pub pair_failed_at: Vec<Micros>,
+    /// Failures since the last accepted code.
+    pub consecutive: u16,
+    /// Until when nothing is compared.
+    pub throttled_until: Option<Micros>,
+    /// Until when two consecutive codes are asked for.
+    pub double_code_until: Option<Micros>,
+    /// Whether app codes are suspended.
+    pub suspended: bool,
+}
+
+/// What stands between an app code and its comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// One code is compared.
+    Open,
+    /// A pair is compared.
+    DoubleCode,
+    /// Nothing is compared for so many seconds.
+    Wait(u64),
+    /// Nothing is compared.
+    Suspended,
+}
+
+impl CodeAttempts {
+    /// What stands between an app code and its comparison now.
+    pub fn gate(&self, now: Micros, policy: &Policy) -> Gate {
+        if self.suspended {
+            return Gate::Suspended;
+        }
+        if let Some(until) = self.throttled_until.filter(|until| now < *until) {
+            return Gate::Wait(until.seconds_since(now));
+        }
+        if self.double_code_until.is_none_or(|until| now >= until) {
+            return Gate::Open;
+        }
+        let hour_ago = now.minus_s(HOUR_S);
+        let tries = usize::from(policy.double_code_tries_per_hour);
+        let in_hour: Vec<_> = self
+            .pair_failed_at
+            .iter()
+            .filter(|at| **at > hour_ago)
+            .collect();
+        match in_hour.len().checked_sub(tries) {
+            None => Gate::DoubleCode,
+            Some(extra) => Gate::Wait(in_hour[extra].plus_s(HOUR_S).seconds_since(now)),
+        }
+    }
+
+    /// The counts with one failure more: in the budget's window, and in a row.
+    pub fn counted(&self, now: Micros, policy: &Policy) -> (u16, u16) {
+        let since = now.minus_s(policy.code_failures_window_s);
+        let earlier = self.failed_at.iter().filter(|at| **at > since).count();
+        let failures = (earlier + 1).min(FAILURES_MAX) as u16;
+        (failures, self.consecutive.saturating_add(1))
+    }
+
+    /// What one failure more (of a pair or a single code) leads to, beyond the event that counts it.
+    pub fn consequences(&self, now: Micros, pair: bool, policy: &Policy) -> Vec<Event> {
+        let (failures, consecutive) = self.counted(now, policy);
+        let mut events = Vec::new();
+        if consecutive >= policy.suspend_after {
+            let cause = SuspendedCause::Failures;
+            return vec![Event::FactorSuspended(FactorSuspended { cause })];
+        }
+        let wait_s = policy.wait_s(u32::from(
+            failures.saturating_sub(policy.code_failures_free),
+        ));
+        if !pair && wait_s > 0 {
+            let until = now.plus_s(wait_s);
+            events.push(Event::AttemptsThrottled(AttemptsThrottled { until }));
+        }
+        if failures >= policy.code_failures_budget {
+            let until = self.budget_free_at(now, policy);
+            events.push(Event::DoubleCodeRequired(DoubleCodeRequired { until }));
+        }
+        events
+    }
+
+    /// When the window will hold fewer failures than the budget, one at `now` included.
+    fn budget_free_at(&self, now: Micros, policy: &Policy) -> Micros {
+        let budget = usize::from(policy.code_failures_budget);
+        let mut times = self.failed_at.clone();
+        times.push(now);
+        times[times.len().saturating_sub(budget)].plus_s(policy.code_failures_window_s)
+    }
+
+    /// Remembers a failure that an event counted.
+    pub(super) fn failed(&mut self, at: Micros, pair: bool, consecutive: u16) {
+        push_bounded(&mut self.failed_at, at);
+        if pair {
+            push_bounded(&mut self.pair_failed_at, at);
+        }
+        self.consecutive = consecutive;
+    }
+
+    /// Remembers an accepted code; the budget stays.
+    pub(super) fn succeeded(&mut self) {
+        self.consecutive = 0;
+        self.throttled_until = None;
+        self.suspended = false;
+    }
+}
+
+fn push_bounded(times: &mut Vec<Micros>, at: Micros) {
+    if times.len() == FAILURES_MAX {
+        times.remove(0);
+    }
+    times.push(at);
+}
+
+/// Wrong passwords of one account, by source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PasswordAttempts(Vec<SourceAttempts>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SourceAttempts {
+    source: [u8; 8],
+    failures: u32,
+    last_at: Micros,
+    wait_until: Option<Micros>,
+}
+
+impl PasswordAttempts {
+    /// The seconds that this source still waits, if it does.
+    pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {
+        let until = self.of(source)?.wait_until?;
+        (now < until).then(|| until.seconds_since(now))
+    }
+
+    /// The failures of this source with one more, and the wait that follows.
+    pub fn counted(&self, source: [u8; 8], now: Micros, policy: &Policy) -> (u32, Option<Micros>) {
+        let earlier = self
+            .of(source)
+            .filter(|s| now < s.last_at.plus_s(policy.password_forget_s))
+            .map_or(0, |s| s.failures);
+        let failures = earlier.saturating_add(1);
+        let wait_s = policy.wait_s(failures.saturating_sub(policy.password_failures_free));
+        (failures, (wait_s > 0).then(|| now.plus_s(wait_s)))
+    }
+
+    /// Remembers a failure that an event counted.
+    pub fn failed(
+        &mut self,
+        source: [u8; 8],
+        at: Micros,
+        failures: u32,
+        wait_until: Option<Micros>,
+    ) {
+        self.succeeded(source);
+        if self.0.len() == SOURCES_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(SourceAttempts {
+            source,
+            failures,
+            last_at: at,
+            wait_until,
+        });
+    }
+
+    /// Forgets the failures of a source that gave the right password.
+    pub fn succeeded(&mut self, source: [u8; 8]) {
+        self.0.retain(|s| s.source != source);
+    }
+
+    /// Remembers what a recorded refusal says.
+    pub(super) fn rejected(&mut self, source: [u8; 8], at: Micros, event: &PasswordRejected) {
+        self.failed(source, at, event.failures, event.wait_until);
+    }
+
+    fn of(&self, source: [u8; 8]) -> Option<&SourceAttempts> {
+        self.0.iter().find(|s| s.source == source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    fn failed_times(times: impl IntoIterator<Item = Micros>) -> CodeAttempts {
+        let mut attempts = CodeAttempts::default();
+        for (n, at) in times.into_iter().enumerate() {
+            let pair = n >= 10;
+            let consequences = attempts.consequences(at, pair, &Policy::default());
+            attempts.failed(at, pair, n as u16 + 1);
+            for event in consequences {
+                match event {
+                    Event::AttemptsThrottled(e) => attempts.throttled_until = Some(e.until),
+                    Event::DoubleCodeRequired(e) => attempts.double_code_until = Some(e.until),
+                    Event::FactorSuspended(_) => attempts.suspended = true,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        attempts
+    }
+
+    #[test]
+    fn three_failures_set_no_wait_and_the_fourth_sets_five_seconds() {
+        let policy = Policy::default();
+        assert_eq!(failed_times([NOW; 3]).gate(NOW, &policy), Gate::Open);
+        assert_eq!(failed_times([NOW; 4]).gate(NOW, &policy), Gate::Wait(5));
+        assert_eq!(failed_times([NOW; 5]).gate(NOW, &policy), Gate::Wait(10));
+        assert_eq!(
+            failed_times([NOW; 4]).gate(NOW.plus_s(5), &policy),
+            Gate::Open
+        );
+    }
+
+    #[test]
+    fn the_tenth_failure_in_thirty_days_asks_for_two_codes_until_one_is_thirty_days_old() {
+        let policy = Policy::default();
+        let days = (0..10).map(|d| NOW.plus_s(d * 86_400));
+        let attempts = failed_times(days);
+        let later = NOW.plus_s(20 * 86_400);
+        assert_eq!(attempts.gate(later, &policy), Gate::DoubleCode);
+        assert_eq!(attempts.gate(NOW.plus_s(30 * 86_400), &policy), Gate::Open);
+    }
+
+    #[test]
+    fn four_wrong_pairs_in_an_hour_and_the_fifth_waits_for_the_hour() {
+        let policy = Policy::default();
+        let start = NOW.plus_s(10_000);
+        let pairs = (0..4).map(|n| start.plus_s(n));
+        let attempts = failed_times([NOW; 10].into_iter().chain(pairs));
+        assert_eq!(attempts.gate(start.plus_s(4), &policy), Gate::Wait(3_596));
+        assert_eq!(
+            attempts.gate(start.plus_s(3_600), &policy),
+            Gate::DoubleCode
+        );
+    }
+
+    #[test]
+    fn the_hundredth_failure_in_a_row_suspends() {
+        let hours = (0..100).map(|h| NOW.plus_s(h * 3_600));
+        let attempts = failed_times(hours);
+        assert!(attempts.suspended);
+        assert_eq!(attempts.failed_at.len(), FAILURES_MAX);
+    }
+
+    #[test]
+    fn ten_wrong_passwords_of_a_source_are_free_and_other_sources_do_not_wait() {
+        let policy = Policy::default();
+        let mut passwords = PasswordAttempts::default();
+        for n in 1..=11 {
+            let (failures, until) = passwords.counted([1; 8], NOW, &policy);
+            assert_eq!((failures, until), (n, (n == 11).then(|| NOW.plus_s(5))));
+            passwords.failed([1; 8], NOW, failures, until);
+        }
+        assert_eq!(passwords.waiting_s([1; 8], NOW), Some(5));
+        assert_eq!(passwords.waiting_s([2; 8], NOW), None);
+        assert_eq!(passwords.counted([1; 8], NOW.plus_s(86_400), &policy).0, 1);
+    }
+}

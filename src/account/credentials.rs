@@ -1,0 +1,128 @@
+//! Accounts and passwords.
+
+use countersign_schemas::command::{ChangePassword, RegisterAccount};
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::{
+    AccountRegistered, PasswordCause, PasswordRejected, PasswordSet, Purpose,
+};
+use countersign_schemas::event::enrolment::v1::FirstFactor;
+use countersign_schemas::event::log::v1::UnknownNameRefused;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::secret::SecretText;
+
+use super::evidence::{Created, Evidence, ProofEvidence};
+use super::outcome::Reply;
+use super::policy::Policy;
+use super::{Account, Ctx, Decision};
+
+/// Whether a password may be set at all (NIST SP 800-63B §3.1.1.2).
+pub(super) fn is_acceptable(password: &SecretText, policy: &Policy) -> bool {
+    (policy.password_bytes_min..=policy.password_bytes_max).contains(&password.reveal().len())
+}
+
+pub(super) fn register(
+    account: &Account,
+    command: &RegisterAccount,
+    evidence: &Evidence,
+    ctx: &Ctx,
+) -> Decision {
+    if !is_acceptable(&command.password, ctx.policy) {
+        return Decision::refused(ErrorCode::PasswordUnacceptable);
+    }
+    if account.exists() || ctx.name_taken {
+        return Decision::refused(ErrorCode::AccountExists);
+    }
+    let (Some(account_id), Created::Verifier(verifier)) = (&command.account_id, &evidence.created)
+    else {
+        return Decision::Stale;
+    };
+    let username = Some(Protected::clear(command.username.as_str().as_bytes()));
+    let events = vec![
+        Event::AccountRegistered(AccountRegistered { username }),
+        Event::PasswordSet(PasswordSet {
+            verifier: Protected::clear(verifier),
+            cause: PasswordCause::Registered,
+        }),
+    ];
+    Decision::recorded(
+        events,
+        Reply::AccountRegistered {
+            account_id: account_id.clone(),
+        },
+    )
+}
+
+pub(super) fn change_password(
+    account: &Account,
+    command: &ChangePassword,
+    evidence: &Evidence,
+    ctx: &Ctx,
+) -> Decision {
+    if !is_acceptable(&command.new_password, ctx.policy) {
+        return Decision::refused(ErrorCode::PasswordUnacceptable);
+    }
+    if let Err(decision) = prove(account, evidence, Purpose::ChangePassword, ctx) {
+        return *decision;
+    }
+    let Created::Verifier(verifier) = &evidence.created else {
+        return Decision::Stale;
+    };
+    let event = Event::PasswordSet(PasswordSet {
+        verifier: Protected::clear(verifier),
+        cause: PasswordCause::Changed,
+    });
+    Decision::recorded(vec![event], Reply::PasswordChanged)
+}
+
+/// Judges the first factor: the proof in force, or the decision that ends the command.
+///
+/// Wrong passwords are counted by source, and an unknown account answers as a wrong password.
+pub(super) fn prove(
+    account: &Account,
+    evidence: &Evidence,
+    purpose: Purpose,
+    ctx: &Ctx,
+) -> Result<FirstFactor, Box<Decision>> {
+    if let Some(seconds) = account.passwords.waiting_s(ctx.source_key, ctx.now) {
+        return Err(Box::new(Decision::refused_for(
+            ErrorCode::AccountThrottled,
+            seconds,
+        )));
+    }
+    let current = account.credential.as_ref().map_or(0, |c| c.version);
+    let ended = match evidence.proof {
+        ProofEvidence::Vouched => return Ok(FirstFactor::Vouched),
+        ProofEvidence::Compared {
+            credential,
+            right: true,
+        } if credential == current => {
+            return Ok(FirstFactor::Password(current));
+        }
+        ProofEvidence::Compared {
+            credential,
+            right: false,
+        } if credential == current => wrong_password(account, purpose, current, ctx),
+        ProofEvidence::Compared { .. } | ProofEvidence::NotCompared => Decision::Stale,
+        ProofEvidence::Absent => Decision::refused(ErrorCode::CredentialsInvalid),
+    };
+    Err(Box::new(ended))
+}
+
+fn wrong_password(account: &Account, purpose: Purpose, credential: u32, ctx: &Ctx) -> Decision {
+    let event = if account.exists() {
+        let (failures, wait_until) = account
+            .passwords
+            .counted(ctx.source_key, ctx.now, ctx.policy);
+        Event::PasswordRejected(PasswordRejected {
+            purpose,
+            credential,
+            failures,
+            wait_until,
+        })
+    } else {
+        // The log keeps no trace of which name it was; the engine counts it in memory.
+        Event::UnknownNameRefused(UnknownNameRefused { count: 1 })
+    };
+    Decision::recorded_refusal(vec![event], Refusal::new(ErrorCode::CredentialsInvalid))
+}

@@ -1,0 +1,91 @@
+//! What was found out about a command before the writer decided it: slow, but only ever facts.
+//! Each fact names what it was computed against, so that a stale one is noticed.
+
+use countersign_schemas::code::BackupCode;
+use countersign_schemas::time::Micros;
+use zeroize::Zeroizing;
+
+/// The facts about one command.
+#[derive(Debug)]
+pub struct Evidence {
+    /// When the request arrived, by the wall clock: the only instant that time steps are taken of.
+    pub received_at: Micros,
+    /// What was found out about the password.
+    pub proof: ProofEvidence,
+    /// What was found out about the code.
+    pub code: CodeEvidence,
+    /// What the command would create.
+    pub created: Created,
+    /// The name that the app and the sheet of codes show; empty where the reply shows none.
+    pub display_name: String,
+}
+
+/// What was found out about the first factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofEvidence {
+    /// None was asked for, or none was given.
+    Absent,
+    /// Not compared, because its source is waiting out a throttle.
+    NotCompared,
+    /// Compared with the verifier set at that version of the account; 0 when there is none, and
+    /// then never right.
+    Compared {
+        /// The version.
+        credential: u32,
+        /// Whether it matched.
+        right: bool,
+    },
+    /// The caller answers for it.
+    Vouched,
+}
+
+/// What was found out about the code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeEvidence {
+    /// There was none, or nothing to compare it with.
+    None,
+    /// Not compared, because the account is waiting out a throttle or is suspended.
+    NotCompared,
+    /// An app code against the secret of that enrolment.
+    Totp {
+        /// The account's version that began the enrolment.
+        enrolment: u32,
+        /// The step of arrival.
+        step_now: u64,
+        /// Every step near now whose code it is, ascending.
+        matched: Vec<u64>,
+        /// The same for the second code, where one was given.
+        next_matched: Vec<u64>,
+    },
+    /// A backup code against the verifier of its ordinal in that set.
+    Backup {
+        /// The set's number.
+        set_no: u32,
+        /// The ordinal that the code names.
+        ordinal: u8,
+        /// Whether it matched.
+        right: bool,
+    },
+}
+
+/// What the command would create, made off the writer because it is slow.
+#[derive(Debug)]
+pub enum Created {
+    /// Nothing.
+    None,
+    /// A password's encoded verifier.
+    Verifier(Zeroizing<Vec<u8>>),
+    /// A set of backup codes.
+    Codes(Issued),
+}
+
+/// A new set of backup codes with the encoded list of its verifiers.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The ten codes, by ordinal.
+    pub codes: Vec<BackupCode>,
+    /// The encoded list of verifiers.
+    pub verifiers: Zeroizing<Vec<u8>>,
+    /// A short random name for the set.
+    pub fingerprint: String,
+}

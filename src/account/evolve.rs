@@ -1,0 +1,185 @@
+//! How an account remembers: one event at a time, without judgement.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::PasswordCause;
+use countersign_schemas::event::enrolment::v1::EnrolmentStarted;
+use countersign_schemas::event::login::v1::TotpReason;
+use countersign_schemas::ids::AccountId;
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::time::Micros;
+
+use super::{
+    Account, CHALLENGES_MAX, Challenge, CodeAttempts, CodeSet, Credential, Factor, Held, On,
+    Pending,
+};
+
+/// One event of an account as the log has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    /// The account's id.
+    pub account_id: &'a AccountId,
+    /// The account's version with it.
+    pub version: u32,
+    /// When it was recorded.
+    pub at: Micros,
+    /// Who caused it.
+    pub caller: &'a str,
+    /// Keyed hash of where the request came from.
+    pub source_key: [u8; 8],
+    /// The event.
+    pub event: &'a Event,
+}
+
+impl Account {
+    /// Takes one event in. Total: any history folds, and the order alone decides.
+    pub fn evolve(&mut self, recorded: &Recorded) {
+        let at = recorded.at;
+        self.version = recorded.version;
+        match recorded.event {
+            Event::AccountRegistered(e) => {
+                self.id = Some(recorded.account_id.clone());
+                self.username = e.username.as_ref().map(|name| held(name, recorded, 1));
+            }
+            Event::PasswordSet(e) => {
+                self.credential = Some(Credential {
+                    version: recorded.version,
+                    verifier: held(&e.verifier, recorded, 1),
+                });
+                if e.cause == PasswordCause::Changed {
+                    self.challenges.clear();
+                    self.drop_pending();
+                }
+                self.passwords.succeeded(recorded.source_key);
+            }
+            Event::PasswordRejected(e) => self.passwords.rejected(recorded.source_key, at, e),
+            Event::EnrolmentStarted(e) => self.enrolment_started(recorded, e),
+            Event::EnrolmentCodeRejected(e) => match &mut self.factor {
+                Factor::Pending(pending) if e.tries_left > 0 => {
+                    pending.rejected = pending.rejected.saturating_add(1);
+                }
+                Factor::Pending(_) => self.drop_pending(),
+                Factor::Off { .. } | Factor::On(_) => {}
+            },
+            Event::EnrolmentCancelled(_) => self.drop_pending(),
+            Event::EnrolmentExpired(e) => {
+                self.factor = Factor::Off {
+                    lapsed: Some(e.authenticator_id.clone()),
+                };
+            }
+            Event::TwoFactorEnabled(e) => self.enabled(e.step, at),
+            Event::TwoFactorDisabled(_) => {
+                self.factor = Factor::default();
+                self.attempts = CodeAttempts::default();
+                self.challenges.clear();
+                self.passwords.succeeded(recorded.source_key);
+            }
+            Event::BackupCodesIssued(e) => {
+                self.set_no = e.set_no;
+                if let Factor::On(on) = &mut self.factor {
+                    on.codes = CodeSet {
+                        set_no: e.set_no,
+                        verifiers: Some(held(&e.verifiers, recorded, 1)),
+                        unused: vec![true; usize::from(e.slots)],
+                    };
+                }
+            }
+            Event::LoginStarted(e) => self.challenge_opened(
+                recorded,
+                Challenge {
+                    hash: e.challenge,
+                    expires_at: e.expires_at,
+                    caller: recorded.caller.into(),
+                    credential: e.credential,
+                },
+            ),
+            Event::LoginCompleted(_) => self.passwords.succeeded(recorded.source_key),
+            Event::TotpAccepted(e) => {
+                if let Factor::On(on) = &mut self.factor {
+                    on.last_step = e.step;
+                }
+                self.login_completed(e.challenge);
+            }
+            Event::BackupCodeAccepted(e) => {
+                if let Factor::On(on) = &mut self.factor
+                    && let Some(slot) = usize::from(e.ordinal).checked_sub(1)
+                    && let Some(unused) = on.codes.unused.get_mut(slot)
+                {
+                    *unused = false;
+                }
+                self.login_completed(e.challenge);
+            }
+            Event::TotpRejected(e) => {
+                self.attempts
+                    .failed(at, e.reason == TotpReason::WrongPair, e.consecutive);
+            }
+            Event::CodeReplayed(e) => self.attempts.failed(at, false, e.consecutive),
+            Event::BackupCodeRejected(_) => {}
+            Event::AttemptsThrottled(e) => self.attempts.throttled_until = Some(e.until),
+            Event::DoubleCodeRequired(e) => self.attempts.double_code_until = Some(e.until),
+            Event::FactorSuspended(_) => self.attempts.suspended = true,
+            // Log-wide events belong to no account.
+            Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::UnknownNameRefused(_) => {}
+        }
+    }
+
+    fn enrolment_started(&mut self, recorded: &Recorded, e: &EnrolmentStarted) {
+        self.factor = Factor::Pending(Pending {
+            authenticator_id: e.authenticator_id.clone(),
+            enrolment: recorded.version,
+            secret: held(&e.secret, recorded, 1),
+            account_name: e.account_name.as_ref().map(|name| held(name, recorded, 2)),
+            expires_at: e.expires_at,
+            rejected: 0,
+        });
+        self.passwords.succeeded(recorded.source_key);
+    }
+
+    /// Puts a pending enrolment in force; its codes follow in an event of the same group.
+    fn enabled(&mut self, step: u64, at: Micros) {
+        if let Factor::Pending(pending) = std::mem::take(&mut self.factor) {
+            self.factor = Factor::On(On {
+                authenticator_id: pending.authenticator_id,
+                enrolment: pending.enrolment,
+                secret: pending.secret,
+                account_name: pending.account_name,
+                last_step: step,
+                enabled_at: at,
+                codes: CodeSet {
+                    set_no: self.set_no,
+                    verifiers: None,
+                    unused: Vec::new(),
+                },
+            });
+        }
+    }
+
+    fn challenge_opened(&mut self, recorded: &Recorded, challenge: Challenge) {
+        self.challenges.retain(|open| recorded.at < open.expires_at);
+        if self.challenges.len() == CHALLENGES_MAX {
+            self.challenges.remove(0);
+        }
+        self.challenges.push(challenge);
+        self.passwords.succeeded(recorded.source_key);
+    }
+
+    fn login_completed(&mut self, challenge: Option<[u8; 16]>) {
+        self.challenges.retain(|open| Some(open.hash) != challenge);
+        self.attempts.succeeded();
+    }
+
+    fn drop_pending(&mut self) {
+        if matches!(self.factor, Factor::Pending(_)) {
+            self.factor = Factor::default();
+        }
+    }
+}
+
+/// A protected field with the place where it stands.
+fn held(value: &Protected, recorded: &Recorded, field: u16) -> Held {
+    Held {
+        value: value.clone(),
+        version: recorded.version,
+        event_type: recorded.event.type_code(),
+        field,
+    }
+}

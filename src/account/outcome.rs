@@ -1,0 +1,191 @@
+//! The answers of the rules, and how an answer is found again from a command's own events.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, Mismatch};
+use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
+use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
+use countersign_schemas::reply::Method;
+use countersign_schemas::time::Micros;
+
+use super::evidence::Issued;
+use super::{Account, Policy};
+use crate::crypto::otp::TotpSecret;
+
+/// What a command that was done answers; rendered as JSON outside the rules.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The account was made.
+    AccountRegistered {
+        /// Its id.
+        account_id: AccountId,
+    },
+    /// The password was replaced.
+    PasswordChanged,
+    /// An enrolment began; the one reply with this secret.
+    EnrolmentStarted {
+        /// The new authenticator.
+        authenticator_id: AuthenticatorId,
+        /// Its secret.
+        secret: TotpSecret,
+        /// The name that the app shows.
+        display_name: String,
+        /// When it lapses.
+        expires_at: Micros,
+    },
+    /// 2FA is on; the one reply with these codes.
+    CodeConfirmed {
+        /// The set's number.
+        set_no: u32,
+        /// The codes.
+        issued: Issued,
+        /// The name that the sheet shows.
+        display_name: String,
+    },
+    /// A new set was issued; the one reply with these codes.
+    BackupCodesRegenerated {
+        /// The set's number.
+        set_no: u32,
+        /// The codes.
+        issued: Issued,
+        /// The name that the sheet shows.
+        display_name: String,
+        /// Unused codes of the old set, now void.
+        superseded_unused: u8,
+    },
+    /// The second factor, or its enrolment, is off.
+    FactorOff,
+    /// The password was right and a code is needed; the one reply with this challenge.
+    CodeRequired {
+        /// The account.
+        account_id: AccountId,
+        /// To be presented with the code.
+        challenge_id: ChallengeId,
+        /// The kinds of code that will be taken.
+        methods: Vec<Method>,
+        /// When the challenge lapses.
+        expires_at: Micros,
+    },
+    /// The password sufficed.
+    LoginByPassword {
+        /// The account.
+        account_id: AccountId,
+    },
+    /// Both factors were right.
+    LoginVerified {
+        /// The account.
+        account_id: AccountId,
+        /// The kind of code.
+        method: Method,
+        /// Unused backup codes.
+        left: u8,
+        /// Whether they run low.
+        low: bool,
+    },
+}
+
+impl Reply {
+    /// Whether the reply reveals something that no other reply may repeat after two minutes.
+    pub fn is_secret(&self) -> bool {
+        match self {
+            Self::EnrolmentStarted { .. }
+            | Self::CodeConfirmed { .. }
+            | Self::BackupCodesRegenerated { .. }
+            | Self::CodeRequired { .. } => true,
+            Self::AccountRegistered { .. }
+            | Self::PasswordChanged
+            | Self::FactorOff
+            | Self::LoginByPassword { .. }
+            | Self::LoginVerified { .. } => false,
+        }
+    }
+}
+
+/// The answer of a command whose events stand in the log: a pure function of those events and the
+/// account after the last of them, equal to what was answered the first time.
+///
+/// A secret reply cannot be found again: it is `outcome.unseen`.
+pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Reply, Refusal> {
+    let unseen = || Err(Refusal::new(ErrorCode::OutcomeUnseen));
+    let Some(account_id) = after.id.clone() else {
+        // Only an unknown name records an event without an account.
+        return Err(Refusal::new(ErrorCode::CredentialsInvalid));
+    };
+    match events.first() {
+        Some(Event::AccountRegistered(_)) if events.len() == 2 && after.credential.is_some() => {
+            Ok(Reply::AccountRegistered { account_id })
+        }
+        Some(Event::AccountRegistered(_)) => unseen(),
+        Some(Event::PasswordSet(_)) => Ok(Reply::PasswordChanged),
+        Some(Event::PasswordRejected(_)) => Err(Refusal::new(ErrorCode::CredentialsInvalid)),
+        Some(
+            Event::EnrolmentStarted(_)
+            | Event::TwoFactorEnabled(_)
+            | Event::BackupCodesIssued(_)
+            | Event::LoginStarted(_),
+        ) => unseen(),
+        Some(Event::EnrolmentCodeRejected(e)) => Err(enrolment_code_refusal(e)),
+        Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
+        Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
+        Some(Event::LoginCompleted(_)) => Ok(Reply::LoginByPassword { account_id }),
+        Some(Event::TotpAccepted(_)) => {
+            let left = after.on().map_or(0, |on| on.codes.left());
+            Ok(login_verified(after, Method::Totp, left, policy.low_codes))
+        }
+        Some(Event::BackupCodeAccepted(e)) => Ok(login_verified(
+            after,
+            Method::BackupCode,
+            e.remaining,
+            policy.low_codes,
+        )),
+        Some(Event::TotpRejected(_) | Event::CodeReplayed(_) | Event::BackupCodeRejected(_)) => {
+            Err(Refusal::new(ErrorCode::CodeInvalid))
+        }
+        Some(
+            Event::AttemptsThrottled(_)
+            | Event::DoubleCodeRequired(_)
+            | Event::FactorSuspended(_)
+            | Event::EpochStarted(_)
+            | Event::PolicyInForce(_)
+            | Event::UnknownNameRefused(_),
+        )
+        | None => Err(Refusal::new(ErrorCode::Internal)),
+    }
+}
+
+/// A completed login with a code.
+pub(super) fn login_verified(account: &Account, method: Method, left: u8, low_codes: u8) -> Reply {
+    let account_id = account
+        .id
+        .clone()
+        .expect("a factor is on, so the account exists");
+    Reply::LoginVerified {
+        account_id,
+        method,
+        left,
+        low: left <= low_codes,
+    }
+}
+
+/// The kinds of code that a login may use now.
+pub(super) fn methods(account: &Account) -> Vec<Method> {
+    let mut methods = Vec::with_capacity(2);
+    if !account.attempts.suspended {
+        methods.push(Method::Totp);
+    }
+    if account.on().is_some_and(|on| on.codes.left() > 0) {
+        methods.push(Method::BackupCode);
+    }
+    methods
+}
+
+/// The refusal of a wrong confirming code, with what is known of why.
+pub(super) fn enrolment_code_refusal(event: &EnrolmentCodeRejected) -> Refusal {
+    let diagnosis = match event.reason {
+        Mismatch::ClockOff(steps) => Some(Diagnosis::ClockOff { steps }),
+        Mismatch::Wrong | Mismatch::WrongKind => None,
+    };
+    Refusal {
+        diagnosis,
+        ..Refusal::new(ErrorCode::CodeInvalid)
+    }
+}

@@ -1,0 +1,228 @@
+//! Every number of the policy, with its source; the rules take it as an argument.
+
+use serde::{Deserialize, Serialize};
+
+/// The numbers that the rules decide by.
+///
+/// `decide` sees them, `evolve` never does: what a decision led to stands in its event, so an old
+/// log folds alike under any policy. Durations are whole seconds of log time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Steps of 30 s that a code may be early or late (RFC 6238 §5.2), 0–2.
+    pub window_steps: u64,
+    /// How far a wrong confirming code is searched to tell a clock that is off, 0–30 steps.
+    pub diagnosis_steps: u64,
+    /// How long an enrolment waits for its first code (NIST SP 800-63B §4.1.2.2).
+    pub enrolment_ttl_s: u64,
+    /// Wrong confirming codes that drop an enrolment, 1–20.
+    pub enrolment_tries: u8,
+    /// Wrong app codes in the window that lead to double-code mode (RFC 4226 §7.3, §7.4), 4–100.
+    pub code_failures_budget: u16,
+    /// The rolling window of that budget; a success does not clear it.
+    pub code_failures_window_s: u64,
+    /// Wrong app codes that set no wait.
+    pub code_failures_free: u16,
+    /// Wrong pairs of codes in an hour, after which the next waits (NIST SP 800-63B §3.2.2).
+    pub double_code_tries_per_hour: u16,
+    /// Failures in a row that suspend the app (NIST SP 800-63B §3.2.2).
+    pub suspend_after: u16,
+    /// Wrong passwords of one source that set no wait.
+    pub password_failures_free: u32,
+    /// When a source's wrong passwords are forgotten.
+    pub password_forget_s: u64,
+    /// The first wait after the free failures (RFC 4226 §7.3); each further one doubles it.
+    pub wait_first_s: u64,
+    /// The longest wait.
+    pub wait_max_s: u64,
+    /// Shortest password in bytes (NIST SP 800-63B §3.1.1.2), at least 8.
+    pub password_bytes_min: usize,
+    /// Longest password in bytes, taken whole.
+    pub password_bytes_max: usize,
+    /// How long a login challenge can be answered.
+    pub challenge_ttl_s: u64,
+    /// At so many unused backup codes or fewer, a login says that they run low.
+    pub low_codes: u8,
+    /// How far the wall clock may lie behind the log before code checks are refused.
+    pub clock_back_max_s: u64,
+    /// Memory of one Argon2id, KiB (OWASP Password Storage Cheat Sheet).
+    pub kdf_memory_kib: u32,
+    /// Passes of one Argon2id.
+    pub kdf_passes: u32,
+    /// Lanes of one Argon2id.
+    pub kdf_lanes: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            window_steps: 1,
+            diagnosis_steps: 10,
+            enrolment_ttl_s: 600,
+            enrolment_tries: 5,
+            code_failures_budget: 10,
+            code_failures_window_s: 30 * 86_400,
+            code_failures_free: 3,
+            double_code_tries_per_hour: 4,
+            suspend_after: 100,
+            password_failures_free: 10,
+            password_forget_s: 86_400,
+            wait_first_s: 5,
+            wait_max_s: 900,
+            password_bytes_min: 8,
+            password_bytes_max: 256,
+            challenge_ttl_s: 300,
+            low_codes: 3,
+            clock_back_max_s: 60,
+            kdf_memory_kib: 19_456,
+            kdf_passes: 2,
+            kdf_lanes: 1,
+        }
+    }
+}
+
+/// A number of the policy is outside its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("[policy] {name} is out of range: it must be {range}")]
+pub struct PolicyError {
+    name: &'static str,
+    range: &'static str,
+}
+
+impl Policy {
+    /// Checks that every number lies in the range for which the rules are proven.
+    ///
+    /// # Errors
+    /// [`PolicyError`] with the first number that does not.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let rules: &[(bool, &'static str, &'static str)] = &[
+            (self.window_steps <= 2, "window_steps", "0 to 2"),
+            (self.diagnosis_steps <= 30, "diagnosis_steps", "0 to 30"),
+            (
+                (1..=86_400).contains(&self.enrolment_ttl_s),
+                "enrolment_ttl_s",
+                "1 to 86400",
+            ),
+            (
+                (1..=20).contains(&self.enrolment_tries),
+                "enrolment_tries",
+                "1 to 20",
+            ),
+            (
+                (4..=100).contains(&self.code_failures_budget),
+                "code_failures_budget",
+                "4 to 100",
+            ),
+            (
+                self.code_failures_window_s >= 3_600,
+                "code_failures_window_s",
+                "3600 or more",
+            ),
+            (
+                self.code_failures_free < self.code_failures_budget,
+                "code_failures_free",
+                "below code_failures_budget",
+            ),
+            (
+                (1..=60).contains(&self.double_code_tries_per_hour),
+                "double_code_tries_per_hour",
+                "1 to 60",
+            ),
+            (
+                (10..=100).contains(&self.suspend_after),
+                "suspend_after",
+                "10 to 100",
+            ),
+            (
+                self.password_failures_free <= 100,
+                "password_failures_free",
+                "0 to 100",
+            ),
+            (
+                self.password_forget_s >= 3_600,
+                "password_forget_s",
+                "3600 or more",
+            ),
+            (self.wait_first_s >= 1, "wait_first_s", "1 or more"),
+            (
+                (self.wait_first_s..=86_400).contains(&self.wait_max_s),
+                "wait_max_s",
+                "wait_first_s to 86400",
+            ),
+            (
+                (8..=64).contains(&self.password_bytes_min),
+                "password_bytes_min",
+                "8 to 64",
+            ),
+            (
+                (64..=1_024).contains(&self.password_bytes_max),
+                "password_bytes_max",
+                "64 to 1024",
+            ),
+            (
+                (1..=3_600).contains(&self.challenge_ttl_s),
+                "challenge_ttl_s",
+                "1 to 3600",
+            ),
+            (self.low_codes <= 10, "low_codes", "0 to 10"),
+            (
+                (1..=600).contains(&self.clock_back_max_s),
+                "clock_back_max_s",
+                "1 to 600",
+            ),
+            (
+                (8..=1_048_576).contains(&self.kdf_memory_kib),
+                "kdf_memory_kib",
+                "8 to 1048576",
+            ),
+            ((1..=16).contains(&self.kdf_passes), "kdf_passes", "1 to 16"),
+            (self.kdf_lanes == 1, "kdf_lanes", "1"),
+        ];
+        match rules.iter().find(|(holds, _, _)| !holds) {
+            Some((_, name, range)) => Err(PolicyError { name, range }),
+            None => Ok(()),
+        }
+    }
+
+    /// The wait after a failure that is the `nth` beyond the free ones: doubling from the first
+    /// wait up to the longest, 0 for `nth` 0 (RFC 4226 §7.3).
+    pub fn wait_s(&self, nth: u32) -> u64 {
+        match nth {
+            0 => 0,
+            n => self
+                .wait_first_s
+                .saturating_mul(1_u64.checked_shl(n - 1).unwrap_or(u64::MAX))
+                .min(self.wait_max_s),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_policy_is_in_range() {
+        assert_eq!(Policy::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named() {
+        let policy = Policy {
+            password_bytes_min: 4,
+            ..Policy::default()
+        };
+        let error = policy.check().expect_err("4 bytes are too few");
+        assert_eq!(
+            error.to_string(),
+            "[policy] password_bytes_min is out of range: it must be 8 to 64"
+        );
+    }
+
+    #[test]
+    fn waits_double_from_five_seconds_to_fifteen_minutes() {
+        let policy = Policy::default();
+        let waits: Vec<_> = [0, 1, 2, 3, 8, 9, 100].map(|n| policy.wait_s(n)).into();
+        assert_eq!(waits, [0, 5, 10, 20, 640, 900, 900]);
+    }
+}
