@@ -20,8 +20,10 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// A login's record is at most this long on disk.
 const RECORD_BYTES: usize = 260;
-/// How many events each batch size appends.
-const EVENTS_PER_BATCH_SIZE: u64 = 60_000;
+/// How many events each batch size appends in a turn.
+const EVENTS_PER_BATCH_SIZE: u64 = 20_000;
+/// How many turns the log and the bare file take.
+const TURNS: usize = 10;
 /// How many more batches the process appends under load before it is killed.
 const BATCHES_BEFORE_KILL: usize = 300;
 
@@ -93,41 +95,69 @@ fn append(log: &mut EventLog, events: u64, length: u64) -> Outcome<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
+/// Appends to the log and to a bare file by turns, so that both meet the same disturbances.
 fn measure_appends(folder: &Path, length: u64) -> Outcome<()> {
-    let events = if length == 1 {
-        EVENTS_PER_BATCH_SIZE / 20
-    } else {
-        EVENTS_PER_BATCH_SIZE
+    let events = match length {
+        1 => EVENTS_PER_BATCH_SIZE / 20,
+        _ => EVENTS_PER_BATCH_SIZE,
     };
     let place = folder.join(format!("batch-{length}"));
     let mut log = EventLog::create(&place, LogOptions::default(), &batch(1, 1))?;
     append(&mut log, EVENTS_PER_BATCH_SIZE, 256)?;
-
-    let before = written_bytes()?;
-    let seconds = append(&mut log, events, length)?;
-    let per_event = (written_bytes()? - before) as f64 / events as f64;
-    log.close()?;
-
     let mut file = File::create(folder.join("bare"))?;
-    let batches: Vec<_> = (0..events / length)
-        .map(|index| batch(index, length).concat())
-        .collect();
-    let before = written_bytes()?;
-    let start = Instant::now();
-    for bytes in &batches {
-        file.write_all(bytes)?;
-        file.sync_data()?;
+    let (mut log_side, mut bare_side) = (Side::default(), Side::default());
+    for _ in 0..TURNS {
+        let before = written_bytes()?;
+        let seconds = append(&mut log, events, length)?;
+        log_side.add(events / length * length, seconds, written_bytes()? - before);
+
+        let batches: Vec<_> = (0..events / length)
+            .map(|index| batch(index * length, length).concat())
+            .collect();
+        let before = written_bytes()?;
+        let start = Instant::now();
+        for bytes in &batches {
+            file.write_all(bytes)?;
+            file.sync_data()?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        bare_side.add(events / length * length, seconds, written_bytes()? - before);
     }
-    let bare_seconds = start.elapsed().as_secs_f64();
-    let bare_per_event = (written_bytes()? - before) as f64 / events as f64;
-    println!(
-        "batch {length:>3}: {per_event:>7.0} B written per event (bare file {bare_per_event:.0}), {:>7.0} events/s, {:.2} of the bare file's {:.0}",
-        events as f64 / seconds,
-        bare_seconds / seconds,
-        events as f64 / bare_seconds,
-    );
+    log.close()?;
     fs::remove_dir_all(place)?;
+    println!(
+        "batch {length:>3}: {:>7.0} B written per event (bare file {:.0}), {:>7.0} events/s, {:.2} of the bare file's {:.0}",
+        log_side.bytes_per_event(),
+        bare_side.bytes_per_event(),
+        log_side.rate(),
+        log_side.rate() / bare_side.rate(),
+        bare_side.rate(),
+    );
     Ok(())
+}
+
+/// What one side of a comparison did in all its turns.
+#[derive(Default)]
+struct Side {
+    events: u64,
+    seconds: f64,
+    bytes: u64,
+}
+
+impl Side {
+    fn add(&mut self, events: u64, seconds: f64, bytes: u64) {
+        self.events += events;
+        self.seconds += seconds;
+        self.bytes += bytes;
+    }
+
+    fn rate(&self) -> f64 {
+        self.events as f64 / self.seconds
+    }
+
+    fn bytes_per_event(&self) -> f64 {
+        self.bytes as f64 / self.events as f64
+    }
 }
 
 fn measure_growth(log_folder: &Path, events: u64) -> Outcome<()> {
@@ -192,7 +222,9 @@ fn scan(log_folder: &Path) -> Outcome<(f64, usize)> {
         if !path.exists() {
             break;
         }
-        let db = redb::ReadOnlyDatabase::open(path)?;
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(LogOptions::default().sealed_cache_bytes);
+        let db = builder.open_read_only(path)?;
         let table = db
             .begin_read()?
             .open_table(TableDefinition::<u64, &[u8]>::new("records_v1"))?;

@@ -32,7 +32,7 @@ impl LogReader {
     ///
     /// # Errors
     /// [`ReadLogError::Segment`] if the disk fails or a record is not where it must be;
-    /// [`ReadLogError::Closed`] after [`EventLog::close`].
+    /// [`ReadLogError::Closed`] after [`EventLog::close`](super::EventLog::close).
     pub fn read(
         &self,
         from: u64,
