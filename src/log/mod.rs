@@ -1,1 +1,297 @@
-//! The log room.
+//! The event log: an append-only list of record bytes in redb segments, and the only door to it.
+//!
+//! ```text
+//!   EventLog (one, owned by the writer)            LogReader (any number)
+//!   append(expected head, records) ──┐             head · read(from…) · get
+//!                                    ▼                     │ one page per transaction
+//!   log/00000001.redb   00000002.redb   00000003.redb      ▼
+//!       sealed, read-only   sealed          takes writes
+//! ```
+//!
+//! The log knows positions (gapless, from 1) and bytes, not what the bytes mean. A log on another
+//! engine can take its place, so nobody outside this room may know that an append is local.
+//!
+//! What holds after every crash, and how:
+//! - An acknowledged batch is in one durable redb commit; a batch is there whole or not at all.
+//! - A segment's file has its name only once its first batch is durable in it, so a named file
+//!   without records is damage, never an empty log.
+//! - A segment is closed before the next one is made, so only the last can need a repair.
+
+mod error;
+mod folder;
+mod reader;
+mod sealed;
+mod segment;
+mod shared;
+
+use std::fs::File;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
+pub use reader::LogReader;
+use sealed::SealedSegments;
+pub use segment::Storage;
+use shared::{Active, Segment, Shared};
+
+/// The longest record, in bytes: C2SP entry bundles carry a 16-bit length.
+pub const RECORD_BYTES_MAX: usize = 60 * 1024;
+/// The most records in one append: the writer stops at 512, and the group that reaches it may end.
+pub const BATCH_RECORDS_MAX: usize = 1_024;
+/// The most bytes in one append: the writer stops at 1 MiB, and the group that reaches it may end.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most records in one page, whatever the reader asks for.
+pub const PAGE_RECORDS_MAX: usize = 4_096;
+/// The most bytes in one page, whatever the reader asks for (one record always fits).
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How large segments and caches are.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// A segment with at least this many records is sealed before the next batch.
+    pub segment_records: NonZeroU64,
+    /// Memory for pages of the segment that takes writes, in bytes.
+    pub active_cache_bytes: usize,
+    /// Memory for pages of all sealed segments together, in bytes.
+    pub sealed_cache_bytes: usize,
+    /// Where segments are kept; only the harnesses that break disks change it.
+    pub storage: Storage,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions {
+            segment_records: NonZeroU64::new(1_000_000).expect("a million is not zero"),
+            active_cache_bytes: 64 * 1024 * 1024,
+            sealed_cache_bytes: 16 * 1024 * 1024,
+            storage: Storage::default(),
+        }
+    }
+}
+
+/// The log, open for appending; there is at most one per folder in the world.
+///
+/// Dropping it closes it as [`EventLog::close`] does, but hides a failure to.
+#[derive(Debug)]
+pub struct EventLog {
+    shared: Arc<Shared>,
+    poisoned: bool,
+    /// Whether a crash now would need a repair at the next open.
+    repair_due: bool,
+    /// Released after the segments, which `Drop` closes first.
+    _folder_lock: File,
+}
+
+impl EventLog {
+    /// Creates a log that begins with the records `first` and opens it.
+    ///
+    /// A log without records is never valid, so creation and first append are one step: after a
+    /// crash there is either no log at `folder` or one with all of `first`, durable.
+    ///
+    /// # Errors
+    /// [`OpenLogError::AlreadyExists`] if anything is at `folder`; [`OpenLogError::FirstRecords`]
+    /// if `first` is empty or over a bound of [`EventLog::append`]; the rest as [`EventLog::open`].
+    pub fn create(
+        folder: &Path,
+        options: LogOptions,
+        first: &[Vec<u8>],
+    ) -> Result<EventLog, OpenLogError> {
+        check_bounds(first).map_err(|error| OpenLogError::FirstRecords(Box::new(error)))?;
+        let staging = folder::begin(folder)?;
+        let path = folder::segment_path(&staging, 1);
+        let storage = &options.storage;
+        storage
+            .create(&path, options.active_cache_bytes)
+            .and_then(|db| {
+                segment::commit(&db, 1, first)?;
+                segment::close(db)
+            })
+            .map_err(|fault| fault.refuse_open(path))?;
+        folder::sync(&staging)
+            .and_then(|()| folder::publish(folder))
+            .map_err(|error| folder::io_error(folder, &error))?;
+        EventLog::open(folder, options)
+    }
+
+    /// Opens the log at `folder`, repairing the last segment if the process or the machine died.
+    ///
+    /// # Errors
+    /// Every variant of [`OpenLogError`] but `AlreadyExists` and `FirstRecords`: a log that is
+    /// absent, has a gap, is damaged, in use, or cannot be written is refused, never made anew.
+    pub fn open(folder: &Path, options: LogOptions) -> Result<EventLog, OpenLogError> {
+        folder::check(folder)?;
+        let lock = folder::lock(folder)?;
+        let count = folder::count_segments(folder)?;
+        let path = folder::segment_path(folder, count);
+        let opened = options.storage.open(&path, options.active_cache_bytes);
+        let db = opened.map_err(|fault| fault.refuse_open(path.clone()))?;
+        let extent = segment::extent(&db).map_err(|fault| fault.refuse_open(path.clone()))?;
+        let sealed = SealedSegments::new(folder, &options);
+        for number in 1..count {
+            sealed.add_existing(number)?;
+        }
+        if *extent.start() != sealed.end() + 1 {
+            return Err(OpenLogError::Gap {
+                segment: path,
+                expected: sealed.end() + 1,
+                found: *extent.start(),
+            });
+        }
+        folder::sweep(folder)?;
+        let segment = Segment {
+            number: count,
+            first: *extent.start(),
+        };
+        Ok(EventLog {
+            shared: Arc::new(Shared::new(
+                folder,
+                options,
+                *extent.end(),
+                sealed,
+                Active::Open { segment, db },
+            )),
+            poisoned: false,
+            repair_due: true,
+            _folder_lock: lock,
+        })
+    }
+
+    /// Returns the position of the last durable record; at least 1.
+    pub fn head(&self) -> u64 {
+        self.shared.head()
+    }
+
+    /// Returns a handle for reading that any number of threads may use beside the writer.
+    pub fn reader(&self) -> LogReader {
+        LogReader::new(Arc::clone(&self.shared))
+    }
+
+    /// Appends the records after `expected_head` and returns the new head.
+    ///
+    /// When it returns `Ok`, all records are durable and readers see them; the batch is in one
+    /// commit, so it can never be found in part. No records are no append.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`], `BatchTooLarge` (over [`BATCH_RECORDS_MAX`] or
+    /// [`BATCH_BYTES_MAX`]) and `RecordTooLarge` (over [`RECORD_BYTES_MAX`]) leave the log as it
+    /// was. After `Io` the outcome is unknown and every later append is refused with `Poisoned`.
+    pub fn append(&mut self, expected_head: u64, records: &[Vec<u8>]) -> Result<u64, AppendError> {
+        if self.poisoned {
+            return Err(AppendError::Poisoned);
+        }
+        let head = self.head();
+        if expected_head != head {
+            return Err(AppendError::Conflict { head });
+        }
+        if records.is_empty() {
+            return Ok(head);
+        }
+        check_bounds(records)?;
+        // Until the commit has returned, nothing held in memory is known to match the disk.
+        self.poisoned = true;
+        if let Some(next) = self.seal_if_full(head)? {
+            self.begin_segment(next, records)?;
+        } else {
+            self.shared
+                .write(|db| segment::commit(db, head + 1, records))?;
+        }
+        self.poisoned = false;
+        self.repair_due = true;
+        let head = head + records.len() as u64;
+        self.shared.publish(head);
+        Ok(head)
+    }
+
+    /// Spends one commit so that a crash from here on needs no repair; for a writer without work.
+    ///
+    /// Does nothing unless something was appended since the last time.
+    ///
+    /// # Errors
+    /// As [`EventLog::append`]: `Io` poisons the log, `Poisoned` says that it is.
+    pub fn idle(&mut self) -> Result<(), AppendError> {
+        if self.poisoned {
+            return Err(AppendError::Poisoned);
+        }
+        if self.repair_due {
+            self.poisoned = true;
+            self.shared.write(segment::commit_quick_repair)?;
+            self.poisoned = false;
+            self.repair_due = false;
+        }
+        Ok(())
+    }
+
+    /// Closes every segment cleanly, waiting for the pages being read; readers are refused after.
+    ///
+    /// # Errors
+    /// [`AppendError::Io`] if the clean end could not be written; the next open then repairs.
+    pub fn close(self) -> Result<(), AppendError> {
+        self.shared.close()
+    }
+
+    /// Seals the active segment if it is full and returns what the next one is to be.
+    fn seal_if_full(&self, head: u64) -> Result<Option<Segment>, AppendError> {
+        let shared = &self.shared;
+        let mut active = shared.active_mut();
+        let Active::Open { segment, .. } = *active else {
+            return Err(AppendError::Poisoned);
+        };
+        if head - segment.first + 1 < shared.options.segment_records.get() {
+            return Ok(None);
+        }
+        let Active::Open { db, .. } = std::mem::replace(&mut *active, Active::Between) else {
+            return Err(AppendError::Poisoned);
+        };
+        segment::close(db)
+            .and_then(|()| shared.sealed.add(segment.number, head))
+            .map_err(|fault| shared.append_error(segment.number, fault))?;
+        Ok(Some(Segment {
+            number: segment.number + 1,
+            first: head + 1,
+        }))
+    }
+
+    /// Makes the next segment with the batch in it; it has its name only when both are durable.
+    fn begin_segment(&self, segment: Segment, records: &[Vec<u8>]) -> Result<(), AppendError> {
+        let shared = &self.shared;
+        let path = folder::segment_path(&shared.folder, segment.number);
+        let storage = &shared.options.storage;
+        let cache_bytes = shared.options.active_cache_bytes;
+        let db = storage
+            .create(&folder::unpublished(&path), cache_bytes)
+            .and_then(|db| {
+                segment::commit(&db, segment.first, records)?;
+                folder::publish(&path)
+                    .map_err(|error| redb::Error::Io(error).into())
+                    .map(|()| db)
+            })
+            .map_err(|fault| shared.append_error(segment.number, fault))?;
+        *shared.active_mut() = Active::Open { segment, db };
+        Ok(())
+    }
+}
+
+impl Drop for EventLog {
+    fn drop(&mut self) {
+        // The next open repairs what could not be closed, and says so if it cannot.
+        let _ = self.shared.close();
+    }
+}
+
+fn check_bounds(records: &[Vec<u8>]) -> Result<(), AppendError> {
+    let bytes = records.iter().map(Vec::len).sum();
+    if records.is_empty() || records.len() > BATCH_RECORDS_MAX || bytes > BATCH_BYTES_MAX {
+        return Err(AppendError::BatchTooLarge {
+            records: records.len(),
+            bytes,
+        });
+    }
+    let too_large = records
+        .iter()
+        .map(Vec::len)
+        .find(|&bytes| bytes > RECORD_BYTES_MAX);
+    too_large.map_or(Ok(()), |bytes| Err(AppendError::RecordTooLarge { bytes }))
+}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! What can go wrong with the log, one sentence each: what happened, why, and what to do.
+
+use std::path::PathBuf;
+
+/// Says why one segment file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentFault {
+    /// Another handle holds the file.
+    #[error("another process has the file open")]
+    Locked,
+    /// The file was not closed cleanly, so it cannot be opened read-only.
+    #[error("the file was not closed cleanly and needs a repair")]
+    Unclean,
+    /// The bytes are not what the log wrote.
+    #[error("the file is damaged ({0})")]
+    Damaged(String),
+    /// The disk or the operating system refused.
+    #[error("{0}")]
+    Io(#[source] Box<redb::Error>),
+}
+
+/// Says why the log was not created or opened; nothing was changed unless the text says so.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLogError {
+    /// There is no log where one was expected.
+    #[error(
+        "there is no log at {0}: check the data folder in the configuration, or run `countersign init` for a new installation"
+    )]
+    Missing(PathBuf),
+    /// A log, or something else, is already where a new one was to be created.
+    #[error(
+        "{0} already exists, so no new log was created: start the service on it, or name another data folder"
+    )]
+    AlreadyExists(PathBuf),
+    /// The path is a symbolic link, or not the kind of file that the log writes.
+    #[error(
+        "{0} is a symbolic link or not a plain folder or file, which the log does not follow because its target can change unseen: name the real path"
+    )]
+    NotPlain(PathBuf),
+    /// The folder or a file in it cannot be written.
+    #[error(
+        "{0} is read-only, and the log must be able to write: make it writable for the service's user"
+    )]
+    ReadOnly(PathBuf),
+    /// Another process has the log open.
+    #[error("the log at {0} is in use by another process: stop that one first")]
+    AlreadyOpen(PathBuf),
+    /// A segment file is absent although a later one exists, or there is none at all.
+    #[error(
+        "segment {number:08} is missing from {folder}, so events would be lost: restore the file from a backup"
+    )]
+    MissingSegment {
+        /// The log's folder.
+        folder: PathBuf,
+        /// The number of the first absent segment, from 1.
+        number: u32,
+    },
+    /// A segment does not continue where the one before it ended.
+    #[error(
+        "{segment} should begin at position {expected} but begins at {found}, so it is from another log or another time: restore all segments from one backup"
+    )]
+    Gap {
+        /// The segment that does not fit.
+        segment: PathBuf,
+        /// The position after the last one of the segment before.
+        expected: u64,
+        /// The position that the segment begins with.
+        found: u64,
+    },
+    /// A file holds something else than the log wrote; it is never taken for an empty log.
+    #[error(
+        "{segment} is damaged ({reason}), and going on without its events would bring used codes back to life: restore the file from a backup"
+    )]
+    Damaged {
+        /// The damaged segment.
+        segment: PathBuf,
+        /// What did not fit, without any of the contents.
+        reason: String,
+    },
+    /// The first records of a new log were refused.
+    #[error("the new log's first records were refused: {0}")]
+    FirstRecords(#[source] Box<AppendError>),
+    /// The disk or the operating system refused.
+    #[error(
+        "the log could not use {path} ({reason}): check the disk, its free space and the permissions, then start again"
+    )]
+    Io {
+        /// What was being read or written.
+        path: PathBuf,
+        /// The system's own words.
+        reason: String,
+    },
+}
+
+/// Says why records were not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody else's records are where these were to go; nothing was written.
+    #[error("the log's head is {head}, not the expected one: catch up to it and decide again")]
+    Conflict {
+        /// The position of the last durable record.
+        head: u64,
+    },
+    /// The batch is over a bound; nothing was written.
+    #[error(
+        "a batch of {records} records and {bytes} bytes is over the limit of {records_max} records and {bytes_max} bytes: split it between two commands",
+        records_max = super::BATCH_RECORDS_MAX,
+        bytes_max = super::BATCH_BYTES_MAX
+    )]
+    BatchTooLarge {
+        /// How many records the batch has.
+        records: usize,
+        /// The sum of their lengths.
+        bytes: usize,
+    },
+    /// One record is over its bound; nothing was written.
+    #[error(
+        "a record of {bytes} bytes is over the limit of {bytes_max} bytes: refuse the command that made it",
+        bytes_max = super::RECORD_BYTES_MAX
+    )]
+    RecordTooLarge {
+        /// The record's length.
+        bytes: usize,
+    },
+    /// The write failed on the way; the records may or may not be there after a restart.
+    #[error(
+        "writing {segment} failed ({fault}), so the outcome is unknown: stop the process, check the disk and start again"
+    )]
+    Io {
+        /// The segment that was being written.
+        segment: PathBuf,
+        /// What the storage said.
+        #[source]
+        fault: SegmentFault,
+    },
+    /// An earlier write failed, after which nothing held in memory can be trusted.
+    #[error(
+        "the log refuses writes because an earlier one failed: stop the process and start again"
+    )]
+    Poisoned,
+}
+
+/// Says why records could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadLogError {
+    /// The segment could not be used.
+    #[error(
+        "reading {segment} failed ({fault}): stop the process, check the disk, and restore the file from a backup if it is damaged"
+    )]
+    Segment {
+        /// The segment that was being read.
+        segment: PathBuf,
+        /// What the storage said.
+        #[source]
+        fault: SegmentFault,
+    },
+    /// The log was closed.
+    #[error("the log is closed because the service is stopping: start it again to read")]
+    Closed,
+}
+
+impl SegmentFault {
+    /// Turns the fault into the refusal to open the log that it means.
+    pub(super) fn refuse_open(self, path: PathBuf) -> OpenLogError {
+        match self {
+            SegmentFault::Locked => OpenLogError::AlreadyOpen(path),
+            SegmentFault::Damaged(reason) => OpenLogError::Damaged {
+                segment: path,
+                reason,
+            },
+            SegmentFault::Io(error) if is_read_only(&error) => OpenLogError::ReadOnly(path),
+            fault @ (SegmentFault::Unclean | SegmentFault::Io(_)) => OpenLogError::Io {
+                path,
+                reason: fault.to_string(),
+            },
+        }
+    }
+}
+
+impl From<redb::Error> for SegmentFault {
+    fn from(error: redb::Error) -> Self {
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+        match error {
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                SegmentFault::Locked
+            }
+            redb::Error::RepairAborted => SegmentFault::Unclean,
+            redb::Error::Io(io) if matches!(io.kind(), InvalidData | UnexpectedEof) => {
+                SegmentFault::Damaged(io.to_string())
+            }
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::UnorderedKey => SegmentFault::Damaged(error.to_string()),
+            other => SegmentFault::Io(Box::new(other)),
+        }
+    }
+}
+
+fn is_read_only(error: &redb::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error, redb::Error::Io(io) if matches!(io.kind(), PermissionDenied | ReadOnlyFilesystem))
+}

@@ -1,0 +1,158 @@
+//! The log's folder: the names in it, and the only two ways in which a name appears.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::error::OpenLogError;
+
+/// A name with this ending has never been acknowledged and may be deleted.
+const UNPUBLISHED: &str = ".new";
+
+/// Names the segment's file: `00000001.redb` and up.
+pub(super) fn segment_path(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("{number:08}.redb"))
+}
+
+/// Names what `path` is called until it is complete.
+pub(super) fn unpublished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNPUBLISHED);
+    PathBuf::from(name)
+}
+
+/// Gives a complete, synced file or folder its name, durably.
+pub(super) fn publish(path: &Path) -> io::Result<()> {
+    fs::rename(unpublished(path), path)?;
+    sync(parent(path))
+}
+
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Refuses a folder that is absent, a symbolic link, or read-only.
+pub(super) fn check(folder: &Path) -> Result<(), OpenLogError> {
+    let meta = fs::symlink_metadata(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenLogError::Missing(folder.to_owned()),
+        _ => io_error(folder, &error),
+    })?;
+    if !meta.is_dir() {
+        return Err(OpenLogError::NotPlain(folder.to_owned()));
+    }
+    if meta.permissions().readonly() {
+        return Err(OpenLogError::ReadOnly(folder.to_owned()));
+    }
+    Ok(())
+}
+
+/// Takes the folder for this process until the file is dropped.
+///
+/// redb locks the segment that takes writes, but while one segment is sealed and the next is not
+/// yet there a second process would find nothing locked.
+pub(super) fn lock(folder: &Path) -> Result<File, OpenLogError> {
+    let file = File::open(folder).map_err(|error| io_error(folder, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenLogError::AlreadyOpen(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io_error(folder, &error)),
+    }
+}
+
+/// Counts the segments, which must be numbered 1, 2, … without a gap and be plain files.
+pub(super) fn count_segments(folder: &Path) -> Result<u32, OpenLogError> {
+    let mut numbers = Vec::new();
+    for name in names(folder)? {
+        let Some(number) = segment_number(&name) else {
+            continue;
+        };
+        let path = folder.join(&name);
+        let meta = fs::symlink_metadata(&path).map_err(|error| io_error(&path, &error))?;
+        if !meta.is_file() {
+            return Err(OpenLogError::NotPlain(path));
+        }
+        if meta.permissions().readonly() {
+            return Err(OpenLogError::ReadOnly(path));
+        }
+        numbers.push(number);
+    }
+    numbers.sort_unstable();
+    let in_order = (1..).zip(&numbers).take_while(|(n, found)| n == *found);
+    let count = in_order.map(|(n, _)| n).last().unwrap_or(0);
+    if count == 0 || usize::try_from(count) != Ok(numbers.len()) {
+        return Err(OpenLogError::MissingSegment {
+            folder: folder.to_owned(),
+            number: count + 1,
+        });
+    }
+    Ok(count)
+}
+
+/// Deletes what a crash left of a segment that was never published.
+pub(super) fn sweep(folder: &Path) -> Result<(), OpenLogError> {
+    for name in names(folder)? {
+        if name
+            .strip_suffix(UNPUBLISHED)
+            .and_then(segment_number)
+            .is_some()
+        {
+            let path = folder.join(&name);
+            fs::remove_file(&path).map_err(|error| io_error(&path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the unpublished folder of a new log, clearing what an interrupted creation left.
+pub(super) fn begin(folder: &Path) -> Result<PathBuf, OpenLogError> {
+    if fs::symlink_metadata(folder).is_ok() {
+        return Err(OpenLogError::AlreadyExists(folder.to_owned()));
+    }
+    let staging = unpublished(folder);
+    if fs::symlink_metadata(&staging).is_ok() {
+        check(&staging)?;
+        let first = segment_path(&staging, 1);
+        match fs::remove_file(&first) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error(&first, &error));
+            }
+            _ => fs::remove_dir(&staging).map_err(|error| io_error(&staging, &error))?,
+        }
+    }
+    let made = DirBuilder::new().mode(0o700).create(&staging);
+    made.map_err(|error| io_error(&staging, &error))?;
+    Ok(staging)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, OpenLogError> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|error| io_error(folder, &error))?;
+    let names = entries.into_iter().map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| name.into_string().ok()).collect())
+}
+
+/// Reads a segment's number from its name, and nothing from any other name.
+fn segment_number(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".redb")?;
+    let plain = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+pub(super) fn io_error(path: &Path, error: &io::Error) -> OpenLogError {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    match error.kind() {
+        PermissionDenied | ReadOnlyFilesystem => OpenLogError::ReadOnly(path.to_owned()),
+        _ => OpenLogError::Io {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
+    }
+}

@@ -1,0 +1,248 @@
+//! What is refused when a log is created or opened, one sentence each.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+
+#[test]
+fn creation_is_refused_where_anything_is() {
+    let (_parent, folder) = place();
+    log_with(&folder, 20, 5).close().unwrap();
+    let again = EventLog::create(&folder, options(20), &records(1..=1));
+    assert!(matches!(again, Err(OpenLogError::AlreadyExists(_))));
+    assert_holds(&EventLog::open(&folder, options(20)).unwrap(), 5);
+}
+
+#[test]
+fn creation_without_records_is_refused_and_leaves_nothing() {
+    let (parent, folder) = place();
+    let empty = EventLog::create(&folder, options(20), &[]);
+    assert!(matches!(empty, Err(OpenLogError::FirstRecords(_))));
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_interrupted_creation_is_no_log_and_can_be_done_again() {
+    let (_parent, folder) = place();
+    let staging = folder::unpublished(&folder);
+    fs::create_dir(&staging).unwrap();
+    fs::write(segment(&staging, 1), b"half a file").unwrap();
+    assert!(matches!(
+        EventLog::open(&folder, options(20)),
+        Err(OpenLogError::Missing(_))
+    ));
+    assert_holds(&log_with(&folder, 20, 3), 3);
+    assert!(!staging.exists());
+}
+
+#[test]
+fn a_segment_that_was_never_published_is_swept_away() {
+    let (_parent, folder) = place();
+    log_with(&folder, 20, 50).close().unwrap();
+    let leftover = folder::unpublished(&segment(&folder, 4));
+    fs::write(&leftover, b"half a file").unwrap();
+    let log = EventLog::open(&folder, options(20)).unwrap();
+    assert_holds(&log, 50);
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn a_missing_segment_is_refused_by_its_number() {
+    for missing in [1, 2] {
+        let (_parent, folder) = place();
+        log_with(&folder, 20, 70).close().unwrap();
+        fs::remove_file(segment(&folder, missing)).unwrap();
+        let refused = EventLog::open(&folder, options(20)).unwrap_err();
+        assert!(
+            matches!(refused, OpenLogError::MissingSegment { number, .. } if number == missing)
+        );
+    }
+}
+
+#[test]
+fn a_folder_without_segments_is_refused() {
+    let (_parent, folder) = place();
+    assert!(matches!(
+        EventLog::open(&folder, options(20)),
+        Err(OpenLogError::Missing(_))
+    ));
+    fs::create_dir(&folder).unwrap();
+    assert!(matches!(
+        EventLog::open(&folder, options(20)),
+        Err(OpenLogError::MissingSegment { number: 1, .. })
+    ));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn a_segment_of_another_log_is_refused() {
+    let (_parent, folder) = place();
+    let (_other_parent, other) = place();
+    log_with(&folder, 20, 70).close().unwrap();
+    log_with(&other, 30, 70).close().unwrap();
+    for (number, position) in [(2, 23), (3, 44)] {
+        let kept = fs::read(segment(&folder, number)).unwrap();
+        fs::copy(segment(&other, 2), segment(&folder, number)).unwrap();
+        let refused = EventLog::open(&folder, options(20)).unwrap_err();
+        assert!(
+            matches!(refused, OpenLogError::Gap { expected, found: 37, .. } if expected == position),
+            "{refused}"
+        );
+        fs::write(segment(&folder, number), kept).unwrap();
+    }
+    assert_holds(&EventLog::open(&folder, options(20)).unwrap(), 70);
+}
+
+#[test]
+fn an_empty_or_foreign_file_is_damage_and_never_an_empty_log() {
+    for number in [1, 3] {
+        for contents in [Vec::new(), vec![0; 73_728], b"not a database".to_vec()] {
+            let (_parent, folder) = place();
+            log_with(&folder, 20, 50).close().unwrap();
+            fs::write(segment(&folder, number), &contents).unwrap();
+            let refused = EventLog::open(&folder, options(20)).unwrap_err();
+            assert!(matches!(refused, OpenLogError::Damaged { .. }), "{refused}");
+            assert_eq!(fs::read(segment(&folder, number)).unwrap(), contents);
+        }
+    }
+}
+
+#[test]
+fn a_database_without_records_is_refused() {
+    let (_parent, folder) = place();
+    fs::create_dir(&folder).unwrap();
+    redb::Database::create(segment(&folder, 1))
+        .unwrap()
+        .close()
+        .unwrap();
+    let refused = EventLog::open(&folder, options(20)).unwrap_err();
+    assert!(matches!(refused, OpenLogError::Damaged { .. }), "{refused}");
+}
+
+#[test]
+fn a_truncated_segment_is_refused() {
+    for number in [1, 2] {
+        let (_parent, folder) = place();
+        log_with(&folder, 600, 1_000).close().unwrap();
+        let whole = fs::read(segment(&folder, number)).unwrap();
+        for kept in [100, 4_096, whole.len() / 2, whole.len() - 4_096] {
+            fs::write(segment(&folder, number), &whole[..kept]).unwrap();
+            let refused = EventLog::open(&folder, options(600)).unwrap_err();
+            assert!(
+                matches!(refused, OpenLogError::Damaged { .. }),
+                "{kept}: {refused}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_flipped_byte_anywhere_is_never_a_panic_nor_an_empty_log() {
+    let (_parent, folder) = place();
+    log_with(&folder, 600, 40).close().unwrap();
+    let path = segment(&folder, 1);
+    let whole = fs::read(&path).unwrap();
+    let header = 0..512;
+    for offset in header.chain((512..whole.len()).step_by(331)) {
+        let mut flipped = whole.clone();
+        flipped[offset] ^= 0x41;
+        fs::write(&path, &flipped).unwrap();
+        let Ok(log) = EventLog::open(&folder, options(600)) else {
+            continue;
+        };
+        let Ok(all) = read_all(&log.reader(), 9) else {
+            continue;
+        };
+        assert!(!all.is_empty() && all.len() <= 40, "byte {offset}");
+        assert!(
+            (1..)
+                .zip(&all)
+                .all(|(expected, (position, _))| expected == *position)
+        );
+    }
+}
+
+#[test]
+fn an_unclean_sealed_segment_is_repaired_once() {
+    let (_parent, folder) = place();
+    let log = log_with(&folder, 30, 1);
+    let first = segment(&folder, 1);
+    let mut log = log;
+    while log.head() < 30 {
+        let batch = records(log.head() + 1..=log.head() + 1);
+        log.append(log.head(), &batch).unwrap();
+    }
+    let unclean = fs::read(&first).unwrap();
+    log.append(30, &records(31..=40)).unwrap();
+    log.close().unwrap();
+    fs::write(&first, &unclean).unwrap();
+    let refused = Storage::default().open_read_only(&first, 0).map(|_| ());
+    assert!(matches!(refused, Err(SegmentFault::Unclean)));
+    assert_holds(&EventLog::open(&folder, options(30)).unwrap(), 40);
+    assert!(Storage::default().open_read_only(&first, 0).is_ok());
+}
+
+#[test]
+fn a_second_opener_is_refused() {
+    let (_parent, folder) = place();
+    let log = log_with(&folder, 20, 30);
+    let second = EventLog::open(&folder, options(20));
+    assert!(matches!(second, Err(OpenLogError::AlreadyOpen(_))));
+    assert_holds(&log, 30);
+    drop(log);
+    assert_holds(&EventLog::open(&folder, options(20)).unwrap(), 30);
+}
+
+#[test]
+fn a_segment_held_by_another_process_is_refused() {
+    let (_parent, folder) = place();
+    log_with(&folder, 20, 10).close().unwrap();
+    let held = redb::Database::open(segment(&folder, 1)).unwrap();
+    let second = EventLog::open(&folder, options(20));
+    assert!(matches!(second, Err(OpenLogError::AlreadyOpen(_))));
+    drop(held);
+}
+
+#[test]
+fn symbolic_links_are_refused() {
+    let (parent, folder) = place();
+    log_with(&folder, 20, 30).close().unwrap();
+    let link = parent.path().join("link");
+    symlink(&folder, &link).unwrap();
+    let refused = EventLog::open(&link, options(20));
+    assert!(matches!(refused, Err(OpenLogError::NotPlain(_))));
+    let moved = parent.path().join("elsewhere.redb");
+    fs::rename(segment(&folder, 1), &moved).unwrap();
+    symlink(&moved, segment(&folder, 1)).unwrap();
+    let refused = EventLog::open(&folder, options(20));
+    assert!(matches!(refused, Err(OpenLogError::NotPlain(_))));
+}
+
+#[test]
+fn read_only_folders_and_files_are_refused() {
+    let (_parent, folder) = place();
+    log_with(&folder, 20, 30).close().unwrap();
+    for path in [folder.clone(), segment(&folder, 2)] {
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, Permissions::from_mode(0o555)).unwrap();
+        let refused = EventLog::open(&folder, options(20));
+        assert!(matches!(refused, Err(OpenLogError::ReadOnly(_))));
+        fs::set_permissions(&path, before).unwrap();
+    }
+    assert_holds(&EventLog::open(&folder, options(20)).unwrap(), 30);
+}
+
+#[test]
+fn refusals_are_sentences_that_say_what_to_do() {
+    let (_parent, folder) = place();
+    let missing = EventLog::open(&folder, options(20))
+        .unwrap_err()
+        .to_string();
+    assert!(missing.starts_with("there is no log at ") && missing.contains("countersign init"));
+    let _log = log_with(&folder, 20, 2);
+    let second = EventLog::open(&folder, options(20))
+        .unwrap_err()
+        .to_string();
+    assert!(second.ends_with("stop that one first"));
+}
