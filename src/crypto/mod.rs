@@ -6,10 +6,10 @@
 
 pub mod backup_code;
 pub mod data_keys;
+pub mod key_file;
 pub mod keyring;
 pub mod otp;
 pub mod password;
 pub mod seal;
 
-mod key_file;
 mod key_store;
