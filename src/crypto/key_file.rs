@@ -187,6 +187,14 @@ pub(super) fn open_new(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Removes a file; one that is not there is as good.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

@@ -15,10 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::key_file;
+use super::key_file::{self, CreateError, ReadError};
 use super::seal::{DataKey, KEY_BYTES};
-
-pub use super::key_file::{CreateError, ReadError};
 
 /// Random bytes that make a keyring: the log id and five keys.
 pub const KEYRING_ENTROPY_BYTES: usize = LOG_ID_BYTES + 5 * KEY_BYTES;

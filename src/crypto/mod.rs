@@ -5,10 +5,11 @@
 //! redacted in `Debug`, and named in no error.
 
 pub mod backup_code;
-//pub mod data_keys;
+pub mod data_keys;
+pub mod key_file;
 pub mod keyring;
 pub mod otp;
 pub mod password;
 pub mod seal;
 
-mod key_file;
+mod key_store;

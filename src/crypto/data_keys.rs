@@ -1,0 +1,335 @@
+//! The store of per-account data keys, `keys.redb`: each wrapped by a key-encryption key.
+//!
+//! A key is durable before the first event sealed with it: an orphan key is harmless, a lost one
+//! makes everything under it unreadable. So the writer stages keys, seals with them, and commits
+//! the store before it commits the log. Any number of threads read; one thread, the writer,
+//! stages, commits, discards and erases.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+use quick_cache::sync::Cache;
+use redb::{Database, Durability, ReadableDatabase};
+
+use super::key_file;
+use super::key_store::{self, KEYS, Name, Row, StreamKey, generation_of, name_of, stream_key_of};
+use super::keyring::Keyring;
+use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
+
+/// Unwrapped keys that are kept in memory; about 12 MiB with their names.
+pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
+/// Keys that may wait for one commit; a batch of the writer has at most 512 events.
+pub const STAGED_KEYS_MAX: usize = 4_096;
+
+/// The data keys of all accounts.
+pub struct DataKeys {
+    path: PathBuf,
+    keyring: Arc<Keyring>,
+    /// Replaced as a whole by an erasure, hence the lock; everything else only reads it.
+    store: RwLock<Database>,
+    /// Locked before the store where both are.
+    staged: Mutex<BTreeMap<Name, (DataKey, Row)>>,
+    unwrapped: Cache<Name, DataKey>,
+    newest: Cache<StreamKey, u32>,
+}
+
+/// Why the key store did not do what was asked; no message holds a key.
+#[derive(Debug, thiserror::Error)]
+pub enum DataKeysError {
+    /// There is no key store where one is due.
+    #[error(
+        "there is no key store at {0}: restore it from its backup, without it nothing sealed can be read"
+    )]
+    Missing(PathBuf),
+    /// Another process has it open.
+    #[error("the key store {0} is open in another process: stop that one first")]
+    InUse(PathBuf),
+    /// The file is no key store, or is damaged.
+    #[error(
+        "the key store {path} is damaged or is another file ({source}): restore it from its backup"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What redb said.
+        source: Box<redb::Error>,
+    },
+    /// The file has no check values, so it was never finished or is another file.
+    #[error("the key store {0} names no key-encryption key: restore it from its backup")]
+    NoCheck(PathBuf),
+    /// The store was made with key-encryption keys that the keyring has not.
+    #[error(
+        "the key store {path} was not made with this keyring (key-encryption key {kek_id}): give the keyring that belongs to it"
+    )]
+    WrongKeyring {
+        /// The file.
+        path: PathBuf,
+        /// The id of the key-encryption key that is missing or different.
+        kek_id: u32,
+    },
+    /// One row does not unwrap, although the keyring is the right one.
+    #[error("data key {generation} of one account does not unwrap: restore {path} from its backup")]
+    DamagedKey {
+        /// The file.
+        path: PathBuf,
+        /// The generation of the key.
+        generation: u32,
+    },
+    /// More than [`STAGED_KEYS_MAX`] keys wait, or an account had 2³²−1 keys.
+    #[error("no further data key can be staged: commit those that wait first")]
+    Full,
+    /// Another key has a staged key's name already; nothing was written.
+    #[error("a data key of this generation exists already in {0}: restart the service")]
+    Conflict(PathBuf),
+    /// The file could not be created or replaced.
+    #[error("the key store {path} cannot be written: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// redb failed while the store was open; what was staged is not durable.
+    #[error("the key store failed: {0}")]
+    Storage(#[source] Box<redb::Error>),
+}
+
+impl<E: Into<redb::Error>> From<E> for DataKeysError {
+    fn from(error: E) -> Self {
+        Self::Storage(Box::new(error.into()))
+    }
+}
+
+impl DataKeys {
+    /// Opens the key store; makes an empty one only where `create` is true and nothing is there.
+    ///
+    /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Missing`], [`DataKeysError::InUse`], [`DataKeysError::Damaged`],
+    /// [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`], or [`DataKeysError::Io`].
+    pub fn open(path: &Path, keyring: Arc<Keyring>, create: bool) -> Result<Self, DataKeysError> {
+        let io_error = |source| DataKeysError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let staging = key_file::staging_path(path);
+        if !path.try_exists().map_err(io_error)? {
+            if !create {
+                return Err(DataKeysError::Missing(path.to_owned()));
+            }
+            drop(key_store::create(&staging, |txn| {
+                key_store::put_check(txn, &keyring)
+            })?);
+            key_file::publish(&staging, path).map_err(|error| io_error(io::Error::other(error)))?;
+        }
+        let store = key_store::open(path)?;
+        // What an erasure that was interrupted left; it may hold the very key to be erased.
+        key_file::remove_if_there(&staging).map_err(io_error)?;
+        key_store::check_keyring(path, &store, &keyring)?;
+        Ok(Self {
+            path: path.to_owned(),
+            keyring,
+            store: RwLock::new(store),
+            staged: Mutex::new(BTreeMap::new()),
+            unwrapped: Cache::new(UNWRAPPED_KEYS_MAX),
+            newest: Cache::new(UNWRAPPED_KEYS_MAX),
+        })
+    }
+
+    /// Returns the newest key of an account with its generation, staged ones included.
+    ///
+    /// # Errors
+    /// [`DataKeysError::DamagedKey`] or [`DataKeysError::Storage`].
+    pub fn current(&self, stream_key: &StreamKey) -> Result<Option<(u32, DataKey)>, DataKeysError> {
+        let newest = {
+            // Held while the store is read, so that no commit comes between and leaves an old
+            // generation in the cache.
+            let staged = self.staged();
+            match newest_staged(&staged, stream_key) {
+                Some(generation) => Some(generation),
+                None => self.newest_durable(stream_key)?,
+            }
+        };
+        let Some(generation) = newest else {
+            return Ok(None);
+        };
+        let key = self.get(stream_key, generation)?;
+        Ok(key.map(|key| (generation, key)))
+    }
+
+    /// Returns one key of an account by its generation, staged ones included.
+    ///
+    /// # Errors
+    /// [`DataKeysError::DamagedKey`] or [`DataKeysError::Storage`].
+    pub fn get(
+        &self,
+        stream_key: &StreamKey,
+        generation: u32,
+    ) -> Result<Option<DataKey>, DataKeysError> {
+        let name = name_of(stream_key, generation);
+        if let Some((key, _)) = self.staged().get(&name) {
+            return Ok(Some(key.clone()));
+        }
+        if let Some(key) = self.unwrapped.get(&name) {
+            return Ok(Some(key));
+        }
+        // Held until the key is in the cache, so that an erasure in between cannot miss it there.
+        let store = self.store();
+        let keys = store.begin_read()?.open_table(KEYS)?;
+        match keys.get(&name)? {
+            Some(row) => self.unwrap_and_keep(&name, row.value()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes an account's next key, visible at once and durable after [`Self::commit`].
+    ///
+    /// Generations count from 1 for the life of the account id. Both arguments must come from the
+    /// operating system's generator.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Full`] or [`DataKeysError::Storage`].
+    pub fn stage_new(
+        &self,
+        stream_key: &StreamKey,
+        entropy: [u8; KEY_BYTES],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Result<(u32, DataKey), DataKeysError> {
+        let mut staged = self.staged();
+        if staged.len() >= STAGED_KEYS_MAX {
+            return Err(DataKeysError::Full);
+        }
+        let last = match newest_staged(&staged, stream_key) {
+            Some(generation) => Some(generation),
+            None => key_store::last_generation(&self.store(), stream_key)?,
+        };
+        let generation = last
+            .unwrap_or(0)
+            .checked_add(1)
+            .ok_or(DataKeysError::Full)?;
+        let name = name_of(stream_key, generation);
+        let key = DataKey::new(entropy);
+        let (kek_id, kek) = self.keyring.active_kek();
+        let row = key_store::wrap(kek_id, kek, &name, nonce, &key);
+        staged.insert(name, (key.clone(), row));
+        Ok((generation, key))
+    }
+
+    /// Makes all staged keys durable in one commit; does nothing where none is staged.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Storage`] or [`DataKeysError::Conflict`]; the keys stay staged, and events
+    /// sealed with them must not be appended.
+    pub fn commit(&self) -> Result<(), DataKeysError> {
+        let batch = self.staged().clone();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let store = self.store();
+        let mut txn = store.begin_write()?;
+        txn.set_durability(Durability::Immediate)?;
+        {
+            let mut keys = txn.open_table(KEYS)?;
+            for (name, (_, row)) in &batch {
+                if keys
+                    .insert(name, row)?
+                    .is_some_and(|old| old.value() != row)
+                {
+                    return Err(DataKeysError::Conflict(self.path.clone()));
+                }
+            }
+        }
+        key_store::put_check(&txn, &self.keyring)?;
+        txn.commit()?;
+        drop(store);
+        // In the caches before it leaves the staged ones, so that no reader misses it in between.
+        let mut staged = self.staged();
+        for (name, (key, _)) in batch {
+            self.newest
+                .insert(stream_key_of(&name), generation_of(&name));
+            self.unwrapped.insert(name, key);
+            staged.remove(&name);
+        }
+        Ok(())
+    }
+
+    /// Forgets all staged keys; nothing may have been appended that they sealed.
+    pub fn discard_staged(&self) {
+        self.staged().clear();
+    }
+
+    /// Destroys all keys of these accounts by rewriting the store without them.
+    ///
+    /// A mere deletion would leave the wrapped keys readable in the file's free pages. When this
+    /// returns the old file has no name any more; copies in backups are the operator's to age out.
+    /// Costs a copy of the whole store, and readers wait; after a crash the store is the old or the
+    /// new one, so an unfinished erasure is run again.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; the erasure is not final then.
+    pub fn erase(&self, stream_keys: &[StreamKey]) -> Result<(), DataKeysError> {
+        let io_error = |source| DataKeysError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let erased = |name: &Name| stream_keys.iter().any(|erased| name.starts_with(erased));
+        let staging = key_file::staging_path(&self.path);
+        let mut staged = self.staged();
+        let mut store = self.store.write().expect("no holder of this lock panics");
+        let new = key_store::create(&staging, |txn| {
+            key_store::copy_without(stream_keys, &store, txn)
+        })?;
+        fs::rename(&staging, &self.path).map_err(io_error)?;
+        *store = new;
+        staged.retain(|name, _| !erased(name));
+        self.unwrapped.retain(|name, _| !erased(name));
+        self.newest
+            .retain(|stream_key, _| !stream_keys.contains(stream_key));
+        key_file::sync_folder(key_file::folder_of(&self.path)).map_err(io_error)
+    }
+
+    fn store(&self) -> RwLockReadGuard<'_, Database> {
+        self.store.read().expect("no holder of this lock panics")
+    }
+
+    fn staged(&self) -> MutexGuard<'_, BTreeMap<Name, (DataKey, Row)>> {
+        self.staged.lock().expect("no holder of this lock panics")
+    }
+
+    fn newest_durable(&self, stream_key: &StreamKey) -> Result<Option<u32>, DataKeysError> {
+        if let Some(generation) = self.newest.get(stream_key) {
+            return Ok(Some(generation));
+        }
+        let found = key_store::newest(&self.store(), stream_key)?;
+        let generation = found.map(|(name, _)| generation_of(&name));
+        if let Some(generation) = generation {
+            self.newest.insert(*stream_key, generation);
+        }
+        Ok(generation)
+    }
+
+    fn unwrap_and_keep(&self, name: &Name, row: &Row) -> Result<DataKey, DataKeysError> {
+        let key = key_store::unwrap(&self.keyring, name, row).ok_or_else(|| {
+            DataKeysError::DamagedKey {
+                path: self.path.clone(),
+                generation: generation_of(name),
+            }
+        })?;
+        self.unwrapped.insert(*name, key.clone());
+        Ok(key)
+    }
+}
+
+fn newest_staged(staged: &BTreeMap<Name, (DataKey, Row)>, stream_key: &StreamKey) -> Option<u32> {
+    let names = name_of(stream_key, 0)..=name_of(stream_key, u32::MAX);
+    let (name, _) = staged.range(names).next_back()?;
+    Some(generation_of(name))
+}
+
+#[cfg(test)]
+#[path = "data_keys_tests.rs"]
+mod tests;

@@ -1,0 +1,330 @@
+//! What the key store keeps, what it forgets, and what it refuses to open.
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::MetadataExt;
+
+use super::*;
+use crate::crypto::keyring::KEYRING_ENTROPY_BYTES;
+
+const ADA: StreamKey = [0xaa; 16];
+const BOB: StreamKey = [0xbb; 16];
+
+/// A data folder with an open store; the keyring's keys all derive from one byte.
+struct House {
+    folder: tempfile::TempDir,
+    keys: DataKeys,
+}
+
+fn keyring(folder: &Path, seed: u8) -> Arc<Keyring> {
+    let entropy: [u8; KEYRING_ENTROPY_BYTES] = std::array::from_fn(|at| seed ^ at as u8);
+    let path = folder.join(format!("keyring-{seed}"));
+    match Keyring::load(&path) {
+        Ok(keyring) => Arc::new(keyring),
+        Err(_) => Arc::new(Keyring::create(&path, &entropy, 1).unwrap()),
+    }
+}
+
+fn path_in(folder: &Path) -> PathBuf {
+    folder.join("keys.redb")
+}
+
+fn house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = keyring(folder.path(), 1);
+    let keys = DataKeys::open(&path_in(folder.path()), ring, true).unwrap();
+    House { folder, keys }
+}
+
+impl House {
+    fn stage(&self, stream_key: &StreamKey, byte: u8) -> u32 {
+        let staged = self.keys.stage_new(stream_key, [byte; 32], [byte; 12]);
+        staged.unwrap().0
+    }
+
+    fn current(&self, stream_key: &StreamKey) -> Option<(u32, DataKey)> {
+        self.keys.current(stream_key).unwrap()
+    }
+
+    fn reopened(self) -> Self {
+        let Self { folder, keys } = self;
+        drop(keys);
+        let ring = keyring(folder.path(), 1);
+        let keys = DataKeys::open(&path_in(folder.path()), ring, false).unwrap();
+        Self { folder, keys }
+    }
+}
+
+fn key(byte: u8) -> DataKey {
+    DataKey::new([byte; 32])
+}
+
+#[test]
+fn a_staged_key_is_seen_at_once_and_durable_after_the_commit() {
+    let house = house();
+    assert_eq!(house.current(&ADA), None);
+    assert_eq!(house.stage(&ADA, 7), 1);
+    assert_eq!(house.current(&ADA), Some((1, key(7))));
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(7)));
+    house.keys.commit().unwrap();
+    assert_eq!(house.current(&ADA), Some((1, key(7))));
+    let house = house.reopened();
+    assert_eq!(house.current(&ADA), Some((1, key(7))));
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(7)));
+    assert_eq!(house.keys.get(&ADA, 2).unwrap(), None);
+    assert_eq!(house.current(&BOB), None);
+}
+
+#[test]
+fn a_key_that_was_only_staged_is_gone_after_a_restart() {
+    let house = house();
+    house.stage(&ADA, 7);
+    assert_eq!(house.reopened().current(&ADA), None);
+}
+
+#[test]
+fn discarded_keys_are_not_committed_and_free_their_generation() {
+    let house = house();
+    house.stage(&ADA, 7);
+    house.keys.discard_staged();
+    assert_eq!(house.current(&ADA), None);
+    assert_eq!(house.stage(&ADA, 8), 1);
+    house.keys.commit().unwrap();
+    assert_eq!(house.reopened().current(&ADA), Some((1, key(8))));
+}
+
+#[test]
+fn generations_rise_over_commits_restarts_and_within_a_batch() {
+    let house = house();
+    assert_eq!(
+        (
+            house.stage(&ADA, 1),
+            house.stage(&ADA, 2),
+            house.stage(&BOB, 3)
+        ),
+        (1, 2, 1)
+    );
+    house.keys.commit().unwrap();
+    assert_eq!(house.stage(&ADA, 4), 3);
+    house.keys.commit().unwrap();
+    let house = house.reopened();
+    assert_eq!(house.stage(&ADA, 5), 4);
+    assert_eq!(house.current(&ADA), Some((4, key(5))));
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(1)));
+    assert_eq!(house.keys.get(&ADA, 3).unwrap(), Some(key(4)));
+    assert_eq!(house.current(&BOB), Some((1, key(3))));
+}
+
+#[test]
+fn a_commit_of_nothing_writes_nothing() {
+    let house = house();
+    let path = path_in(house.folder.path());
+    let before = fs::read(&path).unwrap();
+    house.keys.commit().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn the_number_of_staged_keys_is_bounded() {
+    let house = house();
+    for _ in 0..STAGED_KEYS_MAX {
+        house.stage(&ADA, 1);
+    }
+    let refused = house.keys.stage_new(&BOB, [1; 32], [1; 12]);
+    assert!(matches!(refused, Err(DataKeysError::Full)));
+    house.keys.commit().unwrap();
+    assert_eq!(house.stage(&BOB, 1), 1);
+}
+
+#[test]
+fn a_missing_store_is_made_only_on_request_and_is_ours_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path_in(folder.path());
+    let open = |create| DataKeys::open(&path, keyring(folder.path(), 1), create);
+    assert!(matches!(open(false), Err(DataKeysError::Missing(_))));
+    assert!(!path.exists());
+    drop(open(true).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    assert!(!key_file::staging_path(&path).exists());
+}
+
+#[test]
+fn an_existing_store_is_opened_and_not_replaced() {
+    let House { folder, keys } = house();
+    keys.stage_new(&ADA, [7; 32], [7; 12]).unwrap();
+    keys.commit().unwrap();
+    drop(keys);
+    let again = DataKeys::open(&path_in(folder.path()), keyring(folder.path(), 1), true).unwrap();
+    assert_eq!(again.current(&ADA).unwrap(), Some((1, key(7))));
+}
+
+#[test]
+fn a_wrong_keyring_is_refused_even_by_an_empty_store() {
+    let House { folder, keys } = house();
+    drop(keys);
+    let other = keyring(folder.path(), 2);
+    let refused = DataKeys::open(&path_in(folder.path()), other, false);
+    assert!(matches!(
+        refused,
+        Err(DataKeysError::WrongKeyring { kek_id: 1, .. })
+    ));
+}
+
+#[test]
+fn a_store_that_is_open_elsewhere_is_refused() {
+    let house = house();
+    let folder = house.folder.path();
+    let refused = DataKeys::open(&path_in(folder), keyring(folder, 1), false);
+    assert!(matches!(refused, Err(DataKeysError::InUse(_))));
+}
+
+#[test]
+fn an_empty_cut_or_overwritten_file_is_refused_and_left_as_it_is() {
+    let house = house();
+    house.stage(&ADA, 7);
+    house.keys.commit().unwrap();
+    let House { folder, keys } = house.reopened();
+    drop(keys);
+    let path = path_in(folder.path());
+    let good = fs::read(&path).unwrap();
+    let damaged = [
+        Vec::new(),
+        b"not a key store".to_vec(),
+        good[..good.len() / 2].to_vec(),
+        good[..4096].to_vec(),
+        vec![0; good.len()],
+        [&good[..4096], &vec![0xff; good.len() - 4096][..]].concat(),
+    ];
+    for (case, bytes) in damaged.iter().enumerate() {
+        fs::write(&path, bytes).unwrap();
+        for create in [false, true] {
+            let refused = DataKeys::open(&path, keyring(folder.path(), 1), create);
+            let refused = refused.err().map(|error| error.to_string());
+            assert!(
+                refused.is_some_and(|said| said.contains("damaged")),
+                "case {case}"
+            );
+        }
+    }
+    fs::write(&path, good).unwrap();
+    DataKeys::open(&path, keyring(folder.path(), 1), false).unwrap();
+}
+
+#[test]
+fn a_redb_file_without_check_values_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path_in(folder.path());
+    drop(Database::create(&path).unwrap());
+    let refused = DataKeys::open(&path, keyring(folder.path(), 1), true);
+    assert!(matches!(refused, Err(DataKeysError::NoCheck(_))));
+}
+
+#[test]
+fn a_row_moved_to_another_account_or_generation_does_not_unwrap() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = keyring(folder.path(), 1);
+    let (kek_id, kek) = ring.active_kek();
+    let name = name_of(&ADA, 1);
+    let row = key_store::wrap(kek_id, kek, &name, [3; 12], &key(7));
+    let unwrap = |name: &Name, row: &Row| key_store::unwrap(&ring, name, row);
+    assert_eq!(unwrap(&name, &row), Some(key(7)));
+    assert_eq!(unwrap(&name_of(&BOB, 1), &row), None);
+    assert_eq!(unwrap(&name_of(&ADA, 2), &row), None);
+    for at in 0..row.len() {
+        let mut altered = row;
+        altered[at] ^= 1;
+        assert_eq!(unwrap(&name, &altered), None, "byte {at}");
+    }
+}
+
+#[test]
+fn an_erased_key_is_gone_from_memory_and_from_the_file() {
+    let house = house();
+    for (stream_key, byte) in [(&ADA, 1), (&BOB, 2), (&ADA, 3)] {
+        house.stage(stream_key, byte);
+    }
+    house.keys.commit().unwrap();
+    let path = path_in(house.folder.path());
+    let wrapped = |stream_key| {
+        let (_, row) = key_store::newest(&house.keys.store(), stream_key)
+            .unwrap()
+            .unwrap();
+        row
+    };
+    let (ada, bob) = (wrapped(&ADA), wrapped(&BOB));
+    let holds = |row: &Row| {
+        fs::read(&path)
+            .unwrap()
+            .windows(row.len())
+            .any(|part| part == row)
+    };
+    assert!(holds(&ada) && holds(&bob));
+
+    house.keys.erase(&[ADA]).unwrap();
+    assert_eq!(house.current(&ADA), None);
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
+    assert_eq!(house.current(&BOB), Some((1, key(2))));
+    assert!(!holds(&ada) && holds(&bob));
+    assert!(!key_file::staging_path(&path).exists());
+    let second = DataKeys::open(&path, keyring(house.folder.path(), 1), false);
+    assert!(matches!(second, Err(DataKeysError::InUse(_))));
+    let house = house.reopened();
+    assert_eq!(house.current(&ADA), None);
+    assert_eq!(house.current(&BOB), Some((1, key(2))));
+}
+
+/// What the first life sealed must read as erased, not as altered.
+#[test]
+fn an_account_registered_anew_after_an_erasure_goes_on_counting_generations() {
+    let house = house();
+    house.stage(&ADA, 1);
+    assert_eq!(house.stage(&ADA, 2), 2);
+    house.keys.commit().unwrap();
+    house.keys.erase(&[ADA]).unwrap();
+    house.keys.erase(&[ADA, BOB]).unwrap();
+    let house = house.reopened();
+    assert_eq!((house.stage(&ADA, 3), house.stage(&BOB, 4)), (3, 1));
+    house.keys.commit().unwrap();
+    house.keys.erase(&[BOB]).unwrap();
+    assert_eq!(house.current(&ADA), Some((3, key(3))));
+    assert_eq!(house.keys.get(&ADA, 2).unwrap(), None);
+    house.keys.erase(&[ADA]).unwrap();
+    assert_eq!(house.stage(&ADA, 5), 4);
+}
+
+#[test]
+fn what_an_interrupted_erasure_left_is_removed_at_open() {
+    let House { folder, keys } = house();
+    drop(keys);
+    let left = key_file::staging_path(&path_in(folder.path()));
+    fs::write(&left, b"an old copy").unwrap();
+    DataKeys::open(&path_in(folder.path()), keyring(folder.path(), 1), false).unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
+fn the_store_may_be_shared_between_threads() {
+    fn shareable<T: Send + Sync>() {}
+    shareable::<DataKeys>();
+}
+
+#[test]
+fn readers_on_other_threads_never_miss_a_key_while_it_is_committed() {
+    let house = house();
+    std::thread::scope(|scope| {
+        let (seen, announced) = std::sync::mpsc::channel();
+        let keys = &house.keys;
+        scope.spawn(move || {
+            for generation in announced {
+                assert!(keys.current(&ADA).unwrap().unwrap().0 >= generation);
+                assert!(keys.get(&ADA, generation).unwrap().is_some());
+            }
+        });
+        for byte in 1..50 {
+            let generation = house.stage(&ADA, byte);
+            seen.send(generation).unwrap();
+            seen.send(generation).unwrap();
+            keys.commit().unwrap();
+            seen.send(generation).unwrap();
+        }
+    });
+}

@@ -1,0 +1,247 @@
+//! The tables of `keys.redb` and the form of a wrapped key.
+//!
+//! Row: `stream key ‖ generation (big-endian)` → `kek id (little-endian) ‖ nonce ‖ wrapped key`,
+//! wrapped with associated data `stream key ‖ generation ‖ kek id` (little-endian), so that no row
+//! serves another account. Beside the rows stands one check value for each key-encryption key in
+//! use, by which a wrong keyring is refused at open instead of at the first login; and for each
+//! erased account its last generation, so that a second life never reuses the number of a key that
+//! is gone: what the first life sealed reads as erased and not as altered.
+
+use std::path::Path;
+
+use countersign_schemas::sealed::Sealed;
+use hmac::{Hmac, KeyInit, Mac};
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError, WriteTransaction,
+};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::data_keys::DataKeysError;
+use super::key_file;
+use super::keyring::Keyring;
+use super::seal::{self, DataKey, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
+
+pub(super) const KEYS: TableDefinition<&Name, &Row> = TableDefinition::new("data_keys_v1");
+
+const KEK_CHECKS: TableDefinition<u32, &KekCheck> = TableDefinition::new("kek_checks_v1");
+const ERASED: TableDefinition<&StreamKey, u32> = TableDefinition::new("erased_v1");
+const KEK_CHECK_LABEL: &[u8] = b"countersign keys.redb kek check v1\0";
+const REDB_CACHE_BYTES: usize = 16 * 1024 * 1024;
+const STREAM_KEY_BYTES: usize = 16;
+const WRAPPED_AT: usize = 4 + NONCE_BYTES;
+
+pub(super) type StreamKey = [u8; STREAM_KEY_BYTES];
+pub(super) type Name = [u8; STREAM_KEY_BYTES + 4];
+pub(super) type Row = [u8; WRAPPED_AT + KEY_BYTES + TAG_BYTES];
+type KekCheck = [u8; 32];
+
+/// Makes a store at a path that nothing else uses, fills it, and returns it durable.
+pub(super) fn create(
+    path: &Path,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), DataKeysError>,
+) -> Result<Database, DataKeysError> {
+    let io_error = |source| DataKeysError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    key_file::remove_if_there(path).map_err(io_error)?;
+    let file = key_file::open_new(path).map_err(io_error)?;
+    let store = builder().create_with_backend(FileBackend::new(file)?)?;
+    let mut txn = store.begin_write()?;
+    txn.set_durability(Durability::Immediate)?;
+    txn.open_table(KEYS)?;
+    txn.open_table(ERASED)?;
+    fill(&txn)?;
+    txn.commit()?;
+    Ok(store)
+}
+
+/// Opens an existing store and reads every page's checksum.
+pub(super) fn open(path: &Path) -> Result<Database, DataKeysError> {
+    let opened = builder().set_check_integrity_on_open(true).open(path);
+    opened.map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => DataKeysError::InUse(path.to_owned()),
+        other => damaged(path, other),
+    })
+}
+
+/// Refuses a keyring that has not every key-encryption key of the store.
+pub(super) fn check_keyring(
+    path: &Path,
+    store: &Database,
+    keyring: &Keyring,
+) -> Result<(), DataKeysError> {
+    let txn = store.begin_read()?;
+    let checks = match txn.open_table(KEK_CHECKS) {
+        Err(TableError::TableDoesNotExist(_)) => {
+            return Err(DataKeysError::NoCheck(path.to_owned()));
+        }
+        other => other.map_err(|error| damaged(path, error))?,
+    };
+    txn.open_table(KEYS).map_err(|error| damaged(path, error))?;
+    txn.open_table(ERASED)
+        .map_err(|error| damaged(path, error))?;
+    for row in checks.iter()? {
+        let (kek_id, check) = row?;
+        let kek_id = kek_id.value();
+        let same = keyring
+            .kek(kek_id)
+            .is_some_and(|kek| kek_check(kek_id, kek).ct_eq(check.value()).into());
+        if !same {
+            return Err(DataKeysError::WrongKeyring {
+                path: path.to_owned(),
+                kek_id,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Records the check value of the active key-encryption key.
+pub(super) fn put_check(txn: &WriteTransaction, keyring: &Keyring) -> Result<(), DataKeysError> {
+    let (kek_id, kek) = keyring.active_kek();
+    txn.open_table(KEK_CHECKS)?
+        .insert(kek_id, &kek_check(kek_id, kek))?;
+    Ok(())
+}
+
+/// Copies one store into another without the keys of the erased accounts.
+pub(super) fn copy_without(
+    erased: &[StreamKey],
+    from: &Database,
+    into: &WriteTransaction,
+) -> Result<(), DataKeysError> {
+    let from = from.begin_read()?;
+    let mut checks = into.open_table(KEK_CHECKS)?;
+    for row in from.open_table(KEK_CHECKS)?.iter()? {
+        let (kek_id, check) = row?;
+        checks.insert(kek_id.value(), check.value())?;
+    }
+    let mut lasts = into.open_table(ERASED)?;
+    for row in from.open_table(ERASED)?.iter()? {
+        let (stream_key, last) = row?;
+        lasts.insert(stream_key.value(), last.value())?;
+    }
+    let mut keys = into.open_table(KEYS)?;
+    for row in from.open_table(KEYS)?.iter()? {
+        let (name, row) = row?;
+        let name = name.value();
+        match erased.iter().find(|erased| name.starts_with(*erased)) {
+            // Rows ascend, so the last generation is the one that stays.
+            Some(stream_key) => drop(lasts.insert(stream_key, generation_of(name))?),
+            None => drop(keys.insert(name, row.value())?),
+        }
+    }
+    Ok(())
+}
+
+/// Returns the last generation that an account's keys ever had, erased ones included.
+pub(super) fn last_generation(
+    store: &Database,
+    stream_key: &StreamKey,
+) -> Result<Option<u32>, DataKeysError> {
+    if let Some((name, _)) = newest(store, stream_key)? {
+        return Ok(Some(generation_of(&name)));
+    }
+    let erased = store.begin_read()?.open_table(ERASED)?;
+    Ok(erased.get(stream_key)?.map(|last| last.value()))
+}
+
+/// Returns name and row of an account's newest durable key.
+pub(super) fn newest(
+    store: &Database,
+    stream_key: &StreamKey,
+) -> Result<Option<(Name, Row)>, DataKeysError> {
+    let keys = store.begin_read()?.open_table(KEYS)?;
+    let (first, last) = (name_of(stream_key, 0), name_of(stream_key, u32::MAX));
+    let mut rows = keys.range::<&Name>(&first..=&last)?;
+    match rows.next_back() {
+        Some(row) => {
+            let (name, row) = row?;
+            Ok(Some((*name.value(), *row.value())))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Names a key so that an account's keys stand together in the order of their generations.
+pub(super) fn name_of(stream_key: &StreamKey, generation: u32) -> Name {
+    let mut name = [0; STREAM_KEY_BYTES + 4];
+    name[..STREAM_KEY_BYTES].copy_from_slice(stream_key);
+    name[STREAM_KEY_BYTES..].copy_from_slice(&generation.to_be_bytes());
+    name
+}
+
+/// Returns the stream key in a name.
+pub(super) fn stream_key_of(name: &Name) -> StreamKey {
+    *name.first_chunk().expect("a name is longer than 16 bytes")
+}
+
+/// Returns the generation in a name.
+pub(super) fn generation_of(name: &Name) -> u32 {
+    let bytes = name.last_chunk().expect("a name is longer than 4 bytes");
+    u32::from_be_bytes(*bytes)
+}
+
+/// Wraps a key for its row; the nonce must be random.
+pub(super) fn wrap(
+    kek_id: u32,
+    kek: &DataKey,
+    name: &Name,
+    nonce: [u8; NONCE_BYTES],
+    key: &DataKey,
+) -> Row {
+    let sealed = seal::seal(kek, kek_id, &aad(name, kek_id), nonce, key.as_bytes());
+    let mut row = [0; WRAPPED_AT + KEY_BYTES + TAG_BYTES];
+    row[..4].copy_from_slice(&kek_id.to_le_bytes());
+    row[4..WRAPPED_AT].copy_from_slice(&nonce);
+    row[WRAPPED_AT..].copy_from_slice(&sealed.ciphertext);
+    row
+}
+
+/// Unwraps a row; nothing where it was altered, moved, or wrapped by an unknown key.
+pub(super) fn unwrap(keyring: &Keyring, name: &Name, row: &Row) -> Option<DataKey> {
+    let (kek_id, rest) = row.split_first_chunk::<4>()?;
+    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    let kek_id = u32::from_le_bytes(*kek_id);
+    let sealed = Sealed {
+        key: kek_id,
+        nonce: *nonce,
+        ciphertext: ciphertext.to_vec(),
+    };
+    let key = seal::open(keyring.kek(kek_id)?, &aad(name, kek_id), &sealed).ok()?;
+    Some(DataKey::new(key.as_slice().try_into().ok()?))
+}
+
+fn aad(name: &Name, kek_id: u32) -> [u8; STREAM_KEY_BYTES + 8] {
+    let mut aad = [0; STREAM_KEY_BYTES + 8];
+    aad[..STREAM_KEY_BYTES].copy_from_slice(&name[..STREAM_KEY_BYTES]);
+    aad[STREAM_KEY_BYTES..STREAM_KEY_BYTES + 4].copy_from_slice(&generation_of(name).to_le_bytes());
+    aad[STREAM_KEY_BYTES + 4..].copy_from_slice(&kek_id.to_le_bytes());
+    aad
+}
+
+/// A keyed hash and not a sealed constant, because it needs no nonce and so can repeat none.
+fn kek_check(kek_id: u32, kek: &DataKey) -> KekCheck {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(kek.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(KEK_CHECK_LABEL);
+    mac.update(&kek_id.to_le_bytes());
+    mac.finalize().into_bytes().into()
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(REDB_CACHE_BYTES);
+    builder
+}
+
+fn damaged(path: &Path, error: impl Into<redb::Error>) -> DataKeysError {
+    DataKeysError::Damaged {
+        path: path.to_owned(),
+        source: Box::new(error.into()),
+    }
+}
