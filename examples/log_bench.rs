@@ -162,12 +162,13 @@ impl Side {
 
 fn measure_growth(log_folder: &Path, events: u64) -> Outcome<()> {
     let mut log = EventLog::create(log_folder, LogOptions::default(), &batch(1, 1))?;
-    let empty = append(&mut log, EVENTS_PER_BATCH_SIZE, 64)?;
+    let sample = EVENTS_PER_BATCH_SIZE * TURNS as u64;
+    let empty = append(&mut log, sample, 64)?;
     while log.head() < events {
         let chunk = (events - log.head()).clamp(512, EVENTS_PER_BATCH_SIZE);
         append(&mut log, chunk, 512)?;
     }
-    let full = append(&mut log, EVENTS_PER_BATCH_SIZE, 64)?;
+    let full = append(&mut log, sample, 64)?;
     let head = log.head();
     log.close()?;
     let mut size = 0;
