@@ -1,1 +1,139 @@
-//! Read models.
+//! Read models: folds of the event log that can be deleted at any time and rebuilt.
+//!
+//! ```text
+//!            the log, whole groups, ascending
+//!                 |                    |
+//!   the writer    |                    |   the projector
+//!   after commit  v                    v   behind
+//!        LoginStatusView          Views::catch_up
+//!        (overlay in memory)      one transaction: rows and checkpoints
+//!                 |                    |
+//!                 +--- get, positions -+--> views.redb
+//! ```
+//!
+//! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `login_status.rs` the fold and its row,
+//! `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes, `sentences.rs` the
+//! words. Absences: no clock, no thread, no randomness; nothing here is read while deciding.
+
+mod audit_trail;
+mod checkpoint;
+mod login_status;
+mod login_view;
+mod sentences;
+mod views;
+
+#[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod views_tests;
+
+use countersign_schemas::event::{Event, EventError};
+use countersign_schemas::record::Record;
+use redb::WriteTransaction;
+
+pub use audit_trail::{AuditTrail, Filter, Page};
+pub use login_status::{Factor, Row, fold};
+pub use login_view::LoginStatusView;
+pub use sentences::{audit_event, sentence};
+pub use views::{Opened, ViewState, Views};
+
+/// One record of the log with its position and its event, decoded once for all readers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Position in the log, from 1.
+    pub position: u64,
+    /// The record.
+    pub record: Record,
+    /// The event in it.
+    pub event: Event,
+}
+
+impl Entry {
+    /// Decodes the event of a record.
+    ///
+    /// Errors: [`EventError`] when this build cannot read it.
+    pub fn decode(position: u64, record: Record) -> Result<Self, EventError> {
+        let event = record.event()?;
+        Ok(Self {
+            position,
+            record,
+            event,
+        })
+    }
+}
+
+/// A fold of the log into tables of views.redb.
+///
+/// It is deterministic: no clock, no randomness, no IO but the transaction. Its tables are named
+/// `NAME@VERSION/…`; what belongs to another version is dropped when the file is opened.
+pub trait Projection {
+    /// Kebab-case name.
+    const NAME: &'static str;
+    /// Raised with every change of the tables, the rows or the fold, which rebuilds the view.
+    const VERSION: u32;
+
+    /// Folds entries that follow each other without a gap; an empty slice makes the tables.
+    ///
+    /// [`Views`] has asserted the order and commits the rows together with the checkpoint.
+    ///
+    /// Errors: [`ViewError::Damaged`] halts this view alone; [`ViewError::Storage`] fails the
+    /// whole transaction.
+    fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError>;
+}
+
+/// Why a view could not be read or brought forward.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The file cannot be read or written. Nothing of the transaction was kept.
+    #[error(
+        "views.redb cannot be read or written ({0}): close it and open it again, and delete it if that does not help; it is rebuilt from the log"
+    )]
+    Storage(#[source] Box<redb::Error>),
+    /// A row or an entry is not what the fold expects.
+    #[error("view {view} met a damaged {what} at {at}: rebuild the view")]
+    Damaged {
+        /// The view.
+        view: &'static str,
+        /// What is damaged.
+        what: &'static str,
+        /// Position of the entry that was being folded or stream that was being read.
+        at: String,
+    },
+    /// An entry does not follow the one before it.
+    #[error(
+        "view {view} expected position {expected} and was given {found}: read the log again from {expected}"
+    )]
+    Gap {
+        /// The view.
+        view: &'static str,
+        /// Checkpoint + 1.
+        expected: u64,
+        /// The entry's position.
+        found: u64,
+    },
+    /// A slice begins, ends or breaks inside a command's events.
+    #[error("the slice splits the group of events at position {position}: hand over whole groups")]
+    SplitGroup {
+        /// Position of the group's first entry in the slice.
+        position: u64,
+    },
+    /// The view does not hold the newest events and does not answer, so that nobody is told less
+    /// than the log knows.
+    #[error("the view is behind the log ({0}): ask again when it has caught up")]
+    Behind(String),
+}
+
+/// Wraps each error that redb returns.
+macro_rules! storage {
+    ($($error:ident)*) => {
+        $(impl From<redb::$error> for ViewError {
+            fn from(error: redb::$error) -> Self {
+                Self::Storage(Box::new(error.into()))
+            }
+        })*
+    };
+}
+
+storage! { DatabaseError TransactionError TableError StorageError CommitError SetDurabilityError }

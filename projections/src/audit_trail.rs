@@ -1,0 +1,259 @@
+//! The audit trail: which positions belong to an account, a type of event or a caller. The
+//! events themselves stay in the log.
+
+use std::sync::Arc;
+
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::StreamKey;
+use countersign_schemas::record::StreamKind;
+use redb::{
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction,
+};
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::stored_position;
+use crate::{Entry, Projection, ViewError};
+
+/// (stream key, position): accounts only, since log-wide events are found by their type.
+pub(crate) const BY_ACCOUNT: TableDefinition<(&[u8; 16], u64), ()> =
+    TableDefinition::new("audit-trail@1/by-account");
+/// (event type, position).
+pub(crate) const BY_TYPE: TableDefinition<(u16, u64), ()> =
+    TableDefinition::new("audit-trail@1/by-type");
+/// (hash of the caller's name, position).
+pub(crate) const BY_CALLER: TableDefinition<(&[u8; 16], u64), ()> =
+    TableDefinition::new("audit-trail@1/by-caller");
+/// Look-ups in the indexes that one call may spend, some 20 ms; a rare match in a long history
+/// is found by asking again from where the call stopped.
+const SEEKS_MAX: usize = 16_384;
+
+/// The indexes over the log.
+pub struct AuditTrail {
+    db: Arc<Database>,
+}
+
+/// Which events to find; every filter given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this account's.
+    pub account: Option<StreamKey>,
+    /// Only those of one of these type numbers; empty for any.
+    pub types: Vec<u16>,
+    /// Only those that this caller caused.
+    pub caller: Option<String>,
+}
+
+/// Positions found, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The positions.
+    pub positions: Vec<u64>,
+    /// Where to go on: there are more, or the call had looked far enough; none at the end.
+    pub next_after: Option<u64>,
+}
+
+impl AuditTrail {
+    pub(crate) fn new(db: Arc<Database>) -> Self {
+        Self { db }
+    }
+
+    /// Finds at most `limit` positions after `after` (exclusive) that match every filter.
+    ///
+    /// The work is bounded: a page may hold fewer than `limit`, even none, and still have a
+    /// `next_after`. Positions beyond the view's checkpoint are not found. A page may end inside
+    /// a group of events.
+    ///
+    /// Errors: [`ViewError::Storage`].
+    pub fn positions(&self, filter: &Filter, after: u64, limit: usize) -> Result<Page, ViewError> {
+        self.search(filter, after, limit, SEEKS_MAX)
+    }
+
+    fn search(
+        &self,
+        filter: &Filter,
+        after: u64,
+        limit: usize,
+        seeks_max: usize,
+    ) -> Result<Page, ViewError> {
+        let mut lists = lists(&self.db.begin_read()?, filter)?;
+        let mut page = Page::default();
+        let mut seeks_left = seeks_max;
+        let mut from = after.saturating_add(1);
+        loop {
+            match meet(&mut lists, from, &mut seeks_left)? {
+                Meeting::At(_) if page.positions.len() == limit => {
+                    page.next_after = Some(page.positions.last().copied().unwrap_or(after));
+                    return Ok(page);
+                }
+                Meeting::At(position) => {
+                    page.positions.push(position);
+                    from = position.saturating_add(1);
+                }
+                Meeting::NotBefore(position) => {
+                    page.next_after = Some(position - 1);
+                    return Ok(page);
+                }
+                Meeting::End => return Ok(page),
+            }
+        }
+    }
+}
+
+impl Projection for AuditTrail {
+    const NAME: &'static str = "audit-trail";
+    const VERSION: u32 = 1;
+
+    fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
+        let mut accounts = Vec::with_capacity(entries.len());
+        let mut types = Vec::with_capacity(entries.len());
+        let mut callers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if entry.record.stream_kind == StreamKind::Account {
+                accounts.push((entry.record.stream_key.0, entry.position));
+            }
+            types.push((entry.event.type_code(), entry.position));
+            callers.push((caller_key(&entry.record.meta.caller), entry.position));
+        }
+        // In the order of the keys, so that neighbours share the pages they touch.
+        accounts.sort_unstable();
+        types.sort_unstable();
+        callers.sort_unstable();
+        let mut by_account = txn.open_table(BY_ACCOUNT)?;
+        for (key, position) in &accounts {
+            by_account.insert((key, *position), ())?;
+        }
+        let mut by_type = txn.open_table(BY_TYPE)?;
+        for key in types {
+            by_type.insert(key, ())?;
+        }
+        let mut by_caller = txn.open_table(BY_CALLER)?;
+        for (key, position) in &callers {
+            by_caller.insert((key, *position), ())?;
+        }
+        Ok(())
+    }
+}
+
+/// The first 16 bytes of SHA-256 of a caller's name.
+fn caller_key(name: &str) -> [u8; 16] {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    key
+}
+
+/// Ascending positions that an index gives for one filter.
+enum List {
+    /// Every position up to the last.
+    All { last: u64 },
+    /// One account's or one caller's.
+    Keyed {
+        table: ReadOnlyTable<(&'static [u8; 16], u64), ()>,
+        key: [u8; 16],
+        head: u64,
+    },
+    /// Those of several types, each with its head.
+    Typed {
+        table: ReadOnlyTable<(u16, u64), ()>,
+        heads: Vec<(u16, u64)>,
+    },
+}
+
+/// The head of a list that has no more positions.
+const EXHAUSTED: u64 = u64::MAX;
+
+impl List {
+    /// The list's first position at or after `from`, [`EXHAUSTED`] at its end.
+    fn seek(&mut self, from: u64, seeks_left: &mut usize) -> Result<u64, ViewError> {
+        match self {
+            Self::All { last } if from <= *last => Ok(from),
+            Self::All { .. } => Ok(EXHAUSTED),
+            Self::Keyed { table, key, head } => {
+                if *head < from {
+                    *seeks_left = seeks_left.saturating_sub(1);
+                    let range = (&*key, from)..=(&*key, EXHAUSTED);
+                    let found = table.range(range)?.next().transpose()?;
+                    *head = found.map_or(EXHAUSTED, |(key, _)| key.value().1);
+                }
+                Ok(*head)
+            }
+            Self::Typed { table, heads } => {
+                for (code, head) in heads.iter_mut().filter(|(_, head)| *head < from) {
+                    *seeks_left = seeks_left.saturating_sub(1);
+                    let range = (*code, from)..=(*code, EXHAUSTED);
+                    let found = table.range(range)?.next().transpose()?;
+                    *head = found.map_or(EXHAUSTED, |(key, _)| key.value().1);
+                }
+                let lowest = heads.iter().map(|(_, head)| *head).min();
+                Ok(lowest.unwrap_or(EXHAUSTED))
+            }
+        }
+    }
+}
+
+/// The lists that a filter asks to intersect; never none.
+fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError> {
+    let mut lists = Vec::new();
+    if let Some(account) = filter.account {
+        let (table, key) = (read.open_table(BY_ACCOUNT)?, account.0);
+        lists.push(List::Keyed {
+            table,
+            key,
+            head: 0,
+        });
+    }
+    if let Some(caller) = &filter.caller {
+        let (table, key) = (read.open_table(BY_CALLER)?, caller_key(caller));
+        lists.push(List::Keyed {
+            table,
+            key,
+            head: 0,
+        });
+    }
+    if !filter.types.is_empty() {
+        // Only types that exist, each once: the filter's length does not multiply the work.
+        let known = Event::ALL.iter().map(|(code, _, _)| *code);
+        let asked = known.filter(|code| filter.types.contains(code));
+        let heads = asked.map(|code| (code, 0)).collect();
+        let table = read.open_table(BY_TYPE)?;
+        lists.push(List::Typed { table, heads });
+    }
+    if lists.is_empty() {
+        let last = stored_position::<AuditTrail>(read)?;
+        lists.push(List::All { last });
+    }
+    Ok(lists)
+}
+
+enum Meeting {
+    /// The first position that is in every list.
+    At(u64),
+    /// Nothing found before this one, and no more look-ups allowed.
+    NotBefore(u64),
+    /// There is none.
+    End,
+}
+
+/// Leaps each list to the furthest head of the others until all stand at the same position.
+fn meet(lists: &mut [List], from: u64, seeks_left: &mut usize) -> Result<Meeting, ViewError> {
+    let mut candidate = from;
+    loop {
+        if *seeks_left == 0 {
+            return Ok(Meeting::NotBefore(candidate));
+        }
+        let before = candidate;
+        for list in &mut *lists {
+            candidate = list.seek(candidate, seeks_left)?;
+            if candidate == EXHAUSTED {
+                return Ok(Meeting::End);
+            }
+        }
+        if candidate == before {
+            return Ok(Meeting::At(candidate));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "audit_trail_tests.rs"]
+mod tests;

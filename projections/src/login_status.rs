@@ -1,0 +1,197 @@
+//! What a login check may know of an account, folded from its events.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::PasswordCause;
+use countersign_schemas::ids::AccountId;
+use countersign_schemas::record::StreamKind;
+use countersign_schemas::reply::{FactorState, LoginStatus, Method};
+use countersign_schemas::time::Micros;
+use serde::{Deserialize, Serialize};
+
+use crate::Entry;
+
+/// At so many unused backup codes or fewer it is time to make new ones (CONTRACT §4).
+const BACKUP_CODES_LOW_MAX: u8 = 3;
+
+/// The second factor as the account's events left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Factor {
+    /// None.
+    Off,
+    /// An enrolment waits for its first code.
+    Pending {
+        /// When it lapses.
+        expires_at: Micros,
+    },
+    /// It is required.
+    On {
+        /// Since when.
+        enabled_at: Micros,
+    },
+}
+
+/// One account's row, stored as postcard; a change of its shape is a new version of the view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The account.
+    pub account_id: AccountId,
+    /// Position of the account's last event, which makes folding idempotent.
+    pub position: u64,
+    /// The second factor.
+    pub factor: Factor,
+    /// Until when no app code is compared; may lie in the past.
+    pub throttled_until: Option<Micros>,
+    /// Until when two consecutive codes are asked for; may lie in the past.
+    pub double_code_until: Option<Micros>,
+    /// Whether app codes are suspended.
+    pub suspended: bool,
+    /// Unused backup codes.
+    pub backup_codes_left: u8,
+    /// Number of the newest code set, 0 before the first.
+    pub set_no: u32,
+}
+
+/// Folds one entry into the row of its account; entries that the row already holds change nothing.
+///
+/// None stays none until an event that begins an account; log-wide entries change nothing.
+pub fn fold(row: Option<Row>, entry: &Entry) -> Option<Row> {
+    if entry.record.stream_kind == StreamKind::Log {
+        return row;
+    }
+    let mut row = match row {
+        Some(row) => row,
+        None if begins_account(&entry.event) => {
+            Row::new(AccountId::parse(&entry.record.meta.account_id).ok()?)
+        }
+        None => return None,
+    };
+    if row.position < entry.position {
+        row.position = entry.position;
+        row.absorb(&entry.event, entry.record.recorded_at);
+    }
+    Some(row)
+}
+
+/// Whether an event can be the first of an account: a vouched one begins with its enrolment.
+pub(crate) fn begins_account(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::AccountRegistered(_) | Event::EnrolmentStarted(_)
+    )
+}
+
+impl Row {
+    fn new(account_id: AccountId) -> Self {
+        Self {
+            account_id,
+            position: 0,
+            factor: Factor::Off,
+            throttled_until: None,
+            double_code_until: None,
+            suspended: false,
+            backup_codes_left: 0,
+            set_no: 0,
+        }
+    }
+
+    fn absorb(&mut self, event: &Event, recorded_at: Micros) {
+        match event {
+            Event::EnrolmentStarted(e) => {
+                self.factor = Factor::Pending {
+                    expires_at: e.expires_at,
+                };
+            }
+            Event::EnrolmentCodeRejected(e) if e.tries_left > 0 => {}
+            Event::EnrolmentCodeRejected(_)
+            | Event::EnrolmentCancelled(_)
+            | Event::EnrolmentExpired(_) => self.drop_pending(),
+            Event::PasswordSet(e) => match e.cause {
+                PasswordCause::Registered => {}
+                PasswordCause::Changed => self.drop_pending(),
+            },
+            Event::TwoFactorEnabled(_) => {
+                self.factor = Factor::On {
+                    enabled_at: recorded_at,
+                };
+            }
+            Event::TwoFactorDisabled(_) => {
+                self.factor = Factor::Off;
+                self.backup_codes_left = 0;
+                self.throttled_until = None;
+                self.double_code_until = None;
+                self.suspended = false;
+            }
+            Event::BackupCodesIssued(e) => {
+                self.set_no = e.set_no;
+                self.backup_codes_left = e.slots;
+            }
+            Event::BackupCodeAccepted(e) => {
+                self.backup_codes_left = e.remaining;
+                self.throttled_until = None;
+                self.suspended = false;
+            }
+            Event::TotpAccepted(_) => self.throttled_until = None,
+            Event::AttemptsThrottled(e) => self.throttled_until = Some(e.until),
+            Event::DoubleCodeRequired(e) => self.double_code_until = Some(e.until),
+            Event::FactorSuspended(_) => self.suspended = true,
+            Event::EpochStarted(_)
+            | Event::PolicyInForce(_)
+            | Event::UnknownNameRefused(_)
+            | Event::AccountRegistered(_)
+            | Event::PasswordRejected(_)
+            | Event::BackupCodeRejected(_)
+            | Event::LoginStarted(_)
+            | Event::LoginCompleted(_)
+            | Event::TotpRejected(_)
+            | Event::CodeReplayed(_) => {}
+        }
+    }
+
+    /// A factor that is on stays on, whatever becomes of an enrolment.
+    fn drop_pending(&mut self) {
+        if let Factor::Pending { .. } = self.factor {
+            self.factor = Factor::Off;
+        }
+    }
+
+    /// The row as the contract shows it at an instant.
+    ///
+    /// `now` is log time: an enrolment whose time has come shows `off`, a wait that has ended
+    /// shows none. `position` is the one that the view had reached, not below the row's own.
+    pub fn status(&self, now: Micros, position: u64) -> LoginStatus {
+        let ahead = |until: &Micros| *until > now;
+        let (second_factor, enabled_at) = match self.factor {
+            Factor::On { enabled_at } => (FactorState::On, Some(enabled_at)),
+            Factor::Pending { expires_at } if ahead(&expires_at) => (FactorState::Pending, None),
+            Factor::Pending { .. } | Factor::Off => (FactorState::Off, None),
+        };
+        let is_on = enabled_at.is_some();
+        LoginStatus {
+            account_id: self.account_id.clone(),
+            second_factor,
+            methods: self.methods(),
+            throttled_until: self.throttled_until.filter(ahead),
+            double_code: self.double_code_until.as_ref().is_some_and(ahead),
+            backup_codes_left: self.backup_codes_left,
+            backup_codes_low: is_on && self.backup_codes_left <= BACKUP_CODES_LOW_MAX,
+            set_no: self.set_no,
+            enabled_at,
+            position,
+        }
+    }
+
+    fn methods(&self) -> Vec<Method> {
+        match self.factor {
+            Factor::Off | Factor::Pending { .. } => Vec::new(),
+            Factor::On { .. } => {
+                let app = (!self.suspended).then_some(Method::Totp);
+                let backup = (self.backup_codes_left > 0).then_some(Method::BackupCode);
+                app.into_iter().chain(backup).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "login_status_tests.rs"]
+mod tests;

@@ -1,0 +1,250 @@
+//! The login view: rows in views.redb, and over them in memory what the writer has committed
+//! and the projector has not yet written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
+
+use countersign_schemas::ids::StreamKey;
+use countersign_schemas::record::StreamKind;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use crate::login_status::{Row, begins_account, fold};
+use crate::{Entry, Projection, ViewError};
+
+/// stream key → postcard [`Row`].
+pub(crate) const ROWS: TableDefinition<&[u8; 16], &[u8]> =
+    TableDefinition::new("login-status@1/rows");
+/// Rows that may wait in memory (about 20 MB) before the view stops answering and leaves it to
+/// the projector to catch up.
+const OVERLAY_ROWS_MAX: usize = 65_536;
+/// What every holder of the lock keeps.
+const UNPOISONED: &str = "nothing panics while it holds the overlay";
+
+/// The login view.
+///
+/// The writer thread alone calls [`apply_committed`](Self::apply_committed); any thread may call
+/// [`get`](Self::get).
+pub struct LoginStatusView {
+    db: Arc<Database>,
+    overlay: RwLock<Overlay>,
+}
+
+/// What was committed to the log and is not in the table yet.
+struct Overlay {
+    rows: HashMap<StreamKey, Recent>,
+    /// Every entry up to here is in the table.
+    persisted: u64,
+    /// Every entry up to here was handed over, by the writer or by the projector.
+    seen: u64,
+    /// Why rows are missing here; none once the table has everything that was seen.
+    lost: Option<String>,
+}
+
+/// A row in memory; none where the fold removed the account.
+#[derive(Clone)]
+struct Recent {
+    row: Option<Row>,
+    position: u64,
+}
+
+impl Overlay {
+    fn lose(&mut self, reason: &str) {
+        self.rows = HashMap::new();
+        self.lost = Some(reason.to_owned());
+    }
+}
+
+impl LoginStatusView {
+    pub(crate) fn new(db: Arc<Database>) -> Self {
+        let overlay = RwLock::new(Overlay {
+            rows: HashMap::new(),
+            persisted: 0,
+            seen: 0,
+            lost: None,
+        });
+        Self { db, overlay }
+    }
+
+    /// Makes entries visible that the log has just committed; called before their replies leave.
+    ///
+    /// It never fails the writer: what it cannot fold makes [`get`](Self::get) answer
+    /// [`ViewError::Behind`] until the projector has written all that was seen.
+    pub fn apply_committed(&self, entries: &[Entry]) {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return;
+        };
+        let folded = self.fold_over_current(entries);
+        let mut overlay = self.overlay.write().expect(UNPOISONED);
+        let follows = first.position <= overlay.seen + 1;
+        overlay.seen = overlay.seen.max(last.position);
+        if overlay.lost.is_some() {
+            return;
+        }
+        match folded {
+            Ok(_) if !follows => overlay.lose("entries were passed over"),
+            Ok(rows) => {
+                // What the projector wrote meanwhile may be newer than what was folded here.
+                let persisted = overlay.persisted;
+                let recent = rows.into_iter().filter(|(_, r)| r.position > persisted);
+                overlay.rows.extend(recent);
+                if overlay.rows.len() > OVERLAY_ROWS_MAX {
+                    overlay.lose("too many rows wait to be written");
+                }
+            }
+            Err(error) => overlay.lose(&error.to_string()),
+        }
+    }
+
+    /// The row of an account, current with the last committed entry; none for an unknown account.
+    ///
+    /// Errors: [`ViewError::Behind`] while newest rows are missing, [`ViewError::Damaged`],
+    /// [`ViewError::Storage`].
+    pub fn get(&self, key: &StreamKey) -> Result<Option<Row>, ViewError> {
+        // Held over the read of the table, so that a rebuild cannot empty it in between.
+        let overlay = self.overlay.read().expect(UNPOISONED);
+        if let Some(reason) = &overlay.lost {
+            return Err(ViewError::Behind(reason.clone()));
+        }
+        match overlay.rows.get(key) {
+            Some(recent) => Ok(recent.row.clone()),
+            None => self.stored(key),
+        }
+    }
+
+    /// The position that the view has reached.
+    ///
+    /// Ask before [`get`](Self::get), so that it is never ahead of the row.
+    pub fn position(&self) -> u64 {
+        self.overlay.read().expect(UNPOISONED).seen
+    }
+
+    /// Lets go of what the table now has.
+    pub(crate) fn persisted(&self, checkpoint: u64) {
+        let mut overlay = self.overlay.write().expect(UNPOISONED);
+        overlay.persisted = checkpoint;
+        overlay.seen = overlay.seen.max(checkpoint);
+        overlay
+            .rows
+            .retain(|_, recent| recent.position > checkpoint);
+        if checkpoint >= overlay.seen {
+            overlay.lost = None;
+        }
+    }
+
+    /// Stops answering before the table is emptied.
+    pub(crate) fn rebuilding(&self) {
+        let mut overlay = self.overlay.write().expect(UNPOISONED);
+        overlay.persisted = 0;
+        overlay.lose("it is being rebuilt");
+    }
+
+    fn fold_over_current(
+        &self,
+        entries: &[Entry],
+    ) -> Result<HashMap<StreamKey, Recent>, ViewError> {
+        let mut rows: HashMap<StreamKey, Recent> = HashMap::new();
+        for entry in entries {
+            if entry.record.stream_kind == StreamKind::Log {
+                continue;
+            }
+            let key = entry.record.stream_key;
+            let before = match rows.remove(&key) {
+                Some(recent) => recent.row,
+                None => self.current(&key)?,
+            };
+            let row = step(before, entry)?;
+            let position = entry.position;
+            rows.insert(key, Recent { row, position });
+        }
+        Ok(rows)
+    }
+
+    fn current(&self, key: &StreamKey) -> Result<Option<Row>, ViewError> {
+        let recent = self
+            .overlay
+            .read()
+            .expect(UNPOISONED)
+            .rows
+            .get(key)
+            .cloned();
+        match recent {
+            Some(recent) => Ok(recent.row),
+            None => self.stored(key),
+        }
+    }
+
+    fn stored(&self, key: &StreamKey) -> Result<Option<Row>, ViewError> {
+        read_row(&self.db.begin_read()?.open_table(ROWS)?, key)
+    }
+}
+
+impl Projection for LoginStatusView {
+    const NAME: &'static str = "login-status";
+    const VERSION: u32 = 1;
+
+    fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
+        let mut table = txn.open_table(ROWS)?;
+        // Each row is read and written once for the slice, and in the order of the keys.
+        let mut rows: BTreeMap<StreamKey, Option<Row>> = BTreeMap::new();
+        for entry in entries {
+            if entry.record.stream_kind == StreamKind::Log {
+                continue;
+            }
+            let key = entry.record.stream_key;
+            let before = match rows.remove(&key) {
+                Some(row) => row,
+                None => read_row(&table, &key)?,
+            };
+            rows.insert(key, step(before, entry)?);
+        }
+        for (key, row) in rows {
+            match row {
+                Some(row) => {
+                    let bytes = postcard::to_allocvec(&row).map_err(|_| ViewError::Damaged {
+                        view: Self::NAME,
+                        what: "row",
+                        at: format!("{key:?}"),
+                    })?;
+                    table.insert(&key.0, bytes.as_slice())?;
+                }
+                None => {
+                    table.remove(&key.0)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fold, with an account id that cannot be read made an error instead of a missing account.
+fn step(row: Option<Row>, entry: &Entry) -> Result<Option<Row>, ViewError> {
+    match fold(row, entry) {
+        None if begins_account(&entry.event) => Err(ViewError::Damaged {
+            view: LoginStatusView::NAME,
+            what: "account id",
+            at: format!("position {}", entry.position),
+        }),
+        row => Ok(row),
+    }
+}
+
+fn read_row(
+    table: &impl ReadableTable<&'static [u8; 16], &'static [u8]>,
+    key: &StreamKey,
+) -> Result<Option<Row>, ViewError> {
+    let Some(bytes) = table.get(&key.0)? else {
+        return Ok(None);
+    };
+    match postcard::take_from_bytes(bytes.value()) {
+        Ok((row, [])) => Ok(Some(row)),
+        Ok(_) | Err(_) => Err(ViewError::Damaged {
+            view: LoginStatusView::NAME,
+            what: "row",
+            at: format!("stream {key:?}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "login_view_tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! Events in plain words, and in the form that auditors get.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected, Purpose};
+use countersign_schemas::event::attempts::v1::SuspendedCause;
+use countersign_schemas::event::backup_codes::v1::{
+    BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
+};
+use countersign_schemas::event::enrolment::v1::{
+    DisabledBy, EnrolmentCodeRejected, EnrolmentStarted, FirstFactor, Mismatch,
+};
+use countersign_schemas::event::log::v1::EpochStarted;
+use countersign_schemas::event::login::v1::{TotpAccepted, TotpReason, TotpRejected};
+use countersign_schemas::ids::AccountId;
+use countersign_schemas::record::{SourceFacts, StreamKind};
+use countersign_schemas::reply::{AuditEvent, Caller, Source};
+
+use crate::Entry;
+
+/// An event in one plain English sentence: no secret, no username, nothing that was sealed.
+pub fn sentence(event: &Event) -> String {
+    match event {
+        Event::EpochStarted(e) => epoch_started(e),
+        Event::PolicyInForce(_) => "A policy came into force.".to_owned(),
+        Event::UnknownNameRefused(e) => unknown_name_refused(e.count),
+        Event::AccountRegistered(_) => "The account was registered.".to_owned(),
+        Event::PasswordSet(e) => password_set(e.cause),
+        Event::PasswordRejected(e) => password_rejected(e),
+        Event::EnrolmentStarted(e) => enrolment_started(e),
+        Event::EnrolmentCodeRejected(e) => enrolment_code_rejected(e),
+        Event::EnrolmentCancelled(_) => "An enrolment was cancelled.".to_owned(),
+        Event::EnrolmentExpired(_) => {
+            "An enrolment lapsed because no code confirmed it in time.".to_owned()
+        }
+        Event::TwoFactorEnabled(e) => format!(
+            "Two-factor authentication was turned on with an authenticator code (step {}).",
+            e.step
+        ),
+        Event::TwoFactorDisabled(e) => two_factor_disabled(&e.by),
+        Event::BackupCodesIssued(e) => backup_codes_issued(e),
+        Event::BackupCodeAccepted(e) => format!(
+            "Signed in with backup code {} of set {}; {} left.",
+            e.ordinal, e.set_no, e.remaining
+        ),
+        Event::BackupCodeRejected(e) => backup_code_rejected(e),
+        Event::LoginStarted(e) => format!(
+            "The password was right and a second factor was asked for, until {}.",
+            e.expires_at
+        ),
+        Event::LoginCompleted(_) => {
+            "Signed in with the password alone, since two-factor authentication is off.".to_owned()
+        }
+        Event::TotpAccepted(e) => totp_accepted(e),
+        Event::TotpRejected(e) => totp_rejected(e),
+        Event::CodeReplayed(e) => format!(
+            "An authenticator code was refused because it had been used before (step {}).",
+            e.step
+        ),
+        Event::AttemptsThrottled(e) => format!(
+            "No authenticator code is compared until {} because of wrong ones.",
+            e.until
+        ),
+        Event::DoubleCodeRequired(e) => format!(
+            "Two consecutive authenticator codes are asked for until {} because of many wrong ones.",
+            e.until
+        ),
+        Event::FactorSuspended(e) => factor_suspended(e.cause),
+    }
+}
+
+/// An entry as auditors get it.
+///
+/// `source` are the opened facts of the record's sealed source, none where they stay sealed.
+pub fn audit_event(entry: &Entry, source: Option<SourceFacts>) -> AuditEvent {
+    let record = &entry.record;
+    let meta = &record.meta;
+    let account_id = match record.stream_kind {
+        StreamKind::Account => AccountId::parse(&meta.account_id).ok(),
+        StreamKind::Log => None,
+    };
+    let SourceFacts {
+        ip,
+        agent,
+        on_behalf_of,
+    } = source.unwrap_or_default();
+    AuditEvent {
+        position: entry.position,
+        kind: entry.event.name().to_owned(),
+        account_id,
+        version: record.version,
+        at: record.recorded_at,
+        caller: Caller {
+            name: meta.caller.clone(),
+            role: meta.role.as_str().to_owned(),
+            verified: meta.verified,
+        },
+        on_behalf_of,
+        command_id: meta.command_id.clone(),
+        trace_id: meta
+            .trace_id
+            .map(|id| format!("{:032x}", u128::from_be_bytes(id))),
+        source: (ip.is_some() || agent.is_some()).then_some(Source { ip, agent }),
+        data: entry.event.data(),
+        text: sentence(&entry.event),
+    }
+}
+
+fn epoch_started(e: &EpochStarted) -> String {
+    match e.lost_from {
+        None => format!("The log began (epoch {}).", e.epoch),
+        Some(from) => format!(
+            "The log went on as epoch {} after everything from position {from} had been lost.",
+            e.epoch
+        ),
+    }
+}
+
+fn unknown_name_refused(count: u32) -> String {
+    match count {
+        1 => "A login was refused because nobody has that name.".to_owned(),
+        count => format!("{count} logins were refused because nobody has those names."),
+    }
+}
+
+fn password_set(cause: PasswordCause) -> String {
+    match cause {
+        PasswordCause::Registered => "A password was set with the account.".to_owned(),
+        PasswordCause::Changed => "The password was changed.".to_owned(),
+    }
+}
+
+fn password_rejected(e: &PasswordRejected) -> String {
+    let purpose = match e.purpose {
+        Purpose::Login => "at login",
+        Purpose::ChangePassword => "when changing the password",
+        Purpose::Enable => "when turning on two-factor authentication",
+        Purpose::Regenerate => "when asking for new backup codes",
+        Purpose::Disable => "when turning off two-factor authentication",
+    };
+    match e.wait_until {
+        None => format!("A wrong password was refused {purpose}."),
+        Some(until) => {
+            format!("A wrong password was refused {purpose}; its source must wait until {until}.")
+        }
+    }
+}
+
+fn enrolment_started(e: &EnrolmentStarted) -> String {
+    let (until, proof) = (e.expires_at, proof(&e.proof));
+    format!("An enrolment began after {proof}, to be confirmed by a code until {until}.")
+}
+
+fn enrolment_code_rejected(e: &EnrolmentCodeRejected) -> String {
+    let why = match e.reason {
+        Mismatch::Wrong => "it was wrong".to_owned(),
+        Mismatch::ClockOff(steps) if steps < 0 => {
+            format!(
+                "the app's clock is behind, by {} steps",
+                steps.unsigned_abs()
+            )
+        }
+        Mismatch::ClockOff(steps) => format!("the app's clock is ahead, by {steps} steps"),
+        Mismatch::WrongKind => "it was no authenticator code".to_owned(),
+    };
+    let left = match e.tries_left {
+        0 => "no tries were left, so the enrolment was dropped".to_owned(),
+        1 => "1 try was left".to_owned(),
+        tries => format!("{tries} tries were left"),
+    };
+    format!("A confirming code was refused because {why}; {left}.")
+}
+
+fn two_factor_disabled(by: &DisabledBy) -> String {
+    match by {
+        DisabledBy::User(by) => format!(
+            "Two-factor authentication was turned off by the user after {}.",
+            proof(by)
+        ),
+    }
+}
+
+fn backup_codes_issued(e: &BackupCodesIssued) -> String {
+    let (slots, set_no) = (e.slots, e.set_no);
+    match &e.cause {
+        IssueCause::Enrolment => format!("{slots} backup codes were issued (set {set_no})."),
+        IssueCause::Regenerated(by) => format!(
+            "{slots} new backup codes were issued (set {set_no}) after {}; every earlier code became worthless ({} unused).",
+            proof(by),
+            e.superseded_unused
+        ),
+    }
+}
+
+fn backup_code_rejected(e: &BackupCodeRejected) -> String {
+    let (ordinal, set_no) = (e.ordinal, e.set_no);
+    match e.reason {
+        BackupCodeReason::Wrong => {
+            format!("A backup code was refused because it is not in set {set_no}.")
+        }
+        BackupCodeReason::Used => format!(
+            "Backup code {ordinal} of set {set_no} was refused because it had been used before."
+        ),
+    }
+}
+
+fn totp_accepted(e: &TotpAccepted) -> String {
+    let step = e.step;
+    if e.double_code {
+        format!("Signed in with two consecutive authenticator codes (up to step {step}).")
+    } else {
+        format!("Signed in with an authenticator code (step {step}).")
+    }
+}
+
+fn totp_rejected(e: &TotpRejected) -> String {
+    let what = match e.reason {
+        TotpReason::Wrong => "An authenticator code was refused because it was wrong",
+        TotpReason::WrongPair => {
+            "Two authenticator codes were refused because they are no consecutive pair"
+        }
+    };
+    format!("{what} (failure {} in a row).", e.consecutive)
+}
+
+fn factor_suspended(cause: SuspendedCause) -> String {
+    match cause {
+        SuspendedCause::Failures => {
+            "Authenticator codes were suspended because too many in a row were wrong.".to_owned()
+        }
+    }
+}
+
+fn proof(first_factor: &FirstFactor) -> &'static str {
+    match first_factor {
+        FirstFactor::Password(_) => "the password was proved",
+        FirstFactor::Vouched => "the caller vouched for the user",
+    }
+}
+
+#[cfg(test)]
+#[path = "sentences_tests.rs"]
+mod tests;

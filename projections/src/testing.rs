@@ -1,0 +1,217 @@
+//! Records and histories for the tests of this crate.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::*;
+use countersign_schemas::event::attempts::v1::*;
+use countersign_schemas::event::backup_codes::v1::*;
+use countersign_schemas::event::enrolment::v1::*;
+use countersign_schemas::event::log::v1::*;
+use countersign_schemas::event::login::v1::*;
+use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
+use countersign_schemas::record::{Meta, Record, Role, StreamKind};
+use countersign_schemas::sealed::{Protected, Sealed};
+use countersign_schemas::time::Micros;
+
+use crate::Entry;
+
+/// A sealed field with nothing in it.
+pub fn sealed() -> Protected {
+    Protected::Sealed(Sealed {
+        key: 1,
+        nonce: [0; 12],
+        ciphertext: vec![0xc5; 16],
+    })
+}
+
+/// The stream of an account.
+pub fn key(account: &str) -> StreamKey {
+    StreamKey::of(&AccountId::parse(account).expect("a valid id"))
+}
+
+/// One entry that is its command's only event; an empty account stands for the log's own stream.
+pub fn entry(position: u64, account: &str, event: Event) -> Entry {
+    group(position, account, "login-gw", vec![event]).remove(0)
+}
+
+/// One command's events at consecutive positions, recorded at a second per position.
+pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec<Entry> {
+    let command_id = format!("c-{first}");
+    let (stream_kind, stream_key) = match account {
+        "" => (StreamKind::Log, StreamKey::LOG),
+        account => (StreamKind::Account, key(account)),
+    };
+    let group_len = events.len() as u16;
+    let meta = Meta {
+        account_id: account.to_owned(),
+        command_id: command_id.clone(),
+        caller: caller.to_owned(),
+        verified: true,
+        role: Role::Platform,
+        trace_id: None,
+        body_tag: [0; 16],
+        source_key: [0; 8],
+        source: None,
+    };
+    let command = CommandId::parse(&command_id).expect("a valid id");
+    let numbered = events.into_iter().zip(0..);
+    let record = |(event, group_index): (Event, u16)| Record {
+        event_type: event.type_code(),
+        schema_version: event.schema_version(),
+        stream_kind,
+        stream_key,
+        version: 1,
+        recorded_at: at(first),
+        command_key: CommandKey::of(caller, &command),
+        group_index,
+        group_len,
+        meta: meta.clone(),
+        payload: event.encode().expect("nothing is clear"),
+    };
+    numbered
+        .map(|e| Entry::decode(first + u64::from(e.1), record(e)).expect("it was just encoded"))
+        .collect()
+}
+
+/// The instant at which [`group`] records a position.
+pub fn at(position: u64) -> Micros {
+    Micros(1_771_837_200_000_000).plus_s(position)
+}
+
+/// One event of every type, in the order of [`Event::ALL`], with values that show in a sentence.
+// One event a line, so that a missing one shows.
+#[rustfmt::skip]
+pub fn one_of_each() -> Vec<Event> {
+    let until = Micros(1_771_837_200_000_000);
+    let id = || "a1".to_owned();
+    let first_factor = FirstFactor::Password(2);
+    vec![
+        Event::EpochStarted(EpochStarted { epoch: 1, log_id: [1; 16], lost_from: None, reason: "first".into() }),
+        Event::PolicyInForce(PolicyInForce { policy: "{}".into() }),
+        Event::UnknownNameRefused(UnknownNameRefused { count: 2 }),
+        Event::AccountRegistered(AccountRegistered { username: Some(sealed()) }),
+        Event::PasswordSet(PasswordSet { verifier: sealed(), cause: PasswordCause::Changed }),
+        Event::PasswordRejected(PasswordRejected { purpose: Purpose::Login, credential: 2, failures: 11, wait_until: Some(until) }),
+        enrolment_started(until),
+        Event::EnrolmentCodeRejected(EnrolmentCodeRejected { authenticator_id: id(), reason: Mismatch::ClockOff(-4), tries_left: 0 }),
+        Event::EnrolmentCancelled(EnrolmentCancelled { authenticator_id: id() }),
+        Event::EnrolmentExpired(EnrolmentExpired { authenticator_id: id() }),
+        two_factor_enabled(),
+        Event::TwoFactorDisabled(TwoFactorDisabled { by: DisabledBy::User(first_factor) }),
+        backup_codes_issued(1),
+        backup_code_accepted(9),
+        Event::BackupCodeRejected(BackupCodeRejected { set_no: 1, ordinal: 4, reason: BackupCodeReason::Used, first_factor }),
+        Event::LoginStarted(LoginStarted { challenge: [7; 16], expires_at: until, credential: 2 }),
+        Event::LoginCompleted(LoginCompleted { credential: 2 }),
+        totp_accepted(),
+        Event::TotpRejected(TotpRejected { reason: TotpReason::Wrong, enrolment: 3, failures: 1, consecutive: 1, first_factor }),
+        Event::CodeReplayed(CodeReplayed { step: 59_061_240, enrolment: 3, failures: 2, consecutive: 2, first_factor }),
+        Event::AttemptsThrottled(AttemptsThrottled { until }),
+        Event::DoubleCodeRequired(DoubleCodeRequired { until }),
+        Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures }),
+    ]
+}
+
+/// An account with a username.
+pub fn registered() -> Event {
+    Event::AccountRegistered(AccountRegistered {
+        username: Some(sealed()),
+    })
+}
+
+/// An enrolment that lapses then.
+pub fn enrolment_started(expires_at: Micros) -> Event {
+    Event::EnrolmentStarted(EnrolmentStarted {
+        authenticator_id: "a1".into(),
+        secret: sealed(),
+        account_name: None,
+        label: None,
+        expires_at,
+        proof: FirstFactor::Vouched,
+    })
+}
+
+/// The confirming code was right.
+pub fn two_factor_enabled() -> Event {
+    Event::TwoFactorEnabled(TwoFactorEnabled {
+        authenticator_id: "a1".into(),
+        step: 59_061_239,
+        drift: 0,
+    })
+}
+
+/// A set of ten codes.
+pub fn backup_codes_issued(set_no: u32) -> Event {
+    Event::BackupCodesIssued(BackupCodesIssued {
+        set_no,
+        fingerprint: "K7QX".into(),
+        cause: IssueCause::Enrolment,
+        slots: 10,
+        verifiers: sealed(),
+        superseded_unused: 0,
+    })
+}
+
+/// A backup code was right.
+pub fn backup_code_accepted(remaining: u8) -> Event {
+    Event::BackupCodeAccepted(BackupCodeAccepted {
+        set_no: 1,
+        ordinal: 4,
+        remaining,
+        first_factor: FirstFactor::Vouched,
+        challenge: None,
+    })
+}
+
+/// An app code was right.
+pub fn totp_accepted() -> Event {
+    Event::TotpAccepted(TotpAccepted {
+        step: 59_061_240,
+        drift: 0,
+        enrolment: 3,
+        double_code: false,
+        first_factor: FirstFactor::Vouched,
+        challenge: None,
+    })
+}
+
+/// SplitMix64: the same numbers for a seed on every machine.
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// Any events of any types on 23 accounts by 3 callers, in groups of 1 to 3; a fold must take
+/// every order.
+pub fn history(seed: u64, groups: u64) -> Vec<Vec<Entry>> {
+    let mut random = Random(seed);
+    let events = one_of_each();
+    let (log_wide, of_accounts) = events.split_at(3);
+    let mut next = 1;
+    let mut history = Vec::new();
+    for _ in 0..groups {
+        let account = match random.below(24) {
+            0 => String::new(),
+            n => format!("account-{n}"),
+        };
+        let pool = if account.is_empty() {
+            log_wide
+        } else {
+            of_accounts
+        };
+        let len = 1 + random.below(3);
+        let any = |_| pool[random.below(pool.len() as u64) as usize].clone();
+        let events: Vec<Event> = (0..len).map(any).collect();
+        let caller = ["login-gw", "desk-ada", "desk-bob"][(next % 3) as usize];
+        history.push(group(next, &account, caller, events));
+        next += len;
+    }
+    history
+}
