@@ -9,17 +9,10 @@ use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::event::log::v1::UnknownNameRefused;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
-use countersign_schemas::secret::SecretText;
 
 use super::evidence::{Created, Evidence, ProofEvidence};
 use super::outcome::Reply;
-use super::policy::Policy;
 use super::{Account, Ctx, Decision};
-
-/// Whether a password may be set at all (NIST SP 800-63B §3.1.1.2).
-pub(super) fn is_acceptable(password: &SecretText, policy: &Policy) -> bool {
-    (policy.password_bytes_min..=policy.password_bytes_max).contains(&password.reveal().len())
-}
 
 pub(super) fn register(
     account: &Account,
@@ -27,7 +20,7 @@ pub(super) fn register(
     evidence: &Evidence,
     ctx: &Ctx,
 ) -> Decision {
-    if !is_acceptable(&command.password, ctx.policy) {
+    if !ctx.policy.accepts(&command.password) {
         return Decision::refused(ErrorCode::PasswordUnacceptable);
     }
     if account.exists() || ctx.name_taken {
@@ -59,7 +52,7 @@ pub(super) fn change_password(
     evidence: &Evidence,
     ctx: &Ctx,
 ) -> Decision {
-    if !is_acceptable(&command.new_password, ctx.policy) {
+    if !ctx.policy.accepts(&command.new_password) {
         return Decision::refused(ErrorCode::PasswordUnacceptable);
     }
     if let Err(decision) = prove(account, evidence, Purpose::ChangePassword, ctx) {

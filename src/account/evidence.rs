@@ -20,6 +20,19 @@ pub struct Evidence {
     pub display_name: String,
 }
 
+impl Evidence {
+    /// Nothing was found out yet.
+    pub fn none(received_at: Micros) -> Self {
+        Self {
+            received_at,
+            proof: ProofEvidence::Absent,
+            code: CodeEvidence::None,
+            created: Created::None,
+            display_name: String::new(),
+        }
+    }
+}
+
 /// What was found out about the first factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofEvidence {

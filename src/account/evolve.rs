@@ -10,7 +10,7 @@ use countersign_schemas::time::Micros;
 
 use super::{
     Account, CHALLENGES_MAX, Challenge, CodeAttempts, CodeSet, Credential, Factor, Held, On,
-    Pending,
+    Pending, USERNAME_FIELD,
 };
 
 /// One event of an account as the log has it.
@@ -38,7 +38,10 @@ impl Account {
         match recorded.event {
             Event::AccountRegistered(e) => {
                 self.id = Some(recorded.account_id.clone());
-                self.username = e.username.as_ref().map(|name| held(name, recorded, 1));
+                self.username = e
+                    .username
+                    .as_ref()
+                    .map(|name| held(name, recorded, USERNAME_FIELD));
             }
             Event::PasswordSet(e) => {
                 self.credential = Some(Credential {

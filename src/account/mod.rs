@@ -40,6 +40,8 @@ pub use policy::Policy;
 
 /// Open login challenges of one account; the oldest is dropped for a ninth.
 pub const CHALLENGES_MAX: usize = 8;
+/// Number of the sealed username among the fields of `account-registered`.
+pub const USERNAME_FIELD: u16 = 1;
 /// Random bytes that one decision may use.
 pub const ENTROPY_LEN: usize = 64;
 

@@ -1,5 +1,6 @@
 //! Every number of the policy, with its source; the rules take it as an argument.
 
+use countersign_schemas::secret::SecretText;
 use serde::{Deserialize, Serialize};
 
 /// The numbers that the rules decide by.
@@ -182,6 +183,11 @@ impl Policy {
             Some((_, name, range)) => Err(PolicyError { name, range }),
             None => Ok(()),
         }
+    }
+
+    /// Whether a password may be set at all (NIST SP 800-63B §3.1.1.2).
+    pub fn accepts(&self, password: &SecretText) -> bool {
+        (self.password_bytes_min..=self.password_bytes_max).contains(&password.reveal().len())
     }
 
     /// The wait after a failure that is the `nth` beyond the free ones: doubling from the first

@@ -19,6 +19,7 @@
 
 mod error;
 mod folder;
+pub mod index;
 mod reader;
 mod sealed;
 mod segment;

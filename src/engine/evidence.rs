@@ -1,0 +1,344 @@
+//! Slow proofs before the writer: what is found out about a command, against which account.
+//!
+//! Nothing here decides. A fact is computed against an account that may be older than the one the
+//! writer decides on, so each names what it was computed against and a stale one is noticed.
+
+use countersign_schemas::code::{BackupCode, Code, TotpCode};
+use countersign_schemas::command::{Command, Proof};
+use countersign_schemas::ids::AccountName;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::secret::SecretText;
+use countersign_schemas::time::Micros;
+use zeroize::Zeroizing;
+
+use super::subject::source_key;
+use super::vault::{VaultError, fill_random};
+use super::{Request, Shared};
+use crate::account::{
+    Account, CodeEvidence, CodeSet, Created, Evidence, Held, Issued, Policy, ProofEvidence,
+};
+use crate::crypto::backup_code::{SET_CODES, SET_ENTROPY_BYTES, fingerprint, new_set};
+use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
+use crate::crypto::password::{INPUT_BYTES_MAX, KdfParams, SALT_BYTES, Verifier, derive, verify};
+
+/// Whether finding out costs an Argon2id, so that it belongs into the pool.
+pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micros) -> bool {
+    let waits = || {
+        account
+            .passwords
+            .waiting_s(source_key(&shared.vault, request), now)
+            .is_some()
+    };
+    match &request.command {
+        Command::RegisterAccount(_) => !account.exists(),
+        Command::ChangePassword(_) | Command::StartLogin(_) => !waits(),
+        Command::Enable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
+        Command::Disable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
+        Command::RegenerateBackupCodes(c) => {
+            (password_of(c.proof.as_ref()).is_some() || shared.vouched) && !waits()
+        }
+        Command::ConfirmCode(_) => account.pending().is_some(),
+        Command::CancelEnrolment(_) => false,
+        Command::VerifyLogin(c) => matches!(c.code, Code::Backup(_)) && account.on().is_some(),
+    }
+}
+
+/// Finds out what a decision on this command may rest on.
+///
+/// # Errors
+/// `store.unavailable` when a sealed field does not open or the generator fails.
+pub fn gather(shared: &Shared, request: &Request, account: &Account) -> Result<Evidence, Refusal> {
+    let inquiry = Inquiry {
+        shared,
+        request,
+        account,
+    };
+    inquiry.evidence().map_err(|error| {
+        tracing::error!(%error, "no evidence could be gathered; the command is refused");
+        Refusal::new(ErrorCode::StoreUnavailable)
+    })
+}
+
+struct Inquiry<'a> {
+    shared: &'a Shared,
+    request: &'a Request,
+    account: &'a Account,
+}
+
+impl Inquiry<'_> {
+    fn evidence(&self) -> Result<Evidence, VaultError> {
+        let mut evidence = Evidence::none(self.request.received_at);
+        let policy = &self.shared.policy;
+        match &self.request.command {
+            Command::RegisterAccount(c) => {
+                if !self.account.exists() && policy.accepts(&c.password) {
+                    evidence.created = self.new_verifier(&c.password)?;
+                }
+            }
+            Command::ChangePassword(c) => {
+                if policy.accepts(&c.new_password) {
+                    evidence.proof = self.password(Some(&c.password))?;
+                    if is_proven(evidence.proof) {
+                        evidence.created = self.new_verifier(&c.new_password)?;
+                    }
+                }
+            }
+            Command::Enable2fa(c) => {
+                evidence.proof = self.password(password_of(c.proof.as_ref()))?;
+                evidence.display_name = self.display_name(c.account_name.as_ref(), None)?;
+            }
+            Command::ConfirmCode(c) => self.confirming(&c.code, &mut evidence)?,
+            Command::CancelEnrolment(_) => {}
+            Command::RegenerateBackupCodes(c) => {
+                evidence.proof = self.password(password_of(c.proof.as_ref()))?;
+                if is_proven(evidence.proof)
+                    && let Some(on) = self.account.on()
+                {
+                    evidence.created = self.new_codes()?;
+                    evidence.display_name = self.display_name(None, on.account_name.as_ref())?;
+                }
+            }
+            Command::Disable2fa(c) => {
+                evidence.proof = self.password(password_of(c.proof.as_ref()))?;
+            }
+            Command::StartLogin(c) => evidence.proof = self.password(Some(&c.password))?,
+            Command::VerifyLogin(c) => {
+                evidence.code = self.login_code(&c.code, c.next_code.as_ref())?;
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// Compares a password; an account without one, or none at all, costs the same Argon2id.
+    fn password(&self, password: Option<&SecretText>) -> Result<ProofEvidence, VaultError> {
+        let Some(password) = password else {
+            return Ok(if self.shared.vouched {
+                ProofEvidence::Vouched
+            } else {
+                ProofEvidence::Absent
+            });
+        };
+        let source = source_key(&self.shared.vault, self.request);
+        if self
+            .account
+            .passwords
+            .waiting_s(source, self.shared.now())
+            .is_some()
+        {
+            return Ok(ProofEvidence::NotCompared);
+        }
+        let input = password.reveal().as_bytes();
+        let (Some(credential), Some(stream)) =
+            (&self.account.credential, self.account.stream_key())
+        else {
+            self.dummy_hash(input)?;
+            return Ok(ProofEvidence::Compared {
+                credential: 0,
+                right: false,
+            });
+        };
+        let bytes = self.shared.vault.open(stream, &credential.verifier)?;
+        let right = self.matches(input, &bytes)?;
+        Ok(ProofEvidence::Compared {
+            credential: credential.version,
+            right,
+        })
+    }
+
+    fn matches(&self, input: &[u8], encoded: &[u8]) -> Result<bool, VaultError> {
+        let verifier = Verifier::decode(encoded).map_err(|_| VaultError::Changed)?;
+        let pepper = self
+            .shared
+            .vault
+            .keyring()
+            .pepper(verifier.pepper_id())
+            .ok_or(VaultError::NoKey)?;
+        verify(input, &verifier, pepper).map_err(|_| VaultError::NoMemory)
+    }
+
+    fn dummy_hash(&self, input: &[u8]) -> Result<(), VaultError> {
+        // An input beyond what a hash takes is refused as quickly for an account that exists.
+        if input.len() <= INPUT_BYTES_MAX {
+            self.derive(input)?;
+        }
+        Ok(())
+    }
+
+    fn derive(&self, input: &[u8]) -> Result<Verifier, VaultError> {
+        let mut salt = [0; SALT_BYTES];
+        fill_random(&mut salt)?;
+        let (pepper_id, pepper) = self.shared.vault.keyring().active_pepper();
+        derive(input, params(&self.shared.policy), pepper_id, pepper, salt)
+            .map_err(|_| VaultError::NoMemory)
+    }
+
+    fn new_verifier(&self, password: &SecretText) -> Result<Created, VaultError> {
+        Ok(Created::Verifier(
+            self.derive(password.reveal().as_bytes())?.encode(),
+        ))
+    }
+
+    /// Ten codes with ten verifiers: ten Argon2id, so only after the command's own proof held.
+    fn new_codes(&self) -> Result<Created, VaultError> {
+        let mut entropy = Zeroizing::new([0; SET_ENTROPY_BYTES]);
+        fill_random(&mut *entropy)?;
+        let codes = new_set(&entropy);
+        let mut salts = [[0; SALT_BYTES]; SET_CODES];
+        let mut verifiers = Vec::with_capacity(SET_CODES);
+        for (code, salt) in codes.iter().zip(&mut salts) {
+            let verifier = self.derive(code.canonical())?;
+            *salt = *verifier.salt();
+            verifiers.push(verifier.encode().to_vec());
+        }
+        Ok(Created::Codes(Issued {
+            codes: codes.to_vec(),
+            verifiers: Zeroizing::new(
+                postcard::to_allocvec(&verifiers).expect("a list of bytes encodes"),
+            ),
+            fingerprint: fingerprint(&salts),
+        }))
+    }
+
+    fn confirming(&self, code: &Code, evidence: &mut Evidence) -> Result<(), VaultError> {
+        let (Some(pending), Code::Totp(code)) = (self.account.pending(), code) else {
+            return Ok(());
+        };
+        evidence.code = self.totp(&pending.secret, pending.enrolment, code, None)?;
+        if let CodeEvidence::Totp {
+            step_now, matched, ..
+        } = &evidence.code
+            && matched
+                .iter()
+                .any(|step| step.abs_diff(*step_now) <= self.shared.policy.window_steps)
+        {
+            evidence.created = self.new_codes()?;
+            evidence.display_name = self.display_name(None, pending.account_name.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn login_code(&self, code: &Code, next: Option<&Code>) -> Result<CodeEvidence, VaultError> {
+        let Some(on) = self.account.on() else {
+            return Ok(CodeEvidence::None);
+        };
+        match code {
+            Code::Backup(code) => self.backup_code(&on.codes, code),
+            Code::Totp(code) => {
+                let next = match next {
+                    Some(Code::Totp(next)) => Some(next),
+                    Some(Code::Backup(_)) | None => None,
+                };
+                self.totp(&on.secret, on.enrolment, code, next)
+            }
+        }
+    }
+
+    fn totp(
+        &self,
+        secret: &Held,
+        enrolment: u32,
+        code: &TotpCode,
+        next: Option<&TotpCode>,
+    ) -> Result<CodeEvidence, VaultError> {
+        let stream = self.account.stream_key().ok_or(VaultError::NoKey)?;
+        let bytes = self.shared.vault.open(stream, secret)?;
+        let secret = TotpSecret::from_slice(&bytes).ok_or(VaultError::Changed)?;
+        let step_now = step_at(self.request.received_at.unix_s());
+        let steps = candidate_steps(
+            step_now,
+            &self.shared.policy,
+            self.account.pending().is_some(),
+        );
+        Ok(CodeEvidence::Totp {
+            enrolment,
+            step_now,
+            matched: matching_steps(&secret, code, steps.clone()),
+            next_matched: next.map_or_else(Vec::new, |next| matching_steps(&secret, next, steps)),
+        })
+    }
+
+    /// One Argon2id whatever the code: an ordinal that the set does not have costs it too.
+    fn backup_code(&self, codes: &CodeSet, code: &BackupCode) -> Result<CodeEvidence, VaultError> {
+        let (Some(held), Some(stream)) = (&codes.verifiers, self.account.stream_key()) else {
+            return Ok(CodeEvidence::None);
+        };
+        let bytes = self.shared.vault.open(stream, held)?;
+        let verifiers: Vec<Vec<u8>> =
+            postcard::from_bytes(&bytes).map_err(|_| VaultError::Changed)?;
+        let ordinal = code.ordinal();
+        let slot = usize::from(ordinal)
+            .checked_sub(1)
+            .and_then(|slot| verifiers.get(slot));
+        let right = match slot {
+            Some(verifier) => self.matches(code.canonical(), verifier)?,
+            None => {
+                self.dummy_hash(code.canonical())?;
+                false
+            }
+        };
+        Ok(CodeEvidence::Backup {
+            set_no: codes.set_no,
+            ordinal,
+            right,
+        })
+    }
+
+    /// The name to show: the one just given, the one given at enrolment, the username, the id.
+    fn display_name(
+        &self,
+        given: Option<&AccountName>,
+        enrolled: Option<&Held>,
+    ) -> Result<String, VaultError> {
+        if let Some(name) = given {
+            return Ok(name.as_str().into());
+        }
+        let held = enrolled.or(self.account.username.as_ref());
+        match (held, self.account.stream_key()) {
+            (Some(held), Some(stream)) => {
+                let bytes = self.shared.vault.open(stream, held)?;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            _ => Ok(self
+                .account
+                .id
+                .as_ref()
+                .map_or_else(String::new, |id| id.as_str().into())),
+        }
+    }
+}
+
+/// The steps to compare with: back as far as an accepted code can still count as fresh, and for a
+/// confirmation as far as a clock that is off is diagnosed.
+fn candidate_steps(
+    step_now: u64,
+    policy: &Policy,
+    confirming: bool,
+) -> std::ops::RangeInclusive<u64> {
+    let reach = if confirming {
+        policy.diagnosis_steps
+    } else {
+        0
+    };
+    let back = reach.max(2 * policy.window_steps + 1);
+    let ahead = reach.max(policy.window_steps);
+    step_now.saturating_sub(back)..=step_now.saturating_add(ahead)
+}
+
+fn password_of(proof: Option<&Proof>) -> Option<&SecretText> {
+    proof.and_then(|proof| proof.password.as_ref())
+}
+
+fn is_proven(proof: ProofEvidence) -> bool {
+    matches!(
+        proof,
+        ProofEvidence::Vouched | ProofEvidence::Compared { right: true, .. }
+    )
+}
+
+fn params(policy: &Policy) -> KdfParams {
+    KdfParams {
+        memory_kib: policy.kdf_memory_kib,
+        passes: policy.kdf_passes,
+        lanes: policy.kdf_lanes,
+    }
+}

@@ -1,0 +1,157 @@
+//! What earlier commands were answered: the same command id gets the same outcome, once.
+//!
+//! For two minutes an outcome is kept as it was told, secrets included; afterwards it is found
+//! again from the command's own events, for 24 hours, and a secret one is `outcome.unseen`.
+
+use std::collections::{HashMap, VecDeque};
+
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::CommandKey;
+use countersign_schemas::record::StreamKind;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::reply::Details;
+use countersign_schemas::time::Micros;
+use subtle::ConstantTimeEq;
+
+use super::accounts::HistoryError;
+use super::{Done, Outcome, Shared};
+use crate::account::{Account, outcome::recall};
+use crate::log::index::CommandPlace;
+
+/// How long an outcome is kept as it was told (CONTRACT §3).
+const KEPT_S: u64 = 120;
+/// Outcomes kept as they were told; the oldest is dropped.
+const KEPT_MAX: usize = 65_536;
+/// Other bodies under one id before only `outcome.unseen` is told.
+const MISMATCHES_MAX: u8 = 5;
+/// Ids whose other bodies are counted; the oldest is dropped.
+const MISMATCHED_MAX: usize = 65_536;
+
+/// The writer's memory of outcomes.
+#[derive(Default)]
+pub struct Outcomes {
+    kept: HashMap<CommandKey, Kept>,
+    order: VecDeque<(Micros, CommandKey)>,
+    mismatches: HashMap<CommandKey, u8>,
+    mismatch_order: VecDeque<CommandKey>,
+}
+
+struct Kept {
+    body_tag: [u8; 16],
+    result: Result<Done, Refusal>,
+}
+
+impl Outcomes {
+    /// The outcome of an earlier command under this key; none when it is new.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when the command's events cannot be read.
+    pub fn of(
+        &mut self,
+        shared: &Shared,
+        key: CommandKey,
+        body_tag: &[u8; 16],
+        now: Micros,
+    ) -> Result<Option<Outcome>, HistoryError> {
+        self.forget(now);
+        let (stored_tag, result) = match self.kept.get(&key) {
+            Some(kept) => (kept.body_tag, kept.result.clone()),
+            None => match shared.index().command(&key, now) {
+                Some(place) => recalled(shared, place)?,
+                None => return Ok(None),
+            },
+        };
+        let same = bool::from(stored_tag.ct_eq(body_tag));
+        let refused = |code| Outcome {
+            result: Err(Refusal::new(code)),
+            replayed: false,
+        };
+        if self
+            .mismatches
+            .get(&key)
+            .is_some_and(|n| *n >= MISMATCHES_MAX)
+        {
+            return Ok(Some(refused(ErrorCode::OutcomeUnseen)));
+        }
+        if !same {
+            self.count_mismatch(key);
+            return Ok(Some(refused(ErrorCode::IdempotencyMismatch)));
+        }
+        let unseen = matches!(&result, Err(refusal) if refusal.code == ErrorCode::OutcomeUnseen);
+        Ok(Some(Outcome {
+            result,
+            replayed: !unseen,
+        }))
+    }
+
+    /// Keeps an outcome that appended events, as it is about to be told.
+    pub fn remember(
+        &mut self,
+        key: CommandKey,
+        body_tag: [u8; 16],
+        now: Micros,
+        result: Result<Done, Refusal>,
+    ) {
+        if self.order.len() == KEPT_MAX
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.kept.remove(&oldest);
+        }
+        self.kept.insert(key, Kept { body_tag, result });
+        self.order.push_back((now, key));
+    }
+
+    fn forget(&mut self, now: Micros) {
+        while let Some((_, old)) = self
+            .order
+            .front()
+            .filter(|(at, _)| at.plus_s(KEPT_S) <= now)
+        {
+            self.kept.remove(old);
+            self.order.pop_front();
+        }
+    }
+
+    fn count_mismatch(&mut self, key: CommandKey) {
+        if !self.mismatches.contains_key(&key) {
+            if self.mismatch_order.len() == MISMATCHED_MAX
+                && let Some(oldest) = self.mismatch_order.pop_front()
+            {
+                self.mismatches.remove(&oldest);
+            }
+            self.mismatch_order.push_back(key);
+        }
+        let count = self.mismatches.entry(key).or_default();
+        *count = count.saturating_add(1);
+    }
+}
+
+/// Finds an outcome again from the command's own events.
+#[allow(clippy::type_complexity)]
+fn recalled(
+    shared: &Shared,
+    place: CommandPlace,
+) -> Result<([u8; 16], Result<Done, Refusal>), HistoryError> {
+    let last_position = place.first + u64::from(place.len) - 1;
+    let mut events: Vec<Event> = Vec::with_capacity(usize::from(place.len));
+    let mut last = shared.accounts.record(place.first)?;
+    for position in place.first..=last_position {
+        last = shared.accounts.record(position)?;
+        let event = last.event().map_err(|error| HistoryError {
+            position,
+            why: error.to_string(),
+        })?;
+        events.push(event);
+    }
+    let after = match last.stream_kind {
+        StreamKind::Account => shared.accounts.rebuild(last.stream_key, last.version)?,
+        StreamKind::Log => Account::default(),
+    };
+    let details = Details {
+        position: last_position,
+        version: last.version,
+        at: last.recorded_at,
+    };
+    let result = recall(&events, &after, &shared.policy).map(|reply| Done { reply, details });
+    Ok((last.meta.body_tag, result))
+}

@@ -1,0 +1,128 @@
+//! The projector: one thread that carries the log into the views, from their own checkpoint.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use countersign_projections::{Entry, Views};
+use countersign_schemas::record::Record;
+
+use crate::log::LogReader;
+
+/// Entries in one transaction of the views; the group that reaches it may end.
+const PAGE_ENTRIES_MAX: usize = 2_048;
+/// Bytes in one page of the log.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often what was carried over is made durable.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait before a failing store is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A position that only rises, and can be waited for.
+#[derive(Default)]
+pub struct Progress {
+    position: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Progress {
+    /// Raises the position and wakes who waits for it.
+    pub fn advance(&self, position: u64) {
+        let mut current = self.position.lock().expect("no holder of this lock panics");
+        *current = (*current).max(position);
+        self.changed.notify_all();
+    }
+
+    /// Waits until the position has reached `wanted`, at most so long; tells whether it has.
+    pub fn wait_for(&self, wanted: u64, at_most: Duration) -> bool {
+        let current = self.position.lock().expect("no holder of this lock panics");
+        let (current, _) = self
+            .changed
+            .wait_timeout_while(current, at_most, |position| *position < wanted)
+            .expect("no holder of this lock panics");
+        *current >= wanted
+    }
+
+    /// The position.
+    pub fn position(&self) -> u64 {
+        *self.position.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Carries the log into the views until told to stop.
+pub fn run(
+    log: &LogReader,
+    views: &Views,
+    committed: &Progress,
+    shown: &Progress,
+    stop: &AtomicBool,
+) {
+    let mut flushed_at = Instant::now();
+    let mut dirty = false;
+    while !stop.load(Ordering::Acquire) {
+        committed.wait_for(shown.position() + 1, RETRY_AFTER);
+        match catch_up(log, views, shown) {
+            Ok(carried) => dirty |= carried > 0,
+            Err(error) => {
+                tracing::error!(%error, "the views are behind; commands go on");
+                std::thread::sleep(RETRY_AFTER);
+            }
+        }
+        if dirty && flushed_at.elapsed() >= FLUSH_EVERY {
+            if let Err(error) = views.flush() {
+                tracing::error!(%error, "the views are not durable; they are rebuilt after a crash");
+            }
+            (flushed_at, dirty) = (Instant::now(), false);
+        }
+    }
+}
+
+/// Carries everything that is committed into the views; answers how many entries that was.
+///
+/// # Errors
+/// A sentence when the log or the views cannot be read or written, or an event is unknown.
+pub fn catch_up(log: &LogReader, views: &Views, shown: &Progress) -> Result<u64, String> {
+    let mut carried = 0;
+    loop {
+        let from = views.checkpoint() + 1;
+        let page = log
+            .read(from, PAGE_ENTRIES_MAX, PAGE_BYTES_MAX)
+            .map_err(|error| error.to_string())?;
+        let entries = decode(page)?;
+        let whole = whole_groups(&entries);
+        if whole.is_empty() {
+            return Ok(carried);
+        }
+        views.catch_up(whole).map_err(|error| error.to_string())?;
+        if views.checkpoint() < from {
+            return Err("every view has halted: see `countersign view list`".into());
+        }
+        carried += whole.len() as u64;
+        shown.advance(views.checkpoint());
+    }
+}
+
+/// Decodes records to entries.
+///
+/// # Errors
+/// The position and what is wrong with the record there.
+pub fn decode(page: Vec<(u64, Vec<u8>)>) -> Result<Vec<Entry>, String> {
+    page.into_iter()
+        .map(|(position, bytes)| {
+            let failed =
+                |why: String| format!("the event at position {position} cannot be read: {why}");
+            let record = Record::decode(&bytes).map_err(|error| failed(error.to_string()))?;
+            Entry::decode(position, record).map_err(|error| failed(error.to_string()))
+        })
+        .collect()
+}
+
+/// The entries up to the end of the last whole group.
+fn whole_groups(entries: &[Entry]) -> &[Entry] {
+    let ends_group = |entry: &Entry| entry.record.group_index + 1 == entry.record.group_len;
+    let end = entries
+        .iter()
+        .rposition(ends_group)
+        .map_or(0, |last| last + 1);
+    &entries[..end]
+}

@@ -1,0 +1,261 @@
+//! Answers from the views; nothing here decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_projections::{Entry, Filter, audit_event};
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit};
+use countersign_schemas::record::StreamKind;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::reply::{AuditPage, LoginStatus};
+use countersign_schemas::strict::DecodeError;
+
+use super::Shared;
+use super::projector::Progress;
+
+/// How long a query waits for a view (CONTRACT §3).
+const VIEW_WAIT: Duration = Duration::from_millis(500);
+/// Events beyond a page's limit that are looked at to find where a group ends; no command has more.
+const GROUP_ROOM: usize = 8;
+
+/// The queries; every call may block for [`VIEW_WAIT`].
+#[derive(Clone)]
+pub struct Queries {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Queries {
+    /// What a login check may know of an account.
+    ///
+    /// # Errors
+    /// `account.not_found`, `projection.behind`, `store.unavailable`.
+    pub fn login_status(
+        &self,
+        account: &AccountId,
+        min_position: Option<u64>,
+    ) -> Result<LoginStatus, Refusal> {
+        wait(&self.shared.committed, min_position)?;
+        let view = self.shared.views.login_status();
+        let position = view.position();
+        let row = view
+            .get(&StreamKey::of(account))
+            .map_err(|error| unavailable(&error))?;
+        match row {
+            Some(row) => Ok(row.status(self.shared.now(), position)),
+            None if self.shared.vouched => Ok(unseen(account, position)),
+            None => Err(Refusal::new(ErrorCode::AccountNotFound)),
+        }
+    }
+
+    /// One account's history, ascending.
+    ///
+    /// # Errors
+    /// `request.invalid`, `account.not_found`, `projection.behind`, `store.unavailable`.
+    pub fn audit_timeline(
+        &self,
+        account: &AccountId,
+        query: &AuditTimelineQuery,
+        min_position: Option<u64>,
+    ) -> Result<AuditPage, Refusal> {
+        let limit = page_limit(query.limit)?;
+        self.wait_for_trail(min_position)?;
+        let stream = StreamKey::of(account);
+        if self.shared.index().version(&stream) == 0 {
+            return Err(Refusal::new(ErrorCode::AccountNotFound));
+        }
+        let filter = Filter {
+            account: Some(stream),
+            ..Filter::default()
+        };
+        self.page(
+            &filter,
+            &AuditPageQuery::default(),
+            query.after.unwrap_or(0),
+            limit,
+        )
+    }
+
+    /// The whole history, filtered, ascending.
+    ///
+    /// # Errors
+    /// As [`Queries::audit_timeline`], without `account.not_found`.
+    pub fn audit_page(
+        &self,
+        query: &AuditPageQuery,
+        min_position: Option<u64>,
+    ) -> Result<AuditPage, Refusal> {
+        let limit = page_limit(query.limit)?;
+        let types = type_codes(query.types.as_deref())?;
+        self.wait_for_trail(min_position)?;
+        let filter = Filter {
+            account: query.account_id.as_ref().map(StreamKey::of),
+            types,
+            caller: query.caller.clone(),
+        };
+        let from = match query.from {
+            Some(from) => self.first_at_or_after(from)?.saturating_sub(1),
+            None => 0,
+        };
+        self.page(&filter, query, query.after.unwrap_or(0).max(from), limit)
+    }
+
+    /// Reads the events of one page and shows them. A command's events stay together: a page ends
+    /// before the limit rather than inside a group, and past it only for a group that alone is
+    /// larger.
+    fn page(
+        &self,
+        filter: &Filter,
+        query: &AuditPageQuery,
+        after: u64,
+        limit: usize,
+    ) -> Result<AuditPage, Refusal> {
+        let trail = self.shared.views.audit_trail();
+        let page = trail
+            .positions(filter, after, limit + GROUP_ROOM)
+            .map_err(|error| unavailable(&error))?;
+        let mut entries = Vec::with_capacity(page.positions.len());
+        for position in &page.positions {
+            entries.push(self.entry(*position)?);
+        }
+        let in_time = |entry: &Entry| query.to.is_none_or(|to| entry.record.recorded_at < to);
+        let within = entries.iter().take_while(|entry| in_time(entry)).count();
+        let ended = within < entries.len();
+        entries.truncate(within);
+        let shown = whole_groups(&entries, limit);
+        let next = match () {
+            () if shown < entries.len() => entries[..shown].last().map(|entry| entry.position),
+            () if ended => None,
+            () => page.next_after,
+        };
+        let events = entries[..shown]
+            .iter()
+            .map(|entry| audit_event(entry, self.source(entry)))
+            .collect();
+        Ok(AuditPage { events, next })
+    }
+
+    fn entry(&self, position: u64) -> Result<Entry, Refusal> {
+        let record = self
+            .shared
+            .accounts
+            .record(position)
+            .map_err(|error| unavailable(&error))?;
+        Entry::decode(position, record).map_err(|error| unavailable(&error))
+    }
+
+    /// Where an event's request came from; what cannot be opened is left out and said.
+    fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
+        let record = &entry.record;
+        let sealed = record.meta.source.as_ref()?;
+        let opened = match record.stream_kind {
+            StreamKind::Account => self.shared.vault.open_source(
+                record.stream_key,
+                record.version,
+                record.event_type,
+                sealed,
+            ),
+            StreamKind::Log => return None,
+        };
+        opened
+            .inspect_err(
+                |error| tracing::warn!(position = entry.position, %error, "a source stays sealed"),
+            )
+            .ok()
+    }
+
+    /// The first position recorded at or after a time: times ascend along the log.
+    fn first_at_or_after(&self, from: countersign_schemas::time::Micros) -> Result<u64, Refusal> {
+        let (mut low, mut high) = (1, self.shared.committed.position() + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.entry(middle)?.record.recorded_at < from {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Waits until the trail shows what was committed when the query came, so that a caller reads
+    /// its own writes; a position that the caller names must be reached.
+    fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
+        let committed = self.shared.committed.position();
+        match min_position {
+            Some(_) => wait(&self.shared.shown, min_position.max(Some(committed))),
+            None => {
+                self.shared.shown.wait_for(committed, VIEW_WAIT);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn wait(progress: &Progress, min_position: Option<u64>) -> Result<(), Refusal> {
+    match min_position {
+        Some(wanted) if !progress.wait_for(wanted, VIEW_WAIT) => {
+            Err(Refusal::after(ErrorCode::ProjectionBehind, 1))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// How many of these entries a page of `limit` shows, so that it splits no group.
+fn whole_groups(entries: &[Entry], limit: usize) -> usize {
+    if entries.len() <= limit {
+        return entries.len();
+    }
+    let same_group = |a: &Entry, b: &Entry| a.record.command_key == b.record.command_key;
+    let mut end = limit;
+    while end > 0 && same_group(&entries[end - 1], &entries[end]) {
+        end -= 1;
+    }
+    if end > 0 {
+        return end;
+    }
+    entries
+        .iter()
+        .take_while(|entry| same_group(entry, &entries[0]))
+        .count()
+}
+
+/// The numbers of event types given by name.
+fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> {
+    let code = |name: &String| {
+        Event::ALL
+            .iter()
+            .find(|(_, _, known)| known == name)
+            .map(|e| e.0)
+    };
+    names
+        .unwrap_or_default()
+        .iter()
+        .map(|name| {
+            code(name)
+                .ok_or(DecodeError::at("/types", "there is no event type of that name").into())
+        })
+        .collect()
+}
+
+/// The status of an id that nothing is known of, where accounts need no registration.
+fn unseen(account: &AccountId, position: u64) -> LoginStatus {
+    LoginStatus {
+        account_id: account.clone(),
+        second_factor: countersign_schemas::reply::FactorState::Off,
+        methods: Vec::new(),
+        throttled_until: None,
+        double_code: false,
+        backup_codes_left: 0,
+        backup_codes_low: false,
+        set_no: 0,
+        enabled_at: None,
+        position,
+    }
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "a query cannot be answered");
+    Refusal::new(ErrorCode::StoreUnavailable)
+}
