@@ -53,7 +53,7 @@ impl fmt::Display for Micros {
             .ok()
             .and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
         match at {
-            Some(at) => write!(f, "{at}"),
+            Some(at) => write!(f, "{at:.6}"),
             None => f.write_str("9999-12-30T22:00:00Z"),
         }
     }
