@@ -1,2 +1,10 @@
-//! The countersign binary.
-fn main() {}
+//! The binary: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use countersign::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    run(Cli::parse())
+}

@@ -1,1 +1,120 @@
-//! The cli room.
+//! The command line: one file per noun; what a person types and what a script relies on.
+
+mod account;
+mod audit;
+mod backup_codes;
+pub mod client;
+mod config;
+mod dev;
+mod factor;
+pub mod fault;
+mod init;
+mod input;
+mod login;
+mod reference;
+mod serve;
+pub mod show;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use client::ClientArgs;
+use fault::Fault;
+
+/// What the exit codes mean; part of `--help`.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 fault, 2 usage, 3 refused by the service, 4 authentication or permission, \
+5 unavailable or timed out (try again), 6 a check came out negative (the code is wrong), \
+130 interrupted.";
+
+/// Two-factor authentication as a service over NATS.
+///
+/// Try it: `countersign dev` starts a broker and the service on this machine and plays a tour.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    noun: Noun,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    /// Run the whole thing on this machine: broker, service, and a tour of it
+    Dev(dev::DevArgs),
+    /// Create a log and its keyring
+    Init(init::InitArgs),
+    /// Run the service
+    Serve(serve::ServeArgs),
+    /// Make accounts and change passwords
+    #[command(subcommand)]
+    Account(account::AccountVerb),
+    /// Turn the second factor on and off
+    #[command(subcommand)]
+    Factor(factor::FactorVerb),
+    /// Make new backup codes
+    #[command(subcommand, name = "backup-codes")]
+    BackupCodes(backup_codes::BackupCodesVerb),
+    /// Check passwords and codes
+    #[command(subcommand)]
+    Login(login::LoginVerb),
+    /// Read the history
+    #[command(subcommand)]
+    Audit(audit::AuditVerb),
+    /// Show the contract's JSON Schemas
+    #[command(subcommand)]
+    Schema(reference::SchemaVerb),
+    /// Print shell completions
+    Completions(reference::CompletionsArgs),
+    /// Print the man page (roff)
+    Man,
+}
+
+/// Runs one command line; the exit code is the contract's (CONTRACT §8).
+pub fn run(cli: Cli) -> ExitCode {
+    let json = cli.client.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!(
+                "countersign: the runtime does not start ({error}): check the limits of this process"
+            );
+            return ExitCode::from(fault::FAULT);
+        }
+    };
+    let result = runtime.block_on(dispatch(cli));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => fault.report(json),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Fault> {
+    let client = cli.client;
+    match cli.noun {
+        Noun::Dev(args) => dev::run(args).await,
+        Noun::Init(args) => init::run(&args),
+        Noun::Serve(args) => serve::run(args, &client).await,
+        Noun::Account(verb) => interruptible(account::run(verb, &client)).await,
+        Noun::Factor(verb) => interruptible(factor::run(verb, &client)).await,
+        Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
+        Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
+        Noun::Audit(verb) => interruptible(audit::run(verb, &client)).await,
+        Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
+        Noun::Completions(args) => reference::completions(&args),
+        Noun::Man => reference::man(),
+    }
+}
+
+/// Lets an interrupt end a client command with exit code 130.
+async fn interruptible(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(Fault::Interrupted),
+    }
+}

@@ -362,3 +362,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
         .spawn(work)
         .expect("a thread can be started while the service starts")
 }
+
+/// The wall clock of this machine.
+pub fn wall_clock() -> Micros {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Micros(since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }))
+}

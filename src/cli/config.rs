@@ -1,0 +1,101 @@
+//! The configuration file: TOML, unknown keys are errors.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::fault::Fault;
+use crate::account::Policy;
+
+/// What the file may say; every part has a default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Who holds passwords.
+    pub directory: Directory,
+    /// The numbers to decide by.
+    pub policy: Policy,
+    /// Sizes.
+    pub limits: Limits,
+    /// How the service names itself.
+    pub service: Service,
+}
+
+/// `[directory]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Directory {
+    /// Who checks the first factor.
+    pub mode: DirectoryMode,
+}
+
+/// Who checks the first factor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectoryMode {
+    /// This service holds the passwords.
+    #[default]
+    Builtin,
+    /// The caller has checked it; accounts need no registration.
+    Vouched,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Records after which a segment of the log is sealed.
+    pub segment_records: std::num::NonZeroU64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            segment_records: crate::log::LogOptions::default().segment_records,
+        }
+    }
+}
+
+/// `[service]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// The name that authenticator apps and code sheets show, 1 to 64 bytes.
+    pub issuer: String,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            issuer: "Countersign".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, or gives the defaults where none is named.
+    ///
+    /// # Errors
+    /// [`Fault::Failed`] with the line that is wrong.
+    pub fn read(path: Option<&Path>) -> Result<Self, Fault> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let wrong = |why: String| {
+            Fault::Failed(format!(
+                "the configuration {} is not taken: {why}",
+                path.display()
+            ))
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        config
+            .policy
+            .check()
+            .map_err(|error| wrong(error.to_string()))?;
+        if config.service.issuer.is_empty() || config.service.issuer.len() > 64 {
+            return Err(wrong("[service] issuer must be 1 to 64 bytes".into()));
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,188 @@
+//! `dev`: the whole thing on this machine.
+
+use std::io::{IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::client::ClientArgs;
+use super::fault::Fault;
+use crate::account::Policy;
+use crate::bus::{self, BusConfig, Connection, Identity};
+use crate::dev::broker::{Broker, BrokerOptions};
+use crate::dev::find::{find_or_fetch, tools_folder};
+use crate::dev::tour::Tour;
+use crate::engine::{self, Engine, EngineOptions};
+use crate::log::LogOptions;
+
+/// How long the service may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(15);
+/// How long stopping may take.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub struct DevArgs {
+    /// End after the tour; exit 0 only if every step held
+    #[arg(long)]
+    once: bool,
+    /// Keep log, keyring and the broker's store in this folder [default: a temporary one]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The nats-server to run [default: found or fetched]
+    #[arg(long)]
+    nats_server: Option<PathBuf>,
+}
+
+pub async fn run(args: DevArgs) -> Result<(), Fault> {
+    println!(
+        "Countersign, for development: every caller is believed and the broker asks no password.\n"
+    );
+    let temporary = match args.data {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(Fault::failed)?),
+    };
+    let folder = match (&args.data, &temporary) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => return Err(Fault::failed("there is no folder to work in")),
+    };
+    let broker = start_broker(args.nats_server, folder.join("broker")).await?;
+    println!("broker       {}", broker.url());
+    let service = start_service(&folder, &broker).await?;
+    println!("data         {}\nready\n", folder.display());
+    let ending = tokio::select! {
+        ending = play(&broker, args.once) => ending,
+        _ = tokio::signal::ctrl_c() => Err(Fault::Interrupted),
+    };
+    service.stop().await?;
+    tokio::task::spawn_blocking(move || broker.stop())
+        .await
+        .map_err(Fault::failed)?
+        .map_err(Fault::failed)?;
+    ending
+}
+
+/// Plays the tour; afterwards stays up until Ctrl-C, unless it was to be once.
+async fn play(broker: &Broker, once: bool) -> Result<(), Fault> {
+    let mut tour = Tour::connect(&client_args(broker), !once && stdin().is_terminal()).await?;
+    let account = tour.play().await?;
+    if once {
+        println!("\nEvery step held.");
+        return Ok(());
+    }
+    println!(
+        "\nEvery step held. It stays up; try these in another terminal (Ctrl-C here ends it):\n"
+    );
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "countersign".into());
+    println!("  export NATS_URL={}", broker.url());
+    for line in [
+        format!("login status {account}"),
+        format!("factor enable {account}"),
+        format!("audit timeline {account}"),
+        "audit page --limit 20".into(),
+    ] {
+        println!("  {program} {line}");
+    }
+    println!(
+        "  nats micro ls\n  nats sub 'countersign.>'\n\nThe password of {account} is: {}",
+        crate::dev::tour::PASSWORD
+    );
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(Fault::failed(error)),
+    }
+}
+
+async fn start_broker(named: Option<PathBuf>, store: PathBuf) -> Result<Broker, Fault> {
+    let started = tokio::task::spawn_blocking(move || {
+        let server = find_or_fetch(named.as_deref(), &tools_folder(), &mut |said| {
+            println!("{said}");
+        })?;
+        Broker::start(
+            &server,
+            &BrokerOptions {
+                store: Some(store),
+                ..BrokerOptions::default()
+            },
+        )
+    });
+    started.await.map_err(Fault::failed)?.map_err(Fault::failed)
+}
+
+/// The service, in this process.
+struct Service {
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<Result<(), bus::BusError>>,
+}
+
+impl Service {
+    async fn stop(self) -> Result<(), Fault> {
+        // A service that ended by itself has nobody listening; its own word says why.
+        let _ = self.stop.send(());
+        self.served
+            .await
+            .map_err(Fault::failed)?
+            .map_err(Fault::failed)
+    }
+}
+
+async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault> {
+    let (data, keyring) = (
+        folder.join("data"),
+        folder.join("keys").join("keyring.toml"),
+    );
+    if !data.exists() && !keyring.exists() {
+        engine::init(&data, &keyring, engine::wall_clock(), LogOptions::default())
+            .map_err(Fault::failed)?;
+    }
+    let options = EngineOptions {
+        data,
+        keyring,
+        policy: Policy::default(),
+        vouched: false,
+        clock: Arc::new(engine::wall_clock),
+        log: LogOptions::default(),
+    };
+    let engine = tokio::task::spawn_blocking(move || Engine::start(options))
+        .await
+        .map_err(Fault::failed)?
+        .map_err(Fault::failed)?;
+    let engine = Arc::new(engine);
+    let config = BusConfig {
+        connection: Connection {
+            servers: broker.url(),
+            ..Connection::default()
+        },
+        identity: Identity::Dev,
+        ..BusConfig::default()
+    };
+    let (ready, mut is_ready) = watch::channel(false);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopped.await;
+        };
+        let served = bus::serve(Arc::clone(&engine), config, ready, stop).await;
+        tokio::task::spawn_blocking(move || engine.drain(STOP_WITHIN))
+            .await
+            .ok();
+        served
+    });
+    match tokio::time::timeout(READY_WITHIN, is_ready.wait_for(|ready| *ready)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return Err(Fault::failed("the service did not get ready")),
+    }
+    Ok(Service { stop, served })
+}
+
+fn client_args(broker: &Broker) -> ClientArgs {
+    ClientArgs {
+        server: Some(broker.url()),
+        caller: Some("tour".into()),
+        ..ClientArgs::default()
+    }
+}

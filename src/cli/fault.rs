@@ -1,0 +1,111 @@
+//! What went wrong, said to a person in up to three lines and to a script by the exit code.
+
+use std::process::ExitCode;
+
+use countersign_schemas::refusal::{ErrorCode, Problem};
+
+use crate::bus::ConnectionError;
+
+/// Exit code of a fault.
+pub const FAULT: u8 = 1;
+const USAGE: u8 = 2;
+const REFUSED: u8 = 3;
+const PERMISSION: u8 = 4;
+const UNAVAILABLE: u8 = 5;
+const NEGATIVE: u8 = 6;
+const INTERRUPTED: u8 = 130;
+
+/// Why a command line did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Something of ours or of the machine failed.
+    #[error("{0}")]
+    Failed(String),
+    /// What was typed cannot be meant.
+    #[error("{0}")]
+    Usage(String),
+    /// The service said no; its own document says why.
+    #[error("{}", .0.title)]
+    Refused(Box<Problem>),
+    /// The broker does not let us ask.
+    #[error(
+        "permission denied for {0}: this user may not ask that, connect as another with --user"
+    )]
+    Permission(String),
+    /// The broker cannot be reached.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// Nobody answers.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A check came out negative.
+    #[error("{0}")]
+    Negative(String),
+    /// The person pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Fault {
+    /// Wraps an error of ours or of the machine.
+    pub fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => FAULT,
+            Self::Usage(_) => USAGE,
+            Self::Refused(problem) => exit_code_of(problem),
+            Self::Permission(_) | Self::Connection(ConnectionError::Credentials) => PERMISSION,
+            Self::Connection(ConnectionError::Away { .. }) | Self::Unavailable(_) => UNAVAILABLE,
+            Self::Connection(ConnectionError::Address | ConnectionError::File { .. }) => USAGE,
+            Self::Connection(ConnectionError::Tls { .. } | ConnectionError::TooOld { .. }) => FAULT,
+            Self::Negative(_) => NEGATIVE,
+            Self::Interrupted => INTERRUPTED,
+        }
+    }
+
+    /// Says it on standard error, and with `--json` the service's document on standard output.
+    pub fn report(self, json: bool) -> ExitCode {
+        match &self {
+            Self::Refused(problem) => {
+                if json {
+                    match serde_json::to_string_pretty(problem) {
+                        Ok(text) => println!("{text}"),
+                        Err(error) => {
+                            eprintln!("countersign: the refusal cannot be shown ({error})");
+                        }
+                    }
+                }
+                eprintln!(
+                    "countersign: {} ({} {})",
+                    problem.title, problem.status, problem.code
+                );
+                if let Some(detail) = &problem.detail {
+                    eprintln!("  {detail}");
+                }
+                for error in &problem.errors {
+                    eprintln!("  {} {}", error.pointer, error.detail);
+                }
+                if let Some(seconds) = problem.retry_after_s {
+                    eprintln!("  try again in {seconds} s");
+                }
+            }
+            other => eprintln!("countersign: {other}"),
+        }
+        ExitCode::from(self.exit_code())
+    }
+}
+
+fn exit_code_of(problem: &Problem) -> u8 {
+    match ErrorCode::parse(&problem.code) {
+        Some(ErrorCode::CodeInvalid) => NEGATIVE,
+        Some(ErrorCode::ActorUnverified | ErrorCode::ActorForbidden) => PERMISSION,
+        _ => match problem.status {
+            400..=499 => REFUSED,
+            503 | 504 => UNAVAILABLE,
+            _ => FAULT,
+        },
+    }
+}

@@ -1,0 +1,39 @@
+//! `init`: create a log and its keyring.
+
+use std::path::PathBuf;
+
+use super::fault::Fault;
+use super::show;
+use crate::engine;
+use crate::log::LogOptions;
+
+#[derive(Debug, clap::Args)]
+pub struct InitArgs {
+    /// The data folder to make
+    #[arg(long, env = "COUNTERSIGN_DATA")]
+    data: PathBuf,
+    /// The keyring file to make, outside the data folder
+    #[arg(long, env = "COUNTERSIGN_KEYRING")]
+    keyring: PathBuf,
+}
+
+pub fn run(args: &InitArgs) -> Result<(), Fault> {
+    if args.keyring.starts_with(&args.data) {
+        return Err(Fault::Usage(
+            "the keyring must lie outside the data folder: whoever has both reads every secret"
+                .into(),
+        ));
+    }
+    engine::init(
+        &args.data,
+        &args.keyring,
+        engine::wall_clock(),
+        LogOptions::default(),
+    )
+    .map_err(Fault::failed)?;
+    show::line(&format!(
+        "initialised {} with the keyring {}\nKeep a copy of the keyring apart from the data: without it nothing can be read.",
+        args.data.display(),
+        args.keyring.display(),
+    ))
+}

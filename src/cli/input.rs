@@ -1,0 +1,67 @@
+//! Secrets on their way in: by prompt, file or standard input, never by flag.
+
+use std::io::{BufRead, IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+
+use countersign_schemas::secret::SecretText;
+
+use super::fault::Fault;
+
+/// The longest secret that is read.
+const SECRET_BYTES_MAX: usize = 4_096;
+
+/// Reads one secret: from the file that was named (`-` is standard input), else from a prompt on
+/// a terminal, else as the next line of standard input.
+///
+/// # Errors
+/// [`Fault::Usage`] when there is nothing to read.
+pub fn secret(what: &str, file: Option<&Path>) -> Result<SecretText, Fault> {
+    let text = match file {
+        Some(path) if path != Path::new("-") => first_line_of(what, path)?,
+        Some(_) => next_line(what)?,
+        None if stdin().is_terminal() => rpassword::prompt_password(format!("{what}: "))
+            .map_err(|error| Fault::Usage(format!("no {what} could be read ({error})")))?,
+        None => next_line(what)?,
+    };
+    if text.is_empty() || text.len() > SECRET_BYTES_MAX {
+        return Err(Fault::Usage(format!(
+            "the {what} is empty or over {SECRET_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(SecretText::new(text))
+}
+
+fn first_line_of(what: &str, path: &Path) -> Result<String, Fault> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Fault::Usage(format!(
+            "the {what} cannot be read from {} ({error})",
+            path.display()
+        ))
+    })?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn next_line(what: &str) -> Result<String, Fault> {
+    let mut line = String::new();
+    stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Fault::Usage(format!("the {what} cannot be read ({error})")))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Where a secret is read from.
+#[derive(Debug, clap::Args)]
+pub struct PasswordFrom {
+    /// File with the user's password on its first line (- for standard input); asked for when absent
+    #[arg(long, value_name = "FILE")]
+    pub password_from: Option<PathBuf>,
+}
+
+/// Where a code is read from.
+#[derive(Debug, clap::Args)]
+pub struct CodeFrom {
+    /// File with the code on its first line (- for standard input); asked for when absent
+    #[arg(long, value_name = "FILE")]
+    pub code_from: Option<PathBuf>,
+}

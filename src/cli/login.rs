@@ -1,0 +1,124 @@
+//! `login`: check passwords and codes.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientArgs};
+use super::fault::Fault;
+use super::input::{CodeFrom, PasswordFrom, secret};
+use super::show;
+
+#[derive(Debug, Subcommand)]
+pub enum LoginVerb {
+    /// Check a password; opens a challenge when 2FA is on
+    Start {
+        /// The login name
+        #[arg(required_unless_present = "account")]
+        username: Option<String>,
+        /// The account's id instead of a login name
+        #[arg(long, conflicts_with = "username")]
+        account: Option<String>,
+        #[command(flatten)]
+        password: PasswordFrom,
+    },
+    /// Check an app code or a backup code; asks for the challenge first
+    Verify {
+        /// The account's id, where you have checked the password yourself: no challenge is asked for
+        #[arg(long)]
+        account: Option<String>,
+        #[command(flatten)]
+        code: CodeFrom,
+    },
+    /// Show what a login check may know of an account
+    Status {
+        /// The account's id
+        account: String,
+    },
+}
+
+pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
+    match verb {
+        LoginVerb::Start {
+            username,
+            account,
+            password,
+        } => {
+            let password = secret("password", password.password_from.as_deref())?;
+            let body = match (username, account) {
+                (Some(username), _) => json!({"username": username, "password": password}),
+                (None, account) => json!({"account_id": account, "password": password}),
+            };
+            let answer = Client::connect(args)
+                .await?
+                .command("start-login", &body)
+                .await?;
+            show::answer(args, &answer, started)
+        }
+        LoginVerb::Verify { account, code } => {
+            let mut body = match account {
+                Some(account) => json!({"account_id": account}),
+                None => json!({"challenge_id": secret("challenge", None)?}),
+            };
+            body["code"] = json!(secret("code", code.code_from.as_deref())?);
+            let answer = Client::connect(args)
+                .await?
+                .command("verify-login", &body)
+                .await?;
+            show::answer(args, &answer, verified)
+        }
+        LoginVerb::Status { account } => {
+            let name = format!("login-status.{account}");
+            let answer = Client::connect(args)
+                .await?
+                .query(&name, &json!({}))
+                .await?;
+            show::answer(args, &answer, status)
+        }
+    }
+}
+
+fn started(body: &Value) -> String {
+    match show::field(body, "challenge_id") {
+        "" => format!(
+            "signed in as {} by password alone: 2FA is off",
+            show::field(body, "account_id")
+        ),
+        challenge => format!(
+            "a code is needed by {}\nchallenge {challenge}\n\nThen: countersign login verify",
+            show::field(body, "expires_at"),
+        ),
+    }
+}
+
+fn verified(body: &Value) -> String {
+    let left = body
+        .get("backup_codes_left")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    let low = body
+        .get("backup_codes_low")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    format!(
+        "signed in as {} ({}), {left} backup codes left{}",
+        show::field(body, "account_id"),
+        show::field(body, "method"),
+        if low { ": make new ones" } else { "" },
+    )
+}
+
+fn status(body: &Value) -> String {
+    let number = |name: &str| body.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let mut text = format!("second factor: {}\n", show::field(body, "second_factor"));
+    if let Some(since) = body.get("enabled_at").and_then(Value::as_str) {
+        text.push_str(&format!(
+            "since: {since}\nbackup codes left: {} of set {}\n",
+            number("backup_codes_left"),
+            number("set_no")
+        ));
+    }
+    if let Some(until) = body.get("throttled_until").and_then(Value::as_str) {
+        text.push_str(&format!("app codes wait until: {until}\n"));
+    }
+    text
+}

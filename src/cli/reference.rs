@@ -1,0 +1,56 @@
+//! `schema`, `completions`, `man`: what the binary says of itself.
+
+use std::io::stdout;
+
+use clap::{CommandFactory, Subcommand};
+use clap_complete::Shell;
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientArgs};
+use super::fault::Fault;
+use super::{Cli, show};
+
+#[derive(Debug, Subcommand)]
+pub enum SchemaVerb {
+    /// Show one JSON Schema, as the running service has it
+    Show {
+        /// Its name, for example verify-login.request
+        name: String,
+    },
+    /// List the errors that the service knows
+    Errors,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// For which shell
+    shell: Shell,
+}
+
+pub async fn schema(verb: SchemaVerb, args: &ClientArgs) -> Result<(), Fault> {
+    let query = match verb {
+        SchemaVerb::Show { name } => format!("schema.{name}"),
+        SchemaVerb::Errors => "errors".into(),
+    };
+    let answer = Client::connect(args)
+        .await?
+        .query(&query, &json!({}))
+        .await?;
+    show::answer(args, &answer, |body: &Value| format!("{body:#}"))
+}
+
+pub fn completions(args: &CompletionsArgs) -> Result<(), Fault> {
+    clap_complete::generate(
+        args.shell,
+        &mut Cli::command(),
+        "countersign",
+        &mut stdout(),
+    );
+    Ok(())
+}
+
+pub fn man() -> Result<(), Fault> {
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut stdout())
+        .map_err(Fault::failed)
+}

@@ -1,0 +1,166 @@
+//! `serve`: the service.
+
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::client::ClientArgs;
+use super::config::{Config, DirectoryMode};
+use super::fault::Fault;
+use crate::bus::{self, BusConfig, Identity};
+use crate::engine::{self, Engine, EngineOptions};
+use crate::log::LogOptions;
+
+/// The least memory of an Argon2id that a service with verified callers accepts, KiB (OWASP).
+const KDF_MEMORY_KIB_MIN: u32 = 19_456;
+
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// The data folder
+    #[arg(long, env = "COUNTERSIGN_DATA")]
+    data: PathBuf,
+    /// The keyring file
+    #[arg(long, env = "COUNTERSIGN_KEYRING")]
+    keyring: PathBuf,
+    /// The configuration file (TOML)
+    #[arg(long, env = "COUNTERSIGN_CONFIG")]
+    config: Option<PathBuf>,
+    /// How callers are told apart
+    #[arg(long, env = "COUNTERSIGN_IDENTITY", default_value = "verified")]
+    identity: IdentityMode,
+    /// Create data folder and keyring where neither exists
+    #[arg(long)]
+    init: bool,
+}
+
+/// How callers are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IdentityMode {
+    /// By what the broker says of them
+    Verified,
+    /// By their own word: for one machine and for tests
+    Dev,
+}
+
+pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
+    start_logging();
+    // A core file would hold every key in clear.
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::warn!(%error, "core files cannot be switched off");
+    }
+    let config = Config::read(args.config.as_deref())?;
+    if args.identity == IdentityMode::Verified && config.policy.kdf_memory_kib < KDF_MEMORY_KIB_MIN
+    {
+        return Err(Fault::Failed(format!(
+            "[policy] kdf_memory_kib is below {KDF_MEMORY_KIB_MIN}, which is for tests: raise it, or run with --identity dev"
+        )));
+    }
+    if args.init && !args.data.exists() && !args.keyring.exists() {
+        let now = engine::wall_clock();
+        engine::init(&args.data, &args.keyring, now, log_options(&config))
+            .map_err(Fault::failed)?;
+        tracing::info!("a new log and its keyring were created");
+    }
+    let bus = BusConfig {
+        connection: client.connection("countersign")?,
+        identity: match args.identity {
+            IdentityMode::Verified => Identity::default(),
+            IdentityMode::Dev => {
+                tracing::warn!(
+                    "--identity dev: every caller is believed; never use this in production"
+                );
+                Identity::Dev
+            }
+        },
+        issuer: config.service.issuer.clone(),
+    };
+    let options = EngineOptions {
+        data: args.data,
+        keyring: args.keyring,
+        policy: config.policy.clone(),
+        vouched: config.directory.mode == DirectoryMode::Vouched,
+        clock: Arc::new(engine::wall_clock),
+        log: log_options(&config),
+    };
+    let engine = tokio::task::spawn_blocking(move || Engine::start(options))
+        .await
+        .map_err(Fault::failed)?
+        .map_err(Fault::failed)?;
+    serve(Arc::new(engine), bus).await
+}
+
+/// Serves until a signal or a failed commit.
+async fn serve(engine: Arc<Engine>, config: BusConfig) -> Result<(), Fault> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Fault::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::failed)?;
+    let mut failed = engine.failed();
+    let stop = {
+        let mut failed = failed.clone();
+        async move {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
+                _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+                _ = failed.wait_for(|failed| *failed) => {}
+            }
+        }
+    };
+    let (ready, is_ready) = watch::channel(false);
+    let announcing = tokio::spawn(announce(is_ready));
+    let served = bus::serve(Arc::clone(&engine), config, ready, stop).await;
+    announcing.abort();
+    let had_failed = *failed.borrow_and_update();
+    tokio::task::spawn_blocking(move || engine.drain(Duration::ZERO))
+        .await
+        .map_err(Fault::failed)?;
+    served.map_err(|error| match error {
+        bus::BusError::Connection(error) => Fault::Connection(error),
+        other => Fault::failed(other),
+    })?;
+    match had_failed {
+        true => Err(Fault::failed(
+            "the log could not be written: see the log lines above, mend the disk and start again",
+        )),
+        false => Ok(()),
+    }
+}
+
+async fn announce(mut ready: watch::Receiver<bool>) {
+    while ready.wait_for(|ready| *ready).await.is_ok() {
+        tracing::info!("ready");
+        if ready.wait_for(|ready| !*ready).await.is_err() {
+            return;
+        }
+        tracing::warn!("not ready");
+    }
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        segment_records: config.limits.segment_records,
+        ..LogOptions::default()
+    }
+}
+
+/// Lines for people on a terminal, JSON for machines elsewhere; `RUST_LOG` chooses what.
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
+    let lines = tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_env_filter(filter);
+    if stderr().is_terminal() {
+        lines.init();
+    } else {
+        lines.json().init();
+    }
+}
