@@ -3,3 +3,4 @@
 pub mod broker;
 pub mod fetch;
 pub mod find;
+pub mod tour;
