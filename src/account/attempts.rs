@@ -17,6 +17,7 @@ use countersign_schemas::event::attempts::v1::{
     AttemptsThrottled, DoubleCodeRequired, FactorSuspended, SuspendedCause,
 };
 use countersign_schemas::time::Micros;
+use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
 
@@ -27,7 +28,7 @@ pub const SOURCES_MAX: usize = 64;
 const HOUR_S: u64 = 3_600;
 
 /// Wrong app codes of one account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeAttempts {
     /// When the last failures were, oldest first.
     pub failed_at: Vec<Micros>,
@@ -144,10 +145,10 @@ fn push_bounded(times: &mut Vec<Micros>, at: Micros) {
 }
 
 /// Wrong passwords of one account, by source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordAttempts(Vec<SourceAttempts>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SourceAttempts {
     source: [u8; 8],
     failures: u32,
@@ -156,6 +157,16 @@ struct SourceAttempts {
 }
 
 impl PasswordAttempts {
+    /// Sources that are remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no source is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The seconds that this source still waits, if it does.
     pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {
         let until = self.of(source)?.wait_until?;

@@ -31,6 +31,7 @@ use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
+use serde::{Deserialize, Serialize};
 
 pub use attempts::{CodeAttempts, PasswordAttempts};
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, ProofEvidence};
@@ -46,7 +47,7 @@ pub const USERNAME_FIELD: u16 = 1;
 pub const ENTROPY_LEN: usize = 64;
 
 /// Everything that the log says of one account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The id, once the account exists.
     pub id: Option<AccountId>,
@@ -69,7 +70,7 @@ pub struct Account {
 }
 
 /// A protected field together with the place that its associated data names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The field.
     pub value: Protected,
@@ -82,7 +83,7 @@ pub struct Held {
 }
 
 /// The password that is in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// The account's version that set it: its name in evidence and events.
     pub version: u32,
@@ -91,7 +92,7 @@ pub struct Credential {
 }
 
 /// The second factor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Factor {
     /// None; `lapsed` names an enrolment that was found expired, so that its holder hears why.
     Off {
@@ -111,7 +112,7 @@ impl Default for Factor {
 }
 
 /// An enrolment that waits for its first code.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The authenticator.
     pub authenticator_id: String,
@@ -128,7 +129,7 @@ pub struct Pending {
 }
 
 /// A second factor that is in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct On {
     /// The authenticator.
     pub authenticator_id: String,
@@ -147,7 +148,7 @@ pub struct On {
 }
 
 /// The current set of backup codes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeSet {
     /// Its number.
     pub set_no: u32,
@@ -173,7 +174,7 @@ impl CodeSet {
 }
 
 /// An open login challenge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
     /// The first 16 bytes of SHA-256 of its id.
     pub hash: [u8; 16],
@@ -265,6 +266,17 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
 }
 
 impl Account {
+    /// About how much memory the account takes, in bytes, for a cache that is bounded by them.
+    pub fn memory_bytes(&self) -> usize {
+        let codes = self.on().map_or(0, |on| on.codes.unused.len());
+        let variable = self.attempts.failed_at.len() * 16
+            + self.challenges.len() * 96
+            + self.passwords.len() * 48
+            + codes;
+        // The struct itself, the id and up to five sealed fields, of which the codes' is the largest.
+        size_of::<Self>() + 64 + 5 * 128 + codes * 96 + variable
+    }
+
     /// Whether the account exists.
     pub fn exists(&self) -> bool {
         self.id.is_some()

@@ -1,42 +1,85 @@
 //! Accounts in memory: a bounded cache that only the writer fills, and the fold that rebuilds one.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex};
 
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::record::Record;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::snapshots::{Snapshots, TAIL_MAX};
 use crate::account::{Account, Recorded};
 use crate::log::LogReader;
-use crate::log::index::Index;
+use crate::log::index::{Index, IndexError};
 
-/// Accounts that are kept in memory; about 2 KiB each with their challenges and codes.
-pub const CACHED_ACCOUNTS_MAX: usize = 65_536;
+/// Memory for accounts, in bytes.
+pub const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// About how many accounts that is.
+const CACHED_ACCOUNTS: usize = 32_768;
+/// Snapshots that may wait to be written; more are made at a later load.
+const SNAPSHOTS_WAITING_MAX: usize = 256;
 
 /// The log could not give an account's history, or holds what this build cannot read.
 #[derive(Debug, thiserror::Error)]
-#[error("the event at position {position} cannot be read: {why}")]
-pub struct HistoryError {
-    /// Where.
-    pub position: u64,
-    /// What is wrong.
-    pub why: String,
+pub enum HistoryError {
+    /// A record cannot be read.
+    #[error("the event at position {position} cannot be read: {why}")]
+    Record {
+        /// Where.
+        position: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// The index does not lead to the account's own next event.
+    #[error(
+        "the index leads to position {position} for an event that is not there: stop the service and delete index.redb, it is rebuilt from the log"
+    )]
+    Astray {
+        /// Where it leads.
+        position: u64,
+    },
+    /// The index cannot be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl HistoryError {
+    /// A record that cannot be read.
+    pub fn at(position: u64, why: impl ToString) -> Self {
+        Self::Record {
+            position,
+            why: why.to_string(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<StreamKey, Arc<Account>> for ByBytes {
+    fn weight(&self, _: &StreamKey, account: &Arc<Account>) -> u64 {
+        account.memory_bytes() as u64
+    }
 }
 
 /// Every account's newest state, from memory or from the log.
 pub struct Accounts {
     log: LogReader,
-    index: Arc<RwLock<Index>>,
-    cache: Cache<StreamKey, Arc<Account>>,
+    index: Arc<Index>,
+    cache: Cache<StreamKey, Arc<Account>, ByBytes>,
+    snapshots: Snapshots,
+    waiting: Mutex<Vec<(StreamKey, Account)>>,
 }
 
 impl Accounts {
-    /// An empty cache over a log and its index.
-    pub fn new(log: LogReader, index: Arc<RwLock<Index>>) -> Self {
+    /// An empty cache over a log, its index and its snapshots.
+    pub fn new(log: LogReader, index: Arc<Index>, snapshots: Snapshots) -> Self {
         Self {
             log,
             index,
-            cache: Cache::new(CACHED_ACCOUNTS_MAX),
+            cache: Cache::with_weighter(CACHED_ACCOUNTS, CACHE_BYTES_MAX, ByBytes),
+            snapshots,
+            waiting: Mutex::default(),
         }
     }
 
@@ -45,7 +88,7 @@ impl Accounts {
     /// A miss is not put into the cache: only the writer knows that what it holds is the newest.
     ///
     /// # Errors
-    /// [`HistoryError`] when the log cannot be read.
+    /// [`HistoryError`] when log or index cannot be read.
     pub fn load(&self, stream: StreamKey) -> Result<Arc<Account>, HistoryError> {
         match self.cache.get(&stream) {
             Some(account) => Ok(account),
@@ -53,20 +96,24 @@ impl Accounts {
         }
     }
 
-    /// Folds an account from the log up to a version.
+    /// Folds an account up to a version, from its snapshot on where there is one.
     ///
     /// # Errors
-    /// [`HistoryError`] when the log cannot be read.
+    /// [`HistoryError`] when log or index cannot be read.
     pub fn rebuild(&self, stream: StreamKey, version: u32) -> Result<Account, HistoryError> {
-        let positions = {
-            let index = self.index.read().expect("no holder of this lock panics");
-            let all = index.stream(&stream);
-            all[..all.len().min(version as usize)].to_vec()
-        };
-        let mut account = Account::default();
-        for position in positions {
-            let record = self.record(position)?;
-            evolve(&mut account, position, &record)?;
+        let mut account = self.snapshots.load(stream, version).unwrap_or_default();
+        let positions = self.index.positions(&stream, account.version, version)?;
+        for position in &positions {
+            let record = self.record(*position)?;
+            if record.stream_key != stream || record.version != account.version + 1 {
+                return Err(HistoryError::Astray {
+                    position: *position,
+                });
+            }
+            evolve(&mut account, *position, &record)?;
+        }
+        if positions.len() > TAIL_MAX {
+            self.remember(stream, &account);
         }
         Ok(account)
     }
@@ -76,27 +123,42 @@ impl Accounts {
     /// # Errors
     /// [`HistoryError`] when it is not there or not readable.
     pub fn record(&self, position: u64) -> Result<Record, HistoryError> {
-        let failed = |why: String| HistoryError { position, why };
         let bytes = self
             .log
             .get(position)
-            .map_err(|error| failed(error.to_string()))?
-            .ok_or_else(|| failed("it is not in the log".into()))?;
-        Record::decode(&bytes).map_err(|error| failed(error.to_string()))
+            .map_err(|error| HistoryError::at(position, error))?;
+        let bytes = bytes.ok_or_else(|| HistoryError::at(position, "it is not in the log"))?;
+        Record::decode(&bytes).map_err(|error| HistoryError::at(position, error))
     }
 
     /// Puts an account's newest state into the cache; for the writer, after its commit.
     pub fn committed(&self, stream: StreamKey, account: Arc<Account>) {
         self.cache.insert(stream, account);
     }
+
+    /// Queues a snapshot.
+    fn remember(&self, stream: StreamKey, account: &Account) {
+        let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
+        if waiting.len() < SNAPSHOTS_WAITING_MAX {
+            waiting.push((stream, account.clone()));
+        }
+    }
+
+    /// Writes the snapshots that wait; for the indexer.
+    pub fn save_snapshots(&self) {
+        let waiting =
+            std::mem::take(&mut *self.waiting.lock().expect("no holder of this lock panics"));
+        if !waiting.is_empty() {
+            self.snapshots.save(&waiting);
+        }
+    }
 }
 
 /// Takes a record of an account in.
 fn evolve(account: &mut Account, position: u64, record: &Record) -> Result<(), HistoryError> {
-    let failed = |why: String| HistoryError { position, why };
-    let event = record.event().map_err(|error| failed(error.to_string()))?;
-    let account_id =
-        AccountId::parse(&record.meta.account_id).map_err(|error| failed(error.to_string()))?;
+    let failed = |why: &dyn ToString| HistoryError::at(position, why.to_string());
+    let event = record.event().map_err(|error| failed(&error))?;
+    let account_id = AccountId::parse(&record.meta.account_id).map_err(|error| failed(&error))?;
     account.evolve(&Recorded {
         account_id: &account_id,
         version: record.version,

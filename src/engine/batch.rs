@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use countersign_projections::Entry;
 use countersign_schemas::command::Command;
@@ -11,10 +12,12 @@ use countersign_schemas::record::{Meta, Record, RecordError, SourceFacts, Stream
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
+use super::directory::fact;
 use super::subject::{Subject, source_key};
 use super::vault::VaultError;
 use super::{Outcome, ReplyTo, Request, Shared};
 use crate::account::{Account, Recorded};
+use crate::log::index::Fact;
 
 /// What has been decided and waits for its commit.
 #[derive(Default)]
@@ -27,11 +30,14 @@ pub struct Batch {
     pub bytes: usize,
     /// The same records, decoded, for the index and the views.
     pub entries: Vec<Entry>,
+    /// The facts across accounts that they hold.
+    pub facts: Vec<Option<Fact>>,
     /// The accounts as the batch leaves them.
     pub accounts: HashMap<StreamKey, Arc<Account>>,
     /// Who is to be told what once the batch is durable.
     pub replies: Vec<(ReplyTo, Outcome)>,
-    log_events: u32,
+    /// How many of them are the log's own.
+    pub log_events: u32,
 }
 
 /// A decision that is to be recorded.
@@ -93,11 +99,13 @@ impl Batch {
         let stream = self.stream_of(shared, request, group);
         let mut group_entries = Vec::with_capacity(group.events.len());
         for index in 0..group.events.len() {
-            group_entries.push(self.entry(shared, request, group, &stream, index)?);
+            let (entry, bytes) = self.entry(shared, request, group, &stream, index)?;
+            group_entries.push((fact(&shared.vault, &entry)?, entry, bytes));
         }
         let mut account = (*group.account).clone();
-        for (entry, bytes) in group_entries {
+        for (fact, entry, bytes) in group_entries {
             fold(shared, &mut account, &group.subject, &entry);
+            self.facts.push(fact);
             self.bytes += bytes.len();
             self.records.push(bytes);
             self.entries.push(entry);
@@ -194,24 +202,25 @@ impl Batch {
                 kind: StreamKind::Log,
                 key: StreamKey::LOG,
                 account_id: String::new(),
-                version: shared.index().version(&StreamKey::LOG) + self.log_events,
+                version: shared.log_version.load(Ordering::Acquire) + self.log_events,
             },
         }
     }
+
+    /// Whether an account of this batch has taken a name.
+    pub fn has_name(&self, name: &[u8; 16]) -> bool {
+        self.facts.contains(&Some(Fact::Name(*name)))
+    }
 }
 
-/// Takes a sealed event into the account and into the facts across accounts.
-///
-/// Those may be seen before they are durable: evidence rests on them, decisions are the writer's.
+/// Takes a sealed event into the account; a stranger's wrong password is counted in memory.
 fn fold(shared: &Shared, account: &mut Account, subject: &Subject, entry: &Entry) {
     let record = &entry.record;
-    let mut directory = shared.directory_mut();
     if let Event::UnknownNameRefused(_) = entry.event {
         let (source, at) = (record.meta.source_key, record.recorded_at);
-        directory.stranger_failed(subject.stranger, source, at, &shared.policy);
-    }
-    if let Err(error) = directory.fold(&shared.vault, entry) {
-        tracing::error!(%error, "a name that was just sealed does not open");
+        shared
+            .strangers_mut()
+            .failed(subject.stranger, source, at, &shared.policy);
     }
     if let Ok(account_id) = AccountId::parse(&record.meta.account_id) {
         account.evolve(&Recorded {

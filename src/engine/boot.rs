@@ -1,9 +1,10 @@
 //! Opening everything: what must hold before the first command is taken.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, RwLock};
 
-use countersign_projections::{Entry, Opened, Views};
+use countersign_projections::{Opened, Views};
 use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::{EpochStarted, PolicyInForce};
 use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
@@ -12,18 +13,22 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use super::accounts::Accounts;
-use super::directory::Directory;
+use super::directory::fact;
+use super::indexer::record;
 use super::projector::{Progress, decode};
+use super::snapshots::Snapshots;
 use super::vault::{Vault, fill_random};
 use super::{Clock, Shared};
 use crate::account::Policy;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::keyring::{self, KEYRING_ENTROPY_BYTES, Keyring, LoadError};
-use crate::log::index::Index;
-use crate::log::{AppendError, EventLog, LogOptions, OpenLogError};
+use crate::log::index::{Fact, Index, IndexError, LAYER_ENTRIES_MAX};
+use crate::log::{AppendError, EventLog, LogOptions, LogReader, OpenLogError};
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Page cache of `index.redb`.
+const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// The name of the service where it is itself the caller.
 const SERVICE: &str = "countersign";
 
@@ -75,6 +80,9 @@ pub enum StartError {
     /// A record cannot be read or does not follow.
     #[error("the log was not opened: {0}")]
     Record(String),
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
     /// The key store is missing, damaged or another's.
     #[error(transparent)]
     DataKeys(#[from] DataKeysError),
@@ -193,8 +201,15 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     check_owner(&log, &keyring).ok_or_else(foreign)?;
     let keys = DataKeys::open(&keys_file(&options.data), Arc::clone(&keyring), false)?;
     let vault = Vault::new(keyring, keys);
-    let mut folded = fold_log(&log, &vault).map_err(StartError::Record)?;
-    put_policy_in_force(&mut log, &mut folded, &options.policy, (options.clock)())?;
+    let reader = log.reader();
+    let index = Index::open(
+        &options.data.join("index.redb"),
+        INDEX_CACHE_BYTES,
+        |position| record(&reader, position),
+    )?;
+    let now = (options.clock)();
+    catch_up(&index, &reader, &vault, now)?;
+    put_policy_in_force(&mut log, &index, &options.policy, now)?;
     let (views, opened) = Views::open(&options.data.join("views.redb"), VIEWS_CACHE_BYTES)
         .map_err(|error| StartError::Views(error.to_string()))?;
     match opened {
@@ -202,7 +217,9 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         Opened::Rebuilt { reason } => tracing::warn!(%reason, "views.redb is rebuilt from the log"),
     }
     rebuild_strange_views(&views, &log)?;
-    let index = Arc::new(RwLock::new(folded.index));
+    let log_version = index.version(&StreamKey::LOG)?;
+    let index = Arc::new(index);
+    let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
     let committed = Progress::default();
     committed.advance(log.head());
     let shared = Shared {
@@ -210,9 +227,10 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         policy: options.policy,
         vouched: options.vouched,
         clock: options.clock,
-        accounts: Accounts::new(log.reader(), Arc::clone(&index)),
+        accounts: Accounts::new(log.reader(), Arc::clone(&index), snapshots),
         index,
-        directory: RwLock::new(folded.directory),
+        log_version: AtomicU32::new(log_version),
+        strangers: RwLock::default(),
         views,
         committed,
         shown: Progress::default(),
@@ -224,12 +242,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
 /// Empties the views that were folded from another log than this one: a restored, a forked.
 fn rebuild_strange_views(views: &Views, log: &EventLog) -> Result<(), StartError> {
     let reader = log.reader();
-    let record = |position| {
-        let bytes = reader.get(position).ok().flatten()?;
-        Record::decode(&bytes).ok()
-    };
     let strange = views
-        .rebuild_forked(record)
+        .rebuild_forked(|position| record(&reader, position))
         .map_err(|error| StartError::Views(error.to_string()))?;
     for view in strange {
         tracing::warn!(view, "a view was not of this log; it is rebuilt");
@@ -246,76 +260,67 @@ fn check_owner(log: &EventLog, keyring: &Keyring) -> Option<()> {
     }
 }
 
-/// What one pass over the log leaves in memory.
-struct Folded {
-    index: Index,
-    directory: Directory,
-    policy: Option<String>,
-}
-
-/// Reads the whole log once: every record must decode and follow from the one before.
-fn fold_log(log: &EventLog, vault: &Vault) -> Result<Folded, String> {
-    let reader = log.reader();
-    let mut folded = Folded {
-        index: Index::default(),
-        directory: Directory::default(),
-        policy: None,
-    };
-    let mut next = 1;
+/// Brings the index up to the log's head: every record since must decode and follow from the one
+/// before.
+fn catch_up(
+    index: &Index,
+    reader: &LogReader,
+    vault: &Vault,
+    now: Micros,
+) -> Result<(), StartError> {
+    let wrong = |why: String| StartError::Record(why);
     loop {
+        let from = index.tail().position + 1;
         let page = reader
-            .read(next, usize::MAX, usize::MAX)
-            .map_err(|error| error.to_string())?;
-        let Some((last, _)) = page.last() else {
+            .read(from, usize::MAX, usize::MAX)
+            .map_err(|error| wrong(error.to_string()))?;
+        if page.is_empty() {
             break;
-        };
-        next = last + 1;
-        for entry in decode(page)? {
-            fold_entry(&mut folded, vault, &entry)?;
+        }
+        for entry in decode(page).map_err(wrong)? {
+            let fact = fact(vault, &entry).map_err(|error| {
+                wrong(format!("the event at position {}: {error}", entry.position))
+            })?;
+            index
+                .push(entry.position, &entry.record, fact, now)
+                .map_err(|error| wrong(error.to_string()))?;
+        }
+        if index.waiting() >= LAYER_ENTRIES_MAX {
+            index.flush(false, now, |position| record(reader, position))?;
         }
     }
-    if !folded.index.is_whole() {
-        return Err("its last command is recorded in part: restore the log from a backup".into());
+    match index.is_whole() {
+        true => Ok(()),
+        false => Err(wrong(
+            "its last command is recorded in part: restore the log from a backup".into(),
+        )),
     }
-    Ok(folded)
-}
-
-fn fold_entry(folded: &mut Folded, vault: &Vault, entry: &Entry) -> Result<(), String> {
-    folded
-        .index
-        .push(entry.position, &entry.record)
-        .map_err(|error| error.to_string())?;
-    folded
-        .directory
-        .fold(vault, entry)
-        .map_err(|error| format!("the event at position {}: {error}", entry.position))?;
-    if let Event::PolicyInForce(event) = &entry.event {
-        folded.policy = Some(event.policy.clone());
-    }
-    Ok(())
 }
 
 /// Records the policy when it is not the one that was last in force.
 fn put_policy_in_force(
     log: &mut EventLog,
-    folded: &mut Folded,
+    index: &Index,
     policy: &Policy,
-    wall: Micros,
+    now: Micros,
 ) -> Result<(), StartError> {
     let policy = serde_json::to_string(policy).expect("a policy is plain numbers");
-    if folded.policy.as_ref() == Some(&policy) {
-        return Ok(());
+    let last = index
+        .policy()?
+        .and_then(|position| record(&log.reader(), position));
+    match last.map(|record| record.event()) {
+        Some(Ok(Event::PolicyInForce(last))) if last.policy == policy => return Ok(()),
+        _ => {}
     }
-    let at = wall.max(folded.index.last_at());
-    let version = folded.index.version(&StreamKey::LOG) + 1;
+    let at = now.max(index.tail().at);
+    let version = index.version(&StreamKey::LOG)? + 1;
     let record = service_record(&Event::PolicyInForce(PolicyInForce { policy }), version, at);
     let bytes = record
         .encode()
         .map_err(|error| StartError::Record(error.to_string()))?;
     let position = log.append(log.head(), &[bytes])?;
-    folded
-        .index
-        .push(position, &record)
+    index
+        .push(position, &record, Some(Fact::Policy), now)
         .map_err(|error| StartError::Record(error.to_string()))
 }
 

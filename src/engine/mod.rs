@@ -11,11 +11,13 @@ mod batch;
 mod boot;
 mod directory;
 mod evidence;
+mod indexer;
 mod outcomes;
 mod pool;
 mod projector;
 mod queries;
 mod request;
+mod snapshots;
 mod subject;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -24,7 +26,7 @@ mod vault;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -41,12 +43,12 @@ use crate::account::{Account, Evidence, Policy};
 use crate::log::index::Index;
 use accounts::Accounts;
 pub use boot::{EngineOptions, InitError, StartError, init};
-use directory::Directory;
+use directory::Strangers;
 use pool::Pool;
 use projector::Progress;
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
-use subject::Subject;
+use subject::{Subject, unavailable};
 use vault::Vault;
 use writer::Writer;
 
@@ -79,8 +81,10 @@ pub struct Shared {
     vouched: bool,
     clock: Clock,
     accounts: Accounts,
-    index: Arc<RwLock<Index>>,
-    directory: RwLock<Directory>,
+    index: Arc<Index>,
+    /// Number of the log's own events.
+    log_version: AtomicU32,
+    strangers: RwLock<Strangers>,
     views: Views,
     committed: Progress,
     shown: Progress,
@@ -93,22 +97,14 @@ impl Shared {
         (self.clock)()
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().expect("no holder of this lock panics")
-    }
-
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
-        self.index.write().expect("no holder of this lock panics")
-    }
-
-    fn directory(&self) -> RwLockReadGuard<'_, Directory> {
-        self.directory
+    fn strangers(&self) -> RwLockReadGuard<'_, Strangers> {
+        self.strangers
             .read()
             .expect("no holder of this lock panics")
     }
 
-    fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
-        self.directory
+    fn strangers_mut(&self) -> RwLockWriteGuard<'_, Strangers> {
+        self.strangers
             .write()
             .expect("no holder of this lock panics")
     }
@@ -123,15 +119,15 @@ impl Shared {
         let account = match (newest, subject.stream) {
             (Some(newest), _) => Arc::clone(newest),
             (None, None) => Arc::default(),
-            (None, Some(stream)) => self.accounts.load(stream).map_err(|error| {
-                tracing::error!(%error, "an account cannot be read");
-                ErrorCode::StoreUnavailable
-            })?,
+            (None, Some(stream)) => self
+                .accounts
+                .load(stream)
+                .map_err(|error| unavailable(&error))?,
         };
         if account.exists() {
             return Ok(account);
         }
-        let passwords = self.directory().stranger(&subject.stranger);
+        let passwords = self.strangers().of(&subject.stranger);
         Ok(Arc::new(Account {
             passwords,
             ..Account::default()
@@ -145,7 +141,7 @@ pub struct Engine {
     pool: Arc<Pool<Submission>>,
     queue: SyncSender<Message>,
     draining: AtomicBool,
-    stop_projector: Arc<AtomicBool>,
+    stop_followers: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -167,12 +163,17 @@ impl Engine {
             }))
         };
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), log);
-        let stop_projector = Arc::new(AtomicBool::new(false));
-        let projecting = (Arc::clone(&shared), Arc::clone(&stop_projector));
+        let stop_followers = Arc::new(AtomicBool::new(false));
+        let projecting = (
+            Arc::clone(&shared),
+            Arc::clone(&stop_followers),
+            reader.clone(),
+        );
+        let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
         let threads = vec![
             spawn("writer", move || writer.run(&inbox)),
             spawn("projector", move || {
-                let (shared, stop) = projecting;
+                let (shared, stop, reader) = projecting;
                 projector::run(
                     &reader,
                     &shared.views,
@@ -181,13 +182,17 @@ impl Engine {
                     &stop,
                 );
             }),
+            spawn("indexer", move || {
+                let (shared, stop) = indexing;
+                indexer::run(&shared, &reader, &stop);
+            }),
         ];
         Ok(Self {
             shared,
             pool,
             queue,
             draining: AtomicBool::new(false),
-            stop_projector,
+            stop_followers,
             threads: Mutex::new(threads),
         })
     }
@@ -207,8 +212,7 @@ impl Engine {
             gatherings: 0,
             reply,
         };
-        let subject = subject::subject(&self.shared, &submission.request.command);
-        let account = match self.shared.account(&subject, None) {
+        let account = match current_account(&self.shared, &submission) {
             Ok(account) => account,
             Err(code) => return refuse(submission.reply, code),
         };
@@ -284,7 +288,7 @@ impl Engine {
         }
         // A writer that has failed is gone and takes no message.
         let _ = self.queue.send(Message::Stop);
-        self.stop_projector.store(true, Ordering::Release);
+        self.stop_followers.store(true, Ordering::Release);
         self.shared.committed.advance(0);
         for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
             if thread.join().is_err() {
@@ -303,9 +307,18 @@ impl Drop for Engine {
     }
 }
 
+/// The command's account as of its last durable event.
+fn current_account(shared: &Shared, submission: &Submission) -> Result<Arc<Account>, ErrorCode> {
+    let subject = subject::subject(shared, &submission.request.command)?;
+    shared.account(&subject, None)
+}
+
 /// Hands a command that costs a hash to the pool; sheds it when there is no room.
 fn enqueue_proof(pool: &Pool<Submission>, shared: &Shared, submission: Submission) {
-    let key = subject::subject(shared, &submission.request.command).queue_key();
+    let key = match subject::subject(shared, &submission.request.command) {
+        Ok(subject) => subject.queue_key(),
+        Err(code) => return refuse(submission.reply, code),
+    };
     if let Err(submission) = pool.submit(key, submission) {
         refuse(submission.reply, ErrorCode::Overloaded);
     }
@@ -313,8 +326,7 @@ fn enqueue_proof(pool: &Pool<Submission>, shared: &Shared, submission: Submissio
 
 /// A pool thread's work: gathers evidence against the account as it is now.
 fn prove(shared: &Shared, queue: &SyncSender<Message>, submission: Submission) {
-    let subject = subject::subject(shared, &submission.request.command);
-    match shared.account(&subject, None) {
+    match current_account(shared, &submission) {
         Ok(account) => gather_and_enqueue(shared, queue, submission, &account),
         Err(code) => refuse(submission.reply, code),
     }

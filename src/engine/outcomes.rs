@@ -56,7 +56,7 @@ impl Outcomes {
         self.forget(now);
         let (stored_tag, result) = match self.kept.get(&key) {
             Some(kept) => (kept.body_tag, kept.result.clone()),
-            None => match shared.index().command(&key, now) {
+            None => match shared.index.command(&key, now)? {
                 Some(place) => recalled(shared, place)?,
                 None => return Ok(None),
             },
@@ -137,10 +137,9 @@ fn recalled(
     let mut last = shared.accounts.record(place.first)?;
     for position in place.first..=last_position {
         last = shared.accounts.record(position)?;
-        let event = last.event().map_err(|error| HistoryError {
-            position,
-            why: error.to_string(),
-        })?;
+        let event = last
+            .event()
+            .map_err(|error| HistoryError::at(position, error))?;
         events.push(event);
     }
     let after = match last.stream_kind {

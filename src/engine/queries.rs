@@ -62,7 +62,12 @@ impl Queries {
         let limit = page_limit(query.limit)?;
         self.wait_for_trail(min_position)?;
         let stream = StreamKey::of(account);
-        if self.shared.index().version(&stream) == 0 {
+        let version = self
+            .shared
+            .index
+            .version(&stream)
+            .map_err(|error| unavailable(&error))?;
+        if version == 0 {
             return Err(Refusal::new(ErrorCode::AccountNotFound));
         }
         let filter = Filter {

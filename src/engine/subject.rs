@@ -1,7 +1,8 @@
 //! Whose history a command belongs to, and where it came from.
 
 use countersign_schemas::command::Command;
-use countersign_schemas::ids::{StreamKey, Username};
+use countersign_schemas::ids::{ChallengeId, StreamKey, Username};
+use countersign_schemas::refusal::ErrorCode;
 
 use super::vault::Vault;
 use super::{Request, Shared};
@@ -23,7 +24,10 @@ impl Subject {
 }
 
 /// Finds whose history a command belongs to.
-pub fn subject(shared: &Shared, command: &Command) -> Subject {
+///
+/// # Errors
+/// `store.unavailable` when the index cannot be read.
+pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode> {
     let account_id = match command {
         Command::RegisterAccount(c) => c.account_id.as_ref(),
         Command::ChangePassword(c) => Some(&c.account_id),
@@ -32,52 +36,52 @@ pub fn subject(shared: &Shared, command: &Command) -> Subject {
         Command::CancelEnrolment(c) => Some(&c.account_id),
         Command::RegenerateBackupCodes(c) => Some(&c.account_id),
         Command::Disable2fa(c) => Some(&c.account_id),
-        Command::StartLogin(c) => c.account_id.as_ref(),
-        Command::VerifyLogin(c) => c.account_id.as_ref(),
-    };
-    if let Some(id) = account_id {
-        let stranger = shared
-            .vault
-            .keyring()
-            .body_tag(&[b"account", id.as_str().as_bytes()]);
-        return Subject {
-            stream: Some(StreamKey::of(id)),
-            stranger,
-        };
-    }
-    let directory = shared.directory();
-    match command {
-        Command::StartLogin(c) if c.username.is_some() => {
-            let name = name_hash(&shared.vault, c.username.as_ref());
-            Subject {
-                stream: directory.by_name(&name),
-                stranger: name,
-            }
-        }
-        Command::VerifyLogin(c) => {
-            let challenge = c.challenge_id.as_ref().map_or([0; 16], |id| id.hash());
-            Subject {
-                stream: directory.by_challenge(&challenge),
-                stranger: challenge,
-            }
-        }
-        Command::RegisterAccount(_)
-        | Command::ChangePassword(_)
-        | Command::Enable2fa(_)
-        | Command::ConfirmCode(_)
-        | Command::CancelEnrolment(_)
-        | Command::RegenerateBackupCodes(_)
-        | Command::Disable2fa(_)
-        | Command::StartLogin(_) => Subject {
-            stream: None,
-            stranger: [0; 16],
+        Command::StartLogin(c) => match &c.username {
+            Some(username) => return by_name(shared, username),
+            None => c.account_id.as_ref(),
         },
-    }
+        Command::VerifyLogin(c) => match &c.challenge_id {
+            Some(challenge) => return by_challenge(shared, challenge),
+            None => c.account_id.as_ref(),
+        },
+    };
+    Ok(Subject {
+        stream: account_id.map(StreamKey::of),
+        stranger: account_id.map_or([0; 16], |id| {
+            let parts: [&[u8]; 2] = [b"account", id.as_str().as_bytes()];
+            shared.vault.keyring().body_tag(&parts)
+        }),
+    })
 }
 
-/// The keyed hash of a login name.
-pub fn name_hash(vault: &Vault, name: Option<&Username>) -> [u8; 16] {
-    name.map_or([0; 16], |name| vault.keyring().name_hash(name.as_str()))
+fn by_name(shared: &Shared, username: &Username) -> Result<Subject, ErrorCode> {
+    let name = shared.vault.keyring().name_hash(username.as_str());
+    let stream = shared
+        .index
+        .name(&name)
+        .map_err(|error| unavailable(&error))?;
+    Ok(Subject {
+        stream,
+        stranger: name,
+    })
+}
+
+fn by_challenge(shared: &Shared, challenge: &ChallengeId) -> Result<Subject, ErrorCode> {
+    let hash = challenge.hash();
+    let stream = shared
+        .index
+        .challenge(&hash)
+        .map_err(|error| unavailable(&error))?;
+    Ok(Subject {
+        stream,
+        stranger: hash,
+    })
+}
+
+/// Says why a store cannot answer, and gives the word for it.
+pub fn unavailable(error: &dyn std::fmt::Display) -> ErrorCode {
+    tracing::error!(%error, "a command is refused because a store cannot be read");
+    ErrorCode::StoreUnavailable
 }
 
 /// Keyed hash of where a request came from: the address that the platform saw, else the caller.

@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use countersign_schemas::time::Micros;
 use super::batch::{Batch, Group};
 use super::outcomes::Outcomes;
 use super::pool::Pool;
+use super::subject::unavailable;
 use super::vault::fill_random;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Request, Shared, Submission};
 use super::{evidence, subject};
@@ -42,7 +44,7 @@ pub struct Writer {
 impl Writer {
     /// Takes the log's write side.
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool<Submission>>, log: EventLog) -> Self {
-        let last_at = shared.index().last_at();
+        let last_at = shared.index.tail().at;
         Self {
             shared,
             pool,
@@ -62,7 +64,6 @@ impl Writer {
                     if let Err(error) = self.log.idle() {
                         return self.fail(&error, Vec::new(), queue);
                     }
-                    self.shared.index_mut().forget_old_commands(self.now());
                     continue;
                 }
             };
@@ -127,7 +128,10 @@ impl Writer {
             }
         }
         loop {
-            let subject = subject::subject(&self.shared, &submission.request.command);
+            let subject = match subject::subject(&self.shared, &submission.request.command) {
+                Ok(subject) => subject,
+                Err(code) => return Verdict::refused(code),
+            };
             let newest = subject
                 .stream
                 .and_then(|stream| batch.accounts.get(&stream));
@@ -135,7 +139,7 @@ impl Writer {
                 Ok(account) => account,
                 Err(code) => return Verdict::refused(code),
             };
-            let decision = match self.judge(submission, &account, now) {
+            let decision = match self.judge(submission, &account, now, batch) {
                 Ok(decision) => decision,
                 Err(code) => return Verdict::refused(code),
             };
@@ -181,6 +185,7 @@ impl Writer {
         submission: &Submission,
         account: &Account,
         now: Micros,
+        batch: &Batch,
     ) -> Result<Decision, ErrorCode> {
         let request = &submission.request;
         let mut entropy = zeroize::Zeroizing::new([0; ENTROPY_LEN]);
@@ -194,7 +199,7 @@ impl Writer {
             entropy: &entropy,
             caller: &request.caller.name,
             source_key: subject::source_key(&self.shared.vault, request),
-            name_taken: self.name_taken(&request.command),
+            name_taken: self.name_taken(&request.command, batch)?,
         };
         Ok(decide(
             account,
@@ -204,11 +209,16 @@ impl Writer {
         ))
     }
 
-    fn name_taken(&self, command: &Command) -> bool {
+    fn name_taken(&self, command: &Command, batch: &Batch) -> Result<bool, ErrorCode> {
         match command {
             Command::RegisterAccount(c) => {
-                let name = subject::name_hash(&self.shared.vault, Some(&c.username));
-                self.shared.directory().by_name(&name).is_some()
+                let name = self.shared.vault.keyring().name_hash(c.username.as_str());
+                let holder = self
+                    .shared
+                    .index
+                    .name(&name)
+                    .map_err(|error| unavailable(&error))?;
+                Ok(holder.is_some() || batch.has_name(&name))
             }
             Command::ChangePassword(_)
             | Command::Enable2fa(_)
@@ -217,7 +227,7 @@ impl Writer {
             | Command::RegenerateBackupCodes(_)
             | Command::Disable2fa(_)
             | Command::StartLogin(_)
-            | Command::VerifyLogin(_) => false,
+            | Command::VerifyLogin(_) => Ok(false),
         }
     }
 
@@ -260,13 +270,20 @@ impl Writer {
                 tracing::error!(%error, "the log did not take a batch");
                 return Err(batch.replies);
             }
-            let mut index = self.shared.index_mut();
-            for entry in &batch.entries {
-                index
-                    .push(entry.position, &entry.record)
-                    .expect("the writer numbers what it writes");
+            let now = self.now();
+            for (entry, fact) in batch.entries.iter().zip(batch.facts) {
+                let pushed = self
+                    .shared
+                    .index
+                    .push(entry.position, &entry.record, fact, now);
+                if let Err(error) = pushed {
+                    tracing::error!(%error, "the index did not take what is durable in the log");
+                    return Err(batch.replies);
+                }
             }
-            drop(index);
+            self.shared
+                .log_version
+                .fetch_add(batch.log_events, Ordering::AcqRel);
             for (stream, account) in batch.accounts {
                 self.shared.accounts.committed(stream, account);
             }

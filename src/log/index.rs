@@ -1,16 +1,31 @@
-//! Where a stream's events and a command's events stand: derived from the records, in memory.
+//! Where the events of a stream, of a command and of a name stand: derived from the records.
 //!
-//! The log itself is one ascending table; this index is rebuilt from it at start. Positions are
-//! only ever added, by the writer, after the commit that made them durable.
+//! ```text
+//!   push ─▶ newest layer ─▶ flushing layer ─▶ index.redb      a look-up asks all three
+//!           (memory)        (memory)          (written behind, deletable)
+//! ```
+//!
+//! The commit of a command touches the log's one table only; the random-key inserts of an index
+//! would cost it two thirds of its rate, so they are made behind it, in large batches. What a crash
+//! takes back is caught up from the log's tail at the next start.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
+use super::index_file::{IndexFile, Tail};
+
+pub use super::index_file::IndexError;
+
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
+/// Entries after which the newest layer should be flushed; a start flushes as often while it
+/// catches up, so memory stays bounded however long the log is.
+pub const LAYER_ENTRIES_MAX: usize = 65_536;
 
 /// Where the events of one command stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +36,17 @@ pub struct CommandPlace {
     pub len: u16,
     /// When it was recorded.
     pub at: Micros,
+}
+
+/// A fact across accounts that a record holds, beside where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The account holds the login name with this keyed hash.
+    Name([u8; 16]),
+    /// A login challenge with this hash was opened for the account, until then.
+    Challenge([u8; 16], Micros),
+    /// The policy that decides from here on.
+    Policy,
 }
 
 /// A record does not follow from what stands before it.
@@ -35,78 +61,310 @@ pub struct NotNext {
     pub what: &'static str,
 }
 
-/// Positions by stream and by command.
+/// What was pushed and is not in the file yet.
 #[derive(Debug, Default)]
-pub struct Index {
-    streams: HashMap<StreamKey, Vec<u64>>,
-    commands: HashMap<CommandKey, CommandPlace>,
-    last_at: Micros,
+pub(super) struct Layer {
+    /// Consecutive positions of a stream, with the version of the first of them.
+    pub streams: HashMap<StreamKey, (u32, Vec<u64>)>,
+    pub commands: HashMap<CommandKey, CommandPlace>,
+    pub names: HashMap<[u8; 16], StreamKey>,
+    pub challenges: HashMap<[u8; 16], (StreamKey, Micros)>,
+    /// Position of the last policy.
+    pub policy: Option<u64>,
+    pub entries: usize,
+    /// The last record in this layer.
+    pub tail: Tail,
+}
+
+#[derive(Default)]
+struct Layers {
+    newest: Layer,
+    flushing: Option<Arc<Layer>>,
     open_group: Option<(CommandKey, u16)>,
 }
 
+/// Positions by stream and by command, accounts by name and by challenge.
+///
+/// One thread, the writer, pushes; one thread flushes; any thread asks.
+pub struct Index {
+    layers: RwLock<Layers>,
+    file: IndexFile,
+    /// One flush at a time.
+    flush: Mutex<()>,
+}
+
 impl Index {
-    /// Takes the record at a position in; positions must come in order.
+    /// Opens the file; one that is missing, damaged, of another format or of another log is made
+    /// anew. `record` gives a record of the log, so that a foreign or restored log is noticed.
     ///
     /// # Errors
-    /// [`NotNext`] when its version, its time or its place in a group is not the next one.
-    pub fn push(&mut self, position: u64, record: &Record) -> Result<(), NotNext> {
-        let not_next = |what| NotNext { position, what };
-        let versions = self.streams.entry(record.stream_key).or_default();
-        if record.version as usize != versions.len() + 1 {
-            return Err(not_next("version"));
-        }
-        if record.recorded_at < self.last_at {
-            return Err(not_next("time"));
-        }
-        let expected = self.open_group.take().unwrap_or((record.command_key, 0));
-        if expected != (record.command_key, record.group_index) {
-            return Err(not_next("place in its group"));
-        }
-        if record.group_index + 1 < record.group_len {
-            self.open_group = Some((record.command_key, record.group_index + 1));
-        }
-        versions.push(position);
-        self.last_at = record.recorded_at;
-        if record.group_index == 0 {
+    /// [`IndexError`] when another process has it open, or it can neither be opened nor replaced.
+    pub fn open(
+        path: &Path,
+        cache_bytes: usize,
+        record: impl Fn(u64) -> Option<Record>,
+    ) -> Result<Self, IndexError> {
+        let file = IndexFile::open(path, cache_bytes, record)?;
+        let mut layers = Layers::default();
+        layers.newest.tail = file.tail();
+        Ok(Self {
+            layers: RwLock::new(layers),
+            file,
+            flush: Mutex::new(()),
+        })
+    }
+
+    /// Takes the record at a position in; positions must come in order, without a gap.
+    ///
+    /// `now` decides whether the command can still be asked for.
+    ///
+    /// # Errors
+    /// [`PushError::NotNext`] when its version, its time or its place in a group is not the next
+    /// one, [`PushError::File`] when the stream's last version cannot be read.
+    pub fn push(
+        &self,
+        position: u64,
+        record: &Record,
+        fact: Option<Fact>,
+        now: Micros,
+    ) -> Result<(), PushError> {
+        let last_version = self.version(&record.stream_key)?;
+        let mut layers = self.layers_mut();
+        let group = check_next(&layers, position, record, last_version)?;
+        layers.open_group = group;
+        let layer = &mut layers.newest;
+        let first = (record.version, Vec::new());
+        let (_, run) = layer.streams.entry(record.stream_key).or_insert(first);
+        run.push(position);
+        if record.group_index == 0 && now < record.recorded_at.plus_s(COMMAND_HORIZON_S) {
             let place = CommandPlace {
                 first: position,
                 len: record.group_len,
                 at: record.recorded_at,
             };
-            self.commands.insert(record.command_key, place);
+            layer.commands.insert(record.command_key, place);
         }
+        match fact {
+            Some(Fact::Name(name)) => {
+                layer.names.insert(name, record.stream_key);
+            }
+            Some(Fact::Challenge(hash, expires_at)) => {
+                layer
+                    .challenges
+                    .insert(hash, (record.stream_key, expires_at));
+            }
+            Some(Fact::Policy) => layer.policy = Some(position),
+            None => {}
+        }
+        layer.tail = Tail::of(position, record);
+        layer.entries += 1;
         Ok(())
     }
 
-    /// The positions of a stream's events, ascending.
-    pub fn stream(&self, key: &StreamKey) -> &[u64] {
-        self.streams.get(key).map_or(&[], Vec::as_slice)
+    /// The positions of a stream's events with versions in `after + 1 ..= through`, ascending.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn positions(
+        &self,
+        stream: &StreamKey,
+        after: u32,
+        through: u32,
+    ) -> Result<Vec<u64>, IndexError> {
+        let layers = self.layers();
+        let mut positions = self.file.positions(stream, after, through)?;
+        for layer in layers.oldest_first() {
+            let Some((first, run)) = layer.streams.get(stream) else {
+                continue;
+            };
+            // What the file has already is not taken from a layer that is being flushed.
+            let have = after + positions.len() as u32;
+            let skip = (have + 1).saturating_sub(*first) as usize;
+            let room = through.saturating_sub(have) as usize;
+            positions.extend(run.iter().skip(skip).take(room));
+        }
+        Ok(positions)
     }
 
     /// How many events a stream has.
-    pub fn version(&self, key: &StreamKey) -> u32 {
-        self.stream(key).len() as u32
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn version(&self, stream: &StreamKey) -> Result<u32, IndexError> {
+        let layers = self.layers();
+        let in_memory = layers.newest_first().find_map(|layer| {
+            let (first, run) = layer.streams.get(stream)?;
+            Some(first + run.len() as u32 - 1)
+        });
+        match in_memory {
+            Some(version) => Ok(version),
+            None => self.file.version(stream),
+        }
     }
 
     /// Where a command's events stand, within the horizon.
-    pub fn command(&self, key: &CommandKey, now: Micros) -> Option<CommandPlace> {
-        let place = self.commands.get(key).copied()?;
-        (now < place.at.plus_s(COMMAND_HORIZON_S)).then_some(place)
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn command(
+        &self,
+        key: &CommandKey,
+        now: Micros,
+    ) -> Result<Option<CommandPlace>, IndexError> {
+        let layers = self.layers();
+        let in_memory = layers
+            .newest_first()
+            .find_map(|layer| layer.commands.get(key).copied());
+        let place = match in_memory {
+            Some(place) => Some(place),
+            None => self.file.command(key)?,
+        };
+        Ok(place.filter(|place| now < place.at.plus_s(COMMAND_HORIZON_S)))
     }
 
-    /// Forgets commands beyond the horizon, to be called now and then.
-    pub fn forget_old_commands(&mut self, now: Micros) {
-        self.commands
-            .retain(|_, place| now < place.at.plus_s(COMMAND_HORIZON_S));
+    /// The account that holds a name, by the name's keyed hash.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn name(&self, name: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
+        let layers = self.layers();
+        let in_memory = layers
+            .newest_first()
+            .find_map(|layer| layer.names.get(name).copied());
+        match in_memory {
+            Some(stream) => Ok(Some(stream)),
+            None => self.file.name(name),
+        }
     }
 
-    /// When the last record was recorded.
-    pub fn last_at(&self) -> Micros {
-        self.last_at
+    /// The account that a challenge was opened for; a lapsed one may be forgotten.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn challenge(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
+        let layers = self.layers();
+        let in_memory = layers
+            .newest_first()
+            .find_map(|layer| layer.challenges.get(hash));
+        match in_memory {
+            Some((stream, _)) => Ok(Some(*stream)),
+            None => self.file.challenge(hash),
+        }
+    }
+
+    /// The position of the policy that was last in force.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn policy(&self) -> Result<Option<u64>, IndexError> {
+        let layers = self.layers();
+        match layers.newest_first().find_map(|layer| layer.policy) {
+            Some(position) => Ok(Some(position)),
+            None => self.file.policy(),
+        }
+    }
+
+    /// The last record that was taken in; position 0 before the first.
+    pub fn tail(&self) -> Tail {
+        self.layers().newest.tail
     }
 
     /// Whether the last record ended its group.
     pub fn is_whole(&self) -> bool {
-        self.open_group.is_none()
+        self.layers().open_group.is_none()
     }
+
+    /// Entries that wait to be flushed.
+    pub fn waiting(&self) -> usize {
+        self.layers().newest.entries
+    }
+
+    /// Moves what waits into the file, and forgets there what is beyond its horizon at `now`.
+    ///
+    /// With `durable` it survives a crash; otherwise a crash takes the file back to the last
+    /// durable flush. `record` gives a record of the log.
+    ///
+    /// # Errors
+    /// [`IndexError`]: everything still waits, and look-ups still find it.
+    pub fn flush(
+        &self,
+        durable: bool,
+        now: Micros,
+        record: impl Fn(u64) -> Option<Record>,
+    ) -> Result<(), IndexError> {
+        let _one = self.flush.lock().expect("no holder of this lock panics");
+        let layer = {
+            let mut layers = self.layers_mut();
+            if layers.flushing.is_none() {
+                let tail = layers.newest.tail;
+                let full = std::mem::take(&mut layers.newest);
+                layers.newest.tail = tail;
+                layers.flushing = Some(Arc::new(full));
+            }
+            layers.flushing.clone()
+        };
+        if let Some(layer) = layer {
+            self.file.write(&layer, durable, now, record)?;
+            self.layers_mut().flushing = None;
+        }
+        Ok(())
+    }
+
+    fn layers(&self) -> RwLockReadGuard<'_, Layers> {
+        self.layers.read().expect("no holder of this lock panics")
+    }
+
+    fn layers_mut(&self) -> RwLockWriteGuard<'_, Layers> {
+        self.layers.write().expect("no holder of this lock panics")
+    }
+}
+
+impl Layers {
+    fn newest_first(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.newest).chain(self.flushing.as_deref())
+    }
+
+    fn oldest_first(&self) -> impl Iterator<Item = &Layer> {
+        self.flushing
+            .as_deref()
+            .into_iter()
+            .chain(std::iter::once(&self.newest))
+    }
+}
+
+/// Why a record was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// It does not follow.
+    #[error(transparent)]
+    NotNext(#[from] NotNext),
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] IndexError),
+}
+
+/// Checks that a record is the next one; gives the group that it leaves open.
+fn check_next(
+    layers: &Layers,
+    position: u64,
+    record: &Record,
+    last_version: u32,
+) -> Result<Option<(CommandKey, u16)>, NotNext> {
+    let not_next = |what| NotNext { position, what };
+    let tail = &layers.newest.tail;
+    if position != tail.position + 1 {
+        return Err(not_next("position"));
+    }
+    if record.version != last_version + 1 {
+        return Err(not_next("version"));
+    }
+    if record.recorded_at < tail.at {
+        return Err(not_next("time"));
+    }
+    let expected = layers.open_group.unwrap_or((record.command_key, 0));
+    if expected != (record.command_key, record.group_index) {
+        return Err(not_next("place in its group"));
+    }
+    let next = record.group_index + 1;
+    Ok((next < record.group_len).then_some((record.command_key, next)))
 }

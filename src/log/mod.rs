@@ -20,6 +20,7 @@
 mod error;
 mod folder;
 pub mod index;
+mod index_file;
 mod reader;
 mod sealed;
 mod segment;

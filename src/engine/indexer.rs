@@ -1,0 +1,55 @@
+//! The indexer: one thread that carries the index's memory into its file, behind the commits.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use countersign_schemas::record::Record;
+
+use super::Shared;
+use crate::log::LogReader;
+use crate::log::index::LAYER_ENTRIES_MAX;
+
+/// How long an entry waits at most.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How often the file is made durable; a crash takes it back so far at most.
+const DURABLE_EVERY: Duration = Duration::from_secs(5);
+/// How often it looks.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Flushes until told to stop, and then once more, durably.
+pub fn run(shared: &Shared, log: &LogReader, stop: &AtomicBool) {
+    let (mut flushed_at, mut durable_at) = (Instant::now(), Instant::now());
+    let mut volatile = false;
+    while !stop.load(Ordering::Acquire) {
+        std::thread::sleep(TICK);
+        let waiting = shared.index.waiting();
+        let due =
+            waiting >= LAYER_ENTRIES_MAX || (waiting > 0 && flushed_at.elapsed() >= FLUSH_EVERY);
+        let make_durable = durable_at.elapsed() >= DURABLE_EVERY && (volatile || waiting > 0);
+        if due || make_durable {
+            flush(shared, log, make_durable);
+            volatile = !make_durable;
+            flushed_at = Instant::now();
+        }
+        if make_durable {
+            durable_at = Instant::now();
+        }
+        shared.accounts.save_snapshots();
+    }
+    flush(shared, log, true);
+}
+
+fn flush(shared: &Shared, log: &LogReader, durable: bool) {
+    if let Err(error) = shared
+        .index
+        .flush(durable, shared.now(), |position| record(log, position))
+    {
+        tracing::error!(%error, "the index stays in memory; commands go on");
+    }
+}
+
+/// A record of the log; an unreadable one counts as none, and is found when it is needed.
+pub fn record(log: &LogReader, position: u64) -> Option<Record> {
+    let bytes = log.get(position).ok().flatten()?;
+    Record::decode(&bytes).ok()
+}

@@ -1,0 +1,310 @@
+//! The file of the index: `index.redb`, derived from the log, deletable at any time.
+
+use std::path::{Path, PathBuf};
+
+use countersign_schemas::ids::{CommandKey, StreamKey};
+use countersign_schemas::record::Record;
+use countersign_schemas::time::Micros;
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+
+use super::index::{COMMAND_HORIZON_S, CommandPlace, Layer};
+
+/// (stream key, version) → position.
+const STREAMS: TableDefinition<(&[u8; 16], u32), u64> = TableDefinition::new("streams_v1");
+/// command key → (position of its first event, number of events, recorded at).
+const COMMANDS: TableDefinition<&[u8; 16], (u64, u16, u64)> = TableDefinition::new("commands_v1");
+/// keyed hash of a login name → stream key.
+const NAMES: TableDefinition<&[u8; 16], &[u8; 16]> = TableDefinition::new("names_v1");
+/// hash of a challenge → (stream key, lapses at).
+const CHALLENGES: TableDefinition<&[u8; 16], (&[u8; 16], u64)> =
+    TableDefinition::new("challenges_v1");
+/// one row: position, recorded at and command key of the last record that is in.
+const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v1");
+/// one row: position of the policy that was last in force.
+const POLICY: TableDefinition<(), u64> = TableDefinition::new("policy_v1");
+/// one row: the first position whose command may still be in.
+const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
+
+/// Old commands forgotten in one flush, beside those that it adds.
+const FORGET_MAX: u64 = 131_072;
+
+/// The index could not be read or written. The log is not concerned.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the index {path} cannot be used ({source}): stop the service and delete the file, it is rebuilt from the log"
+)]
+pub struct IndexError {
+    path: PathBuf,
+    source: Box<redb::Error>,
+}
+
+/// The last record that an index has taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Its position; 0 before the first.
+    pub position: u64,
+    /// When it was recorded.
+    pub at: Micros,
+    /// Its command, to tell this log from another.
+    pub command: [u8; 16],
+}
+
+impl Tail {
+    /// The tail that a record makes.
+    pub(super) fn of(position: u64, record: &Record) -> Self {
+        Self {
+            position,
+            at: record.recorded_at,
+            command: record.command_key.0,
+        }
+    }
+}
+
+pub(super) struct IndexFile {
+    path: PathBuf,
+    db: Database,
+}
+
+impl IndexFile {
+    pub fn open(
+        path: &Path,
+        cache_bytes: usize,
+        record: impl Fn(u64) -> Option<Record>,
+    ) -> Result<Self, IndexError> {
+        let found = path.exists();
+        let reason = match Self::open_as_is(path, cache_bytes) {
+            Ok(file) if file.is_of(&record) => return Ok(file),
+            Ok(_) => "it is of another log".to_owned(),
+            Err(error) if !found || matches!(*error.source, redb::Error::DatabaseAlreadyOpen) => {
+                return Err(error);
+            }
+            Err(error) => error.source.to_string(),
+        };
+        tracing::warn!(%reason, "index.redb is rebuilt from the log");
+        std::fs::remove_file(path).map_err(|error| IndexError {
+            path: path.into(),
+            source: Box::new(redb::Error::Io(error)),
+        })?;
+        Self::open_as_is(path, cache_bytes)
+    }
+
+    /// Every page's checksum is read: an index that lost an entry would let a used code live again.
+    fn open_as_is(path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
+        let failed = |source: redb::Error| IndexError {
+            path: path.into(),
+            source: Box::new(source),
+        };
+        let mut builder = Database::builder();
+        builder
+            .set_cache_size(cache_bytes)
+            .set_check_integrity_on_open(true);
+        let db = builder.create(path).map_err(|error| failed(error.into()))?;
+        let made = (|| -> Result<(), redb::Error> {
+            let txn = durable(&db)?;
+            txn.open_table(STREAMS)?;
+            txn.open_table(COMMANDS)?;
+            txn.open_table(NAMES)?;
+            txn.open_table(CHALLENGES)?;
+            txn.open_table(TAIL)?;
+            txn.open_table(POLICY)?;
+            txn.open_table(COMMANDS_FROM)?;
+            Ok(txn.commit()?)
+        })();
+        made.map_err(failed)?;
+        Ok(Self {
+            path: path.into(),
+            db,
+        })
+    }
+
+    /// Whether the record that was last taken in still stands where it stood.
+    fn is_of(&self, record: &impl Fn(u64) -> Option<Record>) -> bool {
+        let tail = self.tail();
+        tail.position == 0
+            || record(tail.position).is_some_and(|r| Tail::of(tail.position, &r) == tail)
+    }
+
+    /// The last record that is in; an unreadable row counts as none, and the file is then made anew.
+    pub fn tail(&self) -> Tail {
+        let read = || -> Result<Option<Tail>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(TAIL)?;
+            let row = table.get(())?;
+            Ok(row.map(|row| {
+                let (position, at, command) = row.value();
+                Tail {
+                    position,
+                    at: Micros(at),
+                    command: *command,
+                }
+            }))
+        };
+        read().ok().flatten().unwrap_or_default()
+    }
+
+    pub fn positions(
+        &self,
+        stream: &StreamKey,
+        after: u32,
+        through: u32,
+    ) -> Result<Vec<u64>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(STREAMS)?;
+            let range = (&stream.0, after.saturating_add(1))..=(&stream.0, through);
+            if after >= through {
+                return Ok(Vec::new());
+            }
+            table.range(range)?.map(|row| Ok(row?.1.value())).collect()
+        })
+    }
+
+    pub fn version(&self, stream: &StreamKey) -> Result<u32, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(STREAMS)?;
+            let mut range = table.range((&stream.0, 0)..=(&stream.0, u32::MAX))?;
+            match range.next_back() {
+                Some(row) => Ok(row?.0.value().1),
+                None => Ok(0),
+            }
+        })
+    }
+
+    pub fn command(&self, key: &CommandKey) -> Result<Option<CommandPlace>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(COMMANDS)?;
+            let row = table.get(&key.0)?;
+            Ok(row.map(|row| {
+                let (first, len, at) = row.value();
+                CommandPlace {
+                    first,
+                    len,
+                    at: Micros(at),
+                }
+            }))
+        })
+    }
+
+    pub fn name(&self, name: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(NAMES)?;
+            Ok(table.get(name)?.map(|row| StreamKey(*row.value())))
+        })
+    }
+
+    pub fn challenge(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(CHALLENGES)?;
+            Ok(table.get(hash)?.map(|row| StreamKey(*row.value().0)))
+        })
+    }
+
+    pub fn policy(&self) -> Result<Option<u64>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(POLICY)?;
+            Ok(table.get(())?.map(|row| row.value()))
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, IndexError> {
+        work().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: redb::Error) -> IndexError {
+        IndexError {
+            path: self.path.clone(),
+            source: Box::new(source),
+        }
+    }
+
+    /// Writes a layer in key order, in one transaction.
+    pub fn write(
+        &self,
+        layer: &Layer,
+        is_durable: bool,
+        now: Micros,
+        record: impl Fn(u64) -> Option<Record>,
+    ) -> Result<(), IndexError> {
+        self.read(|| {
+            let mut txn = durable(&self.db)?;
+            if !is_durable {
+                txn.set_quick_repair(false);
+                txn.set_durability(Durability::None)
+                    .map_err(redb::Error::from)?;
+            }
+            write_layer(&txn, layer, now)?;
+            forget_old_commands(&txn, now, &record)?;
+            Ok(txn.commit()?)
+        })
+    }
+}
+
+/// A transaction whose commit survives a crash and needs no repair after one.
+fn durable(db: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut txn = db.begin_write()?;
+    txn.set_quick_repair(true);
+    Ok(txn)
+}
+
+fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(), redb::Error> {
+    let mut runs: Vec<_> = layer.streams.iter().collect();
+    runs.sort_unstable_by_key(|(stream, _)| stream.0);
+    let mut table = txn.open_table(STREAMS)?;
+    for (stream, (first, run)) in runs {
+        for (version, position) in (*first..).zip(run) {
+            table.insert((&stream.0, version), position)?;
+        }
+    }
+    let mut commands: Vec<_> = layer.commands.iter().collect();
+    commands.sort_unstable_by_key(|(key, _)| key.0);
+    let mut table = txn.open_table(COMMANDS)?;
+    for (key, place) in commands {
+        table.insert(&key.0, (place.first, place.len, place.at.0))?;
+    }
+    let mut table = txn.open_table(NAMES)?;
+    for (name, stream) in &layer.names {
+        table.insert(name, &stream.0)?;
+    }
+    let mut table = txn.open_table(CHALLENGES)?;
+    table.retain(|_, (_, expires_at)| now.0 < expires_at)?;
+    for (hash, (stream, expires_at)) in &layer.challenges {
+        table.insert(hash, (&stream.0, expires_at.0))?;
+    }
+    if let Some(position) = layer.policy {
+        txn.open_table(POLICY)?.insert((), position)?;
+    }
+    let tail = &layer.tail;
+    let mut table = txn.open_table(TAIL)?;
+    table.insert((), (tail.position, tail.at.0, &tail.command))?;
+    Ok(())
+}
+
+/// Forgets commands beyond their horizon. Times ascend along the log, so a walk from the first
+/// position that may still be in finds them all, without an index by time.
+fn forget_old_commands(
+    txn: &WriteTransaction,
+    now: Micros,
+    record: &impl Fn(u64) -> Option<Record>,
+) -> Result<(), redb::Error> {
+    let mut from_table = txn.open_table(COMMANDS_FROM)?;
+    let from = from_table.get(())?.map_or(1, |row| row.value());
+    let mut commands = txn.open_table(COMMANDS)?;
+    let mut next = from;
+    while next < from + FORGET_MAX {
+        let Some(old) = record(next).filter(|r| r.recorded_at.plus_s(COMMAND_HORIZON_S) <= now)
+        else {
+            break;
+        };
+        // The same id can have been used again since, for another command.
+        let key = &old.command_key.0;
+        if commands
+            .get(key)?
+            .is_some_and(|place| place.value().0 == next)
+        {
+            commands.remove(key)?;
+        }
+        next += 1;
+    }
+    from_table.insert((), next)?;
+    Ok(())
+}
