@@ -15,6 +15,10 @@ use countersign_schemas::time::Micros;
 
 use crate::account::Reply;
 
+mod handle;
+
+pub use handle::{Engine, Queries};
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
