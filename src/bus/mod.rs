@@ -1,1 +1,32 @@
-//! The bus room.
+//! The bus room: the NATS service in front of the engine.
+//!
+//! ```text
+//!  subject ─▶ endpoint loop ─▶ desk: size, caller, headers, body ─▶ engine or query threads
+//!                                                                          │ ticket
+//!  reply subject ◀─ replier: renders, publishes, counts ◀─ 8,192 slots ◀───┘
+//! ```
+//!
+//! Nothing between a message and the engine waits, and nothing is executed that cannot be
+//! answered: the slot for the answer is taken first.
+
+mod connection;
+mod desk;
+mod discovery;
+mod documents;
+mod endpoints;
+pub mod headers;
+mod identity;
+mod queries;
+mod replier;
+mod reply;
+mod service;
+mod session;
+mod stats;
+
+pub use connection::{Connection, ConnectionError, DEFAULT_SERVER, OLDEST_SERVER, check_version};
+pub use desk::PAYLOAD_BYTES_MAX;
+pub use documents::{Documents, ErrorEntry, Errors, PROBLEM_SCHEMA};
+pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
+pub use identity::Identity;
+pub use replier::IN_FLIGHT_MAX;
+pub use service::{BusConfig, BusError, DRAIN_MAX, serve};

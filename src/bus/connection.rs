@@ -1,0 +1,355 @@
+//! How service and clients reach the broker: addresses, credentials, TLS, the inbox, and the
+//! oldest server that will do.
+//!
+//! async-nats ignores `user:pass@` in a URL and writes URLs to its debug log, so both are lifted
+//! out of the address here before it sees it.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use countersign_schemas::secret::SecretText;
+use tokio::sync::mpsc;
+
+/// The oldest nats-server that will do; earlier ones let a caller forge `Nats-Request-Info`
+/// (CVE-2026-33223, CVE-2026-33246).
+pub const OLDEST_SERVER: (u32, u32, u32) = (2, 12, 6);
+
+/// Where a client connects when nothing is said.
+pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
+
+/// The waits of the service between two attempts double from the first to the last of these.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(4);
+
+const CREDS: &str = "credentials file";
+const NKEY: &str = "nkey file";
+
+/// Messages that one subscription may hold; more is a slow consumer, which is an alarm.
+const SUBSCRIPTION_MESSAGES_MAX: usize = 16_384;
+
+/// What it takes to reach the broker; `Debug` shows no credential.
+#[derive(Clone)]
+pub struct Connection {
+    /// One URL, or several separated by commas; `user:password@` in one of them is honoured.
+    pub servers: String,
+    /// The user; goes before the one in a URL.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<SecretText>,
+    /// A credentials file (JWT and seed).
+    pub creds: Option<PathBuf>,
+    /// A file with an nkey seed.
+    pub nkey: Option<PathBuf>,
+    /// A file with the certificates of the authorities to trust (PEM).
+    pub tls_ca: Option<PathBuf>,
+    /// Our certificate (PEM), with `tls_key`.
+    pub tls_cert: Option<PathBuf>,
+    /// Our certificate's key (PEM), with `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// The prefix of reply subjects; `_INBOX.<user>` when absent and a user is known.
+    pub inbox_prefix: Option<String>,
+    /// The name that the broker's monitoring shows.
+    pub name: String,
+    /// How long a connection attempt and a request may take.
+    pub timeout: Duration,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            servers: DEFAULT_SERVER.into(),
+            user: None,
+            password: None,
+            creds: None,
+            nkey: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            inbox_prefix: None,
+            name: "countersign".into(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// An address is no NATS URL.
+    #[error("the server address is not a NATS URL; write nats://HOST:PORT or tls://HOST:PORT")]
+    Address,
+    /// A file of credentials or certificates cannot be read or understood.
+    #[error("cannot use the {what} {}: {reason}; check the path and the file", path.display())]
+    File {
+        /// Which file.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// Why not; never the file's content.
+        reason: String,
+    },
+    /// The broker refuses the credentials.
+    #[error("the NATS server refuses the credentials; check user, password, creds or nkey")]
+    Credentials,
+    /// The broker's certificate or ours is not accepted.
+    #[error(
+        "no TLS connection to the NATS server: {reason}; check --tlsca, --tlscert and --tlskey"
+    )]
+    Tls {
+        /// What the TLS library says.
+        reason: String,
+    },
+    /// The broker does not answer.
+    #[error(
+        "no NATS server answers at {servers}: {reason}; start one or name another with --server"
+    )]
+    Away {
+        /// The addresses, without credentials.
+        servers: String,
+        /// What was tried.
+        reason: String,
+    },
+    /// The broker is too old.
+    #[error("the NATS server is version {version}, and {}.{}.{} is the oldest that will do, since earlier ones let callers be forged; upgrade it", OLDEST_SERVER.0, OLDEST_SERVER.1, OLDEST_SERVER.2)]
+    TooOld {
+        /// Its version.
+        version: String,
+    },
+}
+
+impl ConnectionError {
+    /// Whether waiting cannot help.
+    pub fn is_permanent(&self) -> bool {
+        !matches!(self, Self::Away { .. })
+    }
+}
+
+impl Connection {
+    /// Connects once; events of the connection go to `events`, where one is given, and are dropped
+    /// when it is full.
+    ///
+    /// # Errors
+    /// Every [`ConnectionError`]; [`ConnectionError::Away`] is the one that waiting may cure.
+    pub async fn connect(
+        &self,
+        events: Option<mpsc::Sender<Event>>,
+    ) -> Result<Client, ConnectionError> {
+        let (addresses, mut options) = self.options()?;
+        if let Some(events) = events {
+            options = options.event_callback(move |event| {
+                let events = events.clone();
+                async move {
+                    let _ = events.try_send(event);
+                }
+            });
+        }
+        let servers = shown(&addresses);
+        let client = options.connect(addresses).await.map_err(|error| {
+            let reason = error.to_string();
+            match error.kind() {
+                ConnectErrorKind::ServerParse => ConnectionError::Address,
+                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+                    ConnectionError::Credentials
+                }
+                ConnectErrorKind::Tls => ConnectionError::Tls { reason },
+                ConnectErrorKind::Dns
+                | ConnectErrorKind::TimedOut
+                | ConnectErrorKind::Io
+                | ConnectErrorKind::MaxReconnects => ConnectionError::Away { servers, reason },
+            }
+        })?;
+        check_version(&client.server_info().version)?;
+        Ok(client)
+    }
+
+    /// Connects as the service does at its start: a broker that is away is waited for, with one
+    /// log line per attempt and waits that double up to 4 s.
+    ///
+    /// # Errors
+    /// Those that waiting cannot cure ([`ConnectionError::is_permanent`]).
+    pub(super) async fn connect_patiently(
+        &self,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Client, ConnectionError> {
+        let mut wait = RETRY_FIRST;
+        loop {
+            match self.connect(Some(events.clone())).await {
+                Ok(client) => return Ok(client),
+                Err(error) if error.is_permanent() => return Err(error),
+                Err(error) => tracing::warn!(retry_in_ms = wait.as_millis() as u64, "{error}"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Connects as the service does once it was up: it must not go down because a broker is
+    /// misconfigured for a while, so every error is waited out.
+    pub(super) async fn connect_again(&self, events: &mpsc::Sender<Event>) -> Client {
+        loop {
+            // First, so that a client which ends at once does not make this a busy loop.
+            tokio::time::sleep(RETRY_FIRST).await;
+            match self.connect_patiently(events).await {
+                Ok(client) => return client,
+                Err(error) => tracing::error!("{error}"),
+            }
+            tokio::time::sleep(RETRY_MAX).await;
+        }
+    }
+
+    /// The addresses without credentials, and the options that hold the credentials.
+    fn options(&self) -> Result<(Vec<ServerAddr>, ConnectOptions), ConnectionError> {
+        let (addresses, in_url) = addresses(&self.servers)?;
+        let (user, password) = match (&self.user, in_url) {
+            (None, Some((user, password))) => (Some(user), Some(password)),
+            (user, _) => (user.clone(), self.password.clone()),
+        };
+        let mut options = ConnectOptions::new()
+            .name(&self.name)
+            .connection_timeout(self.timeout)
+            .request_timeout(Some(self.timeout))
+            .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX);
+        if let Some(prefix) = self
+            .inbox_prefix
+            .clone()
+            .or_else(|| inbox_of(user.as_deref()))
+        {
+            options = options.custom_inbox_prefix(prefix);
+        }
+        if let Some(user) = user {
+            let password = password.map_or_else(String::new, |p| p.reveal().to_owned());
+            options = options.user_and_password(user, password);
+        }
+        if let Some(path) = &self.creds {
+            let text = read(CREDS, path)?;
+            options = options
+                .credentials(&text)
+                .map_err(|_| unusable(CREDS, path, "it holds no JWT and seed"))?;
+        }
+        if let Some(path) = &self.nkey {
+            let text = read(NKEY, path)?;
+            let mut lines = text.lines().map(str::trim);
+            let seed = lines.find(|line| line.starts_with("SU"));
+            let seed = seed.ok_or_else(|| unusable(NKEY, path, "it holds no user seed (SU…)"))?;
+            options = options.nkey(seed.to_owned());
+        }
+        if let Some(ca) = &self.tls_ca {
+            options = options.add_root_certificates(ca.clone());
+        }
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            options = options.add_client_certificate(cert.clone(), key.clone());
+        }
+        Ok((addresses, options))
+    }
+}
+
+/// Checks that a server's version is at least [`OLDEST_SERVER`].
+///
+/// # Errors
+/// [`ConnectionError::TooOld`], also where the version cannot be read.
+pub fn check_version(version: &str) -> Result<(), ConnectionError> {
+    let mut numbers = version
+        .split(['.', '-', '+'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let mut next = || numbers.next().unwrap_or(0);
+    if (next(), next(), next()) < OLDEST_SERVER {
+        return Err(ConnectionError::TooOld {
+            version: version.into(),
+        });
+    }
+    Ok(())
+}
+
+fn read(what: &'static str, path: &Path) -> Result<String, ConnectionError> {
+    fs::read_to_string(path).map_err(|error| unusable(what, path, &error.to_string()))
+}
+
+fn unusable(what: &'static str, path: &Path, reason: &str) -> ConnectionError {
+    ConnectionError::File {
+        what,
+        path: path.into(),
+        reason: reason.into(),
+    }
+}
+
+type Credentials = (String, SecretText);
+
+/// Reads the addresses and takes the first user and password out of them.
+fn addresses(servers: &str) -> Result<(Vec<ServerAddr>, Option<Credentials>), ConnectionError> {
+    let mut found = None;
+    let mut addresses = Vec::new();
+    for text in servers
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
+        let address: ServerAddr = text.parse().map_err(|_| ConnectionError::Address)?;
+        if let Some(user) = address.username() {
+            let password = percent_decoded(address.password().unwrap_or_default());
+            found.get_or_insert((percent_decoded(user), SecretText::new(password)));
+        }
+        let mut url = address.into_inner();
+        url.set_username("")
+            .map_err(|()| ConnectionError::Address)?;
+        url.set_password(None)
+            .map_err(|()| ConnectionError::Address)?;
+        addresses.push(ServerAddr::from_url(url).map_err(|_| ConnectionError::Address)?);
+    }
+    if addresses.is_empty() {
+        return Err(ConnectionError::Address);
+    }
+    Ok((addresses, found))
+}
+
+fn shown(addresses: &[ServerAddr]) -> String {
+    let urls: Vec<_> = addresses.iter().map(ServerAddr::as_url_str).collect();
+    urls.join(", ")
+}
+
+/// The inbox of a user; none where the name would not be a subject (NATS ADR-6).
+fn inbox_of(user: Option<&str>) -> Option<String> {
+    let is_token = |token: &str| {
+        !token.is_empty()
+            && token
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"*>".contains(&b))
+    };
+    user.filter(|user| user.split('.').all(is_token))
+        .map(|user| format!("_INBOX.{user}"))
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).filter(|_| *first == b'%');
+        let decoded = hex.and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
+        match decoded {
+            Some(byte) => {
+                bytes.extend(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

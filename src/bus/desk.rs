@@ -1,0 +1,213 @@
+//! What becomes of one message: sized, named, read, decoded, and handed on. Nothing here waits.
+
+use std::sync::Arc;
+
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
+use countersign_schemas::command::Command;
+use countersign_schemas::ids::{AccountId, CommandId};
+use countersign_schemas::query::{NoFields, decode_query, page_limit};
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::time::Micros;
+use tokio::sync::mpsc;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use super::documents::Documents;
+use super::endpoints::{Asked, Endpoint};
+use super::headers::{self, Headers};
+use super::identity::Identity;
+use super::queries::{Query, QueryPool, Question};
+use super::replier::{Answer, Ticket, Waiting};
+use super::reply::{Echo, Told};
+use super::stats::Stats;
+use crate::engine::{Engine, Request};
+
+/// The largest payload of a request, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 65_536;
+
+const NO_SUCH_SCHEMA: &str =
+    "there is no schema of that name: $SRV.INFO.countersign names them in its metadata";
+
+/// Everything that it takes to deal with a message.
+pub struct Desk {
+    /// Decides commands and answers queries.
+    pub engine: Arc<Engine>,
+    /// How callers are told apart.
+    pub identity: Identity,
+    /// What can be asked.
+    pub endpoints: Arc<[Endpoint]>,
+    /// The counters, one for each endpoint.
+    pub stats: Arc<[Stats]>,
+    /// What the service says of itself.
+    pub documents: Documents,
+    /// The way out.
+    pub answers: mpsc::Sender<Answer>,
+    /// The threads that read views.
+    pub queries: QueryPool,
+}
+
+/// A request that was taken.
+enum Work {
+    Decide(Request),
+    Ask(Question),
+    Tell(Bytes),
+}
+
+impl Desk {
+    /// Deals with one message of an endpoint: its answer leaves later through the way out. What is
+    /// returned is the refusal of a message for which there was no room on that way.
+    ///
+    /// A message without a reply subject is counted and not executed: nobody would learn that a
+    /// code is spent.
+    pub fn take(&self, at: usize, message: Message) -> Option<Answer> {
+        let (endpoint, stats) = (&self.endpoints[at], &self.stats[at]);
+        stats.received();
+        let Some(reply_to) = message.reply.clone() else {
+            stats.unanswerable();
+            return None;
+        };
+        let received_at = self.engine.now();
+        let map = message.headers.as_ref();
+        let command_id = headers::command_id(map).map(|id| match endpoint.asked {
+            Asked::Command => Some(id.unwrap_or_else(|| new_command_id(received_at))),
+            _ => None,
+        });
+        let waiting = Waiting {
+            reply_to,
+            endpoint: at,
+            received_at,
+            echo: Echo {
+                command_id: command_id.ok().flatten(),
+                trace: headers::trace(map),
+            },
+        };
+        let Ok(slot) = self.answers.clone().try_reserve_owned() else {
+            let told = Told::Refused(Refusal::new(ErrorCode::Overloaded));
+            return Some(Answer { waiting, told });
+        };
+        let work = self.admit(endpoint, &message, &waiting);
+        let ticket = Ticket::new(slot, waiting);
+        match work {
+            Ok(Work::Decide(request)) => {
+                let reply = Box::new(|outcome| ticket.tell(Told::Outcome(outcome)));
+                self.engine.submit(request, reply);
+            }
+            Ok(Work::Ask(question)) => self.queries.ask(question, ticket),
+            Ok(Work::Tell(body)) => ticket.tell(Told::Answer(body)),
+            Err(refusal) => ticket.tell(Told::Refused(refusal)),
+        }
+        None
+    }
+
+    /// Size first, then who asks, then the headers, then the body.
+    fn admit(
+        &self,
+        endpoint: &Endpoint,
+        message: &Message,
+        waiting: &Waiting,
+    ) -> Result<Work, Refusal> {
+        if message.payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(Refusal::new(ErrorCode::PayloadTooLarge));
+        }
+        match endpoint.asked {
+            Asked::Command => self.command(endpoint, message, waiting),
+            Asked::LoginStatus
+            | Asked::AuditTimeline
+            | Asked::AuditPage
+            | Asked::Schema
+            | Asked::Errors => self.query(endpoint, message, waiting.received_at),
+        }
+    }
+
+    fn command(
+        &self,
+        endpoint: &Endpoint,
+        message: &Message,
+        waiting: &Waiting,
+    ) -> Result<Work, Refusal> {
+        let map = message.headers.as_ref();
+        let caller = self.identity.caller_of_command(map)?;
+        let headers = in_time(map, waiting.received_at)?;
+        let command = Command::decode(endpoint.name, &message.payload)?;
+        let command_id = waiting.echo.command_id.clone();
+        Ok(Work::Decide(Request {
+            body_tag: self
+                .engine
+                .body_tag(&caller.name, &message.subject, &message.payload),
+            command,
+            command_id: command_id.expect("the headers were readable, so there is a command id"),
+            caller,
+            on_behalf_of: headers.on_behalf_of,
+            trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
+            received_at: waiting.received_at,
+            deadline: headers.deadline,
+        }))
+    }
+
+    fn query(
+        &self,
+        endpoint: &Endpoint,
+        message: &Message,
+        received_at: Micros,
+    ) -> Result<Work, Refusal> {
+        let map = message.headers.as_ref();
+        self.identity.check_query(map, endpoint.roles())?;
+        let headers = in_time(map, received_at)?;
+        let id = endpoint.id_in(&message.subject).unwrap_or_default();
+        let body = &message.payload;
+        let query = match endpoint.asked {
+            Asked::LoginStatus => {
+                decode_query::<NoFields>(body)?;
+                Query::LoginStatus(account(id)?)
+            }
+            Asked::AuditTimeline => {
+                let query = decode_query(body)?;
+                Query::AuditTimeline(account(id)?, query)
+            }
+            Asked::AuditPage => Query::AuditPage(decode_query(body)?),
+            Asked::Schema => {
+                decode_query::<NoFields>(body)?;
+                let unknown = || Refusal::because(ErrorCode::RequestInvalid, NO_SUCH_SCHEMA);
+                return self
+                    .documents
+                    .schema(id)
+                    .map(Work::Tell)
+                    .ok_or_else(unknown);
+            }
+            Asked::Errors => {
+                decode_query::<NoFields>(body)?;
+                return Ok(Work::Tell(self.documents.errors()));
+            }
+            Asked::Command => unreachable!("commands are admitted elsewhere"),
+        };
+        match &query {
+            Query::AuditTimeline(_, query) => page_limit(query.limit).map(|_| ())?,
+            Query::AuditPage(query) => page_limit(query.limit).map(|_| ())?,
+            Query::LoginStatus(_) => {}
+        }
+        Ok(Work::Ask(Question {
+            query,
+            min_position: headers.min_position,
+            deadline: headers.deadline,
+        }))
+    }
+}
+
+/// The headers of a request whose deadline has not passed.
+fn in_time(map: Option<&HeaderMap>, received_at: Micros) -> Result<Headers, Refusal> {
+    let headers = Headers::read(map)?;
+    match headers.deadline {
+        Some(deadline) if deadline <= received_at => Err(Refusal::new(ErrorCode::DeadlineExceeded)),
+        Some(_) | None => Ok(headers),
+    }
+}
+
+fn account(id: &str) -> Result<AccountId, Refusal> {
+    AccountId::parse(id).map_err(|rule| Refusal::because(ErrorCode::RequestInvalid, rule.0))
+}
+
+fn new_command_id(now: Micros) -> CommandId {
+    let nanos = (now.0 % Micros::SECOND) as u32 * 1_000;
+    let id = Uuid::new_v7(Timestamp::from_unix(NoContext, now.unix_s(), nanos));
+    CommandId::parse(&id.to_string()).expect("a UUID is 36 printable ASCII characters")
+}

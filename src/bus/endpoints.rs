@@ -1,0 +1,180 @@
+//! The endpoints: one list that subscriptions, discovery, schemas and statistics follow.
+
+use countersign_schemas::command::Command;
+use countersign_schemas::record::Role;
+
+/// Everything that the service answers stands under this prefix.
+pub const PREFIX: &str = "countersign.v1";
+
+/// What an endpoint answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The command of the endpoint's name.
+    Command,
+    /// What a login check may know of an account.
+    LoginStatus,
+    /// One account's history.
+    AuditTimeline,
+    /// A page of the whole history.
+    AuditPage,
+    /// A JSON Schema document.
+    Schema,
+    /// The catalogue of refusals and faults.
+    Errors,
+}
+
+/// One subject, or one family of subjects with an id at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The last fixed token of the subject, unique.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// What it answers.
+    pub asked: Asked,
+}
+
+/// The queries; the commands are [`Command::ALL`].
+const QUERIES: &[(Asked, &str, &str)] = &[
+    (
+        Asked::LoginStatus,
+        "login-status",
+        "What a login check may know of an account",
+    ),
+    (
+        Asked::AuditTimeline,
+        "audit-timeline",
+        "One account's history, page by page",
+    ),
+    (
+        Asked::AuditPage,
+        "audit-page",
+        "The whole history, filtered, page by page",
+    ),
+    (
+        Asked::Schema,
+        "schema",
+        "The JSON Schema document of a request or a response",
+    ),
+    (
+        Asked::Errors,
+        "errors",
+        "The catalogue of refusals and faults",
+    ),
+];
+
+/// Every endpoint, commands first.
+pub fn all() -> Vec<Endpoint> {
+    let commands = Command::ALL.iter().map(|(name, summary)| Endpoint {
+        name,
+        summary,
+        asked: Asked::Command,
+    });
+    let queries = QUERIES.iter().map(|(asked, name, summary)| Endpoint {
+        name,
+        summary,
+        asked: *asked,
+    });
+    commands.chain(queries).collect()
+}
+
+impl Endpoint {
+    /// `command` or `query`.
+    pub fn kind(&self) -> &'static str {
+        match self.asked {
+            Asked::Command => "command",
+            Asked::LoginStatus
+            | Asked::AuditTimeline
+            | Asked::AuditPage
+            | Asked::Schema
+            | Asked::Errors => "query",
+        }
+    }
+
+    /// The subject to subscribe to; `*` stands for the id at the end.
+    pub fn subject(&self) -> String {
+        let id = if self.takes_id() { ".*" } else { "" };
+        format!("{PREFIX}.{}.{}{id}", self.kind(), self.name)
+    }
+
+    /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
+    pub fn idempotent(&self) -> &'static str {
+        match self.asked {
+            Asked::Command => "key",
+            Asked::LoginStatus
+            | Asked::AuditTimeline
+            | Asked::AuditPage
+            | Asked::Schema
+            | Asked::Errors => "natural",
+        }
+    }
+
+    /// The roles that may ask it; a command's role follows from who can reach its subject.
+    pub fn roles(&self) -> &'static [Role] {
+        match self.asked {
+            Asked::Command => &[Role::Platform],
+            Asked::LoginStatus => &[Role::Platform, Role::Support],
+            Asked::AuditTimeline => &[Role::Support, Role::Audit],
+            Asked::AuditPage => &[Role::Audit],
+            Asked::Schema | Asked::Errors => {
+                &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
+            }
+        }
+    }
+
+    /// The name of the document that describes a request's body.
+    pub fn request_schema(&self) -> String {
+        format!("{}-request", self.name)
+    }
+
+    /// The name of the document that describes a success's body.
+    pub fn response_schema(&self) -> String {
+        format!("{}-response", self.name)
+    }
+
+    /// The id at the end of a subject that this endpoint received.
+    pub fn id_in<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let rest = subject.strip_prefix(PREFIX)?.strip_prefix('.')?;
+        let rest = rest.strip_prefix(self.kind())?.strip_prefix('.')?;
+        rest.strip_prefix(self.name)?.strip_prefix('.')
+    }
+
+    fn takes_id(&self) -> bool {
+        match self.asked {
+            Asked::LoginStatus | Asked::AuditTimeline | Asked::Schema => true,
+            Asked::Command | Asked::AuditPage | Asked::Errors => false,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_endpoint_has_a_name_of_its_own_that_is_the_last_fixed_token() {
+        let all = all();
+        let names: std::collections::BTreeSet<_> = all.iter().map(|e| e.name).collect();
+        assert_eq!(names.len(), all.len());
+        for endpoint in &all {
+            let subject = endpoint.subject();
+            let fixed = subject.strip_suffix(".*").unwrap_or(&subject);
+            assert_eq!(fixed.rsplit('.').next(), Some(endpoint.name));
+        }
+    }
+
+    #[test]
+    fn the_id_is_what_follows_the_name() {
+        let status = all()
+            .into_iter()
+            .find(|e| e.name == "login-status")
+            .unwrap();
+        assert_eq!(status.subject(), "countersign.v1.query.login-status.*");
+        assert_eq!(
+            status.id_in("countersign.v1.query.login-status.a-1"),
+            Some("a-1")
+        );
+        assert_eq!(status.id_in("countersign.v1.query.login-status"), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! The headers of a request: each known one at most once, readable, within its bound.
+
+use async_nats::HeaderMap;
+use countersign_schemas::ids::CommandId;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::time::Micros;
+
+/// The idempotency key of a command.
+pub const MSG_ID: &str = "Nats-Msg-Id";
+/// What the broker says of the caller.
+pub const REQUEST_INFO: &str = "Nats-Request-Info";
+/// The caller's own word, in dev mode.
+pub const CALLER: &str = "Countersign-Caller";
+/// For whom the caller says it acts.
+pub const ON_BEHALF_OF: &str = "Countersign-On-Behalf-Of";
+/// Later than this nothing is appended.
+pub const DEADLINE: &str = "Countersign-Deadline";
+/// The position that a query's view must have reached.
+pub const MIN_POSITION: &str = "Countersign-Min-Position";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C trace context, vendors' part.
+pub const TRACESTATE: &str = "tracestate";
+/// The safe sentence of a refusal.
+pub const SERVICE_ERROR: &str = "Nats-Service-Error";
+/// The status number of a refusal.
+pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
+/// The stable word of a refusal.
+pub const ERROR: &str = "Countersign-Error";
+/// Whole seconds until it is worth trying again.
+pub const RETRY_AFTER: &str = "Countersign-Retry-After";
+/// Marks the stored outcome of an earlier identical command.
+pub const REPLAYED: &str = "Countersign-Replayed";
+
+const ON_BEHALF_OF_BYTES_MAX: usize = 128;
+const TRACESTATE_BYTES_MAX: usize = 512;
+
+const MSG_ID_RULE: &str = "Nats-Msg-Id is 1 to 64 printable ASCII characters, once";
+const ON_BEHALF_OF_RULE: &str =
+    "Countersign-On-Behalf-Of is 1 to 128 bytes without control characters, once";
+const DEADLINE_RULE: &str = "Countersign-Deadline is one RFC 3339 time";
+const MIN_POSITION_RULE: &str = "Countersign-Min-Position is one whole number in decimal digits";
+const TRACESTATE_RULE: &str = "tracestate is at most 512 bytes";
+
+/// The trace that a request belongs to; repeated on its reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The trace id.
+    pub id: [u8; 16],
+    /// `traceparent` as it came.
+    pub parent: String,
+    /// `tracestate` as it came; several are joined with commas (RFC 9110 §5.3).
+    pub state: Option<String>,
+}
+
+/// What the headers of a request say, apart from who sent it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// The caller's idempotency key.
+    pub command_id: Option<CommandId>,
+    /// For whom the caller says it acts.
+    pub on_behalf_of: Option<String>,
+    /// Later than this nothing is appended.
+    pub deadline: Option<Micros>,
+    /// The position that a query's view must have reached.
+    pub min_position: Option<u64>,
+}
+
+impl Headers {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// `request.invalid` with the rule of the first header that breaks its own.
+    pub fn read(map: Option<&HeaderMap>) -> Result<Self, Refusal> {
+        let on_behalf_of = parsed(map, ON_BEHALF_OF, ON_BEHALF_OF_RULE, |text| {
+            let fits = (1..=ON_BEHALF_OF_BYTES_MAX).contains(&text.len());
+            (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
+        })?;
+        if tracestate(map).is_some_and(|state| state.len() > TRACESTATE_BYTES_MAX) {
+            return Err(refused(TRACESTATE_RULE));
+        }
+        Ok(Self {
+            command_id: command_id(map)?,
+            on_behalf_of,
+            deadline: parsed(map, DEADLINE, DEADLINE_RULE, |text| {
+                Micros::parse(text).ok()
+            })?,
+            min_position: parsed(map, MIN_POSITION, MIN_POSITION_RULE, |text| {
+                // `parse` alone would take a sign.
+                let digits = text.bytes().all(|b| b.is_ascii_digit());
+                text.parse().ok().filter(|_| digits)
+            })?,
+        })
+    }
+}
+
+/// Reads the command id alone, for a reply to a request whose other headers are not readable.
+///
+/// # Errors
+/// `request.invalid` where it stands there twice or is not of its form.
+pub fn command_id(map: Option<&HeaderMap>) -> Result<Option<CommandId>, Refusal> {
+    parsed(map, MSG_ID, MSG_ID_RULE, |text| CommandId::parse(text).ok())
+}
+
+/// Reads the trace context; one that is not readable is no trace (W3C Trace Context §3.2.2.3).
+pub fn trace(map: Option<&HeaderMap>) -> Option<Trace> {
+    let parent = single(map, TRACEPARENT).ok()??;
+    Some(Trace {
+        id: trace_id(parent)?,
+        parent: parent.to_owned(),
+        state: tracestate(map).filter(|state| state.len() <= TRACESTATE_BYTES_MAX),
+    })
+}
+
+/// The one value of a header; an error where it stands there more than once.
+pub(super) fn single<'a>(map: Option<&'a HeaderMap>, name: &str) -> Result<Option<&'a str>, ()> {
+    let Some(map) = map else { return Ok(None) };
+    let mut values = map.get_all(name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(()),
+        (first, None) => Ok(first.map(|value| value.as_str())),
+    }
+}
+
+fn parsed<T>(
+    map: Option<&HeaderMap>,
+    name: &str,
+    rule: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Refusal> {
+    match single(map, name) {
+        Ok(None) => Ok(None),
+        Ok(Some(text)) => parse(text).map(Some).ok_or_else(|| refused(rule)),
+        Err(()) => Err(refused(rule)),
+    }
+}
+
+fn refused(rule: &'static str) -> Refusal {
+    Refusal::because(ErrorCode::RequestInvalid, rule)
+}
+
+fn tracestate(map: Option<&HeaderMap>) -> Option<String> {
+    let values: Vec<_> = map?.get_all(TRACESTATE).map(|v| v.as_str()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// The trace id of a `traceparent` (W3C Trace Context §3.2.2): lower-case hex, no id all zero,
+/// version 00 of exactly four fields, later versions of at least four.
+fn trace_id(parent: &str) -> Option<[u8; 16]> {
+    let mut fields = parent.split('-');
+    let version = lower_hex::<1>(fields.next()?)?;
+    let trace = lower_hex::<16>(fields.next()?)?;
+    let span = lower_hex::<8>(fields.next()?)?;
+    lower_hex::<1>(fields.next()?)?;
+    let later = fields.next().is_some();
+    let valid = version[0] != 0xff && (version[0] != 0 || !later);
+    (valid && trace != [0; 16] && span != [0; 8]).then_some(trace)
+}
+
+fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, *value);
+        }
+        headers
+    }
+
+    #[test]
+    fn readable_headers_are_read() {
+        let map = headers(&[
+            (MSG_ID, "id 1"),
+            (ON_BEHALF_OF, "Zoë"),
+            (DEADLINE, "2026-11-24T12:00:00Z"),
+            (MIN_POSITION, "42"),
+        ]);
+        let read = Headers::read(Some(&map)).unwrap();
+        assert_eq!(read.command_id.unwrap().as_str(), "id 1");
+        assert_eq!(read.on_behalf_of.as_deref(), Some("Zoë"));
+        assert_eq!(read.deadline, Micros::parse("2026-11-24T12:00:00Z").ok());
+        assert_eq!(read.min_position, Some(42));
+        assert_eq!(Headers::read(None), Ok(Headers::default()));
+    }
+
+    #[test]
+    fn an_unreadable_header_is_refused_without_its_value() {
+        let (id, name, state) = ("i".repeat(65), "n".repeat(129), "s".repeat(513));
+        for pairs in [
+            &[(MSG_ID, "")][..],
+            &[(MSG_ID, "é")],
+            &[(MSG_ID, &id)],
+            &[(MSG_ID, "a"), (MSG_ID, "a")],
+            &[(ON_BEHALF_OF, "")],
+            &[(ON_BEHALF_OF, &name)],
+            &[(ON_BEHALF_OF, "a\tb")],
+            &[(DEADLINE, "soon")],
+            &[
+                (DEADLINE, "2026-11-24T12:00:00Z"),
+                (DEADLINE, "2026-11-24T12:00:00Z"),
+            ],
+            &[(MIN_POSITION, "+1")],
+            &[(MIN_POSITION, "-1")],
+            &[(MIN_POSITION, "1.0")],
+            &[(MIN_POSITION, "")],
+            &[(MIN_POSITION, "18446744073709551616")],
+            &[(TRACESTATE, &state)],
+        ] {
+            let refusal = Headers::read(Some(&headers(pairs))).unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::RequestInvalid, "{pairs:?}");
+            assert!(!format!("{refusal:?}").contains(&"s".repeat(9)));
+        }
+    }
+
+    #[test]
+    fn an_unreadable_trace_is_no_trace() {
+        let read = trace(Some(&headers(&[
+            (TRACEPARENT, PARENT),
+            (TRACESTATE, "a=1"),
+            (TRACESTATE, "b=2"),
+        ])));
+        let read = read.unwrap();
+        assert_eq!((read.id[0], read.id[15]), (0x0a, 0x9c));
+        assert_eq!(read.state.as_deref(), Some("a=1,b=2"));
+        for bad in [
+            "",
+            "x",
+            &PARENT.to_uppercase(),
+            &PARENT.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            &PARENT.replace("b7ad6b7169203331", &"0".repeat(16)),
+            &PARENT.replacen("00", "ff", 1),
+            &format!("{PARENT}-x"),
+        ] {
+            assert_eq!(trace(Some(&headers(&[(TRACEPARENT, bad)]))), None, "{bad}");
+        }
+        let later = format!("{}-x", PARENT.replacen("00", "01", 1));
+        assert!(trace(Some(&headers(&[(TRACEPARENT, &later)]))).is_some());
+        let twice = headers(&[(TRACEPARENT, PARENT), (TRACEPARENT, PARENT)]);
+        assert_eq!(trace(Some(&twice)), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! The way out: one bounded channel of answers, one task that renders and publishes them.
+//!
+//! A slot of the channel is reserved before a request is handed on. So the channel's capacity is
+//! the bound on requests in flight, and whoever answers never waits and is never turned away.
+
+use std::sync::Arc;
+
+use async_nats::client::PublishErrorKind;
+use async_nats::{Client, Subject};
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::time::Micros;
+use tokio::sync::{mpsc, watch};
+
+use super::reply::{Echo, Told, render};
+use super::stats::Stats;
+use crate::engine::Engine;
+
+/// Requests that may wait for their answer at the same time, unless configured otherwise.
+pub const IN_FLIGHT_MAX: usize = 8_192;
+
+const TOO_LARGE: &str = "the answer is larger than the broker lets pass: ask for a smaller page";
+
+/// Who waits for an answer, and since when.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Where to.
+    pub reply_to: Subject,
+    /// Which endpoint was asked, by its place in the list.
+    pub endpoint: usize,
+    /// When the request arrived.
+    pub received_at: Micros,
+    /// What the reply repeats.
+    pub echo: Echo,
+}
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub struct Answer {
+    /// Who waits for it.
+    pub waiting: Waiting,
+    /// What it is.
+    pub told: Told,
+}
+
+/// The right and the duty to answer one request; dropped without an answer it tells
+/// `outcome.unknown`, so that no request is ever left waiting.
+#[derive(Debug)]
+pub struct Ticket(Option<(mpsc::OwnedPermit<Answer>, Waiting)>);
+
+impl Ticket {
+    /// Pairs a reserved slot with who waits.
+    pub fn new(slot: mpsc::OwnedPermit<Answer>, waiting: Waiting) -> Self {
+        Self(Some((slot, waiting)))
+    }
+
+    /// Answers; never waits.
+    pub fn tell(mut self, told: Told) {
+        self.send(told);
+    }
+
+    fn send(&mut self, told: Told) {
+        if let Some((slot, waiting)) = self.0.take() {
+            slot.send(Answer { waiting, told });
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.send(Told::Refused(Refusal::new(ErrorCode::OutcomeUnknown)));
+    }
+}
+
+/// Renders answers, publishes and counts them.
+#[derive(Clone)]
+pub struct Replier {
+    /// For the time of day.
+    pub engine: Arc<Engine>,
+    /// The counters, one for each endpoint.
+    pub stats: Arc<[Stats]>,
+    /// The service's name as apps and code sheets show it.
+    pub issuer: Arc<str>,
+    /// The client in use; a new one where the old one has ended.
+    pub client: watch::Receiver<Client>,
+}
+
+impl Replier {
+    /// Publishes every answer until nobody is left who could send one.
+    pub async fn run(mut self, mut answers: mpsc::Receiver<Answer>) {
+        while let Some(answer) = answers.recv().await {
+            self.publish(answer).await;
+        }
+    }
+
+    /// Publishes one answer; waits while the broker takes no more.
+    pub async fn publish(&mut self, answer: Answer) {
+        let Answer { waiting, told } = answer;
+        let mut rendered = render(told, &waiting.echo, &self.issuer);
+        if rendered.body.len() > self.client.borrow().max_payload() {
+            let refusal = Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE);
+            rendered = render(Told::Refused(refusal), &waiting.echo, &self.issuer);
+        }
+        let took_us = self.engine.now().0.saturating_sub(waiting.received_at.0);
+        if let Some(stats) = self.stats.get(waiting.endpoint) {
+            stats.answered(rendered.refused, took_us);
+        }
+        loop {
+            let client = self.client.borrow_and_update().clone();
+            let (headers, body) = (rendered.headers.clone(), rendered.body.clone());
+            match client
+                .publish_with_headers(waiting.reply_to.clone(), headers, body)
+                .await
+            {
+                Ok(()) => return,
+                // The client has ended for good: its successor delivers, as the inbox is the same.
+                Err(error) if error.kind() == PublishErrorKind::Send => {
+                    if self.client.changed().await.is_err() {
+                        tracing::warn!("a reply was not delivered: the connection has ended");
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("a reply was not delivered: {error}");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn waiting() -> Waiting {
+        Waiting {
+            reply_to: "inbox".into(),
+            endpoint: 0,
+            received_at: Micros(0),
+            echo: Echo::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ticket_that_is_lost_still_answers() {
+        let (sender, mut answers) = mpsc::channel(1);
+        drop(Ticket::new(sender.try_reserve_owned().unwrap(), waiting()));
+        let told = answers.recv().await.unwrap().told;
+        assert!(matches!(told, Told::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
+        assert!(
+            answers.recv().await.is_none(),
+            "once, and nobody is left to answer"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_holds_its_slot_until_its_answer_is_taken() {
+        let (sender, mut answers) = mpsc::channel(1);
+        let ticket = Ticket::new(sender.clone().try_reserve_owned().unwrap(), waiting());
+        assert!(sender.clone().try_reserve_owned().is_err());
+        ticket.tell(Told::Refused(Refusal::new(ErrorCode::CodeInvalid)));
+        assert!(sender.clone().try_reserve_owned().is_err());
+        answers.recv().await.unwrap();
+        assert!(sender.try_reserve_owned().is_ok());
+    }
+}

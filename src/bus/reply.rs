@@ -1,0 +1,280 @@
+//! Renders what is answered: a success as its JSON body, a refusal as headers and a problem
+//! document, so that a caller who looks at only one of them still sees a refusal.
+
+use async_nats::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use countersign_schemas::code::BackupCode;
+use countersign_schemas::ids::CommandId;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::reply::{self as wire, CompleteStatus, Details, FactorState, Success};
+use countersign_schemas::secret::SecretText;
+use qrcode::render::svg;
+use qrcode::{EcLevel, QrCode};
+use serde::Serialize;
+
+use super::headers::{self, Trace};
+use crate::account::{Issued, Reply};
+use crate::crypto::backup_code;
+use crate::crypto::otp::otpauth_uri;
+use crate::engine::{Done, Outcome};
+
+/// Side of one module of a QR code, in the SVG's own units.
+const QR_MODULE: u32 = 4;
+
+/// What is told to the caller of a request.
+#[derive(Debug)]
+pub enum Told {
+    /// What became of a command.
+    Outcome(Outcome),
+    /// A query's answer.
+    Answer(Bytes),
+    /// A refusal or fault of this room or of a query.
+    Refused(Refusal),
+}
+
+/// What a reply repeats of its request.
+#[derive(Clone, Debug, Default)]
+pub struct Echo {
+    /// The command id that it went by.
+    pub command_id: Option<CommandId>,
+    /// The trace.
+    pub trace: Option<Trace>,
+}
+
+/// A reply ready to be published.
+#[derive(Debug)]
+pub struct Rendered {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// The word of a refusal.
+    pub refused: Option<ErrorCode>,
+}
+
+/// Renders a reply. `issuer` is the service's name as authenticator apps and code sheets show it.
+pub fn render(told: Told, echo: &Echo, issuer: &str) -> Rendered {
+    let (body, replayed) = match told {
+        Told::Outcome(outcome) => {
+            let body = outcome.result.and_then(|done| success(done, issuer));
+            (body, outcome.replayed)
+        }
+        Told::Answer(body) => (Ok(body), false),
+        Told::Refused(refusal) => (Err(refusal), false),
+    };
+    let mut headers = HeaderMap::new();
+    if replayed {
+        put(&mut headers, headers::REPLAYED, "true");
+    }
+    if let Some(id) = &echo.command_id {
+        put(&mut headers, headers::MSG_ID, id.as_str());
+    }
+    if let Some(trace) = &echo.trace {
+        put(&mut headers, headers::TRACEPARENT, &trace.parent);
+        if let Some(state) = &trace.state {
+            put(&mut headers, headers::TRACESTATE, state);
+        }
+    }
+    match body {
+        Ok(body) => Rendered {
+            headers,
+            body,
+            refused: None,
+        },
+        Err(refusal) => refused(headers, &refusal),
+    }
+}
+
+/// A query's answer as JSON.
+///
+/// # Errors
+/// `internal` where it cannot be written, which no reply of ours meets.
+pub fn json<T: Serialize>(body: &T) -> Result<Bytes, Refusal> {
+    serde_json::to_vec(body)
+        .map(Bytes::from)
+        .map_err(|_| Refusal::new(ErrorCode::Internal))
+}
+
+fn refused(mut headers: HeaderMap, refusal: &Refusal) -> Rendered {
+    let code = refusal.code;
+    put(&mut headers, headers::SERVICE_ERROR, code.title());
+    put(
+        &mut headers,
+        headers::SERVICE_ERROR_CODE,
+        &code.status().to_string(),
+    );
+    put(&mut headers, headers::ERROR, code.as_str());
+    if let Some(seconds) = refusal.retry_after_s {
+        put(&mut headers, headers::RETRY_AFTER, &seconds.to_string());
+    }
+    // The headers alone are a refusal, so an empty body would still fail closed.
+    let body = serde_json::to_vec(&refusal.problem()).unwrap_or_default();
+    Rendered {
+        headers,
+        body: body.into(),
+        refused: Some(code),
+    }
+}
+
+/// Sets a header; a value that cannot be one is left out, since async-nats panics on CR and LF.
+fn put(headers: &mut HeaderMap, name: &str, value: &str) {
+    if let Ok(value) = value.parse::<HeaderValue>() {
+        headers.insert(name, value);
+    }
+}
+
+fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
+    let Done { reply, details } = done;
+    match reply {
+        Reply::AccountRegistered { account_id } => {
+            with_details(wire::AccountRegistered { account_id }, details)
+        }
+        Reply::PasswordChanged => with_details(wire::PasswordChanged {}, details),
+        Reply::EnrolmentStarted {
+            authenticator_id,
+            secret,
+            display_name,
+            expires_at,
+        } => {
+            let uri = otpauth_uri(issuer, &display_name, &secret);
+            let body = wire::EnrolmentStarted {
+                authenticator_id,
+                secret: SecretText::new(secret.base32()),
+                qr_svg: SecretText::new(qr_svg(&uri)?),
+                otpauth_uri: SecretText::new(uri),
+                expires_at,
+            };
+            with_details(body, details)
+        }
+        Reply::CodeConfirmed {
+            set_no,
+            issued,
+            display_name,
+        } => {
+            let body = wire::CodeConfirmed {
+                state: FactorState::On,
+                set_no,
+                backup_codes: shown(&issued),
+                backup_codes_file: codes_file(issuer, &display_name, set_no, issued, &details)?,
+            };
+            with_details(body, details)
+        }
+        Reply::BackupCodesRegenerated {
+            set_no,
+            issued,
+            display_name,
+            superseded_unused,
+        } => {
+            let body = wire::BackupCodesRegenerated {
+                set_no,
+                backup_codes: shown(&issued),
+                backup_codes_file: codes_file(issuer, &display_name, set_no, issued, &details)?,
+                superseded_unused,
+            };
+            with_details(body, details)
+        }
+        Reply::FactorOff => {
+            let state = FactorState::Off;
+            with_details(wire::FactorChanged { state }, details)
+        }
+        login @ (Reply::CodeRequired { .. }
+        | Reply::LoginByPassword { .. }
+        | Reply::LoginVerified { .. }) => login_success(login, details),
+    }
+}
+
+fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
+    match reply {
+        Reply::CodeRequired {
+            account_id,
+            challenge_id,
+            methods,
+            expires_at,
+        } => {
+            let body = wire::LoginStarted::SecondFactorRequired {
+                account_id,
+                challenge_id,
+                methods,
+                expires_at,
+            };
+            with_details(body, details)
+        }
+        Reply::LoginByPassword { account_id } => {
+            let body = wire::LoginStarted::Complete {
+                account_id,
+                method: wire::PasswordMethod::Password,
+                assertion: None,
+            };
+            with_details(body, details)
+        }
+        Reply::LoginVerified {
+            account_id,
+            method,
+            left,
+            low,
+        } => {
+            let body = wire::LoginVerified {
+                account_id,
+                status: CompleteStatus::Complete,
+                method,
+                backup_codes_left: left,
+                backup_codes_low: low,
+                assertion: None,
+            };
+            with_details(body, details)
+        }
+        Reply::AccountRegistered { .. }
+        | Reply::PasswordChanged
+        | Reply::EnrolmentStarted { .. }
+        | Reply::CodeConfirmed { .. }
+        | Reply::BackupCodesRegenerated { .. }
+        | Reply::FactorOff => unreachable!("only the replies of logins come here"),
+    }
+}
+
+fn with_details<T: Serialize>(body: T, details: Details) -> Result<Bytes, Refusal> {
+    json(&Success { body, details })
+}
+
+fn shown(issued: &Issued) -> Vec<SecretText> {
+    let reveal = |code: &BackupCode| SecretText::new(code.reveal());
+    issued.codes.iter().map(reveal).collect()
+}
+
+/// The text to download, dated with the day (UTC) that the set was recorded.
+fn codes_file(
+    issuer: &str,
+    account_name: &str,
+    set_no: u32,
+    issued: Issued,
+    details: &Details,
+) -> Result<SecretText, Refusal> {
+    let lost = || Refusal::new(ErrorCode::Internal);
+    let at = details.at.to_string();
+    let date = at.split('T').next().unwrap_or_default();
+    let codes = issued.codes.try_into().map_err(|_| lost())?;
+    let text = backup_code::codes_file(
+        issuer,
+        account_name,
+        set_no,
+        &issued.fingerprint,
+        date,
+        &codes,
+    );
+    Ok(SecretText::new(text))
+}
+
+/// The QR code of a key URI as SVG, with its quiet zone; a secret.
+fn qr_svg(uri: &str) -> Result<String, Refusal> {
+    let code = QrCode::with_error_correction_level(uri, EcLevel::M)
+        .map_err(|_| Refusal::new(ErrorCode::Internal))?;
+    let svg = code
+        .render::<svg::Color>()
+        .module_dimensions(QR_MODULE, QR_MODULE)
+        .build();
+    Ok(svg)
+}
+
+#[cfg(test)]
+#[path = "reply_tests.rs"]
+mod tests;
