@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
@@ -23,6 +23,9 @@ pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 /// The waits of the service between two attempts double from the first to the last of these.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(4);
+
+const CREDS: &str = "credentials file";
+const NKEY: &str = "nkey file";
 
 /// Messages that one subscription may hold; more is a slow consumer, which is an alarm.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 16_384;
@@ -171,26 +174,38 @@ impl Connection {
         Ok(client)
     }
 
-    /// Connects as the service does: a broker that is away is waited for, with one log line per
-    /// attempt and waits that double up to 4 s.
+    /// Connects as the service does at its start: a broker that is away is waited for, with one
+    /// log line per attempt and waits that double up to 4 s.
     ///
     /// # Errors
-    /// Those that waiting cannot cure ([`ConnectionError::is_permanent`]), unless `whatever` is
-    /// said: a service that was up must not go down because a broker is misconfigured for a while.
+    /// Those that waiting cannot cure ([`ConnectionError::is_permanent`]).
     pub(super) async fn connect_patiently(
         &self,
         events: &mpsc::Sender<Event>,
-        whatever: bool,
     ) -> Result<Client, ConnectionError> {
         let mut wait = RETRY_FIRST;
         loop {
             match self.connect(Some(events.clone())).await {
                 Ok(client) => return Ok(client),
-                Err(error) if error.is_permanent() && !whatever => return Err(error),
+                Err(error) if error.is_permanent() => return Err(error),
                 Err(error) => tracing::warn!(retry_in_ms = wait.as_millis() as u64, "{error}"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Connects as the service does once it was up: it must not go down because a broker is
+    /// misconfigured for a while, so every error is waited out.
+    pub(super) async fn connect_again(&self, events: &mpsc::Sender<Event>) -> Client {
+        loop {
+            // First, so that a client which ends at once does not make this a busy loop.
+            tokio::time::sleep(RETRY_FIRST).await;
+            match self.connect_patiently(events).await {
+                Ok(client) => return client,
+                Err(error) => tracing::error!("{error}"),
+            }
+            tokio::time::sleep(RETRY_MAX).await;
         }
     }
 
@@ -218,26 +233,16 @@ impl Connection {
             options = options.user_and_password(user, password);
         }
         if let Some(path) = &self.creds {
-            let text = read("credentials file", path)?;
+            let text = read(CREDS, path)?;
             options = options
                 .credentials(&text)
-                .map_err(|_| ConnectionError::File {
-                    what: "credentials file",
-                    path: path.clone(),
-                    reason: "it holds no JWT and seed".into(),
-                })?;
+                .map_err(|_| unusable(CREDS, path, "it holds no JWT and seed"))?;
         }
         if let Some(path) = &self.nkey {
-            let text = read("nkey file", path)?;
-            let seed = text
-                .lines()
-                .map(str::trim)
-                .find(|line| line.starts_with("SU"));
-            let seed = seed.ok_or_else(|| ConnectionError::File {
-                what: "nkey file",
-                path: path.clone(),
-                reason: "it holds no user seed (SU…)".into(),
-            })?;
+            let text = read(NKEY, path)?;
+            let mut lines = text.lines().map(str::trim);
+            let seed = lines.find(|line| line.starts_with("SU"));
+            let seed = seed.ok_or_else(|| unusable(NKEY, path, "it holds no user seed (SU…)"))?;
             options = options.nkey(seed.to_owned());
         }
         if let Some(ca) = &self.tls_ca {
@@ -267,12 +272,16 @@ pub fn check_version(version: &str) -> Result<(), ConnectionError> {
     Ok(())
 }
 
-fn read(what: &'static str, path: &PathBuf) -> Result<String, ConnectionError> {
-    fs::read_to_string(path).map_err(|error| ConnectionError::File {
+fn read(what: &'static str, path: &Path) -> Result<String, ConnectionError> {
+    fs::read_to_string(path).map_err(|error| unusable(what, path, &error.to_string()))
+}
+
+fn unusable(what: &'static str, path: &Path, reason: &str) -> ConnectionError {
+    ConnectionError::File {
         what,
-        path: path.clone(),
-        reason: error.to_string(),
-    })
+        path: path.into(),
+        reason: reason.into(),
+    }
 }
 
 type Credentials = (String, SecretText);
@@ -309,7 +318,7 @@ fn shown(addresses: &[ServerAddr]) -> String {
     urls.join(", ")
 }
 
-/// The inbox of a user; none where the name would not be a subject (RFC: ADR-6 of NATS).
+/// The inbox of a user; none where the name would not be a subject (NATS ADR-6).
 fn inbox_of(user: Option<&str>) -> Option<String> {
     let is_token = |token: &str| {
         !token.is_empty()
@@ -342,57 +351,5 @@ fn percent_decoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn user_and_password_of_a_url_are_honoured_and_leave_the_address() {
-        let (addresses, found) =
-            addresses("nats://ada:p%40ss@a:1234, nats://b, tls://eve:x@c").unwrap();
-        let (user, password) = found.unwrap();
-        assert_eq!((user.as_str(), password.reveal()), ("ada", "p@ss"));
-        let shown = shown(&addresses);
-        assert_eq!(addresses.len(), 3);
-        assert!(
-            !shown.contains("ada") && !shown.contains("eve") && !shown.contains('x'),
-            "{shown}"
-        );
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_without_repeating_it() {
-        for servers in ["", "http://ada:hunter2@a", "nats://:::"] {
-            let error = addresses(servers).unwrap_err();
-            assert!(!error.to_string().contains("hunter2"));
-        }
-    }
-
-    #[test]
-    fn no_credential_shows_in_debug() {
-        let connection = Connection {
-            servers: "nats://ada:hunter2@a".into(),
-            password: Some(SecretText::new("hunter2".into())),
-            ..Connection::default()
-        };
-        assert!(!format!("{connection:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn a_user_has_an_inbox_of_their_own() {
-        assert_eq!(inbox_of(Some("login-gw")).unwrap(), "_INBOX.login-gw");
-        for odd in [None, Some("a b"), Some(">"), Some("a..b"), Some("*")] {
-            assert_eq!(inbox_of(odd), None);
-        }
-    }
-
-    #[test]
-    fn servers_before_2_12_6_are_too_old() {
-        for version in ["2.12.6", "2.12.10", "2.15.1-RC.1", "3.0.0"] {
-            assert!(check_version(version).is_ok(), "{version}");
-        }
-        for version in ["2.12.5", "2.9.10", "", "x"] {
-            assert!(check_version(version).is_err(), "{version}");
-        }
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use super::reply::{Echo, Told, render};
 use super::stats::Stats;
 use crate::engine::Engine;
 
-/// Requests that may wait for their answer at the same time; one more is `overloaded`.
+/// Requests that may wait for their answer at the same time, unless configured otherwise.
 pub const IN_FLIGHT_MAX: usize = 8_192;
 
 const TOO_LARGE: &str = "the answer is larger than the broker lets pass: ask for a smaller page";
@@ -125,5 +125,43 @@ impl Replier {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn waiting() -> Waiting {
+        Waiting {
+            reply_to: "inbox".into(),
+            endpoint: 0,
+            received_at: Micros(0),
+            echo: Echo::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ticket_that_is_lost_still_answers() {
+        let (sender, mut answers) = mpsc::channel(1);
+        drop(Ticket::new(sender.try_reserve_owned().unwrap(), waiting()));
+        let told = answers.recv().await.unwrap().told;
+        assert!(matches!(told, Told::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
+        assert!(
+            answers.recv().await.is_none(),
+            "once, and nobody is left to answer"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_holds_its_slot_until_its_answer_is_taken() {
+        let (sender, mut answers) = mpsc::channel(1);
+        let ticket = Ticket::new(sender.clone().try_reserve_owned().unwrap(), waiting());
+        assert!(sender.clone().try_reserve_owned().is_err());
+        ticket.tell(Told::Refused(Refusal::new(ErrorCode::CodeInvalid)));
+        assert!(sender.clone().try_reserve_owned().is_err());
+        answers.recv().await.unwrap();
+        assert!(sender.try_reserve_owned().is_ok());
     }
 }

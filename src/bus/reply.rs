@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::headers::{self, Trace};
 use crate::account::{Issued, Reply};
 use crate::crypto::backup_code;
-use crate::crypto::otp::{TotpSecret, otpauth_uri};
+use crate::crypto::otp::otpauth_uri;
 use crate::engine::{Done, Outcome};
 
 /// Side of one module of a QR code, in the SVG's own units.
@@ -137,12 +137,11 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
             expires_at,
         } => {
             let uri = otpauth_uri(issuer, &display_name, &secret);
-            let qr_svg = SecretText::new(qr_svg(&uri)?);
             let body = wire::EnrolmentStarted {
                 authenticator_id,
-                secret: base32(&secret),
+                secret: SecretText::new(secret.base32()),
+                qr_svg: SecretText::new(qr_svg(&uri)?),
                 otpauth_uri: SecretText::new(uri),
-                qr_svg,
                 expires_at,
             };
             with_details(body, details)
@@ -174,19 +173,17 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
             };
             with_details(body, details)
         }
-        Reply::FactorOff => with_details(
-            wire::FactorChanged {
-                state: FactorState::Off,
-            },
-            details,
-        ),
-        Reply::CodeRequired { .. }
+        Reply::FactorOff => {
+            let state = FactorState::Off;
+            with_details(wire::FactorChanged { state }, details)
+        }
+        login @ (Reply::CodeRequired { .. }
         | Reply::LoginByPassword { .. }
-        | Reply::LoginVerified { .. } => login(reply, details),
+        | Reply::LoginVerified { .. }) => login_success(login, details),
     }
 }
 
-fn login(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
+fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
     match reply {
         Reply::CodeRequired {
             account_id,
@@ -237,10 +234,6 @@ fn login(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
 
 fn with_details<T: Serialize>(body: T, details: Details) -> Result<Bytes, Refusal> {
     json(&Success { body, details })
-}
-
-fn base32(secret: &TotpSecret) -> SecretText {
-    SecretText::new(secret.base32())
 }
 
 fn shown(issued: &Issued) -> Vec<SecretText> {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::crypto::otp::TotpSecret;
 
 const DETAILS: Details = Details {
     position: 7,
@@ -28,7 +29,7 @@ fn body(reply: Reply) -> Value {
     assert_eq!(rendered.refused, None);
     assert!(rendered.headers.is_empty());
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
-    let details = json!({"position": 7, "version": 3, "at": "2026-11-24T12:00:00Z"});
+    let details = json!({"position": 7, "version": 3, "at": "2026-11-24T12:00:00.000000Z"});
     assert_eq!(body["details"], details);
     body
 }

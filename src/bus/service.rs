@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Event, ServerError};
+use async_nats::{Client, Event, ServerError, SubscribeError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -24,6 +24,8 @@ use crate::engine::Engine;
 
 /// How long stopping may take, from the signal to the last reply.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long the broker may take to take the last replies.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Events of the connection that may wait; more are dropped, they are for the log only.
 const EVENTS_MAX: usize = 256;
 /// How often the broker's version is looked at, since a reconnect can lead to another server.
@@ -38,6 +40,9 @@ pub struct BusConfig {
     pub identity: Identity,
     /// The service's name as authenticator apps and code sheets show it.
     pub issuer: String,
+    /// Requests that may wait for their answer at the same time, at least 1; one more is
+    /// `overloaded`.
+    pub in_flight_max: usize,
 }
 
 impl Default for BusConfig {
@@ -46,6 +51,7 @@ impl Default for BusConfig {
             connection: Connection::default(),
             identity: Identity::default(),
             issuer: "Countersign".into(),
+            in_flight_max: IN_FLIGHT_MAX,
         }
     }
 }
@@ -82,12 +88,15 @@ pub async fn serve(
     let mut stop = pin!(stop);
     let (event_sender, mut events) = mpsc::channel(EVENTS_MAX);
     let connection = config.connection.clone();
-    let client = tokio::select! {
-        client = connection.connect_patiently(&event_sender, false) => client?,
-        () = &mut stop => return Ok(()),
+    let first = tokio::select! {
+        client = connection.connect_patiently(&event_sender) => client?,
+        () = &mut stop => {
+            drain(engine).await;
+            return Ok(());
+        }
     };
-    let (clients, client_in_use) = watch::channel(client);
-    let (mut service, replies) = Service::start(engine, config, client_in_use)?;
+    let (clients, client_in_use) = watch::channel(first);
+    let (service, replies) = Service::start(engine, config, client_in_use)?;
     let mut served = false;
     loop {
         let client = clients.borrow().clone();
@@ -96,25 +105,28 @@ pub async fn serve(
                 refused_subscription(&mut events)?;
                 served = true;
             }
-            ready.send_replace(true);
-            let watching = watch_connection(&client, &mut events, &ready);
+            set(&ready, true);
             tokio::select! {
                 () = &mut stop => {
-                    ready.send_replace(false);
-                    service.stop(session, &client, replies).await;
+                    set(&ready, false);
+                    service.stop(Some((session, client)), replies).await;
                     return Ok(());
                 }
-                () = session.ended() => {}
-                () = watching => {}
+                () = session.ended() => set(&ready, false),
+                () = watch_connection(&client, &mut events, &ready) => {}
             }
-            ready.send_replace(false);
         }
         tracing::error!("the connection to the broker has ended, connecting anew");
         tokio::select! {
-            client = connection.connect_patiently(&event_sender, true) => {
-                clients.send_replace(client?);
+            client = connection.connect_again(&event_sender) => {
+                clients.send_replace(client);
             }
-            () = &mut stop => return Ok(()),
+            () = &mut stop => {
+                // Without a client to come, the replier gives up on what it holds.
+                drop(clients);
+                service.stop(None, replies).await;
+                return Ok(());
+            }
         }
     }
 }
@@ -136,7 +148,7 @@ impl Service {
     ) -> Result<(Self, JoinHandle<()>), BusError> {
         let endpoints: Arc<[_]> = endpoints::all().into();
         let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
-        let (answers, to_send) = mpsc::channel(IN_FLIGHT_MAX);
+        let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
         let replier = Replier {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
@@ -170,26 +182,49 @@ impl Service {
         Ok((service, replies))
     }
 
-    async fn open(&mut self, client: Client) -> Result<Session, async_nats::SubscribeError> {
+    async fn open(&self, client: Client) -> Result<Session, SubscribeError> {
         Session::open(client, &self.desk, &self.discovery, &self.replier).await
     }
 
     /// Takes no more, answers what is here, and lets the last reply leave.
-    async fn stop(self, session: Session, client: &Client, replies: JoinHandle<()>) {
+    async fn stop(self, serving: Option<(Session, Client)>, replies: JoinHandle<()>) {
         let Self { engine, desk, .. } = self;
         let stopping = async {
-            session.close().await;
+            let client = match serving {
+                None => None,
+                Some((session, client)) => {
+                    session.close().await;
+                    Some(client)
+                }
+            };
             // The last sender of answers beside those of requests in flight.
             drop(desk);
-            let _ = tokio::task::spawn_blocking(move || engine.drain(DRAIN_MAX)).await;
+            drain(engine).await;
             let _ = replies.await;
-            let _ = client.flush().await;
-            let _ = client.drain().await;
+            if let Some(client) = client {
+                // Never ends while the broker is away.
+                if timeout(FLUSH_MAX, client.flush()).await.is_err() {
+                    tracing::warn!("the broker is away: the last replies may not have reached it");
+                }
+                let _ = client.drain().await;
+            }
         };
         if timeout(DRAIN_MAX, stopping).await.is_err() {
             tracing::error!("stopped after {DRAIN_MAX:?} with requests that were not answered");
         }
     }
+}
+
+/// Lets the engine finish what is queued, away from the tasks that publish the answers.
+async fn drain(engine: Arc<Engine>) {
+    if let Err(error) = tokio::task::spawn_blocking(move || engine.drain(DRAIN_MAX)).await {
+        tracing::error!("the engine did not drain: {error}");
+    }
+}
+
+/// Says whether requests are taken; whoever watches hears of changes only.
+fn set(ready: &watch::Sender<bool>, value: bool) {
+    ready.send_if_modified(|now| std::mem::replace(now, value) != value);
 }
 
 /// Refuses to start where a subscription was not allowed: the service would wait for requests
@@ -228,8 +263,8 @@ async fn watch_connection(
                 Some(event) => {
                     log(&event);
                     match event {
-                        Event::Connected => { ready.send_replace(true); }
-                        Event::Disconnected => { ready.send_replace(false); }
+                        Event::Connected => set(ready, true),
+                        Event::Disconnected => set(ready, false),
                         Event::LameDuckMode => leave_for_another_server(client).await,
                         _ => {}
                     }

@@ -147,8 +147,7 @@ impl EndpointLoop {
         {
             return;
         }
-        let _ = subscriber.drain().await;
-        let _ = SERVER_FORGETS;
+        let _ = subscriber.unsubscribe_after(SERVER_FORGETS).await;
         drop(unsubscribing);
         if !self
             .take_until(Phase::Arrived, &mut subscriber, &mut phases)

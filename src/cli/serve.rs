@@ -83,6 +83,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
             }
         },
         issuer: config.service.issuer.clone(),
+        ..BusConfig::default()
     };
     let options = EngineOptions {
         data: args.data,
