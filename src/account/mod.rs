@@ -23,7 +23,23 @@ pub mod outcome;
 pub mod policy;
 
 #[cfg(test)]
+mod attempts_tests;
+#[cfg(test)]
+mod backup_codes_tests;
+#[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
+mod enrolment_tests;
+#[cfg(test)]
+mod gathering;
+#[cfg(test)]
+mod login_tests;
+#[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod sentences;
+#[cfg(test)]
+mod stale_tests;
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
