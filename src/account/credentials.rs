@@ -65,6 +65,9 @@ pub(super) fn change_password(
     if let Err(decision) = prove(account, evidence, Purpose::ChangePassword, ctx) {
         return *decision;
     }
+    if !account.exists() {
+        return Decision::refused(ErrorCode::CredentialsInvalid);
+    }
     let Created::Verifier(verifier) = &evidence.created else {
         return Decision::Stale;
     };
@@ -104,6 +107,7 @@ pub(super) fn prove(
             right: false,
         } if credential == current => wrong_password(account, purpose, current, ctx),
         ProofEvidence::Compared { .. } | ProofEvidence::NotCompared => Decision::Stale,
+        ProofEvidence::Absent if !account.exists() => Decision::refused(ErrorCode::AccountNotFound),
         ProofEvidence::Absent => Decision::refused(ErrorCode::CredentialsInvalid),
     };
     Err(Box::new(ended))

@@ -135,6 +135,39 @@ fn an_unknown_account_answers_as_a_wrong_password_does() {
     }
 }
 
+/// Where the caller vouches for an account that nobody made, nothing is made of it but by enrolling.
+#[test]
+fn a_vouched_command_makes_no_account_in_passing() {
+    given(nobody())
+        .when(change_password(Vouched, "a new password"))
+        .then("credentials.invalid")
+        .records(&[])
+        .when(start_login(Vouched))
+        .then("credentials.invalid")
+        .records(&[]);
+    for ask in [boxed(regenerate(Vouched)), boxed(disable(Vouched))] {
+        given(nobody())
+            .when(ask)
+            .then("account.not_found")
+            .records(&[]);
+    }
+}
+
+/// The contract's rule: `credentials.invalid` only where the request carries a password.
+#[test]
+fn an_unknown_account_without_a_password_is_not_found() {
+    for ask in [
+        boxed(enable(Absent)),
+        boxed(disable(Absent)),
+        boxed(regenerate(Absent)),
+    ] {
+        given(nobody())
+            .when(ask)
+            .then("account.not_found")
+            .records(&[]);
+    }
+}
+
 #[test]
 fn ten_wrong_passwords_of_a_source_are_free_and_the_eleventh_makes_it_wait() {
     let mut scenario = registered_account();

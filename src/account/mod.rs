@@ -297,6 +297,14 @@ impl Account {
         }
     }
 
+    /// The refusal of a command that needs a factor in force where there is none.
+    fn why_not_on(&self) -> ErrorCode {
+        match self.exists() {
+            true => ErrorCode::FactorNotOn,
+            false => ErrorCode::AccountNotFound,
+        }
+    }
+
     /// The enrolment that waits, expired or not.
     pub fn pending(&self) -> Option<&Pending> {
         match &self.factor {
