@@ -99,7 +99,7 @@ pub(super) fn prove(
         ProofEvidence::Compared {
             credential,
             right: true,
-        } if credential == current => {
+        } if credential == current && account.credential.is_some() => {
             return Ok(FirstFactor::Password(current));
         }
         ProofEvidence::Compared {

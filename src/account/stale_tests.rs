@@ -50,6 +50,30 @@ fn a_password_that_was_not_compared_is_not_judged_once_its_wait_is_over() {
     }
 }
 
+/// An account without a password has none that could be right.
+#[test]
+fn a_password_is_never_right_where_none_is_set() {
+    let right = ProofEvidence::Compared {
+        credential: 0,
+        right: true,
+    };
+    given(nobody())
+        .when_with(enable(Right), proof(right))
+        .then("stale");
+    let vouched = nobody()
+        .when(enable(Vouched))
+        .when(confirm(code_now(0)))
+        .then("on, set 1");
+    for ask in [
+        boxed(start_login(Right)),
+        boxed(disable(Right)),
+        boxed(regenerate(Right)),
+        boxed(change_password(Right, "a new password")),
+    ] {
+        vouched.clone().when_with(ask, proof(right)).then("stale");
+    }
+}
+
 #[test]
 fn a_waiting_source_is_refused_whatever_its_evidence_says() {
     let mut waiting = registered_account();
