@@ -221,6 +221,33 @@ fn every_command_that_takes_a_password_waits_with_its_source() {
 }
 
 #[test]
+fn every_success_clears_the_failures_of_its_source_and_of_no_other() {
+    let failed = wrong_passwords(enabled_account(), 10);
+    let failed = wrong_passwords(failed.with_source(2), 10).with_source(1);
+    let asks = [
+        boxed(start_login(Right)),
+        boxed(disable(Right)),
+        boxed(regenerate(Right)),
+        boxed(change_password(Right, "a new password")),
+    ];
+    for ask in asks {
+        let cleared = failed.clone().when(ask);
+        wrong_passwords(cleared.clone(), 10)
+            .when(start_login(Wrong))
+            .then("credentials.invalid");
+        cleared
+            .with_source(2)
+            .when(start_login(Wrong))
+            .when(start_login(Right))
+            .then("account.throttled for 5 s");
+    }
+    let off = wrong_passwords(registered_account(), 10);
+    for ask in [boxed(start_login(Right)), boxed(enable(Right))] {
+        wrong_passwords(off.clone().when(ask), 10);
+    }
+}
+
+#[test]
 fn a_sources_wrong_passwords_are_forgotten_after_a_day() {
     given(wrong_passwords(registered_account(), 10))
         .later("+1d")
