@@ -206,3 +206,20 @@ fn ninety_nine_failures_and_a_success_start_the_row_anew() {
         .wrong_codes(2)
         .where_account(|a| a.attempts.consecutive == 2 && !a.attempts.suspended);
 }
+
+/// a suspension that a backup code ends leaves the budget as spent as it was.
+#[test]
+fn a_failure_that_suspends_still_spends_the_budget() {
+    let policy = Policy {
+        suspend_after: 10,
+        ..Policy::default()
+    };
+    given(enabled_account().under(policy).wrong_codes(10))
+        .when(verify_vouched(code_now(0)))
+        .then("factor.suspended")
+        .when(verify_vouched(backup_code(1)))
+        .then("logged in by backup code, 9 left")
+        .later("+1h")
+        .when(verify_vouched(wrong_code()))
+        .then("code.second_required");
+}
