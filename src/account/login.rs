@@ -110,7 +110,7 @@ fn first_factor(
         .challenges
         .iter()
         .find(|open| open.hash == hash && open.caller == ctx.caller && ctx.now < open.expires_at)
-        .map(|open| (FirstFactor::Password(open.credential), Some(hash)))
+        .map(|open| (open.first_factor(), Some(hash)))
         .ok_or(ErrorCode::ChallengeExpired)
 }
 

@@ -267,6 +267,21 @@ fn the_ninth_open_challenge_drops_the_oldest() {
 }
 
 #[test]
+fn a_vouched_login_says_so_in_its_event() {
+    let vouched =
+        |e: &Event| matches!(e, Event::TotpAccepted(e) if e.first_factor == FirstFactor::Vouched);
+    given(enabled_account())
+        .when(verify_vouched(code_now(0)))
+        .then("logged in by totp, 10 left")
+        .where_event(vouched);
+    given(enabled_account())
+        .when(start_login(Vouched))
+        .then("code required: totp or backup code")
+        .when(verify_login(code_now(0)))
+        .where_event(vouched);
+}
+
+#[test]
 fn a_login_by_password_names_the_password_in_its_event() {
     let credential = enabled_account().account.credential.map(|c| c.version);
     let proof = FirstFactor::Password(credential.expect("registered"));

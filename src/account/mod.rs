@@ -43,6 +43,7 @@ mod stale_tests;
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
+use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
@@ -195,8 +196,18 @@ pub struct Challenge {
     pub expires_at: Micros,
     /// The caller that opened it; nobody else may answer it.
     pub caller: String,
-    /// The account's version that set the password it rests on.
+    /// The account's version that set the password it rests on, 0 where the caller vouched.
     pub credential: u32,
+}
+
+impl Challenge {
+    /// What the challenge rests on.
+    fn first_factor(&self) -> FirstFactor {
+        match self.credential {
+            0 => FirstFactor::Vouched,
+            version => FirstFactor::Password(version),
+        }
+    }
 }
 
 /// What a decision may know of the world beyond the account.
