@@ -2,6 +2,7 @@
 
 use countersign_schemas::event::Event;
 
+use super::CodeEvidence;
 use super::policy::Policy;
 use super::scenario::Password::Right;
 use super::scenario::{Scenario, given};
@@ -138,6 +139,22 @@ fn c17_a_pair_with_a_used_code_is_refused() {
         .then("logged in by totp, 10 left")
         .when(verify_pair(code_now(0), code_now(1)))
         .then("code.invalid");
+}
+
+/// No clock says so, but evidence could.
+#[test]
+fn a_pair_at_the_end_of_time_has_no_second_step() {
+    let mode = in_double_code_mode();
+    let enrolment = mode.account.on().map_or(0, |on| on.enrolment);
+    mode.when_with(verify_pair(code_now(0), code_now(1)), |evidence| {
+        evidence.code = CodeEvidence::Totp {
+            enrolment,
+            step_now: u64::MAX,
+            matched: vec![u64::MAX],
+            next_matched: vec![0],
+        };
+    })
+    .then("code.invalid");
 }
 
 #[test]
