@@ -35,6 +35,12 @@ mod gathering;
 #[cfg(test)]
 mod login_tests;
 #[cfg(test)]
+mod mismatch_properties;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod sentences;
