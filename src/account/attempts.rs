@@ -94,17 +94,20 @@ impl CodeAttempts {
     pub fn consequences(&self, now: Micros, pair: bool, policy: &Policy) -> Vec<Event> {
         let (failures, consecutive) = self.counted(now, policy);
         let mut events = Vec::new();
-        if consecutive >= policy.suspend_after {
+        let suspends = consecutive >= policy.suspend_after;
+        if suspends {
             let cause = SuspendedCause::Failures;
-            return vec![Event::FactorSuspended(FactorSuspended { cause })];
+            events.push(Event::FactorSuspended(FactorSuspended { cause }));
         }
         let wait_s = policy.wait_s(u32::from(
             failures.saturating_sub(policy.code_failures_free),
         ));
-        if !pair && wait_s > 0 {
+        if !suspends && !pair && wait_s > 0 {
             let until = now.plus_s(wait_s);
             events.push(Event::AttemptsThrottled(AttemptsThrottled { until }));
         }
+        // Said of a failure that suspends too: the backup code that ends the suspension would
+        // otherwise bring single codes back with the budget spent.
         if failures >= policy.code_failures_budget {
             let until = self.budget_free_at(now, policy);
             events.push(Event::DoubleCodeRequired(DoubleCodeRequired { until }));

@@ -3,7 +3,6 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::backup_codes::v1::{BackupCodesIssued, IssueCause};
-use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 
 use super::evidence::{Created, Evidence, Issued};
@@ -16,7 +15,7 @@ pub(super) fn regenerate(account: &Account, evidence: &Evidence, ctx: &Ctx) -> D
         Err(decision) => return *decision,
     };
     let Some(on) = account.on() else {
-        return Decision::refused(ErrorCode::FactorNotOn);
+        return Decision::refused(account.why_not_on());
     };
     let Created::Codes(issued) = &evidence.created else {
         return Decision::Stale;

@@ -58,6 +58,9 @@ pub(super) fn change_password(
     if let Err(decision) = prove(account, evidence, Purpose::ChangePassword, ctx) {
         return *decision;
     }
+    if !account.exists() {
+        return Decision::refused(ErrorCode::CredentialsInvalid);
+    }
     let Created::Verifier(verifier) = &evidence.created else {
         return Decision::Stale;
     };
@@ -89,7 +92,7 @@ pub(super) fn prove(
         ProofEvidence::Compared {
             credential,
             right: true,
-        } if credential == current => {
+        } if credential == current && account.credential.is_some() => {
             return Ok(FirstFactor::Password(current));
         }
         ProofEvidence::Compared {
@@ -97,6 +100,7 @@ pub(super) fn prove(
             right: false,
         } if credential == current => wrong_password(account, purpose, current, ctx),
         ProofEvidence::Compared { .. } | ProofEvidence::NotCompared => Decision::Stale,
+        ProofEvidence::Absent if !account.exists() => Decision::refused(ErrorCode::AccountNotFound),
         ProofEvidence::Absent => Decision::refused(ErrorCode::CredentialsInvalid),
     };
     Err(Box::new(ended))

@@ -135,7 +135,7 @@ pub(super) fn disable(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Deci
         Err(decision) => return *decision,
     };
     if account.on().is_none() {
-        return Decision::refused(ErrorCode::FactorNotOn);
+        return Decision::refused(account.why_not_on());
     }
     let event = Event::TwoFactorDisabled(TwoFactorDisabled {
         by: DisabledBy::User(proof),

@@ -2,6 +2,7 @@
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::PasswordCause;
+use countersign_schemas::event::backup_codes::v1::IssueCause;
 use countersign_schemas::event::enrolment::v1::EnrolmentStarted;
 use countersign_schemas::event::login::v1::TotpReason;
 use countersign_schemas::ids::AccountId;
@@ -84,6 +85,11 @@ impl Account {
                         verifiers: Some(held(&e.verifiers, recorded, 1)),
                         unused: vec![true; usize::from(e.slots)],
                     };
+                }
+                match e.cause {
+                    IssueCause::Regenerated(_) => self.passwords.succeeded(recorded.source_key),
+                    // Confirming a code proves no password.
+                    IssueCause::Enrolment => {}
                 }
             }
             Event::LoginStarted(e) => self.challenge_opened(

@@ -110,7 +110,7 @@ fn first_factor(
         .challenges
         .iter()
         .find(|open| open.hash == hash && open.caller == ctx.caller && ctx.now < open.expires_at)
-        .map(|open| (FirstFactor::Password(open.credential), Some(hash)))
+        .map(|open| (open.first_factor(), Some(hash)))
         .ok_or(ErrorCode::ChallengeExpired)
 }
 
@@ -175,7 +175,7 @@ impl Attempt<'_> {
         first
             .iter()
             .filter(|step| **step > self.on.last_step && in_window(**step, step_now, policy))
-            .map(|step| step + 1)
+            .filter_map(|step| step.checked_add(1))
             .rfind(|step| next.contains(step) && in_window(*step, step_now, policy))
             .ok_or(WrongTotp::Reason(TotpReason::WrongPair))
     }

@@ -23,10 +23,33 @@ pub mod outcome;
 pub mod policy;
 
 #[cfg(test)]
+mod attempts_tests;
+#[cfg(test)]
+mod backup_codes_tests;
+#[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
+mod enrolment_tests;
+#[cfg(test)]
+mod gathering;
+#[cfg(test)]
+mod login_tests;
+#[cfg(test)]
+mod mismatch_properties;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod sentences;
+#[cfg(test)]
+mod stale_tests;
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
+use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
@@ -182,8 +205,18 @@ pub struct Challenge {
     pub expires_at: Micros,
     /// The caller that opened it; nobody else may answer it.
     pub caller: String,
-    /// The account's version that set the password it rests on.
+    /// The account's version that set the password it rests on, 0 where the caller vouched.
     pub credential: u32,
+}
+
+impl Challenge {
+    /// What the challenge rests on.
+    fn first_factor(&self) -> FirstFactor {
+        match self.credential {
+            0 => FirstFactor::Vouched,
+            version => FirstFactor::Password(version),
+        }
+    }
 }
 
 /// What a decision may know of the world beyond the account.
@@ -292,6 +325,14 @@ impl Account {
         match &self.factor {
             Factor::On(on) => Some(on),
             Factor::Off { .. } | Factor::Pending(_) => None,
+        }
+    }
+
+    /// The refusal of a command that needs a factor in force where there is none.
+    fn why_not_on(&self) -> ErrorCode {
+        match self.exists() {
+            true => ErrorCode::FactorNotOn,
+            false => ErrorCode::AccountNotFound,
         }
     }
 

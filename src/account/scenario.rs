@@ -1,1 +1,314 @@
-//! Given, when, then.
+//! Given, when, then: the rules as sentences.
+//!
+//! A scenario is one account with what its owner and the callers know of it: plain secrets, codes
+//! and challenges. It gathers evidence as the engine does, lets `decide` judge, folds the events
+//! with `evolve`, and holds for each decision that it comes out alike a second time and that
+//! `recall` finds its answer again. Times are offsets of [`START`], randomness is counted.
+
+use std::collections::BTreeMap;
+
+use countersign_schemas::code::{BackupCode, Code};
+use countersign_schemas::command::Command;
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
+use countersign_schemas::refusal::Refusal;
+use countersign_schemas::time::Micros;
+
+use super::attempts::Gate;
+use super::sentences::{
+    assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
+};
+use super::{Account, Ctx, Decision, Evidence, Policy, Recorded, Reply, decide};
+use crate::crypto::otp::{TotpSecret, step_at};
+
+/// Offset zero: the first second of step 59,058,360, a day before the moment of SECURITY.md C-13.
+pub(super) const START: Micros = Micros(1_771_750_800 * Micros::SECOND);
+/// The first secret of every scenario, the one of RFC 6238 Appendix B.
+const RFC_SECRET: &[u8; 20] = b"12345678901234567890";
+pub(super) const ACCOUNT: &str = "acct-A";
+
+/// What is true of the password that a command brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Password {
+    Right,
+    Wrong,
+    Absent,
+    Vouched,
+}
+
+/// What came of a command: its events and its answer, nothing where the evidence was stale.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) events: Vec<Event>,
+    pub(super) reply: Option<Result<Reply, Refusal>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Scenario {
+    pub(super) policy: Policy,
+    pub(super) account: Account,
+    /// The wall clock; it may run backwards.
+    pub(super) wall: Micros,
+    /// When the log last recorded something.
+    pub(super) recorded_at: Micros,
+    pub(super) caller: &'static str,
+    pub(super) source_key: [u8; 8],
+    pub(super) name_taken: bool,
+    pub(super) secrets: Vec<TotpSecret>,
+    pub(super) authenticators: Vec<AuthenticatorId>,
+    pub(super) sets: BTreeMap<u32, Vec<BackupCode>>,
+    pub(super) challenges: Vec<ChallengeId>,
+    pub(super) seed: u64,
+    pub(super) draws: u64,
+    told: String,
+    events: Vec<Event>,
+}
+
+/// Nobody has registered yet.
+pub(super) fn nobody() -> Scenario {
+    Scenario {
+        policy: Policy::default(),
+        account: Account::default(),
+        wall: START,
+        recorded_at: Micros(0),
+        caller: "shop",
+        source_key: [1; 8],
+        name_taken: false,
+        secrets: Vec::new(),
+        authenticators: Vec::new(),
+        sets: BTreeMap::new(),
+        challenges: Vec::new(),
+        seed: 0,
+        draws: 0,
+        told: String::new(),
+        events: Vec::new(),
+    }
+}
+
+pub(super) fn given(scenario: Scenario) -> Scenario {
+    scenario
+}
+
+/// The offset `"+1d2h3m4s"` or `"-1h"` of [`START`].
+pub(super) fn offset(text: &str) -> Micros {
+    let (sign, mut rest) = text.split_at(1);
+    let mut seconds = 0;
+    while let Some(end) = rest.find(|c: char| c.is_alphabetic()) {
+        let count: u64 = rest[..end].parse().expect("a number before each unit");
+        seconds += count * unit_s(&rest[end..=end]);
+        rest = &rest[end + 1..];
+    }
+    match sign {
+        "+" => START.plus_s(seconds),
+        _ => START.minus_s(seconds),
+    }
+}
+
+fn unit_s(unit: &str) -> u64 {
+    match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        other => panic!("no unit of time: {other}"),
+    }
+}
+
+pub(super) fn step(text: &str) -> u64 {
+    step_at(offset(text).unix_s())
+}
+
+impl Scenario {
+    /// Moves the wall clock to an offset of [`START`].
+    pub(super) fn at(mut self, text: &str) -> Self {
+        self.wall = offset(text);
+        self
+    }
+
+    /// Moves the wall clock on.
+    pub(super) fn later(mut self, text: &str) -> Self {
+        let seconds = offset(text).seconds_since(START);
+        self.wall = self.wall.plus_s(seconds);
+        self
+    }
+
+    pub(super) fn with_source(mut self, source: u8) -> Self {
+        self.source_key = [source; 8];
+        self
+    }
+
+    pub(super) fn by(mut self, caller: &'static str) -> Self {
+        self.caller = caller;
+        self
+    }
+
+    pub(super) fn under(mut self, policy: Policy) -> Self {
+        assert_eq!(policy.check(), Ok(()));
+        self.policy = policy;
+        self
+    }
+
+    /// Lets the command happen.
+    #[track_caller]
+    pub(super) fn when(self, ask: impl FnOnce(&Self) -> (Command, Password)) -> Self {
+        self.when_with(ask, |_| {})
+    }
+
+    /// Lets the command happen with evidence that was tampered with.
+    #[track_caller]
+    pub(super) fn when_with(
+        mut self,
+        ask: impl FnOnce(&Self) -> (Command, Password),
+        change: impl FnOnce(&mut Evidence),
+    ) -> Self {
+        let (command, password) = ask(&self);
+        let mut evidence = self.gather(&command, password);
+        change(&mut evidence);
+        let outcome = self.submit(&command, &evidence);
+        self.told = tell(outcome.reply.as_ref());
+        self.events = outcome.events;
+        self
+    }
+
+    /// Opens a challenge with the right password, then answers it.
+    #[track_caller]
+    pub(super) fn log_in_with(self, code: impl Fn(&Self) -> Code) -> Self {
+        let opened = self.when(start_login(Password::Right));
+        assert!(opened.told.starts_with("code required"), "{}", opened.told);
+        opened.when(verify_login(code))
+    }
+
+    /// Gets `count` codes wrong, each as soon as it is compared.
+    pub(super) fn wrong_codes(mut self, count: usize) -> Self {
+        for _ in 0..count {
+            if let Gate::Wait(s) = self.account.attempts.gate(self.now(), &self.policy) {
+                self.wall = self.now().plus_s(s);
+            }
+            self = match self.account.attempts.gate(self.now(), &self.policy) {
+                Gate::DoubleCode => self.when(verify_pair(wrong_code(), wrong_code())),
+                _ => self.when(verify_vouched(wrong_code())),
+            }
+            .then("code.invalid");
+        }
+        self
+    }
+
+    /// Compares the answer, in the words of [`tell`].
+    #[track_caller]
+    pub(super) fn then(self, told: &str) -> Self {
+        assert_eq!(self.told, told);
+        self
+    }
+
+    /// Compares the names of the recorded events.
+    #[track_caller]
+    pub(super) fn records(self, names: &[&str]) -> Self {
+        let recorded: Vec<_> = self.events.iter().map(Event::name).collect();
+        assert_eq!(recorded, names);
+        self
+    }
+
+    /// Looks at the recorded events.
+    #[track_caller]
+    pub(super) fn where_event(self, holds: impl Fn(&Event) -> bool) -> Self {
+        assert!(self.events.iter().any(holds), "{:?}", self.events);
+        self
+    }
+
+    /// Looks at the account.
+    #[track_caller]
+    pub(super) fn where_account(self, holds: impl Fn(&Account) -> bool) -> Self {
+        assert!(holds(&self.account), "{:?}", self.account);
+        self
+    }
+
+    /// Log time: it never runs backwards.
+    pub(super) fn now(&self) -> Micros {
+        self.wall.max(self.recorded_at)
+    }
+
+    pub(super) fn step_now(&self) -> u64 {
+        step_at(self.wall.unix_s())
+    }
+
+    /// Decides, folds, and holds what is true of every decision.
+    #[track_caller]
+    pub(super) fn submit(&mut self, command: &Command, evidence: &Evidence) -> Outcome {
+        let mut entropy = self.random(b"decision");
+        if self.secrets.is_empty() {
+            entropy[..20].copy_from_slice(RFC_SECRET);
+        }
+        self.draws += 1;
+        let ctx = Ctx {
+            now: self.now(),
+            policy: &self.policy,
+            entropy: &entropy,
+            caller: self.caller,
+            source_key: self.source_key,
+            name_taken: self.name_taken,
+        };
+        let decision = decide(&self.account, command, evidence, &ctx);
+        let again = decide(&self.account, command, evidence, &ctx);
+        assert_eq!(format!("{decision:?}"), format!("{again:?}"));
+        let Decision::Done { events, reply } = decision else {
+            return Outcome {
+                events: Vec::new(),
+                reply: None,
+            };
+        };
+        self.fold(&events, ctx.now);
+        if !events.is_empty() {
+            assert_recalled(&events, &self.account, &self.policy, &reply);
+        }
+        if let Ok(reply) = &reply {
+            self.learn(reply);
+        }
+        Outcome {
+            events,
+            reply: Some(reply),
+        }
+    }
+
+    fn fold(&mut self, events: &[Event], now: Micros) {
+        let account_id = AccountId::parse(ACCOUNT).expect("an id");
+        for event in events {
+            self.recorded_at = now;
+            if matches!(event, Event::UnknownNameRefused(_)) {
+                continue;
+            }
+            let recorded = Recorded {
+                account_id: &account_id,
+                version: self.account.version + 1,
+                at: now,
+                caller: self.caller,
+                source_key: self.source_key,
+                event,
+            };
+            self.account.evolve(&recorded);
+        }
+    }
+
+    /// What the caller and the owner take from an answer.
+    fn learn(&mut self, reply: &Reply) {
+        match reply {
+            Reply::EnrolmentStarted {
+                authenticator_id,
+                secret,
+                ..
+            } => {
+                self.authenticators.push(authenticator_id.clone());
+                self.secrets.push(secret.clone());
+            }
+            Reply::CodeConfirmed { set_no, issued, .. }
+            | Reply::BackupCodesRegenerated { set_no, issued, .. } => {
+                self.sets.insert(*set_no, issued.codes.clone());
+            }
+            Reply::CodeRequired { challenge_id, .. } => self.challenges.push(challenge_id.clone()),
+            Reply::AccountRegistered { .. }
+            | Reply::PasswordChanged
+            | Reply::FactorOff
+            | Reply::LoginByPassword { .. }
+            | Reply::LoginVerified { .. } => {}
+        }
+    }
+}

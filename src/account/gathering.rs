@@ -1,0 +1,151 @@
+//! Evidence for the scenarios, gathered as the engine does but from plain secrets.
+
+use countersign_schemas::code::{Code, TotpCode};
+use countersign_schemas::command::Command;
+use countersign_schemas::sealed::Protected;
+use sha2::{Digest, Sha512};
+use zeroize::Zeroizing;
+
+use super::attempts::Gate;
+use super::scenario::{Password, Scenario};
+use super::{CodeEvidence, Created, ENTROPY_LEN, Evidence, Held, Issued, ProofEvidence};
+use crate::crypto::backup_code::new_set;
+use crate::crypto::otp::{TotpSecret, matching_steps};
+
+impl Scenario {
+    /// Gathers evidence against the account as it is, as the engine does.
+    pub(super) fn gather(&self, command: &Command, password: Password) -> Evidence {
+        let proof = self.proof(password);
+        let proven = matches!(
+            proof,
+            ProofEvidence::Vouched | ProofEvidence::Compared { right: true, .. }
+        );
+        let created = match command {
+            Command::RegisterAccount(_) => Created::Verifier(Zeroizing::new(b"first".to_vec())),
+            Command::ChangePassword(_) if proven => {
+                Created::Verifier(Zeroizing::new(b"changed".to_vec()))
+            }
+            Command::RegenerateBackupCodes(_) if proven => Created::Codes(self.new_codes()),
+            Command::ConfirmCode(_) => Created::Codes(self.new_codes()),
+            _ => Created::None,
+        };
+        let code = match command {
+            Command::ConfirmCode(c) => {
+                let secret = self.account.pending().map(|p| (p.enrolment, &p.secret));
+                self.code_evidence(&c.code, None, secret)
+            }
+            Command::VerifyLogin(c) => {
+                let secret = self.account.on().map(|on| (on.enrolment, &on.secret));
+                match self.account.attempts.gate(self.now(), &self.policy) {
+                    Gate::Wait(_) | Gate::Suspended if matches!(c.code, Code::Totp(_)) => {
+                        CodeEvidence::NotCompared
+                    }
+                    _ => self.code_evidence(&c.code, c.next_code.as_ref(), secret),
+                }
+            }
+            _ => CodeEvidence::None,
+        };
+        Evidence {
+            received_at: self.wall,
+            proof,
+            code,
+            created,
+            display_name: "ada".into(),
+        }
+    }
+
+    fn proof(&self, password: Password) -> ProofEvidence {
+        let credential = self.account.credential.as_ref().map_or(0, |c| c.version);
+        match password {
+            Password::Absent => ProofEvidence::Absent,
+            Password::Vouched => ProofEvidence::Vouched,
+            Password::Right | Password::Wrong => {
+                let waiting = self
+                    .account
+                    .passwords
+                    .waiting_s(self.source_key, self.now());
+                match waiting {
+                    Some(_) => ProofEvidence::NotCompared,
+                    None => ProofEvidence::Compared {
+                        credential,
+                        right: password == Password::Right && credential > 0,
+                    },
+                }
+            }
+        }
+    }
+
+    fn code_evidence(
+        &self,
+        code: &Code,
+        next: Option<&Code>,
+        secret: Option<(u32, &Held)>,
+    ) -> CodeEvidence {
+        match code {
+            Code::Totp(code) => {
+                let Some((enrolment, held)) = secret else {
+                    return CodeEvidence::None;
+                };
+                let matching = |code: &TotpCode| {
+                    let (back, ahead) = (self.steps_back(), self.policy.diagnosis_steps);
+                    let t = self.step_now();
+                    matching_steps(&plain(held), code, t.saturating_sub(back)..=t + ahead)
+                };
+                CodeEvidence::Totp {
+                    enrolment,
+                    step_now: self.step_now(),
+                    matched: matching(code),
+                    next_matched: match next {
+                        Some(Code::Totp(next)) => matching(next),
+                        Some(Code::Backup(_)) | None => Vec::new(),
+                    },
+                }
+            }
+            Code::Backup(code) => {
+                let Some(on) = self.account.on() else {
+                    return CodeEvidence::None;
+                };
+                let set = self.sets.get(&on.codes.set_no);
+                CodeEvidence::Backup {
+                    set_no: on.codes.set_no,
+                    ordinal: code.ordinal(),
+                    right: set.is_some_and(|set| set.contains(code)),
+                }
+            }
+        }
+    }
+
+    fn steps_back(&self) -> u64 {
+        self.policy
+            .diagnosis_steps
+            .max(2 * self.policy.window_steps + 2)
+    }
+
+    fn new_codes(&self) -> Issued {
+        let (first, second) = (self.random(b"codes 1"), self.random(b"codes 2"));
+        let entropy: Vec<u8> = first.into_iter().chain(second).collect();
+        let codes = new_set(entropy[..90].try_into().expect("90 bytes"));
+        let verifiers = codes.iter().flat_map(|code| *code.canonical()).collect();
+        Issued {
+            verifiers: Zeroizing::new(verifiers),
+            fingerprint: data_encoding::HEXLOWER.encode(&second[60..]),
+            codes: codes.into(),
+        }
+    }
+
+    /// Bytes that are the same in every run.
+    pub(super) fn random(&self, what: &[u8]) -> [u8; ENTROPY_LEN] {
+        let mut hash = Sha512::new_with_prefix(self.seed.to_le_bytes());
+        hash.update(self.draws.to_le_bytes());
+        hash.update(what);
+        hash.finalize().into()
+    }
+}
+
+/// The secret, which no scenario seals.
+fn plain(held: &Held) -> TotpSecret {
+    match &held.value {
+        Protected::Clear(bytes) => TotpSecret::from_slice(bytes).expect("20 bytes"),
+        Protected::Sealed(_) => panic!("a scenario seals nothing"),
+    }
+}
