@@ -44,7 +44,7 @@ pub fn sentence(event: &Event) -> String {
         ),
         Event::BackupCodeRejected(e) => backup_code_rejected(e),
         Event::LoginStarted(e) => format!(
-            "The password was right and a second factor was asked for, until {}.",
+            "The password was right and a second factor was asked for, until {:.0}.",
             e.expires_at
         ),
         Event::LoginCompleted(_) => {
@@ -57,11 +57,11 @@ pub fn sentence(event: &Event) -> String {
             e.step
         ),
         Event::AttemptsThrottled(e) => format!(
-            "No authenticator code is compared until {} because of wrong ones.",
+            "No authenticator code is compared until {:.0} because of wrong ones.",
             e.until
         ),
         Event::DoubleCodeRequired(e) => format!(
-            "Two consecutive authenticator codes are asked for until {} because of many wrong ones.",
+            "Two consecutive authenticator codes are asked for until {:.0} because of many wrong ones.",
             e.until
         ),
         Event::FactorSuspended(e) => factor_suspended(e.cause),
@@ -140,14 +140,16 @@ fn password_rejected(e: &PasswordRejected) -> String {
     match e.wait_until {
         None => format!("A wrong password was refused {purpose}."),
         Some(until) => {
-            format!("A wrong password was refused {purpose}; its source must wait until {until}.")
+            format!(
+                "A wrong password was refused {purpose}; its source must wait until {until:.0}."
+            )
         }
     }
 }
 
 fn enrolment_started(e: &EnrolmentStarted) -> String {
     let (until, proof) = (e.expires_at, proof(&e.proof));
-    format!("An enrolment began after {proof}, to be confirmed by a code until {until}.")
+    format!("An enrolment began after {proof}, to be confirmed by a code until {until:.0}.")
 }
 
 fn enrolment_code_rejected(e: &EnrolmentCodeRejected) -> String {

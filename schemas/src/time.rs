@@ -53,7 +53,11 @@ impl fmt::Display for Micros {
             .ok()
             .and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
         match at {
-            Some(at) => write!(f, "{at:.6}"),
+            Some(at) => {
+                // Six digits unless the writer asks for fewer: sentences take whole seconds.
+                let digits = f.precision().unwrap_or(6);
+                write!(f, "{at:.digits$}")
+            }
             None => f.write_str("9999-12-30T22:00:00Z"),
         }
     }

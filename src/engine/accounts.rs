@@ -136,6 +136,16 @@ impl Accounts {
         self.cache.insert(stream, account);
     }
 
+    #[cfg(test)]
+    pub fn with_snapshots(&self, snapshots: Snapshots) -> Self {
+        Self::new(self.log.clone(), Arc::clone(&self.index), snapshots)
+    }
+
+    #[cfg(test)]
+    pub fn has_snapshot(&self, stream: StreamKey) -> bool {
+        self.snapshots.load(stream, u32::MAX).is_some()
+    }
+
     /// Queues a snapshot.
     fn remember(&self, stream: StreamKey, account: &Account) {
         let mut waiting = self.waiting.lock().expect("no holder of this lock panics");

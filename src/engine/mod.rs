@@ -17,6 +17,9 @@ mod pool;
 mod projector;
 mod queries;
 mod request;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod snapshot_tests;
 mod snapshots;
 mod subject;
 #[cfg(test)]

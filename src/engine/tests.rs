@@ -19,14 +19,14 @@ use crate::crypto::otp::{TotpSecret, hotp, step_at};
 use crate::log::LogOptions;
 
 /// An installation whose clock the test moves.
-struct House {
+pub(super) struct House {
     folder: tempfile::TempDir,
     now: Arc<AtomicU64>,
     next_id: AtomicU64,
 }
 
 impl House {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicU64::new(1_800_000_000_000_000));
         let house = Self {
@@ -44,24 +44,28 @@ impl House {
         house
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub(super) fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }
 
-    fn keyring(&self) -> std::path::PathBuf {
+    pub(super) fn keyring(&self) -> std::path::PathBuf {
         self.folder.path().join("keys").join("keyring.toml")
     }
 
-    fn time(&self) -> Micros {
+    pub(super) fn time(&self) -> Micros {
         Micros(self.now.load(Ordering::SeqCst))
     }
 
-    fn pass(&self, seconds: u64) {
+    pub(super) fn pass(&self, seconds: u64) {
         self.now
             .fetch_add(seconds * Micros::SECOND, Ordering::SeqCst);
     }
 
-    fn try_start(&self) -> Result<Engine, StartError> {
+    pub(super) fn try_start(&self) -> Result<Engine, StartError> {
         let now = Arc::clone(&self.now);
         Engine::start(EngineOptions {
             data: self.data(),
@@ -76,11 +80,11 @@ impl House {
         })
     }
 
-    fn start(&self) -> Engine {
+    pub(super) fn start(&self) -> Engine {
         self.try_start().unwrap()
     }
 
-    fn request(&self, name: &str, body: &Value, id: &str, engine: &Engine) -> Request {
+    pub(super) fn request(&self, name: &str, body: &Value, id: &str, engine: &Engine) -> Request {
         let payload = serde_json::to_vec(body).unwrap();
         Request {
             command: Command::decode(name, &payload).unwrap(),
@@ -98,7 +102,7 @@ impl House {
         }
     }
 
-    fn send_as(&self, engine: &Engine, id: &str, name: &str, body: Value) -> Outcome {
+    pub(super) fn send_as(&self, engine: &Engine, id: &str, name: &str, body: Value) -> Outcome {
         let (sender, receiver) = mpsc::channel();
         let request = self.request(name, &body, id, engine);
         engine.submit(
@@ -108,7 +112,12 @@ impl House {
         receiver.recv().unwrap()
     }
 
-    fn send(&self, engine: &Engine, name: &str, body: Value) -> Result<Reply, ErrorCode> {
+    pub(super) fn send(
+        &self,
+        engine: &Engine,
+        name: &str,
+        body: Value,
+    ) -> Result<Reply, ErrorCode> {
         let id = format!("c-{}", self.next_id.fetch_add(1, Ordering::SeqCst));
         let outcome = self.send_as(engine, &id, name, body);
         outcome
@@ -118,7 +127,7 @@ impl House {
     }
 
     /// Registers and enrols an account; gives its secret and its backup codes.
-    fn enrol(&self, engine: &Engine, account: &str) -> (TotpSecret, Vec<String>) {
+    pub(super) fn enrol(&self, engine: &Engine, account: &str) -> (TotpSecret, Vec<String>) {
         let body = json!({"account_id": account, "username": account, "password": PASSWORD});
         self.send(engine, "register-account", body).unwrap();
         let body = json!({"account_id": account, "proof": {"password": PASSWORD}});
@@ -141,15 +150,15 @@ impl House {
         (secret, codes)
     }
 
-    fn code(&self, secret: &TotpSecret, steps: i64) -> String {
+    pub(super) fn code(&self, secret: &TotpSecret, steps: i64) -> String {
         let step = step_at(self.time().unix_s()).strict_add_signed(steps);
         Code::Totp(hotp(secret, step)).reveal()
     }
 }
 
-const PASSWORD: &str = "correct horse battery staple";
+pub(super) const PASSWORD: &str = "correct horse battery staple";
 
-fn verify(code: &str) -> Value {
+pub(super) fn verify(code: &str) -> Value {
     json!({"account_id": "ada", "code": code})
 }
 

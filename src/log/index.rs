@@ -368,3 +368,8 @@ fn check_next(
     let next = record.group_index + 1;
     Ok((next < record.group_len).then_some((record.command_key, next)))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "index_tests.rs"]
+mod tests;

@@ -1,0 +1,231 @@
+//! The index over records made by hand: what it finds, and when it refuses.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::log::v1::UnknownNameRefused;
+use countersign_schemas::record::{Meta, Role, StreamKind};
+
+use super::*;
+
+const NOW: Micros = Micros(1_800_000_000_000_000);
+const ADA: StreamKey = StreamKey([1; 16]);
+const BOB: StreamKey = StreamKey([2; 16]);
+
+/// A log in memory, with its index in a folder.
+struct House {
+    folder: tempfile::TempDir,
+    records: Vec<Record>,
+}
+
+impl House {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            records: Vec::new(),
+        }
+    }
+
+    fn open(&self) -> Index {
+        let path = self.folder.path().join("index.redb");
+        Index::open(&path, 1 << 20, |position| self.record(position)).unwrap()
+    }
+
+    fn record(&self, position: u64) -> Option<Record> {
+        self.records
+            .get(usize::try_from(position).unwrap().checked_sub(1)?)
+            .cloned()
+    }
+
+    fn make(&mut self, stream: StreamKey, at: Micros, command: u8) -> Record {
+        let versions = self
+            .records
+            .iter()
+            .filter(|r| r.stream_key == stream)
+            .count();
+        let record = record(stream, versions as u32 + 1, at, command);
+        self.records.push(record.clone());
+        record
+    }
+
+    /// Appends a record and pushes it.
+    fn push(&mut self, index: &Index, stream: StreamKey, at: Micros, command: u8) {
+        let record = self.make(stream, at, command);
+        index
+            .push(self.records.len() as u64, &record, None, at)
+            .unwrap();
+    }
+}
+
+fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record {
+    let event = Event::UnknownNameRefused(UnknownNameRefused { count: 1 });
+    Record {
+        event_type: event.type_code(),
+        schema_version: event.schema_version(),
+        stream_kind: StreamKind::Account,
+        stream_key: stream,
+        version,
+        recorded_at: at,
+        command_key: CommandKey([command; 16]),
+        group_index: 0,
+        group_len: 1,
+        meta: Meta {
+            account_id: "ada".into(),
+            command_id: "c".into(),
+            caller: "x".into(),
+            verified: true,
+            role: Role::Platform,
+            trace_id: None,
+            body_tag: [0; 16],
+            source_key: [0; 8],
+            source: None,
+        },
+        payload: event.encode().unwrap(),
+    }
+}
+
+#[test]
+fn what_was_pushed_is_found_before_during_and_after_a_flush() {
+    let mut house = House::new();
+    let index = house.open();
+    for n in 0..5 {
+        house.push(&index, if n % 2 == 0 { ADA } else { BOB }, NOW, n);
+    }
+    let check = |index: &Index| {
+        assert_eq!(index.positions(&ADA, 0, u32::MAX).unwrap(), [1, 3, 5]);
+        assert_eq!(index.positions(&ADA, 1, 2).unwrap(), [3]);
+        assert_eq!(index.positions(&BOB, 2, u32::MAX).unwrap(), [0; 0]);
+        assert_eq!(index.version(&BOB).unwrap(), 2);
+        let place = index.command(&CommandKey([3; 16]), NOW).unwrap().unwrap();
+        assert_eq!((place.first, place.len), (4, 1));
+    };
+    check(&index);
+    index
+        .flush(true, NOW, |position| house.record(position))
+        .unwrap();
+    check(&index);
+    house.push(&index, ADA, NOW, 9);
+    assert_eq!(index.positions(&ADA, 0, u32::MAX).unwrap(), [1, 3, 5, 6]);
+    assert_eq!(index.positions(&ADA, 2, u32::MAX).unwrap(), [5, 6]);
+    drop(index);
+    // What was not flushed is pushed again from the log's tail.
+    let index = house.open();
+    assert_eq!(index.tail().position, 5);
+    check(&index);
+}
+
+#[test]
+fn names_and_challenges_and_the_policy_are_found_after_a_restart() {
+    let mut house = House::new();
+    let index = house.open();
+    let facts = [
+        Fact::Name([7; 16]),
+        Fact::Challenge([8; 16], NOW.plus_s(300)),
+        Fact::Policy,
+    ];
+    for (n, fact) in facts.into_iter().enumerate() {
+        let record = house.make(ADA, NOW, n as u8);
+        index.push(n as u64 + 1, &record, Some(fact), NOW).unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(index.name(&[7; 16]).unwrap(), Some(ADA));
+        assert_eq!(index.challenge(&[8; 16]).unwrap(), Some(ADA));
+        assert_eq!(index.policy().unwrap(), Some(3));
+        index
+            .flush(true, NOW, |position| house.record(position))
+            .unwrap();
+    }
+    drop(index);
+    let index = house.open();
+    assert_eq!(index.name(&[7; 16]).unwrap(), Some(ADA));
+    assert_eq!(index.challenge(&[8; 16]).unwrap(), Some(ADA));
+    house.push(&index, ADA, NOW.plus_s(300), 9);
+    index
+        .flush(true, NOW.plus_s(300), |position| house.record(position))
+        .unwrap();
+    assert_eq!(index.challenge(&[8; 16]).unwrap(), None, "lapsed");
+}
+
+#[test]
+fn a_command_is_forgotten_after_a_day_but_not_its_id_when_it_is_used_again() {
+    let mut house = House::new();
+    let index = house.open();
+    house.push(&index, ADA, NOW, 1);
+    house.push(&index, ADA, NOW, 2);
+    index
+        .flush(true, NOW, |position| house.record(position))
+        .unwrap();
+    let later = NOW.plus_s(COMMAND_HORIZON_S);
+    assert_eq!(index.command(&CommandKey([1; 16]), later).unwrap(), None);
+    house.push(&index, ADA, later, 1);
+    index
+        .flush(true, later, |position| house.record(position))
+        .unwrap();
+    let again = index.command(&CommandKey([1; 16]), later).unwrap().unwrap();
+    assert_eq!(again.first, 3);
+    assert_eq!(
+        index.file.command(&CommandKey([2; 16])).unwrap(),
+        None,
+        "gone from the file"
+    );
+}
+
+#[test]
+fn a_record_that_is_not_the_next_one_is_refused() {
+    let mut house = House::new();
+    let index = house.open();
+    house.push(&index, ADA, NOW, 1);
+    let what = |position, record: &Record| match index.push(position, record, None, NOW) {
+        Err(PushError::NotNext(not_next)) => not_next.what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(what(3, &record(ADA, 2, NOW, 2)), "position");
+    assert_eq!(what(2, &record(ADA, 3, NOW, 2)), "version");
+    assert_eq!(what(2, &record(ADA, 1, NOW, 2)), "version");
+    assert_eq!(what(2, &record(ADA, 2, NOW.minus_s(1), 2)), "time");
+    let second_of_two = Record {
+        group_index: 1,
+        group_len: 2,
+        ..record(ADA, 2, NOW, 2)
+    };
+    assert_eq!(what(2, &second_of_two), "place in its group");
+    let first_of_two = Record {
+        group_len: 2,
+        ..record(ADA, 2, NOW, 2)
+    };
+    index.push(2, &first_of_two, None, NOW).unwrap();
+    assert!(!index.is_whole());
+    assert_eq!(what(3, &record(ADA, 3, NOW, 3)), "place in its group");
+}
+
+#[test]
+fn a_damaged_file_and_one_of_another_log_are_made_anew() {
+    let mut house = House::new();
+    let index = house.open();
+    house.push(&index, ADA, NOW, 1);
+    index
+        .flush(true, NOW, |position| house.record(position))
+        .unwrap();
+    drop(index);
+    let mut other = House::new();
+    other.make(BOB, NOW, 2);
+    let path = house.folder.path().join("index.redb");
+    let index = Index::open(&path, 1 << 20, |position| other.record(position)).unwrap();
+    assert_eq!(index.tail(), Tail::default());
+    drop(index);
+    let bytes = std::fs::read(&path).unwrap();
+    for at in (0..bytes.len()).step_by(bytes.len() / 40) {
+        let mut bad = bytes.clone();
+        bad[at] ^= 0xff;
+        std::fs::write(&path, bad).unwrap();
+        drop(house.open());
+    }
+    std::fs::write(&path, b"no database").unwrap();
+    assert_eq!(house.open().tail(), Tail::default());
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let house = House::new();
+    let _index = house.open();
+    let path = house.folder.path().join("index.redb");
+    assert!(Index::open(&path, 1 << 20, |_| None).is_err());
+}
