@@ -1,4 +1,29 @@
-//! Countersign: an event-sourced two-factor-authentication service.
+//! Countersign: an event-sourced two-factor-authentication service over NATS.
+//!
+//! ```text
+//!                      ┌──────────── engine ─────────────────────────────────┐
+//!  NATS ──▶ bus ──────▶│ evidence ──▶ queue ──▶ writer ──▶ log ──▶ replies   │──▶ bus ──▶ NATS
+//!           size,      │ slow proofs            decide,    one               │
+//!           strict     │ (pool of 2)            seal       commit            │
+//!           decode,    └──────────────────────────┬──────────────────────────┘
+//!           caller                                └──▶ index, login view, audit trail
+//! ```
+//!
+//! One command's way is seven steps in one direction: decode (`bus`), gather evidence (`engine`),
+//! queue, decide (`account`, pure), commit (`log`), answer, follow (`projections`).
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`account`] | the rules: `decide` and `evolve`, without clock, randomness or IO |
+//! | [`crypto`] | codes, password hashing, sealing, the keyring and the data keys |
+//! | [`log`] | the append-only log in segments, and the index over it |
+//! | [`engine`] | evidence before the writer, the writer, and what follows a commit |
+//! | [`bus`] | the NATS service: endpoints, callers, replies, stopping without a loss |
+//! | [`cli`], [`dev`] | the command line; a broker and a tour on this machine |
+//!
+//! What is absent, and a test keeps so: no event is built outside `account`; no clock outside
+//! `engine`, `bus` and the command line; no view is read while deciding; nothing waits on NATS
+//! inside a transaction; no code outside `log` knows that an append is local.
 
 pub mod account;
 pub mod bus;
