@@ -138,8 +138,9 @@ request!(
         /// The account; this or `username`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_id: Option<AccountId>,
-        /// The password.
-        password: SecretText,
+        /// The password; absent where the caller has checked it itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<SecretText>,
         /// Whom an assertion is for; without it none is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,

@@ -168,7 +168,7 @@ pub(super) fn start_login(password: Password) -> impl FnOnce(&Scenario) -> Ask {
     let command = Command::StartLogin(StartLogin {
         username: None,
         account_id: Some(account_id()),
-        password: secret_text("the evidence knows"),
+        password: Some(secret_text("the evidence knows")),
         audience: None,
         context: None,
     });

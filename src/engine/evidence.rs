@@ -31,7 +31,8 @@ pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micro
     };
     match &request.command {
         Command::RegisterAccount(_) => !account.exists(),
-        Command::ChangePassword(_) | Command::StartLogin(_) => !waits(),
+        Command::ChangePassword(_) => !waits(),
+        Command::StartLogin(c) => c.password.is_some() && !waits(),
         Command::Enable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
         Command::Disable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
         Command::RegenerateBackupCodes(c) => {
@@ -101,7 +102,7 @@ impl Inquiry<'_> {
             Command::Disable2fa(c) => {
                 evidence.proof = self.password(password_of(c.proof.as_ref()))?;
             }
-            Command::StartLogin(c) => evidence.proof = self.password(Some(&c.password))?,
+            Command::StartLogin(c) => evidence.proof = self.password(c.password.as_ref())?,
             Command::VerifyLogin(c) => {
                 evidence.code = self.login_code(&c.code, c.next_code.as_ref())?;
             }

@@ -38,7 +38,8 @@ use std::time::Duration;
 use countersign_projections::Views;
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::AccountId;
-use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
@@ -205,8 +206,11 @@ impl Engine {
     /// Does what is quick at once and never waits: what finds no room is `overloaded`, and nothing
     /// was appended then.
     pub fn submit(&self, mut request: Request, reply: ReplyTo) {
-        if let Err(code) = self.admit(&mut request) {
-            return refuse(reply, code);
+        if let Err(refusal) = self.admit(&mut request) {
+            return reply(Outcome {
+                result: Err(refusal),
+                replayed: false,
+            });
         }
         let evidence = Evidence::none(request.received_at);
         let submission = Submission {
@@ -231,24 +235,29 @@ impl Engine {
         }
     }
 
-    fn admit(&self, request: &mut Request) -> Result<(), ErrorCode> {
+    /// Refuses what needs no look at any account, and names the account that is to be made.
+    fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
         if *self.shared.failed.borrow() {
-            return Err(ErrorCode::StoreUnavailable);
+            return Err(Refusal::new(ErrorCode::StoreUnavailable));
         }
         if self.draining.load(Ordering::Acquire) {
-            return Err(ErrorCode::Draining);
+            return Err(Refusal::new(ErrorCode::Draining));
         }
         if request
             .deadline
             .is_some_and(|deadline| self.shared.now() > deadline)
         {
-            return Err(ErrorCode::DeadlineExceeded);
+            return Err(Refusal::new(ErrorCode::DeadlineExceeded));
         }
-        if let Command::RegisterAccount(command) = &mut request.command
-            && command.account_id.is_none()
-        {
-            let id = uuid::Uuid::now_v7().to_string();
-            command.account_id = Some(AccountId::parse(&id).expect("a UUID is a word"));
+        match &mut request.command {
+            Command::RegisterAccount(command) if command.account_id.is_none() => {
+                let id = uuid::Uuid::now_v7().to_string();
+                command.account_id = Some(AccountId::parse(&id).expect("a UUID is a word"));
+            }
+            Command::StartLogin(command) if command.password.is_none() && !self.shared.vouched => {
+                return Err(DecodeError::at("/password", "this field is required").into());
+            }
+            _ => {}
         }
         Ok(())
     }

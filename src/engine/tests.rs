@@ -66,6 +66,10 @@ impl House {
     }
 
     pub(super) fn try_start(&self) -> Result<Engine, StartError> {
+        self.try_start_with(false)
+    }
+
+    fn try_start_with(&self, vouched: bool) -> Result<Engine, StartError> {
         let now = Arc::clone(&self.now);
         Engine::start(EngineOptions {
             data: self.data(),
@@ -74,10 +78,14 @@ impl House {
                 kdf_memory_kib: 8,
                 ..Policy::default()
             },
-            vouched: false,
+            vouched,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             log: LogOptions::default(),
         })
+    }
+
+    fn start_with(&self, vouched: bool) -> Engine {
+        self.try_start_with(vouched).unwrap()
     }
 
     pub(super) fn start(&self) -> Engine {
@@ -482,4 +490,35 @@ fn views_that_are_deleted_are_rebuilt_from_the_log() {
     std::fs::remove_file(house.data().join("views.redb")).unwrap();
     let engine = house.start();
     assert_eq!(engine.queries().login_status(&ada, None).unwrap(), before);
+}
+
+#[test]
+fn a_directory_elsewhere_needs_no_registration_and_no_password() {
+    let house = House::new();
+    let engine = house.start_with(true);
+    let eve = AccountId::parse("eve").unwrap();
+    let status = engine.queries().login_status(&eve, None).unwrap();
+    assert_eq!(status.second_factor, FactorState::Off);
+    let Ok(Reply::EnrolmentStarted { authenticator_id, secret, .. }) =
+        house.send(&engine, "enable-2fa", json!({"account_id": "eve"}))
+    else {
+        panic!("the caller answers for the first factor");
+    };
+    let code = house.code(&secret, 0);
+    let body = json!({"account_id": "eve", "authenticator_id": authenticator_id, "code": code});
+    assert!(house.send(&engine, "confirm-code", body).is_ok());
+    let login = house.send(&engine, "start-login", json!({"account_id": "eve"}));
+    assert!(matches!(login, Ok(Reply::CodeRequired { .. })), "{login:?}");
+    assert!(house.send(&engine, "disable-2fa", json!({"account_id": "eve"})).is_ok());
+}
+
+#[test]
+fn a_login_without_a_password_is_invalid_where_this_service_holds_them() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let login = house.send(&engine, "start-login", json!({"username": "ada"}));
+    assert_eq!(login.unwrap_err(), ErrorCode::RequestInvalid);
+    let disable = house.send(&engine, "disable-2fa", json!({"account_id": "ada"}));
+    assert_eq!(disable.unwrap_err(), ErrorCode::CredentialsInvalid);
 }
