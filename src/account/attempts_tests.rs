@@ -182,6 +182,39 @@ fn thirty_days_after_the_failures_one_code_suffices_again() {
         .then("logged in by totp, 10 left");
 }
 
+#[test]
+fn failures_older_than_thirty_days_set_no_wait() {
+    given(enabled_account().wrong_codes(3))
+        .at("+30d")
+        .wrong_codes(3)
+        .when(verify_vouched(code_now(0)))
+        .then("logged in by totp, 10 left");
+}
+
+#[test]
+fn the_budget_is_free_again_when_the_tenth_last_failure_is_thirty_days_old() {
+    let failed = enabled_account().wrong_codes(9).at("+10d").wrong_codes(1);
+    given(failed.at("+20d").wrong_codes(9))
+        .at("+39d23h")
+        .log_in_with(code_now(0))
+        .then("code.second_required")
+        .at("+40d")
+        .log_in_with(code_now(0))
+        .then("logged in by totp, 10 left");
+}
+
+/// Whoever can turn 2FA off has no use for guessing.
+#[test]
+fn another_enrolment_begins_with_a_whole_budget() {
+    given(enabled_account().wrong_codes(14))
+        .when(disable(Right))
+        .when(enable(Right))
+        .when(confirm(code_now(0)))
+        .then("on, set 2")
+        .log_in_with(code_now(1))
+        .then("logged in by totp, 10 left");
+}
+
 /// C-19.
 #[test]
 fn c19_the_hundredth_failure_in_a_row_suspends_until_a_backup_code() {

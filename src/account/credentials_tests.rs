@@ -1,5 +1,6 @@
 //! Accounts and passwords, in sentences.
 
+use super::attempts::SOURCES_MAX;
 use super::policy::Policy;
 use super::scenario::Password::{Absent, Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
@@ -42,6 +43,9 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes() {
         ("p".repeat(policy.password_bytes_max), true),
         ("p".repeat(policy.password_bytes_max + 1), false),
         ("🔑".repeat(8), true),
+        // Two characters of four bytes each, and 129 of two.
+        ("🔑".repeat(2), true),
+        ("é".repeat(129), false),
         ("nul\0inside".into(), true),
     ];
     for (password, acceptable) in rows {
@@ -243,7 +247,9 @@ fn every_success_clears_the_failures_of_its_source_and_of_no_other() {
     }
     let off = wrong_passwords(registered_account(), 10);
     for ask in [boxed(start_login(Right)), boxed(enable(Right))] {
-        wrong_passwords(off.clone().when(ask), 10);
+        wrong_passwords(off.clone().when(ask), 10)
+            .when(start_login(Wrong))
+            .then("credentials.invalid");
     }
 }
 
@@ -254,6 +260,28 @@ fn a_sources_wrong_passwords_are_forgotten_after_a_day() {
         .when(start_login(Wrong))
         .when(start_login(Wrong))
         .then("credentials.invalid");
+}
+
+/// Memory is bounded; who rotates sources wins ten tries a source, as with new ones.
+#[test]
+fn of_too_many_sources_the_one_idle_longest_is_forgotten() {
+    let mut scenario = registered_account();
+    for source in 0..=SOURCES_MAX as u8 {
+        scenario = wrong_passwords(scenario.with_source(source), 11);
+    }
+    let wait = "account.throttled for 5 s";
+    scenario
+        .clone()
+        .with_source(0)
+        .when(start_login(Right))
+        .then("logged in by password");
+    for source in [1, SOURCES_MAX as u8] {
+        scenario
+            .clone()
+            .with_source(source)
+            .when(start_login(Right))
+            .then(wait);
+    }
 }
 
 /// D-03: what is waited for is in the log, not in the process.

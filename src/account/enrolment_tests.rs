@@ -6,7 +6,7 @@ use countersign_schemas::event::enrolment::v1::FirstFactor;
 use super::scenario::Password::{Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody, step};
 use super::sentences::*;
-use super::{Factor, Policy};
+use super::{CodeEvidence, Factor, Policy};
 
 #[test]
 fn an_enrolment_changes_nothing_until_it_is_confirmed() {
@@ -189,6 +189,20 @@ fn a_code_of_another_time_tells_how_far_the_phones_clock_is_off() {
             .when(confirm(code_now(steps)))
             .then("code.invalid");
     }
+}
+
+#[test]
+fn of_several_steps_with_the_code_the_nearest_tells_how_far_the_clock_is_off() {
+    given(pending_account())
+        .when_with(confirm(wrong_code()), |evidence| {
+            if let CodeEvidence::Totp {
+                step_now, matched, ..
+            } = &mut evidence.code
+            {
+                *matched = vec![*step_now - 9, *step_now + 3];
+            }
+        })
+        .then("code.invalid, clock off by 3");
 }
 
 /// B-05.

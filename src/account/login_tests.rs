@@ -267,6 +267,15 @@ fn the_ninth_open_challenge_drops_the_oldest() {
 }
 
 #[test]
+fn an_expired_challenge_is_forgotten_when_the_next_one_opens() {
+    given(enabled_account())
+        .when(start_login(Right))
+        .later("+5m")
+        .when(start_login(Right))
+        .where_account(|a| a.challenges.len() == 1);
+}
+
+#[test]
 fn a_vouched_login_says_so_in_its_event() {
     let vouched =
         |e: &Event| matches!(e, Event::TotpAccepted(e) if e.first_factor == FirstFactor::Vouched);

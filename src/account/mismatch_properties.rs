@@ -192,12 +192,19 @@ fn event() -> impl Strategy<Value = Event> {
     (0..20_u8, any::<u64>(), any::<u16>(), any::<u8>(), time()).prop_map(any_event)
 }
 
-fn any_event((kind, n, short, byte, at): (u8, u64, u16, u8, Micros)) -> Event {
+/// The random parts of one event: its kind and numbers of every size.
+type Parts = (u8, u64, u16, u8, Micros);
+
+fn any_event(parts: Parts) -> Event {
+    match parts.0 {
+        0..=11 => any_factor_event(parts),
+        12.. => any_code_event(parts),
+    }
+}
+
+fn any_factor_event((kind, n, _, byte, at): Parts) -> Event {
     let authenticator_id = "the one".to_owned();
     let first_factor = FirstFactor::Password(n as u32);
-    let challenge = the_challenge().hash();
-    let (enrolment, failures, consecutive) = (n as u32, short, short);
-    let secret = Protected::clear(&[7; 20]);
     match kind {
         0 => Event::AccountRegistered(AccountRegistered { username: None }),
         1 => Event::PasswordSet(PasswordSet {
@@ -212,7 +219,7 @@ fn any_event((kind, n, short, byte, at): (u8, u64, u16, u8, Micros)) -> Event {
         }),
         3 | 4 => Event::EnrolmentStarted(EnrolmentStarted {
             authenticator_id,
-            secret,
+            secret: Protected::clear(&[7; 20]),
             account_name: None,
             label: None,
             expires_at: at,
@@ -230,15 +237,23 @@ fn any_event((kind, n, short, byte, at): (u8, u64, u16, u8, Micros)) -> Event {
             step: n,
             drift: byte.cast_signed(),
         }),
-        11 => Event::TwoFactorDisabled(TwoFactorDisabled {
+        _ => Event::TwoFactorDisabled(TwoFactorDisabled {
             by: DisabledBy::User(first_factor),
         }),
+    }
+}
+
+fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
+    let first_factor = FirstFactor::Password(n as u32);
+    let challenge = the_challenge().hash();
+    let (enrolment, failures, consecutive) = (n as u32, short, short);
+    match kind {
         12 => Event::BackupCodesIssued(BackupCodesIssued {
             set_no: u32::from(short),
             fingerprint: String::new(),
             cause: IssueCause::Enrolment,
             slots: byte,
-            verifiers: secret,
+            verifiers: Protected::clear(&[7; 20]),
             superseded_unused: byte,
         }),
         13 => Event::BackupCodeAccepted(BackupCodeAccepted {
