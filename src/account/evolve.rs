@@ -1,10 +1,12 @@
 //! How an account remembers: one event at a time, without judgement.
 
 use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::PasswordCause;
-use countersign_schemas::event::backup_codes::v1::IssueCause;
-use countersign_schemas::event::enrolment::v1::EnrolmentStarted;
-use countersign_schemas::event::login::v1::TotpReason;
+use countersign_schemas::event::account::v1::{AccountRegistered, PasswordCause, PasswordSet};
+use countersign_schemas::event::backup_codes::v1::{
+    BackupCodeAccepted, BackupCodesIssued, IssueCause,
+};
+use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, EnrolmentStarted};
+use countersign_schemas::event::login::v1::{LoginStarted, TotpAccepted, TotpReason};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
@@ -34,94 +36,33 @@ pub struct Recorded<'a> {
 impl Account {
     /// Takes one event in. Total: any history folds, and the order alone decides.
     pub fn evolve(&mut self, recorded: &Recorded) {
-        let at = recorded.at;
         self.version = recorded.version;
         match recorded.event {
-            Event::AccountRegistered(e) => {
-                self.id = Some(recorded.account_id.clone());
-                self.username = e
-                    .username
-                    .as_ref()
-                    .map(|name| held(name, recorded, USERNAME_FIELD));
+            Event::AccountRegistered(e) => self.registered(recorded, e),
+            Event::PasswordSet(e) => self.password_set(recorded, e),
+            Event::PasswordRejected(e) => {
+                self.passwords.rejected(recorded.source_key, recorded.at, e);
             }
-            Event::PasswordSet(e) => {
-                self.credential = Some(Credential {
-                    version: recorded.version,
-                    verifier: held(&e.verifier, recorded, 1),
-                });
-                if e.cause == PasswordCause::Changed {
-                    self.challenges.clear();
-                    self.drop_pending();
-                }
-                self.passwords.succeeded(recorded.source_key);
-            }
-            Event::PasswordRejected(e) => self.passwords.rejected(recorded.source_key, at, e),
             Event::EnrolmentStarted(e) => self.enrolment_started(recorded, e),
-            Event::EnrolmentCodeRejected(e) => match &mut self.factor {
-                Factor::Pending(pending) if e.tries_left > 0 => {
-                    pending.rejected = pending.rejected.saturating_add(1);
-                }
-                Factor::Pending(_) => self.drop_pending(),
-                Factor::Off { .. } | Factor::On(_) => {}
-            },
+            Event::EnrolmentCodeRejected(e) => self.enrolment_code_rejected(e),
             Event::EnrolmentCancelled(_) => self.drop_pending(),
             Event::EnrolmentExpired(e) => {
                 self.factor = Factor::Off {
                     lapsed: Some(e.authenticator_id.clone()),
                 };
             }
-            Event::TwoFactorEnabled(e) => self.enabled(e.step, at),
-            Event::TwoFactorDisabled(_) => {
-                self.factor = Factor::default();
-                self.attempts = CodeAttempts::default();
-                self.challenges.clear();
-                self.passwords.succeeded(recorded.source_key);
-            }
-            Event::BackupCodesIssued(e) => {
-                self.set_no = e.set_no;
-                if let Factor::On(on) = &mut self.factor {
-                    on.codes = CodeSet {
-                        set_no: e.set_no,
-                        verifiers: Some(held(&e.verifiers, recorded, 1)),
-                        unused: vec![true; usize::from(e.slots)],
-                    };
-                }
-                match e.cause {
-                    IssueCause::Regenerated(_) => self.passwords.succeeded(recorded.source_key),
-                    // Confirming a code proves no password.
-                    IssueCause::Enrolment => {}
-                }
-            }
-            Event::LoginStarted(e) => self.challenge_opened(
-                recorded,
-                Challenge {
-                    hash: e.challenge,
-                    expires_at: e.expires_at,
-                    caller: recorded.caller.into(),
-                    credential: e.credential,
-                },
-            ),
+            Event::TwoFactorEnabled(e) => self.enabled(e.step, recorded.at),
+            Event::TwoFactorDisabled(_) => self.disabled(recorded),
+            Event::BackupCodesIssued(e) => self.codes_issued(recorded, e),
+            Event::LoginStarted(e) => self.login_started(recorded, e),
             Event::LoginCompleted(_) => self.passwords.succeeded(recorded.source_key),
-            Event::TotpAccepted(e) => {
-                if let Factor::On(on) = &mut self.factor {
-                    on.last_step = e.step;
-                }
-                self.login_completed(e.challenge);
-            }
-            Event::BackupCodeAccepted(e) => {
-                if let Factor::On(on) = &mut self.factor
-                    && let Some(slot) = usize::from(e.ordinal).checked_sub(1)
-                    && let Some(unused) = on.codes.unused.get_mut(slot)
-                {
-                    *unused = false;
-                }
-                self.login_completed(e.challenge);
-            }
+            Event::TotpAccepted(e) => self.totp_accepted(e),
+            Event::BackupCodeAccepted(e) => self.backup_code_accepted(e),
             Event::TotpRejected(e) => {
-                self.attempts
-                    .failed(at, e.reason == TotpReason::WrongPair, e.consecutive);
+                let pair = e.reason == TotpReason::WrongPair;
+                self.attempts.failed(recorded.at, pair, e.consecutive);
             }
-            Event::CodeReplayed(e) => self.attempts.failed(at, false, e.consecutive),
+            Event::CodeReplayed(e) => self.attempts.failed(recorded.at, false, e.consecutive),
             Event::BackupCodeRejected(_) => {}
             Event::AttemptsThrottled(e) => self.attempts.throttled_until = Some(e.until),
             Event::DoubleCodeRequired(e) => self.attempts.double_code_until = Some(e.until),
@@ -129,6 +70,90 @@ impl Account {
             // Log-wide events belong to no account.
             Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::UnknownNameRefused(_) => {}
         }
+    }
+
+    fn registered(&mut self, recorded: &Recorded, e: &AccountRegistered) {
+        self.id = Some(recorded.account_id.clone());
+        self.username = e
+            .username
+            .as_ref()
+            .map(|name| held(name, recorded, USERNAME_FIELD));
+    }
+
+    fn password_set(&mut self, recorded: &Recorded, e: &PasswordSet) {
+        self.credential = Some(Credential {
+            version: recorded.version,
+            verifier: held(&e.verifier, recorded, 1),
+        });
+        if e.cause == PasswordCause::Changed {
+            self.challenges.clear();
+            self.drop_pending();
+        }
+        self.passwords.succeeded(recorded.source_key);
+    }
+
+    fn enrolment_code_rejected(&mut self, e: &EnrolmentCodeRejected) {
+        match &mut self.factor {
+            Factor::Pending(pending) if e.tries_left > 0 => {
+                pending.rejected = pending.rejected.saturating_add(1);
+            }
+            Factor::Pending(_) => self.drop_pending(),
+            Factor::Off { .. } | Factor::On(_) => {}
+        }
+    }
+
+    fn disabled(&mut self, recorded: &Recorded) {
+        self.factor = Factor::default();
+        self.attempts = CodeAttempts::default();
+        self.challenges.clear();
+        self.passwords.succeeded(recorded.source_key);
+    }
+
+    fn codes_issued(&mut self, recorded: &Recorded, e: &BackupCodesIssued) {
+        self.set_no = e.set_no;
+        if let Factor::On(on) = &mut self.factor {
+            on.codes = CodeSet {
+                set_no: e.set_no,
+                verifiers: Some(held(&e.verifiers, recorded, 1)),
+                unused: vec![true; usize::from(e.slots)],
+            };
+        }
+        match e.cause {
+            IssueCause::Regenerated(_) => self.passwords.succeeded(recorded.source_key),
+            // Confirming a code proves no password.
+            IssueCause::Enrolment => {}
+        }
+    }
+
+    fn login_started(&mut self, recorded: &Recorded, e: &LoginStarted) {
+        self.challenges.retain(|open| recorded.at < open.expires_at);
+        if self.challenges.len() == CHALLENGES_MAX {
+            self.challenges.remove(0);
+        }
+        self.challenges.push(Challenge {
+            hash: e.challenge,
+            expires_at: e.expires_at,
+            caller: recorded.caller.into(),
+            credential: e.credential,
+        });
+        self.passwords.succeeded(recorded.source_key);
+    }
+
+    fn totp_accepted(&mut self, e: &TotpAccepted) {
+        if let Factor::On(on) = &mut self.factor {
+            on.last_step = e.step;
+        }
+        self.code_accepted(e.challenge);
+    }
+
+    fn backup_code_accepted(&mut self, e: &BackupCodeAccepted) {
+        if let Factor::On(on) = &mut self.factor
+            && let Some(slot) = usize::from(e.ordinal).checked_sub(1)
+            && let Some(unused) = on.codes.unused.get_mut(slot)
+        {
+            *unused = false;
+        }
+        self.code_accepted(e.challenge);
     }
 
     fn enrolment_started(&mut self, recorded: &Recorded, e: &EnrolmentStarted) {
@@ -162,16 +187,7 @@ impl Account {
         }
     }
 
-    fn challenge_opened(&mut self, recorded: &Recorded, challenge: Challenge) {
-        self.challenges.retain(|open| recorded.at < open.expires_at);
-        if self.challenges.len() == CHALLENGES_MAX {
-            self.challenges.remove(0);
-        }
-        self.challenges.push(challenge);
-        self.passwords.succeeded(recorded.source_key);
-    }
-
-    fn login_completed(&mut self, challenge: Option<[u8; 16]>) {
+    fn code_accepted(&mut self, challenge: Option<[u8; 16]>) {
         self.challenges.retain(|open| Some(open.hash) != challenge);
         self.attempts.succeeded();
     }

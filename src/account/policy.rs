@@ -90,13 +90,25 @@ pub struct PolicyError {
     range: &'static str,
 }
 
+/// Whether a number lies in its range, its name, and the range in words.
+type Rule = (bool, &'static str, &'static str);
+
 impl Policy {
     /// Checks that every number lies in the range for which the rules are proven.
     ///
     /// # Errors
     /// [`PolicyError`] with the first number that does not.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let rules: &[(bool, &'static str, &'static str)] = &[
+        let rules = [self.code_rules(), self.password_rules(), self.other_rules()].concat();
+        match rules.iter().find(|(holds, _, _)| !holds) {
+            Some((_, name, range)) => Err(PolicyError { name, range }),
+            None => Ok(()),
+        }
+    }
+
+    /// App codes and backup codes.
+    fn code_rules(&self) -> Vec<Rule> {
+        vec![
             (self.window_steps <= 2, "window_steps", "0 to 2"),
             (self.diagnosis_steps <= 30, "diagnosis_steps", "0 to 30"),
             (
@@ -134,6 +146,13 @@ impl Policy {
                 "suspend_after",
                 "10 to 100",
             ),
+            (self.low_codes <= 10, "low_codes", "0 to 10"),
+        ]
+    }
+
+    /// Passwords and waits.
+    fn password_rules(&self) -> Vec<Rule> {
+        vec![
             (
                 self.password_failures_free <= 100,
                 "password_failures_free",
@@ -161,28 +180,29 @@ impl Policy {
                 "64 to 1024",
             ),
             (
-                (1..=3_600).contains(&self.challenge_ttl_s),
-                "challenge_ttl_s",
-                "1 to 3600",
-            ),
-            (self.low_codes <= 10, "low_codes", "0 to 10"),
-            (
-                (1..=600).contains(&self.clock_back_max_s),
-                "clock_back_max_s",
-                "1 to 600",
-            ),
-            (
                 (8..=1_048_576).contains(&self.kdf_memory_kib),
                 "kdf_memory_kib",
                 "8 to 1048576",
             ),
             ((1..=16).contains(&self.kdf_passes), "kdf_passes", "1 to 16"),
             (self.kdf_lanes == 1, "kdf_lanes", "1"),
-        ];
-        match rules.iter().find(|(holds, _, _)| !holds) {
-            Some((_, name, range)) => Err(PolicyError { name, range }),
-            None => Ok(()),
-        }
+        ]
+    }
+
+    /// Challenges and time.
+    fn other_rules(&self) -> Vec<Rule> {
+        vec![
+            (
+                (1..=3_600).contains(&self.challenge_ttl_s),
+                "challenge_ttl_s",
+                "1 to 3600",
+            ),
+            (
+                (1..=600).contains(&self.clock_back_max_s),
+                "clock_back_max_s",
+                "1 to 600",
+            ),
+        ]
     }
 
     /// Whether a password may be set at all (NIST SP 800-63B §3.1.1.2).
