@@ -137,13 +137,17 @@ fn password_rejected(e: &PasswordRejected) -> String {
         Purpose::Regenerate => "when asking for new backup codes",
         Purpose::Disable => "when turning off two-factor authentication",
     };
-    match e.wait_until {
-        None => format!("A wrong password was refused {purpose}."),
-        Some(until) => {
-            format!(
-                "A wrong password was refused {purpose}; its source must wait until {until:.0}."
-            )
+    let refused = format!("A wrong password was refused {purpose}");
+    match (e.wait_until, e.all_wait_until) {
+        (None, None) => format!("{refused}."),
+        (Some(until), all) if all.is_none_or(|all| all <= until) => {
+            format!("{refused}; its source must wait until {until:.0}.")
         }
+        (_, Some(all)) => format!(
+            "{refused}; every source must wait until {all:.0}, since there were {} wrong ones in a day.",
+            e.day_failures
+        ),
+        (Some(_), None) => unreachable!("a wait of the source alone is told above"),
     }
 }
 

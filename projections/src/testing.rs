@@ -90,7 +90,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::UnknownNameRefused(UnknownNameRefused { count: 2 }),
         Event::AccountRegistered(AccountRegistered { username: Some(sealed()) }),
         Event::PasswordSet(PasswordSet { verifier: sealed(), cause: PasswordCause::Changed }),
-        Event::PasswordRejected(PasswordRejected { purpose: Purpose::Login, credential: 2, failures: 11, wait_until: Some(until) }),
+        Event::PasswordRejected(PasswordRejected { purpose: Purpose::Login, credential: 2, failures: 11, wait_until: Some(until), day_failures: 101, all_wait_until: None }),
         enrolment_started(until),
         Event::EnrolmentCodeRejected(EnrolmentCodeRejected { authenticator_id: id(), reason: Mismatch::ClockOff(-4), tries_left: 0 }),
         Event::EnrolmentCancelled(EnrolmentCancelled { authenticator_id: id() }),

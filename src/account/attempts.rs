@@ -1,4 +1,4 @@
-//! Wrong codes and wrong passwords: what is remembered, and what it leads to.
+//! Wrong app codes: what is remembered, and what it leads to.
 //!
 //! ```text
 //!            wrong code 1–3          wrong code 4…10            10 in 30 days
@@ -12,7 +12,6 @@
 //! state and ends a suspension, so a password thief cannot shut the owner out.
 
 use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::PasswordRejected;
 use countersign_schemas::event::attempts::v1::{
     AttemptsThrottled, DoubleCodeRequired, FactorSuspended, SuspendedCause,
 };
@@ -23,8 +22,6 @@ use super::policy::Policy;
 
 /// Failures whose times are remembered: as many as any policy may count.
 pub const FAILURES_MAX: usize = 100;
-/// Sources whose wrong passwords are remembered per account; the one idle longest is dropped.
-pub const SOURCES_MAX: usize = 64;
 const HOUR_S: u64 = 3_600;
 
 /// Wrong app codes of one account.
@@ -147,81 +144,6 @@ fn push_bounded(times: &mut Vec<Micros>, at: Micros) {
     times.push(at);
 }
 
-/// Wrong passwords of one account, by source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PasswordAttempts(Vec<SourceAttempts>);
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct SourceAttempts {
-    source: [u8; 8],
-    failures: u32,
-    last_at: Micros,
-    wait_until: Option<Micros>,
-}
-
-impl PasswordAttempts {
-    /// Sources that are remembered.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether no source is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The seconds that this source still waits, if it does.
-    pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {
-        let until = self.of(source)?.wait_until?;
-        (now < until).then(|| until.seconds_since(now))
-    }
-
-    /// The failures of this source with one more, and the wait that follows.
-    pub fn counted(&self, source: [u8; 8], now: Micros, policy: &Policy) -> (u32, Option<Micros>) {
-        let earlier = self
-            .of(source)
-            .filter(|s| now < s.last_at.plus_s(policy.password_forget_s))
-            .map_or(0, |s| s.failures);
-        let failures = earlier.saturating_add(1);
-        let wait_s = policy.wait_s(failures.saturating_sub(policy.password_failures_free));
-        (failures, (wait_s > 0).then(|| now.plus_s(wait_s)))
-    }
-
-    /// Remembers a failure that an event counted.
-    pub fn failed(
-        &mut self,
-        source: [u8; 8],
-        at: Micros,
-        failures: u32,
-        wait_until: Option<Micros>,
-    ) {
-        self.succeeded(source);
-        if self.0.len() == SOURCES_MAX {
-            self.0.remove(0);
-        }
-        self.0.push(SourceAttempts {
-            source,
-            failures,
-            last_at: at,
-            wait_until,
-        });
-    }
-
-    /// Forgets the failures of a source that gave the right password.
-    pub fn succeeded(&mut self, source: [u8; 8]) {
-        self.0.retain(|s| s.source != source);
-    }
-
-    /// Remembers what a recorded refusal says.
-    pub(super) fn rejected(&mut self, source: [u8; 8], at: Micros, event: &PasswordRejected) {
-        self.failed(source, at, event.failures, event.wait_until);
-    }
-
-    fn of(&self, source: [u8; 8]) -> Option<&SourceAttempts> {
-        self.0.iter().find(|s| s.source == source)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,19 +209,5 @@ mod tests {
         let attempts = failed_times(hours);
         assert!(attempts.suspended);
         assert_eq!(attempts.failed_at.len(), FAILURES_MAX);
-    }
-
-    #[test]
-    fn ten_wrong_passwords_of_a_source_are_free_and_other_sources_do_not_wait() {
-        let policy = Policy::default();
-        let mut passwords = PasswordAttempts::default();
-        for n in 1..=11 {
-            let (failures, until) = passwords.counted([1; 8], NOW, &policy);
-            assert_eq!((failures, until), (n, (n == 11).then(|| NOW.plus_s(5))));
-            passwords.failed([1; 8], NOW, failures, until);
-        }
-        assert_eq!(passwords.waiting_s([1; 8], NOW), Some(5));
-        assert_eq!(passwords.waiting_s([2; 8], NOW), None);
-        assert_eq!(passwords.counted([1; 8], NOW.plus_s(86_400), &policy).0, 1);
     }
 }

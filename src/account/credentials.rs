@@ -108,14 +108,16 @@ pub(super) fn prove(
 
 fn wrong_password(account: &Account, purpose: Purpose, credential: u32, ctx: &Ctx) -> Decision {
     let event = if account.exists() {
-        let (failures, wait_until) = account
+        let counted = account
             .passwords
             .counted(ctx.source_key, ctx.now, ctx.policy);
         Event::PasswordRejected(PasswordRejected {
             purpose,
             credential,
-            failures,
-            wait_until,
+            failures: counted.failures,
+            wait_until: counted.wait_until,
+            day_failures: counted.day_failures,
+            all_wait_until: counted.all_wait_until,
         })
     } else {
         // The log keeps no trace of which name it was; the engine counts it in memory.

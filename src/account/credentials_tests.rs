@@ -1,6 +1,6 @@
 //! Accounts and passwords, in sentences.
 
-use super::attempts::SOURCES_MAX;
+use super::passwords::SOURCES_MAX;
 use super::policy::Policy;
 use super::scenario::Password::{Absent, Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
@@ -265,7 +265,11 @@ fn a_sources_wrong_passwords_are_forgotten_after_a_day() {
 /// Memory is bounded; who rotates sources wins ten tries a source, as with new ones.
 #[test]
 fn of_too_many_sources_the_one_idle_longest_is_forgotten() {
-    let mut scenario = registered_account();
+    let policy = Policy {
+        password_day_failures_free: 10_000,
+        ..Policy::default()
+    };
+    let mut scenario = registered_account().under(policy);
     for source in 0..=SOURCES_MAX as u8 {
         scenario = wrong_passwords(scenario.with_source(source), 11);
     }
@@ -282,6 +286,28 @@ fn of_too_many_sources_the_one_idle_longest_is_forgotten() {
             .when(start_login(Right))
             .then(wait);
     }
+}
+
+/// a crowd of sources gets about 1,500 guesses a day, and the owner waits a minute at most.
+#[test]
+fn a_hundred_wrong_passwords_in_a_day_make_every_source_wait_a_minute_at_most() {
+    let mut scenario = registered_account();
+    for source in 0..100 {
+        scenario = scenario
+            .with_source(source)
+            .when(start_login(Wrong))
+            .then("credentials.invalid");
+    }
+    scenario = scenario.with_source(200);
+    let owner = |scenario: &Scenario| scenario.clone().with_source(250).when(start_login(Right));
+    owner(&scenario).then("logged in by password");
+    for wait in [5, 10, 20, 40, 60, 60, 60] {
+        scenario = wrong_passwords(scenario, 1).records(&["password-rejected"]);
+        owner(&scenario)
+            .then(&format!("account.throttled for {wait} s"))
+            .records(&[]);
+    }
+    owner(&scenario.later("+1m")).then("logged in by password");
 }
 
 /// D-03: what is waited for is in the log, not in the process.

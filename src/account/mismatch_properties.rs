@@ -216,6 +216,8 @@ fn any_factor_event((kind, n, _, byte, at): Parts) -> Event {
             credential: n as u32,
             failures: n as u32,
             wait_until: Some(at),
+            day_failures: u32::from(byte),
+            all_wait_until: (byte > 127).then_some(at),
         }),
         3 | 4 => Event::EnrolmentStarted(EnrolmentStarted {
             authenticator_id,

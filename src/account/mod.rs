@@ -20,6 +20,7 @@ mod evidence;
 mod evolve;
 mod login;
 pub mod outcome;
+pub mod passwords;
 pub mod policy;
 
 #[cfg(test)]
@@ -56,10 +57,11 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
-pub use attempts::{CodeAttempts, PasswordAttempts};
+pub use attempts::CodeAttempts;
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, ProofEvidence};
 pub use evolve::Recorded;
 pub use outcome::Reply;
+pub use passwords::PasswordAttempts;
 pub use policy::Policy;
 
 /// Open login challenges of one account; the oldest is dropped for a ninth.

@@ -69,6 +69,8 @@ pub(super) struct Model {
     exists: bool,
     /// By source: failures, the last one, until when it waits.
     passwords: BTreeMap<u8, (u32, Micros, Micros)>,
+    /// Wrong passwords of the day: when it began, how many, until when everybody waits.
+    day: (Micros, u32, Micros),
     factor: Factor,
     enrolments: usize,
     lapsed: Option<usize>,
@@ -92,6 +94,7 @@ impl Model {
             policy,
             exists: false,
             passwords: BTreeMap::new(),
+            day: (Micros(0), 0, Micros(0)),
             factor: Factor::Off,
             enrolments: 0,
             lapsed: None,
@@ -179,7 +182,7 @@ impl Model {
     fn password(&mut self, right: bool, world: World) -> Result<(), Word> {
         let known = self.passwords.get(&world.source).copied();
         let (count, last, until) = known.unwrap_or_default();
-        if world.now < until {
+        if world.now < until || world.now < self.day.2 {
             return Err("account.throttled");
         }
         if !self.exists {
@@ -196,7 +199,20 @@ impl Model {
         };
         self.passwords
             .insert(world.source, (count, world.now, until));
+        self.password_failed_today(world);
         Err("credentials.invalid")
+    }
+
+    fn password_failed_today(&mut self, world: World) {
+        if world.now >= self.day.0.plus_s(86_400) {
+            self.day = (world.now, 0, Micros(0));
+        }
+        self.day.1 += 1;
+        let free = self.policy.password_day_failures_free;
+        self.day.2 = match self.day.1.checked_sub(free + 1) {
+            Some(doublings) => world.now.plus_s(wait_s(doublings).min(60)),
+            None => Micros(0),
+        };
     }
 
     fn confirm(&mut self, nth: usize, code: &Meaning, world: World) -> Result<(), Word> {

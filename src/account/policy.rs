@@ -30,6 +30,11 @@ pub struct Policy {
     pub suspend_after: u16,
     /// Wrong passwords of one source that set no wait.
     pub password_failures_free: u32,
+    /// Wrong passwords of all sources in a day that make nobody wait (SECURITY.md §5).
+    pub password_day_failures_free: u32,
+    /// The longest wait that those beyond them set for every source; at most 60 s, so that a
+    /// crowd of guessers cannot shut the owner out.
+    pub password_day_wait_max_s: u64,
     /// When a source's wrong passwords are forgotten.
     pub password_forget_s: u64,
     /// The first wait after the free failures (RFC 4226 §7.3); each further one doubles it.
@@ -67,6 +72,8 @@ impl Default for Policy {
             double_code_tries_per_hour: 4,
             suspend_after: 100,
             password_failures_free: 10,
+            password_day_failures_free: 100,
+            password_day_wait_max_s: 60,
             password_forget_s: 86_400,
             wait_first_s: 5,
             wait_max_s: 900,
@@ -157,6 +164,16 @@ impl Policy {
                 self.password_failures_free <= 100,
                 "password_failures_free",
                 "0 to 100",
+            ),
+            (
+                (1..=10_000).contains(&self.password_day_failures_free),
+                "password_day_failures_free",
+                "1 to 10000",
+            ),
+            (
+                self.password_day_wait_max_s <= 60,
+                "password_day_wait_max_s",
+                "0 to 60",
             ),
             (
                 self.password_forget_s >= 3_600,

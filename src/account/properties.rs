@@ -126,13 +126,15 @@ pub(super) fn life() -> impl Strategy<Value = Vec<Op>> {
 
 /// Tight budgets, so that a short life meets every mode.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
-    (4..=10_u16, 0..=3_u16, 1..=4_u16, 10..=16_u16, 0..=3_u32).prop_map(
-        |(budget, free, pairs, suspend_after, password_free)| Policy {
+    let passwords = (0..=3_u32, 2..=8_u32);
+    (4..=10_u16, 0..=3_u16, 1..=4_u16, 10..=16_u16, passwords).prop_map(
+        |(budget, free, pairs, suspend_after, (password_free, day_free))| Policy {
             code_failures_budget: budget,
             code_failures_free: free,
             double_code_tries_per_hour: pairs,
             suspend_after,
             password_failures_free: password_free,
+            password_day_failures_free: day_free,
             ..Policy::default()
         },
     )
@@ -318,13 +320,14 @@ fn assert_only_counted(before: &Scenario, after: &Scenario) {
     }
 }
 
-/// Whatever was done to the account, a backup code and the password let the owner in at once.
+/// Whatever was done to the account, a backup code and the password let the owner in within the
+/// minute that a crowd of guessers can make everybody wait.
 fn assert_owner_gets_in(mut s: Scenario) {
     let Some(on) = s.account.on() else { return };
     let Some(slot) = on.codes.unused.iter().position(|unused| *unused) else {
         return;
     };
-    s.wall = s.now();
+    s.wall = s.now().plus_s(60);
     s.with_source(9)
         .log_in_with(backup_code(slot + 1))
         .records(&["backup-code-accepted"]);

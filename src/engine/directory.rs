@@ -67,8 +67,8 @@ impl Strangers {
             self.order.push_back(name);
         }
         let attempts = self.attempts.entry(name).or_default();
-        let (failures, wait_until) = attempts.counted(source, now, policy);
-        attempts.failed(source, now, failures, wait_until);
+        let counted = attempts.counted(source, now, policy);
+        attempts.failed(source, now, &counted);
     }
 }
 

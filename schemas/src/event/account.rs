@@ -58,5 +58,9 @@ pub mod v1 {
         pub failures: u32,
         /// Until when this source's passwords are not compared.
         pub wait_until: Option<Micros>,
+        /// Failures of every source within a day of the first of them, this one included.
+        pub day_failures: u32,
+        /// Until when no source's passwords are compared.
+        pub all_wait_until: Option<Micros>,
     }
 }

@@ -40,6 +40,8 @@ impl Event {
                 "credential": e.credential,
                 "failures": e.failures,
                 "wait_until": e.wait_until,
+                "day_failures": e.day_failures,
+                "all_wait_until": e.all_wait_until,
             }),
             Self::EnrolmentStarted(e) => json!({
                 "authenticator_id": e.authenticator_id,

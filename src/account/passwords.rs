@@ -1,0 +1,216 @@
+//! Wrong passwords: what is remembered, and what it leads to.
+//!
+//! ```text
+//!   a source:   10 free, then waits of 5 s doubling to 15 min; a success clears them
+//!   the account: 100 free in a day, whoever sends them, then waits of 5 s doubling to 60 s for
+//!                every source; a success clears nothing, the day ends it
+//! ```
+//!
+//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources to about
+//! 1,500 guesses a day, at the price that the owner waits a minute while the crowd is at it.
+
+use countersign_schemas::event::account::v1::PasswordRejected;
+use countersign_schemas::time::Micros;
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+
+/// Sources whose wrong passwords are remembered per account; the one idle longest is dropped.
+pub const SOURCES_MAX: usize = 64;
+const DAY_S: u64 = 86_400;
+
+/// Wrong passwords of one account, by source and in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordAttempts {
+    sources: Vec<SourceAttempts>,
+    /// Failures of every source since the first of them within a day.
+    day_failures: u32,
+    day_began: Micros,
+    /// Until when no source's password is compared.
+    wait_until: Option<Micros>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SourceAttempts {
+    source: [u8; 8],
+    failures: u32,
+    last_at: Micros,
+    wait_until: Option<Micros>,
+}
+
+/// The counts with one failure more, and the waits that follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Failures of this source since its last success.
+    pub failures: u32,
+    /// Until when this source waits.
+    pub wait_until: Option<Micros>,
+    /// Failures of every source in the day.
+    pub day_failures: u32,
+    /// Until when every source waits.
+    pub all_wait_until: Option<Micros>,
+}
+
+impl PasswordAttempts {
+    /// Sources that are remembered.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether no source is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// The seconds that this source still waits, by its own failures or by everybody's.
+    pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {
+        let own = self.of(source).and_then(|s| s.wait_until);
+        let until = own.max(self.wait_until)?;
+        (now < until).then(|| until.seconds_since(now))
+    }
+
+    /// The counts with one failure more of this source.
+    pub fn counted(&self, source: [u8; 8], now: Micros, policy: &Policy) -> Counted {
+        let earlier = self
+            .of(source)
+            .filter(|s| now < s.last_at.plus_s(policy.password_forget_s))
+            .map_or(0, |s| s.failures);
+        let failures = earlier.saturating_add(1);
+        let wait_s = policy.wait_s(failures.saturating_sub(policy.password_failures_free));
+        let today = match now < self.day_began.plus_s(DAY_S) {
+            true => self.day_failures,
+            false => 0,
+        };
+        let day_failures = today.saturating_add(1);
+        let all_wait_s = policy
+            .wait_s(day_failures.saturating_sub(policy.password_day_failures_free))
+            .min(policy.password_day_wait_max_s);
+        let until = |seconds: u64| (seconds > 0).then(|| now.plus_s(seconds));
+        Counted {
+            failures,
+            wait_until: until(wait_s),
+            day_failures,
+            all_wait_until: until(all_wait_s),
+        }
+    }
+
+    /// Remembers a failure that was counted.
+    pub fn failed(&mut self, source: [u8; 8], at: Micros, counted: &Counted) {
+        self.succeeded(source);
+        if self.sources.len() == SOURCES_MAX {
+            self.sources.remove(0);
+        }
+        self.sources.push(SourceAttempts {
+            source,
+            failures: counted.failures,
+            last_at: at,
+            wait_until: counted.wait_until,
+        });
+        if counted.day_failures <= 1 {
+            self.day_began = at;
+        }
+        self.day_failures = counted.day_failures;
+        self.wait_until = counted.all_wait_until;
+    }
+
+    /// Forgets the failures of a source that gave the right password; the day's count stays.
+    pub fn succeeded(&mut self, source: [u8; 8]) {
+        self.sources.retain(|s| s.source != source);
+    }
+
+    /// Remembers what a recorded refusal says.
+    pub(super) fn rejected(&mut self, source: [u8; 8], at: Micros, event: &PasswordRejected) {
+        let counted = Counted {
+            failures: event.failures,
+            wait_until: event.wait_until,
+            day_failures: event.day_failures,
+            all_wait_until: event.all_wait_until,
+        };
+        self.failed(source, at, &counted);
+    }
+
+    fn of(&self, source: [u8; 8]) -> Option<&SourceAttempts> {
+        self.sources.iter().find(|s| s.source == source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    /// A failure of each of these sources in turn; gives the last counts.
+    fn fail(
+        passwords: &mut PasswordAttempts,
+        sources: impl Iterator<Item = u64>,
+        at: Micros,
+    ) -> Option<Counted> {
+        let mut last = None;
+        for source in sources {
+            let source = source.to_le_bytes();
+            let counted = passwords.counted(source, at, &Policy::default());
+            passwords.failed(source, at, &counted);
+            last = Some(counted);
+        }
+        last
+    }
+
+    #[test]
+    fn ten_wrong_passwords_of_a_source_are_free_and_other_sources_do_not_wait() {
+        let mut passwords = PasswordAttempts::default();
+        for n in 1..=11 {
+            let counted = fail(&mut passwords, [1].into_iter(), NOW).expect("one");
+            let until = (n == 11).then(|| NOW.plus_s(5));
+            assert_eq!((counted.failures, counted.wait_until), (n, until));
+        }
+        let (one, two) = (1_u64.to_le_bytes(), 2_u64.to_le_bytes());
+        assert_eq!(passwords.waiting_s(one, NOW), Some(5));
+        assert_eq!(passwords.waiting_s(two, NOW), None);
+        let later = passwords.counted(one, NOW.plus_s(86_400), &Policy::default());
+        assert_eq!(later.failures, 1);
+    }
+
+    #[test]
+    fn the_hundred_and_first_failure_of_a_day_makes_every_source_wait() {
+        let mut passwords = PasswordAttempts::default();
+        fail(&mut passwords, 0..100, NOW);
+        assert_eq!(passwords.waiting_s([9; 8], NOW), None);
+        for (source, wait) in (200..).zip([5, 10, 20, 40, 60, 60]) {
+            fail(&mut passwords, [source].into_iter(), NOW);
+            assert_eq!(passwords.waiting_s([9; 8], NOW), Some(wait));
+        }
+        assert_eq!(passwords.waiting_s([9; 8], NOW.plus_s(60)), None);
+    }
+
+    #[test]
+    fn a_success_clears_its_source_and_not_the_day_and_the_day_ends() {
+        let mut passwords = PasswordAttempts::default();
+        fail(&mut passwords, 0..100, NOW);
+        for source in 0..100_u64 {
+            passwords.succeeded(source.to_le_bytes());
+        }
+        assert!(passwords.is_empty());
+        let policy = Policy::default();
+        let same_day = passwords.counted([9; 8], NOW.plus_s(DAY_S - 1), &policy);
+        assert_eq!((same_day.day_failures, same_day.failures), (101, 1));
+        let next_day = passwords.counted([9; 8], NOW.plus_s(DAY_S), &policy);
+        assert_eq!((next_day.day_failures, next_day.all_wait_until), (1, None));
+    }
+
+    #[test]
+    fn the_longer_of_both_waits_counts() {
+        let mut passwords = PasswordAttempts::default();
+        fail(&mut passwords, std::iter::repeat_n(1, 18), NOW);
+        let own = passwords.waiting_s(1_u64.to_le_bytes(), NOW);
+        assert_eq!(own, Some(640));
+        fail(&mut passwords, 100..184, NOW);
+        let (one, another) = (1_u64.to_le_bytes(), [9; 8]);
+        assert_eq!(
+            passwords.waiting_s(one, NOW),
+            Some(10),
+            "dropped as the idlest"
+        );
+        assert_eq!(passwords.waiting_s(another, NOW), Some(10));
+    }
+}
