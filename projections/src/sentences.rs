@@ -39,8 +39,11 @@ pub fn sentence(event: &Event) -> String {
         Event::TwoFactorDisabled(e) => two_factor_disabled(&e.by),
         Event::BackupCodesIssued(e) => backup_codes_issued(e),
         Event::BackupCodeAccepted(e) => format!(
-            "Signed in with backup code {} of set {}; {} left.",
-            e.ordinal, e.set_no, e.remaining
+            "{} with backup code {} of set {}; {} left.",
+            proved(e.purpose),
+            e.ordinal,
+            e.set_no,
+            e.remaining
         ),
         Event::BackupCodeRejected(e) => backup_code_rejected(e),
         Event::LoginStarted(e) => format!(
@@ -130,14 +133,7 @@ fn password_set(cause: PasswordCause) -> String {
 }
 
 fn password_rejected(e: &PasswordRejected) -> String {
-    let purpose = match e.purpose {
-        Purpose::Login => "at login",
-        Purpose::ChangePassword => "when changing the password",
-        Purpose::Enable => "when turning on two-factor authentication",
-        Purpose::Regenerate => "when asking for new backup codes",
-        Purpose::Disable => "when turning off two-factor authentication",
-    };
-    let refused = format!("A wrong password was refused {purpose}");
+    let refused = format!("A wrong password was refused {}", occasion(e.purpose));
     match (e.wait_until, e.all_wait_until) {
         (None, None) => format!("{refused}."),
         (Some(until), all) if all.is_none_or(|all| all <= until) => {
@@ -148,6 +144,24 @@ fn password_rejected(e: &PasswordRejected) -> String {
             e.day_failures
         ),
         (Some(_), None) => unreachable!("a wait of the source alone is told above"),
+    }
+}
+
+fn occasion(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Login => "at login",
+        Purpose::ChangePassword => "when changing the password",
+        Purpose::Enable => "when turning on two-factor authentication",
+        Purpose::Regenerate => "when asking for new backup codes",
+        Purpose::Disable => "when turning off two-factor authentication",
+    }
+}
+
+/// What a code did: it completed a login, or it was proof of the owner for something else.
+fn proved(purpose: Purpose) -> String {
+    match purpose {
+        Purpose::Login => "Signed in".to_owned(),
+        other => format!("The owner was proved {}", occasion(other)),
     }
 }
 
@@ -211,10 +225,11 @@ fn backup_code_rejected(e: &BackupCodeRejected) -> String {
 
 fn totp_accepted(e: &TotpAccepted) -> String {
     let step = e.step;
+    let proved = proved(e.purpose);
     if e.double_code {
-        format!("Signed in with two consecutive authenticator codes (up to step {step}).")
+        format!("{proved} with two consecutive authenticator codes (up to step {step}).")
     } else {
-        format!("Signed in with an authenticator code (step {step}).")
+        format!("{proved} with an authenticator code (step {step}).")
     }
 }
 

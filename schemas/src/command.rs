@@ -30,9 +30,12 @@ pub struct Proof {
     /// The current password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretText>,
-    /// A code, where policy demands both.
+    /// A code, where policy demands both; one that is given is checked and spent all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
+    /// The app's following code, where two consecutive ones are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_code: Option<Code>,
 }
 
 /// Declares a request: closed to unknown fields, with the optional `context` of every command.
@@ -71,6 +74,12 @@ request!(
         password: SecretText,
         /// The new password: at least 8 and at most 256 bytes.
         new_password: SecretText,
+        /// A code, where policy demands both; one that is given is checked and spent all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<Code>,
+        /// The app's following code, where two consecutive ones are asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_code: Option<Code>,
     }
 );
 request!(
@@ -227,8 +236,37 @@ commands! {
 }
 
 impl Command {
-    /// Checks what a schema of single fields cannot say: exactly one of two names.
+    /// Whether a proof brings a code, and one that follows it.
+    fn proof_codes(&self) -> (bool, bool) {
+        let proof = match self {
+            Self::ChangePassword(c) => return (c.code.is_some(), c.next_code.is_some()),
+            Self::Enable2fa(c) => &c.proof,
+            Self::RegenerateBackupCodes(c) => &c.proof,
+            Self::Disable2fa(c) => &c.proof,
+            Self::RegisterAccount(_)
+            | Self::ConfirmCode(_)
+            | Self::CancelEnrolment(_)
+            | Self::StartLogin(_)
+            | Self::VerifyLogin(_) => &None,
+        };
+        let proof = proof.as_ref();
+        (
+            proof.is_some_and(|proof| proof.code.is_some()),
+            proof.is_some_and(|proof| proof.next_code.is_some()),
+        )
+    }
+
+    /// Checks what a schema of single fields cannot say: exactly one of two names, and no code
+    /// where there is no app yet.
     fn check(self) -> Result<Self, DecodeError> {
+        let (code, next_code) = self.proof_codes();
+        if matches!(self, Self::Enable2fa(_)) && (code || next_code) {
+            let rule = "there is no code yet: an enrolment is proved by the password alone";
+            return Err(DecodeError::at("/proof/code", rule));
+        }
+        if next_code && !code {
+            return Err(DecodeError::at("/next_code", "next_code follows a code"));
+        }
         let (first, second) = match &self {
             Self::StartLogin(c) => (c.username.is_some(), c.account_id.is_some()),
             Self::VerifyLogin(c) => (c.challenge_id.is_some(), c.account_id.is_some()),
@@ -265,6 +303,21 @@ mod tests {
         }
         assert!(Command::decode("start-login", br#"{"username":"a","password":"p"}"#).is_ok());
         assert!(Command::decode("verify-login", br#"{"code":"123456"}"#).is_err());
+    }
+
+    #[test]
+    fn an_enrolment_takes_no_code_since_there_is_no_app_yet() {
+        let with = |proof: &str| {
+            let body = format!(r#"{{"account_id":"a","proof":{{"password":"p"{proof}}}}}"#);
+            ["enable-2fa", "disable-2fa"].map(|name| Command::decode(name, body.as_bytes()).is_ok())
+        };
+        assert_eq!(with(""), [true, true]);
+        assert_eq!(with(r#","code":"123456""#), [false, true]);
+        assert_eq!(
+            with(r#","code":"123456","next_code":"123457""#),
+            [false, true]
+        );
+        assert_eq!(with(r#","next_code":"123457""#), [false, false]);
     }
 
     #[test]

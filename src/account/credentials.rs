@@ -10,6 +10,7 @@ use countersign_schemas::event::log::v1::UnknownNameRefused;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
 
+use super::codes::{self, GivenCode};
 use super::evidence::{Created, Evidence, ProofEvidence};
 use super::outcome::Reply;
 use super::{Account, Ctx, Decision};
@@ -55,12 +56,22 @@ pub(super) fn change_password(
     if !ctx.policy.accepts(&command.new_password) {
         return Decision::refused(ErrorCode::PasswordUnacceptable);
     }
-    if let Err(decision) = prove(account, evidence, Purpose::ChangePassword, ctx) {
-        return *decision;
-    }
+    let purpose = Purpose::ChangePassword;
+    let proof = match prove(account, evidence, purpose, ctx) {
+        Ok(proof) => proof,
+        Err(decision) => return *decision,
+    };
     if !account.exists() {
         return Decision::refused(ErrorCode::CredentialsInvalid);
     }
+    let given = GivenCode {
+        code: command.code.as_ref(),
+        next_code: command.next_code.as_ref(),
+    };
+    let code = match codes::prove(account, given, purpose, proof, evidence, ctx) {
+        Ok(code) => code,
+        Err(decision) => return *decision,
+    };
     let Created::Verifier(verifier) = &evidence.created else {
         return Decision::Stale;
     };
@@ -68,7 +79,11 @@ pub(super) fn change_password(
         verifier: Protected::clear(verifier),
         cause: PasswordCause::Changed,
     });
-    Decision::recorded(vec![event], Reply::PasswordChanged)
+    let spent = code.map(|accepted| accepted.event);
+    Decision::recorded(
+        spent.into_iter().chain([event]).collect(),
+        Reply::PasswordChanged,
+    )
 }
 
 /// Judges the first factor: the proof in force, or the decision that ends the command.

@@ -1,7 +1,7 @@
 //! Turning the second factor on and off.
 
 use countersign_schemas::code::Code;
-use countersign_schemas::command::{CancelEnrolment, ConfirmCode, Enable2fa};
+use countersign_schemas::command::{CancelEnrolment, ConfirmCode, Disable2fa, Enable2fa};
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{AccountRegistered, Purpose};
 use countersign_schemas::event::backup_codes::v1::IssueCause;
@@ -13,9 +13,10 @@ use countersign_schemas::ids::AuthenticatorId;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 
+use super::codes::GivenCode;
 use super::evidence::{CodeEvidence, Created, Evidence};
 use super::outcome::{Reply, enrolment_code_refusal};
-use super::{Account, Ctx, Decision, Factor, Pending, backup_codes, credentials, login};
+use super::{Account, Ctx, Decision, Factor, Pending, backup_codes, codes, credentials};
 use crate::crypto::otp::TotpSecret;
 
 pub(super) fn enable(
@@ -74,7 +75,7 @@ pub(super) fn confirm(
         Ok(pending) => pending,
         Err(code) => return Decision::refused(code),
     };
-    if login::clock_is_behind(evidence, ctx) {
+    if codes::clock_is_behind(evidence, ctx) {
         return Decision::refused(ErrorCode::StoreUnavailable);
     }
     if ctx.now >= pending.expires_at {
@@ -96,7 +97,7 @@ pub(super) fn confirm(
         ) if *enrolment == pending.enrolment => (*step_now, matched),
         (Code::Totp(_), _) => return Decision::Stale,
     };
-    let Some(step) = login::highest_in_window(matched, step_now, ctx.policy) else {
+    let Some(step) = codes::highest_in_window(matched, step_now, ctx.policy) else {
         return reject(pending, nearest(matched, step_now), ctx);
     };
     let Created::Codes(issued) = &evidence.created else {
@@ -105,9 +106,9 @@ pub(super) fn confirm(
     let enabled = Event::TwoFactorEnabled(TwoFactorEnabled {
         authenticator_id: pending.authenticator_id.clone(),
         step,
-        drift: login::drift(step, step_now),
+        drift: codes::drift(step, step_now),
     });
-    let codes = backup_codes::issue(account, issued, IssueCause::Enrolment);
+    let codes = backup_codes::issue(account, issued, IssueCause::Enrolment, 0);
     let reply = Reply::CodeConfirmed {
         set_no: account.set_no + 1,
         issued: issued.clone(),
@@ -129,7 +130,12 @@ pub(super) fn cancel(account: &Account, command: &CancelEnrolment, _ctx: &Ctx) -
     }
 }
 
-pub(super) fn disable(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decision {
+pub(super) fn disable(
+    account: &Account,
+    command: &Disable2fa,
+    evidence: &Evidence,
+    ctx: &Ctx,
+) -> Decision {
     let proof = match credentials::prove(account, evidence, Purpose::Disable, ctx) {
         Ok(proof) => proof,
         Err(decision) => return *decision,
@@ -137,10 +143,19 @@ pub(super) fn disable(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Deci
     if account.on().is_none() {
         return Decision::refused(account.why_not_on());
     }
-    let event = Event::TwoFactorDisabled(TwoFactorDisabled {
+    let given = GivenCode::of(command.proof.as_ref());
+    let code = match codes::prove(account, given, Purpose::Disable, proof, evidence, ctx) {
+        Ok(code) => code,
+        Err(decision) => return *decision,
+    };
+    let disabled = Event::TwoFactorDisabled(TwoFactorDisabled {
         by: DisabledBy::User(proof),
     });
-    Decision::recorded(vec![event], Reply::FactorOff)
+    let spent = code.map(|accepted| accepted.event);
+    Decision::recorded(
+        spent.into_iter().chain([disabled]).collect(),
+        Reply::FactorOff,
+    )
 }
 
 /// The pending enrolment of that authenticator.

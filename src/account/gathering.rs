@@ -1,7 +1,7 @@
 //! Evidence for the scenarios, gathered as the engine does but from plain secrets.
 
 use countersign_schemas::code::{Code, TotpCode};
-use countersign_schemas::command::Command;
+use countersign_schemas::command::{Command, Proof};
 use countersign_schemas::sealed::Protected;
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
@@ -20,6 +20,8 @@ impl Scenario {
             proof,
             ProofEvidence::Vouched | ProofEvidence::Compared { right: true, .. }
         );
+        let code = self.gather_code(command, proven);
+        let proven = proven && self.may_hold(command, &code);
         let created = match command {
             Command::RegisterAccount(_) => Created::Verifier(Zeroizing::new(b"first".to_vec())),
             Command::ChangePassword(_) if proven => {
@@ -29,28 +31,42 @@ impl Scenario {
             Command::ConfirmCode(_) => Created::Codes(self.new_codes()),
             _ => Created::None,
         };
-        let code = match command {
-            Command::ConfirmCode(c) => {
-                let secret = self.account.pending().map(|p| (p.enrolment, &p.secret));
-                self.code_evidence(&c.code, None, secret)
-            }
-            Command::VerifyLogin(c) => {
-                let secret = self.account.on().map(|on| (on.enrolment, &on.secret));
-                match self.account.attempts.gate(self.now(), &self.policy) {
-                    Gate::Wait(_) | Gate::Suspended if matches!(c.code, Code::Totp(_)) => {
-                        CodeEvidence::NotCompared
-                    }
-                    _ => self.code_evidence(&c.code, c.next_code.as_ref(), secret),
-                }
-            }
-            _ => CodeEvidence::None,
-        };
         Evidence {
             received_at: self.wall,
             proof,
             code,
             created,
             display_name: "ada".into(),
+        }
+    }
+
+    fn gather_code(&self, command: &Command, proven: bool) -> CodeEvidence {
+        if let Command::ConfirmCode(c) = command {
+            let secret = self.account.pending().map(|p| (p.enrolment, &p.secret));
+            return self.code_evidence(&c.code, None, secret);
+        }
+        let is_login = matches!(command, Command::VerifyLogin(_));
+        match given_code(command) {
+            (Some(code), next) if is_login || proven => {
+                let secret = self.account.on().map(|on| (on.enrolment, &on.secret));
+                match self.account.attempts.gate(self.now(), &self.policy) {
+                    Gate::Wait(_) | Gate::Suspended if matches!(code, Code::Totp(_)) => {
+                        CodeEvidence::NotCompared
+                    }
+                    _ => self.code_evidence(code, next, secret),
+                }
+            }
+            _ => CodeEvidence::None,
+        }
+    }
+
+    /// Whether a proof may hold by its code, so that what it asks for is made.
+    fn may_hold(&self, command: &Command, code: &CodeEvidence) -> bool {
+        match (given_code(command).0, code) {
+            (None, _) => !self.policy.require_code_too || self.account.on().is_none(),
+            (Some(_), CodeEvidence::Totp { matched, .. }) => !matched.is_empty(),
+            (Some(_), CodeEvidence::Backup { right, .. }) => *right,
+            (Some(_), CodeEvidence::None | CodeEvidence::NotCompared) => false,
         }
     }
 
@@ -140,6 +156,22 @@ impl Scenario {
         hash.update(what);
         hash.finalize().into()
     }
+}
+
+/// The code of either kind that a command brings, and the one that follows it.
+fn given_code(command: &Command) -> (Option<&Code>, Option<&Code>) {
+    match command {
+        Command::VerifyLogin(c) => (Some(&c.code), c.next_code.as_ref()),
+        Command::ChangePassword(c) => (c.code.as_ref(), c.next_code.as_ref()),
+        Command::Disable2fa(c) => of_proof(c.proof.as_ref()),
+        Command::RegenerateBackupCodes(c) => of_proof(c.proof.as_ref()),
+        _ => (None, None),
+    }
+}
+
+fn of_proof(proof: Option<&Proof>) -> (Option<&Code>, Option<&Code>) {
+    let code = proof.and_then(|proof| proof.code.as_ref());
+    (code, proof.and_then(|proof| proof.next_code.as_ref()))
 }
 
 /// The secret, which no scenario seals.

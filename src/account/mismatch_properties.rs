@@ -125,6 +125,12 @@ fn asks() -> Vec<BoxedAsk> {
         boxed(confirm_unknown()),
         boxed(cancel_nth(0)),
         boxed(regenerate(Password::Right)),
+        boxed(with_code(regenerate(Password::Right), wrong_code(), None)),
+        boxed(with_code(
+            disable(Password::Right),
+            wrong_backup_code(1),
+            None,
+        )),
         boxed(disable(Password::Right)),
         boxed(start_login(Password::Right)),
         boxed(verify_vouched(wrong_code())),
@@ -248,6 +254,10 @@ fn any_factor_event((kind, n, _, byte, at): Parts) -> Event {
 fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
     let first_factor = FirstFactor::Password(n as u32);
     let challenge = the_challenge().hash();
+    let purpose = match byte % 2 {
+        0 => Purpose::Login,
+        _ => Purpose::Disable,
+    };
     let (enrolment, failures, consecutive) = (n as u32, short, short);
     match kind {
         12 => Event::BackupCodesIssued(BackupCodesIssued {
@@ -262,6 +272,7 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             set_no: u32::from(short),
             ordinal: byte,
             remaining: byte,
+            purpose,
             first_factor,
             challenge: Some(challenge),
         }),
@@ -278,6 +289,7 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             drift: byte.cast_signed(),
             enrolment,
             double_code: byte > 127,
+            purpose,
             first_factor,
             challenge: Some(challenge),
         }),
@@ -289,6 +301,7 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             enrolment,
             failures,
             consecutive,
+            purpose,
             first_factor,
         }),
         18 => Event::CodeReplayed(CodeReplayed {
@@ -296,6 +309,7 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             enrolment,
             failures,
             consecutive,
+            purpose,
             first_factor,
         }),
         _ => match byte % 3 {
@@ -347,7 +361,7 @@ proptest! {
     fn mismatched_evidence_is_never_accepted_and_never_panics(
         policy in policy(),
         ops in life(),
-        offered in prop::collection::vec(evidence(), 14),
+        offered in prop::collection::vec(evidence(), 16),
     ) {
         let mut s = begin(policy, 0);
         for op in &ops {
@@ -377,7 +391,7 @@ proptest! {
         policy in policy(),
         history in prop::collection::vec((event(), time()), 0..60),
         wall in prop_oneof![4 => Just(START.plus_s(4_000_000)), 1 => time()],
-        offered in prop::collection::vec(evidence(), 14),
+        offered in prop::collection::vec(evidence(), 16),
     ) {
         // The log's first event of an account makes it; nothing else can come before.
         let made = Event::AccountRegistered(AccountRegistered { username: None });

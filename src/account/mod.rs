@@ -14,6 +14,7 @@
 
 pub mod attempts;
 mod backup_codes;
+mod codes;
 mod credentials;
 mod enrolment;
 mod evidence;
@@ -39,6 +40,8 @@ mod login_tests;
 mod mismatch_properties;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod proof_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -293,8 +296,8 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::Enable2fa(c) => enrolment::enable(account, c, evidence, ctx),
         Command::ConfirmCode(c) => enrolment::confirm(account, c, evidence, ctx),
         Command::CancelEnrolment(c) => enrolment::cancel(account, c, ctx),
-        Command::RegenerateBackupCodes(_) => backup_codes::regenerate(account, evidence, ctx),
-        Command::Disable2fa(_) => enrolment::disable(account, evidence, ctx),
+        Command::RegenerateBackupCodes(c) => backup_codes::regenerate(account, c, evidence, ctx),
+        Command::Disable2fa(c) => enrolment::disable(account, c, evidence, ctx),
         Command::StartLogin(_) => login::start(account, evidence, ctx),
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
     }

@@ -1,7 +1,10 @@
 //! The answers of the rules, and how an answer is found again from a command's own events.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::Purpose;
+use countersign_schemas::event::backup_codes::v1::BackupCodeAccepted;
 use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, Mismatch};
+use countersign_schemas::event::login::v1::TotpAccepted;
 use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
@@ -127,6 +130,11 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
         Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
         Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
         Some(Event::LoginCompleted(_)) => Ok(Reply::LoginByPassword { account_id }),
+        // A code that was a proof stands before what it proved.
+        Some(
+            Event::TotpAccepted(TotpAccepted { purpose, .. })
+            | Event::BackupCodeAccepted(BackupCodeAccepted { purpose, .. }),
+        ) if *purpose != Purpose::Login => recall(&events[1..], after, policy),
         Some(Event::TotpAccepted(_)) => {
             let left = after.on().map_or(0, |on| on.codes.left());
             Ok(login_verified(after, Method::Totp, left, policy.low_codes))

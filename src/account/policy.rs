@@ -18,6 +18,9 @@ pub struct Policy {
     pub enrolment_ttl_s: u64,
     /// Wrong confirming codes that drop an enrolment, 1–20.
     pub enrolment_tries: u8,
+    /// Whether turning 2FA off, making new backup codes and changing the password need a code
+    /// beside the password.
+    pub require_code_too: bool,
     /// Wrong app codes in the window that lead to double-code mode (RFC 4226 §7.3, §7.4), 4–100.
     pub code_failures_budget: u16,
     /// The rolling window of that budget; a success does not clear it.
@@ -66,6 +69,7 @@ impl Default for Policy {
             diagnosis_steps: 10,
             enrolment_ttl_s: 600,
             enrolment_tries: 5,
+            require_code_too: false,
             code_failures_budget: 10,
             code_failures_window_s: 30 * 86_400,
             code_failures_free: 3,

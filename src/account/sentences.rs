@@ -2,7 +2,7 @@
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::{
-    CancelEnrolment, ChangePassword, Command, ConfirmCode, Disable2fa, Enable2fa,
+    CancelEnrolment, ChangePassword, Command, ConfirmCode, Disable2fa, Enable2fa, Proof,
     RegenerateBackupCodes, RegisterAccount, StartLogin, VerifyLogin,
 };
 use countersign_schemas::event::Event;
@@ -77,9 +77,34 @@ pub(super) fn change_password(
         account_id: account_id(),
         password: secret_text("the evidence knows"),
         new_password: secret_text(new_password),
+        code: None,
+        next_code: None,
         context: None,
     });
     move |_| (command, password)
+}
+
+/// Brings a code with the proof of a command, and where given the one that follows it.
+pub(super) fn with_code(
+    ask: impl FnOnce(&Scenario) -> Ask,
+    code: impl Fn(&Scenario) -> Code,
+    next: Option<Code>,
+) -> impl FnOnce(&Scenario) -> Ask {
+    move |s| {
+        let (mut command, password) = ask(s);
+        let given = Proof {
+            password: None,
+            code: Some(code(s)),
+            next_code: next,
+        };
+        match &mut command {
+            Command::ChangePassword(c) => (c.code, c.next_code) = (given.code, given.next_code),
+            Command::RegenerateBackupCodes(c) => c.proof = Some(given),
+            Command::Disable2fa(c) => c.proof = Some(given),
+            other => panic!("{} has no code beside its proof", other.name()),
+        }
+        (command, password)
+    }
 }
 
 pub(super) fn enable(password: Password) -> impl FnOnce(&Scenario) -> Ask {

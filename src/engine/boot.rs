@@ -1,7 +1,7 @@
 //! Opening everything: what must hold before the first command is taken.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, RwLock};
 
 use countersign_projections::{Opened, Views};
@@ -218,6 +218,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     }
     rebuild_strange_views(&views, &log)?;
     let log_version = index.version(&StreamKey::LOG)?;
+    let recorded_at = AtomicU64::new(index.tail().at.0);
     let index = Arc::new(index);
     let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
     let committed = Progress::default();
@@ -230,6 +231,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         accounts: Accounts::new(log.reader(), Arc::clone(&index), snapshots),
         index,
         log_version: AtomicU32::new(log_version),
+        recorded_at,
         strangers: RwLock::default(),
         views,
         committed,

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::subject::source_key;
 use super::vault::{VaultError, fill_random};
 use super::{Request, Shared};
+use crate::account::attempts::Gate;
 use crate::account::{
     Account, CodeEvidence, CodeSet, Created, Evidence, Held, Issued, Policy, ProofEvidence,
 };
@@ -34,7 +35,11 @@ pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micro
         Command::ChangePassword(_) => !waits(),
         Command::StartLogin(c) => c.password.is_some() && !waits(),
         Command::Enable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
-        Command::Disable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
+        Command::Disable2fa(c) => {
+            let proof = c.proof.as_ref();
+            let backup_code = matches!(code_of(proof).0, Some(Code::Backup(_)));
+            (password_of(proof).is_some() || backup_code) && !waits()
+        }
         Command::RegenerateBackupCodes(c) => {
             (password_of(c.proof.as_ref()).is_some() || shared.vouched) && !waits()
         }
@@ -79,7 +84,7 @@ impl Inquiry<'_> {
             Command::ChangePassword(c) => {
                 if policy.accepts(&c.new_password) {
                     evidence.proof = self.password(Some(&c.password))?;
-                    if is_proven(evidence.proof) {
+                    if self.is_proven((c.code.as_ref(), c.next_code.as_ref()), &mut evidence)? {
                         evidence.created = self.new_verifier(&c.new_password)?;
                     }
                 }
@@ -92,7 +97,7 @@ impl Inquiry<'_> {
             Command::CancelEnrolment(_) => {}
             Command::RegenerateBackupCodes(c) => {
                 evidence.proof = self.password(password_of(c.proof.as_ref()))?;
-                if is_proven(evidence.proof)
+                if self.is_proven(code_of(c.proof.as_ref()), &mut evidence)?
                     && let Some(on) = self.account.on()
                 {
                     evidence.created = self.new_codes()?;
@@ -101,6 +106,7 @@ impl Inquiry<'_> {
             }
             Command::Disable2fa(c) => {
                 evidence.proof = self.password(password_of(c.proof.as_ref()))?;
+                self.is_proven(code_of(c.proof.as_ref()), &mut evidence)?;
             }
             Command::StartLogin(c) => evidence.proof = self.password(c.password.as_ref())?,
             Command::VerifyLogin(c) => {
@@ -123,7 +129,7 @@ impl Inquiry<'_> {
         if self
             .account
             .passwords
-            .waiting_s(source, self.shared.now())
+            .waiting_s(source, self.shared.log_time())
             .is_some()
         {
             return Ok(ProofEvidence::NotCompared);
@@ -143,6 +149,28 @@ impl Inquiry<'_> {
         Ok(ProofEvidence::Compared {
             credential: credential.version,
             right,
+        })
+    }
+
+    /// Compares the code that a proof brings, once its password held, and says whether the proof
+    /// may hold: only then is made what costs more than the proof itself.
+    fn is_proven(&self, given: GivenCode, evidence: &mut Evidence) -> Result<bool, VaultError> {
+        let password_held = match evidence.proof {
+            ProofEvidence::Vouched | ProofEvidence::Compared { right: true, .. } => true,
+            ProofEvidence::Absent
+            | ProofEvidence::NotCompared
+            | ProofEvidence::Compared { right: false, .. } => false,
+        };
+        let (code, next) = given;
+        let Some(code) = code.filter(|_| password_held) else {
+            let is_missing = self.shared.policy.require_code_too && self.account.on().is_some();
+            return Ok(password_held && !is_missing);
+        };
+        evidence.code = self.login_code(code, next)?;
+        Ok(match &evidence.code {
+            CodeEvidence::Totp { matched, .. } => !matched.is_empty(),
+            CodeEvidence::Backup { right, .. } => *right,
+            CodeEvidence::None | CodeEvidence::NotCompared => false,
         })
     }
 
@@ -224,6 +252,7 @@ impl Inquiry<'_> {
         };
         match code {
             Code::Backup(code) => self.backup_code(&on.codes, code),
+            Code::Totp(_) if self.is_gate_closed() => Ok(CodeEvidence::NotCompared),
             Code::Totp(code) => {
                 let next = match next {
                     Some(Code::Totp(next)) => Some(next),
@@ -232,6 +261,13 @@ impl Inquiry<'_> {
                 self.totp(&on.secret, on.enrolment, code, next)
             }
         }
+    }
+
+    /// A throttled or suspended app's codes are not compared at all.
+    fn is_gate_closed(&self) -> bool {
+        let now = self.shared.log_time();
+        let gate = self.account.attempts.gate(now, &self.shared.policy);
+        matches!(gate, Gate::Wait(_) | Gate::Suspended)
     }
 
     fn totp(
@@ -329,11 +365,12 @@ fn password_of(proof: Option<&Proof>) -> Option<&SecretText> {
     proof.and_then(|proof| proof.password.as_ref())
 }
 
-fn is_proven(proof: ProofEvidence) -> bool {
-    matches!(
-        proof,
-        ProofEvidence::Vouched | ProofEvidence::Compared { right: true, .. }
-    )
+/// The code of a proof and the one that follows it.
+type GivenCode<'a> = (Option<&'a Code>, Option<&'a Code>);
+
+fn code_of(proof: Option<&Proof>) -> GivenCode<'_> {
+    let code = proof.and_then(|proof| proof.code.as_ref());
+    (code, proof.and_then(|proof| proof.next_code.as_ref()))
 }
 
 fn params(policy: &Policy) -> KdfParams {

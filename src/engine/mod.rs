@@ -15,6 +15,9 @@ mod indexer;
 mod outcomes;
 mod pool;
 mod projector;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod proof_tests;
 mod queries;
 mod request;
 #[cfg(test)]
@@ -29,7 +32,7 @@ mod vault;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -88,6 +91,8 @@ pub struct Shared {
     index: Arc<Index>,
     /// Number of the log's own events.
     log_version: AtomicU32,
+    /// When the last durable event was recorded, in microseconds.
+    recorded_at: AtomicU64,
     strangers: RwLock<Strangers>,
     views: Views,
     committed: Progress,
@@ -99,6 +104,12 @@ impl Shared {
     /// The wall clock.
     fn now(&self) -> Micros {
         (self.clock)()
+    }
+
+    /// Log time: the wall clock, or the last recorded time where that lies ahead.
+    fn log_time(&self) -> Micros {
+        let recorded_at = Micros(self.recorded_at.load(Ordering::Acquire));
+        self.now().max(recorded_at)
     }
 
     fn strangers(&self) -> RwLockReadGuard<'_, Strangers> {
@@ -227,7 +238,7 @@ impl Engine {
             &self.shared,
             &submission.request,
             &account,
-            self.shared.now(),
+            self.shared.log_time(),
         ) {
             enqueue_proof(&self.pool, &self.shared, submission);
         } else {

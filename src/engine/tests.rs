@@ -66,26 +66,31 @@ impl House {
     }
 
     pub(super) fn try_start(&self) -> Result<Engine, StartError> {
-        self.try_start_with(false)
+        self.try_start_with(|_| {})
     }
 
-    fn try_start_with(&self, vouched: bool) -> Result<Engine, StartError> {
+    pub(super) fn try_start_with(
+        &self,
+        change: impl FnOnce(&mut EngineOptions),
+    ) -> Result<Engine, StartError> {
         let now = Arc::clone(&self.now);
-        Engine::start(EngineOptions {
+        let mut options = EngineOptions {
             data: self.data(),
             keyring: self.keyring(),
             policy: Policy {
                 kdf_memory_kib: 8,
                 ..Policy::default()
             },
-            vouched,
+            vouched: false,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             log: LogOptions::default(),
-        })
+        };
+        change(&mut options);
+        Engine::start(options)
     }
 
-    fn start_with(&self, vouched: bool) -> Engine {
-        self.try_start_with(vouched).unwrap()
+    pub(super) fn start_with(&self, change: impl FnOnce(&mut EngineOptions)) -> Engine {
+        self.try_start_with(change).unwrap()
     }
 
     pub(super) fn start(&self) -> Engine {
@@ -495,7 +500,7 @@ fn views_that_are_deleted_are_rebuilt_from_the_log() {
 #[test]
 fn a_directory_elsewhere_needs_no_registration_and_no_password() {
     let house = House::new();
-    let engine = house.start_with(true);
+    let engine = house.start_with(|options| options.vouched = true);
     let eve = AccountId::parse("eve").unwrap();
     let status = engine.queries().login_status(&eve, None).unwrap();
     assert_eq!(status.second_factor, FactorState::Off);

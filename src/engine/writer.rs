@@ -271,6 +271,8 @@ impl Writer {
                 return Err(batch.replies);
             }
             let now = self.now();
+            let recorded_at = &self.shared.recorded_at;
+            recorded_at.store(self.last_at.0, Ordering::Release);
             for (entry, fact) in batch.entries.iter().zip(batch.facts) {
                 let pushed = self
                     .shared

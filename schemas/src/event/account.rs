@@ -32,7 +32,7 @@ pub mod v1 {
         Changed,
     }
 
-    /// What a password was asked for.
+    /// What a password or a code was given for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum Purpose {
         /// To log in.

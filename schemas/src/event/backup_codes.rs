@@ -4,6 +4,7 @@
 pub mod v1 {
     use serde::{Deserialize, Serialize};
 
+    use crate::event::account::v1::Purpose;
     use crate::event::enrolment::v1::FirstFactor;
     use crate::sealed::Protected;
 
@@ -33,7 +34,8 @@ pub mod v1 {
         pub superseded_unused: u8,
     }
 
-    /// A backup code was taken; it completes the login.
+    /// A backup code was taken; at login it completes the login, else what it proved follows in the
+    /// same group.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct BackupCodeAccepted {
         /// The set.
@@ -42,6 +44,8 @@ pub mod v1 {
         pub ordinal: u8,
         /// Unused codes that remain.
         pub remaining: u8,
+        /// What the code was given for.
+        pub purpose: Purpose,
         /// What proved the owner before.
         pub first_factor: FirstFactor,
         /// The challenge that it spends: the hash that `LoginStarted` recorded.
@@ -66,6 +70,8 @@ pub mod v1 {
         pub ordinal: u8,
         /// Why.
         pub reason: BackupCodeReason,
+        /// What the code was given for.
+        pub purpose: Purpose,
         /// What proved the owner before.
         pub first_factor: FirstFactor,
     }

@@ -4,6 +4,7 @@
 pub mod v1 {
     use serde::{Deserialize, Serialize};
 
+    use crate::event::account::v1::Purpose;
     use crate::event::enrolment::v1::FirstFactor;
     use crate::time::Micros;
 
@@ -25,7 +26,8 @@ pub mod v1 {
         pub credential: u32,
     }
 
-    /// An app code was taken; it completes the login and spends its step.
+    /// An app code was taken and its step is spent; at login it completes the login, else what it
+    /// proved follows in the same group.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct TotpAccepted {
         /// The highest matching time step; it and all before it are spent.
@@ -36,6 +38,8 @@ pub mod v1 {
         pub enrolment: u32,
         /// Whether two consecutive codes were asked for and given.
         pub double_code: bool,
+        /// What the code was given for.
+        pub purpose: Purpose,
         /// What proved the owner before.
         pub first_factor: FirstFactor,
         /// The challenge that it spends: the hash that `LoginStarted` recorded.
@@ -62,6 +66,8 @@ pub mod v1 {
         pub failures: u16,
         /// Failures since the last accepted code, this one included.
         pub consecutive: u16,
+        /// What the code was given for.
+        pub purpose: Purpose,
         /// What proved the owner before.
         pub first_factor: FirstFactor,
     }
@@ -77,6 +83,8 @@ pub mod v1 {
         pub failures: u16,
         /// Failures since the last accepted code, this one included.
         pub consecutive: u16,
+        /// What the code was given for.
+        pub purpose: Purpose,
         /// What proved the owner before.
         pub first_factor: FirstFactor,
     }

@@ -30,13 +30,7 @@ impl Event {
                 PasswordCause::Changed => "changed",
             }}),
             Self::PasswordRejected(e) => json!({
-                "purpose": match e.purpose {
-                    Purpose::Login => "login",
-                    Purpose::ChangePassword => "change-password",
-                    Purpose::Enable => "enable",
-                    Purpose::Regenerate => "regenerate",
-                    Purpose::Disable => "disable",
-                },
+                "purpose": purpose(e.purpose),
                 "credential": e.credential,
                 "failures": e.failures,
                 "wait_until": e.wait_until,
@@ -82,6 +76,7 @@ impl Event {
                 "set_no": e.set_no,
                 "ordinal": e.ordinal,
                 "remaining": e.remaining,
+                "purpose": purpose(e.purpose),
                 "first_factor": first_factor(&e.first_factor),
             }),
             Self::BackupCodeRejected(e) => json!({
@@ -91,6 +86,7 @@ impl Event {
                     BackupCodeReason::Wrong => "wrong",
                     BackupCodeReason::Used => "used",
                 },
+                "purpose": purpose(e.purpose),
                 "first_factor": first_factor(&e.first_factor),
             }),
             Self::LoginStarted(e) => json!({"expires_at": e.expires_at}),
@@ -100,6 +96,7 @@ impl Event {
                 "drift": e.drift,
                 "enrolment": e.enrolment,
                 "double_code": e.double_code,
+                "purpose": purpose(e.purpose),
                 "first_factor": first_factor(&e.first_factor),
             }),
             Self::TotpRejected(e) => json!({
@@ -110,6 +107,7 @@ impl Event {
                 "enrolment": e.enrolment,
                 "failures": e.failures,
                 "consecutive": e.consecutive,
+                "purpose": purpose(e.purpose),
                 "first_factor": first_factor(&e.first_factor),
             }),
             Self::CodeReplayed(e) => json!({
@@ -117,6 +115,7 @@ impl Event {
                 "enrolment": e.enrolment,
                 "failures": e.failures,
                 "consecutive": e.consecutive,
+                "purpose": purpose(e.purpose),
                 "first_factor": first_factor(&e.first_factor),
             }),
             Self::AttemptsThrottled(e) => json!({"until": e.until}),
@@ -125,6 +124,16 @@ impl Event {
                 SuspendedCause::Failures => "failures",
             }}),
         }
+    }
+}
+
+fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Login => "login",
+        Purpose::ChangePassword => "change-password",
+        Purpose::Enable => "enable",
+        Purpose::Regenerate => "regenerate",
+        Purpose::Disable => "disable",
     }
 }
 

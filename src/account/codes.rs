@@ -1,0 +1,297 @@
+//! Judging a code of either kind, at login and as a proof: one gate, one count, spent once.
+
+use countersign_schemas::code::{BackupCode, Code};
+use countersign_schemas::command::Proof;
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::Purpose;
+use countersign_schemas::event::backup_codes::v1::{
+    BackupCodeAccepted, BackupCodeReason, BackupCodeRejected,
+};
+use countersign_schemas::event::enrolment::v1::FirstFactor;
+use countersign_schemas::event::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::reply::Method;
+
+use super::attempts::Gate;
+use super::evidence::{CodeEvidence, Evidence};
+use super::policy::Policy;
+use super::{Account, Ctx, Decision, On};
+
+/// A command whose first factor stands: what a code is judged against.
+pub(super) struct Attempt<'a> {
+    pub(super) account: &'a Account,
+    pub(super) on: &'a On,
+    pub(super) purpose: Purpose,
+    pub(super) first_factor: FirstFactor,
+    pub(super) challenge: Option<[u8; 16]>,
+}
+
+/// A code that is taken once its event is recorded.
+pub(super) struct Accepted {
+    pub(super) event: Event,
+    pub(super) method: Method,
+    /// Unused backup codes that remain then.
+    pub(super) left: u8,
+}
+
+/// The code that a command brings with its proof.
+#[derive(Clone, Copy)]
+pub(super) struct GivenCode<'a> {
+    pub(super) code: Option<&'a Code>,
+    pub(super) next_code: Option<&'a Code>,
+}
+
+impl<'a> GivenCode<'a> {
+    pub(super) fn of(proof: Option<&'a Proof>) -> Self {
+        Self {
+            code: proof.and_then(|proof| proof.code.as_ref()),
+            next_code: proof.and_then(|proof| proof.next_code.as_ref()),
+        }
+    }
+}
+
+/// Judges the code of a command whose first factor stands, where policy asks for one or one was
+/// given: a credential that was brought is never ignored. None where neither is so.
+///
+/// # Errors
+/// The decision that ends the command; a code that is missing answers as a wrong password does.
+pub(super) fn prove(
+    account: &Account,
+    given: GivenCode,
+    purpose: Purpose,
+    first_factor: FirstFactor,
+    evidence: &Evidence,
+    ctx: &Ctx,
+) -> Result<Option<Accepted>, Box<Decision>> {
+    let refused = |code| Err(Box::new(Decision::refused(code)));
+    let (code, on) = match (given.code, account.on()) {
+        (Some(code), Some(on)) => (code, on),
+        (Some(_), None) => return refused(account.why_not_on()),
+        (None, Some(_)) if ctx.policy.require_code_too => {
+            return refused(ErrorCode::CredentialsInvalid);
+        }
+        (None, _) => return Ok(None),
+    };
+    if clock_is_behind(evidence, ctx) {
+        return refused(ErrorCode::StoreUnavailable);
+    }
+    let attempt = Attempt {
+        account,
+        on,
+        purpose,
+        first_factor,
+        challenge: None,
+    };
+    attempt
+        .judge(code, given.next_code.is_some(), evidence, ctx)
+        .map(Some)
+}
+
+impl Attempt<'_> {
+    /// Judges a code of either kind; what is accepted is spent by its event.
+    ///
+    /// # Errors
+    /// The decision that ends the command: a refusal, counted where the code was compared, or
+    /// evidence that has gone stale.
+    pub(super) fn judge(
+        &self,
+        code: &Code,
+        has_next: bool,
+        evidence: &Evidence,
+        ctx: &Ctx,
+    ) -> Result<Accepted, Box<Decision>> {
+        match code {
+            Code::Totp(_) => self.totp(has_next, evidence, ctx),
+            Code::Backup(code) => self.backup_code(code, evidence),
+        }
+        .map_err(Box::new)
+    }
+
+    fn totp(&self, has_next: bool, evidence: &Evidence, ctx: &Ctx) -> Result<Accepted, Decision> {
+        let pair = match self.account.attempts.gate(ctx.now, ctx.policy) {
+            Gate::Suspended => return Err(Decision::refused(ErrorCode::FactorSuspended)),
+            Gate::Wait(s) => return Err(Decision::refused_for(ErrorCode::AccountThrottled, s)),
+            Gate::DoubleCode if !has_next => {
+                return Err(Decision::refused(ErrorCode::CodeSecondRequired));
+            }
+            Gate::DoubleCode => true,
+            Gate::Open => false,
+        };
+        let (step_now, matched, next_matched) = match &evidence.code {
+            CodeEvidence::Totp {
+                enrolment,
+                step_now,
+                matched,
+                next_matched,
+            } if *enrolment == self.on.enrolment => (*step_now, matched, next_matched),
+            CodeEvidence::Totp { .. }
+            | CodeEvidence::Backup { .. }
+            | CodeEvidence::NotCompared
+            | CodeEvidence::None => return Err(Decision::Stale),
+        };
+        let accepted = match pair {
+            false => self.single(matched, step_now, ctx.policy),
+            true => self.pair(matched, next_matched, step_now, ctx.policy),
+        };
+        match accepted {
+            Ok(step) => Ok(self.accept_totp(step, step_now, pair)),
+            Err(refused) => Err(self.reject_totp(refused, ctx)),
+        }
+    }
+
+    /// The step that one code spends: the highest that matches, above all that are spent.
+    ///
+    /// A code whose digits equal the last accepted one is refused while that one could still be
+    /// valid, even where they belong to a later step too (NIST SP 800-63B §3.1.4.2).
+    fn single(&self, matched: &[u64], step_now: u64, policy: &Policy) -> Result<u64, WrongTotp> {
+        let last = self.on.last_step;
+        let last_is_fresh = step_now <= last.saturating_add(2 * policy.window_steps + 1);
+        if last_is_fresh && matched.contains(&last) {
+            return Err(WrongTotp::Replayed(last));
+        }
+        match highest_in_window(matched, step_now, policy) {
+            Some(step) if step > last => Ok(step),
+            Some(step) => Err(WrongTotp::Replayed(step)),
+            None => Err(WrongTotp::Reason(TotpReason::Wrong)),
+        }
+    }
+
+    /// The second step of a right pair: (s, s+1), both unspent and in the window.
+    fn pair(
+        &self,
+        first: &[u64],
+        next: &[u64],
+        step_now: u64,
+        policy: &Policy,
+    ) -> Result<u64, WrongTotp> {
+        first
+            .iter()
+            .filter(|step| **step > self.on.last_step && in_window(**step, step_now, policy))
+            .filter_map(|step| step.checked_add(1))
+            .rfind(|step| next.contains(step) && in_window(*step, step_now, policy))
+            .ok_or(WrongTotp::Reason(TotpReason::WrongPair))
+    }
+
+    fn accept_totp(&self, step: u64, step_now: u64, double_code: bool) -> Accepted {
+        let event = Event::TotpAccepted(TotpAccepted {
+            step,
+            drift: drift(step, step_now),
+            enrolment: self.on.enrolment,
+            double_code,
+            purpose: self.purpose,
+            first_factor: self.first_factor,
+            challenge: self.challenge,
+        });
+        Accepted {
+            event,
+            method: Method::Totp,
+            left: self.on.codes.left(),
+        }
+    }
+
+    fn reject_totp(&self, wrong: WrongTotp, ctx: &Ctx) -> Decision {
+        let attempts = &self.account.attempts;
+        let (failures, consecutive) = attempts.counted(ctx.now, ctx.policy);
+        let (purpose, first_factor) = (self.purpose, self.first_factor);
+        let enrolment = self.on.enrolment;
+        let pair = matches!(wrong, WrongTotp::Reason(TotpReason::WrongPair));
+        let counted = match wrong {
+            WrongTotp::Replayed(step) => Event::CodeReplayed(CodeReplayed {
+                step,
+                enrolment,
+                failures,
+                consecutive,
+                purpose,
+                first_factor,
+            }),
+            WrongTotp::Reason(reason) => Event::TotpRejected(TotpRejected {
+                reason,
+                enrolment,
+                failures,
+                consecutive,
+                purpose,
+                first_factor,
+            }),
+        };
+        let mut events = vec![counted];
+        events.extend(attempts.consequences(ctx.now, pair, ctx.policy));
+        Decision::recorded_refusal(events, Refusal::new(ErrorCode::CodeInvalid))
+    }
+
+    /// Always compared, whatever the app's failures led to: at 70 random bits guessing is
+    /// hopeless, and a limit would let a password thief shut the owner out.
+    fn backup_code(&self, code: &BackupCode, evidence: &Evidence) -> Result<Accepted, Decision> {
+        let codes = &self.on.codes;
+        let right = match evidence.code {
+            CodeEvidence::Backup {
+                set_no,
+                ordinal,
+                right,
+            } if set_no == codes.set_no && ordinal == code.ordinal() => right,
+            CodeEvidence::Backup { .. }
+            | CodeEvidence::Totp { .. }
+            | CodeEvidence::NotCompared
+            | CodeEvidence::None => return Err(Decision::Stale),
+        };
+        let ordinal = code.ordinal();
+        if !right || !codes.is_unused(ordinal) {
+            let event = Event::BackupCodeRejected(BackupCodeRejected {
+                set_no: codes.set_no,
+                ordinal,
+                reason: if right {
+                    BackupCodeReason::Used
+                } else {
+                    BackupCodeReason::Wrong
+                },
+                purpose: self.purpose,
+                first_factor: self.first_factor,
+            });
+            let refusal = Refusal::new(ErrorCode::CodeInvalid);
+            return Err(Decision::recorded_refusal(vec![event], refusal));
+        }
+        let remaining = codes.left() - 1;
+        let event = Event::BackupCodeAccepted(BackupCodeAccepted {
+            set_no: codes.set_no,
+            ordinal,
+            remaining,
+            purpose: self.purpose,
+            first_factor: self.first_factor,
+            challenge: self.challenge,
+        });
+        Ok(Accepted {
+            event,
+            method: Method::BackupCode,
+            left: remaining,
+        })
+    }
+}
+
+/// Why an app code is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WrongTotp {
+    Replayed(u64),
+    Reason(TotpReason),
+}
+
+/// Whether the wall clock lies so far behind the log that a spent code could look fresh.
+pub(super) fn clock_is_behind(evidence: &Evidence, ctx: &Ctx) -> bool {
+    evidence.received_at.plus_s(ctx.policy.clock_back_max_s) < ctx.now
+}
+
+/// The highest of the matching steps that lies in the window (RFC 6238 §5.2).
+pub(super) fn highest_in_window(matched: &[u64], step_now: u64, policy: &Policy) -> Option<u64> {
+    matched
+        .iter()
+        .copied()
+        .filter(|step| in_window(*step, step_now, policy))
+        .max()
+}
+
+fn in_window(step: u64, step_now: u64, policy: &Policy) -> bool {
+    step.abs_diff(step_now) <= policy.window_steps
+}
+
+/// How far the step lies from the step of arrival; the window keeps it small.
+pub(super) fn drift(step: u64, step_now: u64) -> i8 {
+    step.wrapping_sub(step_now).cast_signed() as i8
+}
