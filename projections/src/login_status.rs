@@ -134,6 +134,10 @@ impl Row {
             Event::AttemptsThrottled(e) => self.throttled_until = Some(e.until),
             Event::DoubleCodeRequired(e) => self.double_code_until = Some(e.until),
             Event::FactorSuspended(_) => self.suspended = true,
+            Event::AttemptsCleared(_) => {
+                self.throttled_until = None;
+                self.double_code_until = None;
+            }
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::UnknownNameRefused(_)

@@ -68,6 +68,9 @@ pub fn sentence(event: &Event) -> String {
             e.until
         ),
         Event::FactorSuspended(e) => factor_suspended(e.cause),
+        Event::AttemptsCleared(_) => {
+            "Support let authenticator codes be tried again; a suspension stays.".to_owned()
+        }
     }
 }
 

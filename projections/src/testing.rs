@@ -108,6 +108,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::AttemptsThrottled(AttemptsThrottled { until }),
         Event::DoubleCodeRequired(DoubleCodeRequired { until }),
         Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures }),
+        Event::AttemptsCleared(AttemptsCleared { by: "agent-1".into(), reason: sealed() }),
     ]
 }
 

@@ -1,11 +1,11 @@
-//! The commands of the platform: names are the format.
+//! The commands: names are the format.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::ids::{
-    AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeId, Label, SourceIp,
+    AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeId, Label, Reason, SourceIp,
     Username,
 };
 use crate::secret::SecretText;
@@ -175,18 +175,42 @@ request!(
     }
 );
 
+request!(
+    /// Lets app codes be tried again after many wrong ones; a suspension stays.
+    ClearAttempts {
+        /// The account.
+        account_id: AccountId,
+        /// Why, for the auditors.
+        reason: Reason,
+    }
+);
+
+/// Whose command it is: the role that reaches its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandKind {
+    /// A platform service's, `countersign.v1.command.<name>`.
+    Platform,
+    /// A support agent's, `countersign.v1.support.<name>`; a command id is required.
+    Support,
+}
+
 /// Declares the one list of commands that subjects, schemas, goldens and README follow.
 macro_rules! commands {
-    ($($variant:ident $name:literal $summary:literal,)*) => {
-        /// One command of the platform.
+    ($($variant:ident $kind:ident $name:literal $summary:literal,)*) => {
+        /// One command.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Command {
             $(#[doc = $summary] $variant($variant),)*
         }
 
         impl Command {
-            /// Every command's name (the last token of its subject) and its summary.
+            /// Every command's name, unique over all kinds, and its summary.
             pub const ALL: &'static [(&'static str, &'static str)] = &[$(($name, $summary),)*];
+
+            /// Whose command the one called `name` is.
+            pub fn kind_of(name: &str) -> Option<CommandKind> {
+                match name { $($name => Some(CommandKind::$kind),)* _ => None }
+            }
 
             /// The command's name.
             pub fn name(&self) -> &'static str {
@@ -224,15 +248,16 @@ macro_rules! commands {
 }
 
 commands! {
-    RegisterAccount "register-account" "Make an account with a username and a password",
-    ChangePassword "change-password" "Replace the password",
-    Enable2fa "enable-2fa" "Start an enrolment and reveal its secret and QR code",
-    ConfirmCode "confirm-code" "Turn 2FA on with the app's first code and reveal ten backup codes",
-    CancelEnrolment "cancel-enrolment" "Drop a pending enrolment",
-    RegenerateBackupCodes "regenerate-backup-codes" "Make ten new backup codes and void the old ones",
-    Disable2fa "disable-2fa" "Turn 2FA off",
-    StartLogin "start-login" "Check the password and open a challenge when 2FA is on",
-    VerifyLogin "verify-login" "Check an app code or a backup code",
+    RegisterAccount Platform "register-account" "Make an account with a username and a password",
+    ChangePassword Platform "change-password" "Replace the password",
+    Enable2fa Platform "enable-2fa" "Start an enrolment and reveal its secret and QR code",
+    ConfirmCode Platform "confirm-code" "Turn 2FA on with the app's first code and reveal ten backup codes",
+    CancelEnrolment Platform "cancel-enrolment" "Drop a pending enrolment",
+    RegenerateBackupCodes Platform "regenerate-backup-codes" "Make ten new backup codes and void the old ones",
+    Disable2fa Platform "disable-2fa" "Turn 2FA off",
+    StartLogin Platform "start-login" "Check the password and open a challenge when 2FA is on",
+    VerifyLogin Platform "verify-login" "Check an app code or a backup code",
+    ClearAttempts Support "clear-attempts" "Let app codes be tried again after many wrong ones",
 }
 
 impl Command {
@@ -247,7 +272,8 @@ impl Command {
             | Self::ConfirmCode(_)
             | Self::CancelEnrolment(_)
             | Self::StartLogin(_)
-            | Self::VerifyLogin(_) => &None,
+            | Self::VerifyLogin(_)
+            | Self::ClearAttempts(_) => &None,
         };
         let proof = proof.as_ref();
         (
@@ -276,7 +302,8 @@ impl Command {
             | Self::ConfirmCode(_)
             | Self::CancelEnrolment(_)
             | Self::RegenerateBackupCodes(_)
-            | Self::Disable2fa(_) => return Ok(self),
+            | Self::Disable2fa(_)
+            | Self::ClearAttempts(_) => return Ok(self),
         };
         if first == second {
             let rule = "exactly one of the two ways to name the account is required";

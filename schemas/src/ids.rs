@@ -152,6 +152,14 @@ text!(
     str::to_owned
 );
 text!(
+    /// Why an agent does something: 1–500 bytes, sealed at rest.
+    Reason,
+    "a reason is 1 to 500 bytes",
+    500,
+    |_| true,
+    str::to_owned
+);
+text!(
     /// The address that a request came from, as the platform saw it: 1–45 printable ASCII
     /// characters (the longest form of an IPv6 address).
     SourceIp,

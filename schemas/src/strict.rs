@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use crate::code::MalformedCode;
 use crate::ids::{
     AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeText, CommandId, Label,
-    SourceIp, Username,
+    Reason, SourceIp, Username,
 };
 use crate::time::Micros;
 
@@ -131,6 +131,7 @@ const RULES: &[&str] = &[
     Audience::RULE,
     Label::RULE,
     AccountName::RULE,
+    Reason::RULE,
     SourceIp::RULE,
     Agent::RULE,
     Micros::RULE,

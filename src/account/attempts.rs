@@ -135,6 +135,14 @@ impl CodeAttempts {
         self.throttled_until = None;
         self.suspended = false;
     }
+
+    /// Forgets what support cleared: all but the row of failures and a suspension.
+    pub(super) fn cleared(&mut self) {
+        self.failed_at.clear();
+        self.pair_failed_at.clear();
+        self.throttled_until = None;
+        self.double_code_until = None;
+    }
 }
 
 fn push_bounded(times: &mut Vec<Micros>, at: Micros) {

@@ -67,6 +67,7 @@ impl Account {
             Event::AttemptsThrottled(e) => self.attempts.throttled_until = Some(e.until),
             Event::DoubleCodeRequired(e) => self.attempts.double_code_until = Some(e.until),
             Event::FactorSuspended(_) => self.attempts.suspended = true,
+            Event::AttemptsCleared(e) => self.attempts_cleared(recorded.at, e),
             // Log-wide events belong to no account.
             Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::UnknownNameRefused(_) => {}
         }

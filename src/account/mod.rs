@@ -14,6 +14,7 @@
 
 pub mod attempts;
 mod backup_codes;
+mod clear;
 mod codes;
 mod credentials;
 mod enrolment;
@@ -28,6 +29,8 @@ pub mod policy;
 mod attempts_tests;
 #[cfg(test)]
 mod backup_codes_tests;
+#[cfg(test)]
+mod clear_tests;
 #[cfg(test)]
 mod credentials_tests;
 #[cfg(test)]
@@ -61,6 +64,7 @@ use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
 pub use attempts::CodeAttempts;
+pub use clear::Clear;
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, ProofEvidence};
 pub use evolve::Recorded;
 pub use outcome::Reply;
@@ -95,6 +99,8 @@ pub struct Account {
     pub passwords: PasswordAttempts,
     /// Open login challenges, oldest first.
     pub challenges: Vec<Challenge>,
+    /// When support cleared the attempts, and which agent, oldest first.
+    pub clears: Vec<Clear>,
 }
 
 /// A protected field together with the place that its associated data names.
@@ -300,6 +306,7 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::Disable2fa(c) => enrolment::disable(account, c, evidence, ctx),
         Command::StartLogin(_) => login::start(account, evidence, ctx),
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
+        Command::ClearAttempts(c) => clear::clear(account, c, ctx),
     }
 }
 
@@ -310,6 +317,7 @@ impl Account {
         let variable = self.attempts.failed_at.len() * 16
             + self.challenges.len() * 96
             + self.passwords.len() * 48
+            + self.clears.len() * 96
             + codes;
         // The struct itself, the id and up to five sealed fields, of which the codes' is the largest.
         size_of::<Self>() + 64 + 5 * 128 + codes * 96 + variable

@@ -57,6 +57,8 @@ pub enum Reply {
     },
     /// The second factor, or its enrolment, is off.
     FactorOff,
+    /// App codes may be tried again.
+    AttemptsCleared,
     /// The password was right and a code is needed; the one reply with this challenge.
     CodeRequired {
         /// The account.
@@ -97,6 +99,7 @@ impl Reply {
             Self::AccountRegistered { .. }
             | Self::PasswordChanged
             | Self::FactorOff
+            | Self::AttemptsCleared
             | Self::LoginByPassword { .. }
             | Self::LoginVerified { .. } => false,
         }
@@ -129,6 +132,7 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
         Some(Event::EnrolmentCodeRejected(e)) => Err(enrolment_code_refusal(e)),
         Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
         Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
+        Some(Event::AttemptsCleared(_)) => Ok(Reply::AttemptsCleared),
         Some(Event::LoginCompleted(_)) => Ok(Reply::LoginByPassword { account_id }),
         // A code that was a proof stands before what it proved.
         Some(

@@ -31,6 +31,10 @@ pub struct Policy {
     pub double_code_tries_per_hour: u16,
     /// Failures in a row that suspend the app (NIST SP 800-63B §3.2.2).
     pub suspend_after: u16,
+    /// How long after support cleared the attempts nobody may clear them again.
+    pub clear_again_after_s: u64,
+    /// How long after it the same agent may not.
+    pub clear_same_agent_after_s: u64,
     /// Wrong passwords of one source that set no wait.
     pub password_failures_free: u32,
     /// Wrong passwords of all sources in a day that make nobody wait (SECURITY.md §5).
@@ -75,6 +79,8 @@ impl Default for Policy {
             code_failures_free: 3,
             double_code_tries_per_hour: 4,
             suspend_after: 100,
+            clear_again_after_s: 7 * 86_400,
+            clear_same_agent_after_s: 30 * 86_400,
             password_failures_free: 10,
             password_day_failures_free: 100,
             password_day_wait_max_s: 60,
@@ -156,6 +162,16 @@ impl Policy {
                 (10..=100).contains(&self.suspend_after),
                 "suspend_after",
                 "10 to 100",
+            ),
+            (
+                self.clear_again_after_s >= 86_400,
+                "clear_again_after_s",
+                "86400 or more",
+            ),
+            (
+                self.clear_same_agent_after_s >= self.clear_again_after_s,
+                "clear_same_agent_after_s",
+                "clear_again_after_s or more",
             ),
             (self.low_codes <= 10, "low_codes", "0 to 10"),
         ]

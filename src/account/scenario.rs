@@ -307,6 +307,7 @@ impl Scenario {
             Reply::AccountRegistered { .. }
             | Reply::PasswordChanged
             | Reply::FactorOff
+            | Reply::AttemptsCleared
             | Reply::LoginByPassword { .. }
             | Reply::LoginVerified { .. } => {}
         }

@@ -2,11 +2,11 @@
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::{
-    CancelEnrolment, ChangePassword, Command, ConfirmCode, Disable2fa, Enable2fa, Proof,
-    RegenerateBackupCodes, RegisterAccount, StartLogin, VerifyLogin,
+    CancelEnrolment, ChangePassword, ClearAttempts, Command, ConfirmCode, Disable2fa, Enable2fa,
+    Proof, RegenerateBackupCodes, RegisterAccount, StartLogin, VerifyLogin,
 };
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId, Username};
+use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId, Reason, Username};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
 use countersign_schemas::secret::SecretText;
@@ -189,6 +189,15 @@ pub(super) fn disable(password: Password) -> impl FnOnce(&Scenario) -> Ask {
     move |_| (command, password)
 }
 
+pub(super) fn clear_attempts(_: &Scenario) -> Ask {
+    let command = Command::ClearAttempts(ClearAttempts {
+        account_id: account_id(),
+        reason: Reason::parse("the owner called").expect("a reason"),
+        context: None,
+    });
+    (command, Password::Absent)
+}
+
 pub(super) fn start_login(password: Password) -> impl FnOnce(&Scenario) -> Ask {
     let command = Command::StartLogin(StartLogin {
         username: None,
@@ -326,6 +335,7 @@ fn tell_reply(reply: &Reply) -> String {
             ..
         } => format!("set {set_no}, {superseded_unused} superseded"),
         Reply::FactorOff => "off".into(),
+        Reply::AttemptsCleared => "attempts cleared".into(),
         Reply::CodeRequired { methods, .. } => {
             let methods: Vec<_> = methods.iter().copied().map(name).collect();
             format!("code required: {}", methods.join(" or "))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use countersign_schemas::command::Command;
+use countersign_schemas::command::{Command, CommandKind};
 use countersign_schemas::ids::{AccountId, CommandId};
 use countersign_schemas::query::{NoFields, decode_query, page_limit};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -69,7 +69,10 @@ impl Desk {
         let received_at = self.engine.now();
         let map = message.headers.as_ref();
         let command_id = headers::command_id(map).map(|id| match endpoint.asked {
-            Asked::Command => Some(id.unwrap_or_else(|| new_command_id(received_at))),
+            Asked::Command(CommandKind::Platform) => {
+                Some(id.unwrap_or_else(|| new_command_id(received_at)))
+            }
+            Asked::Command(CommandKind::Support) => id,
             _ => None,
         });
         let waiting = Waiting {
@@ -110,7 +113,7 @@ impl Desk {
             return Err(Refusal::new(ErrorCode::PayloadTooLarge));
         }
         match endpoint.asked {
-            Asked::Command => self.command(endpoint, message, waiting),
+            Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
@@ -122,20 +125,22 @@ impl Desk {
     fn command(
         &self,
         endpoint: &Endpoint,
+        kind: CommandKind,
         message: &Message,
         waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
-        let caller = self.identity.caller_of_command(map)?;
+        let caller = self.identity.caller_of_command(map, kind)?;
         let headers = in_time(map, waiting.received_at)?;
+        let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
+        let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
         let command = Command::decode(endpoint.name, &message.payload)?;
-        let command_id = waiting.echo.command_id.clone();
         Ok(Work::Decide(Request {
             body_tag: self
                 .engine
                 .body_tag(&caller.name, &message.subject, &message.payload),
             command,
-            command_id: command_id.expect("the headers were readable, so there is a command id"),
+            command_id,
             caller,
             on_behalf_of: headers.on_behalf_of,
             trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
@@ -178,7 +183,7 @@ impl Desk {
                 decode_query::<NoFields>(body)?;
                 return Ok(Work::Tell(self.documents.errors()));
             }
-            Asked::Command => unreachable!("commands are admitted elsewhere"),
+            Asked::Command(_) => unreachable!("commands are admitted elsewhere"),
         };
         match &query {
             Query::AuditTimeline(_, query) => page_limit(query.limit).map(|_| ())?,

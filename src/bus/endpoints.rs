@@ -1,6 +1,6 @@
 //! The endpoints: one list that subscriptions, discovery, schemas and statistics follow.
 
-use countersign_schemas::command::Command;
+use countersign_schemas::command::{Command, CommandKind};
 use countersign_schemas::record::Role;
 
 /// Everything that the service answers stands under this prefix.
@@ -10,7 +10,7 @@ pub const PREFIX: &str = "countersign.v1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The command of the endpoint's name.
-    Command,
+    Command(CommandKind),
     /// What a login check may know of an account.
     LoginStatus,
     /// One account's history.
@@ -68,7 +68,7 @@ pub fn all() -> Vec<Endpoint> {
     let commands = Command::ALL.iter().map(|(name, summary)| Endpoint {
         name,
         summary,
-        asked: Asked::Command,
+        asked: Asked::Command(Command::kind_of(name).expect("every name of the list has a kind")),
     });
     let queries = QUERIES.iter().map(|(asked, name, summary)| Endpoint {
         name,
@@ -79,10 +79,11 @@ pub fn all() -> Vec<Endpoint> {
 }
 
 impl Endpoint {
-    /// `command` or `query`.
+    /// `command`, `support` or `query`.
     pub fn kind(&self) -> &'static str {
         match self.asked {
-            Asked::Command => "command",
+            Asked::Command(CommandKind::Platform) => "command",
+            Asked::Command(CommandKind::Support) => "support",
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
@@ -100,7 +101,7 @@ impl Endpoint {
     /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
     pub fn idempotent(&self) -> &'static str {
         match self.asked {
-            Asked::Command => "key",
+            Asked::Command(_) => "key",
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
@@ -112,7 +113,8 @@ impl Endpoint {
     /// The roles that may ask it; a command's role follows from who can reach its subject.
     pub fn roles(&self) -> &'static [Role] {
         match self.asked {
-            Asked::Command => &[Role::Platform],
+            Asked::Command(CommandKind::Platform) => &[Role::Platform],
+            Asked::Command(CommandKind::Support) => &[Role::Support],
             Asked::LoginStatus => &[Role::Platform, Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
             Asked::AuditPage => &[Role::Audit],
@@ -142,7 +144,7 @@ impl Endpoint {
     fn takes_id(&self) -> bool {
         match self.asked {
             Asked::LoginStatus | Asked::AuditTimeline | Asked::Schema => true,
-            Asked::Command | Asked::AuditPage | Asked::Errors => false,
+            Asked::Command(_) | Asked::AuditPage | Asked::Errors => false,
         }
     }
 }
@@ -162,6 +164,17 @@ mod tests {
             let fixed = subject.strip_suffix(".*").unwrap_or(&subject);
             assert_eq!(fixed.rsplit('.').next(), Some(endpoint.name));
         }
+    }
+
+    #[test]
+    fn a_support_command_stands_on_a_subject_of_its_own() {
+        let clear = all()
+            .into_iter()
+            .find(|e| e.name == "clear-attempts")
+            .unwrap();
+        assert_eq!(clear.subject(), "countersign.v1.support.clear-attempts");
+        assert_eq!(clear.kind(), "support");
+        assert_eq!(clear.roles(), [Role::Support]);
     }
 
     #[test]

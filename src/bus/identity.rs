@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use async_nats::HeaderMap;
+use countersign_schemas::command::CommandKind;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use serde::Deserialize;
@@ -60,7 +61,11 @@ impl Identity {
     /// # Errors
     /// `actor.unverified` where the broker does not vouch for one; in dev mode `request.invalid`
     /// where the header is unreadable.
-    pub fn caller_of_command(&self, headers: Option<&HeaderMap>) -> Result<Caller, Refusal> {
+    pub fn caller_of_command(
+        &self,
+        headers: Option<&HeaderMap>,
+        kind: CommandKind,
+    ) -> Result<Caller, Refusal> {
         let name = match self {
             Self::Verified { .. } => vouched(headers)?.user,
             Self::Dev => claimed(headers)?,
@@ -68,7 +73,10 @@ impl Identity {
         Ok(Caller {
             name,
             verified: matches!(self, Self::Verified { .. }),
-            role: Role::Platform,
+            role: match kind {
+                CommandKind::Platform => Role::Platform,
+                CommandKind::Support => Role::Support,
+            },
         })
     }
 
@@ -138,8 +146,13 @@ mod tests {
             REQUEST_INFO,
             r#"{"acc":"SUPPORT","user":"alice","name":"bob"}"#,
         )]);
-        let caller = Identity::default().caller_of_command(Some(&info)).unwrap();
+        let caller = Identity::default()
+            .caller_of_command(Some(&info), CommandKind::Platform)
+            .unwrap();
         assert_eq!((caller.name.as_str(), caller.verified), ("alice", true));
+        let role = |kind| Identity::Dev.caller_of_command(None, kind).map(|c| c.role);
+        assert_eq!(role(CommandKind::Platform), Ok(Role::Platform));
+        assert_eq!(role(CommandKind::Support), Ok(Role::Support));
     }
 
     #[test]
@@ -153,17 +166,17 @@ mod tests {
             r#"{"acc":1}"#,
         ] {
             let info = headers(&[(REQUEST_INFO, info), (CALLER, "eve")]);
-            let refused = code(verified.caller_of_command(Some(&info)));
+            let refused = code(verified.caller_of_command(Some(&info), CommandKind::Platform));
             assert_eq!(refused, ErrorCode::ActorUnverified);
         }
         let twice = r#"{"acc":"PLATFORM","user":"a"}"#;
         let twice = headers(&[(REQUEST_INFO, twice), (REQUEST_INFO, twice)]);
         assert_eq!(
-            code(verified.caller_of_command(Some(&twice))),
+            code(verified.caller_of_command(Some(&twice), CommandKind::Platform)),
             ErrorCode::ActorUnverified
         );
         assert_eq!(
-            code(verified.caller_of_command(None)),
+            code(verified.caller_of_command(None, CommandKind::Platform)),
             ErrorCode::ActorUnverified
         );
     }
@@ -188,7 +201,9 @@ mod tests {
 
     #[test]
     fn in_dev_mode_the_caller_names_itself() {
-        let name = |pairs: &[(&str, &str)]| Identity::Dev.caller_of_command(Some(&headers(pairs)));
+        let name = |pairs: &[(&str, &str)]| {
+            Identity::Dev.caller_of_command(Some(&headers(pairs)), CommandKind::Platform)
+        };
         let ada = name(&[
             (CALLER, "ada"),
             (REQUEST_INFO, r#"{"acc":"A","user":"eve"}"#),

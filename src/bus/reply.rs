@@ -177,6 +177,10 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
             let state = FactorState::Off;
             with_details(wire::FactorChanged { state }, details)
         }
+        Reply::AttemptsCleared => {
+            let state = FactorState::On;
+            with_details(wire::FactorChanged { state }, details)
+        }
         login @ (Reply::CodeRequired { .. }
         | Reply::LoginByPassword { .. }
         | Reply::LoginVerified { .. }) => login_success(login, details),
@@ -228,7 +232,8 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
         | Reply::EnrolmentStarted { .. }
         | Reply::CodeConfirmed { .. }
         | Reply::BackupCodesRegenerated { .. }
-        | Reply::FactorOff => unreachable!("only the replies of logins come here"),
+        | Reply::FactorOff
+        | Reply::AttemptsCleared => unreachable!("only the replies of logins come here"),
     }
 }
 

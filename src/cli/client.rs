@@ -216,6 +216,15 @@ impl Client {
             .await
     }
 
+    /// Sends a support agent's command.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub async fn support(&mut self, name: &str, body: &Value) -> Result<Answer, Fault> {
+        self.ask(&format!("countersign.v1.support.{name}"), body)
+            .await
+    }
+
     /// Sends a query, with its id where it has one.
     ///
     /// # Errors

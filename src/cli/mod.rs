@@ -14,6 +14,7 @@ mod login;
 mod reference;
 mod serve;
 pub mod show;
+mod support;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,9 @@ enum Noun {
     /// Check passwords and codes
     #[command(subcommand)]
     Login(login::LoginVerb),
+    /// Help an account's owner, as a support agent
+    #[command(subcommand)]
+    Support(support::SupportVerb),
     /// Read the history
     #[command(subcommand)]
     Audit(audit::AuditVerb),
@@ -104,6 +108,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Factor(verb) => interruptible(factor::run(verb, &client)).await,
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
+        Noun::Support(verb) => interruptible(support::run(verb, &client)).await,
         Noun::Audit(verb) => interruptible(audit::run(verb, &client)).await,
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
         Noun::Completions(args) => reference::completions(&args),

@@ -164,3 +164,37 @@ fn a_flood_of_wrong_backup_codes_leaves_the_owners_right_one_working() {
             .is_ok()
     );
 }
+
+#[test]
+fn support_clears_the_attempts_once_and_the_agents_reason_is_sealed() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, _) = house.enrol(&engine, "ada");
+    house.pass(30);
+    for _ in 0..4 {
+        house
+            .send(&engine, "verify-login", verify("000000"))
+            .unwrap_err();
+    }
+    let right = verify(&house.code(&secret, 0));
+    let throttled = house.send(&engine, "verify-login", right.clone());
+    assert_eq!(throttled.unwrap_err(), ErrorCode::AccountThrottled);
+    let body = json!({"account_id": "ada", "reason": "she called from her desk"});
+    let cleared = house.send_as(&engine, "clear", "clear-attempts", body.clone());
+    assert!(matches!(
+        cleared.result.unwrap().reply,
+        Reply::AttemptsCleared
+    ));
+    drop(engine);
+    let engine = house.start();
+    let again = house.send_as(&engine, "clear", "clear-attempts", body.clone());
+    assert!(again.replayed && again.result.is_ok());
+    assert!(house.send(&engine, "verify-login", right).is_ok());
+    let twice = house.send(&engine, "clear-attempts", body);
+    assert_eq!(twice.unwrap_err(), ErrorCode::QuotaExceeded);
+    drop(engine);
+    for file in std::fs::read_dir(house.data().join("log")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(10).any(|text| text == b"she called"));
+    }
+}

@@ -32,6 +32,7 @@ static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
         include_str!("../account/mod.rs"),
         include_str!("../account/evolve.rs"),
         include_str!("../account/attempts.rs"),
+        include_str!("../account/clear.rs"),
         include_str!("../account/passwords.rs"),
         include_str!("../../schemas/src/sealed.rs"),
     ];

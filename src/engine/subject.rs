@@ -40,6 +40,7 @@ pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode>
             Some(username) => return by_name(shared, username),
             None => c.account_id.as_ref(),
         },
+        Command::ClearAttempts(c) => Some(&c.account_id),
         Command::VerifyLogin(c) => match &c.challenge_id {
             Some(challenge) => return by_challenge(shared, challenge),
             None => c.account_id.as_ref(),

@@ -227,7 +227,8 @@ impl Writer {
             | Command::RegenerateBackupCodes(_)
             | Command::Disable2fa(_)
             | Command::StartLogin(_)
-            | Command::VerifyLogin(_) => Ok(false),
+            | Command::VerifyLogin(_)
+            | Command::ClearAttempts(_) => Ok(false),
         }
     }
 

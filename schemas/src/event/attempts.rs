@@ -4,6 +4,7 @@
 pub mod v1 {
     use serde::{Deserialize, Serialize};
 
+    use crate::sealed::Protected;
     use crate::time::Micros;
 
     /// App codes are not compared until then.
@@ -32,5 +33,15 @@ pub mod v1 {
     pub struct FactorSuspended {
         /// Why.
         pub cause: SuspendedCause,
+    }
+
+    /// Support let app codes be tried again: waits, double-code mode and the counted failures are
+    /// forgotten; a row of failures and a suspension are not.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct AttemptsCleared {
+        /// The agent's name.
+        pub by: String,
+        /// The agent's reason.
+        pub reason: Protected,
     }
 }

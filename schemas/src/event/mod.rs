@@ -115,6 +115,7 @@ events! {
     80 1 "attempts-throttled" AttemptsThrottled(attempts::v1::AttemptsThrottled),
     81 1 "double-code-required" DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
     82 1 "factor-suspended" FactorSuspended(attempts::v1::FactorSuspended),
+    83 1 "attempts-cleared" AttemptsCleared(attempts::v1::AttemptsCleared),
 }
 
 impl Event {
@@ -130,6 +131,7 @@ impl Event {
                 fields
             }
             Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
+            Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
             | Self::UnknownNameRefused(_)

@@ -123,6 +123,7 @@ impl Event {
             Self::FactorSuspended(e) => json!({"cause": match e.cause {
                 SuspendedCause::Failures => "failures",
             }}),
+            Self::AttemptsCleared(e) => json!({"by": e.by}),
         }
     }
 }

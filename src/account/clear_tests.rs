@@ -1,0 +1,77 @@
+//! `clear-attempts`, in sentences.
+
+use countersign_schemas::event::Event;
+
+use super::scenario::Password::{Absent, Right};
+use super::scenario::{Scenario, given, nobody};
+use super::sentences::*;
+
+fn cleared(scenario: Scenario, agent: &'static str) -> Scenario {
+    scenario.by(agent).when(clear_attempts).by("shop")
+}
+
+#[test]
+fn support_ends_a_wait_and_double_code_mode_and_gives_a_whole_budget() {
+    for failures in [4, 10, 14] {
+        let again = cleared(enabled_account().wrong_codes(failures), "agent-1")
+            .then("attempts cleared")
+            .records(&["attempts-cleared"])
+            .where_event(|e| matches!(e, Event::AttemptsCleared(e) if e.by == "agent-1"))
+            .wrong_codes(3)
+            .when(verify_vouched(code_now(0)))
+            .then("logged in by totp, 10 left");
+        again
+            .wrong_codes(7)
+            .where_event(|e| matches!(e, Event::DoubleCodeRequired(_)));
+    }
+}
+
+/// NIST SP 800-63B §3.2.2: an agent does not lift the hundred in a row.
+#[test]
+fn a_suspension_and_the_row_that_leads_to_it_stay() {
+    given(cleared(enabled_account().wrong_codes(100), "agent-1"))
+        .then("attempts cleared")
+        .when(verify_vouched(code_now(0)))
+        .then("factor.suspended");
+    given(cleared(enabled_account().wrong_codes(99), "agent-1"))
+        .where_account(|a| a.attempts.consecutive == 99)
+        .when(verify_vouched(wrong_code()))
+        .then("code.invalid")
+        .records(&["totp-rejected", "factor-suspended"]);
+}
+
+#[test]
+fn the_attempts_are_cleared_once_in_seven_days_and_by_the_same_agent_once_in_thirty() {
+    let once = cleared(enabled_account(), "agent-1").then("attempts cleared");
+    cleared(once.clone(), "agent-1")
+        .then("quota.exceeded for 2592000 s")
+        .records(&[]);
+    cleared(once.clone(), "agent-2").then("quota.exceeded for 604800 s");
+    let week = once.at("+7d");
+    cleared(week.clone(), "agent-1").then("quota.exceeded for 1987200 s");
+    let twice = cleared(week, "agent-2").then("attempts cleared").at("+14d");
+    cleared(twice.clone(), "agent-1").then("quota.exceeded for 1382400 s");
+    cleared(twice.clone(), "agent-2").then("quota.exceeded for 1987200 s");
+    cleared(twice.clone(), "agent-3").then("attempts cleared");
+    cleared(twice.at("+30d"), "agent-1").then("attempts cleared");
+}
+
+/// Otherwise a password thief could have a fresh budget by turning 2FA off and on, or an agent by
+/// asking for it.
+#[test]
+fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
+    let again = cleared(enabled_account(), "agent-1")
+        .when(disable(Right))
+        .when(enable(Right))
+        .when(confirm(code_now(0)))
+        .then("on, set 2");
+    cleared(again, "agent-2").then("quota.exceeded for 604800 s");
+}
+
+#[test]
+fn without_a_second_factor_there_is_nothing_to_clear() {
+    cleared(registered_account(), "agent-1").then("factor.not_on");
+    cleared(pending_account(), "agent-1").then("factor.not_on");
+    cleared(nobody(), "agent-1").then("account.not_found");
+    assert!(matches!(clear_attempts(&nobody()).1, Absent));
+}
