@@ -1,5 +1,6 @@
 //! The configuration file: TOML, unknown keys are errors.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Config {
 pub struct Directory {
     /// Who checks the first factor.
     pub mode: DirectoryMode,
+    /// The callers that may answer for the first factor; every caller when absent.
+    pub vouching: Option<BTreeSet<String>>,
 }
 
 /// Who checks the first factor.

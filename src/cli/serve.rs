@@ -90,6 +90,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         keyring: args.keyring,
         policy: config.policy.clone(),
         vouched: config.directory.mode == DirectoryMode::Vouched,
+        vouching: config.directory.vouching.clone(),
         clock: Arc::new(engine::wall_clock),
         log: log_options(&config),
     };

@@ -1,5 +1,6 @@
 //! Opening everything: what must hold before the first command is taken.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, RwLock};
@@ -42,6 +43,8 @@ pub struct EngineOptions {
     pub policy: Policy,
     /// Whether callers answer for the first factor (`[directory] mode = "vouched"`).
     pub vouched: bool,
+    /// The callers that may answer for the first factor (`[directory] vouching`); all when none.
+    pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
     pub clock: Clock,
     /// Sizes of the log.
@@ -227,6 +230,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         vault,
         policy: options.policy,
         vouched: options.vouched,
+        vouching: options.vouching,
         clock: options.clock,
         accounts: Accounts::new(log.reader(), Arc::clone(&index), snapshots),
         index,

@@ -4,13 +4,14 @@
 //! writer decides on, so each names what it was computed against and a stale one is noticed.
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
-use countersign_schemas::command::{Command, Proof};
+use countersign_schemas::command::Command;
 use countersign_schemas::ids::AccountName;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 use zeroize::Zeroizing;
 
+use super::request::{GivenCode, code_of, password_of};
 use super::subject::source_key;
 use super::vault::{VaultError, fill_random};
 use super::{Request, Shared};
@@ -359,18 +360,6 @@ fn candidate_steps(
     let back = reach.max(2 * policy.window_steps + 1);
     let ahead = reach.max(policy.window_steps);
     step_now.saturating_sub(back)..=step_now.saturating_add(ahead)
-}
-
-fn password_of(proof: Option<&Proof>) -> Option<&SecretText> {
-    proof.and_then(|proof| proof.password.as_ref())
-}
-
-/// The code of a proof and the one that follows it.
-type GivenCode<'a> = (Option<&'a Code>, Option<&'a Code>);
-
-fn code_of(proof: Option<&Proof>) -> GivenCode<'_> {
-    let code = proof.and_then(|proof| proof.code.as_ref());
-    (code, proof.and_then(|proof| proof.next_code.as_ref()))
 }
 
 fn params(policy: &Policy) -> KdfParams {

@@ -9,6 +9,7 @@
 mod accounts;
 mod batch;
 mod boot;
+mod clock;
 mod directory;
 mod evidence;
 mod indexer;
@@ -18,6 +19,7 @@ mod projector;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod proof_tests;
+mod proofs;
 mod queries;
 mod request;
 #[cfg(test)]
@@ -31,9 +33,9 @@ mod tests;
 mod vault;
 mod writer;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -50,22 +52,25 @@ use crate::account::{Account, Evidence, Policy};
 use crate::log::index::Index;
 use accounts::Accounts;
 pub use boot::{EngineOptions, InitError, StartError, init};
+pub use clock::{Clock, wall_clock};
 use directory::Strangers;
 use pool::Pool;
 use projector::Progress;
+use proofs::{current_account, enqueue_proof, gather_and_enqueue, prove, refuse};
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use subject::{Subject, unavailable};
 use vault::Vault;
 use writer::Writer;
 
-/// The wall clock, as an argument.
-pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
-
 /// Commands that may wait for the writer.
 pub const QUEUE_MAX: usize = 4_096;
 /// How often evidence is gathered for one command before it is a `version.conflict`.
 const GATHERINGS_MAX: u8 = 3;
+
+/// What is said to a caller whose word is not taken.
+const MAY_NOT_VOUCH: &str =
+    "this caller may not answer for the first factor: send the password, or a challenge";
 
 /// A command with what was found out about it, on its way to the writer.
 struct Submission {
@@ -86,6 +91,7 @@ pub struct Shared {
     vault: Vault,
     policy: Policy,
     vouched: bool,
+    vouching: Option<BTreeSet<String>>,
     clock: Clock,
     accounts: Accounts,
     index: Arc<Index>,
@@ -270,7 +276,12 @@ impl Engine {
             }
             _ => {}
         }
-        Ok(())
+        let may_vouch = |names: &BTreeSet<String>| names.contains(&request.caller.name);
+        let is_allowed = self.shared.vouching.as_ref().is_none_or(may_vouch);
+        match request::is_vouched(&request.command, self.shared.vouched) && !is_allowed {
+            true => Err(Refusal::because(ErrorCode::ActorForbidden, MAY_NOT_VOUCH)),
+            false => Ok(()),
+        }
     }
 
     /// HMAC over caller, subject and payload: tells a repeat from another body under the same id.
@@ -330,78 +341,9 @@ impl Drop for Engine {
     }
 }
 
-/// The command's account as of its last durable event.
-fn current_account(shared: &Shared, submission: &Submission) -> Result<Arc<Account>, ErrorCode> {
-    let subject = subject::subject(shared, &submission.request.command)?;
-    shared.account(&subject, None)
-}
-
-/// Hands a command that costs a hash to the pool; sheds it when there is no room.
-fn enqueue_proof(pool: &Pool<Submission>, shared: &Shared, submission: Submission) {
-    let key = match subject::subject(shared, &submission.request.command) {
-        Ok(subject) => subject.queue_key(),
-        Err(code) => return refuse(submission.reply, code),
-    };
-    if let Err(submission) = pool.submit(key, submission) {
-        refuse(submission.reply, ErrorCode::Overloaded);
-    }
-}
-
-/// A pool thread's work: gathers evidence against the account as it is now.
-fn prove(shared: &Shared, queue: &SyncSender<Message>, submission: Submission) {
-    match current_account(shared, &submission) {
-        Ok(account) => gather_and_enqueue(shared, queue, submission, &account),
-        Err(code) => refuse(submission.reply, code),
-    }
-}
-
-fn gather_and_enqueue(
-    shared: &Shared,
-    queue: &SyncSender<Message>,
-    mut submission: Submission,
-    account: &Account,
-) {
-    let gathered = catch_unwind(AssertUnwindSafe(|| {
-        evidence::gather(shared, &submission.request, account)
-    }));
-    match gathered {
-        Ok(Ok(evidence)) => submission.evidence = evidence,
-        Ok(Err(refusal)) => return refuse(submission.reply, refusal.code),
-        Err(_) => {
-            tracing::error!(
-                command = submission.request.command.name(),
-                "a proof panicked"
-            );
-            return refuse(submission.reply, ErrorCode::Internal);
-        }
-    }
-    match queue.try_send(Message::Submission(Box::new(submission))) {
-        Ok(()) => {}
-        Err(TrySendError::Full(Message::Submission(submission))) => {
-            refuse(submission.reply, ErrorCode::Overloaded);
-        }
-        Err(TrySendError::Disconnected(Message::Submission(submission))) => {
-            refuse(submission.reply, ErrorCode::StoreUnavailable);
-        }
-        Err(TrySendError::Full(Message::Stop) | TrySendError::Disconnected(Message::Stop)) => {}
-    }
-}
-
-fn refuse(reply: ReplyTo, code: ErrorCode) {
-    reply(Outcome::refused(code));
-}
-
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(work)
         .expect("a thread can be started while the service starts")
-}
-
-/// The wall clock of this machine.
-pub fn wall_clock() -> Micros {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Micros(since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    }))
 }

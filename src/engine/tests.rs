@@ -82,6 +82,7 @@ impl House {
                 ..Policy::default()
             },
             vouched: false,
+            vouching: None,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             log: LogOptions::default(),
         };
@@ -533,4 +534,43 @@ fn a_login_without_a_password_is_invalid_where_this_service_holds_them() {
     assert_eq!(login.unwrap_err(), ErrorCode::RequestInvalid);
     let disable = house.send(&engine, "disable-2fa", json!({"account_id": "ada"}));
     assert_eq!(disable.unwrap_err(), ErrorCode::CredentialsInvalid);
+}
+
+#[test]
+fn only_a_listed_caller_answers_for_the_first_factor() {
+    let house = House::new();
+    let forbidden = |engine: &Engine, name: &str, body: Value| {
+        matches!(
+            house.send(engine, name, body),
+            Err(ErrorCode::ActorForbidden)
+        )
+    };
+    let listed = |name: &str| Some([name.to_owned()].into());
+    let engine = house.start_with(|options| options.vouching = listed("another"));
+    let (_, codes) = house.enrol(&engine, "ada");
+    assert!(forbidden(&engine, "verify-login", verify(&codes[0])));
+    let proof = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
+    assert!(!forbidden(&engine, "regenerate-backup-codes", proof));
+    let login = json!({"username": "ada", "password": PASSWORD});
+    assert!(!forbidden(&engine, "start-login", login.clone()));
+    drop(engine);
+    for (name, is_listed) in [("another", false), ("test", true)] {
+        let engine = house.start_with(|options| {
+            options.vouched = true;
+            options.vouching = listed(name);
+        });
+        for (name, body) in [
+            ("start-login", json!({"account_id": "ada"})),
+            ("enable-2fa", json!({"account_id": "eve"})),
+            ("regenerate-backup-codes", json!({"account_id": "ada"})),
+            ("verify-login", verify("000000")),
+            (
+                "disable-2fa",
+                json!({"account_id": "ada", "proof": {"code": "000000"}}),
+            ),
+        ] {
+            assert_eq!(forbidden(&engine, name, body), !is_listed, "{name}");
+        }
+        assert!(!forbidden(&engine, "start-login", login.clone()));
+    }
 }

@@ -108,7 +108,9 @@ impl Writer {
         match outcome {
             Verdict::Answer(outcome) => batch.replies.push((submission.reply, *outcome)),
             // Its evidence has gone stale and costs a hash: it takes the way of a new command.
-            Verdict::GatherAgain => super::enqueue_proof(&self.pool, &self.shared, submission),
+            Verdict::GatherAgain => {
+                super::proofs::enqueue_proof(&self.pool, &self.shared, submission)
+            }
         }
     }
 
