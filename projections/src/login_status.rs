@@ -147,7 +147,8 @@ impl Row {
             | Event::LoginStarted(_)
             | Event::LoginCompleted(_)
             | Event::TotpRejected(_)
-            | Event::CodeReplayed(_) => {}
+            | Event::CodeReplayed(_)
+            | Event::AttemptsSuppressed(_) => {}
         }
     }
 

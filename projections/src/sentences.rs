@@ -68,6 +68,10 @@ pub fn sentence(event: &Event) -> String {
             e.until
         ),
         Event::FactorSuspended(e) => factor_suspended(e.cause),
+        Event::AttemptsSuppressed(e) => match e.count {
+            1 => "1 attempt was refused without being compared.".to_owned(),
+            count => format!("{count} attempts were refused without being compared."),
+        },
         Event::AttemptsCleared(_) => {
             "Support let authenticator codes be tried again; a suspension stays.".to_owned()
         }

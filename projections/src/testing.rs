@@ -109,6 +109,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::DoubleCodeRequired(DoubleCodeRequired { until }),
         Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures }),
         Event::AttemptsCleared(AttemptsCleared { by: "agent-1".into(), reason: sealed() }),
+        Event::AttemptsSuppressed(AttemptsSuppressed { count: 12_000 }),
     ]
 }
 

@@ -63,7 +63,7 @@ impl Account {
                 self.attempts.failed(recorded.at, pair, e.consecutive);
             }
             Event::CodeReplayed(e) => self.attempts.failed(recorded.at, false, e.consecutive),
-            Event::BackupCodeRejected(_) => {}
+            Event::BackupCodeRejected(_) | Event::AttemptsSuppressed(_) => {}
             Event::AttemptsThrottled(e) => self.attempts.throttled_until = Some(e.until),
             Event::DoubleCodeRequired(e) => self.attempts.double_code_until = Some(e.until),
             Event::FactorSuspended(_) => self.attempts.suspended = true,

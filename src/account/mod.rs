@@ -24,6 +24,7 @@ mod login;
 pub mod outcome;
 pub mod passwords;
 pub mod policy;
+pub mod service;
 
 #[cfg(test)]
 mod attempts_tests;

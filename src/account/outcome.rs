@@ -156,6 +156,7 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
             Event::AttemptsThrottled(_)
             | Event::DoubleCodeRequired(_)
             | Event::FactorSuspended(_)
+            | Event::AttemptsSuppressed(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::UnknownNameRefused(_),

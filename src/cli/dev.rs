@@ -146,6 +146,7 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
         vouched: false,
         vouching: None,
         clock: Arc::new(engine::wall_clock),
+        monotonic: Arc::new(engine::monotonic_clock),
         log: LogOptions::default(),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))

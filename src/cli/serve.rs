@@ -92,6 +92,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         vouched: config.directory.mode == DirectoryMode::Vouched,
         vouching: config.directory.vouching.clone(),
         clock: Arc::new(engine::wall_clock),
+        monotonic: Arc::new(engine::monotonic_clock),
         log: log_options(&config),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))

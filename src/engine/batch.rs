@@ -7,17 +7,20 @@ use std::sync::atomic::Ordering;
 use countersign_projections::Entry;
 use countersign_schemas::command::Command;
 use countersign_schemas::event::{Event, EventError};
-use countersign_schemas::ids::{AccountId, CommandKey, StreamKey};
-use countersign_schemas::record::{Meta, Record, RecordError, SourceFacts, StreamKind};
+use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
+use countersign_schemas::record::{Meta, Record, RecordError, Role, SourceFacts, StreamKind};
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
 use super::directory::fact;
-use super::subject::{Subject, source_key};
+use super::subject::source_key;
 use super::vault::VaultError;
 use super::{Outcome, ReplyTo, Request, Shared};
 use crate::account::{Account, Recorded};
 use crate::log::index::Fact;
+
+/// The name of the service where it is itself the caller.
+const SERVICE: &str = "countersign";
 
 /// What has been decided and waits for its commit.
 #[derive(Default)]
@@ -38,20 +41,74 @@ pub struct Batch {
     pub replies: Vec<(ReplyTo, Outcome)>,
     /// How many of them are the log's own.
     pub log_events: u32,
+    /// Whether its replies rest on a commit although nothing is recorded.
+    pub commits_nothing: bool,
 }
 
 /// A decision that is to be recorded.
 pub struct Group {
     /// Its events; at least one.
     pub events: Vec<Event>,
-    /// Whose history it belongs to.
-    pub subject: Subject,
+    /// By whom and by which command.
+    pub origin: Origin,
+    /// The account that it makes, where it makes one.
+    pub made: Option<AccountId>,
     /// The account that it was decided on.
     pub account: Arc<Account>,
     /// Log time.
     pub now: Micros,
     /// The command's key.
     pub key: CommandKey,
+}
+
+/// By whom and by which command a group came; the same in all its records.
+pub struct Origin {
+    /// As in the record, but for account and source, which are its stream's.
+    meta: Meta,
+    /// Where the request came from, to be sealed.
+    source: SourceFacts,
+}
+
+impl Origin {
+    /// A caller's command.
+    pub fn of(shared: &Shared, request: &Request) -> Self {
+        let meta = Meta {
+            account_id: String::new(),
+            command_id: request.command_id.as_str().into(),
+            caller: request.caller.name.clone(),
+            verified: request.caller.verified,
+            role: request.caller.role,
+            trace_id: request.trace_id,
+            body_tag: request.body_tag,
+            source_key: source_key(&shared.vault, request),
+            source: None,
+        };
+        let source = source_facts(request);
+        Self { meta, source }
+    }
+
+    /// The service itself, under an id of its own making.
+    pub fn service(id: &CommandId) -> Self {
+        Self {
+            meta: service_meta(id),
+            source: SourceFacts::default(),
+        }
+    }
+}
+
+/// The meta block of what the service records of itself.
+pub fn service_meta(id: &CommandId) -> Meta {
+    Meta {
+        account_id: String::new(),
+        command_id: id.as_str().into(),
+        caller: SERVICE.into(),
+        verified: true,
+        role: Role::Service,
+        trace_id: None,
+        body_tag: [0; 16],
+        source_key: [0; 8],
+        source: None,
+    }
 }
 
 /// A decision could not be turned into records; the command is dropped.
@@ -90,21 +147,16 @@ impl Batch {
     ///
     /// # Errors
     /// [`RecordingError`]: nothing was taken.
-    pub fn record(
-        &mut self,
-        shared: &Shared,
-        request: &Request,
-        group: &Group,
-    ) -> Result<Details, RecordingError> {
-        let stream = self.stream_of(shared, request, group);
+    pub fn record(&mut self, shared: &Shared, group: &Group) -> Result<Details, RecordingError> {
+        let stream = self.stream_of(shared, group);
         let mut group_entries = Vec::with_capacity(group.events.len());
         for index in 0..group.events.len() {
-            let (entry, bytes) = self.entry(shared, request, group, &stream, index)?;
+            let (entry, bytes) = self.entry(shared, group, &stream, index)?;
             group_entries.push((fact(&shared.vault, &entry)?, entry, bytes));
         }
         let mut account = (*group.account).clone();
         for (fact, entry, bytes) in group_entries {
-            fold(shared, &mut account, &group.subject, &entry);
+            fold(&mut account, &entry);
             self.facts.push(fact);
             self.bytes += bytes.len();
             self.records.push(bytes);
@@ -128,7 +180,6 @@ impl Batch {
     fn entry(
         &self,
         shared: &Shared,
-        request: &Request,
         group: &Group,
         stream: &Stream,
         index: usize,
@@ -139,10 +190,10 @@ impl Batch {
         let event_type = event.type_code();
         let source = match stream.kind {
             StreamKind::Account => {
-                let facts = source_facts(request);
+                let facts = &group.origin.source;
                 shared
                     .vault
-                    .seal_source(stream.key, version, event_type, &facts)?
+                    .seal_source(stream.key, version, event_type, facts)?
             }
             // The log's own stream has no data key that an erasure could destroy.
             StreamKind::Log => None,
@@ -159,14 +210,8 @@ impl Batch {
             group_len: group.events.len() as u16,
             meta: Meta {
                 account_id: stream.account_id.clone(),
-                command_id: request.command_id.as_str().into(),
-                caller: request.caller.name.clone(),
-                verified: request.caller.verified,
-                role: request.caller.role,
-                trace_id: request.trace_id,
-                body_tag: request.body_tag,
-                source_key: source_key(&shared.vault, request),
                 source,
+                ..group.origin.meta.clone()
             },
             payload: event.encode()?,
         };
@@ -183,15 +228,8 @@ impl Batch {
     }
 
     /// Whose stream a group goes to: an account's own, or the log's where there is no account.
-    fn stream_of(&self, shared: &Shared, request: &Request, group: &Group) -> Stream {
-        let created = match (&request.command, group.events.first()) {
-            (Command::RegisterAccount(c), Some(Event::AccountRegistered(_))) => {
-                c.account_id.as_ref()
-            }
-            (Command::Enable2fa(c), Some(Event::AccountRegistered(_))) => Some(&c.account_id),
-            _ => None,
-        };
-        match group.account.id.as_ref().or(created) {
+    fn stream_of(&self, shared: &Shared, group: &Group) -> Stream {
+        match group.account.id.as_ref().or(group.made.as_ref()) {
             Some(id) => Stream {
                 kind: StreamKind::Account,
                 key: StreamKey::of(id),
@@ -213,15 +251,9 @@ impl Batch {
     }
 }
 
-/// Takes a sealed event into the account; a stranger's wrong password is counted in memory.
-fn fold(shared: &Shared, account: &mut Account, subject: &Subject, entry: &Entry) {
+/// Takes a sealed event into the account, where it is one's.
+fn fold(account: &mut Account, entry: &Entry) {
     let record = &entry.record;
-    if let Event::UnknownNameRefused(_) = entry.event {
-        let (source, at) = (record.meta.source_key, record.recorded_at);
-        shared
-            .strangers_mut()
-            .failed(subject.stranger, source, at, &shared.policy);
-    }
     if let Ok(account_id) = AccountId::parse(&record.meta.account_id) {
         account.evolve(&Recorded {
             account_id: &account_id,
@@ -231,6 +263,15 @@ fn fold(shared: &Shared, account: &mut Account, subject: &Subject, entry: &Entry
             source_key: record.meta.source_key,
             event: &entry.event,
         });
+    }
+}
+
+/// The account that a command makes by its events.
+pub fn made(command: &Command, events: &[Event]) -> Option<AccountId> {
+    match (command, events.first()) {
+        (Command::RegisterAccount(c), Some(Event::AccountRegistered(_))) => c.account_id.clone(),
+        (Command::Enable2fa(c), Some(Event::AccountRegistered(_))) => Some(c.account_id.clone()),
+        _ => None,
     }
 }
 

@@ -9,11 +9,12 @@ use countersign_projections::{Opened, Views};
 use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::{EpochStarted, PolicyInForce};
 use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
-use countersign_schemas::record::{Meta, Record, Role, StreamKind};
+use countersign_schemas::record::{Record, StreamKind};
 use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use super::accounts::Accounts;
+use super::batch::service_meta;
 use super::directory::fact;
 use super::indexer::record;
 use super::projector::{Progress, decode};
@@ -30,8 +31,6 @@ use crate::log::{AppendError, EventLog, LogOptions, LogReader, OpenLogError};
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Page cache of `index.redb`.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
-/// The name of the service where it is itself the caller.
-const SERVICE: &str = "countersign";
 
 /// Where everything is and how it decides.
 pub struct EngineOptions {
@@ -47,6 +46,8 @@ pub struct EngineOptions {
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
     pub clock: Clock,
+    /// A clock that nobody sets, from any beginning.
+    pub monotonic: Clock,
     /// Sizes of the log.
     pub log: LogOptions,
 }
@@ -232,6 +233,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         vouched: options.vouched,
         vouching: options.vouching,
         clock: options.clock,
+        monotonic: options.monotonic,
         accounts: Accounts::new(log.reader(), Arc::clone(&index), snapshots),
         index,
         log_version: AtomicU32::new(log_version),
@@ -345,17 +347,7 @@ fn service_record(event: &Event, version: u32, at: Micros) -> Record {
         command_key: CommandKey::of("", &command_id),
         group_index: 0,
         group_len: 1,
-        meta: Meta {
-            account_id: String::new(),
-            command_id: id,
-            caller: SERVICE.into(),
-            verified: true,
-            role: Role::Service,
-            trace_id: None,
-            body_tag: [0; 16],
-            source_key: [0; 8],
-            source: None,
-        },
+        meta: service_meta(&command_id),
         payload: event
             .encode()
             .expect("the service's own events hold nothing sealed"),

@@ -9,9 +9,14 @@
 mod accounts;
 mod batch;
 mod boot;
+mod chores;
 mod clock;
+mod coalesce;
 mod directory;
 mod evidence;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod flood_tests;
 mod indexer;
 mod outcomes;
 mod pool;
@@ -21,6 +26,7 @@ mod projector;
 mod proof_tests;
 mod proofs;
 mod queries;
+mod refusals;
 mod request;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -52,7 +58,7 @@ use crate::account::{Account, Evidence, Policy};
 use crate::log::index::Index;
 use accounts::Accounts;
 pub use boot::{EngineOptions, InitError, StartError, init};
-pub use clock::{Clock, wall_clock};
+pub use clock::{Clock, monotonic_clock, wall_clock};
 use directory::Strangers;
 use pool::Pool;
 use projector::Progress;
@@ -93,6 +99,7 @@ pub struct Shared {
     vouched: bool,
     vouching: Option<BTreeSet<String>>,
     clock: Clock,
+    monotonic: Clock,
     accounts: Accounts,
     index: Arc<Index>,
     /// Number of the log's own events.

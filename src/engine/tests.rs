@@ -22,6 +22,7 @@ use crate::log::LogOptions;
 pub(super) struct House {
     folder: tempfile::TempDir,
     now: Arc<AtomicU64>,
+    monotonic: Arc<AtomicU64>,
     next_id: AtomicU64,
 }
 
@@ -32,6 +33,7 @@ impl House {
         let house = Self {
             folder,
             now,
+            monotonic: Arc::default(),
             next_id: AtomicU64::new(1),
         };
         init(
@@ -60,9 +62,17 @@ impl House {
         Micros(self.now.load(Ordering::SeqCst))
     }
 
+    /// Lets time pass, by both clocks.
     pub(super) fn pass(&self, seconds: u64) {
-        self.now
-            .fetch_add(seconds * Micros::SECOND, Ordering::SeqCst);
+        let micros = seconds * Micros::SECOND;
+        self.monotonic.fetch_add(micros, Ordering::SeqCst);
+        self.now.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward or back.
+    pub(super) fn set_wall(&self, by_s: i64) {
+        let by = by_s * Micros::SECOND.cast_signed();
+        self.now.fetch_add(by.cast_unsigned(), Ordering::SeqCst);
     }
 
     pub(super) fn try_start(&self) -> Result<Engine, StartError> {
@@ -73,7 +83,7 @@ impl House {
         &self,
         change: impl FnOnce(&mut EngineOptions),
     ) -> Result<Engine, StartError> {
-        let now = Arc::clone(&self.now);
+        let (now, monotonic) = (Arc::clone(&self.now), Arc::clone(&self.monotonic));
         let mut options = EngineOptions {
             data: self.data(),
             keyring: self.keyring(),
@@ -84,6 +94,7 @@ impl House {
             vouched: false,
             vouching: None,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
+            monotonic: Arc::new(move || Micros(monotonic.load(Ordering::SeqCst))),
             log: LogOptions::default(),
         };
         change(&mut options);

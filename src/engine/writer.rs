@@ -10,34 +10,44 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use countersign_schemas::command::Command;
+use countersign_schemas::event::Event;
 use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
-use super::batch::{Batch, Group};
+use super::batch::{Batch, Group, Origin, made};
+use super::coalesce::Coalesced;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::subject::unavailable;
 use super::vault::fill_random;
-use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Request, Shared, Submission};
+use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
 use super::{evidence, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
 use crate::log::EventLog;
 
 /// Events in one batch; the group that reaches it may end.
-const BATCH_EVENTS_MAX: usize = 512;
+pub const BATCH_EVENTS_MAX: usize = 512;
 /// Bytes in one batch; the group that reaches it may end.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// How long the writer is idle before it makes reopening instant.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Where the last event of a command without events stands: nowhere, and no reply shows it.
+pub(super) const NO_EVENT: Details = Details {
+    position: 0,
+    version: 0,
+    at: Micros(0),
+};
+
 /// The writer thread's own state.
 pub struct Writer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pool: Arc<Pool<Submission>>,
     log: EventLog,
-    outcomes: Outcomes,
+    pub(super) outcomes: Outcomes,
+    pub(super) coalesced: Coalesced,
     last_at: Micros,
 }
 
@@ -50,6 +60,7 @@ impl Writer {
             pool,
             log,
             outcomes: Outcomes::default(),
+            coalesced: Coalesced::default(),
             last_at,
         }
     }
@@ -57,17 +68,28 @@ impl Writer {
     /// Works until told to stop, or until a commit fails; then nothing is decided any more.
     pub fn run(mut self, queue: &Receiver<Message>) {
         loop {
-            let first = match queue.recv_timeout(IDLE) {
-                Ok(Message::Submission(first)) => first,
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = self.log.idle() {
-                        return self.fail(&error, Vec::new(), queue);
-                    }
-                    continue;
+            let mut batch = Batch::after(self.log.head());
+            let mut stop = false;
+            match queue.recv_timeout(IDLE) {
+                Ok(Message::Submission(first)) => {
+                    self.do_chores(&mut batch);
+                    self.take(*first, &mut batch);
+                    stop = self.drain(&mut batch, queue);
                 }
-            };
-            let (batch, stop) = self.drain(*first, queue);
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.do_chores(&mut batch);
+                    if batch.records.is_empty() {
+                        if let Err(error) = self.log.idle() {
+                            return self.fail(&error, Vec::new(), queue);
+                        }
+                        continue;
+                    }
+                }
+            }
+            if stop {
+                self.finish_chores(&mut batch);
+            }
             if let Err(replies) = self.commit(batch) {
                 let error = "a commit failed";
                 return self.fail(&error, replies, queue);
@@ -81,18 +103,16 @@ impl Writer {
         }
     }
 
-    /// Decides what is queued, up to the bounds of a batch.
-    fn drain(&mut self, first: Submission, queue: &Receiver<Message>) -> (Batch, bool) {
-        let mut batch = Batch::after(self.log.head());
-        self.take(first, &mut batch);
+    /// Decides what is queued, up to the bounds of a batch, and says whether to stop after it.
+    fn drain(&mut self, batch: &mut Batch, queue: &Receiver<Message>) -> bool {
         while batch.records.len() < BATCH_EVENTS_MAX && batch.bytes < BATCH_BYTES_MAX {
             match queue.try_recv() {
-                Ok(Message::Submission(next)) => self.take(*next, &mut batch),
-                Ok(Message::Stop) => return (batch, true),
+                Ok(Message::Submission(next)) => self.take(*next, batch),
+                Ok(Message::Stop) => return true,
                 Err(_) => break,
             }
         }
-        (batch, false)
+        false
     }
 
     /// Decides one command; a panic in it drops that command only.
@@ -147,24 +167,26 @@ impl Writer {
             };
             match decision {
                 Decision::Done { events, reply } if events.is_empty() => {
-                    return Verdict::answer(
-                        reply,
-                        Details {
-                            position: 0,
-                            version: 0,
-                            at: now,
-                        },
-                    );
+                    self.count_refusal(&account, reply.as_ref().err());
+                    return Verdict::answer(reply, NO_EVENT);
                 }
                 Decision::Done { events, reply } => {
+                    let request = &submission.request;
+                    if let Some(Event::UnknownNameRefused(_)) = events.first()
+                        && !self.is_stranger_recorded(&subject, request, now)
+                    {
+                        batch.commits_nothing = true;
+                        return self.answer_unrecorded(key, request, now, reply);
+                    }
                     let group = Group {
+                        made: made(&request.command, &events),
+                        origin: Origin::of(&self.shared, request),
                         events,
-                        subject,
                         account,
                         now,
                         key,
                     };
-                    return self.record(&submission.request, &group, reply, batch);
+                    return self.record(request.body_tag, &group, reply, batch);
                 }
                 Decision::Stale => {}
             }
@@ -237,22 +259,22 @@ impl Writer {
     /// Takes a decision into the batch, and remembers what it answers.
     fn record(
         &mut self,
-        request: &Request,
+        body_tag: [u8; 16],
         group: &Group,
         reply: Result<Reply, Refusal>,
         batch: &mut Batch,
     ) -> Verdict {
-        let details = match batch.record(&self.shared, request, group) {
+        let details = match batch.record(&self.shared, group) {
             Ok(details) => details,
             Err(error) => {
                 tracing::error!(%error, "a decision could not be recorded; it is dropped");
                 return Verdict::refused(ErrorCode::StoreUnavailable);
             }
         };
-        self.last_at = group.now;
+        self.recorded_at(group.now);
         let result = reply.map(|reply| Done { reply, details });
         self.outcomes
-            .remember(group.key, request.body_tag, group.now, result.clone());
+            .remember(group.key, body_tag, group.now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,
@@ -297,6 +319,11 @@ impl Writer {
                 .login_status()
                 .apply_committed(&batch.entries);
             self.shared.committed.advance(self.log.head());
+        } else if batch.commits_nothing
+            && let Err(error) = self.log.commit_nothing()
+        {
+            tracing::error!(%error, "the log did not take a commit");
+            return Err(batch.replies);
         }
         for (reply, outcome) in batch.replies {
             reply(outcome);
@@ -324,14 +351,19 @@ impl Writer {
         }
     }
 
+    /// Notes when the last event was recorded.
+    pub(super) fn recorded_at(&mut self, at: Micros) {
+        self.last_at = at;
+    }
+
     /// Log time: it never runs backwards.
-    fn now(&self) -> Micros {
+    pub(super) fn now(&self) -> Micros {
         self.shared.now().max(self.last_at)
     }
 }
 
 /// What became of one command in the batch.
-enum Verdict {
+pub(super) enum Verdict {
     Answer(Box<Outcome>),
     GatherAgain,
 }

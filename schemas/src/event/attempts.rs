@@ -35,6 +35,13 @@ pub mod v1 {
         pub cause: SuspendedCause,
     }
 
+    /// Attempts were refused without being compared, and none of them has a record of its own.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct AttemptsSuppressed {
+        /// How many, since the last such record; a crash may have lost a minute of them.
+        pub count: u32,
+    }
+
     /// Support let app codes be tried again: waits, double-code mode and the counted failures are
     /// forgotten; a row of failures and a suspension are not.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -116,6 +116,7 @@ events! {
     81 1 "double-code-required" DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
     82 1 "factor-suspended" FactorSuspended(attempts::v1::FactorSuspended),
     83 1 "attempts-cleared" AttemptsCleared(attempts::v1::AttemptsCleared),
+    84 1 "attempts-suppressed" AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
 }
 
 impl Event {
@@ -150,7 +151,8 @@ impl Event {
             | Self::CodeReplayed(_)
             | Self::AttemptsThrottled(_)
             | Self::DoubleCodeRequired(_)
-            | Self::FactorSuspended(_) => Vec::new(),
+            | Self::FactorSuspended(_)
+            | Self::AttemptsSuppressed(_) => Vec::new(),
         }
     }
 

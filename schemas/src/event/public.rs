@@ -124,6 +124,7 @@ impl Event {
                 SuspendedCause::Failures => "failures",
             }}),
             Self::AttemptsCleared(e) => json!({"by": e.by}),
+            Self::AttemptsSuppressed(e) => json!({"count": e.count}),
         }
     }
 }

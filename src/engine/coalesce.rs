@@ -1,0 +1,174 @@
+//! Refusals without a record of their own: counted in memory, told by one record a minute.
+//!
+//! A flood must neither fill the log nor go unseen. What a crash takes back is a minute of counts;
+//! no budget rests on them. The minutes are of the monotonic clock, so that a wall clock that
+//! stands still or jumps neither hides a flood nor lets one fill the log.
+
+use std::collections::{HashMap, VecDeque};
+
+use countersign_schemas::ids::StreamKey;
+use countersign_schemas::time::Micros;
+
+/// How long refusals are gathered before a record tells them.
+pub const WINDOW_S: u64 = 60;
+/// Accounts whose refusals are counted at once; those of further ones are only counted in all.
+pub const ACCOUNTS_MAX: usize = 65_536;
+/// Logins of unknown names in a minute that each have a record.
+pub const NAMES_RECORDED_MAX: u32 = 5;
+
+/// The counts.
+#[derive(Debug, Default)]
+pub struct Coalesced {
+    attempts: HashMap<StreamKey, u32>,
+    /// When each account's count began, oldest first.
+    begun: VecDeque<(Micros, StreamKey)>,
+    /// Attempts at accounts for which there was no room.
+    overflow: u64,
+    names: Names,
+}
+
+/// Logins of unknown names.
+#[derive(Debug, Default)]
+struct Names {
+    window_began: Micros,
+    recorded: u32,
+    waiting: u32,
+}
+
+impl Coalesced {
+    /// Counts an attempt at an account that was refused without being compared.
+    pub fn attempt(&mut self, account: StreamKey, now: Micros) {
+        if let Some(count) = self.attempts.get_mut(&account) {
+            *count = count.saturating_add(1);
+        } else if self.attempts.len() < ACCOUNTS_MAX {
+            self.attempts.insert(account, 1);
+            self.begun.push_back((now, account));
+        } else {
+            self.overflow += 1;
+        }
+    }
+
+    /// The accounts whose minute is over, with their counts, at most `max` of them.
+    pub fn due_attempts(&mut self, now: Micros, max: usize) -> Vec<(StreamKey, u32)> {
+        let mut due = Vec::new();
+        while due.len() < max
+            && let Some((_, account)) = self
+                .begun
+                .pop_front_if(|(begun, _)| begun.plus_s(WINDOW_S) <= now)
+        {
+            due.extend(self.attempts.remove(&account).map(|count| (account, count)));
+        }
+        due
+    }
+
+    /// How many attempts there was no room to count by account, since this was last asked.
+    pub fn take_overflow(&mut self) -> u64 {
+        std::mem::take(&mut self.overflow)
+    }
+
+    /// Whether a login of an unknown name is recorded at once; otherwise it is counted.
+    pub fn is_name_recorded(&mut self, now: Micros) -> bool {
+        self.names.begin_window(now);
+        let is_recorded = self.names.recorded < NAMES_RECORDED_MAX;
+        match is_recorded {
+            true => self.names.recorded += 1,
+            false => self.names.waiting = self.names.waiting.saturating_add(1),
+        }
+        is_recorded
+    }
+
+    /// Counts a login of an unknown name that was refused without being compared.
+    pub fn uncompared_name(&mut self, now: Micros) {
+        self.names.begin_window(now);
+        self.names.waiting = self.names.waiting.saturating_add(1);
+    }
+
+    /// The logins of unknown names that wait for a record, once their minute is over.
+    pub fn due_names(&mut self, now: Micros) -> Option<u32> {
+        let names = &mut self.names;
+        if names.waiting == 0 || now < names.window_began.plus_s(WINDOW_S) {
+            return None;
+        }
+        // A flood that goes on has had its records.
+        names.window_began = now;
+        names.recorded = NAMES_RECORDED_MAX;
+        Some(std::mem::take(&mut names.waiting))
+    }
+}
+
+impl Names {
+    fn begin_window(&mut self, now: Micros) {
+        if self.waiting == 0 && self.window_began.plus_s(WINDOW_S) <= now {
+            self.window_began = now;
+            self.recorded = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(500_000_000);
+
+    fn stream(n: u64) -> StreamKey {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&n.to_le_bytes());
+        StreamKey(key)
+    }
+
+    #[test]
+    fn an_accounts_attempts_are_told_once_its_minute_is_over() {
+        let mut counts = Coalesced::default();
+        for _ in 0..1_000 {
+            counts.attempt(stream(1), NOW);
+        }
+        counts.attempt(stream(2), NOW.plus_s(30));
+        assert_eq!(counts.due_attempts(NOW.plus_s(59), 10), []);
+        assert_eq!(
+            counts.due_attempts(NOW.plus_s(60), 10),
+            [(stream(1), 1_000)]
+        );
+        assert_eq!(counts.due_attempts(NOW.plus_s(60), 10), []);
+        counts.attempt(stream(1), NOW.plus_s(70));
+        let both = [(stream(2), 1), (stream(1), 1)];
+        assert_eq!(counts.due_attempts(NOW.plus_s(130), 10), both);
+    }
+
+    #[test]
+    fn accounts_beyond_the_table_are_counted_in_all() {
+        let mut counts = Coalesced::default();
+        for n in 0..ACCOUNTS_MAX as u64 + 3 {
+            counts.attempt(stream(n), NOW);
+        }
+        assert_eq!((counts.take_overflow(), counts.take_overflow()), (3, 0));
+        assert_eq!(counts.due_attempts(NOW.plus_s(60), 100).len(), 100);
+        assert_eq!(
+            counts.due_attempts(NOW.plus_s(60), usize::MAX).len(),
+            ACCOUNTS_MAX - 100
+        );
+    }
+
+    #[test]
+    fn the_first_unknown_names_of_a_quiet_time_have_records_and_a_flood_one_a_minute() {
+        let mut counts = Coalesced::default();
+        let recorded =
+            |counts: &mut Coalesced, at| (0..100).filter(|_| counts.is_name_recorded(at)).count();
+        assert_eq!(recorded(&mut counts, NOW), 5);
+        assert_eq!(counts.due_names(NOW.plus_s(59)), None);
+        assert_eq!(counts.due_names(NOW.plus_s(60)), Some(95));
+        assert_eq!(
+            recorded(&mut counts, NOW.plus_s(61)),
+            0,
+            "the flood goes on"
+        );
+        counts.uncompared_name(NOW.plus_s(62));
+        assert_eq!(counts.due_names(NOW.plus_s(119)), None);
+        assert_eq!(counts.due_names(NOW.plus_s(120)), Some(101));
+        assert_eq!(
+            recorded(&mut counts, NOW.plus_s(180)),
+            5,
+            "a quiet minute lay between"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! Refusals without a record of their own: how the writer counts, tells and answers them.
+//!
+//! The known and the unknown name stay alike: a wrong password for either costs an Argon2id, a
+//! decision and a durable commit, with a record in it or not.
+
+use countersign_schemas::ids::CommandKey;
+use countersign_schemas::refusal::Refusal;
+use countersign_schemas::time::Micros;
+
+use super::batch::Batch;
+use super::subject::{self, Subject};
+use super::writer::{NO_EVENT, Verdict, Writer};
+use super::{Done, Outcome, Request};
+use crate::account::{Account, Reply, service};
+
+impl Writer {
+    /// Counts a refusal of an attempt that was not compared.
+    pub(super) fn count_refusal(&mut self, account: &Account, refusal: Option<&Refusal>) {
+        if !refusal.is_some_and(|refusal| service::is_suppressed(refusal.code)) {
+            return;
+        }
+        let monotonic = (self.shared.monotonic)();
+        match account.stream_key() {
+            Some(stream) => self.coalesced.attempt(stream, monotonic),
+            None => self.coalesced.uncompared_name(monotonic),
+        }
+    }
+
+    /// Records the counts whose minute is over, those of at most `max` accounts.
+    pub(super) fn tell_counts(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
+        for (stream, count) in self.coalesced.due_attempts(monotonic, max) {
+            let event = service::attempts_suppressed(count);
+            self.record_own(event, Some(stream), batch);
+        }
+        if let Some(count) = self.coalesced.due_names(monotonic) {
+            self.record_own(service::unknown_names_refused(count), None, batch);
+        }
+        let uncounted = self.coalesced.take_overflow();
+        if uncounted > 0 {
+            tracing::warn!(
+                uncounted,
+                "attempts were refused at more accounts than are counted one by one"
+            );
+        }
+    }
+
+    /// Counts a login of an unknown name as an account would count it, and says whether it has a
+    /// record of its own.
+    pub(super) fn is_stranger_recorded(
+        &mut self,
+        subject: &Subject,
+        request: &Request,
+        now: Micros,
+    ) -> bool {
+        let source = subject::source_key(&self.shared.vault, request);
+        let policy = &self.shared.policy;
+        self.shared
+            .strangers_mut()
+            .failed(subject.stranger, source, now, policy);
+        self.coalesced.is_name_recorded((self.shared.monotonic)())
+    }
+
+    /// Answers a refusal that a later record tells of; it is kept in memory for repeats.
+    pub(super) fn answer_unrecorded(
+        &mut self,
+        key: CommandKey,
+        request: &Request,
+        now: Micros,
+        reply: Result<Reply, Refusal>,
+    ) -> Verdict {
+        let details = NO_EVENT;
+        let result = reply.map(|reply| Done { reply, details });
+        self.outcomes
+            .remember(key, request.body_tag, now, result.clone());
+        Verdict::Answer(Box::new(Outcome {
+            result,
+            replayed: false,
+        }))
+    }
+}
