@@ -141,6 +141,8 @@ impl Row {
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::UnknownNameRefused(_)
+            | Event::ClockJumped(_)
+            | Event::ClockBackAccepted(_)
             | Event::AccountRegistered(_)
             | Event::PasswordRejected(_)
             | Event::BackupCodeRejected(_)

@@ -14,6 +14,7 @@ use countersign_schemas::event::login::v1::{TotpAccepted, TotpReason, TotpReject
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::record::{SourceFacts, StreamKind};
 use countersign_schemas::reply::{AuditEvent, Caller, Source};
+use countersign_schemas::time::Micros;
 
 use crate::Entry;
 
@@ -23,6 +24,13 @@ pub fn sentence(event: &Event) -> String {
         Event::EpochStarted(e) => epoch_started(e),
         Event::PolicyInForce(_) => "A policy came into force.".to_owned(),
         Event::UnknownNameRefused(e) => unknown_name_refused(e.count),
+        Event::ClockJumped(e) => {
+            format!("The wall clock jumped forward by {} s.", seconds(e.by_us))
+        }
+        Event::ClockBackAccepted(e) => format!(
+            "A wall clock {} s behind the log was accepted, so codes are checked by it again.",
+            seconds(e.behind_us)
+        ),
         Event::AccountRegistered(_) => "The account was registered.".to_owned(),
         Event::PasswordSet(e) => password_set(e.cause),
         Event::PasswordRejected(e) => password_rejected(e),
@@ -123,6 +131,10 @@ fn epoch_started(e: &EpochStarted) -> String {
             e.epoch
         ),
     }
+}
+
+fn seconds(micros: u64) -> u64 {
+    micros / Micros::SECOND
 }
 
 fn unknown_name_refused(count: u32) -> String {

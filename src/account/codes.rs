@@ -273,9 +273,9 @@ enum WrongTotp {
     Reason(TotpReason),
 }
 
-/// Whether the wall clock lies so far behind the log that a spent code could look fresh.
+/// Whether the wall clock lies so far back that a code of long ago could look fresh.
 pub(super) fn clock_is_behind(evidence: &Evidence, ctx: &Ctx) -> bool {
-    evidence.received_at.plus_s(ctx.policy.clock_back_max_s) < ctx.now
+    evidence.received_at.plus_s(ctx.policy.clock_back_max_s) < ctx.clock_floor
 }
 
 /// The highest of the matching steps that lies in the window (RFC 6238 §5.2).

@@ -69,7 +69,11 @@ impl Account {
             Event::FactorSuspended(_) => self.attempts.suspended = true,
             Event::AttemptsCleared(e) => self.attempts_cleared(recorded.at, e),
             // Log-wide events belong to no account.
-            Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::UnknownNameRefused(_) => {}
+            Event::EpochStarted(_)
+            | Event::PolicyInForce(_)
+            | Event::UnknownNameRefused(_)
+            | Event::ClockJumped(_)
+            | Event::ClockBackAccepted(_) => {}
         }
     }
 

@@ -236,6 +236,9 @@ impl Challenge {
 pub struct Ctx<'a> {
     /// Log time: it never runs backwards and rules every duration.
     pub now: Micros,
+    /// What the wall clock must have reached for codes to be checked: log time, or the wall clock
+    /// that an operator took for right while it lies behind.
+    pub clock_floor: Micros,
     /// The numbers to decide by.
     pub policy: &'a Policy,
     /// Random bytes for what the decision creates.

@@ -159,7 +159,9 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
             | Event::AttemptsSuppressed(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
-            | Event::UnknownNameRefused(_),
+            | Event::UnknownNameRefused(_)
+            | Event::ClockJumped(_)
+            | Event::ClockBackAccepted(_),
         )
         | None => Err(Refusal::new(ErrorCode::Internal)),
     }

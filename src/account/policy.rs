@@ -58,6 +58,8 @@ pub struct Policy {
     pub low_codes: u8,
     /// How far the wall clock may lie behind the log before code checks are refused.
     pub clock_back_max_s: u64,
+    /// How far the wall clock may run ahead of the monotonic clock before that is an alarm.
+    pub clock_forward_max_s: u64,
     /// Memory of one Argon2id, KiB (OWASP Password Storage Cheat Sheet).
     pub kdf_memory_kib: u32,
     /// Passes of one Argon2id.
@@ -92,6 +94,7 @@ impl Default for Policy {
             challenge_ttl_s: 300,
             low_codes: 3,
             clock_back_max_s: 60,
+            clock_forward_max_s: 60,
             kdf_memory_kib: 19_456,
             kdf_passes: 2,
             kdf_lanes: 1,
@@ -237,6 +240,11 @@ impl Policy {
             (
                 (1..=600).contains(&self.clock_back_max_s),
                 "clock_back_max_s",
+                "1 to 600",
+            ),
+            (
+                (1..=600).contains(&self.clock_forward_max_s),
+                "clock_forward_max_s",
                 "1 to 600",
             ),
         ]

@@ -49,6 +49,8 @@ pub(super) struct Scenario {
     pub(super) account: Account,
     /// The wall clock; it may run backwards.
     pub(super) wall: Micros,
+    /// The wall clock that an operator took for right.
+    pub(super) accepted_wall: Option<Micros>,
     /// When the log last recorded something.
     pub(super) recorded_at: Micros,
     pub(super) caller: &'static str,
@@ -70,6 +72,7 @@ pub(super) fn nobody() -> Scenario {
         policy: Policy::default(),
         account: Account::default(),
         wall: START,
+        accepted_wall: None,
         recorded_at: Micros(0),
         caller: "shop",
         source_key: [1; 8],
@@ -241,6 +244,7 @@ impl Scenario {
         self.draws += 1;
         let ctx = Ctx {
             now: self.now(),
+            clock_floor: self.accepted_wall.unwrap_or(self.now()),
             policy: &self.policy,
             entropy: &entropy,
             caller: self.caller,

@@ -2,8 +2,9 @@
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
-use countersign_schemas::event::log::v1::UnknownNameRefused;
+use countersign_schemas::event::log::v1::{ClockBackAccepted, ClockJumped, UnknownNameRefused};
 use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::time::Micros;
 
 /// So many attempts at an account were refused without being compared.
 pub fn attempts_suppressed(count: u32) -> Event {
@@ -13,6 +14,20 @@ pub fn attempts_suppressed(count: u32) -> Event {
 /// So many logins named nobody.
 pub fn unknown_names_refused(count: u32) -> Event {
     Event::UnknownNameRefused(UnknownNameRefused { count })
+}
+
+/// The wall clock jumped forward by so much.
+pub fn clock_jumped(by_us: u64) -> Event {
+    Event::ClockJumped(ClockJumped { by_us })
+}
+
+/// An operator took a wall clock for right that lies behind log time.
+pub fn clock_back_accepted(wall: Micros, log_time: Micros, reason: &str) -> Event {
+    Event::ClockBackAccepted(ClockBackAccepted {
+        wall,
+        behind_us: log_time.0.saturating_sub(wall.0),
+        reason: reason.into(),
+    })
 }
 
 /// Whether a refusal says that an attempt was made and not compared.

@@ -147,6 +147,7 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
         vouching: None,
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),
+        accept_clock_back: None,
         log: LogOptions::default(),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use countersign_schemas::ids::Reason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -37,6 +38,15 @@ pub struct ServeArgs {
     /// Create data folder and keyring where neither exists
     #[arg(long)]
     init: bool,
+    /// Take a wall clock for right that lies behind the log; recorded with the reason
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    accept_clock_back: Option<String>,
+}
+
+/// Reads the reason of something that is recorded.
+fn reason(text: &str) -> Result<String, String> {
+    let reason = Reason::parse(text).map_err(|rule| rule.0.to_owned())?;
+    Ok(reason.into())
 }
 
 /// How callers are told apart.
@@ -93,6 +103,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         vouching: config.directory.vouching.clone(),
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),
+        accept_clock_back: args.accept_clock_back,
         log: log_options(&config),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))

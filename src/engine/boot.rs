@@ -20,7 +20,7 @@ use super::indexer::record;
 use super::projector::{Progress, decode};
 use super::snapshots::Snapshots;
 use super::vault::{Vault, fill_random};
-use super::{Clock, Shared};
+use super::{Clock, Shared, clock};
 use crate::account::Policy;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::keyring::{self, KEYRING_ENTROPY_BYTES, Keyring, LoadError};
@@ -48,6 +48,8 @@ pub struct EngineOptions {
     pub clock: Clock,
     /// A clock that nobody sets, from any beginning.
     pub monotonic: Clock,
+    /// The operator's reason to take a wall clock for right that lies behind the log.
+    pub accept_clock_back: Option<String>,
     /// Sizes of the log.
     pub log: LogOptions,
 }
@@ -214,6 +216,10 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let now = (options.clock)();
     catch_up(&index, &reader, &vault, now)?;
     put_policy_in_force(&mut log, &index, &options.policy, now)?;
+    if let Some(reason) = &options.accept_clock_back {
+        clock::accept_back(&mut log, &index, &options.policy, reason, now)?;
+    }
+    let accepted_clock = clock::accepted(&log, &index)?;
     let (views, opened) = Views::open(&options.data.join("views.redb"), VIEWS_CACHE_BYTES)
         .map_err(|error| StartError::Views(error.to_string()))?;
     match opened {
@@ -234,6 +240,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         vouching: options.vouching,
         clock: options.clock,
         monotonic: options.monotonic,
+        accepted_clock,
         accounts: Accounts::new(log.reader(), Arc::clone(&index), snapshots),
         index,
         log_version: AtomicU32::new(log_version),
@@ -320,15 +327,30 @@ fn put_policy_in_force(
         Some(Ok(Event::PolicyInForce(last))) if last.policy == policy => return Ok(()),
         _ => {}
     }
+    let event = Event::PolicyInForce(PolicyInForce { policy });
+    append_own(log, index, &event, Some(Fact::Policy), now)
+}
+
+/// Appends an event of the service's own to the log's own stream, before the first command.
+///
+/// # Errors
+/// [`StartError`] when the log does not take it.
+pub(super) fn append_own(
+    log: &mut EventLog,
+    index: &Index,
+    event: &Event,
+    fact: Option<Fact>,
+    now: Micros,
+) -> Result<(), StartError> {
     let at = now.max(index.tail().at);
     let version = index.version(&StreamKey::LOG)? + 1;
-    let record = service_record(&Event::PolicyInForce(PolicyInForce { policy }), version, at);
+    let record = service_record(event, version, at);
     let bytes = record
         .encode()
         .map_err(|error| StartError::Record(error.to_string()))?;
     let position = log.append(log.head(), &[bytes])?;
     index
-        .push(position, &record, Some(Fact::Policy), now)
+        .push(position, &record, fact, now)
         .map_err(|error| StartError::Record(error.to_string()))
 }
 

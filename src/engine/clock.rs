@@ -1,9 +1,21 @@
-//! The clocks, as arguments.
+//! The clocks, as arguments, and what is made of a wall clock that somebody set.
+//!
+//! Log time never runs backwards, so a wall clock that was set back leaves it standing still until it
+//! has caught up: waits, challenges and enrolments do not end meanwhile. Codes are not checked then,
+//! since one that was seen earlier would be fresh again, until an operator takes the clock for right.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
+
+use super::boot::{StartError, append_own};
+use super::indexer::record;
+use crate::account::{Policy, service};
+use crate::log::EventLog;
+use crate::log::index::Index;
 
 /// A clock, as an argument.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
@@ -21,4 +33,155 @@ pub fn wall_clock() -> Micros {
     Micros(since.map_or(0, |since| {
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }))
+}
+
+/// After so long the clocks are compared from anew: two right ones drift apart by less than 2 s an
+/// hour.
+const COMPARED_S: u64 = 3_600;
+/// Log-wide events that are read at once while the last acceptance is looked for.
+const PAGE: u32 = 256;
+
+/// Compares the wall clock with the monotonic one.
+#[derive(Debug)]
+pub struct JumpWatch {
+    wall: Micros,
+    monotonic: Micros,
+}
+
+impl JumpWatch {
+    /// Begins to compare.
+    pub fn new(wall: Micros, monotonic: Micros) -> Self {
+        Self { wall, monotonic }
+    }
+
+    /// By how many microseconds the wall clock has run ahead, where that is more than `max_s`.
+    pub fn jumped(&mut self, wall: Micros, monotonic: Micros, max_s: u64) -> Option<u64> {
+        let max_us = max_s * Micros::SECOND;
+        let ran_us = monotonic.0.saturating_sub(self.monotonic.0);
+        let expected = self.wall.0.saturating_add(ran_us);
+        let ahead_us = wall.0.saturating_sub(expected);
+        let behind_us = expected.saturating_sub(wall.0);
+        if ahead_us > max_us || behind_us > max_us || ran_us > COMPARED_S * Micros::SECOND {
+            *self = Self::new(wall, monotonic);
+        }
+        (ahead_us > max_us).then_some(ahead_us)
+    }
+}
+
+/// A wall clock behind the log that an operator took for right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedClock {
+    /// Log time then; once it moves on, the wall clock has caught up and nothing is accepted.
+    at: Micros,
+    /// The wall clock then.
+    wall: Micros,
+}
+
+impl AcceptedClock {
+    /// What the wall clock must have reached for codes to be checked, given log time and the
+    /// highest wall clock that was seen since.
+    pub fn floor(accepted: Option<Self>, log_time: Micros, wall_seen: Micros) -> Micros {
+        match accepted {
+            Some(accepted) if accepted.at == log_time => accepted.wall.max(wall_seen),
+            Some(_) | None => log_time,
+        }
+    }
+}
+
+/// Records that an operator takes a wall clock for right that lies behind the log; one that does not
+/// needs no word.
+///
+/// # Errors
+/// [`StartError`] when it cannot be recorded.
+pub fn accept_back(
+    log: &mut EventLog,
+    index: &Index,
+    policy: &Policy,
+    reason: &str,
+    wall: Micros,
+) -> Result<(), StartError> {
+    let log_time = index.tail().at;
+    if wall.plus_s(policy.clock_back_max_s) >= log_time {
+        tracing::info!("the wall clock is not behind the log, so nothing had to be accepted");
+        return Ok(());
+    }
+    let event = service::clock_back_accepted(wall, log_time, reason);
+    append_own(log, index, &event, None, wall)
+}
+
+/// The acceptance that is in force: the last one, if log time has not moved since.
+///
+/// # Errors
+/// [`StartError`] when the log cannot be read.
+pub fn accepted(log: &EventLog, index: &Index) -> Result<Option<AcceptedClock>, StartError> {
+    let (reader, log_time) = (log.reader(), index.tail().at);
+    let mut through = index.version(&StreamKey::LOG)?;
+    while through > 0 {
+        let after = through.saturating_sub(PAGE);
+        for position in index
+            .positions(&StreamKey::LOG, after, through)?
+            .iter()
+            .rev()
+        {
+            let gone = || StartError::Record(format!("position {position} cannot be read"));
+            let record = record(&reader, *position).ok_or_else(gone)?;
+            if record.recorded_at < log_time {
+                return Ok(None);
+            }
+            if let Ok(Event::ClockBackAccepted(e)) = record.event() {
+                let at = record.recorded_at;
+                return Ok(Some(AcceptedClock { at, wall: e.wall }));
+            }
+        }
+        through = after;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: Micros = Micros(1_800_000_000_000_000);
+
+    #[test]
+    fn only_a_wall_clock_that_runs_ahead_of_the_monotonic_one_has_jumped() {
+        let at =
+            |wall_s: u64, monotonic_s: u64| (WALL.plus_s(wall_s), Micros(0).plus_s(monotonic_s));
+        let mut watch = JumpWatch::new(WALL, Micros(0));
+        let mut jumped = |(wall, monotonic): (Micros, Micros)| watch.jumped(wall, monotonic, 60);
+        assert_eq!(jumped(at(500, 500)), None);
+        assert_eq!(jumped(at(560, 500)), None, "60 s are allowed");
+        assert_eq!(jumped(at(561, 500)), Some(61_000_000));
+        assert_eq!(jumped(at(562, 501)), None, "said once");
+        assert_eq!(jumped(at(100, 502)), None, "back is no jump ahead");
+        assert_eq!(jumped(at(563, 503)), Some(462_000_000));
+    }
+
+    #[test]
+    fn a_clock_that_creeps_ahead_is_noticed_and_one_that_drifts_is_not() {
+        let watched = |gained_s: u64| {
+            let mut watch = JumpWatch::new(WALL, Micros(0));
+            let mut jumps = (1..200).map(|n| {
+                let wall = WALL.plus_s(n * (60 + gained_s));
+                watch.jumped(wall, Micros(0).plus_s(n * 60), 60)
+            });
+            jumps.any(|jump| jump.is_some())
+        };
+        assert!(watched(2));
+        assert!(!watched(0));
+    }
+
+    #[test]
+    fn what_was_accepted_counts_until_log_time_moves_on() {
+        let accepted = Some(AcceptedClock {
+            at: WALL,
+            wall: WALL.minus_s(600),
+        });
+        let floor = |log_time, seen| AcceptedClock::floor(accepted, log_time, seen);
+        assert_eq!(floor(WALL, Micros(0)), WALL.minus_s(600));
+        assert_eq!(floor(WALL, WALL.minus_s(300)), WALL.minus_s(300));
+        assert_eq!(floor(WALL.plus_s(1), Micros(0)), WALL.plus_s(1));
+        assert_eq!(AcceptedClock::floor(None, WALL, Micros(0)), WALL);
+    }
 }

@@ -36,6 +36,9 @@ mod subject;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod time_tests;
 mod vault;
 mod writer;
 
@@ -58,6 +61,7 @@ use crate::account::{Account, Evidence, Policy};
 use crate::log::index::Index;
 use accounts::Accounts;
 pub use boot::{EngineOptions, InitError, StartError, init};
+use clock::AcceptedClock;
 pub use clock::{Clock, monotonic_clock, wall_clock};
 use directory::Strangers;
 use pool::Pool;
@@ -100,6 +104,7 @@ pub struct Shared {
     vouching: Option<BTreeSet<String>>,
     clock: Clock,
     monotonic: Clock,
+    accepted_clock: Option<AcceptedClock>,
     accounts: Accounts,
     index: Arc<Index>,
     /// Number of the log's own events.

@@ -95,6 +95,7 @@ impl House {
             vouching: None,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             monotonic: Arc::new(move || Micros(monotonic.load(Ordering::SeqCst))),
+            accept_clock_back: None,
             log: LogOptions::default(),
         };
         change(&mut options);

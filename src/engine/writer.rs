@@ -17,6 +17,7 @@ use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
 use super::batch::{Batch, Group, Origin, made};
+use super::chores::ClockWatch;
 use super::coalesce::Coalesced;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
@@ -49,12 +50,14 @@ pub struct Writer {
     pub(super) outcomes: Outcomes,
     pub(super) coalesced: Coalesced,
     last_at: Micros,
+    pub(super) watch: ClockWatch,
 }
 
 impl Writer {
     /// Takes the log's write side.
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool<Submission>>, log: EventLog) -> Self {
         let last_at = shared.index.tail().at;
+        let watch = ClockWatch::new(&shared);
         Self {
             shared,
             pool,
@@ -62,6 +65,7 @@ impl Writer {
             outcomes: Outcomes::default(),
             coalesced: Coalesced::default(),
             last_at,
+            watch,
         }
     }
 
@@ -137,7 +141,9 @@ impl Writer {
     fn decide(&mut self, submission: &mut Submission, batch: &mut Batch) -> Verdict {
         let request = &submission.request;
         let now = self.now();
-        if request.deadline.is_some_and(|deadline| now > deadline) {
+        // An instant of the caller's clock: while log time stands ahead of it, it still counts.
+        let wall = self.shared.now();
+        if request.deadline.is_some_and(|deadline| wall > deadline) {
             return Verdict::refused(ErrorCode::DeadlineExceeded);
         }
         let key = CommandKey::of(&request.caller.name, &request.command_id);
@@ -219,6 +225,7 @@ impl Writer {
         })?;
         let ctx = Ctx {
             now,
+            clock_floor: self.clock_floor(now),
             policy: &self.shared.policy,
             entropy: &entropy,
             caller: &request.caller.name,

@@ -4,6 +4,8 @@
 pub mod v1 {
     use serde::{Deserialize, Serialize};
 
+    use crate::time::Micros;
+
     /// A log begins, or goes on after a loss; always the first record of a log.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct EpochStarted {
@@ -22,6 +24,25 @@ pub mod v1 {
     pub struct PolicyInForce {
         /// Canonical JSON: keys in their declared order.
         pub policy: String,
+    }
+
+    /// The wall clock jumped forward against the monotonic clock.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ClockJumped {
+        /// By so many microseconds.
+        pub by_us: u64,
+    }
+
+    /// An operator took a wall clock for right that lies behind the log: codes are checked by it
+    /// until it has caught up, while log time stands still.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ClockBackAccepted {
+        /// The wall clock that was taken for right; one further back is not.
+        pub wall: Micros,
+        /// How far it lay behind the log, in microseconds.
+        pub behind_us: u64,
+        /// The operator's reason.
+        pub reason: String,
     }
 
     /// A login named nobody; which name is not recorded.

@@ -95,6 +95,8 @@ events! {
     1  1 "epoch-started" EpochStarted(log::v1::EpochStarted),
     2  1 "policy-in-force" PolicyInForce(log::v1::PolicyInForce),
     3  1 "unknown-name-refused" UnknownNameRefused(log::v1::UnknownNameRefused),
+    4  1 "clock-jumped" ClockJumped(log::v1::ClockJumped),
+    5  1 "clock-back-accepted" ClockBackAccepted(log::v1::ClockBackAccepted),
     16 1 "account-registered" AccountRegistered(account::v1::AccountRegistered),
     17 1 "password-set" PasswordSet(account::v1::PasswordSet),
     18 1 "password-rejected" PasswordRejected(account::v1::PasswordRejected),
@@ -136,6 +138,8 @@ impl Event {
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
             | Self::UnknownNameRefused(_)
+            | Self::ClockJumped(_)
+            | Self::ClockBackAccepted(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)

@@ -24,6 +24,12 @@ impl Event {
                 "policy": serde_json::from_str::<Value>(&e.policy).unwrap_or(Value::Null),
             }),
             Self::UnknownNameRefused(e) => json!({"count": e.count}),
+            Self::ClockJumped(e) => json!({"by_us": e.by_us}),
+            Self::ClockBackAccepted(e) => json!({
+                "wall": e.wall,
+                "behind_us": e.behind_us,
+                "reason": e.reason,
+            }),
             Self::AccountRegistered(e) => json!({"with_username": e.username.is_some()}),
             Self::PasswordSet(e) => json!({"cause": match e.cause {
                 PasswordCause::Registered => "registered",
