@@ -1,8 +1,10 @@
 //! How an account remembers: one event at a time, without judgement.
 
 use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::PasswordCause;
-use countersign_schemas::event::backup_codes::v1::IssueCause;
+use countersign_schemas::event::account::v1::{PasswordCause, PasswordSet};
+use countersign_schemas::event::backup_codes::v1::{
+    BackupCodeAccepted, BackupCodesIssued, IssueCause,
+};
 use countersign_schemas::event::enrolment::v1::EnrolmentStarted;
 use countersign_schemas::event::login::v1::TotpReason;
 use countersign_schemas::ids::AccountId;
@@ -44,17 +46,7 @@ impl Account {
                     .as_ref()
                     .map(|name| held(name, recorded, USERNAME_FIELD));
             }
-            Event::PasswordSet(e) => {
-                self.credential = Some(Credential {
-                    version: recorded.version,
-                    verifier: held(&e.verifier, recorded, 1),
-                });
-                if e.cause == PasswordCause::Changed {
-                    self.challenges.clear();
-                    self.drop_pending();
-                }
-                self.passwords.succeeded(recorded.source_key);
-            }
+            Event::PasswordSet(e) => self.password_set(recorded, e),
             Event::PasswordRejected(e) => self.passwords.rejected(recorded.source_key, at, e),
             Event::EnrolmentStarted(e) => self.enrolment_started(recorded, e),
             Event::EnrolmentCodeRejected(e) => match &mut self.factor {
@@ -77,21 +69,7 @@ impl Account {
                 self.challenges.clear();
                 self.passwords.succeeded(recorded.source_key);
             }
-            Event::BackupCodesIssued(e) => {
-                self.set_no = e.set_no;
-                if let Factor::On(on) = &mut self.factor {
-                    on.codes = CodeSet {
-                        set_no: e.set_no,
-                        verifiers: Some(held(&e.verifiers, recorded, 1)),
-                        unused: vec![true; usize::from(e.slots)],
-                    };
-                }
-                match e.cause {
-                    IssueCause::Regenerated(_) => self.passwords.succeeded(recorded.source_key),
-                    // Confirming a code proves no password.
-                    IssueCause::Enrolment => {}
-                }
-            }
+            Event::BackupCodesIssued(e) => self.codes_issued(recorded, e),
             Event::LoginStarted(e) => self.challenge_opened(
                 recorded,
                 Challenge {
@@ -108,15 +86,7 @@ impl Account {
                 }
                 self.login_completed(e.challenge);
             }
-            Event::BackupCodeAccepted(e) => {
-                if let Factor::On(on) = &mut self.factor
-                    && let Some(slot) = usize::from(e.ordinal).checked_sub(1)
-                    && let Some(unused) = on.codes.unused.get_mut(slot)
-                {
-                    *unused = false;
-                }
-                self.login_completed(e.challenge);
-            }
+            Event::BackupCodeAccepted(e) => self.backup_code_accepted(e),
             Event::TotpRejected(e) => {
                 self.attempts
                     .failed(at, e.reason == TotpReason::WrongPair, e.consecutive);
@@ -129,6 +99,44 @@ impl Account {
             // Log-wide events belong to no account.
             Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::UnknownNameRefused(_) => {}
         }
+    }
+
+    fn password_set(&mut self, recorded: &Recorded, e: &PasswordSet) {
+        self.credential = Some(Credential {
+            version: recorded.version,
+            verifier: held(&e.verifier, recorded, 1),
+        });
+        if e.cause == PasswordCause::Changed {
+            self.challenges.clear();
+            self.drop_pending();
+        }
+        self.passwords.succeeded(recorded.source_key);
+    }
+
+    fn codes_issued(&mut self, recorded: &Recorded, e: &BackupCodesIssued) {
+        self.set_no = e.set_no;
+        if let Factor::On(on) = &mut self.factor {
+            on.codes = CodeSet {
+                set_no: e.set_no,
+                verifiers: Some(held(&e.verifiers, recorded, 1)),
+                unused: vec![true; usize::from(e.slots)],
+            };
+        }
+        match e.cause {
+            IssueCause::Regenerated(_) => self.passwords.succeeded(recorded.source_key),
+            // Confirming a code proves no password.
+            IssueCause::Enrolment => {}
+        }
+    }
+
+    fn backup_code_accepted(&mut self, e: &BackupCodeAccepted) {
+        if let Factor::On(on) = &mut self.factor
+            && let Some(slot) = usize::from(e.ordinal).checked_sub(1)
+            && let Some(unused) = on.codes.unused.get_mut(slot)
+        {
+            *unused = false;
+        }
+        self.login_completed(e.challenge);
     }
 
     fn enrolment_started(&mut self, recorded: &Recorded, e: &EnrolmentStarted) {
