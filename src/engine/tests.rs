@@ -499,8 +499,11 @@ fn a_directory_elsewhere_needs_no_registration_and_no_password() {
     let eve = AccountId::parse("eve").unwrap();
     let status = engine.queries().login_status(&eve, None).unwrap();
     assert_eq!(status.second_factor, FactorState::Off);
-    let Ok(Reply::EnrolmentStarted { authenticator_id, secret, .. }) =
-        house.send(&engine, "enable-2fa", json!({"account_id": "eve"}))
+    let Ok(Reply::EnrolmentStarted {
+        authenticator_id,
+        secret,
+        ..
+    }) = house.send(&engine, "enable-2fa", json!({"account_id": "eve"}))
     else {
         panic!("the caller answers for the first factor");
     };
@@ -509,7 +512,11 @@ fn a_directory_elsewhere_needs_no_registration_and_no_password() {
     assert!(house.send(&engine, "confirm-code", body).is_ok());
     let login = house.send(&engine, "start-login", json!({"account_id": "eve"}));
     assert!(matches!(login, Ok(Reply::CodeRequired { .. })), "{login:?}");
-    assert!(house.send(&engine, "disable-2fa", json!({"account_id": "eve"})).is_ok());
+    assert!(
+        house
+            .send(&engine, "disable-2fa", json!({"account_id": "eve"}))
+            .is_ok()
+    );
 }
 
 #[test]
