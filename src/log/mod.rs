@@ -17,6 +17,7 @@
 //!   without records is damage, never an empty log.
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
+mod backup;
 mod error;
 mod folder;
 pub mod index;
@@ -31,6 +32,7 @@ use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use backup::{Backup, BackupError, SegmentState};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
 pub use reader::LogReader;
 use sealed::SealedSegments;
