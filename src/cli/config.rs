@@ -15,6 +15,8 @@ pub struct Config {
     pub directory: Directory,
     /// The numbers to decide by.
     pub policy: Policy,
+    /// Where backups go.
+    pub backup: Backup,
     /// Sizes.
     pub limits: Limits,
     /// How the service names itself.
@@ -38,6 +40,14 @@ pub enum DirectoryMode {
     Builtin,
     /// The caller has checked it; accounts need no registration.
     Vouched,
+}
+
+/// `[backup]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backup {
+    /// The folder that `log backup` copies into; without one it is refused.
+    pub folder: Option<std::path::PathBuf>,
 }
 
 /// `[limits]`

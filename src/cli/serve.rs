@@ -92,6 +92,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         vouched: config.directory.mode == DirectoryMode::Vouched,
         clock: Arc::new(engine::wall_clock),
         log: log_options(&config),
+        backup_folder: config.backup.folder.clone(),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))
         .await

@@ -271,11 +271,12 @@ impl Writer {
                 return Err(batch.replies);
             }
             let now = self.now();
-            for (entry, fact) in batch.entries.iter().zip(batch.facts) {
-                let pushed = self
-                    .shared
-                    .index
-                    .push(entry.position, &entry.record, fact, now);
+            for ((entry, bytes), fact) in batch.entries.iter().zip(&batch.records).zip(batch.facts)
+            {
+                let pushed =
+                    self.shared
+                        .index
+                        .push(entry.position, &entry.record, bytes.len(), fact, now);
                 if let Err(error) = pushed {
                     tracing::error!(%error, "the index did not take what is durable in the log");
                     return Err(batch.replies);

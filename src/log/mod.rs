@@ -22,6 +22,7 @@ mod error;
 mod folder;
 pub mod index;
 mod index_file;
+mod layers;
 mod reader;
 mod sealed;
 mod segment;
