@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod connection;
 mod contract;
 mod identity;
 mod life;
