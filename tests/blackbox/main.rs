@@ -7,6 +7,8 @@
 mod bad_input;
 mod idempotency;
 mod life;
+mod races;
 mod refusals;
 mod successes;
 mod support;
+mod trouble;

@@ -1,6 +1,7 @@
 //! A platform service on the bus: subjects, headers and bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
 use serde_json::{Value, json};
@@ -19,8 +20,9 @@ pub fn fresh_id() -> String {
 /// A caller with its connection.
 #[derive(Clone)]
 pub struct Bus {
-    pub client: Client,
+    client: Client,
     caller: String,
+    patience: Duration,
 }
 
 impl Bus {
@@ -33,18 +35,27 @@ impl Bus {
         Self {
             client,
             caller: "shop".into(),
+            patience: PATIENCE,
         }
     }
 
     /// The same connection under another name.
     pub fn named(&self, caller: &str) -> Self {
         Self {
-            client: self.client.clone(),
             caller: caller.into(),
+            ..self.clone()
         }
     }
 
-    /// Sends bytes; no answer within a minute, or nobody there, is an error.
+    /// The same connection with another wait for an answer.
+    pub fn within(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    /// Sends bytes; no answer in time, or nobody there, is an error.
     pub async fn try_send(
         &self,
         subject: &str,
@@ -59,7 +70,7 @@ impl Bus {
         let request = Request::new()
             .headers(map)
             .payload(payload.to_vec().into())
-            .timeout(Some(PATIENCE));
+            .timeout(Some(self.patience));
         let message = self.client.send_request(subject.to_owned(), request).await;
         let message = message.map_err(|error| error.kind())?;
         Ok(Answer::read(message.headers, &message.payload, payload))

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod bus;
+pub mod model;
 pub mod person;
 pub mod phone;
 pub mod qr;

@@ -60,6 +60,10 @@ impl Service {
         assert!(sent.success());
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// How it ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;
