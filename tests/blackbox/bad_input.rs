@@ -39,7 +39,8 @@ impl Probe {
     }
 
     async fn json(&self, command: &str, body: &Value) {
-        self.bytes(command, body.to_string().as_bytes(), INVALID).await;
+        self.bytes(command, body.to_string().as_bytes(), INVALID)
+            .await;
     }
 
     /// The witness's next login stands at the very next position.
@@ -55,15 +56,35 @@ async fn what_is_not_one_json_object_is_refused_on_every_command() {
     let rig = Rig::start(CHEAP).await;
     let mut probe = Probe::new(&rig).await;
     let commands = [
-        "register-account", "change-password", "enable-2fa", "confirm-code", "cancel-enrolment",
-        "regenerate-backup-codes", "disable-2fa", "start-login", "verify-login",
+        "register-account",
+        "change-password",
+        "enable-2fa",
+        "confirm-code",
+        "cancel-enrolment",
+        "regenerate-backup-codes",
+        "disable-2fa",
+        "start-login",
+        "verify-login",
     ];
     let utf16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for command in commands {
         for payload in [
-            b"".as_slice(), b" ", b"\xff", b"\xc3\x28", b"{", b"{}{}", b"{} x", b"{\"account_id\":}",
-            b"\xef\xbb\xbf{}", &utf16, b"{'account_id':1}", b"{\"a\":NaN}", b"{\"a\":1,}", b"{\"a\":01}",
-            b"{\"a\":\"\xc3\x28\"}", b"{\"a\":\"\n\"}",
+            b"".as_slice(),
+            b" ",
+            b"\xff",
+            b"\xc3\x28",
+            b"{",
+            b"{}{}",
+            b"{} x",
+            b"{\"account_id\":}",
+            b"\xef\xbb\xbf{}",
+            &utf16,
+            b"{'account_id':1}",
+            b"{\"a\":NaN}",
+            b"{\"a\":1,}",
+            b"{\"a\":01}",
+            b"{\"a\":\"\xc3\x28\"}",
+            b"{\"a\":\"\n\"}",
         ] {
             probe.bytes(command, payload, MALFORMED).await;
         }
@@ -79,22 +100,57 @@ async fn duplicate_unknown_missing_and_mistyped_fields_are_refused() {
     let rig = Rig::start(CHEAP).await;
     let mut probe = Probe::new(&rig).await;
     let good = [
-        ("register-account", json!({"username": "grace", "password": PASSWORD})),
-        ("change-password", json!({"account_id": "witness", "password": PASSWORD, "new_password": PASSWORD})),
-        ("enable-2fa", json!({"account_id": "witness", "proof": {"password": PASSWORD}})),
-        ("disable-2fa", json!({"account_id": "witness", "proof": {"password": PASSWORD}})),
-        ("regenerate-backup-codes", json!({"account_id": "witness", "proof": {"password": PASSWORD}})),
-        ("start-login", json!({"username": "witness", "password": PASSWORD})),
-        ("verify-login", json!({"account_id": "witness", "code": "123456"})),
-        ("confirm-code", json!({"account_id": "witness", "authenticator_id": "x", "code": "123456"})),
-        ("cancel-enrolment", json!({"account_id": "witness", "authenticator_id": "x"})),
+        (
+            "register-account",
+            json!({"username": "grace", "password": PASSWORD}),
+        ),
+        (
+            "change-password",
+            json!({"account_id": "witness", "password": PASSWORD, "new_password": PASSWORD}),
+        ),
+        (
+            "enable-2fa",
+            json!({"account_id": "witness", "proof": {"password": PASSWORD}}),
+        ),
+        (
+            "disable-2fa",
+            json!({"account_id": "witness", "proof": {"password": PASSWORD}}),
+        ),
+        (
+            "regenerate-backup-codes",
+            json!({"account_id": "witness", "proof": {"password": PASSWORD}}),
+        ),
+        (
+            "start-login",
+            json!({"username": "witness", "password": PASSWORD}),
+        ),
+        (
+            "verify-login",
+            json!({"account_id": "witness", "code": "123456"}),
+        ),
+        (
+            "confirm-code",
+            json!({"account_id": "witness", "authenticator_id": "x", "code": "123456"}),
+        ),
+        (
+            "cancel-enrolment",
+            json!({"account_id": "witness", "authenticator_id": "x"}),
+        ),
     ];
     for (command, body) in &good {
         let fields = body.as_object().unwrap();
         for (name, value) in fields {
-            let twice = body.to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
+            let twice = body
+                .to_string()
+                .replacen('{', &format!("{{\"{name}\":{value},"), 1);
             probe.bytes(command, twice.as_bytes(), INVALID).await;
-            for wrong in [json!(1), json!(true), json!(["a"]), json!([]), json!({"a": 1})] {
+            for wrong in [
+                json!(1),
+                json!(true),
+                json!(["a"]),
+                json!([]),
+                json!({"a": 1}),
+            ] {
                 let mut body = body.clone();
                 body[name] = wrong;
                 probe.json(command, &body).await;
@@ -106,19 +162,37 @@ async fn duplicate_unknown_missing_and_mistyped_fields_are_refused() {
             }
         }
         for (name, value) in [
-            ("version", json!(1)), ("now", json!(1_700_000_000)), ("step", json!(59_061_240)),
-            ("secret", json!("GEZDGNBVGY3TQOJQ")), ("digits", json!(8)), ("enabled", json!(true)),
-            ("algorithm", json!("SHA1")), ("Account_id", json!("witness")), ("", json!(1)),
+            ("version", json!(1)),
+            ("now", json!(1_700_000_000)),
+            ("step", json!(59_061_240)),
+            ("secret", json!("GEZDGNBVGY3TQOJQ")),
+            ("digits", json!(8)),
+            ("enabled", json!(true)),
+            ("algorithm", json!("SHA1")),
+            ("Account_id", json!("witness")),
+            ("", json!(1)),
             ("hunter2 hunter2", json!(PASSWORD)),
         ] {
             let mut body = body.clone();
             body[name] = value;
-            let answer = probe.bytes(command, body.to_string().as_bytes(), INVALID).await;
+            let answer = probe
+                .bytes(command, body.to_string().as_bytes(), INVALID)
+                .await;
             assert!(!answer.text.contains("hunter2"), "{}", answer.text);
         }
     }
-    probe.json("start-login", &json!({"username": "witness", "account_id": "witness", "password": PASSWORD})).await;
-    probe.json("verify-login", &json!({"account_id": "witness", "challenge_id": "0".repeat(32), "code": "123456"})).await;
+    probe
+        .json(
+            "start-login",
+            &json!({"username": "witness", "account_id": "witness", "password": PASSWORD}),
+        )
+        .await;
+    probe
+        .json(
+            "verify-login",
+            &json!({"account_id": "witness", "challenge_id": "0".repeat(32), "code": "123456"}),
+        )
+        .await;
     probe.nothing_was_appended().await;
 }
 
@@ -138,12 +212,25 @@ async fn deep_nesting_lone_surrogates_and_monstrous_numbers_do_no_harm() {
             probe.bytes("disable-2fa", text.as_bytes(), EITHER).await;
         }
     }
-    for text in [r#""\ud800""#, r#""\udc00x""#, r#""\ud800\ud800""#, "1e999", "-1e999", "9007199254740993",
-        "1e-999", "0.1", "-0", &"9".repeat(10_000)] {
+    for text in [
+        r#""\ud800""#,
+        r#""\udc00x""#,
+        r#""\ud800\ud800""#,
+        "1e999",
+        "-1e999",
+        "9007199254740993",
+        "1e-999",
+        "0.1",
+        "-0",
+        &"9".repeat(10_000),
+    ] {
         let body = format!("{{\"account_id\":{text},\"proof\":{{\"password\":\"{PASSWORD}\"}}}}");
         probe.bytes("disable-2fa", body.as_bytes(), EITHER).await;
         let page = format!("{{\"after\":{text}}}");
-        let answer = probe.bus.send("countersign.v1.query.audit-page", &[], page.as_bytes()).await;
+        let answer = probe
+            .bus
+            .send("countersign.v1.query.audit-page", &[], page.as_bytes())
+            .await;
         let big = text == "9007199254740993";
         assert_eq!(answer.word().is_none(), big, "{page}: {}", answer.text);
     }
@@ -156,18 +243,30 @@ async fn a_payload_of_65536_bytes_is_read_and_one_more_is_too_large_before_it_is
     let mut probe = Probe::new(&rig).await;
     let body = json!({"username": "witness", "password": PASSWORD}).to_string();
     let full = format!("{body}{}", " ".repeat(65_536 - body.len()));
-    let answer = probe.bus.bytes_as("start-login", &fresh_id(), full.as_bytes()).await;
+    let answer = probe
+        .bus
+        .bytes_as("start-login", &fresh_id(), full.as_bytes())
+        .await;
     assert_eq!(answer.position(), probe.head + 1);
     probe.head += 1;
     for more in [1, 100_000, 900_000] {
         let over = format!("{full}{}", " ".repeat(more));
-        probe.bytes("start-login", over.as_bytes(), &["payload.too_large"]).await;
+        probe
+            .bytes("start-login", over.as_bytes(), &["payload.too_large"])
+            .await;
         let junk = vec![0xff; 65_536 + more];
-        probe.bytes("verify-login", &junk, &["payload.too_large"]).await;
-        let query = probe.bus.send("countersign.v1.query.audit-page", &[], &junk).await;
+        probe
+            .bytes("verify-login", &junk, &["payload.too_large"])
+            .await;
+        let query = probe
+            .bus
+            .send("countersign.v1.query.audit-page", &[], &junk)
+            .await;
         query.refused("payload.too_large");
     }
-    probe.bytes("start-login", &vec![0xff; 65_536], MALFORMED).await;
+    probe
+        .bytes("start-login", &vec![0xff; 65_536], MALFORMED)
+        .await;
     probe.nothing_was_appended().await;
 }
 
@@ -176,25 +275,64 @@ async fn ids_names_and_contexts_outside_their_alphabets_and_lengths_are_refused(
     let rig = Rig::start(CHEAP).await;
     let mut probe = Probe::new(&rig).await;
     let long = "x".repeat(65);
-    for id in ["", &long, "a.b", "*", ">", "a b", "a/b", "a\0", "é", "ada\n", " ada"] {
-        probe.json("disable-2fa", &json!({"account_id": id, "proof": {"password": PASSWORD}})).await;
-        probe.json("register-account", &json!({"account_id": id, "username": "grace", "password": PASSWORD})).await;
-        probe.json("confirm-code", &json!({"account_id": id, "authenticator_id": "x", "code": "123456"})).await;
+    for id in [
+        "", &long, "a.b", "*", ">", "a b", "a/b", "a\0", "é", "ada\n", " ada",
+    ] {
+        probe
+            .json(
+                "disable-2fa",
+                &json!({"account_id": id, "proof": {"password": PASSWORD}}),
+            )
+            .await;
+        probe
+            .json(
+                "register-account",
+                &json!({"account_id": id, "username": "grace", "password": PASSWORD}),
+            )
+            .await;
+        probe
+            .json(
+                "confirm-code",
+                &json!({"account_id": id, "authenticator_id": "x", "code": "123456"}),
+            )
+            .await;
         let fits_a_subject = !id.is_empty() && !id.contains([' ', '\n', '\0', '.', '*', '>']);
         if fits_a_subject {
-            rig.bus.query(&format!("login-status.{id}"), json!({})).await.refused("request.invalid");
+            rig.bus
+                .query(&format!("login-status.{id}"), json!({}))
+                .await
+                .refused("request.invalid");
         }
     }
     for name in ["", &long, "a b", "аda", "ada\u{301}", "ada\t", "\u{7f}"] {
-        probe.json("register-account", &json!({"username": name, "password": PASSWORD})).await;
-        probe.json("start-login", &json!({"username": name, "password": PASSWORD})).await;
+        probe
+            .json(
+                "register-account",
+                &json!({"username": name, "password": PASSWORD}),
+            )
+            .await;
+        probe
+            .json(
+                "start-login",
+                &json!({"username": name, "password": PASSWORD}),
+            )
+            .await;
     }
     let too_long = [
-        json!({"ip": "1".repeat(46)}), json!({"agent": "x".repeat(257)}), json!({"port": 1}),
-        json!([]), json!({"ip": 1}), json!("203.0.113.7"),
+        json!({"ip": "1".repeat(46)}),
+        json!({"agent": "x".repeat(257)}),
+        json!({"port": 1}),
+        json!([]),
+        json!({"ip": 1}),
+        json!("203.0.113.7"),
     ];
     for context in too_long {
-        probe.json("start-login", &json!({"username": "witness", "password": PASSWORD, "context": context})).await;
+        probe
+            .json(
+                "start-login",
+                &json!({"username": "witness", "password": PASSWORD, "context": context}),
+            )
+            .await;
     }
     for (name, length) in [("label", 65), ("account_name", 129)] {
         let mut body = probe.witness.proven();
@@ -224,22 +362,48 @@ async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_
     };
     let digits = |n| "1".repeat(n);
     let spaced = [
-        format!("{code} "), format!(" {code}"), format!("{} {}", &code[..3], &code[3..]),
-        format!("{}-{}", &code[..3], &code[3..]), format!("{code}\t"), format!("{code}\u{a0}"),
-        format!("{code}\0"), format!("{code}\n"), format!("+{}", &code[1..]),
-        format!("-{}", &code[1..]), code[1..].to_owned(), format!("{code}0"),
-        "１２３４５６".into(), "٠١٢٣٤٥".into(), typo,
+        format!("{code} "),
+        format!(" {code}"),
+        format!("{} {}", &code[..3], &code[3..]),
+        format!("{}-{}", &code[..3], &code[3..]),
+        format!("{code}\t"),
+        format!("{code}\u{a0}"),
+        format!("{code}\0"),
+        format!("{code}\n"),
+        format!("+{}", &code[1..]),
+        format!("-{}", &code[1..]),
+        code[1..].to_owned(),
+        format!("{code}0"),
+        "１２３４５６".into(),
+        "٠١٢٣٤٥".into(),
+        typo,
     ];
     let more = ["8e4", "0x13f", "", "abcdef", "12345", "1234567", "12345678"].map(String::from);
     let long = [digits(64), digits(60_000), ada.codes[0].repeat(2)];
     for code in spaced.iter().chain(&more).chain(&long) {
-        probe.json("verify-login", &json!({"challenge_id": challenge, "code": code})).await;
+        probe
+            .json(
+                "verify-login",
+                &json!({"challenge_id": challenge, "code": code}),
+            )
+            .await;
         probe.json("verify-login", &ada.vouching(code)).await;
         probe.json("confirm-code", &ada.confirming(code)).await;
     }
     let number: u64 = code.parse().unwrap();
-    for wrong in [json!(number), Value::Null, json!([code]), json!(81_804), json!(1.5)] {
-        probe.json("verify-login", &json!({"challenge_id": challenge, "code": wrong})).await;
+    for wrong in [
+        json!(number),
+        Value::Null,
+        json!([code]),
+        json!(81_804),
+        json!(1.5),
+    ] {
+        probe
+            .json(
+                "verify-login",
+                &json!({"challenge_id": challenge, "code": wrong}),
+            )
+            .await;
     }
     probe.nothing_was_appended().await;
     // None of it was counted or has spent the code: it is still good.
@@ -253,13 +417,20 @@ async fn an_unreadable_header_is_refused_and_a_readable_one_is_not_trusted() {
     let body = json!({"username": "witness", "password": PASSWORD}).to_string();
     let subject = "countersign.v1.command.start-login";
     let (id, name, state) = ("i".repeat(65), "n".repeat(129), "s".repeat(513));
-    let traced = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let traced = (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    );
     for headers in [
-        vec![("Nats-Msg-Id", "")], vec![("Nats-Msg-Id", id.as_str())], vec![("Nats-Msg-Id", "né")],
+        vec![("Nats-Msg-Id", "")],
+        vec![("Nats-Msg-Id", id.as_str())],
+        vec![("Nats-Msg-Id", "né")],
         vec![("Nats-Msg-Id", "twice-1"), ("Nats-Msg-Id", "twice-2")],
         vec![("Countersign-On-Behalf-Of", name.as_str())],
-        vec![("Countersign-Deadline", "soon")], vec![("Countersign-Deadline", "")],
-        vec![("Countersign-Min-Position", "-1")], vec![("Countersign-Min-Position", "1e3")],
+        vec![("Countersign-Deadline", "soon")],
+        vec![("Countersign-Deadline", "")],
+        vec![("Countersign-Min-Position", "-1")],
+        vec![("Countersign-Min-Position", "1e3")],
         vec![("Countersign-Caller", "second")],
         vec![traced, ("tracestate", state.as_str())],
     ] {
@@ -279,20 +450,38 @@ async fn queries_are_as_strict_as_commands() {
     let rig = Rig::start(CHEAP).await;
     Person::register(&rig.bus, "ada").await;
     for (query, body, words) in [
-        ("audit-page", "[]", INVALID), ("audit-page", "{\"limit\":0}", INVALID),
-        ("audit-page", "{\"limit\":501}", INVALID), ("audit-page", "{\"after\":-1}", INVALID),
-        ("audit-page", "{\"from\":\"yesterday\"}", INVALID), ("audit-page", "{\"x\":1}", INVALID),
-        ("audit-page", "{\"types\":\"totp-accepted\"}", INVALID), ("audit-page", "{", MALFORMED),
-        ("audit-timeline.ada", "{\"limit\":\"1\"}", INVALID), ("audit-timeline.ada", "x", MALFORMED),
+        ("audit-page", "[]", INVALID),
+        ("audit-page", "{\"limit\":0}", INVALID),
+        ("audit-page", "{\"limit\":501}", INVALID),
+        ("audit-page", "{\"after\":-1}", INVALID),
+        ("audit-page", "{\"from\":\"yesterday\"}", INVALID),
+        ("audit-page", "{\"x\":1}", INVALID),
+        ("audit-page", "{\"types\":\"totp-accepted\"}", INVALID),
+        ("audit-page", "{", MALFORMED),
+        ("audit-timeline.ada", "{\"limit\":\"1\"}", INVALID),
+        ("audit-timeline.ada", "x", MALFORMED),
         ("audit-timeline.ada", "{\"account_id\":\"eve\"}", INVALID),
-        ("login-status.ada", "{\"account_id\":\"ada\"}", INVALID), ("login-status.ada", "\u{feff}", MALFORMED),
+        ("login-status.ada", "{\"account_id\":\"ada\"}", INVALID),
+        ("login-status.ada", "\u{feff}", MALFORMED),
         ("schema.no-such-thing", "", INVALID),
     ] {
         let subject = format!("countersign.v1.query.{query}");
         let answer = rig.bus.send(&subject, &[], body.as_bytes()).await;
-        assert!(words.contains(&answer.word().unwrap_or("none")), "{query} {body}: {}", answer.text);
+        assert!(
+            words.contains(&answer.word().unwrap_or("none")),
+            "{query} {body}: {}",
+            answer.text
+        );
     }
-    for query in ["audit-page", "audit-timeline.ada", "login-status.ada", "errors"] {
-        rig.bus.send(&format!("countersign.v1.query.{query}"), &[], b"").await.ok();
+    for query in [
+        "audit-page",
+        "audit-timeline.ada",
+        "login-status.ada",
+        "errors",
+    ] {
+        rig.bus
+            .send(&format!("countersign.v1.query.{query}"), &[], b"")
+            .await
+            .ok();
     }
 }

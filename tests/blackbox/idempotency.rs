@@ -22,8 +22,14 @@ async fn a_repeated_command_has_its_first_outcome_and_no_second_effect_even_afte
     let wrong_password = json!({"username": "ada", "password": "wrong password"});
     let (code, wrong) = (ada.phone().lasting(), ada.phone().wrong());
     let commands = [
-        ("register-account", json!({"username": "eve", "password": PASSWORD})),
-        ("change-password", json!({"account_id": "ada", "password": PASSWORD, "new_password": PASSWORD})),
+        (
+            "register-account",
+            json!({"username": "eve", "password": PASSWORD}),
+        ),
+        (
+            "change-password",
+            json!({"account_id": "ada", "password": PASSWORD, "new_password": PASSWORD}),
+        ),
         ("verify-login", ada.vouching(&code)),
         ("verify-login", ada.vouching(&ada.codes[0])),
         // Recorded refusals are outcomes too: nothing is counted again.
@@ -31,7 +37,10 @@ async fn a_repeated_command_has_its_first_outcome_and_no_second_effect_even_afte
         ("verify-login", ada.vouching(&wrong)),
         ("verify-login", ada.vouching(&ada.codes[0])),
         ("disable-2fa", ada.proven()),
-        ("start-login", json!({"username": "ada", "password": PASSWORD})),
+        (
+            "start-login",
+            json!({"username": "ada", "password": PASSWORD}),
+        ),
     ];
     let mut sent = Vec::new();
     for (name, body) in commands {
@@ -42,7 +51,10 @@ async fn a_repeated_command_has_its_first_outcome_and_no_second_effect_even_afte
     }
     let words: Vec<_> = sent.iter().map(|(_, _, _, first)| first.word()).collect();
     let (credentials, code) = (Some("credentials.invalid"), Some("code.invalid"));
-    assert_eq!(words, [None, None, None, None, credentials, code, code, None, None]);
+    assert_eq!(
+        words,
+        [None, None, None, None, credentials, code, code, None, None]
+    );
     let head = sent.last().unwrap().3.position();
     rig.kill_and_restart();
     for (name, id, body, first) in &sent {
@@ -58,17 +70,32 @@ async fn another_body_or_subject_under_the_same_id_is_a_mismatch_and_after_five_
     let id = fresh_id();
     let body = json!({"username": "ada", "password": PASSWORD});
     let first = rig.bus.command_as("start-login", &id, body.clone()).await;
-    rig.bus.command_as("disable-2fa", &id, ada.proven()).await.refused("idempotency.mismatch");
+    rig.bus
+        .command_as("disable-2fa", &id, ada.proven())
+        .await
+        .refused("idempotency.mismatch");
     for guess in ["guess-1", "guess-2", "guess-3"] {
         let body = json!({"username": "ada", "password": guess});
-        rig.bus.command_as("start-login", &id, body).await.refused("idempotency.mismatch");
+        rig.bus
+            .command_as("start-login", &id, body)
+            .await
+            .refused("idempotency.mismatch");
     }
-    is_repeated(&first, &rig.bus.command_as("start-login", &id, body.clone()).await);
+    is_repeated(
+        &first,
+        &rig.bus.command_as("start-login", &id, body.clone()).await,
+    );
     // Equal JSON in other bytes is another body: bytes are compared.
     let spaced = format!(" {body}");
-    rig.bus.bytes_as("start-login", &id, spaced.as_bytes()).await.refused("idempotency.mismatch");
+    rig.bus
+        .bytes_as("start-login", &id, spaced.as_bytes())
+        .await
+        .refused("idempotency.mismatch");
     for body in [body, json!({"username": "ada", "password": "guess-4"})] {
-        rig.bus.command_as("start-login", &id, body).await.refused("outcome.unseen");
+        rig.bus
+            .command_as("start-login", &id, body)
+            .await
+            .refused("outcome.unseen");
     }
     assert_eq!(ada.start_login().await.position(), first.position() + 1);
 }
@@ -78,8 +105,15 @@ async fn another_callers_equal_id_is_another_command() {
     let rig = Rig::start(CHEAP).await;
     Person::register(&rig.bus, "ada").await;
     let body = json!({"username": "ada", "password": PASSWORD});
-    let first = rig.bus.command_as("start-login", "one id", body.clone()).await;
-    let other = rig.bus.named("other").command_as("start-login", "one id", body).await;
+    let first = rig
+        .bus
+        .command_as("start-login", "one id", body.clone())
+        .await;
+    let other = rig
+        .bus
+        .named("other")
+        .command_as("start-login", "one id", body)
+        .await;
     assert!(!other.is_replayed());
     assert_eq!(other.position(), first.position() + 1);
 }
@@ -89,18 +123,50 @@ async fn a_secret_reply_is_repeated_by_the_same_process_and_unseen_by_the_next()
     let mut rig = Rig::start(CHEAP).await;
     let mut ada = Person::register(&rig.bus, "ada").await;
     let (enable, confirm, renew, start) = (fresh_id(), fresh_id(), fresh_id(), fresh_id());
-    let first = rig.bus.command_as("enable-2fa", &enable, ada.proven()).await;
-    is_repeated(&first, &rig.bus.command_as("enable-2fa", &enable, ada.proven()).await);
+    let first = rig
+        .bus
+        .command_as("enable-2fa", &enable, ada.proven())
+        .await;
+    is_repeated(
+        &first,
+        &rig.bus
+            .command_as("enable-2fa", &enable, ada.proven())
+            .await,
+    );
     ada.authenticator = first.field("authenticator_id");
     let code = super::support::phone::Phone::scan(&first.field("secret")).lasting();
     let confirming = ada.confirming(&code);
-    let first = rig.bus.command_as("confirm-code", &confirm, confirming.clone()).await;
-    is_repeated(&first, &rig.bus.command_as("confirm-code", &confirm, confirming.clone()).await);
-    let first = rig.bus.command_as("regenerate-backup-codes", &renew, ada.proven()).await;
-    is_repeated(&first, &rig.bus.command_as("regenerate-backup-codes", &renew, ada.proven()).await);
+    let first = rig
+        .bus
+        .command_as("confirm-code", &confirm, confirming.clone())
+        .await;
+    is_repeated(
+        &first,
+        &rig.bus
+            .command_as("confirm-code", &confirm, confirming.clone())
+            .await,
+    );
+    let first = rig
+        .bus
+        .command_as("regenerate-backup-codes", &renew, ada.proven())
+        .await;
+    is_repeated(
+        &first,
+        &rig.bus
+            .command_as("regenerate-backup-codes", &renew, ada.proven())
+            .await,
+    );
     let login = json!({"username": "ada", "password": PASSWORD});
-    let first = rig.bus.command_as("start-login", &start, login.clone()).await;
-    is_repeated(&first, &rig.bus.command_as("start-login", &start, login.clone()).await);
+    let first = rig
+        .bus
+        .command_as("start-login", &start, login.clone())
+        .await;
+    is_repeated(
+        &first,
+        &rig.bus
+            .command_as("start-login", &start, login.clone())
+            .await,
+    );
     rig.kill_and_restart();
     for (name, id, body) in [
         ("enable-2fa", &enable, ada.proven()),
@@ -113,7 +179,10 @@ async fn a_secret_reply_is_repeated_by_the_same_process_and_unseen_by_the_next()
         assert!(!again.is_replayed());
     }
     let status = ada.status().await;
-    assert_eq!((&status["second_factor"], &status["set_no"]), (&json!("on"), &json!(2)));
+    assert_eq!(
+        (&status["second_factor"], &status["set_no"]),
+        (&json!("on"), &json!(2))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,14 +190,20 @@ async fn what_appended_nothing_is_decided_anew() {
     let rig = Rig::start(CHEAP).await;
     let mut ada = Person::register(&rig.bus, "ada").await;
     let id = fresh_id();
-    rig.bus.command_as("disable-2fa", &id, ada.proven()).await.refused("factor.not_on");
+    rig.bus
+        .command_as("disable-2fa", &id, ada.proven())
+        .await
+        .refused("factor.not_on");
     ada.enable().await;
     ada.confirm().await;
     let done = rig.bus.command_as("disable-2fa", &id, ada.proven()).await;
     assert!(done.word().is_none() && !done.is_replayed());
     // A malformed body leaves the id free as well.
     let id = fresh_id();
-    rig.bus.bytes_as("start-login", &id, b"{").await.refused("request.malformed");
+    rig.bus
+        .bytes_as("start-login", &id, b"{")
+        .await
+        .refused("request.malformed");
     let body = json!({"username": "ada", "password": PASSWORD});
     rig.bus.command_as("start-login", &id, body).await.ok();
 }
@@ -139,12 +214,21 @@ async fn a_missing_id_is_made_and_echoed_and_good_for_a_repeat() {
     Person::register(&rig.bus, "ada").await;
     let body = json!({"username": "ada", "password": PASSWORD});
     let subject = "countersign.v1.command.start-login";
-    let first = rig.bus.send(subject, &[], body.to_string().as_bytes()).await;
+    let first = rig
+        .bus
+        .send(subject, &[], body.to_string().as_bytes())
+        .await;
     first.ok();
     let id = first.header("Nats-Msg-Id").unwrap().to_owned();
     assert!((1..=64).contains(&id.len()));
-    is_repeated(&first, &rig.bus.command_as("start-login", &id, body.clone()).await);
-    let other = rig.bus.send(subject, &[], body.to_string().as_bytes()).await;
+    is_repeated(
+        &first,
+        &rig.bus.command_as("start-login", &id, body.clone()).await,
+    );
+    let other = rig
+        .bus
+        .send(subject, &[], body.to_string().as_bytes())
+        .await;
     assert_ne!(other.header("Nats-Msg-Id"), Some(id.as_str()));
 }
 
@@ -156,7 +240,10 @@ async fn a_repeat_races_its_original_and_there_is_one_effect() {
         let id = fresh_id();
         let sends = (0..8).map(|_| rig.bus.command_as("verify-login", &id, ada.vouching(code)));
         let answers = futures_util::future::join_all(sends).await;
-        let told: Vec<_> = answers.iter().filter(|a| a.word() != Some("overloaded")).collect();
+        let told: Vec<_> = answers
+            .iter()
+            .filter(|a| a.word() != Some("overloaded"))
+            .collect();
         let original = told.iter().find(|a| !a.is_replayed()).unwrap();
         original.ok();
         for answer in &told {
@@ -174,11 +261,26 @@ async fn after_its_deadline_a_request_appends_nothing() {
     let head = ada.start_login().await.position();
     let body = json!({"username": "ada", "password": PASSWORD}).to_string();
     let subject = "countersign.v1.command.start-login";
-    let past = [("Countersign-Deadline", "2020-01-01T00:00:00Z"), ("Nats-Msg-Id", "late")];
+    let past = [
+        ("Countersign-Deadline", "2020-01-01T00:00:00Z"),
+        ("Nats-Msg-Id", "late"),
+    ];
     let late = rig.bus.send(subject, &past, body.as_bytes()).await;
     late.refused("deadline.exceeded");
     let query = "countersign.v1.query.audit-page";
-    rig.bus.send(query, &past[..1], b"").await.refused("deadline.exceeded");
-    let future = [("Countersign-Deadline", "2120-01-01T00:00:00+02:00"), ("Nats-Msg-Id", "late")];
-    assert_eq!(rig.bus.send(subject, &future, body.as_bytes()).await.position(), head + 1);
+    rig.bus
+        .send(query, &past[..1], b"")
+        .await
+        .refused("deadline.exceeded");
+    let future = [
+        ("Countersign-Deadline", "2120-01-01T00:00:00+02:00"),
+        ("Nats-Msg-Id", "late"),
+    ];
+    assert_eq!(
+        rig.bus
+            .send(subject, &future, body.as_bytes())
+            .await
+            .position(),
+        head + 1
+    );
 }

@@ -110,7 +110,10 @@ async fn check_history(ada: &Person, last: u64, secrets: &[String]) {
     assert_eq!(types, TYPES);
     for (before, event) in hers.iter().enumerate() {
         assert_eq!(event["version"], before as u64 + 1);
-        assert_eq!(event["caller"], json!({"name": "shop", "role": "platform", "verified": false}));
+        assert_eq!(
+            event["caller"],
+            json!({"name": "shop", "role": "platform", "verified": false})
+        );
     }
     let steps: Vec<_> = hers.iter().filter_map(|e| accepted_step(e)).collect();
     assert_eq!(steps.len(), 3);

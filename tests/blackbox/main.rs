@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod canary;
 mod idempotency;
 mod life;
 mod races;
 mod refusals;
+mod starting;
 mod successes;
 mod support;
 mod trouble;

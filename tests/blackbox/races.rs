@@ -18,7 +18,10 @@ const PATIENT: &str = "[policy]\nkdf_memory_kib = 8\nkdf_passes = 1\n\
     code_failures_free = 99\ncode_failures_budget = 100\nsuspend_after = 100\n";
 
 fn count(answers: &[Answer], word: Option<&str>) -> usize {
-    answers.iter().filter(|answer| answer.word() == word).count()
+    answers
+        .iter()
+        .filter(|answer| answer.word() == word)
+        .count()
 }
 
 async fn crowd(bus: &Bus, body: &Value) -> Vec<Answer> {
@@ -99,7 +102,11 @@ async fn a_confirmation_races_new_enrolments_and_the_state_follows_the_winner() 
             confirmed.refused("factor.not_pending");
         }
         for enabled in [&one, &two] {
-            assert!(matches!(enabled.word(), None | Some("factor.already_on")), "{}", enabled.text);
+            assert!(
+                matches!(enabled.word(), None | Some("factor.already_on")),
+                "{}",
+                enabled.text
+            );
         }
         let state = person.status().await["second_factor"].clone();
         assert_eq!(state, if is_on { "on" } else { "pending" });
@@ -124,7 +131,11 @@ async fn a_login_races_disabling_and_regenerating_and_none_comes_after_its_end()
             }
         };
         let won = login.word().is_none();
-        assert!(won || login.word() == Some("code.invalid"), "{}", login.text);
+        assert!(
+            won || login.word() == Some("code.invalid"),
+            "{}",
+            login.text
+        );
         assert_eq!(renewed.ok()["superseded_unused"], if won { 9 } else { 10 });
         person.vouched(&old).await.refused("code.invalid");
         let code = person.phone().lasting();
@@ -134,7 +145,10 @@ async fn a_login_races_disabling_and_regenerating_and_none_comes_after_its_end()
         disabled.ok();
         assert!(count(&logins, None) <= 1);
         for login in logins.iter().filter(|login| login.word().is_some()) {
-            assert!(matches!(login.word(), Some("code.invalid" | "factor.not_on")));
+            assert!(matches!(
+                login.word(),
+                Some("code.invalid" | "factor.not_on")
+            ));
         }
         person.vouched(&code).await.refused("factor.not_on");
         let head = person.start_login().await.position();

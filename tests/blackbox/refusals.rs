@@ -18,13 +18,22 @@ async fn registering_is_refused_where_id_or_name_is_taken_or_the_password_unacce
     Person::register(&rig.bus, "ada").await;
     for (id, name) in [("ada", "zoe-1"), ("zoe-1", "ada"), ("zoe-1", "ADA")] {
         let body = json!({"account_id": id, "username": name, "password": PASSWORD});
-        rig.bus.command("register-account", body).await.refused("account.exists");
+        rig.bus
+            .command("register-account", body)
+            .await
+            .refused("account.exists");
     }
     for password in ["7 bytes", "", &"x".repeat(257)] {
         let body = json!({"username": "grace", "password": password});
-        rig.bus.command("register-account", body).await.refused("password.unacceptable");
+        rig.bus
+            .command("register-account", body)
+            .await
+            .refused("password.unacceptable");
         let body = json!({"account_id": "ada", "password": PASSWORD, "new_password": password});
-        rig.bus.command("change-password", body).await.refused("password.unacceptable");
+        rig.bus
+            .command("change-password", body)
+            .await
+            .refused("password.unacceptable");
     }
     for password in ["8 bytes.".to_owned(), "x".repeat(256)] {
         let body = json!({"username": format!("name-{}", password.len()), "password": password});
@@ -44,10 +53,18 @@ async fn a_wrong_password_and_an_unknown_user_are_told_in_the_same_words() {
             ("enable-2fa", proof.clone()),
             ("regenerate-backup-codes", proof.clone()),
             ("disable-2fa", proof),
-            ("start-login", json!({"account_id": account, "password": wrong})),
-            ("start-login", json!({"username": account, "password": wrong})),
-            ("change-password",
-                json!({"account_id": account, "password": wrong, "new_password": PASSWORD})),
+            (
+                "start-login",
+                json!({"account_id": account, "password": wrong}),
+            ),
+            (
+                "start-login",
+                json!({"username": account, "password": wrong}),
+            ),
+            (
+                "change-password",
+                json!({"account_id": account, "password": wrong, "new_password": PASSWORD}),
+            ),
         ];
         for (name, body) in bodies {
             let answer = rig.bus.command(name, body).await;
@@ -57,8 +74,14 @@ async fn a_wrong_password_and_an_unknown_user_are_told_in_the_same_words() {
     }
     assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:?}");
     for name in ["enable-2fa", "regenerate-backup-codes", "disable-2fa"] {
-        for body in [json!({"account_id": "ada"}), json!({"account_id": "ada", "proof": {}})] {
-            rig.bus.command(name, body).await.refused("credentials.invalid");
+        for body in [
+            json!({"account_id": "ada"}),
+            json!({"account_id": "ada", "proof": {}}),
+        ] {
+            rig.bus
+                .command(name, body)
+                .await
+                .refused("credentials.invalid");
         }
     }
     assert_eq!(ada.status().await["second_factor"], "on");
@@ -69,27 +92,57 @@ async fn the_states_of_the_factor_refuse_what_does_not_fit_them() {
     let rig = Rig::start(CHEAP).await;
     let mut ada = Person::register(&rig.bus, "ada").await;
     for name in ["disable-2fa", "regenerate-backup-codes"] {
-        rig.bus.command(name, ada.proven()).await.refused("factor.not_on");
+        rig.bus
+            .command(name, ada.proven())
+            .await
+            .refused("factor.not_on");
     }
     ada.vouched("123456").await.refused("factor.not_on");
     ada.authenticator = "never-there".into();
     let body = json!({"account_id": "ada", "authenticator_id": "never-there"});
-    rig.bus.command("cancel-enrolment", body.clone()).await.refused("factor.not_pending");
+    rig.bus
+        .command("cancel-enrolment", body.clone())
+        .await
+        .refused("factor.not_pending");
     let confirming = ada.confirming("123456");
-    rig.bus.command("confirm-code", confirming).await.refused("factor.not_pending");
+    rig.bus
+        .command("confirm-code", confirming)
+        .await
+        .refused("factor.not_pending");
     ada.enable().await;
-    rig.bus.command("cancel-enrolment", body).await.refused("factor.not_pending");
+    rig.bus
+        .command("cancel-enrolment", body)
+        .await
+        .refused("factor.not_pending");
     ada.confirm().await;
-    rig.bus.command("enable-2fa", ada.proven()).await.refused("factor.already_on");
+    rig.bus
+        .command("enable-2fa", ada.proven())
+        .await
+        .refused("factor.already_on");
     let again = ada.confirming("123456");
-    rig.bus.command("confirm-code", again).await.refused("factor.not_pending");
+    rig.bus
+        .command("confirm-code", again)
+        .await
+        .refused("factor.not_pending");
     let stranger = json!({"account_id": "nobody", "authenticator_id": "any", "code": "123456"});
-    rig.bus.command("confirm-code", stranger).await.refused("account.not_found");
+    rig.bus
+        .command("confirm-code", stranger)
+        .await
+        .refused("account.not_found");
     let stranger = json!({"account_id": "nobody", "authenticator_id": "any"});
-    rig.bus.command("cancel-enrolment", stranger).await.refused("account.not_found");
+    rig.bus
+        .command("cancel-enrolment", stranger)
+        .await
+        .refused("account.not_found");
     let stranger = json!({"account_id": "nobody", "code": "123456"});
-    rig.bus.command("verify-login", stranger).await.refused("account.not_found");
-    rig.bus.query("login-status.nobody", json!({})).await.refused("account.not_found");
+    rig.bus
+        .command("verify-login", stranger)
+        .await
+        .refused("account.not_found");
+    rig.bus
+        .query("login-status.nobody", json!({}))
+        .await
+        .refused("account.not_found");
     rig.bus.query("audit-timeline.nobody", json!({})).await;
 }
 
@@ -102,12 +155,21 @@ async fn a_wrong_confirming_code_is_diagnosed_and_the_fifth_drops_the_enrolment(
     // What is 5 steps ahead when it is computed may be 4 ahead when it arrives.
     let ahead = app.at(phone::now().0 + 5);
     let wrong = app.wrong();
-    let answer = rig.bus.command("confirm-code", ada.confirming(&ahead)).await;
+    let answer = rig
+        .bus
+        .command("confirm-code", ada.confirming(&ahead))
+        .await;
     let diagnosis = &answer.refused("code.invalid")["diagnosis"];
     assert_eq!(diagnosis["kind"], "clock-off");
-    assert!([4, 5].contains(&diagnosis["steps"].as_i64().unwrap()), "{diagnosis}");
+    assert!(
+        [4, 5].contains(&diagnosis["steps"].as_i64().unwrap()),
+        "{diagnosis}"
+    );
     for _ in 2..=5 {
-        let answer = rig.bus.command("confirm-code", ada.confirming(&wrong)).await;
+        let answer = rig
+            .bus
+            .command("confirm-code", ada.confirming(&wrong))
+            .await;
         assert_eq!(answer.refused("code.invalid").get("diagnosis"), None);
     }
     let right = ada.phone().next();
@@ -127,8 +189,14 @@ async fn a_new_enrolment_replaces_the_pending_one_and_its_secret() {
     let old_code = ada.phone().next();
     ada.enable().await;
     let old = json!({"account_id": "ada", "authenticator_id": first, "code": old_code});
-    rig.bus.command("confirm-code", old).await.refused("factor.not_pending");
-    rig.bus.command("confirm-code", ada.confirming(&old_code)).await.refused("code.invalid");
+    rig.bus
+        .command("confirm-code", old)
+        .await
+        .refused("factor.not_pending");
+    rig.bus
+        .command("confirm-code", ada.confirming(&old_code))
+        .await
+        .refused("code.invalid");
     ada.confirm().await;
 }
 
@@ -139,7 +207,10 @@ async fn at_login_every_bad_code_is_told_in_the_same_words() {
     let mut eve = Person::with_2fa(&rig.bus, "eve").await;
     ada.enable().await;
     let confirming = ada.phone().next();
-    let answer = rig.bus.command("confirm-code", ada.confirming(&confirming)).await;
+    let answer = rig
+        .bus
+        .command("confirm-code", ada.confirming(&confirming))
+        .await;
     ada.keep(&answer);
     let superseded = ada.codes[0].clone();
     ada.regenerate().await;
@@ -148,7 +219,14 @@ async fn at_login_every_bad_code_is_told_in_the_same_words() {
     let wrong = ada.phone().wrong();
     let foreign = eve.phone().next();
     let mut told = Vec::new();
-    for code in [&confirming, &wrong, &foreign, &superseded, &used, &eve.codes[3]] {
+    for code in [
+        &confirming,
+        &wrong,
+        &foreign,
+        &superseded,
+        &used,
+        &eve.codes[3],
+    ] {
         let answer = ada.log_in(code).await;
         answer.refused("code.invalid");
         told.push(answer.text);
@@ -166,18 +244,27 @@ async fn a_challenge_is_good_once_for_its_own_caller_and_survives_a_wrong_code()
     let code = ada.phone().next();
     let body = json!({"challenge_id": challenge, "code": code});
     let thief = rig.bus.named("thief");
-    thief.command("verify-login", body).await.refused("challenge.expired");
+    thief
+        .command("verify-login", body)
+        .await
+        .refused("challenge.expired");
     let wrong = ada.phone().wrong();
     ada.verify(&challenge, &wrong).await.refused("code.invalid");
     ada.verify(&challenge, &code).await.ok();
     let next = ada.codes[0].clone();
-    ada.verify(&challenge, &next).await.refused("challenge.expired");
-    ada.verify("00000000000000000000000000000000", &next).await.refused("challenge.expired");
+    ada.verify(&challenge, &next)
+        .await
+        .refused("challenge.expired");
+    ada.verify("00000000000000000000000000000000", &next)
+        .await
+        .refused("challenge.expired");
     // A changed password voids what was opened with the old one.
     let challenge = ada.challenge().await;
     let body = json!({"account_id": "ada", "password": PASSWORD, "new_password": PASSWORD});
     rig.bus.command("change-password", body).await.ok();
-    ada.verify(&challenge, &next).await.refused("challenge.expired");
+    ada.verify(&challenge, &next)
+        .await
+        .refused("challenge.expired");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,8 +274,14 @@ async fn what_was_left_too_long_has_expired() {
     has_passed(&ada.enable().await.field("expires_at"));
     let code = ada.phone().next();
     let body = ada.confirming(&code);
-    rig.bus.command("confirm-code", body.clone()).await.refused("enrolment.expired");
-    rig.bus.command("confirm-code", body).await.refused("enrolment.expired");
+    rig.bus
+        .command("confirm-code", body.clone())
+        .await
+        .refused("enrolment.expired");
+    rig.bus
+        .command("confirm-code", body)
+        .await
+        .refused("enrolment.expired");
     assert_eq!(ada.status().await["second_factor"], "off");
     let eve = Person::with_2fa(&rig.bus, "eve").await;
     let started = eve.start_login().await;
@@ -212,7 +305,10 @@ async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_n
     for name in ["ada", "nobody"] {
         let wrong = json!({"username": name, "password": "wrong password"});
         for _ in 0..3 {
-            rig.bus.command("start-login", wrong.clone()).await.refused("credentials.invalid");
+            rig.bus
+                .command("start-login", wrong.clone())
+                .await
+                .refused("credentials.invalid");
         }
         let right = json!({"username": name, "password": PASSWORD});
         for body in [right, wrong] {
@@ -221,7 +317,13 @@ async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_n
             assert!((1..=5).contains(&wait.as_u64().unwrap()), "{wait}");
             told.push(answer.refused("account.throttled")["title"].clone());
         }
-        let answer = rig.bus.command("disable-2fa", json!({"account_id": name, "proof": {"password": PASSWORD}})).await;
+        let answer = rig
+            .bus
+            .command(
+                "disable-2fa",
+                json!({"account_id": name, "proof": {"password": PASSWORD}}),
+            )
+            .await;
         if name == "ada" {
             answer.refused("account.throttled");
         }
@@ -234,7 +336,8 @@ async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_codes_lead_to_a_wait_then_to_two_codes_then_to_suspension_and_a_backup_code_ends_it() {
+async fn wrong_codes_lead_to_a_wait_then_to_two_codes_then_to_suspension_and_a_backup_code_ends_it()
+{
     let rig = Rig::start(STRICT).await;
     let mut ada = Person::with_2fa(&rig.bus, "ada").await;
     let wrong = ada.phone().wrong();
@@ -254,7 +357,10 @@ async fn wrong_codes_lead_to_a_wait_then_to_two_codes_then_to_suspension_and_a_b
         }
     }
     let seen = ["code.invalid"; 4].into_iter().chain([
-        "account.throttled", "code.invalid", "account.throttled", "code.second_required",
+        "account.throttled",
+        "code.invalid",
+        "account.throttled",
+        "code.second_required",
     ]);
     assert_eq!(words, seen.collect::<Vec<_>>());
     assert_eq!(ada.status().await["double_code"], true);
@@ -273,7 +379,10 @@ async fn wrong_codes_lead_to_a_wait_then_to_two_codes_then_to_suspension_and_a_b
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_so_many_failures_in_a_row_app_codes_are_suspended_until_a_backup_code() {
-    let config = STRICT.replace("code_failures_budget = 5", "code_failures_budget = 50\ncode_failures_free = 40");
+    let config = STRICT.replace(
+        "code_failures_budget = 5",
+        "code_failures_budget = 50\ncode_failures_free = 40",
+    );
     let rig = Rig::start(&config).await;
     let mut ada = Person::with_2fa(&rig.bus, "ada").await;
     let wrong = ada.phone().wrong();
@@ -295,8 +404,14 @@ async fn without_the_brokers_word_nobody_is_served() {
     std::fs::write(rig.site.config(), "").unwrap();
     rig.service = Service::start(&rig.site, &rig.broker.url(), &[]);
     let body = json!({"username": "ada", "password": PASSWORD});
-    rig.bus.command("register-account", body).await.refused("actor.unverified");
-    rig.bus.query("audit-page", json!({})).await.refused("actor.unverified");
+    rig.bus
+        .command("register-account", body)
+        .await
+        .refused("actor.unverified");
+    rig.bus
+        .query("audit-page", json!({}))
+        .await
+        .refused("actor.unverified");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -306,7 +421,10 @@ async fn a_position_that_is_not_reached_is_behind_and_what_floods_the_hashes_is_
     let ahead = [("Countersign-Min-Position", "1000000")];
     for subject in ["login-status.ada", "audit-timeline.ada", "audit-page"] {
         let subject = format!("countersign.v1.query.{subject}");
-        rig.bus.send(&subject, &ahead, b"").await.refused("projection.behind");
+        rig.bus
+            .send(&subject, &ahead, b"")
+            .await
+            .refused("projection.behind");
     }
     let flood = (0..200).map(|n| {
         let body = json!({"username": format!("nobody-{n}"), "password": PASSWORD});

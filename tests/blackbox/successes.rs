@@ -8,7 +8,12 @@ use super::support::{CHEAP, Rig};
 
 /// The names of an object's fields are these and no others.
 fn has_exactly(body: &Value, fields: &[&str]) {
-    let mut found: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut found: Vec<_> = body
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     let mut wanted = fields.to_vec();
     found.sort_unstable();
     wanted.sort_unstable();
@@ -22,9 +27,16 @@ async fn a_registration_answers_the_id_that_was_named_or_a_new_uuid_of_version_7
     let named = rig.bus.command("register-account", named).await;
     has_exactly(named.ok(), &["account_id", "details"]);
     assert_eq!(named.body["account_id"], "ada");
-    assert_eq!(named.body["details"]["version"], 2, "registered, password set");
+    assert_eq!(
+        named.body["details"]["version"], 2,
+        "registered, password set"
+    );
     let body = json!({"username": "grace", "password": PASSWORD, "context": {"ip": "203.0.113.7"}});
-    let id = rig.bus.command("register-account", body).await.field("account_id");
+    let id = rig
+        .bus
+        .command("register-account", body)
+        .await
+        .field("account_id");
     assert_eq!((id.len(), id.as_bytes()[14]), (36, b'7'));
 }
 
@@ -32,7 +44,11 @@ async fn a_registration_answers_the_id_that_was_named_or_a_new_uuid_of_version_7
 async fn an_enrolment_shows_one_secret_as_text_uri_and_picture() {
     let rig = Rig::start(CHEAP).await;
     let ada = Person::register(&rig.bus, "ada").await;
-    for name in [None, Some("Zoë & co: 50 % off? #1/2"), Some("ada@example.org")] {
+    for name in [
+        None,
+        Some("Zoë & co: 50 % off? #1/2"),
+        Some("ada@example.org"),
+    ] {
         let mut body = ada.proven();
         if let Some(name) = name {
             body["account_name"] = json!(name);
@@ -40,14 +56,18 @@ async fn an_enrolment_shows_one_secret_as_text_uri_and_picture() {
         }
         let reply = rig.bus.command("enable-2fa", body).await;
         let fields = [
-            "authenticator_id", "secret", "otpauth_uri", "qr_svg", "expires_at", "details",
+            "authenticator_id",
+            "secret",
+            "otpauth_uri",
+            "qr_svg",
+            "expires_at",
+            "details",
         ];
         has_exactly(reply.ok(), &fields);
         let (secret, uri) = (reply.field("secret"), reply.field("otpauth_uri"));
         assert_eq!(secret.len(), 32, "160 bits in base32");
-        let query = format!(
-            "?secret={secret}&issuer=Countersign&algorithm=SHA1&digits=6&period=30"
-        );
+        let query =
+            format!("?secret={secret}&issuer=Countersign&algorithm=SHA1&digits=6&period=30");
         let label = uri.strip_prefix("otpauth://totp/Countersign:").unwrap();
         let label = label.strip_suffix(&query).unwrap();
         assert_eq!(percent_decoded(label), name.unwrap_or("ada"));
@@ -61,7 +81,10 @@ fn percent_decoded(text: &str) -> String {
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         if byte != b'%' {
-            assert!(byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte), "{text}");
+            assert!(
+                byte.is_ascii_alphanumeric() || b"-._~@:".contains(&byte),
+                "{text}"
+            );
             bytes.push(byte);
             continue;
         }
@@ -78,13 +101,28 @@ async fn a_set_of_codes_comes_as_a_list_and_as_a_file_to_download() {
     let mut ada = Person::register(&rig.bus, "ada").await;
     ada.enable().await;
     let confirmed = ada.confirm().await;
-    let fields = ["state", "set_no", "backup_codes", "backup_codes_file", "details"];
+    let fields = [
+        "state",
+        "set_no",
+        "backup_codes",
+        "backup_codes_file",
+        "details",
+    ];
     has_exactly(confirmed.ok(), &fields);
-    assert_eq!((&confirmed.body["state"], &confirmed.body["set_no"]), (&json!("on"), &json!(1)));
+    assert_eq!(
+        (&confirmed.body["state"], &confirmed.body["set_no"]),
+        (&json!("on"), &json!(1))
+    );
     check_sheet(&confirmed.body, 1);
     let first = ada.codes.clone();
     let regenerated = ada.regenerate().await;
-    let fields = ["set_no", "backup_codes", "backup_codes_file", "superseded_unused", "details"];
+    let fields = [
+        "set_no",
+        "backup_codes",
+        "backup_codes_file",
+        "superseded_unused",
+        "details",
+    ];
     has_exactly(regenerated.ok(), &fields);
     assert_eq!(regenerated.body["set_no"], 2);
     assert_eq!(regenerated.body["superseded_unused"], 10);
@@ -102,16 +140,28 @@ fn check_sheet(body: &Value, set_no: u32) {
         let groups: Vec<_> = code.split('-').map(str::len).collect();
         assert_eq!(groups, [4, 4, 4, 4], "{code}");
         let line = file.lines().find(|line| line.contains(code)).unwrap();
-        assert!(line.trim_start().starts_with(&format!("{ordinal}.")), "{line}");
+        assert!(
+            line.trim_start().starts_with(&format!("{ordinal}.")),
+            "{line}"
+        );
     }
     let mut lines = file.lines();
     let head = lines.next().unwrap();
-    assert!(head.contains("Countersign") && head.contains("ada"), "{head}");
+    assert!(
+        head.contains("Countersign") && head.contains("ada"),
+        "{head}"
+    );
     let second = lines.next().unwrap();
     let date = &body["details"]["at"].as_str().unwrap()[..10];
-    assert!(second.contains(&format!("Set {set_no},")) && second.contains(date), "{second}");
+    assert!(
+        second.contains(&format!("Set {set_no},")) && second.contains(date),
+        "{second}"
+    );
     let fingerprint = second.split("fingerprint ").nth(1).unwrap();
-    assert!(fingerprint[..8].bytes().all(|b| b.is_ascii_hexdigit()), "{second}");
+    assert!(
+        fingerprint[..8].bytes().all(|b| b.is_ascii_hexdigit()),
+        "{second}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,9 +170,15 @@ async fn logins_and_changes_answer_exactly_their_fields() {
     let mut ada = Person::register(&rig.bus, "ada").await;
     let alone = ada.start_login().await;
     has_exactly(alone.ok(), &["account_id", "status", "method", "details"]);
-    assert_eq!((&alone.body["status"], &alone.body["method"]), (&json!("complete"), &json!("password")));
+    assert_eq!(
+        (&alone.body["status"], &alone.body["method"]),
+        (&json!("complete"), &json!("password"))
+    );
     let body = json!({"account_id": "ada", "password": PASSWORD, "new_password": PASSWORD});
-    has_exactly(rig.bus.command("change-password", body).await.ok(), &["details"]);
+    has_exactly(
+        rig.bus.command("change-password", body).await.ok(),
+        &["details"],
+    );
     ada.enable().await;
     let body = json!({"account_id": "ada", "authenticator_id": ada.authenticator});
     let cancelled = rig.bus.command("cancel-enrolment", body).await;
@@ -131,14 +187,26 @@ async fn logins_and_changes_answer_exactly_their_fields() {
     ada.enable().await;
     ada.confirm().await;
     let started = ada.start_login().await;
-    let fields = ["account_id", "status", "challenge_id", "methods", "expires_at", "details"];
+    let fields = [
+        "account_id",
+        "status",
+        "challenge_id",
+        "methods",
+        "expires_at",
+        "details",
+    ];
     has_exactly(started.ok(), &fields);
     assert_eq!(started.body["status"], "second-factor-required");
     assert_eq!(started.body["methods"], json!(["totp", "backup-code"]));
     let code = ada.phone().next();
     let verified = ada.verify(&started.field("challenge_id"), &code).await;
     let fields = [
-        "account_id", "status", "method", "backup_codes_left", "backup_codes_low", "details",
+        "account_id",
+        "status",
+        "method",
+        "backup_codes_left",
+        "backup_codes_low",
+        "details",
     ];
     has_exactly(verified.ok(), &fields);
     assert_eq!(verified.body["backup_codes_left"], 10);
@@ -173,8 +241,16 @@ async fn the_login_status_follows_every_step_before_its_reply_leaves() {
     let mut ada = Person::register(&rig.bus, "ada").await;
     let status = ada.status().await;
     let fields = [
-        "account_id", "second_factor", "methods", "throttled_until", "double_code",
-        "backup_codes_left", "backup_codes_low", "set_no", "enabled_at", "position",
+        "account_id",
+        "second_factor",
+        "methods",
+        "throttled_until",
+        "double_code",
+        "backup_codes_left",
+        "backup_codes_low",
+        "set_no",
+        "enabled_at",
+        "position",
     ];
     has_exactly(&status, &fields);
     assert_eq!(status["second_factor"], "off");
@@ -187,7 +263,10 @@ async fn the_login_status_follows_every_step_before_its_reply_leaves() {
     let confirmed = ada.confirm().await;
     let status = ada.status().await;
     assert_eq!(status["second_factor"], "on");
-    assert_eq!((&status["backup_codes_left"], &status["set_no"]), (&json!(10), &json!(1)));
+    assert_eq!(
+        (&status["backup_codes_left"], &status["set_no"]),
+        (&json!(10), &json!(1))
+    );
     assert_eq!(status["enabled_at"], confirmed.body["details"]["at"]);
     assert_eq!(status["methods"], json!(["totp", "backup-code"]));
     rig.bus.command("disable-2fa", ada.proven()).await.ok();
@@ -201,13 +280,18 @@ async fn the_audit_page_filters_and_says_who_asked_and_from_where() {
     let headers = [
         ("Nats-Msg-Id", "the id"),
         ("Countersign-On-Behalf-Of", "Grace of support"),
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
     ];
     let body = json!({"account_id": "ada", "password": PASSWORD,
         "context": {"ip": "203.0.113.7", "agent": "Firefox"}});
     let desk = rig.bus.named("desk");
     let subject = "countersign.v1.command.start-login";
-    let done = desk.send(subject, &headers, body.to_string().as_bytes()).await;
+    let done = desk
+        .send(subject, &headers, body.to_string().as_bytes())
+        .await;
     assert_eq!(done.header("traceparent"), Some(headers[2].1));
     let last = done.position();
     ada.start_login().await.ok();
@@ -225,16 +309,32 @@ async fn the_audit_page_filters_and_says_who_asked_and_from_where() {
     has_exactly(page.ok(), &["events"]);
     let event = &page.body["events"][0];
     let fields = [
-        "position", "type", "account_id", "version", "at", "caller", "on_behalf_of",
-        "command_id", "trace_id", "source", "data", "text",
+        "position",
+        "type",
+        "account_id",
+        "version",
+        "at",
+        "caller",
+        "on_behalf_of",
+        "command_id",
+        "trace_id",
+        "source",
+        "data",
+        "text",
     ];
     has_exactly(event, &fields);
     assert_eq!(event["position"], last);
     assert_eq!(event["command_id"], "the id");
     assert_eq!(event["on_behalf_of"], "Grace of support");
     assert_eq!(event["trace_id"], "0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(event["source"], json!({"ip": "203.0.113.7", "agent": "Firefox"}));
+    assert_eq!(
+        event["source"],
+        json!({"ip": "203.0.113.7", "agent": "Firefox"})
+    );
     assert!(event["text"].as_str().unwrap().len() > 10);
     let none = json!({"to": "2020-01-01T00:00:00Z"});
-    assert_eq!(rig.bus.query("audit-page", none).await.ok()["events"], json!([]));
+    assert_eq!(
+        rig.bus.query("audit-page", none).await.ok()["events"],
+        json!([])
+    );
 }

@@ -23,7 +23,11 @@ const LOST_AFTER: Duration = Duration::from_secs(12);
 /// Waits until a request is answered again.
 async fn is_answered(bus: &Bus) {
     for _ in 0..600 {
-        if bus.try_send("countersign.v1.query.errors", &[], b"").await.is_ok() {
+        if bus
+            .try_send("countersign.v1.query.errors", &[], b"")
+            .await
+            .is_ok()
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -99,7 +103,11 @@ async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_wi
     let mut rig = Rig::start(CHEAP).await;
     Person::register(&rig.bus, "ada").await;
     let url = rig.broker.url();
-    let buses = [Bus::connect(&url).await, Bus::connect(&url).await, Bus::connect(&url).await];
+    let buses = [
+        Bus::connect(&url).await,
+        Bus::connect(&url).await,
+        Bus::connect(&url).await,
+    ];
     for _ in 0..5 {
         let answered = Arc::new(AtomicUsize::new(0));
         let mut asking = JoinSet::new();
@@ -107,7 +115,9 @@ async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_wi
             let bus = buses[at % buses.len()].within(LOST_AFTER);
             asking.spawn(ask_until_nobody_is_there(bus, Arc::clone(&answered), at));
         }
-        eventually("the load is on", || answered.load(Ordering::Relaxed) > 2_000);
+        eventually("the load is on", || {
+            answered.load(Ordering::Relaxed) > 2_000
+        });
         rig.service.terminate();
         let status = rig.service.ended();
         assert_eq!(status.code(), Some(0));
@@ -115,7 +125,11 @@ async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_wi
         assert_eq!(lost, 0, "requests were delivered and not answered");
         rig.restart();
     }
-    let head = Person::register(&rig.bus, "eve").await.start_login().await.position();
+    let head = Person::register(&rig.bus, "eve")
+        .await
+        .start_login()
+        .await
+        .position();
     let events = rig.bus.history(head).await;
     model::has_no_gap(&events);
 }

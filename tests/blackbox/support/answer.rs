@@ -97,17 +97,29 @@ impl Answer {
             .iter()
             .find(|(known, _)| *known == word)
             .unwrap_or_else(|| panic!("an unknown word: {self:?}"));
-        assert_eq!(self.header("Nats-Service-Error-Code").unwrap(), status.to_string());
+        assert_eq!(
+            self.header("Nats-Service-Error-Code").unwrap(),
+            status.to_string()
+        );
         let body = &self.body;
         assert_eq!(body["type"], format!("urn:countersign:error:{word}"));
         assert_eq!(body["code"], word);
         assert_eq!(body["status"], *status);
         assert!(body["retryable"].is_boolean(), "{body}");
         assert_eq!(body["title"], self.header("Nats-Service-Error").unwrap());
-        let wait = self.header("Countersign-Retry-After").map(|s| s.parse::<u64>().unwrap());
+        let wait = self
+            .header("Countersign-Retry-After")
+            .map(|s| s.parse::<u64>().unwrap());
         assert_eq!(body.get("retry_after_s").and_then(Value::as_u64), wait);
         let known = [
-            "type", "code", "status", "title", "detail", "retryable", "retry_after_s", "errors",
+            "type",
+            "code",
+            "status",
+            "title",
+            "detail",
+            "retryable",
+            "retry_after_s",
+            "errors",
             "diagnosis",
         ];
         for name in body.as_object().unwrap().keys() {

@@ -14,7 +14,11 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 
 /// A command id that was not used before.
 pub fn fresh_id() -> String {
-    format!("id-{}-{}", std::process::id(), IDS.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "id-{}-{}",
+        std::process::id(),
+        IDS.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// A caller with its connection.

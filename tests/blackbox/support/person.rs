@@ -62,7 +62,10 @@ impl Person {
 
     pub async fn confirm(&mut self) -> Answer {
         let code = self.phone().next();
-        let answer = self.bus.command("confirm-code", self.confirming(&code)).await;
+        let answer = self
+            .bus
+            .command("confirm-code", self.confirming(&code))
+            .await;
         self.keep(&answer);
         answer
     }
@@ -74,7 +77,10 @@ impl Person {
     }
 
     pub async fn regenerate(&mut self) -> Answer {
-        let answer = self.bus.command("regenerate-backup-codes", self.proven()).await;
+        let answer = self
+            .bus
+            .command("regenerate-backup-codes", self.proven())
+            .await;
         self.keep(&answer);
         answer
     }

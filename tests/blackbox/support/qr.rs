@@ -29,5 +29,10 @@ pub fn read(svg: &str) -> String {
 
 fn attribute<'a>(svg: &'a str, name: &str) -> &'a str {
     let start = format!(" {name}=\"");
-    svg.split(start.as_str()).nth(1).unwrap().split('"').next().unwrap()
+    svg.split(start.as_str())
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
 }

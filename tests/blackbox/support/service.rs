@@ -22,7 +22,9 @@ impl Service {
                 "the service has ended: {:?}",
                 lines(site)
             );
-            lines(site)[lines_before..].iter().any(|line| is_ready(line))
+            lines(site)[lines_before..]
+                .iter()
+                .any(|line| is_ready(line))
         });
         service
     }

@@ -50,7 +50,9 @@ impl Site {
     /// The command line of `serve` on these files; it creates them where they are new.
     pub fn serve(&self, url: &str, more: &[&str]) -> Command {
         let mut command = binary();
-        command.args(["serve", "--server", url, "--data"]).arg(self.data());
+        command
+            .args(["serve", "--server", url, "--data"])
+            .arg(self.data());
         command.arg("--keyring").arg(self.keyring());
         command.arg("--config").arg(self.config()).args(more);
         if !self.data().exists() && !self.keyring().exists() {
