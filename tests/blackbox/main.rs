@@ -6,8 +6,11 @@
 
 mod bad_input;
 mod canary;
+mod cli;
 mod idempotency;
+mod identity;
 mod life;
+mod python;
 mod races;
 mod refusals;
 mod starting;

@@ -31,13 +31,18 @@ pub struct Bus {
 
 impl Bus {
     pub async fn connect(url: &str) -> Self {
-        let client = async_nats::ConnectOptions::new()
-            .retry_on_initial_connect()
-            .connect(url)
-            .await
-            .unwrap();
+        Self::with(async_nats::ConnectOptions::new(), url).await
+    }
+
+    /// Connects as a user of the broker.
+    pub async fn connect_as(url: &str, user: &str, password: &str) -> Self {
+        let options = async_nats::ConnectOptions::new();
+        Self::with(options.user_and_password(user.into(), password.into()), url).await
+    }
+
+    async fn with(options: async_nats::ConnectOptions, url: &str) -> Self {
         Self {
-            client,
+            client: options.connect(url).await.unwrap(),
             caller: "shop".into(),
             patience: PATIENCE,
         }
@@ -113,6 +118,12 @@ impl Bus {
     pub async fn query(&self, name: &str, body: Value) -> Answer {
         let subject = format!("countersign.v1.query.{name}");
         self.send(&subject, &[], body.to_string().as_bytes()).await
+    }
+
+    /// The JSON that is answered on any subject.
+    pub async fn raw(&self, subject: &str) -> Value {
+        let message = self.client.request(subject.to_owned(), "".into()).await;
+        serde_json::from_slice(&message.unwrap().payload).unwrap()
     }
 
     /// Every event up to this position, page by page, in a small page size.
