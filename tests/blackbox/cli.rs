@@ -94,108 +94,58 @@ impl Shell {
 async fn every_client_command_prints_the_reply_document_with_secrets_from_file_or_stdin() {
     let rig = Rig::start(CHEAP).await;
     let shell = Shell::on(&rig);
-    let password = format!("{PASSWORD}\n");
     let file = shell.secret("password", PASSWORD);
-    let body = shell
-        .json(
-            &["account", "register", "ada", "--account-id", "ada"],
-            &password,
-        )
-        .json();
-    assert_eq!(body["account_id"], "ada");
-    assert_eq!(body["details"]["version"], 2);
-    let passwords = format!("{PASSWORD}\n{PASSWORD}\n");
-    let body = shell
-        .json(&["account", "change-password", "ada"], &passwords)
-        .json();
+    let password = format!("{PASSWORD}\n");
+    let answer = |line: &str, stdin: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        shell.json(&words, stdin).json()
+    };
+    let text = |body: &Value, name: &str| body[name].as_str().unwrap().to_owned();
+    let body = answer("account register ada --account-id ada", &password);
+    assert_eq!(
+        (&body["account_id"], &body["details"]["version"]),
+        (&json!("ada"), &json!(2))
+    );
+    let body = answer("account change-password ada", &password.repeat(2));
     assert_eq!(body.as_object().unwrap().len(), 1);
-    let enable = [
-        "factor",
-        "enable",
-        "ada",
-        "--password-from",
-        &file,
-        "--label",
-        "phone",
-    ];
-    let body = shell.json(&enable, "").json();
-    let authenticator = body["authenticator_id"].as_str().unwrap().to_owned();
-    let body = shell
-        .json(&["factor", "cancel", "ada", &authenticator], "")
-        .json();
+    let body = answer(
+        &format!("factor enable ada --password-from {file} --label phone"),
+        "",
+    );
+    let authenticator = text(&body, "authenticator_id");
+    let body = answer(&format!("factor cancel ada {authenticator}"), "");
     assert_eq!(body["state"], "off");
-    let body = shell
-        .json(
-            &["factor", "enable", "ada", "--password-from", "-"],
-            &password,
-        )
-        .json();
-    let mut phone = Phone::scan(body["secret"].as_str().unwrap());
-    let authenticator = body["authenticator_id"].as_str().unwrap().to_owned();
+    let body = answer("factor enable ada --password-from -", &password);
+    let mut phone = Phone::scan(&text(&body, "secret"));
+    let authenticator = text(&body, "authenticator_id");
     let code = shell.secret("code", &phone.next());
-    let confirm = [
-        "factor",
-        "confirm",
-        "ada",
-        &authenticator,
-        "--code-from",
-        &code,
-    ];
-    let body = shell.json(&confirm, "").json();
+    let body = answer(
+        &format!("factor confirm ada {authenticator} --code-from {code}"),
+        "",
+    );
     let spare = body["backup_codes"][0].as_str().unwrap().to_owned();
-    let body = shell.json(&["login", "start", "ada"], &password).json();
-    let challenge = body["challenge_id"].as_str().unwrap().to_owned();
-    let typed = format!("{challenge}\n{}\n", phone.next());
-    assert_eq!(
-        shell.json(&["login", "verify"], &typed).json()["method"],
-        "totp"
-    );
-    let body = shell
-        .json(
-            &["login", "verify", "--account", "ada"],
-            &format!("{spare}\n"),
-        )
-        .json();
+    let challenge = text(&answer("login start ada", &password), "challenge_id");
+    let body = answer("login verify", &format!("{challenge}\n{}\n", phone.next()));
+    assert_eq!(body["method"], "totp");
+    let body = answer("login verify --account ada", &format!("{spare}\n"));
     assert_eq!(body["method"], "backup-code");
-    let body = shell
-        .json(&["backup-codes", "regenerate", "ada"], &password)
-        .json();
-    assert_eq!(body["superseded_unused"], 9);
     assert_eq!(
-        shell.json(&["login", "status", "ada"], "").json()["second_factor"],
-        "on"
+        answer("backup-codes regenerate ada", &password)["superseded_unused"],
+        9
     );
-    let body = shell
-        .json(&["factor", "disable", "ada", "--password-from", &file], "")
-        .json();
+    assert_eq!(answer("login status ada", "")["second_factor"], "on");
+    let body = answer(&format!("factor disable ada --password-from {file}"), "");
     assert_eq!(body["state"], "off");
-    let by_id = [
-        "login",
-        "start",
-        "--account",
-        "ada",
-        "--password-from",
-        &file,
-    ];
-    assert_eq!(shell.json(&by_id, "").json()["status"], "complete");
-    let timeline = shell
-        .json(&["audit", "timeline", "ada", "--limit", "500"], "")
-        .json();
-    let types = [
-        "--types",
-        "totp-accepted,backup-code-accepted",
-        "--by",
-        "shop",
-    ];
-    let page = [&["audit", "page", "--account", "ada"], &types[..]].concat();
-    assert_eq!(
-        shell.json(&page, "").json()["events"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
+    let body = answer(
+        &format!("login start --account ada --password-from {file}"),
+        "",
     );
-    assert!(timeline["events"].as_array().unwrap().len() > 12);
+    assert_eq!(body["status"], "complete");
+    let count = |body: Value| body["events"].as_array().unwrap().len();
+    assert!(count(answer("audit timeline ada --limit 500", "")) > 12);
+    let types = "totp-accepted,backup-code-accepted";
+    let page = format!("audit page --account ada --by shop --types {types}");
+    assert_eq!(count(answer(&page, "")), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
