@@ -213,3 +213,39 @@ async fn a_code_that_was_accepted_before_sigkill_is_refused_after_it() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_races_a_new_set_under_load_is_decided_and_never_a_version_conflict() {
+    let rig = Rig::start(PATIENT).await;
+    let mut person = Person::with_2fa(&rig.bus, "ada").await;
+    let bystander = Person::register(&rig.bus, "bystander").await;
+    let mut load = JoinSet::new();
+    for _ in 0..CROWD {
+        let (bus, body) = (rig.bus.clone(), bystander.vouching("123456"));
+        load.spawn(async move {
+            loop {
+                bus.command("verify-login", body.clone()).await;
+            }
+        });
+    }
+    for round in 0..4 * ROUNDS {
+        let old = person.codes[0].clone();
+        let renew = rig.bus.command("regenerate-backup-codes", person.proven());
+        let logins = join(person.vouched(&old), person.vouched(&old));
+        let (renewed, logins) = match round % 2 {
+            0 => join(renew, logins).await,
+            _ => {
+                let (logins, renewed) = join(logins, renew).await;
+                (renewed, logins)
+            }
+        };
+        for login in [&logins.0, &logins.1] {
+            let told = [None, Some("code.invalid"), Some("overloaded")];
+            assert!(told.contains(&login.word()), "{}", login.text);
+        }
+        person.keep(&renewed);
+    }
+    load.shutdown().await;
+    let head = person.start_login().await.position();
+    model::check(&rig.bus.history(head).await, "ada");
+}

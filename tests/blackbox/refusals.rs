@@ -291,6 +291,23 @@ async fn what_was_left_too_long_has_expired() {
         .refused("challenge.expired");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_is_older_than_the_last_accepted_one_is_refused_though_it_was_never_used() {
+    let rig = Rig::start(CHEAP).await;
+    let mut ada = Person::register(&rig.bus, "ada").await;
+    ada.enable().await;
+    let code = ada.phone().lasting();
+    let confirming = ada.confirming(&code);
+    rig.bus.command("confirm-code", confirming).await.ok();
+    let last = ada.phone().last();
+    let older = ada.phone().at(last - 1);
+    ada.vouched(&older).await.refused("code.invalid");
+    let newer = ada.phone().at(last + 1);
+    ada.vouched(&newer).await.ok();
+    ada.vouched(&older).await.refused("code.invalid");
+    ada.vouched(&code).await.refused("code.invalid");
+}
+
 /// Waits until a time that a reply named is over.
 fn has_passed(at: &str) {
     let at: jiff::Timestamp = at.parse().unwrap();
