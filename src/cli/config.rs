@@ -98,7 +98,7 @@ impl Config {
             ))
         };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(one_line(&text, &error)))?;
         config
             .policy
             .check()
@@ -108,4 +108,12 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// What is wrong and where, on one line; toml's own text draws a picture over several.
+fn one_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    let message = error.message().replace('\n', ", ");
+    format!("line {line}: {message}; mend or remove it")
 }
