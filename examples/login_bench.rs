@@ -96,6 +96,7 @@ fn engine(folder: &Path, skipped_s: Arc<AtomicU64>) -> Outcome<Arc<Engine>> {
         vouched: true,
         clock: Arc::new(move || wall_clock().plus_s(skipped_s.load(Ordering::Relaxed))),
         log: LogOptions::default(),
+        backup_folder: None,
     })?))
 }
 

@@ -100,6 +100,7 @@ pub fn engine(folder: &TempDir, clock: Clock) -> Arc<Engine> {
         vouched: false,
         clock,
         log: LogOptions::default(),
+        backup_folder: None,
     };
     Arc::new(Engine::start(options).unwrap())
 }
