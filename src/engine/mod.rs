@@ -38,6 +38,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use crate::account::{Account, Evidence, Policy};
+use crate::crash_point::reached;
 use crate::log::index::Index;
 use accounts::Accounts;
 pub use boot::{EngineOptions, InitError, StartError, init};
@@ -291,9 +292,11 @@ impl Engine {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
+        reached("views-unflushed");
         if let Err(error) = self.shared.views.flush() {
             tracing::warn!(%error, "the views are not durable; the next start brings them up to date");
         }
+        reached("views-flushed");
     }
 }
 

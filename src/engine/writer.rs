@@ -21,6 +21,7 @@ use super::vault::fill_random;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Request, Shared, Submission};
 use super::{evidence, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
+use crate::crash_point::reached;
 use crate::log::EventLog;
 
 /// Events in one batch; the group that reaches it may end.
@@ -252,14 +253,17 @@ impl Writer {
     /// The replies, none of them told, when the commit failed: the outcome is unknown.
     fn commit(&mut self, batch: Batch) -> Result<(), Vec<(ReplyTo, Outcome)>> {
         if !batch.records.is_empty() {
+            reached("before-append");
             if let Err(error) = self.shared.vault.commit_keys() {
                 tracing::error!(%error, "new data keys are not durable");
                 return Err(batch.replies);
             }
+            reached("before-log");
             if let Err(error) = self.log.append(self.log.head(), &batch.records) {
                 tracing::error!(%error, "the log did not take a batch");
                 return Err(batch.replies);
             }
+            reached("after-commit");
             let mut index = self.shared.index_mut();
             for entry in &batch.entries {
                 index
@@ -275,9 +279,11 @@ impl Writer {
                 .login_status()
                 .apply_committed(&batch.entries);
             self.shared.committed.advance(self.log.head());
+            reached("before-reply");
         }
         for (reply, outcome) in batch.replies {
             reply(outcome);
+            reached("after-reply");
         }
         Ok(())
     }
