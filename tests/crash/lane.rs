@@ -59,16 +59,15 @@ impl Lane {
             return wire.command(sent).await;
         }
         let (one, other) = tokio::join!(wire.command(sent), wire.command(sent));
-        if let (Some(one), Some(other)) = (&one, &other) {
-            // What was not recorded is decided anew, and the world may have moved on.
-            let recorded = one.replayed || other.replayed;
-            assert!(!recorded || one.answer == other.answer, "{one:?} {other:?}");
-        }
-        let first = |ack: &Ack| !ack.replayed;
-        match (one, other) {
-            (Some(one), Some(other)) if !first(&one) => Some(other),
-            (one, other) => one.or(other),
-        }
+        let (Some(one), Some(other)) = (&one, &other) else {
+            return one.or(other);
+        };
+        // What was not recorded is decided anew, and a wait may have ended in between.
+        let recorded = one.replayed || other.replayed;
+        assert!(!recorded || one.answer == other.answer, "{one:?} {other:?}");
+        let waits = one.answer.code() == Some("account.throttled");
+        let first = if one.replayed || waits { other } else { one };
+        Some(first.clone())
     }
 
     fn change_user(&mut self) {

@@ -141,7 +141,7 @@ impl Siege {
         (Wire { client, dead }, sender)
     }
 
-    /// Reads on in the history to its end.
+    /// Reads on in the history to its end, which the login view knows while the trail follows.
     fn read_on(&mut self, wire: &Wire) {
         loop {
             let body = json!({"after": self.history.head, "limit": 500});
@@ -149,10 +149,19 @@ impl Siege {
             for event in page["events"].as_array().unwrap() {
                 self.history.push(event).unwrap();
             }
-            if page["next"].is_null() {
+            if page["next"].is_null() && self.history.head >= self.shown_position(wire) {
                 return;
             }
         }
+    }
+
+    fn shown_position(&self, wire: &Wire) -> u64 {
+        let Some(account) = self.history.accounts().next() else {
+            return 0;
+        };
+        let name = format!("login-status.{account}");
+        let status = self.runtime.block_on(wire.query(&name, json!({})));
+        status["position"].as_u64().unwrap()
     }
 
     fn hold_to_promises(&mut self, wire: &Wire) {
