@@ -18,6 +18,7 @@ use super::key_file;
 use super::key_store::{self, KEYS, Name, Row, StreamKey, generation_of, name_of, stream_key_of};
 use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
+use crate::crash_point::reached;
 
 /// Unwrapped keys that are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -244,7 +245,9 @@ impl DataKeys {
             }
         }
         key_store::put_check(&txn, &self.keyring)?;
+        reached("data-keys-written");
         txn.commit()?;
+        reached("data-keys-committed");
         drop(store);
         // In the caches before it leaves the staged ones, so that no reader misses it in between.
         let mut staged = self.staged();

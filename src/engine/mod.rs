@@ -45,6 +45,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use crate::account::{Account, Evidence, Policy};
+use crate::crash_point::reached;
 pub use admin::Admin;
 pub use boot::{EngineOptions, InitError, StartError, init};
 use pool::Pool;
@@ -256,9 +257,11 @@ impl Engine {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
+        reached("views-unflushed");
         if let Err(error) = self.shared.views.flush() {
             tracing::warn!(%error, "the views are not durable; the next start brings them up to date");
         }
+        reached("views-flushed");
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use countersign_projections::{Entry, Views};
 use countersign_schemas::record::Record;
 
+use crate::crash_point::reached;
 use crate::log::LogReader;
 
 /// Entries in one transaction of the views; the group that reaches it may end.
@@ -88,6 +89,7 @@ pub fn run(
 /// A sentence when the log or the views cannot be read or written, or an event is unknown.
 pub fn catch_up(log: &LogReader, views: &Views, shown: &Progress) -> Result<u64, String> {
     let mut carried = 0;
+    shown.advance(views.checkpoint());
     loop {
         let from = views.checkpoint() + 1;
         let page = log
@@ -98,7 +100,9 @@ pub fn catch_up(log: &LogReader, views: &Views, shown: &Progress) -> Result<u64,
         if whole.is_empty() {
             return Ok(carried);
         }
+        reached("views-unwritten");
         views.catch_up(whole).map_err(|error| error.to_string())?;
+        reached("views-written");
         if views.checkpoint() < from {
             return Err("every view has halted: see `countersign view list`".into());
         }

@@ -585,3 +585,17 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
     let engine = house.start();
     assert_eq!(engine.admin().log_stats().unwrap().position, 7);
 }
+
+#[test]
+fn a_restart_shows_the_history_at_once() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let engine = house.start();
+    let page = engine
+        .queries()
+        .audit_page(&AuditPageQuery::default(), None)
+        .unwrap();
+    assert_eq!(page.events.len(), 7);
+}

@@ -23,6 +23,7 @@ use super::vault::fill_random;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Request, Shared, Submission};
 use super::{evidence, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
+use crate::crash_point::reached;
 use crate::log::EventLog;
 
 /// Events in one batch; the group that reaches it may end.
@@ -264,14 +265,17 @@ impl Writer {
     /// unknown.
     fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
         if !batch.records.is_empty() {
+            reached("before-append");
             if let Err(error) = self.shared.vault.commit_keys() {
                 tracing::error!(%error, "new data keys are not durable");
                 return Err(batch.waiting());
             }
+            reached("before-log");
             if let Err(error) = self.log.append(self.log.head(), &batch.records) {
                 tracing::error!(%error, "the log did not take a batch");
                 return Err(batch.waiting());
             }
+            reached("after-commit");
             let now = self.now();
             let facts = std::mem::take(&mut batch.facts);
             for ((entry, bytes), fact) in batch.entries.iter().zip(&batch.records).zip(facts) {
@@ -295,9 +299,11 @@ impl Writer {
                 .login_status()
                 .apply_committed(&batch.entries);
             self.shared.committed.advance(self.log.head());
+            reached("before-reply");
         }
         for (reply, outcome) in batch.replies {
             reply(outcome);
+            reached("after-reply");
         }
         for submission in batch.stale {
             super::enqueue_proof(&self.pool, &self.shared, submission);
