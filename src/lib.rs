@@ -28,6 +28,7 @@
 pub mod account;
 pub mod bus;
 pub mod cli;
+pub mod crash_point;
 pub mod crypto;
 pub mod dev;
 pub mod engine;

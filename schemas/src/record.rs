@@ -247,8 +247,8 @@ fn kind_of(code: u16) -> Result<StreamKind, RecordError> {
 }
 
 fn decode_meta(bytes: &[u8]) -> Result<Meta, RecordError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((meta, [])) => Ok(meta),
+    match postcard::take_from_bytes::<Meta>(bytes) {
+        Ok((meta, [])) if postcard::to_allocvec(&meta).is_ok_and(|same| same == bytes) => Ok(meta),
         Ok(_) | Err(_) => Err(RecordError::Damaged("meta block")),
     }
 }

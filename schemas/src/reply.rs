@@ -271,3 +271,23 @@ reply!(
         agent: Option<String>,
     }
 );
+reply!(
+    /// The catalogue of refusals and faults.
+    Errors {
+        /// One entry for each word, in the order of the contract's table.
+        errors: Vec<ErrorEntry>,
+    }
+);
+reply!(
+    /// One word of the catalogue.
+    ErrorEntry {
+        /// The stable word.
+        code: String,
+        /// The status number.
+        status: u16,
+        /// One safe sentence.
+        title: String,
+        /// Whether the same request can succeed later.
+        retryable: bool,
+    }
+);

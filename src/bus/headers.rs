@@ -36,7 +36,8 @@ const ON_BEHALF_OF_BYTES_MAX: usize = 128;
 const TRACESTATE_BYTES_MAX: usize = 512;
 
 /// What is said where a command id is required and there is none.
-pub const MSG_ID_REQUIRED: &str = "Nats-Msg-Id is required on this subject";
+pub const MSG_ID_REQUIRED: &str =
+    "Nats-Msg-Id is required here, 1 to 64 printable ASCII characters";
 
 const MSG_ID_RULE: &str = "Nats-Msg-Id is 1 to 64 printable ASCII characters, once";
 const ON_BEHALF_OF_RULE: &str =

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use async_nats::HeaderMap;
-use countersign_schemas::command::CommandKind;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use serde::Deserialize;
@@ -64,7 +63,7 @@ impl Identity {
     pub fn caller_of_command(
         &self,
         headers: Option<&HeaderMap>,
-        kind: CommandKind,
+        role: Role,
     ) -> Result<Caller, Refusal> {
         let name = match self {
             Self::Verified { .. } => vouched(headers)?.user,
@@ -73,10 +72,7 @@ impl Identity {
         Ok(Caller {
             name,
             verified: matches!(self, Self::Verified { .. }),
-            role: match kind {
-                CommandKind::Platform => Role::Platform,
-                CommandKind::Support => Role::Support,
-            },
+            role,
         })
     }
 
@@ -147,12 +143,11 @@ mod tests {
             r#"{"acc":"SUPPORT","user":"alice","name":"bob"}"#,
         )]);
         let caller = Identity::default()
-            .caller_of_command(Some(&info), CommandKind::Platform)
+            .caller_of_command(Some(&info), Role::Platform)
             .unwrap();
         assert_eq!((caller.name.as_str(), caller.verified), ("alice", true));
-        let role = |kind| Identity::Dev.caller_of_command(None, kind).map(|c| c.role);
-        assert_eq!(role(CommandKind::Platform), Ok(Role::Platform));
-        assert_eq!(role(CommandKind::Support), Ok(Role::Support));
+        let role = |role| Identity::Dev.caller_of_command(None, role).map(|c| c.role);
+        assert_eq!(role(Role::Support), Ok(Role::Support));
     }
 
     #[test]
@@ -166,17 +161,17 @@ mod tests {
             r#"{"acc":1}"#,
         ] {
             let info = headers(&[(REQUEST_INFO, info), (CALLER, "eve")]);
-            let refused = code(verified.caller_of_command(Some(&info), CommandKind::Platform));
+            let refused = code(verified.caller_of_command(Some(&info), Role::Platform));
             assert_eq!(refused, ErrorCode::ActorUnverified);
         }
         let twice = r#"{"acc":"PLATFORM","user":"a"}"#;
         let twice = headers(&[(REQUEST_INFO, twice), (REQUEST_INFO, twice)]);
         assert_eq!(
-            code(verified.caller_of_command(Some(&twice), CommandKind::Platform)),
+            code(verified.caller_of_command(Some(&twice), Role::Platform)),
             ErrorCode::ActorUnverified
         );
         assert_eq!(
-            code(verified.caller_of_command(None, CommandKind::Platform)),
+            code(verified.caller_of_command(None, Role::Platform)),
             ErrorCode::ActorUnverified
         );
     }
@@ -202,7 +197,7 @@ mod tests {
     #[test]
     fn in_dev_mode_the_caller_names_itself() {
         let name = |pairs: &[(&str, &str)]| {
-            Identity::Dev.caller_of_command(Some(&headers(pairs)), CommandKind::Platform)
+            Identity::Dev.caller_of_command(Some(&headers(pairs)), Role::Platform)
         };
         let ada = name(&[
             (CALLER, "ada"),

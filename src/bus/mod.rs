@@ -25,7 +25,7 @@ mod stats;
 
 pub use connection::{Connection, ConnectionError, DEFAULT_SERVER, OLDEST_SERVER, check_version};
 pub use desk::PAYLOAD_BYTES_MAX;
-pub use documents::{Documents, ErrorEntry, Errors, PROBLEM_SCHEMA};
+pub use documents::Documents;
 pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
 pub use identity::Identity;
 pub use replier::IN_FLIGHT_MAX;

@@ -165,7 +165,7 @@ impl Service {
             stats: Arc::clone(&stats),
         };
         let desk = Desk {
-            documents: Documents::new(&endpoints),
+            documents: Documents::made(),
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
             identity: config.identity,

@@ -149,6 +149,7 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
         monotonic: Arc::new(engine::monotonic_clock),
         accept_clock_back: None,
         log: LogOptions::default(),
+        backup_folder: Some(folder.join("backup")),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))
         .await

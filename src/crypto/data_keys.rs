@@ -18,6 +18,7 @@ use super::key_file;
 use super::key_store::{self, KEYS, Name, Row, StreamKey, generation_of, name_of, stream_key_of};
 use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
+use crate::crash_point::reached;
 
 /// Unwrapped keys that are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -244,7 +245,9 @@ impl DataKeys {
             }
         }
         key_store::put_check(&txn, &self.keyring)?;
+        reached("data-keys-written");
         txn.commit()?;
+        reached("data-keys-committed");
         drop(store);
         // In the caches before it leaves the staged ones, so that no reader misses it in between.
         let mut staged = self.staged();
@@ -255,6 +258,26 @@ impl DataKeys {
             staged.remove(&name);
         }
         Ok(())
+    }
+
+    /// Copies the durable keys into another store, still wrapped; it has its name once it is whole.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; an earlier copy is as it was.
+    pub fn back_up(&self, target: &Path) -> Result<(), DataKeysError> {
+        let io_error = |source| DataKeysError::Io {
+            path: target.to_owned(),
+            source,
+        };
+        let folder = key_file::folder_of(target);
+        fs::create_dir_all(folder).map_err(io_error)?;
+        let staging = key_file::staging_path(target);
+        let copy = key_store::create(&staging, |txn| {
+            key_store::copy_without(&[], &self.store(), txn)
+        })?;
+        drop(copy);
+        fs::rename(&staging, target).map_err(io_error)?;
+        key_file::sync_folder(folder).map_err(io_error)
     }
 
     /// Forgets all staged keys; nothing may have been appended that they sealed.

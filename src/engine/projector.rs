@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use countersign_projections::{Entry, Views};
 use countersign_schemas::record::Record;
 
+use crate::crash_point::reached;
 use crate::log::LogReader;
 
 /// Entries in one transaction of the views; the group that reaches it may end.
@@ -18,7 +19,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before a failing store is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A position that only rises, and can be waited for.
+/// A position that rises, and can be waited for.
 #[derive(Default)]
 pub struct Progress {
     position: Mutex<u64>,
@@ -31,6 +32,11 @@ impl Progress {
         let mut current = self.position.lock().expect("no holder of this lock panics");
         *current = (*current).max(position);
         self.changed.notify_all();
+    }
+
+    /// Sets the position back, where what it counts begins anew.
+    pub fn set_back(&self, position: u64) {
+        *self.position.lock().expect("no holder of this lock panics") = position;
     }
 
     /// Waits until the position has reached `wanted`, at most so long; tells whether it has.
@@ -83,6 +89,7 @@ pub fn run(
 /// A sentence when the log or the views cannot be read or written, or an event is unknown.
 pub fn catch_up(log: &LogReader, views: &Views, shown: &Progress) -> Result<u64, String> {
     let mut carried = 0;
+    shown.advance(views.checkpoint());
     loop {
         let from = views.checkpoint() + 1;
         let page = log
@@ -93,7 +100,9 @@ pub fn catch_up(log: &LogReader, views: &Views, shown: &Progress) -> Result<u64,
         if whole.is_empty() {
             return Ok(carried);
         }
+        reached("views-unwritten");
         views.catch_up(whole).map_err(|error| error.to_string())?;
+        reached("views-written");
         if views.checkpoint() < from {
             return Err("every view has halted: see `countersign view list`".into());
         }

@@ -26,6 +26,7 @@ use super::vault::fill_random;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
 use super::{evidence, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
+use crate::crash_point::reached;
 use crate::log::EventLog;
 
 /// Events in one batch; the group that reaches it may end.
@@ -131,10 +132,9 @@ impl Writer {
         });
         match outcome {
             Verdict::Answer(outcome) => batch.replies.push((submission.reply, *outcome)),
-            // Its evidence has gone stale and costs a hash: it takes the way of a new command.
-            Verdict::GatherAgain => {
-                super::proofs::enqueue_proof(&self.pool, &self.shared, submission)
-            }
+            // Its evidence has gone stale and costs a hash: it takes the way of a new command, but
+            // not before the account that made it stale is there for the pool to read.
+            Verdict::GatherAgain => batch.stale.push(submission),
         }
     }
 
@@ -291,28 +291,33 @@ impl Writer {
     /// Makes a batch durable and lets its replies leave.
     ///
     /// # Errors
-    /// The replies, none of them told, when the commit failed: the outcome is unknown.
-    fn commit(&mut self, batch: Batch) -> Result<(), Vec<(ReplyTo, Outcome)>> {
+    /// Those who wait for an answer, none of them told, when the commit failed: the outcome is
+    /// unknown.
+    fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
         if !batch.records.is_empty() {
+            reached("before-append");
             if let Err(error) = self.shared.vault.commit_keys() {
                 tracing::error!(%error, "new data keys are not durable");
-                return Err(batch.replies);
+                return Err(batch.waiting());
             }
+            reached("before-log");
             if let Err(error) = self.log.append(self.log.head(), &batch.records) {
                 tracing::error!(%error, "the log did not take a batch");
-                return Err(batch.replies);
+                return Err(batch.waiting());
             }
+            reached("after-commit");
             let now = self.now();
             let recorded_at = &self.shared.recorded_at;
             recorded_at.store(self.last_at.0, Ordering::Release);
-            for (entry, fact) in batch.entries.iter().zip(batch.facts) {
-                let pushed = self
-                    .shared
-                    .index
-                    .push(entry.position, &entry.record, fact, now);
+            let facts = std::mem::take(&mut batch.facts);
+            for ((entry, bytes), fact) in batch.entries.iter().zip(&batch.records).zip(facts) {
+                let pushed =
+                    self.shared
+                        .index
+                        .push(entry.position, &entry.record, bytes.len(), fact, now);
                 if let Err(error) = pushed {
                     tracing::error!(%error, "the index did not take what is durable in the log");
-                    return Err(batch.replies);
+                    return Err(batch.waiting());
                 }
             }
             self.shared
@@ -326,14 +331,19 @@ impl Writer {
                 .login_status()
                 .apply_committed(&batch.entries);
             self.shared.committed.advance(self.log.head());
+            reached("before-reply");
         } else if batch.commits_nothing
             && let Err(error) = self.log.commit_nothing()
         {
             tracing::error!(%error, "the log did not take a commit");
-            return Err(batch.replies);
+            return Err(batch.waiting());
         }
         for (reply, outcome) in batch.replies {
             reply(outcome);
+            reached("after-reply");
+        }
+        for submission in batch.stale {
+            super::proofs::enqueue_proof(&self.pool, &self.shared, submission);
         }
         Ok(())
     }
@@ -342,13 +352,13 @@ impl Writer {
     fn fail(
         &self,
         error: &dyn std::fmt::Display,
-        replies: Vec<(ReplyTo, Outcome)>,
+        replies: Vec<ReplyTo>,
         queue: &Receiver<Message>,
     ) {
         tracing::error!(%error, "the service stops: what was under way has an unknown outcome");
         self.shared.failed.send_replace(true);
         let unknown = || Outcome::refused(ErrorCode::OutcomeUnknown);
-        for (reply, _) in replies {
+        for reply in replies {
             reply(unknown());
         }
         while let Ok(message) = queue.try_recv() {

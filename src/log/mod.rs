@@ -17,10 +17,12 @@
 //!   without records is damage, never an empty log.
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
+mod backup;
 mod error;
 mod folder;
 pub mod index;
 mod index_file;
+mod layers;
 mod reader;
 mod sealed;
 mod segment;
@@ -31,6 +33,8 @@ use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::crash_point::reached;
+pub use backup::{Backup, BackupError, SegmentState};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
 pub use reader::LogReader;
 use sealed::SealedSegments;
@@ -264,6 +268,7 @@ impl EventLog {
         segment::close(db)
             .and_then(|()| shared.sealed.add(segment.number, head))
             .map_err(|fault| shared.append_error(segment.number, fault))?;
+        reached("segment-closed");
         Ok(Some(Segment {
             number: segment.number + 1,
             first: head + 1,
@@ -280,11 +285,13 @@ impl EventLog {
             .create(&folder::unpublished(&path), cache_bytes)
             .and_then(|db| {
                 segment::commit(&db, segment.first, records)?;
+                reached("segment-unpublished");
                 folder::publish(&path)
                     .map_err(|error| redb::Error::Io(error).into())
                     .map(|()| db)
             })
             .map_err(|fault| shared.append_error(segment.number, fault))?;
+        reached("segment-published");
         *shared.active_mut() = Active::Open { segment, db };
         Ok(())
     }

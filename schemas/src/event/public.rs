@@ -4,11 +4,13 @@
 use serde_json::{Value, json};
 
 use super::Event;
-use super::account::v1::{PasswordCause, Purpose};
+use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
-use super::backup_codes::v1::{BackupCodeReason, IssueCause};
-use super::enrolment::v1::{DisabledBy, FirstFactor, Mismatch};
-use super::login::v1::TotpReason;
+use super::backup_codes::v1::{
+    BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
+};
+use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
+use super::login::v1::{TotpReason, TotpRejected};
 
 impl Event {
     /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
@@ -35,29 +37,13 @@ impl Event {
                 PasswordCause::Registered => "registered",
                 PasswordCause::Changed => "changed",
             }}),
-            Self::PasswordRejected(e) => json!({
-                "purpose": purpose(e.purpose),
-                "credential": e.credential,
-                "failures": e.failures,
-                "wait_until": e.wait_until,
-                "day_failures": e.day_failures,
-                "all_wait_until": e.all_wait_until,
-            }),
+            Self::PasswordRejected(e) => password_rejected(e),
             Self::EnrolmentStarted(e) => json!({
                 "authenticator_id": e.authenticator_id,
                 "expires_at": e.expires_at,
                 "proof": first_factor(&e.proof),
             }),
-            Self::EnrolmentCodeRejected(e) => json!({
-                "authenticator_id": e.authenticator_id,
-                "reason": match e.reason {
-                    Mismatch::Wrong => "wrong",
-                    Mismatch::ClockOff(_) => "clock-off",
-                    Mismatch::WrongKind => "wrong-kind",
-                },
-                "steps": match e.reason { Mismatch::ClockOff(steps) => Some(steps), _ => None },
-                "tries_left": e.tries_left,
-            }),
+            Self::EnrolmentCodeRejected(e) => enrolment_code_rejected(e),
             Self::EnrolmentCancelled(e) => json!({"authenticator_id": e.authenticator_id}),
             Self::EnrolmentExpired(e) => json!({"authenticator_id": e.authenticator_id}),
             Self::TwoFactorEnabled(e) => json!({
@@ -68,16 +54,7 @@ impl Event {
             Self::TwoFactorDisabled(e) => match &e.by {
                 DisabledBy::User(proof) => json!({"by": "user", "proof": first_factor(proof)}),
             },
-            Self::BackupCodesIssued(e) => json!({
-                "set_no": e.set_no,
-                "fingerprint": e.fingerprint,
-                "cause": match e.cause {
-                    IssueCause::Enrolment => "enrolment",
-                    IssueCause::Regenerated(_) => "regenerated",
-                },
-                "slots": e.slots,
-                "superseded_unused": e.superseded_unused,
-            }),
+            Self::BackupCodesIssued(e) => backup_codes_issued(e),
             Self::BackupCodeAccepted(e) => json!({
                 "set_no": e.set_no,
                 "ordinal": e.ordinal,
@@ -85,16 +62,7 @@ impl Event {
                 "purpose": purpose(e.purpose),
                 "first_factor": first_factor(&e.first_factor),
             }),
-            Self::BackupCodeRejected(e) => json!({
-                "set_no": e.set_no,
-                "ordinal": e.ordinal,
-                "reason": match e.reason {
-                    BackupCodeReason::Wrong => "wrong",
-                    BackupCodeReason::Used => "used",
-                },
-                "purpose": purpose(e.purpose),
-                "first_factor": first_factor(&e.first_factor),
-            }),
+            Self::BackupCodeRejected(e) => backup_code_rejected(e),
             Self::LoginStarted(e) => json!({"expires_at": e.expires_at}),
             Self::LoginCompleted(e) => json!({"method": "password", "credential": e.credential}),
             Self::TotpAccepted(e) => json!({
@@ -105,17 +73,7 @@ impl Event {
                 "purpose": purpose(e.purpose),
                 "first_factor": first_factor(&e.first_factor),
             }),
-            Self::TotpRejected(e) => json!({
-                "reason": match e.reason {
-                    TotpReason::Wrong => "wrong",
-                    TotpReason::WrongPair => "wrong-pair",
-                },
-                "enrolment": e.enrolment,
-                "failures": e.failures,
-                "consecutive": e.consecutive,
-                "purpose": purpose(e.purpose),
-                "first_factor": first_factor(&e.first_factor),
-            }),
+            Self::TotpRejected(e) => totp_rejected(e),
             Self::CodeReplayed(e) => json!({
                 "step": e.step,
                 "enrolment": e.enrolment,
@@ -150,4 +108,68 @@ fn first_factor(proof: &FirstFactor) -> &'static str {
         FirstFactor::Password(_) => "password",
         FirstFactor::Vouched => "vouched",
     }
+}
+
+fn password_rejected(e: &PasswordRejected) -> Value {
+    json!({
+        "purpose": purpose(e.purpose),
+        "credential": e.credential,
+        "failures": e.failures,
+        "wait_until": e.wait_until,
+        "day_failures": e.day_failures,
+        "all_wait_until": e.all_wait_until,
+    })
+}
+
+fn enrolment_code_rejected(e: &EnrolmentCodeRejected) -> Value {
+    json!({
+        "authenticator_id": e.authenticator_id,
+        "reason": match e.reason {
+            Mismatch::Wrong => "wrong",
+            Mismatch::ClockOff(_) => "clock-off",
+            Mismatch::WrongKind => "wrong-kind",
+        },
+        "steps": match e.reason { Mismatch::ClockOff(steps) => Some(steps), _ => None },
+        "tries_left": e.tries_left,
+    })
+}
+
+fn backup_codes_issued(e: &BackupCodesIssued) -> Value {
+    json!({
+        "set_no": e.set_no,
+        "fingerprint": e.fingerprint,
+        "cause": match e.cause {
+            IssueCause::Enrolment => "enrolment",
+            IssueCause::Regenerated(_) => "regenerated",
+        },
+        "slots": e.slots,
+        "superseded_unused": e.superseded_unused,
+    })
+}
+
+fn backup_code_rejected(e: &BackupCodeRejected) -> Value {
+    json!({
+        "set_no": e.set_no,
+        "ordinal": e.ordinal,
+        "reason": match e.reason {
+            BackupCodeReason::Wrong => "wrong",
+            BackupCodeReason::Used => "used",
+        },
+        "purpose": purpose(e.purpose),
+        "first_factor": first_factor(&e.first_factor),
+    })
+}
+
+fn totp_rejected(e: &TotpRejected) -> Value {
+    json!({
+        "reason": match e.reason {
+            TotpReason::Wrong => "wrong",
+            TotpReason::WrongPair => "wrong-pair",
+        },
+        "enrolment": e.enrolment,
+        "failures": e.failures,
+        "consecutive": e.consecutive,
+        "purpose": purpose(e.purpose),
+        "first_factor": first_factor(&e.first_factor),
+    })
 }

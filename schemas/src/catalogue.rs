@@ -1,0 +1,154 @@
+//! The one list of JSON Schema documents: what `query.schema.<name>` serves and `json/` holds.
+
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use crate::admin;
+use crate::command;
+use crate::query;
+use crate::refusal::{ErrorCode, Problem};
+use crate::reply::{self, Success};
+
+/// Makes one document's schema.
+type Generate = fn() -> Schema;
+
+/// Declares the list: requests as the service reads them, responses as it writes them (so a field
+/// that is always there is required, even where it can be null).
+macro_rules! documents {
+    (requests { $($request:literal $read:ty,)* } responses { $($response:literal $written:ty,)* }) => {
+        const DOCUMENTS: &[(&str, Generate)] = &[
+            $(($request, || SchemaSettings::draft2020_12()
+                .for_deserialize().into_generator().into_root_schema_for::<$read>()),)*
+            $(($response, || SchemaSettings::draft2020_12()
+                .for_serialize().into_generator().into_root_schema_for::<$written>()),)*
+        ];
+    };
+}
+
+documents! {
+    requests {
+        "register-account-request" command::RegisterAccount,
+        "change-password-request" command::ChangePassword,
+        "enable-2fa-request" command::Enable2fa,
+        "confirm-code-request" command::ConfirmCode,
+        "cancel-enrolment-request" command::CancelEnrolment,
+        "regenerate-backup-codes-request" command::RegenerateBackupCodes,
+        "disable-2fa-request" command::Disable2fa,
+        "start-login-request" command::StartLogin,
+        "verify-login-request" command::VerifyLogin,
+        "clear-attempts-request" command::ClearAttempts,
+        "login-status-request" query::NoFields,
+        "audit-timeline-request" query::AuditTimelineQuery,
+        "audit-page-request" query::AuditPageQuery,
+        "schema-request" query::NoFields,
+        "errors-request" query::NoFields,
+        "backup-request" admin::BackupRequest,
+        "log-stats-request" query::NoFields,
+        "view-list-request" query::NoFields,
+        "view-rebuild-request" admin::ViewRebuildRequest,
+    }
+    responses {
+        "register-account-response" Success<reply::AccountRegistered>,
+        "change-password-response" Success<reply::PasswordChanged>,
+        "enable-2fa-response" Success<reply::EnrolmentStarted>,
+        "confirm-code-response" Success<reply::CodeConfirmed>,
+        "cancel-enrolment-response" Success<reply::FactorChanged>,
+        "regenerate-backup-codes-response" Success<reply::BackupCodesRegenerated>,
+        "disable-2fa-response" Success<reply::FactorChanged>,
+        "start-login-response" Success<reply::LoginStarted>,
+        "verify-login-response" Success<reply::LoginVerified>,
+        "clear-attempts-response" Success<reply::FactorChanged>,
+        "login-status-response" reply::LoginStatus,
+        "audit-timeline-response" reply::AuditPage,
+        "audit-page-response" reply::AuditPage,
+        "schema-response" serde_json::Map<String, Value>,
+        "errors-response" reply::Errors,
+        "backup-response" admin::BackupTaken,
+        "log-stats-response" admin::LogStats,
+        "view-list-response" admin::ViewList,
+        "view-rebuild-response" admin::ViewList,
+        "audit-event" reply::AuditEvent,
+        "problem" Problem,
+    }
+}
+
+/// Returns every document's name, in the list's order.
+///
+/// A name is one token of a subject. An endpoint's documents are `<endpoint>-request` and `<endpoint>-response`; beside them stand
+/// `audit-event` and `problem`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    DOCUMENTS.iter().map(|(name, _)| *name)
+}
+
+/// Returns the JSON Schema (2020-12) of that name, none where the list has no such name.
+pub fn document(name: &str) -> Option<Value> {
+    let (name, generate) = DOCUMENTS.iter().find(|(known, _)| *known == name)?;
+    Some(finish(name, generate()))
+}
+
+/// Returns every document with its name, in the list's order.
+pub fn documents() -> Vec<(&'static str, Value)> {
+    DOCUMENTS
+        .iter()
+        .map(|(name, generate)| (*name, finish(name, generate())))
+        .collect()
+}
+
+/// Returns the catalogue of refusals and faults, as `query.errors` answers.
+pub fn errors() -> reply::Errors {
+    let entry = |code: &ErrorCode| reply::ErrorEntry {
+        code: code.as_str().into(),
+        status: code.status(),
+        title: code.title().into(),
+        retryable: code.retryable(),
+    };
+    reply::Errors {
+        errors: ErrorCode::ALL.iter().map(entry).collect(),
+    }
+}
+
+/// Titles the schema with its document's name and says what single fields cannot: exactly one of
+/// two names, as `Command::decode` asks for.
+fn finish(name: &str, mut schema: Schema) -> Value {
+    schema.insert("title".into(), name.into());
+    let ways = match name {
+        "start-login-request" => ["username", "account_id"],
+        "verify-login-request" => ["challenge_id", "account_id"],
+        _ => return schema.to_value(),
+    };
+    let one_of = ways.map(|way| json!({"required": [way]}));
+    schema.insert("oneOf".into(), json!(one_of));
+    schema.to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+
+    #[test]
+    fn every_command_has_a_request_and_a_response() {
+        for (command, _) in Command::ALL {
+            assert!(document(&format!("{command}-request")).is_some());
+            assert!(document(&format!("{command}-response")).is_some());
+        }
+        assert_eq!(document("no-such-document"), None);
+    }
+
+    #[test]
+    fn no_two_documents_share_a_name() {
+        let distinct: std::collections::BTreeSet<_> = names().collect();
+        assert_eq!(distinct.len(), names().count());
+        assert_eq!(documents().len(), names().count());
+    }
+
+    #[test]
+    fn a_request_is_closed_and_a_response_requires_what_it_always_has() {
+        let request = document("enable-2fa-request").expect("listed");
+        assert_eq!(request["additionalProperties"], json!(false));
+        let response = document("login-status-response").expect("listed");
+        let required = response["required"].as_array().expect("has a list");
+        assert!(required.contains(&json!("throttled_until")));
+    }
+}

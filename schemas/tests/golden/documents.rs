@@ -1,0 +1,118 @@
+//! `json/`: generated from the Rust types, checked in, and rewritten by `UPDATE_SCHEMAS=1`.
+//!
+//! Before the first release a schema may change; afterwards a change that is not an added
+//! optional field is a `v2` beside `v1`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+
+use countersign_schemas::catalogue;
+use countersign_schemas::event::Event;
+use countersign_schemas::refusal::ErrorCode;
+
+use crate::files::{crate_folder, none, readable};
+use crate::payload_source::described_fields;
+use crate::registered::latest_events;
+
+/// Every file of the folder with what it has to hold.
+fn generated() -> BTreeMap<String, Vec<u8>> {
+    let mut files: BTreeMap<String, Vec<u8>> = catalogue::documents()
+        .into_iter()
+        .map(|(name, document)| (format!("{name}.json"), readable(&document)))
+        .collect();
+    files.insert("errors.md".into(), errors().into_bytes());
+    files.insert("events.md".into(), events().into_bytes());
+    files
+}
+
+const GENERATED: &str = "Generated from the Rust types by `UPDATE_SCHEMAS=1 cargo test -p countersign-schemas --test golden`; \
+                         changes made by hand are overwritten.";
+
+fn errors() -> String {
+    let mut text = format!(
+        "# Refusals (4xx) and faults (5xx)\n\n{GENERATED}\nThe body is described by `problem.json`.\n\n\
+         | code | status | same request can succeed later | title |\n|---|---|---|---|\n"
+    );
+    for code in ErrorCode::ALL {
+        let retry = if code.retryable() { "yes" } else { "no" };
+        writeln!(
+            text,
+            "| `{}` | {} | {retry} | {} |",
+            code.as_str(),
+            code.status(),
+            code.title()
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn events() -> String {
+    let mut text = format!(
+        "# Events\n\n{GENERATED}\nThe form that auditors read is described by `audit-event.json`. \
+         `data` holds what an auditor sees; the payload is what the log stores.\n"
+    );
+    let described = described_fields();
+    for (form, event) in latest_events() {
+        let published = if event.is_published() {
+            "published"
+        } else {
+            "not published"
+        };
+        let (name, version) = (form.name, form.version);
+        let payload = format!("{event:?}");
+        let payload = payload
+            .split('(')
+            .next()
+            .expect("Debug begins with the variant");
+        let (sentence, fields) = &described[&format!("v{version}::{payload}")];
+        writeln!(text, "\n## {name}\n\n{sentence}\n").unwrap();
+        writeln!(
+            text,
+            "Type {}, version {version}, {published}; {}.\n",
+            form.event_type,
+            data_members(&event)
+        )
+        .unwrap();
+        writeln!(text, "| stored field | type | meaning |\n|---|---|---|").unwrap();
+        for (field, kind, meaning) in fields {
+            writeln!(text, "| `{field}` | `{kind}` | {meaning} |").unwrap();
+        }
+    }
+    text
+}
+
+fn data_members(event: &Event) -> String {
+    let data = event.data();
+    let names = data.as_object().expect("data is an object").keys();
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    format!("`data` has {}", names.join(", "))
+}
+
+#[test]
+fn the_checked_in_documents_are_the_generated_ones() {
+    let folder = crate_folder().join("json");
+    let generated = generated();
+    if std::env::var_os("UPDATE_SCHEMAS").is_some_and(|value| value == "1") {
+        fs::create_dir_all(&folder).unwrap();
+        for (name, content) in &generated {
+            fs::write(folder.join(name), content).unwrap();
+        }
+    }
+    let cure = "UPDATE_SCHEMAS=1 cargo test -p countersign-schemas --test golden";
+    let mut findings = Vec::new();
+    for (name, content) in &generated {
+        if fs::read(folder.join(name)).ok().as_ref() != Some(content) {
+            findings.push(format!("json/{name} is not what the types say: {cure}"));
+        }
+    }
+    for entry in fs::read_dir(&folder).into_iter().flatten() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // The AsyncAPI document has its own generator.
+        if !generated.contains_key(&name) && name != "asyncapi.yaml" {
+            findings.push(format!("json/{name} is generated from nothing: remove it"));
+        }
+    }
+    none(findings);
+}

@@ -1,0 +1,168 @@
+//! What crosses the wire: `wire/<document>/<case>.json`, byte for byte.
+
+use countersign_schemas::admin;
+use countersign_schemas::catalogue;
+use countersign_schemas::command::Command;
+use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, NoFields, decode_query};
+use countersign_schemas::refusal::{ErrorCode, Problem};
+use countersign_schemas::reply::{self, Success};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::files::{hold, listed, none, read};
+use crate::mutants::{JSON_BYTES, mutations, truncations};
+use crate::schema_check::breaches;
+use crate::wire_cases::cases;
+
+fn command(name: &str, body: &[u8]) -> Option<Vec<u8>> {
+    Command::decode(name, body).ok()?.encode().ok()
+}
+
+fn query<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<Vec<u8>> {
+    serde_json::to_vec(&decode_query::<T>(body).ok()?).ok()
+}
+
+fn written<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<Vec<u8>> {
+    serde_json::to_vec(&serde_json::from_slice::<T>(body).ok()?).ok()
+}
+
+fn success<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<Vec<u8>> {
+    written::<Success<T>>(body)
+}
+
+/// Reads the bytes as that document says, strictly for a request, and writes them again.
+fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
+    match document {
+        "login-status-request"
+        | "schema-request"
+        | "errors-request"
+        | "log-stats-request"
+        | "view-list-request" => query::<NoFields>(body),
+        "backup-request" => query::<admin::BackupRequest>(body),
+        "view-rebuild-request" => query::<admin::ViewRebuildRequest>(body),
+        "backup-response" => written::<admin::BackupTaken>(body),
+        "log-stats-response" => written::<admin::LogStats>(body),
+        "view-list-response" | "view-rebuild-response" => written::<admin::ViewList>(body),
+        "audit-timeline-request" => query::<AuditTimelineQuery>(body),
+        "audit-page-request" => query::<AuditPageQuery>(body),
+        "register-account-response" => success::<reply::AccountRegistered>(body),
+        "change-password-response" => success::<reply::PasswordChanged>(body),
+        "enable-2fa-response" => success::<reply::EnrolmentStarted>(body),
+        "confirm-code-response" => success::<reply::CodeConfirmed>(body),
+        "cancel-enrolment-response" | "disable-2fa-response" | "clear-attempts-response" => {
+            success::<reply::FactorChanged>(body)
+        }
+        "regenerate-backup-codes-response" => success::<reply::BackupCodesRegenerated>(body),
+        "start-login-response" => success::<reply::LoginStarted>(body),
+        "verify-login-response" => success::<reply::LoginVerified>(body),
+        "login-status-response" => written::<reply::LoginStatus>(body),
+        "audit-timeline-response" | "audit-page-response" => written::<reply::AuditPage>(body),
+        "schema-response" => written::<serde_json::Map<String, serde_json::Value>>(body),
+        "errors-response" => written::<reply::Errors>(body),
+        "audit-event" => written::<reply::AuditEvent>(body),
+        "problem" => written::<Problem>(body),
+        _ => command(
+            document.strip_suffix("-request").expect("a known document"),
+            body,
+        ),
+    }
+}
+
+fn hold_cases() -> Vec<String> {
+    let held = |(document, case, body): &crate::wire_cases::Case| {
+        hold(&format!("wire/{document}/{case}.json"), body.as_bytes()).err()
+    };
+    cases().iter().filter_map(held).collect()
+}
+
+/// Every golden file with its document's name and its bytes; what is missing is added first, and
+/// reported by one test only.
+fn golden() -> Vec<(String, String, Vec<u8>)> {
+    hold_cases();
+    let of = |path: String| {
+        let document = path
+            .split('/')
+            .nth(1)
+            .expect("wire/<document>/<case>")
+            .to_owned();
+        let bytes = read(&path);
+        (path, document, bytes)
+    };
+    listed("wire").into_iter().map(of).collect()
+}
+
+#[test]
+fn every_document_reads_and_writes_its_golden_bytes() {
+    none(hold_cases());
+    for (path, document, bytes) in golden() {
+        let again = recode(&document, &bytes).unwrap_or_else(|| panic!("{path} is not read"));
+        let again = String::from_utf8_lossy(&again);
+        assert_eq!(again, String::from_utf8_lossy(&bytes), "{path}");
+    }
+}
+
+#[test]
+fn every_document_and_every_error_code_has_its_golden_files() {
+    hold_cases();
+    let files = listed("wire");
+    for name in catalogue::names() {
+        let folder = format!("wire/{name}/");
+        assert!(
+            files.iter().any(|file| file.starts_with(&folder)),
+            "{name} has no golden file"
+        );
+    }
+    for code in ErrorCode::ALL {
+        let file = format!("wire/problem/{}.json", code.as_str());
+        assert!(files.contains(&file), "{file} is missing");
+    }
+    for file in files {
+        let document = file.split('/').nth(1).expect("wire/<document>/<case>");
+        assert!(
+            catalogue::document(document).is_some(),
+            "{file} is of no document"
+        );
+    }
+}
+
+#[test]
+fn every_golden_file_keeps_its_json_schema() {
+    let mut findings = Vec::new();
+    for (path, document, bytes) in golden() {
+        let schema = catalogue::document(&document).unwrap();
+        let value = serde_json::from_slice(&bytes).unwrap();
+        findings.extend(
+            breaches(&schema, &value)
+                .into_iter()
+                .map(|breach| format!("{path}: {breach}")),
+        );
+    }
+    none(findings);
+}
+
+#[test]
+fn a_truncated_document_is_refused() {
+    for (path, document, bytes) in golden() {
+        // An empty query body stands for `{}`.
+        for cut in truncations(&bytes).filter(|cut| !cut.is_empty()) {
+            assert_eq!(recode(&document, cut), None, "{path} cut to {}", cut.len());
+        }
+    }
+}
+
+#[test]
+fn a_changed_byte_is_refused_or_read_as_another_document_that_is_stable() {
+    for (path, document, bytes) in golden() {
+        mutations(&bytes, JSON_BYTES, |mutant| {
+            let Some(once) = recode(&document, mutant) else {
+                return;
+            };
+            assert_eq!(
+                recode(&document, &once),
+                Some(once),
+                "{path}: {}",
+                mutant.escape_ascii()
+            );
+        });
+    }
+}

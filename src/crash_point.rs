@@ -1,0 +1,48 @@
+//! Named moments at which the kill harness (`tests/crash`) ends the process.
+//!
+//! Outside debug builds [`reached`] is empty and costs nothing. In a debug build the variable
+//! `COUNTERSIGN_CRASH_AT=name:n` aborts the process when the point `name` is reached for the
+//! `n`-th time: no destructor runs, nothing is flushed, as after SIGKILL.
+
+/// Every point, in the order of a command's way.
+pub const POINTS: &[&str] = &[
+    "before-append",
+    "data-keys-written",
+    "data-keys-committed",
+    "before-log",
+    "segment-closed",
+    "segment-unpublished",
+    "segment-published",
+    "after-commit",
+    "before-reply",
+    "after-reply",
+    "views-unwritten",
+    "views-written",
+    "views-unflushed",
+    "views-flushed",
+];
+
+/// Ends the process here if this point's turn has come; empty outside debug builds.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(crate) fn reached(_point: &str) {}
+
+/// Ends the process here if this point's turn has come; empty outside debug builds.
+#[cfg(debug_assertions)]
+pub(crate) fn reached(point: &str) {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ARMED: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
+        let armed = std::env::var("COUNTERSIGN_CRASH_AT").ok()?;
+        let (name, turn) = armed.split_once(':')?;
+        Some((name.into(), AtomicU64::new(turn.parse().ok()?)))
+    });
+    debug_assert!(POINTS.contains(&point), "{point} is not in the list");
+    if let Some((name, turns_left)) = &*ARMED
+        && name == point
+        && turns_left.fetch_sub(1, Ordering::Relaxed) == 1
+    {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,85 @@
+//! Kill −9: a real broker, the real service on a real disk, clients that keep every promise.
+//!
+//! Each cycle lets several clients work, ends the process at a random moment or at one of the
+//! named points (`countersign::crash_point`), starts it again and holds it to what it had told:
+//!
+//! - the history is gapless, in order, and each command has one effect at most;
+//! - every acknowledged command stands at the position it was told, as the event it was told, and
+//!   every counted failure is in the log; nothing else is there but what was under way;
+//! - the same command id has the same outcome (`outcome.unseen` for secrets) and appends nothing;
+//! - codes that were accepted or superseded are refused; every login status equals the fold.
+//!
+//! The harness is itself tested. `a_service_that_answers_before_its_commit_is_found_out` puts a
+//! liar between client and service, which answers "done" as soon as a command is sent: all that a
+//! client can see of a build that replies early. So the product needs no switch that breaks its
+//! first law.
+//!
+//! ```text
+//! cargo test --test crash -- --nocapture
+//! CRASH_CYCLES=10000 cargo test --test crash -- --nocapture
+//! ```
+//! `CRASH_SEED` repeats a run's choices (not its timing). A debug build is needed for the points.
+#![allow(clippy::unwrap_used)]
+
+mod history;
+mod house;
+mod lane;
+mod rng;
+mod siege;
+mod tally;
+mod user;
+mod wire;
+
+use countersign::crash_point::POINTS;
+use siege::Siege;
+use tally::Tally;
+
+/// Cycles on one log before the next begins, so that a long run does not become a slow one.
+const CYCLES_PER_LOG: u64 = 50;
+
+fn bound(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn no_promise_is_broken_by_a_killed_process() {
+    let cycles = bound("CRASH_CYCLES", 200);
+    let seed = bound("CRASH_SEED", 1);
+    println!("seed {seed}");
+    // Two at a time: much of a cycle is waiting for the disk.
+    let logs = cycles.div_ceil(CYCLES_PER_LOG);
+    let half = |from: u64| {
+        let mut tally = Tally::default();
+        for log in (from..logs).step_by(2) {
+            let count = CYCLES_PER_LOG.min(cycles - log * CYCLES_PER_LOG);
+            let mut siege = Siege::new(seed.wrapping_mul(1_000_003) + log);
+            siege.run(count);
+            tally.add(&siege.tally);
+        }
+        tally
+    };
+    let tally = std::thread::scope(|threads| {
+        let other = threads.spawn(|| half(1));
+        let mut tally = half(0);
+        tally.add(&other.join().unwrap());
+        tally
+    });
+    println!("{tally}");
+    assert!(tally.totp_logins > 0 && tally.backup_logins > 0 && tally.counted_failures > 0);
+    if cycles >= 200 && cfg!(debug_assertions) {
+        for point in POINTS {
+            assert!(
+                tally.points.contains_key(point),
+                "{point} was never reached"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_service_that_answers_before_its_commit_is_found_out() {
+    let mut siege = Siege::new(7);
+    siege.run(1);
+    let found_out = (0..20).any(|_| siege.finds_out_a_lie());
+    assert!(found_out, "twenty early answers went unnoticed");
+}

@@ -1,0 +1,11 @@
+//! `request` of `tests/fuzz/targets.rs` under libFuzzer.
+#![no_main]
+
+#[path = "../../disk/mod.rs"]
+mod disk;
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    targets::request(data);
+});

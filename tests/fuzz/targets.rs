@@ -1,0 +1,102 @@
+//! What every decoder must stand: any bytes, no panic, and nothing read that would be written
+//! otherwise. Shared by the cargo-fuzz targets and by `tests/fuzz_smoke.rs`.
+#![allow(dead_code)]
+
+use countersign::log::{EventLog, PAGE_BYTES_MAX};
+use countersign_schemas::code::Code;
+use countersign_schemas::command::Command;
+use countersign_schemas::event::Event;
+use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, NoFields, decode_query};
+use countersign_schemas::record::Record;
+
+use crate::disk::Disk;
+
+/// Decodes a body as every command and every query; what is taken survives a round.
+pub fn request(body: &[u8]) -> bool {
+    let mut taken = false;
+    for (name, _) in Command::ALL {
+        let Ok(command) = Command::decode(name, body) else {
+            continue;
+        };
+        let encoded = command.encode().expect("a command is plain JSON");
+        let again = Command::decode(name, &encoded).expect("what we write, we take");
+        assert_eq!(again, command, "{name}");
+        taken = true;
+    }
+    taken |= decode_query::<AuditPageQuery>(body).is_ok();
+    taken |= decode_query::<AuditTimelineQuery>(body).is_ok();
+    taken |= decode_query::<NoFields>(body).is_ok();
+    taken
+}
+
+/// Decodes a record and its event; what is taken re-encodes to the same bytes, but for padded
+/// numbers: postcard reads `80 00` as 0 too, and then what is written is shorter and means the same.
+pub fn record(bytes: &[u8]) -> bool {
+    let Ok(record) = Record::decode(bytes) else {
+        return false;
+    };
+    let encoded = record.encode().expect("what fitted fits again");
+    if encoded != bytes {
+        assert!(
+            encoded.len() < bytes.len(),
+            "other bytes of the same length"
+        );
+        assert_eq!(Record::decode(&encoded).as_ref(), Ok(&record));
+    }
+    let Ok(event) = record.event() else {
+        return false;
+    };
+    let payload = event.encode().expect("what is read is sealed");
+    if payload != record.payload {
+        assert!(
+            payload.len() < record.payload.len(),
+            "other bytes of the same length"
+        );
+        let again = Event::decode(record.event_type, record.schema_version, &payload);
+        assert_eq!(again.as_ref(), Ok(&event));
+    }
+    let identity = (event.type_code(), event.schema_version());
+    assert_eq!(identity, (record.event_type, record.schema_version));
+    // What an auditor is shown of it must not panic either.
+    drop(event.data());
+    true
+}
+
+/// Reads a code; what is taken is written in one form, which is taken alike.
+pub fn code(bytes: &[u8]) -> bool {
+    let Some(code) = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| Code::parse(text).ok())
+    else {
+        return false;
+    };
+    let shown = code.reveal();
+    assert_eq!(Code::parse(&shown).as_ref(), Ok(&code));
+    true
+}
+
+/// Opens a log whose only segment has these bytes; it is refused, or read without a gap to its
+/// end or to a refusal, and is never empty.
+pub fn log(segment: &[u8]) -> bool {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let folder = parent.path().join("log");
+    let disk = Disk::holding(&folder, [("00000001.redb".to_owned(), segment.to_vec())]);
+    let Ok(log) = EventLog::open(&folder, disk.options(1_000)) else {
+        return false;
+    };
+    let (reader, head) = (log.reader(), log.head());
+    assert!(head >= 1, "an empty log was opened");
+    let mut next = 1;
+    while next <= head {
+        let Ok(page) = reader.read(next, usize::MAX, PAGE_BYTES_MAX) else {
+            return false;
+        };
+        assert!(!page.is_empty(), "nothing at {next} of {head}");
+        for (position, bytes) in page {
+            assert_eq!(position, next);
+            record(&bytes);
+            next += 1;
+        }
+    }
+    true
+}

@@ -1,0 +1,36 @@
+//! The house rules as a test over the sources: arrows, absences and sizes of the design.
+//!
+//! Each finding names file, line and cure. `samples.rs` shows every rule its own violation, so no
+//! rule can go blind unnoticed.
+#![allow(clippy::unwrap_used)]
+
+mod absences;
+mod arrows;
+mod events;
+mod samples;
+mod sizes;
+mod source;
+
+use source::Source;
+
+/// Every rule, over one file.
+fn findings(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    arrows::check(source, &mut found);
+    absences::check(source, &mut found);
+    events::check(source, &mut found);
+    sizes::check(source, &mut found);
+    found
+}
+
+#[test]
+fn the_house_is_tidy() {
+    let sources = source::all();
+    assert!(
+        sources.len() > 50,
+        "only {} sources were found",
+        sources.len()
+    );
+    let found: Vec<String> = sources.iter().flat_map(findings).collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}

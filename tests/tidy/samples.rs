@@ -1,0 +1,210 @@
+//! A violation for each rule, and what looks like one but is none.
+
+use crate::findings;
+use crate::source::Source;
+
+fn of(path: &str, code: &str) -> Vec<String> {
+    findings(&Source::new(
+        path,
+        &format!("//! A sample.\n{code}\n"),
+        false,
+    ))
+}
+
+#[test]
+fn every_rule_finds_its_violation() {
+    let long = format!("fn f() {{\n{}}}", "    g();\n".repeat(70));
+    let todo = concat!("fn f() { todo", "!() }");
+    let put_off = concat!("// FIX", "ME later");
+    let ignored = concat!("#[ig", "nore]\nfn f() {}");
+    let panics = concat!("#[should", "_panic]\nfn f() {}");
+    let waived = concat!("un", "safe fn f() {}");
+    let unwrapped = concat!("fn f() { x.un", "wrap(); }");
+    for (path, code, cure) in [
+        (
+            "schemas/src/x.rs",
+            "use countersign_projections::Views;",
+            "does not use",
+        ),
+        (
+            "projections/src/x.rs",
+            "use countersign::engine::Engine;",
+            "does not use",
+        ),
+        (
+            "src/account/x.rs",
+            "use crate::log::EventLog;",
+            "does not use",
+        ),
+        (
+            "src/account/x.rs",
+            "use crate::crypto::password;",
+            "does not use",
+        ),
+        (
+            "src/account/x.rs",
+            "use crate::{account::Account, crypto::{otp, seal}};",
+            "crypto::seal",
+        ),
+        (
+            "src/account/x.rs",
+            "use countersign_projections::Views;",
+            "does not use",
+        ),
+        (
+            "src/account/mod.rs",
+            "use super::log::EventLog;",
+            "leave its room",
+        ),
+        (
+            "src/account/x.rs",
+            "use super::super::log::EventLog;",
+            "leave its room",
+        ),
+        (
+            "src/log/x.rs",
+            "fn f(a: crate::engine::Engine) {}",
+            "does not use",
+        ),
+        (
+            "src/crypto/x.rs",
+            "use crate::account::Account;",
+            "does not use",
+        ),
+        ("src/engine/x.rs", "use crate::bus::Bus;", "does not use"),
+        ("src/engine/x.rs", "use crate::dev;", "does not use"),
+        ("src/bus/x.rs", "use crate::cli::Args;", "does not use"),
+        (
+            "src/engine/writer.rs",
+            "use async_nats::Client;",
+            "knows nothing of NATS",
+        ),
+        (
+            "src/log/x.rs",
+            "async fn f() { g().await }",
+            "waits for nothing",
+        ),
+        ("src/account/x.rs", "fn f(views: &u8) {}", "while deciding"),
+        (
+            "src/engine/evidence.rs",
+            "fn f() { shared.views.login_status().of(1) }",
+            "while deciding",
+        ),
+        (
+            "src/engine/writer.rs",
+            "fn f() { self.views.get(1) }",
+            "while deciding",
+        ),
+        (
+            "src/engine/x.rs",
+            "fn f() -> Event { Event::TotpAccepted(e) }",
+            "is made here",
+        ),
+        (
+            "src/engine/x.rs",
+            "fn f() { g(Event::LoginStarted(LoginStarted { a })) }",
+            "is made here",
+        ),
+        (
+            "src/engine/x.rs",
+            "fn f() { e.map(Event::TotpAccepted) }",
+            "is made here",
+        ),
+        (
+            "src/engine/boot.rs",
+            "fn f() { g(Event::PasswordSet(e)); }",
+            "is made here",
+        ),
+        (
+            "src/bus/x.rs",
+            "use countersign_schemas::event::Event::*;",
+            "is made here",
+        ),
+        (
+            "src/bus/x.rs",
+            "use countersign_schemas::event::Event as E;",
+            "keeps its name",
+        ),
+        (
+            "src/account/x.rs",
+            "fn f() { SystemTime::now(); }",
+            "as an argument",
+        ),
+        (
+            "src/log/x.rs",
+            "fn f() { std::time::Instant::now(); }",
+            "as an argument",
+        ),
+        (
+            "src/bus/x.rs",
+            "fn f() { jiff::Timestamp::now(); }",
+            "as an argument",
+        ),
+        ("src/cli/x.rs", long.as_str(), "name its parts"),
+        ("src/cli/x.rs", todo, "unwritten"),
+        ("tests/x.rs", put_off, "put off"),
+        ("tests/x.rs", ignored, "does not run"),
+        ("tests/x.rs", panics, "expects a panic"),
+        ("src/cli/x.rs", waived, "safety"),
+        ("src/cli/x.rs", unwrapped, "without a reason"),
+    ] {
+        let found = of(path, code);
+        assert!(
+            found.iter().any(|what| what.contains(cure)),
+            "{path}: {code}: {found:?}"
+        );
+        assert!(found[0].starts_with(&format!("{path}:")), "{found:?}");
+    }
+    let headless = findings(&Source::new("src/x.rs", "fn f() {}", false));
+    assert!(headless[0].contains("begins with"), "{headless:?}");
+    let endless = of("src/x.rs", &"// a\n".repeat(400));
+    assert!(endless[0].contains("split the file"), "{endless:?}");
+}
+
+#[test]
+fn what_only_looks_like_a_violation_is_none() {
+    let unwrapped = concat!(
+        "#[cfg(test)]\nmod tests { fn f() { x.un",
+        "wrap(); Instant::now(); } }"
+    );
+    for (path, code) in [
+        (
+            "src/account/x.rs",
+            "use crate::account::Account;\nuse crate::crypto::{backup_code, otp};",
+        ),
+        (
+            "src/account/x.rs",
+            "fn f() -> Event { Event::TotpAccepted(e) }",
+        ),
+        (
+            "src/log/x.rs",
+            "// crate::engine is told.\nconst A: &str = \"crate::engine\";",
+        ),
+        ("src/log/x.rs", unwrapped),
+        (
+            "src/engine/x.rs",
+            "fn f() { match e { Event::TotpAccepted(e) => 1, Event::LoginStarted(_) | Event::CodeReplayed(a) if b => 2 } }",
+        ),
+        (
+            "src/engine/x.rs",
+            "fn f() { if let Some(Event::TotpAccepted(e)) = last { Event::decode(1) } }",
+        ),
+        (
+            "src/engine/x.rs",
+            "fn f() { matches!(e, Event::TotpAccepted(_)); Event::ALL.len(); }",
+        ),
+        (
+            "src/engine/boot.rs",
+            "fn f() { g(Event::EpochStarted(e)); }",
+        ),
+        (
+            "src/engine/writer.rs",
+            "fn f() { self.shared\n.views\n.login_status()\n.apply_committed(&e); }",
+        ),
+        ("src/engine/x.rs", "fn f() { Instant::now(); }"),
+        ("src/bus/x.rs", "fn f() { g(Event::Connected) }"),
+        ("src/main.rs", "fn main() { SystemTime::now(); }"),
+    ] {
+        assert_eq!(of(path, code), [""; 0], "{path}: {code}");
+    }
+}
