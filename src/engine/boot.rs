@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use super::accounts::Accounts;
 use super::directory::fact;
 use super::indexer::record;
-use super::projector::{Progress, decode};
+use super::progress::Progress;
+use super::projector::decode;
 use super::snapshots::Snapshots;
 use super::vault::{Vault, fill_random};
 use super::{Clock, Shared};
@@ -222,8 +223,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let log_version = index.version(&StreamKey::LOG)?;
     let index = Arc::new(index);
     let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
-    let committed = Progress::default();
-    committed.advance(log.head());
+    let progress = Progress::default();
+    progress.commit(log.head());
     let shared = Shared {
         vault,
         policy: options.policy,
@@ -234,8 +235,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         log_version: AtomicU32::new(log_version),
         strangers: RwLock::default(),
         views,
-        committed,
-        shown: Progress::default(),
+        progress,
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
@@ -284,6 +284,9 @@ fn catch_up(
             let fact = fact(vault, entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;
+            index
+                .check_version(entry.position, &entry.record)
+                .map_err(|error| wrong(error.to_string()))?;
             index
                 .push(entry.position, &entry.record, length, fact, now)
                 .map_err(|error| wrong(error.to_string()))?;

@@ -298,7 +298,7 @@ impl Writer {
                 .views
                 .login_status()
                 .apply_committed(&batch.entries);
-            self.shared.committed.advance(self.log.head());
+            self.shared.progress.commit(self.log.head());
             reached("before-reply");
         }
         for (reply, outcome) in batch.replies {

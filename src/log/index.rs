@@ -98,8 +98,8 @@ impl Index {
     /// `record_bytes` is its encoded length; `now` decides whether the command can still be asked for.
     ///
     /// # Errors
-    /// [`PushError::NotNext`] when its version, its time or its place in a group is not the next
-    /// one, [`PushError::File`] when the stream's last version cannot be read.
+    /// [`NotNext`] when its version, its time or its place in a group is not the next one; a
+    /// stream's first record since a flush is believed, see [`Index::check_version`].
     pub fn push(
         &self,
         position: u64,
@@ -107,10 +107,9 @@ impl Index {
         record_bytes: usize,
         fact: Option<Fact>,
         now: Micros,
-    ) -> Result<(), PushError> {
-        let last_version = self.version(&record.stream_key)?;
+    ) -> Result<(), NotNext> {
         let mut layers = self.layers_mut();
-        let group = check_next(&layers, position, record, last_version)?;
+        let group = check_next(&layers, position, record)?;
         layers.open_group = group;
         let layer = &mut layers.newest;
         let first = (record.version, Vec::new());
@@ -144,6 +143,22 @@ impl Index {
         layer.tail = Tail::of(position, record);
         layer.entries += 1;
         Ok(())
+    }
+
+    /// Checks that a record has its stream's next version, where the log was written by another
+    /// process; a look-up in the file that the writer, who counts itself, is spared.
+    ///
+    /// # Errors
+    /// [`PushError`] when it has not, or the file cannot be read.
+    pub fn check_version(&self, position: u64, record: &Record) -> Result<(), PushError> {
+        match self.version(&record.stream_key)? + 1 == record.version {
+            true => Ok(()),
+            false => Err(NotNext {
+                position,
+                what: "version",
+            }
+            .into()),
+        }
     }
 
     /// The positions of a stream's events with versions in `after + 1 ..= through`, ascending.
@@ -324,7 +339,7 @@ impl Index {
     }
 }
 
-/// Why a record was not taken in.
+/// Why a record does not stand where it should.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// It does not follow.

@@ -182,12 +182,14 @@ fn a_record_that_is_not_the_next_one_is_refused() {
     let index = house.open();
     house.push(&index, ADA, NOW, 1);
     let what = |position, record: &Record| match index.push(position, record, 100, None, NOW) {
-        Err(PushError::NotNext(not_next)) => not_next.what,
+        Err(not_next) => not_next.what,
         other => panic!("{other:?}"),
     };
     assert_eq!(what(3, &record(ADA, 2, NOW, 2)), "position");
     assert_eq!(what(2, &record(ADA, 3, NOW, 2)), "version");
     assert_eq!(what(2, &record(ADA, 1, NOW, 2)), "version");
+    assert!(index.check_version(2, &record(BOB, 2, NOW, 2)).is_err());
+    assert!(index.check_version(2, &record(BOB, 1, NOW, 2)).is_ok());
     assert_eq!(what(2, &record(ADA, 2, NOW.minus_s(1), 2)), "time");
     let second_of_two = Record {
         group_index: 1,

@@ -63,14 +63,17 @@ pub(super) fn check_next(
     layers: &Layers,
     position: u64,
     record: &Record,
-    last_version: u32,
 ) -> Result<Option<(CommandKey, u16)>, NotNext> {
     let not_next = |what| NotNext { position, what };
     let tail = &layers.newest.tail;
     if position != tail.position + 1 {
         return Err(not_next("position"));
     }
-    if record.version != last_version + 1 {
+    let known = layers.newest_first().find_map(|layer| {
+        let (first, run) = layer.streams.get(&record.stream_key)?;
+        Some(first + run.len() as u32)
+    });
+    if known.is_some_and(|next| next != record.version) {
         return Err(not_next("version"));
     }
     if record.recorded_at < tail.at {
