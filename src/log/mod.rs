@@ -21,10 +21,13 @@ mod error;
 mod folder;
 pub mod index;
 mod index_file;
+pub mod proof;
 mod reader;
 mod sealed;
 mod segment;
 mod shared;
+pub mod tiles;
+pub mod tree;
 
 use std::fs::File;
 use std::num::NonZeroU64;
