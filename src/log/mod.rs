@@ -17,8 +17,10 @@
 //!   without records is damage, never an empty log.
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
+pub mod checkpoints;
 mod error;
 mod folder;
+mod history;
 pub mod index;
 mod index_file;
 pub mod proof;
