@@ -23,6 +23,7 @@ mod folder;
 mod history;
 pub mod index;
 mod index_file;
+pub mod offline;
 pub mod proof;
 mod reader;
 mod sealed;
@@ -30,6 +31,7 @@ mod segment;
 mod shared;
 pub mod tiles;
 pub mod tree;
+pub mod verify;
 
 use std::fs::File;
 use std::num::NonZeroU64;
