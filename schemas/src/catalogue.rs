@@ -4,6 +4,7 @@ use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
+use crate::admin;
 use crate::command;
 use crate::query;
 use crate::refusal::{ErrorCode, Problem};
@@ -41,6 +42,10 @@ documents! {
         "audit-page-request" query::AuditPageQuery,
         "schema-request" query::NoFields,
         "errors-request" query::NoFields,
+        "backup-request" admin::BackupRequest,
+        "log-stats-request" query::NoFields,
+        "view-list-request" query::NoFields,
+        "view-rebuild-request" admin::ViewRebuildRequest,
     }
     responses {
         "register-account-response" Success<reply::AccountRegistered>,
@@ -57,6 +62,10 @@ documents! {
         "audit-page-response" reply::AuditPage,
         "schema-response" serde_json::Map<String, Value>,
         "errors-response" reply::Errors,
+        "backup-response" admin::BackupTaken,
+        "log-stats-response" admin::LogStats,
+        "view-list-response" admin::ViewList,
+        "view-rebuild-response" admin::ViewList,
         "audit-event" reply::AuditEvent,
         "problem" Problem,
     }

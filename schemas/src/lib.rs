@@ -3,6 +3,7 @@
 //! No logic beyond encoding and decoding; depends on nothing else of ours. Names are the format:
 //! renaming a field here is a change of the contract.
 
+pub mod admin;
 pub mod catalogue;
 pub mod code;
 pub mod command;

@@ -4,12 +4,14 @@
 //! async-nats ignores `user:pass@` in a URL and writes URLs to its debug log, so both are lifted
 //! out of the address here before it sees it.
 
+use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use countersign_schemas::secret::SecretText;
 use tokio::sync::mpsc;
 
@@ -159,6 +161,7 @@ impl Connection {
         let client = options.connect(addresses).await.map_err(|error| {
             let reason = error.to_string();
             match error.kind() {
+                _ if breaks_tls(&error) => ConnectionError::Tls { reason },
                 ConnectErrorKind::ServerParse => ConnectionError::Address,
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                     ConnectionError::Credentials
@@ -270,6 +273,14 @@ pub fn check_version(version: &str) -> Result<(), ConnectionError> {
         });
     }
     Ok(())
+}
+
+/// Whether a connection broke because of what TLS demands: async-nats calls that an IO error like
+/// a broker that is away, and rustls's own errors are the ones of this kind.
+fn breaks_tls(error: &ConnectError) -> bool {
+    std::iter::successors(error.source(), |error| (*error).source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::InvalidData)
 }
 
 fn read(what: &'static str, path: &Path) -> Result<String, ConnectionError> {

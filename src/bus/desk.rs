@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
+use countersign_schemas::admin::{BackupRequest, ViewRebuildRequest, check_reason};
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::{AccountId, CommandId};
 use countersign_schemas::query::{NoFields, decode_query, page_limit};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::strict::decode;
 use countersign_schemas::time::Micros;
 use tokio::sync::mpsc;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::documents::Documents;
-use super::endpoints::{Asked, Endpoint};
+use super::endpoints::{AdminAsked, Asked, Endpoint};
 use super::headers::{self, Headers};
 use super::identity::Identity;
 use super::queries::{Query, QueryPool, Question};
@@ -25,6 +27,7 @@ use crate::engine::{Engine, Request};
 /// The largest payload of a request, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 65_536;
 
+const ID_REQUIRED: &str = "Nats-Msg-Id is required here, 1 to 64 printable ASCII characters";
 const NO_SUCH_SCHEMA: &str =
     "there is no schema of that name: $SRV.INFO.countersign names them in its metadata";
 
@@ -111,12 +114,55 @@ impl Desk {
         }
         match endpoint.asked {
             Asked::Command => self.command(endpoint, message, waiting),
+            Asked::Admin(asked) => self.admin(asked, message, waiting.received_at),
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::Schema
             | Asked::Errors => self.query(endpoint, message, waiting.received_at),
         }
+    }
+
+    /// An operator's request: the subject is the permission, a reason and an id are required.
+    fn admin(
+        &self,
+        asked: AdminAsked,
+        message: &Message,
+        received_at: Micros,
+    ) -> Result<Work, Refusal> {
+        let map = message.headers.as_ref();
+        let caller = self.identity.caller_of_command(map)?;
+        let headers = in_time(map, received_at)?;
+        if headers.command_id.is_none() {
+            return Err(Refusal::because(ErrorCode::RequestInvalid, ID_REQUIRED));
+        }
+        let body = &message.payload;
+        let query = match asked {
+            AdminAsked::Backup => {
+                let request: BackupRequest = decode(body)?;
+                check_reason(&request.reason)?;
+                Query::Backup
+            }
+            AdminAsked::ViewRebuild => {
+                let request: ViewRebuildRequest = decode(body)?;
+                check_reason(&request.reason)?;
+                Query::ViewRebuild(request.view)
+            }
+            AdminAsked::LogStats => {
+                decode_query::<NoFields>(body)?;
+                Query::LogStats
+            }
+            AdminAsked::ViewList => {
+                decode_query::<NoFields>(body)?;
+                Query::ViewList
+            }
+        };
+        tracing::info!(caller = caller.name, asked = ?asked, "an operator's request");
+        Ok(Work::Ask(Question {
+            query,
+            min_position: None,
+            deadline: headers.deadline,
+        }))
     }
 
     fn command(
@@ -178,12 +224,16 @@ impl Desk {
                 decode_query::<NoFields>(body)?;
                 return Ok(Work::Tell(self.documents.errors()));
             }
-            Asked::Command => unreachable!("commands are admitted elsewhere"),
+            Asked::Command | Asked::Admin(_) => unreachable!("these are admitted elsewhere"),
         };
         match &query {
             Query::AuditTimeline(_, query) => page_limit(query.limit).map(|_| ())?,
             Query::AuditPage(query) => page_limit(query.limit).map(|_| ())?,
-            Query::LoginStatus(_) => {}
+            Query::LoginStatus(_)
+            | Query::Backup
+            | Query::LogStats
+            | Query::ViewList
+            | Query::ViewRebuild(_) => {}
         }
         Ok(Work::Ask(Question {
             query,

@@ -21,6 +21,21 @@ pub enum Asked {
     Schema,
     /// The catalogue of refusals and faults.
     Errors,
+    /// An operator's request.
+    Admin(AdminAsked),
+}
+
+/// What an operator asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAsked {
+    /// A backup into the configured folder.
+    Backup,
+    /// The numbers of the log.
+    LogStats,
+    /// The views.
+    ViewList,
+    /// A view folded anew.
+    ViewRebuild,
 }
 
 /// One subject, or one family of subjects with an id at the end.
@@ -34,7 +49,7 @@ pub struct Endpoint {
     pub asked: Asked,
 }
 
-/// The queries; the commands are [`Command::ALL`].
+/// The queries and the operators' requests; the commands are [`Command::ALL`].
 const QUERIES: &[(Asked, &str, &str)] = &[
     (
         Asked::LoginStatus,
@@ -61,6 +76,26 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "errors",
         "The catalogue of refusals and faults",
     ),
+    (
+        Asked::Admin(AdminAsked::Backup),
+        "backup",
+        "Copy log and data keys into the configured folder while serving",
+    ),
+    (
+        Asked::Admin(AdminAsked::LogStats),
+        "log-stats",
+        "The numbers of log, index and cache",
+    ),
+    (
+        Asked::Admin(AdminAsked::ViewList),
+        "view-list",
+        "The views and how far they are",
+    ),
+    (
+        Asked::Admin(AdminAsked::ViewRebuild),
+        "view-rebuild",
+        "Empty a view and fold it anew from the log",
+    ),
 ];
 
 /// Every endpoint, commands first.
@@ -79,10 +114,11 @@ pub fn all() -> Vec<Endpoint> {
 }
 
 impl Endpoint {
-    /// `command` or `query`.
+    /// `command`, `query` or `admin`.
     pub fn kind(&self) -> &'static str {
         match self.asked {
             Asked::Command => "command",
+            Asked::Admin(_) => "admin",
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
@@ -101,7 +137,8 @@ impl Endpoint {
     pub fn idempotent(&self) -> &'static str {
         match self.asked {
             Asked::Command => "key",
-            Asked::LoginStatus
+            Asked::Admin(_)
+            | Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::Schema
@@ -116,6 +153,7 @@ impl Endpoint {
             Asked::LoginStatus => &[Role::Platform, Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
             Asked::AuditPage => &[Role::Audit],
+            Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
             }
@@ -142,7 +180,7 @@ impl Endpoint {
     fn takes_id(&self) -> bool {
         match self.asked {
             Asked::LoginStatus | Asked::AuditTimeline | Asked::Schema => true,
-            Asked::Command | Asked::AuditPage | Asked::Errors => false,
+            Asked::Command | Asked::AuditPage | Asked::Errors | Asked::Admin(_) => false,
         }
     }
 }

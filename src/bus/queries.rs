@@ -36,6 +36,14 @@ pub enum Query {
     AuditTimeline(AccountId, AuditTimelineQuery),
     /// A page of the whole history.
     AuditPage(AuditPageQuery),
+    /// A backup into the configured folder.
+    Backup,
+    /// The numbers of the log.
+    LogStats,
+    /// The views.
+    ViewList,
+    /// A view folded anew.
+    ViewRebuild(String),
 }
 
 /// A query and what bounds its answer.
@@ -128,5 +136,9 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::AuditTimeline(account, query) => json(&queries.audit_timeline(account, query, min)?),
         Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
+        Query::Backup => json(&engine.admin().backup()?),
+        Query::LogStats => json(&engine.admin().log_stats()?),
+        Query::ViewList => json(&engine.admin().view_list()),
+        Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view)?),
     }
 }

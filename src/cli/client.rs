@@ -225,6 +225,15 @@ impl Client {
             .await
     }
 
+    /// Sends an operator's request.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub async fn admin(&mut self, name: &str, body: &Value) -> Result<Answer, Fault> {
+        self.ask(&format!("countersign.v1.admin.{name}"), body)
+            .await
+    }
+
     /// Sends a request and waits for its answer.
     ///
     /// # Errors

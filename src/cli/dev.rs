@@ -146,6 +146,7 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
         vouched: false,
         clock: Arc::new(engine::wall_clock),
         log: LogOptions::default(),
+        backup_folder: Some(folder.join("backup")),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))
         .await

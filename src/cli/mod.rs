@@ -10,6 +10,7 @@ mod factor;
 pub mod fault;
 mod init;
 mod input;
+mod log;
 mod login;
 mod reference;
 mod serve;
@@ -63,6 +64,12 @@ enum Noun {
     /// Read the history
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Look at the log: events, numbers, backup
+    #[command(subcommand)]
+    Log(log::LogVerb),
+    /// Look at the views, fold one anew
+    #[command(subcommand)]
+    View(log::ViewVerb),
     /// Show the contract's JSON Schemas
     #[command(subcommand)]
     Schema(reference::SchemaVerb),
@@ -105,6 +112,8 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
         Noun::Audit(verb) => interruptible(audit::run(verb, &client)).await,
+        Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
+        Noun::View(verb) => interruptible(log::view(verb, &client)).await,
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
         Noun::Completions(args) => reference::completions(&args),
         Noun::Man => reference::man(),

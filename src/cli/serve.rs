@@ -8,7 +8,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::client::ClientArgs;
 use super::config::{Config, DirectoryMode};
@@ -92,6 +95,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         vouched: config.directory.mode == DirectoryMode::Vouched,
         clock: Arc::new(engine::wall_clock),
         log: log_options(&config),
+        backup_folder: config.backup.folder.clone(),
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))
         .await
@@ -153,15 +157,20 @@ fn log_options(config: &Config) -> LogOptions {
 }
 
 /// Lines for people on a terminal, JSON for machines elsewhere; `RUST_LOG` chooses what.
+///
+/// Of other crates it can choose down to `info` only: at `trace` async-nats prints every message,
+/// and a request holds a password.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
-    let lines = tracing_subscriber::fmt()
-        .with_writer(stderr)
-        .with_env_filter(filter);
-    if stderr().is_terminal() {
-        lines.init();
-    } else {
-        lines.json().init();
-    }
+    let is_harmless =
+        filter_fn(|line| line.target().starts_with("countersign") || *line.level() <= Level::INFO);
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
+    let lines = match stderr().is_terminal() {
+        true => lines.boxed(),
+        false => lines.json().boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter.and(is_harmless)))
+        .init();
 }

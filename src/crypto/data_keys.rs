@@ -257,6 +257,26 @@ impl DataKeys {
         Ok(())
     }
 
+    /// Copies the durable keys into another store, still wrapped; it has its name once it is whole.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; an earlier copy is as it was.
+    pub fn back_up(&self, target: &Path) -> Result<(), DataKeysError> {
+        let io_error = |source| DataKeysError::Io {
+            path: target.to_owned(),
+            source,
+        };
+        let folder = key_file::folder_of(target);
+        fs::create_dir_all(folder).map_err(io_error)?;
+        let staging = key_file::staging_path(target);
+        let copy = key_store::create(&staging, |txn| {
+            key_store::copy_without(&[], &self.store(), txn)
+        })?;
+        drop(copy);
+        fs::rename(&staging, target).map_err(io_error)?;
+        key_file::sync_folder(folder).map_err(io_error)
+    }
+
     /// Forgets all staged keys; nothing may have been appended that they sealed.
     pub fn discard_staged(&self) {
         self.staged().clear();

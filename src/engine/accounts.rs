@@ -131,6 +131,11 @@ impl Accounts {
         Record::decode(&bytes).map_err(|error| HistoryError::at(position, error))
     }
 
+    /// How many accounts are in memory, and about how many bytes they take.
+    pub fn cached(&self) -> (u64, u64) {
+        (self.cache.len() as u64, self.cache.weight())
+    }
+
     /// Puts an account's newest state into the cache; for the writer, after its commit.
     pub fn committed(&self, stream: StreamKey, account: Arc<Account>) {
         self.cache.insert(stream, account);

@@ -15,7 +15,7 @@ use countersign_schemas::time::Micros;
 use super::directory::fact;
 use super::subject::{Subject, source_key};
 use super::vault::VaultError;
-use super::{Outcome, ReplyTo, Request, Shared};
+use super::{Outcome, ReplyTo, Request, Shared, Submission};
 use crate::account::{Account, Recorded};
 use crate::log::index::Fact;
 
@@ -36,8 +36,10 @@ pub struct Batch {
     pub accounts: HashMap<StreamKey, Arc<Account>>,
     /// Who is to be told what once the batch is durable.
     pub replies: Vec<(ReplyTo, Outcome)>,
-    /// How many of them are the log's own.
+    /// How many of the records are the log's own.
     pub log_events: u32,
+    /// Commands whose evidence the batch has made stale; gathered anew once it is published.
+    pub stale: Vec<Submission>,
 }
 
 /// A decision that is to be recorded.
@@ -78,6 +80,13 @@ struct Stream {
 }
 
 impl Batch {
+    /// Everybody who waits for an answer of this batch.
+    pub fn waiting(self) -> Vec<ReplyTo> {
+        let decided = self.replies.into_iter().map(|(reply, _)| reply);
+        let stale = self.stale.into_iter().map(|submission| submission.reply);
+        decided.chain(stale).collect()
+    }
+
     /// An empty batch after this position.
     pub fn after(head: u64) -> Self {
         Self {

@@ -46,6 +46,8 @@ pub struct EngineOptions {
     pub clock: Clock,
     /// Sizes of the log.
     pub log: LogOptions,
+    /// Where `admin.backup` copies to, if anywhere.
+    pub backup_folder: Option<PathBuf>,
 }
 
 /// Why the engine did not start; one sentence each, with a cure.
@@ -277,12 +279,13 @@ fn catch_up(
         if page.is_empty() {
             break;
         }
-        for entry in decode(page).map_err(wrong)? {
-            let fact = fact(vault, &entry).map_err(|error| {
+        let lengths: Vec<_> = page.iter().map(|(_, bytes)| bytes.len()).collect();
+        for (entry, length) in decode(page).map_err(wrong)?.iter().zip(lengths) {
+            let fact = fact(vault, entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;
             index
-                .push(entry.position, &entry.record, fact, now)
+                .push(entry.position, &entry.record, length, fact, now)
                 .map_err(|error| wrong(error.to_string()))?;
         }
         if index.waiting() >= LAYER_ENTRIES_MAX {
@@ -318,9 +321,10 @@ fn put_policy_in_force(
     let bytes = record
         .encode()
         .map_err(|error| StartError::Record(error.to_string()))?;
+    let length = bytes.len();
     let position = log.append(log.head(), &[bytes])?;
     index
-        .push(position, &record, Some(Fact::Policy), now)
+        .push(position, &record, length, Some(Fact::Policy), now)
         .map_err(|error| StartError::Record(error.to_string()))
 }
 

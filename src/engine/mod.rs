@@ -7,6 +7,7 @@
 //! ```
 
 mod accounts;
+mod admin;
 mod batch;
 mod boot;
 mod directory;
@@ -17,6 +18,7 @@ mod pool;
 mod projector;
 mod queries;
 mod request;
+mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
@@ -29,13 +31,12 @@ mod vault;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use countersign_projections::Views;
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -44,16 +45,12 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use crate::account::{Account, Evidence, Policy};
-use crate::log::index::Index;
-use accounts::Accounts;
+pub use admin::Admin;
 pub use boot::{EngineOptions, InitError, StartError, init};
-use directory::Strangers;
 use pool::Pool;
-use projector::Progress;
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
-use subject::{Subject, unavailable};
-use vault::Vault;
+use shared::Shared;
 use writer::Writer;
 
 /// The wall clock, as an argument.
@@ -78,72 +75,12 @@ enum Message {
     Stop,
 }
 
-/// What all threads of the engine share; only the writer changes it.
-pub struct Shared {
-    vault: Vault,
-    policy: Policy,
-    vouched: bool,
-    clock: Clock,
-    accounts: Accounts,
-    index: Arc<Index>,
-    /// Number of the log's own events.
-    log_version: AtomicU32,
-    strangers: RwLock<Strangers>,
-    views: Views,
-    committed: Progress,
-    shown: Progress,
-    failed: watch::Sender<bool>,
-}
-
-impl Shared {
-    /// The wall clock.
-    fn now(&self) -> Micros {
-        (self.clock)()
-    }
-
-    fn strangers(&self) -> RwLockReadGuard<'_, Strangers> {
-        self.strangers
-            .read()
-            .expect("no holder of this lock panics")
-    }
-
-    fn strangers_mut(&self) -> RwLockWriteGuard<'_, Strangers> {
-        self.strangers
-            .write()
-            .expect("no holder of this lock panics")
-    }
-
-    /// The state of a command's account: the newest where the writer has one that is not durable
-    /// yet, else as of its last durable event. A stranger has only its wrong passwords.
-    fn account(
-        &self,
-        subject: &Subject,
-        newest: Option<&Arc<Account>>,
-    ) -> Result<Arc<Account>, ErrorCode> {
-        let account = match (newest, subject.stream) {
-            (Some(newest), _) => Arc::clone(newest),
-            (None, None) => Arc::default(),
-            (None, Some(stream)) => self
-                .accounts
-                .load(stream)
-                .map_err(|error| unavailable(&error))?,
-        };
-        if account.exists() {
-            return Ok(account);
-        }
-        let passwords = self.strangers().of(&subject.stranger);
-        Ok(Arc::new(Account {
-            passwords,
-            ..Account::default()
-        }))
-    }
-}
-
 /// The engine: takes commands, answers queries.
 pub struct Engine {
     shared: Arc<Shared>,
     pool: Arc<Pool<Submission>>,
     queue: SyncSender<Message>,
+    admin: Admin,
     draining: AtomicBool,
     stop_followers: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -156,8 +93,14 @@ impl Engine {
     /// [`StartError`] with one sentence that says what is wrong and what to do; nothing was
     /// changed but what an unclean stop had left to repair.
     pub fn start(options: EngineOptions) -> Result<Self, StartError> {
+        let backup_folder = options.backup_folder.clone();
         let (shared, log) = boot::open(options)?;
         let reader = log.reader();
+        let admin = Admin {
+            shared: Arc::clone(&shared),
+            log: reader.clone(),
+            backup_folder,
+        };
         projector::catch_up(&reader, &shared.views, &shared.shown).map_err(StartError::Views)?;
         let (queue, inbox) = sync_channel(QUEUE_MAX);
         let pool = {
@@ -195,6 +138,7 @@ impl Engine {
             shared,
             pool,
             queue,
+            admin,
             draining: AtomicBool::new(false),
             stop_followers,
             threads: Mutex::new(threads),
@@ -278,6 +222,11 @@ impl Engine {
         Queries {
             shared: Arc::clone(&self.shared),
         }
+    }
+
+    /// The operators' side.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
     }
 
     /// The policy in force.

@@ -18,7 +18,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before a failing store is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A position that only rises, and can be waited for.
+/// A position that rises, and can be waited for.
 #[derive(Default)]
 pub struct Progress {
     position: Mutex<u64>,
@@ -31,6 +31,11 @@ impl Progress {
         let mut current = self.position.lock().expect("no holder of this lock panics");
         *current = (*current).max(position);
         self.changed.notify_all();
+    }
+
+    /// Sets the position back, where what it counts begins anew.
+    pub fn set_back(&self, position: u64) {
+        *self.position.lock().expect("no holder of this lock panics") = position;
     }
 
     /// Waits until the position has reached `wanted`, at most so long; tells whether it has.

@@ -184,17 +184,11 @@ impl Queries {
         Ok(low)
     }
 
-    /// Waits until the trail shows what was committed when the query came, so that a caller reads
-    /// its own writes; a position that the caller names must be reached.
+    /// Waits until the trail shows what was committed when the query came, and what the caller
+    /// names: a page with a hole in it would be taken for the whole.
     fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
         let committed = self.shared.committed.position();
-        match min_position {
-            Some(_) => wait(&self.shared.shown, min_position.max(Some(committed))),
-            None => {
-                self.shared.shown.wait_for(committed, VIEW_WAIT);
-                Ok(())
-            }
-        }
+        wait(&self.shared.shown, min_position.max(Some(committed)))
     }
 }
 

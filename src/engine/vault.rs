@@ -185,6 +185,14 @@ impl Vault {
         }
     }
 
+    /// Copies the key store beside itself being used; the copy opens as a key store.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn back_up_keys(&self, target: &std::path::Path) -> Result<(), VaultError> {
+        Ok(self.keys.back_up(target)?)
+    }
+
     /// Makes new data keys durable; must come before the commit of what they seal.
     ///
     /// # Errors

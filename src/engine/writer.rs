@@ -107,8 +107,9 @@ impl Writer {
         });
         match outcome {
             Verdict::Answer(outcome) => batch.replies.push((submission.reply, *outcome)),
-            // Its evidence has gone stale and costs a hash: it takes the way of a new command.
-            Verdict::GatherAgain => super::enqueue_proof(&self.pool, &self.shared, submission),
+            // Its evidence has gone stale and costs a hash: it takes the way of a new command, but
+            // not before the account that made it stale is there for the pool to read.
+            Verdict::GatherAgain => batch.stale.push(submission),
         }
     }
 
@@ -259,26 +260,28 @@ impl Writer {
     /// Makes a batch durable and lets its replies leave.
     ///
     /// # Errors
-    /// The replies, none of them told, when the commit failed: the outcome is unknown.
-    fn commit(&mut self, batch: Batch) -> Result<(), Vec<(ReplyTo, Outcome)>> {
+    /// Those who wait for an answer, none of them told, when the commit failed: the outcome is
+    /// unknown.
+    fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
         if !batch.records.is_empty() {
             if let Err(error) = self.shared.vault.commit_keys() {
                 tracing::error!(%error, "new data keys are not durable");
-                return Err(batch.replies);
+                return Err(batch.waiting());
             }
             if let Err(error) = self.log.append(self.log.head(), &batch.records) {
                 tracing::error!(%error, "the log did not take a batch");
-                return Err(batch.replies);
+                return Err(batch.waiting());
             }
             let now = self.now();
-            for (entry, fact) in batch.entries.iter().zip(batch.facts) {
-                let pushed = self
-                    .shared
-                    .index
-                    .push(entry.position, &entry.record, fact, now);
+            let facts = std::mem::take(&mut batch.facts);
+            for ((entry, bytes), fact) in batch.entries.iter().zip(&batch.records).zip(facts) {
+                let pushed =
+                    self.shared
+                        .index
+                        .push(entry.position, &entry.record, bytes.len(), fact, now);
                 if let Err(error) = pushed {
                     tracing::error!(%error, "the index did not take what is durable in the log");
-                    return Err(batch.replies);
+                    return Err(batch.waiting());
                 }
             }
             self.shared
@@ -296,6 +299,9 @@ impl Writer {
         for (reply, outcome) in batch.replies {
             reply(outcome);
         }
+        for submission in batch.stale {
+            super::enqueue_proof(&self.pool, &self.shared, submission);
+        }
         Ok(())
     }
 
@@ -303,13 +309,13 @@ impl Writer {
     fn fail(
         &self,
         error: &dyn std::fmt::Display,
-        replies: Vec<(ReplyTo, Outcome)>,
+        replies: Vec<ReplyTo>,
         queue: &Receiver<Message>,
     ) {
         tracing::error!(%error, "the service stops: what was under way has an unknown outcome");
         self.shared.failed.send_replace(true);
         let unknown = || Outcome::refused(ErrorCode::OutcomeUnknown);
-        for (reply, _) in replies {
+        for reply in replies {
             reply(unknown());
         }
         while let Ok(message) = queue.try_recv() {

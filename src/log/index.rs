@@ -9,7 +9,6 @@
 //! would cost it two thirds of its rate, so they are made behind it, in large batches. What a crash
 //! takes back is caught up from the log's tail at the next start.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -18,8 +17,10 @@ use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
 use super::index_file::{IndexFile, Tail};
+use super::layers::{Layers, add, check_next};
 
 pub use super::index_file::IndexError;
+pub use super::layers::Counts;
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
@@ -61,28 +62,6 @@ pub struct NotNext {
     pub what: &'static str,
 }
 
-/// What was pushed and is not in the file yet.
-#[derive(Debug, Default)]
-pub(super) struct Layer {
-    /// Consecutive positions of a stream, with the version of the first of them.
-    pub streams: HashMap<StreamKey, (u32, Vec<u64>)>,
-    pub commands: HashMap<CommandKey, CommandPlace>,
-    pub names: HashMap<[u8; 16], StreamKey>,
-    pub challenges: HashMap<[u8; 16], (StreamKey, Micros)>,
-    /// Position of the last policy.
-    pub policy: Option<u64>,
-    pub entries: usize,
-    /// The last record in this layer.
-    pub tail: Tail,
-}
-
-#[derive(Default)]
-struct Layers {
-    newest: Layer,
-    flushing: Option<Arc<Layer>>,
-    open_group: Option<(CommandKey, u16)>,
-}
-
 /// Positions by stream and by command, accounts by name and by challenge.
 ///
 /// One thread, the writer, pushes; one thread flushes; any thread asks.
@@ -116,7 +95,7 @@ impl Index {
 
     /// Takes the record at a position in; positions must come in order, without a gap.
     ///
-    /// `now` decides whether the command can still be asked for.
+    /// `record_bytes` is its encoded length; `now` decides whether the command can still be asked for.
     ///
     /// # Errors
     /// [`PushError::NotNext`] when its version, its time or its place in a group is not the next
@@ -125,6 +104,7 @@ impl Index {
         &self,
         position: u64,
         record: &Record,
+        record_bytes: usize,
         fact: Option<Fact>,
         now: Micros,
     ) -> Result<(), PushError> {
@@ -136,6 +116,11 @@ impl Index {
         let first = (record.version, Vec::new());
         let (_, run) = layer.streams.entry(record.stream_key).or_insert(first);
         run.push(position);
+        add(
+            &mut layer.counts,
+            record.event_type,
+            (1, record_bytes as u64),
+        );
         if record.group_index == 0 && now < record.recorded_at.plus_s(COMMAND_HORIZON_S) {
             let place = CommandPlace {
                 first: position,
@@ -264,6 +249,26 @@ impl Index {
         }
     }
 
+    /// Number and bytes of all records, by the number of their event type.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn counts(&self) -> Result<Counts, IndexError> {
+        let layers = self.layers();
+        let mut counts = self.file.counts()?;
+        // The layer that is being flushed may be in the file already: it is counted there or here.
+        let tail = self.file.tail().position;
+        for layer in layers
+            .newest_first()
+            .filter(|layer| layer.tail.position > tail)
+        {
+            for (event_type, more) in &layer.counts {
+                add(&mut counts, *event_type, *more);
+            }
+        }
+        Ok(counts)
+    }
+
     /// The last record that was taken in; position 0 before the first.
     pub fn tail(&self) -> Tail {
         self.layers().newest.tail
@@ -319,19 +324,6 @@ impl Index {
     }
 }
 
-impl Layers {
-    fn newest_first(&self) -> impl Iterator<Item = &Layer> {
-        std::iter::once(&self.newest).chain(self.flushing.as_deref())
-    }
-
-    fn oldest_first(&self) -> impl Iterator<Item = &Layer> {
-        self.flushing
-            .as_deref()
-            .into_iter()
-            .chain(std::iter::once(&self.newest))
-    }
-}
-
 /// Why a record was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
@@ -341,32 +333,6 @@ pub enum PushError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] IndexError),
-}
-
-/// Checks that a record is the next one; gives the group that it leaves open.
-fn check_next(
-    layers: &Layers,
-    position: u64,
-    record: &Record,
-    last_version: u32,
-) -> Result<Option<(CommandKey, u16)>, NotNext> {
-    let not_next = |what| NotNext { position, what };
-    let tail = &layers.newest.tail;
-    if position != tail.position + 1 {
-        return Err(not_next("position"));
-    }
-    if record.version != last_version + 1 {
-        return Err(not_next("version"));
-    }
-    if record.recorded_at < tail.at {
-        return Err(not_next("time"));
-    }
-    let expected = layers.open_group.unwrap_or((record.command_key, 0));
-    if expected != (record.command_key, record.group_index) {
-        return Err(not_next("place in its group"));
-    }
-    let next = record.group_index + 1;
-    Ok((next < record.group_len).then_some((record.command_key, next)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
 };
 
-use super::index::{COMMAND_HORIZON_S, CommandPlace, Layer};
+use super::index::{COMMAND_HORIZON_S, CommandPlace};
+use super::layers::{Counts, Layer};
 
 /// (stream key, version) → position.
 const STREAMS: TableDefinition<(&[u8; 16], u32), u64> = TableDefinition::new("streams_v1");
@@ -22,6 +23,8 @@ const CHALLENGES: TableDefinition<&[u8; 16], (&[u8; 16], u64)> =
     TableDefinition::new("challenges_v1");
 /// one row: position, recorded at and command key of the last record that is in.
 const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v1");
+/// event type → (number, bytes) of its records.
+const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
 /// one row: position of the policy that was last in force.
 const POLICY: TableDefinition<(), u64> = TableDefinition::new("policy_v1");
 /// one row: the first position whose command may still be in.
@@ -108,6 +111,7 @@ impl IndexFile {
             txn.open_table(NAMES)?;
             txn.open_table(CHALLENGES)?;
             txn.open_table(TAIL)?;
+            txn.open_table(COUNTS)?;
             txn.open_table(POLICY)?;
             txn.open_table(COMMANDS_FROM)?;
             Ok(txn.commit()?)
@@ -199,6 +203,17 @@ impl IndexFile {
         })
     }
 
+    pub fn counts(&self) -> Result<Counts, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(COUNTS)?;
+            let rows = table.iter()?.map(|row| {
+                let (event_type, count) = row?;
+                Ok((event_type.value(), count.value()))
+            });
+            rows.collect()
+        })
+    }
+
     pub fn policy(&self) -> Result<Option<u64>, IndexError> {
         self.read(|| {
             let table = self.db.begin_read()?.open_table(POLICY)?;
@@ -273,6 +288,12 @@ fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
     if let Some(position) = layer.policy {
         txn.open_table(POLICY)?.insert((), position)?;
     }
+    let mut table = txn.open_table(COUNTS)?;
+    for (event_type, (number, bytes)) in &layer.counts {
+        let (before, bytes_before) = table.get(event_type)?.map_or((0, 0), |row| row.value());
+        table.insert(event_type, (before + number, bytes_before + bytes))?;
+    }
+    drop(table);
     let tail = &layer.tail;
     let mut table = txn.open_table(TAIL)?;
     table.insert((), (tail.position, tail.at.0, &tail.command))?;

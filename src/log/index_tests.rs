@@ -50,7 +50,7 @@ impl House {
     fn push(&mut self, index: &Index, stream: StreamKey, at: Micros, command: u8) {
         let record = self.make(stream, at, command);
         index
-            .push(self.records.len() as u64, &record, None, at)
+            .push(self.records.len() as u64, &record, 100, None, at)
             .unwrap();
     }
 }
@@ -96,13 +96,19 @@ fn what_was_pushed_is_found_before_during_and_after_a_flush() {
         assert_eq!(index.version(&BOB).unwrap(), 2);
         let place = index.command(&CommandKey([3; 16]), NOW).unwrap().unwrap();
         assert_eq!((place.first, place.len), (4, 1));
+        assert_eq!(
+            index.counts().unwrap()[&3].1,
+            100 * index.counts().unwrap()[&3].0
+        );
     };
     check(&index);
     index
         .flush(true, NOW, |position| house.record(position))
         .unwrap();
     check(&index);
+    assert_eq!(index.counts().unwrap()[&3], (5, 500));
     house.push(&index, ADA, NOW, 9);
+    assert_eq!(index.counts().unwrap()[&3], (6, 600));
     assert_eq!(index.positions(&ADA, 0, u32::MAX).unwrap(), [1, 3, 5, 6]);
     assert_eq!(index.positions(&ADA, 2, u32::MAX).unwrap(), [5, 6]);
     drop(index);
@@ -123,7 +129,9 @@ fn names_and_challenges_and_the_policy_are_found_after_a_restart() {
     ];
     for (n, fact) in facts.into_iter().enumerate() {
         let record = house.make(ADA, NOW, n as u8);
-        index.push(n as u64 + 1, &record, Some(fact), NOW).unwrap();
+        index
+            .push(n as u64 + 1, &record, 100, Some(fact), NOW)
+            .unwrap();
     }
     for _ in 0..2 {
         assert_eq!(index.name(&[7; 16]).unwrap(), Some(ADA));
@@ -173,7 +181,7 @@ fn a_record_that_is_not_the_next_one_is_refused() {
     let mut house = House::new();
     let index = house.open();
     house.push(&index, ADA, NOW, 1);
-    let what = |position, record: &Record| match index.push(position, record, None, NOW) {
+    let what = |position, record: &Record| match index.push(position, record, 100, None, NOW) {
         Err(PushError::NotNext(not_next)) => not_next.what,
         other => panic!("{other:?}"),
     };
@@ -191,7 +199,7 @@ fn a_record_that_is_not_the_next_one_is_refused() {
         group_len: 2,
         ..record(ADA, 2, NOW, 2)
     };
-    index.push(2, &first_of_two, None, NOW).unwrap();
+    index.push(2, &first_of_two, 100, None, NOW).unwrap();
     assert!(!index.is_whole());
     assert_eq!(what(3, &record(ADA, 3, NOW, 3)), "place in its group");
 }

@@ -17,12 +17,14 @@
 //!   without records is damage, never an empty log.
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
+mod backup;
 pub mod checkpoints;
 mod error;
 mod folder;
 mod history;
 pub mod index;
 mod index_file;
+mod layers;
 pub mod offline;
 pub mod proof;
 mod reader;
@@ -38,6 +40,7 @@ use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use backup::{Backup, BackupError, SegmentState};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
 pub use reader::LogReader;
 use sealed::SealedSegments;

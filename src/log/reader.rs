@@ -18,6 +18,10 @@ impl LogReader {
         LogReader { shared }
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Returns the position of the last durable record; at least 1.
     pub fn head(&self) -> u64 {
         self.shared.head()

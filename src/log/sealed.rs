@@ -44,6 +44,11 @@ impl SealedSegments {
         }
     }
 
+    /// Returns the last position of each sealed segment.
+    pub(super) fn ends(&self) -> Vec<u64> {
+        self.state().ends.clone()
+    }
+
     /// Returns the last sealed position, or 0 if no segment is sealed.
     pub(super) fn end(&self) -> u64 {
         self.state().ends.last().copied().unwrap_or(0)

@@ -1,5 +1,6 @@
 //! What crosses the wire: `wire/<document>/<case>.json`, byte for byte.
 
+use countersign_schemas::admin;
 use countersign_schemas::catalogue;
 use countersign_schemas::command::Command;
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, NoFields, decode_query};
@@ -32,7 +33,16 @@ fn success<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<Vec<u8>> {
 /// Reads the bytes as that document says, strictly for a request, and writes them again.
 fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
     match document {
-        "login-status-request" | "schema-request" | "errors-request" => query::<NoFields>(body),
+        "login-status-request"
+        | "schema-request"
+        | "errors-request"
+        | "log-stats-request"
+        | "view-list-request" => query::<NoFields>(body),
+        "backup-request" => query::<admin::BackupRequest>(body),
+        "view-rebuild-request" => query::<admin::ViewRebuildRequest>(body),
+        "backup-response" => written::<admin::BackupTaken>(body),
+        "log-stats-response" => written::<admin::LogStats>(body),
+        "view-list-response" | "view-rebuild-response" => written::<admin::ViewList>(body),
         "audit-timeline-request" => query::<AuditTimelineQuery>(body),
         "audit-page-request" => query::<AuditPageQuery>(body),
         "register-account-response" => success::<reply::AccountRegistered>(body),

@@ -180,6 +180,14 @@ fn queries() -> Vec<Case> {
             format!(r#"{{"after":{},"limit":500}}"#, u64::MAX),
         ),
         case("audit-page-request", "smallest", "{}"),
+        case("log-stats-request", "smallest", "{}"),
+        case("view-list-request", "smallest", "{}"),
+        case("backup-request", "smallest", r#"{"reason":"r"}"#),
+        case(
+            "view-rebuild-request",
+            "smallest",
+            r#"{"view":"login-status","reason":"r"}"#,
+        ),
         case(
             "audit-page-request",
             "no-types",
@@ -307,6 +315,22 @@ fn answers() -> Vec<Case> {
             "schema-response",
             "ordinary",
             r#"{"title":"x","type":"object"}"#,
+        ),
+        case(
+            "backup-response",
+            "one",
+            r#"{"position":7,"files":["log/00000001.redb","keys/keys.redb"]}"#,
+        ),
+        case(
+            "log-stats-response",
+            "one",
+            r#"{"position":7,"record_bytes":1400,"file_bytes":40960,"segments":[{"file":"00000001.redb","first":1,"last":7,"sealed":false,"bytes":40960}],"events":[{"type":"totp-accepted","count":7,"record_bytes":1400}],"index":{"position":7,"waiting":0},"cache":{"accounts":1,"bytes":2000,"bytes_max":67108864}}"#,
+        ),
+        case("view-list-response", "none", r#"{"views":[]}"#),
+        case(
+            "view-rebuild-response",
+            "halted",
+            r#"{"views":[{"view":"audit-trail","version":1,"position":7,"halted":"it met a gap"}]}"#,
         ),
         case(
             "errors-response",

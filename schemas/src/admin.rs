@@ -1,0 +1,133 @@
+//! What operators may ask of a running service: its numbers, its views, a backup.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::strict::DecodeError;
+
+/// The longest reason, in bytes.
+pub const REASON_BYTES_MAX: usize = 500;
+
+/// Takes a backup into the configured folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRequest {
+    /// Why: 1 to 500 bytes.
+    pub reason: String,
+}
+
+/// Empties a view and folds it anew from the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ViewRebuildRequest {
+    /// The view's name.
+    pub view: String,
+    /// Why: 1 to 500 bytes.
+    pub reason: String,
+}
+
+/// Checks that a reason is given and within its bound.
+///
+/// # Errors
+/// [`DecodeError::Invalid`] otherwise.
+pub fn check_reason(reason: &str) -> Result<(), DecodeError> {
+    match reason.len() {
+        1..=REASON_BYTES_MAX => Ok(()),
+        _ => Err(DecodeError::at("/reason", "a reason is 1 to 500 bytes")),
+    }
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BackupTaken {
+    /// The last position in it.
+    pub position: u64,
+    /// Its files, relative to the configured folder.
+    pub files: Vec<String>,
+}
+
+/// The views of this build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ViewList {
+    /// One entry for each.
+    pub views: Vec<ViewEntry>,
+}
+
+/// One view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ViewEntry {
+    /// Its name.
+    pub view: String,
+    /// The version of its fold.
+    pub version: u32,
+    /// The position that it has reached.
+    pub position: u64,
+    /// Why it no longer follows the log.
+    pub halted: Option<String>,
+}
+
+/// The numbers of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogStats {
+    /// The last position.
+    pub position: u64,
+    /// Bytes of all records.
+    pub record_bytes: u64,
+    /// Bytes of all segment files.
+    pub file_bytes: u64,
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentEntry>,
+    /// Events by type, the most frequent first.
+    pub events: Vec<EventCount>,
+    /// The last position that index.redb has taken in, and how many wait in memory.
+    pub index: IndexState,
+    /// Accounts in memory.
+    pub cache: CacheState,
+}
+
+/// One segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SegmentEntry {
+    /// Its file's name.
+    pub file: String,
+    /// The first position in it.
+    pub first: u64,
+    /// The last position in it.
+    pub last: u64,
+    /// Whether it is closed for good.
+    pub sealed: bool,
+    /// The file's size.
+    pub bytes: u64,
+}
+
+/// How many events of a type there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EventCount {
+    /// Kebab-case name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+    /// Bytes of their records.
+    pub record_bytes: u64,
+}
+
+/// How far the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexState {
+    /// The last position that was taken in.
+    pub position: u64,
+    /// Entries in memory that wait to be written.
+    pub waiting: u64,
+}
+
+/// Accounts in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheState {
+    /// How many.
+    pub accounts: u64,
+    /// About how many bytes.
+    pub bytes: u64,
+    /// The bound.
+    pub bytes_max: u64,
+}

@@ -1,0 +1,262 @@
+//! `log` and `view`: what operators look at. Beside a running service they go over NATS, since the
+//! log belongs to one process; a stopped log can be read with `--data`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use countersign_projections::{Entry, audit_event};
+use countersign_schemas::record::Record;
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientArgs};
+use super::fault::Fault;
+use super::show;
+use crate::log::{EventLog, LogOptions};
+
+/// Events in one page of a stopped log.
+const PAGE_RECORDS: usize = 512;
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+#[derive(Debug, Subcommand)]
+pub enum LogVerb {
+    /// Show one account's events
+    Stream {
+        /// The account's id
+        account: String,
+        #[command(flatten)]
+        from: From,
+    },
+    /// Show the event at a position
+    Show {
+        /// The position
+        position: u64,
+        #[command(flatten)]
+        from: From,
+    },
+    /// Show the numbers of log, index and cache
+    Stats,
+    /// Copy log and data keys: the running service's into its configured folder, a stopped one's with --data and --to
+    Backup {
+        /// Why
+        #[arg(long, required_unless_present = "data")]
+        reason: Option<String>,
+        /// Where to copy a stopped log
+        #[arg(long, requires = "data", value_name = "DIR")]
+        to: Option<PathBuf>,
+        #[command(flatten)]
+        from: From,
+    },
+}
+
+/// Where the log is.
+#[derive(Debug, clap::Args)]
+pub struct From {
+    /// The data folder of a stopped service [default: ask the running one]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ViewVerb {
+    /// List the views and how far they are
+    List,
+    /// Empty a view and fold it anew from the log
+    Rebuild {
+        /// The view's name
+        view: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+pub async fn run(verb: LogVerb, args: &ClientArgs) -> Result<(), Fault> {
+    match verb {
+        LogVerb::Stream { account, from } => match from.data {
+            Some(data) => stopped(&data, args, |record| record.meta.account_id == account),
+            None => {
+                let query = format!("audit-timeline.{account}");
+                ask(args, &query, &json!({"limit": 500})).await
+            }
+        },
+        LogVerb::Show { position, from } => match from.data {
+            Some(data) => one_of_stopped(&data, args, position),
+            None => {
+                let body = json!({"after": position.saturating_sub(1), "limit": 1});
+                ask(args, "audit-page", &body).await
+            }
+        },
+        LogVerb::Stats => {
+            let answer = Client::connect(args)
+                .await?
+                .admin("log-stats", &json!({}))
+                .await?;
+            show::answer(args, &answer, stats)
+        }
+        LogVerb::Backup {
+            from: From { data: Some(data) },
+            to,
+            ..
+        } => {
+            let to =
+                to.ok_or_else(|| Fault::Usage("a stopped log is copied with --to DIR".into()))?;
+            copy_stopped(&data, &to)
+        }
+        LogVerb::Backup { reason, .. } => {
+            let body = json!({"reason": reason});
+            let answer = Client::connect(args).await?.admin("backup", &body).await?;
+            show::answer(args, &answer, backup)
+        }
+    }
+}
+
+pub async fn view(verb: ViewVerb, args: &ClientArgs) -> Result<(), Fault> {
+    let mut client = Client::connect(args).await?;
+    let answer = match verb {
+        ViewVerb::List => client.admin("view-list", &json!({})).await?,
+        ViewVerb::Rebuild { view, reason } => {
+            client
+                .admin("view-rebuild", &json!({"view": view, "reason": reason}))
+                .await?
+        }
+    };
+    show::answer(args, &answer, views)
+}
+
+async fn ask(args: &ClientArgs, query: &str, body: &Value) -> Result<(), Fault> {
+    let answer = Client::connect(args).await?.query(query, body).await?;
+    show::answer(args, &answer, show::events)
+}
+
+fn open_stopped(data: &Path) -> Result<EventLog, Fault> {
+    EventLog::open(&data.join("log"), LogOptions::default()).map_err(Fault::failed)
+}
+
+/// Prints the chosen events of a stopped log; what is sealed stays sealed.
+fn stopped(data: &Path, args: &ClientArgs, choose: impl Fn(&Record) -> bool) -> Result<(), Fault> {
+    let log = open_stopped(data)?;
+    let reader = log.reader();
+    let mut next = 1;
+    loop {
+        let page = reader
+            .read(next, PAGE_RECORDS, PAGE_BYTES)
+            .map_err(Fault::failed)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(());
+        };
+        next = last + 1;
+        for (position, bytes) in page {
+            let record = Record::decode(&bytes).map_err(Fault::failed)?;
+            if choose(&record) {
+                print_entry(args, position, record)?;
+            }
+        }
+    }
+}
+
+fn one_of_stopped(data: &Path, args: &ClientArgs, position: u64) -> Result<(), Fault> {
+    let log = open_stopped(data)?;
+    let bytes = log.reader().get(position).map_err(Fault::failed)?;
+    let bytes =
+        bytes.ok_or_else(|| Fault::Negative(format!("the log ends before position {position}")))?;
+    print_entry(
+        args,
+        position,
+        Record::decode(&bytes).map_err(Fault::failed)?,
+    )
+}
+
+fn print_entry(args: &ClientArgs, position: u64, record: Record) -> Result<(), Fault> {
+    let entry = Entry::decode(position, record).map_err(Fault::failed)?;
+    let event = serde_json::to_value(audit_event(&entry, None)).map_err(Fault::failed)?;
+    match args.json {
+        true => show::line(&event.to_string()),
+        false => show::line(&show::events(&json!({"events": [event]}))),
+    }
+}
+
+fn copy_stopped(data: &Path, to: &Path) -> Result<(), Fault> {
+    let log = open_stopped(data)?;
+    let backup = log
+        .reader()
+        .back_up(&to.join("log"))
+        .map_err(Fault::failed)?;
+    let keys = to.join("keys");
+    std::fs::create_dir_all(&keys).map_err(Fault::failed)?;
+    std::fs::copy(data.join("keys.redb"), keys.join("keys.redb")).map_err(Fault::failed)?;
+    log.close().map_err(Fault::failed)?;
+    show::line(&format!(
+        "copied up to position {} into {}",
+        backup.position,
+        to.display()
+    ))
+}
+
+fn backup(body: &Value) -> String {
+    let files = body
+        .get("files")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
+    format!("backed up to position {}, {files} files", body["position"])
+}
+
+fn stats(body: &Value) -> String {
+    let number = |pointer: &str| {
+        body.pointer(pointer)
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    };
+    let (position, bytes) = (number("/position"), number("/record_bytes"));
+    let mut text = format!(
+        "events          {position}\nrecord bytes    {bytes} ({} per event)\nfile bytes      {}\n\
+         index           up to {}, {} waiting\naccounts        {} in memory, {} of {} bytes\n\n",
+        bytes / position.max(1),
+        number("/file_bytes"),
+        number("/index/position"),
+        number("/index/waiting"),
+        number("/cache/accounts"),
+        number("/cache/bytes"),
+        number("/cache/bytes_max"),
+    );
+    let none = Vec::new();
+    for segment in body["segments"].as_array().unwrap_or(&none) {
+        let state = if segment["sealed"] == json!(true) {
+            "sealed"
+        } else {
+            "takes writes"
+        };
+        text.push_str(&format!(
+            "{}  {} to {}  {} bytes  {state}\n",
+            show::field(segment, "file"),
+            segment["first"],
+            segment["last"],
+            segment["bytes"]
+        ));
+    }
+    text.push('\n');
+    for event in body["events"].as_array().unwrap_or(&none) {
+        text.push_str(&format!(
+            "{:<26}{:>12}\n",
+            show::field(event, "type"),
+            event["count"].to_string()
+        ));
+    }
+    text
+}
+
+fn views(body: &Value) -> String {
+    let none = Vec::new();
+    let views = body["views"].as_array().unwrap_or(&none);
+    let line = |view: &Value| {
+        let state = view["halted"]
+            .as_str()
+            .map_or_else(|| "follows".into(), |why| format!("halted: {why}"));
+        format!(
+            "{:<16}v{}  up to {}  {state}\n",
+            show::field(view, "view"),
+            view["version"],
+            view["position"]
+        )
+    };
+    views.iter().map(line).collect()
+}

@@ -1,0 +1,154 @@
+//! What operators ask of the running engine: numbers, views, a backup. Nothing here decides.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_schemas::admin::{
+    BackupTaken, CacheState, EventCount, IndexState, LogStats, SegmentEntry, ViewEntry, ViewList,
+};
+use countersign_schemas::event::Event;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::strict::DecodeError;
+
+use super::Shared;
+use super::accounts::CACHE_BYTES_MAX;
+use crate::log::LogReader;
+
+const NO_FOLDER: &str = "no backup folder is configured: set [backup] folder and restart";
+
+/// The operators' side of the engine; every call may block.
+#[derive(Clone)]
+pub struct Admin {
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: LogReader,
+    pub(super) backup_folder: Option<PathBuf>,
+}
+
+impl Admin {
+    /// The numbers of the log, the index and the cache.
+    ///
+    /// # Errors
+    /// `store.unavailable` when they cannot be read.
+    pub fn log_stats(&self) -> Result<LogStats, Refusal> {
+        let segments = self.log.segments().map_err(|error| unavailable(&error))?;
+        let counts = self
+            .shared
+            .index
+            .counts()
+            .map_err(|error| unavailable(&error))?;
+        let name = |code: u16| {
+            Event::ALL
+                .iter()
+                .find(|(known, _, _)| *known == code)
+                .map(|e| e.2)
+        };
+        let mut events: Vec<_> = counts
+            .into_iter()
+            .map(|(code, (count, record_bytes))| EventCount {
+                kind: name(code).map_or_else(|| code.to_string(), Into::into),
+                count,
+                record_bytes,
+            })
+            .collect();
+        events.sort_by_key(|event| std::cmp::Reverse(event.count));
+        Ok(LogStats {
+            position: self.log.head(),
+            record_bytes: events.iter().map(|event| event.record_bytes).sum(),
+            file_bytes: segments.iter().map(|segment| segment.file_bytes).sum(),
+            segments: segments
+                .into_iter()
+                .map(|segment| SegmentEntry {
+                    file: segment.name,
+                    first: *segment.positions.start(),
+                    last: *segment.positions.end(),
+                    sealed: segment.sealed,
+                    bytes: segment.file_bytes,
+                })
+                .collect(),
+            events,
+            index: IndexState {
+                position: self.shared.index.tail().position,
+                waiting: self.shared.index.waiting() as u64,
+            },
+            cache: self.cache(),
+        })
+    }
+
+    fn cache(&self) -> CacheState {
+        let (accounts, bytes) = self.shared.accounts.cached();
+        CacheState {
+            accounts,
+            bytes,
+            bytes_max: CACHE_BYTES_MAX,
+        }
+    }
+
+    /// The views and how far they are.
+    pub fn view_list(&self) -> ViewList {
+        let views = self.shared.views.list().into_iter().map(|view| ViewEntry {
+            view: view.name.into(),
+            version: view.version,
+            position: view.checkpoint,
+            halted: view.halted,
+        });
+        ViewList {
+            views: views.collect(),
+        }
+    }
+
+    /// Empties a view; the projector folds it anew at once, and a halt is over.
+    ///
+    /// # Errors
+    /// `request.invalid` when there is no view of that name, `store.unavailable`.
+    pub fn view_rebuild(&self, view: &str) -> Result<ViewList, Refusal> {
+        match self.shared.views.rebuild(view) {
+            Ok(true) => {
+                self.shared.shown.set_back(self.shared.views.checkpoint());
+                Ok(self.view_list())
+            }
+            Ok(false) => Err(DecodeError::at("/view", "there is no view of that name").into()),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Copies log and data keys into the configured folder, incrementally, while serving.
+    ///
+    /// # Errors
+    /// `request.invalid` when no folder is configured, `store.unavailable`.
+    pub fn backup(&self) -> Result<BackupTaken, Refusal> {
+        let Some(folder) = &self.backup_folder else {
+            return Err(Refusal::because(ErrorCode::RequestInvalid, NO_FOLDER));
+        };
+        // The log first: every key that its copy needs was durable before the record, so a later copy
+        // of the keys has it.
+        let log = self
+            .log
+            .back_up(&folder.join("log"))
+            .map_err(|error| unavailable(&error))?;
+        let keys = folder.join("keys").join("keys.redb");
+        self.shared
+            .vault
+            .back_up_keys(&keys)
+            .map_err(|error| unavailable(&error))?;
+        let relative = |path: &Path| {
+            path.strip_prefix(folder)
+                .unwrap_or(path)
+                .display()
+                .to_string()
+        };
+        let files = log
+            .files
+            .iter()
+            .map(|path| relative(path))
+            .chain([relative(&keys)]);
+        Ok(BackupTaken {
+            position: log.position,
+            files: files.collect(),
+        })
+    }
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "an operator's request cannot be answered");
+    Refusal::new(ErrorCode::StoreUnavailable)
+}

@@ -1,0 +1,85 @@
+//! The index's memory: layers of what was pushed and is not in the file yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use countersign_schemas::ids::{CommandKey, StreamKey};
+use countersign_schemas::record::Record;
+use countersign_schemas::time::Micros;
+
+use super::index::{CommandPlace, NotNext};
+use super::index_file::Tail;
+
+/// Number and bytes of records, by the number of their event type.
+pub type Counts = HashMap<u16, (u64, u64)>;
+
+/// What was pushed and is not in the file yet.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    /// Consecutive positions of a stream, with the version of the first of them.
+    pub streams: HashMap<StreamKey, (u32, Vec<u64>)>,
+    pub commands: HashMap<CommandKey, CommandPlace>,
+    pub names: HashMap<[u8; 16], StreamKey>,
+    pub challenges: HashMap<[u8; 16], (StreamKey, Micros)>,
+    /// Number and bytes of the records by event type.
+    pub counts: Counts,
+    /// Position of the last policy.
+    pub policy: Option<u64>,
+    pub entries: usize,
+    /// The last record in this layer.
+    pub tail: Tail,
+}
+
+/// What was pushed: the newest, and what is on its way into the file.
+#[derive(Default)]
+pub(super) struct Layers {
+    pub newest: Layer,
+    pub flushing: Option<Arc<Layer>>,
+    /// The group that the last record leaves open: its command and the index that is due.
+    pub open_group: Option<(CommandKey, u16)>,
+}
+
+impl Layers {
+    pub fn newest_first(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.newest).chain(self.flushing.as_deref())
+    }
+
+    pub fn oldest_first(&self) -> impl Iterator<Item = &Layer> {
+        self.flushing
+            .as_deref()
+            .into_iter()
+            .chain(std::iter::once(&self.newest))
+    }
+}
+
+/// Adds to a count.
+pub(super) fn add(counts: &mut Counts, event_type: u16, (number, bytes): (u64, u64)) {
+    let count = counts.entry(event_type).or_default();
+    *count = (count.0 + number, count.1 + bytes);
+}
+
+/// Checks that a record is the next one; gives the group that it leaves open.
+pub(super) fn check_next(
+    layers: &Layers,
+    position: u64,
+    record: &Record,
+    last_version: u32,
+) -> Result<Option<(CommandKey, u16)>, NotNext> {
+    let not_next = |what| NotNext { position, what };
+    let tail = &layers.newest.tail;
+    if position != tail.position + 1 {
+        return Err(not_next("position"));
+    }
+    if record.version != last_version + 1 {
+        return Err(not_next("version"));
+    }
+    if record.recorded_at < tail.at {
+        return Err(not_next("time"));
+    }
+    let expected = layers.open_group.unwrap_or((record.command_key, 0));
+    if expected != (record.command_key, record.group_index) {
+        return Err(not_next("place in its group"));
+    }
+    let next = record.group_index + 1;
+    Ok((next < record.group_len).then_some((record.command_key, next)))
+}

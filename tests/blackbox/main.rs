@@ -1,0 +1,19 @@
+//! Black box: the real binary on a real nats-server, bytes in and bytes out.
+//!
+//! The suite knows CONTRACT.md and nothing else: requests are JSON written by hand, codes are
+//! computed by another crate, and every answer is held against the laws of the contract.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod canary;
+mod cli;
+mod idempotency;
+mod identity;
+mod life;
+mod python;
+mod races;
+mod refusals;
+mod starting;
+mod successes;
+mod support;
+mod trouble;

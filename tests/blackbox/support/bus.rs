@@ -1,0 +1,154 @@
+//! A platform service on the bus: subjects, headers and bytes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::site::PATIENCE;
+
+/// Command ids of this process; each is used once.
+static IDS: AtomicU64 = AtomicU64::new(1);
+
+/// A command id that was not used before.
+pub fn fresh_id() -> String {
+    format!(
+        "id-{}-{}",
+        std::process::id(),
+        IDS.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// A caller with its connection.
+#[derive(Clone)]
+pub struct Bus {
+    client: Client,
+    caller: String,
+    patience: Duration,
+}
+
+impl Bus {
+    pub async fn connect(url: &str) -> Self {
+        Self::with(async_nats::ConnectOptions::new(), url).await
+    }
+
+    /// Connects as a user of the broker.
+    pub async fn connect_as(url: &str, user: &str, password: &str) -> Self {
+        let options = async_nats::ConnectOptions::new();
+        Self::with(options.user_and_password(user.into(), password.into()), url).await
+    }
+
+    async fn with(options: async_nats::ConnectOptions, url: &str) -> Self {
+        Self {
+            client: options.connect(url).await.unwrap(),
+            caller: "shop".into(),
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same connection under another name.
+    pub fn named(&self, caller: &str) -> Self {
+        Self {
+            caller: caller.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same connection with another wait for an answer.
+    pub fn within(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    /// Sends bytes; no answer in time, or nobody there, is an error.
+    pub async fn try_send(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        payload: &[u8],
+    ) -> Result<Answer, RequestErrorKind> {
+        let mut map = HeaderMap::new();
+        map.insert("Countersign-Caller", self.caller.as_str());
+        for (name, value) in headers {
+            map.append(*name, *value);
+        }
+        let request = Request::new()
+            .headers(map)
+            .payload(payload.to_vec().into())
+            .timeout(Some(self.patience));
+        let message = self.client.send_request(subject.to_owned(), request).await;
+        let message = message.map_err(|error| error.kind())?;
+        Ok(Answer::read(message.headers, &message.payload, payload))
+    }
+
+    pub async fn send(&self, subject: &str, headers: &[(&str, &str)], payload: &[u8]) -> Answer {
+        match self.try_send(subject, headers, payload).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("no answer on {subject}: {error:?}"),
+        }
+    }
+
+    /// A command under a new id.
+    pub async fn command(&self, name: &str, body: Value) -> Answer {
+        self.command_as(name, &fresh_id(), body).await
+    }
+
+    /// A command under this id.
+    pub async fn command_as(&self, name: &str, id: &str, body: Value) -> Answer {
+        let answer = self.bytes_as(name, id, body.to_string().as_bytes()).await;
+        assert_eq!(answer.header("Nats-Msg-Id"), Some(id));
+        answer
+    }
+
+    /// A command's bytes under this id.
+    pub async fn bytes_as(&self, name: &str, id: &str, payload: &[u8]) -> Answer {
+        let subject = format!("countersign.v1.command.{name}");
+        let answer = self.send(&subject, &[("Nats-Msg-Id", id)], payload).await;
+        if answer.word().is_none() {
+            check_details(&answer.body);
+        }
+        answer
+    }
+
+    /// A query's answer.
+    pub async fn query(&self, name: &str, body: Value) -> Answer {
+        let subject = format!("countersign.v1.query.{name}");
+        self.send(&subject, &[], body.to_string().as_bytes()).await
+    }
+
+    /// The JSON that is answered on any subject.
+    pub async fn raw(&self, subject: &str) -> Value {
+        let message = self.client.request(subject.to_owned(), "".into()).await;
+        serde_json::from_slice(&message.unwrap().payload).unwrap()
+    }
+
+    /// Every event up to this position, page by page, in a small page size.
+    pub async fn history(&self, until: u64) -> Vec<Value> {
+        let mut events: Vec<Value> = Vec::new();
+        let mut after = 0;
+        let until = until.to_string();
+        loop {
+            let body = json!({"after": after, "limit": 7}).to_string();
+            let headers = [("Countersign-Min-Position", until.as_str())];
+            let subject = "countersign.v1.query.audit-page";
+            let page = self.send(subject, &headers, body.as_bytes()).await;
+            events.extend(page.ok()["events"].as_array().unwrap().iter().cloned());
+            match page.body.get("next") {
+                Some(next) => after = next.as_u64().unwrap(),
+                None => return events,
+            }
+        }
+    }
+}
+
+fn check_details(body: &Value) {
+    let details = body["details"].as_object().unwrap();
+    assert_eq!(details.len(), 3, "{body}");
+    assert!(details["position"].as_u64().unwrap() >= 1);
+    assert!(details["version"].as_u64().unwrap() >= 1);
+    assert!(details["at"].as_str().unwrap().ends_with('Z'));
+}

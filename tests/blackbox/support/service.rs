@@ -1,0 +1,102 @@
+//! A process of the service.
+
+use std::fs::{self, OpenOptions};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::site::{Site, eventually};
+
+/// A running service, killed by its id when this is dropped.
+pub struct Service {
+    child: Child,
+}
+
+impl Service {
+    /// Starts it and waits for its line `ready`.
+    pub fn start(site: &Site, url: &str, more: &[&str]) -> Self {
+        let lines_before = lines(site).len();
+        let mut service = Self::spawn(site, url, more);
+        eventually("the service is ready", || {
+            assert_eq!(
+                service.child.try_wait().unwrap(),
+                None,
+                "the service has ended: {:?}",
+                lines(site)
+            );
+            lines(site)[lines_before..]
+                .iter()
+                .any(|line| is_ready(line))
+        });
+        service
+    }
+
+    /// Starts it and does not wait.
+    pub fn spawn(site: &Site, url: &str, more: &[&str]) -> Self {
+        let lines = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(site.log_lines())
+            .unwrap();
+        let child = site
+            .serve(url, more)
+            .env("RUST_LOG", "trace")
+            .stderr(lines)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+
+    /// SIGKILL, and the wait for its end.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM and does not wait.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("/bin/sh")
+            .args(["-c", "kill -TERM \"$0\"", &id])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// How it ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the service has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // An id is signalled only while the process is not reaped, so it is nobody else's.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The log lines so far.
+pub fn lines(site: &Site) -> Vec<String> {
+    let text = fs::read(site.log_lines()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    text.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .map(Into::into)
+        .collect()
+}
+
+/// Whether a line is the one word that says that requests are answered.
+pub fn is_ready(line: &str) -> bool {
+    let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    line["fields"]["message"] == "ready"
+}

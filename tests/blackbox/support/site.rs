@@ -1,0 +1,104 @@
+//! The files of one installation, and command lines on them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Between two looks at something that takes its time.
+pub const POLL: Duration = Duration::from_millis(5);
+/// Nothing here takes as long; what does has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Data folder, keyring, configuration and log lines, in a folder that goes with this.
+pub struct Site {
+    folder: TempDir,
+}
+
+impl Site {
+    /// Makes the folder and the configuration file; `serve --init` makes the rest.
+    pub fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.toml"), config).unwrap();
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    pub fn keyring(&self) -> PathBuf {
+        self.path().join("keys").join("keyring.toml")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path().join("config.toml")
+    }
+
+    /// Where every process of the service here writes its log lines.
+    pub fn log_lines(&self) -> PathBuf {
+        self.path().join("stderr.jsonl")
+    }
+
+    /// The command line of `serve` on these files; it creates them where they are new.
+    pub fn serve(&self, url: &str, more: &[&str]) -> Command {
+        let mut command = binary();
+        command
+            .args(["serve", "--server", url, "--data"])
+            .arg(self.data());
+        command.arg("--keyring").arg(self.keyring());
+        command.arg("--config").arg(self.config()).args(more);
+        if !self.data().exists() && !self.keyring().exists() {
+            command.arg("--init");
+        }
+        command
+    }
+}
+
+/// The program under test, deaf to what the environment of the tests says.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("NATS_") || name.starts_with("COUNTERSIGN_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Waits for something to become true.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
+        if is_so() {
+            return;
+        }
+        sleep(POLL);
+    }
+    panic!("it did not come about within {PATIENCE:?} that {what}");
+}
+
+/// Runs a process that must end by itself; it is killed where it does not.
+pub fn ends(mut command: Command) -> Output {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
+        if child.try_wait().unwrap().is_some() {
+            return child.wait_with_output().unwrap();
+        }
+        sleep(POLL);
+    }
+    child.kill().unwrap();
+    panic!("{command:?} did not end: {:?}", child.wait_with_output());
+}

@@ -1,0 +1,156 @@
+//! The broker goes and comes, the service is told to stop, a view is lost.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::RequestErrorKind;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::support::bus::Bus;
+use super::support::person::{PASSWORD, Person};
+use super::support::service::{Service, is_ready, lines};
+use super::support::site::{Site, eventually};
+use super::support::{CHEAP, Rig, broker, model};
+
+/// Callers who ask without a pause.
+const ASKERS: usize = 192;
+/// An answer that has not come by then is lost: stopping takes 10 s at most.
+const LOST_AFTER: Duration = Duration::from_secs(12);
+
+/// Waits until a request is answered again.
+async fn is_answered(bus: &Bus) {
+    for _ in 0..600 {
+        if bus
+            .try_send("countersign.v1.query.errors", &[], b"")
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nobody answers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_outlives_a_broker_that_is_killed_and_answers_on_the_next() {
+    let mut rig = Rig::start(CHEAP).await;
+    let mut ada = Person::with_2fa(&rig.bus, "ada").await;
+    for _ in 0..2 {
+        let port = rig.broker.port();
+        rig.broker.kill();
+        rig.broker = broker(Some(port));
+        is_answered(&rig.bus).await;
+        let code = ada.phone().next();
+        ada.vouched(&code).await.ok();
+        ada.vouched(&code).await.refused("code.invalid");
+    }
+    let head = ada.start_login().await.position();
+    let events = rig.bus.history(head).await;
+    model::has_no_gap(&events);
+    model::check(&events, "ada");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_starts_without_a_broker_waits_for_it() {
+    let mut away = broker(None);
+    let (url, port) = (away.url(), away.port());
+    away.kill();
+    let site = Site::new(CHEAP);
+    let mut service = Service::spawn(&site, &url, &["--identity", "dev"]);
+    eventually("the service says that the broker is away", || {
+        let said = |line: &String| line.contains("WARN") && line.contains(&port.to_string());
+        assert!(service.is_running());
+        lines(&site).iter().any(said)
+    });
+    assert!(!lines(&site).iter().any(|line| is_ready(line)));
+    let _broker = broker(Some(port));
+    eventually("the service is ready", || {
+        assert!(service.is_running());
+        lines(&site).iter().any(|line| is_ready(line))
+    });
+    let bus = Bus::connect(&url).await;
+    Person::register(&bus, "ada").await;
+}
+
+/// Asks without a pause until nobody is there; the requests that were delivered and not answered.
+async fn ask_until_nobody_is_there(bus: Bus, answered: Arc<AtomicUsize>, at: usize) -> usize {
+    let login = json!({"username": "ada", "password": PASSWORD}).to_string();
+    let code = json!({"account_id": "ada", "code": "123456"}).to_string();
+    let mut lost = 0;
+    for number in at.. {
+        let (subject, body) = match number % 16 {
+            0 => ("countersign.v1.command.start-login", login.as_str()),
+            1..=9 => ("countersign.v1.command.verify-login", code.as_str()),
+            _ => ("countersign.v1.query.login-status.ada", ""),
+        };
+        match bus.try_send(subject, &[], body.as_bytes()).await {
+            Ok(_) => {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(RequestErrorKind::NoResponders) => return lost,
+            Err(_) => lost += 1,
+        }
+    }
+    lost
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_with_0() {
+    let mut rig = Rig::start(CHEAP).await;
+    Person::register(&rig.bus, "ada").await;
+    let url = rig.broker.url();
+    let buses = [
+        Bus::connect(&url).await,
+        Bus::connect(&url).await,
+        Bus::connect(&url).await,
+    ];
+    for _ in 0..5 {
+        let answered = Arc::new(AtomicUsize::new(0));
+        let mut asking = JoinSet::new();
+        for at in 0..ASKERS {
+            let bus = buses[at % buses.len()].within(LOST_AFTER);
+            asking.spawn(ask_until_nobody_is_there(bus, Arc::clone(&answered), at));
+        }
+        eventually("the load is on", || {
+            answered.load(Ordering::Relaxed) > 2_000
+        });
+        rig.service.terminate();
+        let status = rig.service.ended();
+        assert_eq!(status.code(), Some(0));
+        let lost: usize = asking.join_all().await.into_iter().sum();
+        assert_eq!(lost, 0, "requests were delivered and not answered");
+        rig.restart();
+    }
+    let head = Person::register(&rig.bus, "eve")
+        .await
+        .start_login()
+        .await
+        .position();
+    let events = rig.bus.history(head).await;
+    model::has_no_gap(&events);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_view_is_made_anew_from_the_log() {
+    let mut rig = Rig::start(CHEAP).await;
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    let head = ada.vouched(&ada.codes[0]).await.position();
+    let (events, status) = (rig.bus.history(head).await, ada.status().await);
+    for by_signal in [true, false] {
+        if by_signal {
+            rig.service.terminate();
+            assert_eq!(rig.service.ended().code(), Some(0));
+        } else {
+            rig.service.kill();
+        }
+        fs::remove_file(rig.site.data().join("views.redb")).unwrap();
+        rig.restart();
+        assert_eq!(ada.status().await, status);
+        assert_eq!(rig.bus.history(head).await, events);
+    }
+    ada.vouched(&ada.codes[0]).await.refused("code.invalid");
+}

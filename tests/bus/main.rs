@@ -1,0 +1,11 @@
+//! The bus, over a real nats-server: discovery, strictness, headers, identity, what a
+//! command leaves behind, and stopping without losing a request.
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod connection;
+mod contract;
+mod identity;
+mod life;
+mod service;
+mod strict;

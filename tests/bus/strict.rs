@@ -1,0 +1,199 @@
+//! What is not exactly the contract is refused, and no refusal repeats it.
+
+use countersign::bus::PAYLOAD_BYTES_MAX;
+use countersign::bus::headers::{
+    CALLER, DEADLINE, ERROR, MIN_POSITION, MSG_ID, ON_BEHALF_OF, TRACEPARENT, TRACESTATE,
+};
+
+use crate::service::{ask, body, broker, dev, header, refused, register};
+
+#[tokio::test]
+async fn what_is_not_exactly_the_contract_is_refused_and_never_repeated() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        format!(r#"{{"account_id":{open}"hunter2"{close}}}"#).into_bytes()
+    };
+    let malformed = "400 request.malformed";
+    let invalid = "422 request.invalid";
+    let either = "";
+    let utf16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    // Rows V-01 to V-06 of the attack catalogue; the contract leaves two of them open.
+    let table: &[(&[u8], &str)] = &[
+        (b"", malformed),
+        (b"{}", invalid),
+        (b"[]", invalid),
+        (b"\"hunter2\"", invalid),
+        (b"null", invalid),
+        (b"\xff", malformed),
+        (b"\xef\xbb\xbf{}", malformed),
+        (&utf16, malformed),
+        (b"{\"account_id\":\"\xc3\x28\"}", malformed),
+        (br#"{"account_id":"\ud800"}"#, either),
+        (
+            br#"{"account_id":"a","account_id":"b","password":"hunter2"}"#,
+            invalid,
+        ),
+        (
+            br#"{"account_id":"a","password":"hunter2","hunter2":1}"#,
+            invalid,
+        ),
+        (br#"{"account_id":"a"}"#, invalid),
+        (
+            br#"{"account_id":["hunter2"],"password":"hunter2"}"#,
+            invalid,
+        ),
+        (br#"{"account_id":"a","password":1e999}"#, malformed),
+        (br#"{"account_id":"a","password":NaN}"#, malformed),
+        (br#"{"account_id":"a","password":-Infinity}"#, malformed),
+        (br#"NaN"#, malformed),
+        (
+            br#"{"account_id":9007199254740993,"password":"hunter2"}"#,
+            invalid,
+        ),
+        (
+            br#"{"account_id":"a","password":"hunter2","context":["hunter2"]}"#,
+            invalid,
+        ),
+        (br#"{"account_id":"a","password":"hunter2"}{}"#, malformed),
+        (&nested(120), either),
+        (&nested(127), either),
+        (&nested(128), either),
+        (&nested(129), either),
+        (&nested(30_000), either),
+    ];
+    for (request, expected) in table {
+        let reply = ask(&client, "command.start-login", &[], request).await;
+        let shown = String::from_utf8_lossy(&request[..request.len().min(60)]).into_owned();
+        let refused = refused(&reply);
+        match *expected {
+            "" => assert!([malformed, invalid].contains(&refused.as_str()), "{shown}"),
+            expected => assert_eq!(refused, expected, "{shown}"),
+        }
+        assert!(!format!("{reply:?}").contains("hunter2"), "{shown}");
+    }
+    let next_code = br#"{"account_id":"a","code":"123456","next_code":"12345"}"#;
+    let reply = ask(&client, "command.verify-login", &[], next_code).await;
+    assert_eq!(refused(&reply), invalid);
+    assert_eq!(body(&reply)["errors"][0]["pointer"], "/next_code");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_payload_of_65536_bytes_is_read_and_one_more_is_not() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    let padded = |len: usize| {
+        let mut body = register("ada");
+        body.resize(len, b' ');
+        body
+    };
+    let subject = "command.register-account";
+    let reply = ask(&client, subject, &[], &padded(PAYLOAD_BYTES_MAX)).await;
+    assert_eq!(body(&reply)["account_id"], "ada");
+    let reply = ask(
+        &client,
+        subject,
+        &[(MSG_ID, "m")],
+        &padded(PAYLOAD_BYTES_MAX + 1),
+    )
+    .await;
+    assert_eq!(refused(&reply), "413 payload.too_large");
+    assert_eq!(header(&reply, MSG_ID), Some("m"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn unreadable_headers_are_refused() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    let long = "x".repeat(129);
+    let past = "2020-01-01T00:00:00Z";
+    for (pairs, expected) in [
+        (&[(MSG_ID, "")][..], "422 request.invalid"),
+        (&[(MSG_ID, "a"), (MSG_ID, "b")], "422 request.invalid"),
+        (&[(ON_BEHALF_OF, &long)], "422 request.invalid"),
+        (&[(CALLER, &long)], "422 request.invalid"),
+        (&[(DEADLINE, "soon")], "422 request.invalid"),
+        (&[(DEADLINE, past)], "504 deadline.exceeded"),
+        (&[(TRACESTATE, &"s".repeat(513))], "422 request.invalid"),
+    ] {
+        let reply = ask(&client, "command.register-account", pairs, &register("ada")).await;
+        assert_eq!(refused(&reply), expected, "{pairs:?}");
+    }
+    let pairs = [
+        (TRACEPARENT, "00-hunter2"),
+        (DEADLINE, "2999-01-01T00:00:00Z"),
+    ];
+    let reply = ask(
+        &client,
+        "command.register-account",
+        &pairs,
+        &register("ada"),
+    )
+    .await;
+    assert_eq!(header(&reply, ERROR), None);
+    assert_eq!(
+        header(&reply, TRACEPARENT),
+        None,
+        "an unreadable trace is no trace"
+    );
+    let reply = ask(
+        &client,
+        "query.login-status.ada",
+        &[(MIN_POSITION, "x")],
+        b"",
+    )
+    .await;
+    assert_eq!(refused(&reply), "422 request.invalid");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn queries_are_as_strict_as_commands() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    for (subject, request, expected) in [
+        ("query.login-status.a b", "", None),
+        ("query.login-status.a%20b", "", Some("422 request.invalid")),
+        (
+            "query.login-status.ada",
+            r#"{"x":1}"#,
+            Some("422 request.invalid"),
+        ),
+        ("query.login-status.ada", "{", Some("400 request.malformed")),
+        ("query.login-status.ada", "", Some("404 account.not_found")),
+        (
+            "query.audit-timeline.ada",
+            r#"{"limit":501}"#,
+            Some("422 request.invalid"),
+        ),
+        (
+            "query.audit-page",
+            r#"{"limit":0}"#,
+            Some("422 request.invalid"),
+        ),
+        ("query.audit-page", "[]", Some("422 request.invalid")),
+        ("query.schema.nothing", "", Some("422 request.invalid")),
+        ("query.errors", "[]", Some("422 request.invalid")),
+    ] {
+        // A subject with a space cannot even be sent.
+        let Some(expected) = expected else { continue };
+        let reply = ask(&client, subject, &[], request.as_bytes()).await;
+        assert_eq!(refused(&reply), expected, "{subject} {request}");
+    }
+    let page = ask(&client, "query.audit-page", &[], br#"{"limit":500}"#).await;
+    assert!(body(&page)["events"].is_array());
+    let reply = ask(
+        &client,
+        "query.login-status.ada",
+        &[(MIN_POSITION, "9")],
+        b"",
+    )
+    .await;
+    assert_eq!(refused(&reply), "503 projection.behind");
+    let errors = body(&ask(&client, "query.errors", &[], b"").await);
+    assert_eq!(errors["errors"][0]["code"], "request.malformed");
+    service.stop().await;
+}
