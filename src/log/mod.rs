@@ -18,15 +18,22 @@
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
 mod backup;
+pub mod checkpoints;
 mod error;
 mod folder;
+mod history;
 pub mod index;
 mod index_file;
 mod layers;
+pub mod offline;
+pub mod proof;
 mod reader;
 mod sealed;
 mod segment;
 mod shared;
+pub mod tiles;
+pub mod tree;
+pub mod verify;
 
 use std::fs::File;
 use std::num::NonZeroU64;
