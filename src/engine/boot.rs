@@ -279,8 +279,8 @@ fn catch_up(
         if page.is_empty() {
             break;
         }
-        let lengths: Vec<_> = page.iter().map(|(_, bytes)| bytes.len()).collect();
-        for (entry, length) in decode(page).map_err(wrong)?.iter().zip(lengths) {
+        let bytes: Vec<_> = page.iter().map(|(_, bytes)| bytes.clone()).collect();
+        for (entry, bytes) in decode(page).map_err(wrong)?.iter().zip(&bytes) {
             let fact = fact(vault, entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;
@@ -288,7 +288,7 @@ fn catch_up(
                 .check_version(entry.position, &entry.record)
                 .map_err(|error| wrong(error.to_string()))?;
             index
-                .push(entry.position, &entry.record, length, fact, now)
+                .push(entry.position, &entry.record, bytes, fact, now)
                 .map_err(|error| wrong(error.to_string()))?;
         }
         if index.waiting() >= LAYER_ENTRIES_MAX {
@@ -324,10 +324,9 @@ fn put_policy_in_force(
     let bytes = record
         .encode()
         .map_err(|error| StartError::Record(error.to_string()))?;
-    let length = bytes.len();
-    let position = log.append(log.head(), &[bytes])?;
+    let position = log.append(log.head(), std::slice::from_ref(&bytes))?;
     index
-        .push(position, &record, length, Some(Fact::Policy), now)
+        .push(position, &record, &bytes, Some(Fact::Policy), now)
         .map_err(|error| StartError::Record(error.to_string()))
 }
 

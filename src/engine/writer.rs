@@ -282,7 +282,7 @@ impl Writer {
                 let pushed =
                     self.shared
                         .index
-                        .push(entry.position, &entry.record, bytes.len(), fact, now);
+                        .push(entry.position, &entry.record, bytes, fact, now);
                 if let Err(error) = pushed {
                     tracing::error!(%error, "the index did not take what is durable in the log");
                     return Err(batch.waiting());

@@ -85,6 +85,18 @@ pub struct TileError {
     pub reason: String,
 }
 
+impl TileError {
+    /// A tile that cannot be read at all.
+    pub(super) fn new(level: u8, index: u64, reason: impl ToString) -> Self {
+        Self {
+            level,
+            index,
+            first: 0,
+            reason: reason.to_string(),
+        }
+    }
+}
+
 /// The whole tree: its frontier, and the tiles that are not yet stored elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
