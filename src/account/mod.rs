@@ -14,6 +14,7 @@
 
 pub mod attempts;
 mod backup_codes;
+pub mod bound;
 mod credentials;
 mod enrolment;
 mod evidence;
@@ -21,11 +22,14 @@ mod evolve;
 mod login;
 pub mod outcome;
 pub mod policy;
+pub mod usual_limits;
 
 #[cfg(test)]
 mod attempts_tests;
 #[cfg(test)]
 mod backup_codes_tests;
+#[cfg(test)]
+mod bound_tests;
 #[cfg(test)]
 mod credentials_tests;
 #[cfg(test)]
