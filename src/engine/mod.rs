@@ -11,6 +11,9 @@ mod admin;
 mod batch;
 mod boot;
 mod directory;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod disk_tests;
 mod evidence;
 mod indexer;
 mod outcomes;

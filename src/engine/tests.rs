@@ -70,6 +70,18 @@ impl House {
     }
 
     fn try_start_with(&self, vouched: bool) -> Result<Engine, StartError> {
+        self.try_start_as(vouched, LogOptions::default())
+    }
+
+    pub(super) fn start_on(&self, storage: crate::log::Storage) -> Engine {
+        let log = LogOptions {
+            storage,
+            ..LogOptions::default()
+        };
+        self.try_start_as(false, log).unwrap()
+    }
+
+    fn try_start_as(&self, vouched: bool, log: LogOptions) -> Result<Engine, StartError> {
         let now = Arc::clone(&self.now);
         Engine::start(EngineOptions {
             data: self.data(),
@@ -80,7 +92,7 @@ impl House {
             },
             vouched,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
-            log: LogOptions::default(),
+            log,
             backup_folder: Some(self.folder.path().join("backup")),
         })
     }
