@@ -35,7 +35,6 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 
-use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +42,7 @@ use std::sync::Arc;
 use crate::crash_point::reached;
 pub use backup::{Backup, BackupError, SegmentState};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
+use folder::FolderLock;
 pub use reader::LogReader;
 use sealed::SealedSegments;
 pub use segment::Storage;
@@ -93,7 +93,7 @@ pub struct EventLog {
     /// Whether a crash now would need a repair at the next open.
     repair_due: bool,
     /// Released after the segments, which `Drop` closes first.
-    _folder_lock: File,
+    _folder_lock: FolderLock,
 }
 
 impl EventLog {
