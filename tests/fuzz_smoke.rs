@@ -81,7 +81,11 @@ fn run(name: &str, target: fn(&[u8]) -> bool, seeds: &[Vec<u8>], executions: u64
         }
     }
     for seed in seeds {
-        assert!(target(seed), "{name}: a seed is refused");
+        assert!(
+            target(seed),
+            "{name}: a seed is refused: {}",
+            String::from_utf8_lossy(seed)
+        );
     }
     let mut rng = Rng(bound("FUZZ_SEED", 1));
     let executions = executions * bound("FUZZ_FACTOR", 1);
@@ -135,7 +139,7 @@ fn any_body_is_a_request_or_refused() {
     let bodies = [
         format!(r#"{{{id},"username":"ada","password":"correct horse",{context}}}"#),
         format!(r#"{{{id},"password":"correct horse","new_password":"another one"}}"#),
-        format!(r#"{{{id},"proof":{{"password":"p\u00e4ss","code":"123456"}},"label":"phone"}}"#),
+        format!(r#"{{{id},"proof":{{"password":"p\u00e4ss"}},"label":"phone"}}"#),
         format!(r#"{{{id},"authenticator_id":"a-1","code":"123456"}}"#),
         format!(r#"{{{id},"code":"123456","next_code":"654321","audience":"shop",{context}}}"#),
         r#"{"after":7,"limit":500,"types":["totp-accepted"],"from":"2026-11-24T12:00:00Z"}"#.into(),

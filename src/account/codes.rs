@@ -104,15 +104,20 @@ impl Attempt<'_> {
             Code::Totp(_) => self.totp(has_next, evidence, ctx),
             Code::Backup(code) => self.backup_code(code, evidence),
         }
-        .map_err(Box::new)
     }
 
-    fn totp(&self, has_next: bool, evidence: &Evidence, ctx: &Ctx) -> Result<Accepted, Decision> {
+    fn totp(
+        &self,
+        has_next: bool,
+        evidence: &Evidence,
+        ctx: &Ctx,
+    ) -> Result<Accepted, Box<Decision>> {
+        let refused = |decision| Err(Box::new(decision));
         let pair = match self.account.attempts.gate(ctx.now, ctx.policy) {
-            Gate::Suspended => return Err(Decision::refused(ErrorCode::FactorSuspended)),
-            Gate::Wait(s) => return Err(Decision::refused_for(ErrorCode::AccountThrottled, s)),
+            Gate::Suspended => return refused(Decision::refused(ErrorCode::FactorSuspended)),
+            Gate::Wait(s) => return refused(Decision::refused_for(ErrorCode::AccountThrottled, s)),
             Gate::DoubleCode if !has_next => {
-                return Err(Decision::refused(ErrorCode::CodeSecondRequired));
+                return refused(Decision::refused(ErrorCode::CodeSecondRequired));
             }
             Gate::DoubleCode => true,
             Gate::Open => false,
@@ -127,7 +132,7 @@ impl Attempt<'_> {
             CodeEvidence::Totp { .. }
             | CodeEvidence::Backup { .. }
             | CodeEvidence::NotCompared
-            | CodeEvidence::None => return Err(Decision::Stale),
+            | CodeEvidence::None => return refused(Decision::Stale),
         };
         let accepted = match pair {
             false => self.single(matched, step_now, ctx.policy),
@@ -135,7 +140,7 @@ impl Attempt<'_> {
         };
         match accepted {
             Ok(step) => Ok(self.accept_totp(step, step_now, pair)),
-            Err(refused) => Err(self.reject_totp(refused, ctx)),
+            Err(wrong) => refused(self.reject_totp(wrong, ctx)),
         }
     }
 
@@ -220,7 +225,11 @@ impl Attempt<'_> {
 
     /// Always compared, whatever the app's failures led to: at 70 random bits guessing is
     /// hopeless, and a limit would let a password thief shut the owner out.
-    fn backup_code(&self, code: &BackupCode, evidence: &Evidence) -> Result<Accepted, Decision> {
+    fn backup_code(
+        &self,
+        code: &BackupCode,
+        evidence: &Evidence,
+    ) -> Result<Accepted, Box<Decision>> {
         let codes = &self.on.codes;
         let right = match evidence.code {
             CodeEvidence::Backup {
@@ -231,7 +240,7 @@ impl Attempt<'_> {
             CodeEvidence::Backup { .. }
             | CodeEvidence::Totp { .. }
             | CodeEvidence::NotCompared
-            | CodeEvidence::None => return Err(Decision::Stale),
+            | CodeEvidence::None => return Err(Box::new(Decision::Stale)),
         };
         let ordinal = code.ordinal();
         if !right || !codes.is_unused(ordinal) {
@@ -247,7 +256,8 @@ impl Attempt<'_> {
                 first_factor: self.first_factor,
             });
             let refusal = Refusal::new(ErrorCode::CodeInvalid);
-            return Err(Decision::recorded_refusal(vec![event], refusal));
+            let decision = Decision::recorded_refusal(vec![event], refusal);
+            return Err(Box::new(decision));
         }
         let remaining = codes.left() - 1;
         let event = Event::BackupCodeAccepted(BackupCodeAccepted {

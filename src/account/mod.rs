@@ -14,6 +14,7 @@
 
 pub mod attempts;
 mod backup_codes;
+pub mod bound;
 mod clear;
 mod codes;
 mod credentials;
@@ -25,11 +26,14 @@ pub mod outcome;
 pub mod passwords;
 pub mod policy;
 pub mod service;
+pub mod usual_limits;
 
 #[cfg(test)]
 mod attempts_tests;
 #[cfg(test)]
 mod backup_codes_tests;
+#[cfg(test)]
+mod bound_tests;
 #[cfg(test)]
 mod clear_tests;
 #[cfg(test)]

@@ -15,8 +15,11 @@ fn hardened() -> Scenario {
     enabled_account().under(policy)
 }
 
-/// Each command that policy hardens, without its code; its answer when it is done; its event.
-fn hardened_commands() -> Vec<(fn() -> BoxedAsk, &'static str, &'static str)> {
+/// A command without its code; its answer when it is done; its event.
+type Hardened = (fn() -> BoxedAsk, &'static str, &'static str);
+
+/// Each command that policy hardens.
+fn hardened_commands() -> Vec<Hardened> {
     vec![
         (|| boxed(disable(Right)), "off", "two-factor-disabled"),
         (

@@ -12,6 +12,7 @@ mod init;
 mod input;
 mod log;
 mod login;
+mod policy;
 mod reference;
 mod serve;
 pub mod show;
@@ -74,6 +75,9 @@ enum Noun {
     /// Look at the views, fold one anew
     #[command(subcommand)]
     View(log::ViewVerb),
+    /// Compute what the limits on guessing are worth
+    #[command(subcommand)]
+    Policy(policy::PolicyVerb),
     /// Show the contract's JSON Schemas
     #[command(subcommand)]
     Schema(reference::SchemaVerb),
@@ -119,6 +123,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Audit(verb) => interruptible(audit::run(verb, &client)).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
         Noun::View(verb) => interruptible(log::view(verb, &client)).await,
+        Noun::Policy(verb) => policy::run(&verb, &client),
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
         Noun::Completions(args) => reference::completions(&args),
         Noun::Man => reference::man(),

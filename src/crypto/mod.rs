@@ -8,6 +8,7 @@ pub mod backup_code;
 pub mod data_keys;
 pub mod key_file;
 pub mod keyring;
+pub mod note;
 pub mod otp;
 pub mod password;
 pub mod seal;

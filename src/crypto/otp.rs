@@ -81,14 +81,17 @@ pub fn matching_steps(
     code: &TotpCode,
     candidates: RangeInclusive<u64>,
 ) -> Vec<u64> {
-    let compared: Vec<_> = candidates
-        .take(CANDIDATE_STEPS_MAX)
-        .map(|step| (step, hotp(secret, step).digits().ct_eq(code.digits())))
-        .collect();
-    compared
-        .into_iter()
-        .filter_map(|(step, equal)| bool::from(equal).then_some(step))
-        .collect()
+    let mut matching = vec![0; CANDIDATE_STEPS_MAX];
+    let mut count = 0;
+    for step in candidates.take(CANDIDATE_STEPS_MAX) {
+        let equal = hotp(secret, step).digits().ct_eq(code.digits());
+        // Every step is written and only a matching one kept, in memory taken before: neither a
+        // branch nor an allocation tells whether and where there was a match.
+        matching[count] = step;
+        count += usize::from(equal.unwrap_u8());
+    }
+    matching.truncate(count);
+    matching
 }
 
 /// Builds the key URI that a QR code shows to an authenticator app. The result is a secret.

@@ -103,7 +103,7 @@ impl Admin {
     pub fn view_rebuild(&self, view: &str) -> Result<ViewList, Refusal> {
         match self.shared.views.rebuild(view) {
             Ok(true) => {
-                self.shared.shown.set_back(self.shared.views.checkpoint());
+                self.shared.progress.show(self.shared.views.checkpoint());
                 Ok(self.view_list())
             }
             Ok(false) => Err(DecodeError::at("/view", "there is no view of that name").into()),

@@ -17,7 +17,8 @@ use super::accounts::Accounts;
 use super::batch::service_meta;
 use super::directory::fact;
 use super::indexer::record;
-use super::projector::{Progress, decode};
+use super::progress::Progress;
+use super::projector::decode;
 use super::snapshots::Snapshots;
 use super::vault::{Vault, fill_random};
 use super::{Clock, Shared, clock};
@@ -233,8 +234,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let recorded_at = AtomicU64::new(index.tail().at.0);
     let index = Arc::new(index);
     let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
-    let committed = Progress::default();
-    committed.advance(log.head());
+    let progress = Progress::default();
+    progress.commit(log.head());
     let shared = Shared {
         vault,
         policy: options.policy,
@@ -249,8 +250,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         recorded_at,
         strangers: RwLock::default(),
         views,
-        committed,
-        shown: Progress::default(),
+        progress,
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
@@ -294,13 +294,16 @@ fn catch_up(
         if page.is_empty() {
             break;
         }
-        let lengths: Vec<_> = page.iter().map(|(_, bytes)| bytes.len()).collect();
-        for (entry, length) in decode(page).map_err(wrong)?.iter().zip(lengths) {
+        let bytes: Vec<_> = page.iter().map(|(_, bytes)| bytes.clone()).collect();
+        for (entry, bytes) in decode(page).map_err(wrong)?.iter().zip(&bytes) {
             let fact = fact(vault, entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;
             index
-                .push(entry.position, &entry.record, length, fact, now)
+                .check_version(entry.position, &entry.record)
+                .map_err(|error| wrong(error.to_string()))?;
+            index
+                .push(entry.position, &entry.record, bytes, fact, now)
                 .map_err(|error| wrong(error.to_string()))?;
         }
         if index.waiting() >= LAYER_ENTRIES_MAX {
@@ -351,10 +354,9 @@ pub(super) fn append_own(
     let bytes = record
         .encode()
         .map_err(|error| StartError::Record(error.to_string()))?;
-    let length = bytes.len();
-    let position = log.append(log.head(), &[bytes])?;
+    let position = log.append(log.head(), std::slice::from_ref(&bytes))?;
     index
-        .push(position, &record, length, fact, now)
+        .push(position, &record, &bytes, fact, now)
         .map_err(|error| StartError::Record(error.to_string()))
 }
 

@@ -51,10 +51,10 @@ impl Coalesced {
     /// The accounts whose minute is over, with their counts, at most `max` of them.
     pub fn due_attempts(&mut self, now: Micros, max: usize) -> Vec<(StreamKey, u32)> {
         let mut due = Vec::new();
+        let is_over = |(begun, _): &&(Micros, StreamKey)| begun.plus_s(WINDOW_S) <= now;
         while due.len() < max
-            && let Some((_, account)) = self
-                .begun
-                .pop_front_if(|(begun, _)| begun.plus_s(WINDOW_S) <= now)
+            && self.begun.front().filter(is_over).is_some()
+            && let Some((_, account)) = self.begun.pop_front()
         {
             due.extend(self.attempts.remove(&account).map(|count| (account, count)));
         }

@@ -14,6 +14,9 @@ mod chores;
 mod clock;
 mod coalesce;
 mod directory;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod disk_tests;
 mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -21,6 +24,7 @@ mod flood_tests;
 mod indexer;
 mod outcomes;
 mod pool;
+mod progress;
 mod projector;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -42,6 +46,7 @@ mod tests;
 #[allow(clippy::unwrap_used)]
 mod time_tests;
 mod vault;
+mod verdict;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -119,7 +124,7 @@ impl Engine {
             log: reader.clone(),
             backup_folder,
         };
-        projector::catch_up(&reader, &shared.views, &shared.shown).map_err(StartError::Views)?;
+        projector::catch_up(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
         let (queue, inbox) = sync_channel(QUEUE_MAX);
         let pool = {
             let (shared, queue) = (Arc::clone(&shared), queue.clone());
@@ -139,13 +144,7 @@ impl Engine {
             spawn("writer", move || writer.run(&inbox)),
             spawn("projector", move || {
                 let (shared, stop, reader) = projecting;
-                projector::run(
-                    &reader,
-                    &shared.views,
-                    &shared.committed,
-                    &shared.shown,
-                    &stop,
-                );
+                projector::run(&reader, &shared.views, &shared.progress, &stop);
             }),
             spawn("indexer", move || {
                 let (shared, stop) = indexing;
@@ -273,7 +272,7 @@ impl Engine {
         // A writer that has failed is gone and takes no message.
         let _ = self.queue.send(Message::Stop);
         self.stop_followers.store(true, Ordering::Release);
-        self.shared.committed.advance(0);
+        self.shared.progress.wait_shown(u64::MAX, Duration::ZERO);
         for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the engine had panicked");

@@ -1,12 +1,12 @@
 //! The projector: one thread that carries the log into the views, from their own checkpoint.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use countersign_projections::{Entry, Views};
 use countersign_schemas::record::Record;
 
+use super::progress::Progress;
 use crate::crash_point::reached;
 use crate::log::LogReader;
 
@@ -16,58 +16,20 @@ const PAGE_ENTRIES_MAX: usize = 2_048;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often what was carried over is made durable.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How long it waits for something to do before it looks whether it is to stop.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long it waits for more to do at once; a query that waits ends it.
+const LINGER: Duration = Duration::from_millis(250);
 /// How long to wait before a failing store is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A position that rises, and can be waited for.
-#[derive(Default)]
-pub struct Progress {
-    position: Mutex<u64>,
-    changed: Condvar,
-}
-
-impl Progress {
-    /// Raises the position and wakes who waits for it.
-    pub fn advance(&self, position: u64) {
-        let mut current = self.position.lock().expect("no holder of this lock panics");
-        *current = (*current).max(position);
-        self.changed.notify_all();
-    }
-
-    /// Sets the position back, where what it counts begins anew.
-    pub fn set_back(&self, position: u64) {
-        *self.position.lock().expect("no holder of this lock panics") = position;
-    }
-
-    /// Waits until the position has reached `wanted`, at most so long; tells whether it has.
-    pub fn wait_for(&self, wanted: u64, at_most: Duration) -> bool {
-        let current = self.position.lock().expect("no holder of this lock panics");
-        let (current, _) = self
-            .changed
-            .wait_timeout_while(current, at_most, |position| *position < wanted)
-            .expect("no holder of this lock panics");
-        *current >= wanted
-    }
-
-    /// The position.
-    pub fn position(&self) -> u64 {
-        *self.position.lock().expect("no holder of this lock panics")
-    }
-}
-
 /// Carries the log into the views until told to stop.
-pub fn run(
-    log: &LogReader,
-    views: &Views,
-    committed: &Progress,
-    shown: &Progress,
-    stop: &AtomicBool,
-) {
+pub fn run(log: &LogReader, views: &Views, progress: &Progress, stop: &AtomicBool) {
     let mut flushed_at = Instant::now();
     let mut dirty = false;
     while !stop.load(Ordering::Acquire) {
-        committed.wait_for(shown.position() + 1, RETRY_AFTER);
-        match catch_up(log, views, shown) {
+        progress.wait_for_work(IDLE, LINGER);
+        match catch_up(log, views, progress) {
             Ok(carried) => dirty |= carried > 0,
             Err(error) => {
                 tracing::error!(%error, "the views are behind; commands go on");
@@ -87,9 +49,9 @@ pub fn run(
 ///
 /// # Errors
 /// A sentence when the log or the views cannot be read or written, or an event is unknown.
-pub fn catch_up(log: &LogReader, views: &Views, shown: &Progress) -> Result<u64, String> {
+pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u64, String> {
     let mut carried = 0;
-    shown.advance(views.checkpoint());
+    progress.show(views.checkpoint());
     loop {
         let from = views.checkpoint() + 1;
         let page = log
@@ -107,7 +69,7 @@ pub fn catch_up(log: &LogReader, views: &Views, shown: &Progress) -> Result<u64,
             return Err("every view has halted: see `countersign view list`".into());
         }
         carried += whole.len() as u64;
-        shown.advance(views.checkpoint());
+        progress.show(views.checkpoint());
     }
 }
 

@@ -13,7 +13,6 @@ use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
 
 use super::Shared;
-use super::projector::Progress;
 
 /// How long a query waits for a view (CONTRACT §3).
 const VIEW_WAIT: Duration = Duration::from_millis(500);
@@ -36,7 +35,8 @@ impl Queries {
         account: &AccountId,
         min_position: Option<u64>,
     ) -> Result<LoginStatus, Refusal> {
-        wait(&self.shared.committed, min_position)?;
+        let wanted = min_position.unwrap_or(0);
+        in_time(self.shared.progress.wait_committed(wanted, VIEW_WAIT))?;
         let view = self.shared.views.login_status();
         let position = view.position();
         let row = view
@@ -172,7 +172,7 @@ impl Queries {
 
     /// The first position recorded at or after a time: times ascend along the log.
     fn first_at_or_after(&self, from: countersign_schemas::time::Micros) -> Result<u64, Refusal> {
-        let (mut low, mut high) = (1, self.shared.committed.position() + 1);
+        let (mut low, mut high) = (1, self.shared.progress.committed() + 1);
         while low < high {
             let middle = low + (high - low) / 2;
             if self.entry(middle)?.record.recorded_at < from {
@@ -187,17 +187,16 @@ impl Queries {
     /// Waits until the trail shows what was committed when the query came, and what the caller
     /// names: a page with a hole in it would be taken for the whole.
     fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
-        let committed = self.shared.committed.position();
-        wait(&self.shared.shown, min_position.max(Some(committed)))
+        let progress = &self.shared.progress;
+        let wanted = min_position.unwrap_or(0).max(progress.committed());
+        in_time(progress.wait_shown(wanted, VIEW_WAIT))
     }
 }
 
-fn wait(progress: &Progress, min_position: Option<u64>) -> Result<(), Refusal> {
-    match min_position {
-        Some(wanted) if !progress.wait_for(wanted, VIEW_WAIT) => {
-            Err(Refusal::after(ErrorCode::ProjectionBehind, 1))
-        }
-        Some(_) | None => Ok(()),
+fn in_time(reached: bool) -> Result<(), Refusal> {
+    match reached {
+        true => Ok(()),
+        false => Err(Refusal::after(ErrorCode::ProjectionBehind, 1)),
     }
 }
 

@@ -9,7 +9,8 @@ use countersign_schemas::time::Micros;
 
 use super::batch::Batch;
 use super::subject::{self, Subject};
-use super::writer::{NO_EVENT, Verdict, Writer};
+use super::verdict::Verdict;
+use super::writer::{NO_EVENT, Writer};
 use super::{Done, Outcome, Request};
 use crate::account::{Account, Reply, service};
 

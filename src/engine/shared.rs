@@ -13,7 +13,7 @@ use super::Clock;
 use super::accounts::Accounts;
 use super::clock::AcceptedClock;
 use super::directory::Strangers;
-use super::projector::Progress;
+use super::progress::Progress;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
@@ -47,10 +47,8 @@ pub struct Shared {
     pub strangers: RwLock<Strangers>,
     /// The read models.
     pub views: Views,
-    /// The last durable position.
-    pub committed: Progress,
-    /// The position that every view has reached.
-    pub shown: Progress,
+    /// How far the log is committed and shown.
+    pub progress: Progress,
     /// Turns true when a commit has failed.
     pub failed: watch::Sender<bool>,
 }

@@ -79,6 +79,11 @@ impl House {
         self.try_start_with(|_| {})
     }
 
+    pub(super) fn start_on(&self, storage: crate::log::Storage) -> Engine {
+        self.try_start_with(|options| options.log.storage = storage)
+            .unwrap()
+    }
+
     pub(super) fn try_start_with(
         &self,
         change: impl FnOnce(&mut EngineOptions),

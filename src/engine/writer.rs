@@ -23,6 +23,7 @@ use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::subject::unavailable;
 use super::vault::fill_random;
+use super::verdict::Verdict;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
 use super::{evidence, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
@@ -138,22 +139,34 @@ impl Writer {
         }
     }
 
-    fn decide(&mut self, submission: &mut Submission, batch: &mut Batch) -> Verdict {
-        let request = &submission.request;
-        let now = self.now();
+    /// What needs no decision: a deadline that has passed, a command that was done before.
+    fn settled(
+        &mut self,
+        request: &super::Request,
+        key: CommandKey,
+        now: Micros,
+    ) -> Option<Verdict> {
         // An instant of the caller's clock: while log time stands ahead of it, it still counts.
         let wall = self.shared.now();
         if request.deadline.is_some_and(|deadline| wall > deadline) {
-            return Verdict::refused(ErrorCode::DeadlineExceeded);
+            return Some(Verdict::refused(ErrorCode::DeadlineExceeded));
         }
-        let key = CommandKey::of(&request.caller.name, &request.command_id);
         match self.outcomes.of(&self.shared, key, &request.body_tag, now) {
-            Ok(None) => {}
-            Ok(Some(outcome)) => return Verdict::Answer(Box::new(outcome)),
+            Ok(None) => None,
+            Ok(Some(outcome)) => Some(Verdict::Answer(Box::new(outcome))),
             Err(error) => {
                 tracing::error!(%error, "a stored outcome cannot be read");
-                return Verdict::refused(ErrorCode::StoreUnavailable);
+                Some(Verdict::refused(ErrorCode::StoreUnavailable))
             }
+        }
+    }
+
+    fn decide(&mut self, submission: &mut Submission, batch: &mut Batch) -> Verdict {
+        let now = self.now();
+        let request = &submission.request;
+        let key = CommandKey::of(&request.caller.name, &request.command_id);
+        if let Some(verdict) = self.settled(request, key, now) {
+            return verdict;
         }
         loop {
             let subject = match subject::subject(&self.shared, &submission.request.command) {
@@ -314,7 +327,7 @@ impl Writer {
                 let pushed =
                     self.shared
                         .index
-                        .push(entry.position, &entry.record, bytes.len(), fact, now);
+                        .push(entry.position, &entry.record, bytes, fact, now);
                 if let Err(error) = pushed {
                     tracing::error!(%error, "the index did not take what is durable in the log");
                     return Err(batch.waiting());
@@ -330,7 +343,7 @@ impl Writer {
                 .views
                 .login_status()
                 .apply_committed(&batch.entries);
-            self.shared.committed.advance(self.log.head());
+            self.shared.progress.commit(self.log.head());
             reached("before-reply");
         } else if batch.commits_nothing
             && let Err(error) = self.log.commit_nothing()
@@ -376,25 +389,5 @@ impl Writer {
     /// Log time: it never runs backwards.
     pub(super) fn now(&self) -> Micros {
         self.shared.now().max(self.last_at)
-    }
-}
-
-/// What became of one command in the batch.
-pub(super) enum Verdict {
-    Answer(Box<Outcome>),
-    GatherAgain,
-}
-
-impl Verdict {
-    fn answer(reply: Result<Reply, Refusal>, details: Details) -> Self {
-        let result = reply.map(|reply| Done { reply, details });
-        Self::Answer(Box::new(Outcome {
-            result,
-            replayed: false,
-        }))
-    }
-
-    fn refused(code: ErrorCode) -> Self {
-        Self::Answer(Box::new(Outcome::refused(code)))
     }
 }

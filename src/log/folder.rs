@@ -54,14 +54,26 @@ pub(super) fn check(folder: &Path) -> Result<(), OpenLogError> {
     Ok(())
 }
 
-/// Takes the folder for this process until the file is dropped.
+/// The folder is this process's until this is dropped.
+#[derive(Debug)]
+pub(super) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is being started holds a copy of the descriptor, and
+        // with it the lock, for as long as it takes to become another program.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the folder for this process until what is returned is dropped.
 ///
 /// redb locks the segment that takes writes, but while one segment is sealed and the next is not
 /// yet there a second process would find nothing locked.
-pub(super) fn lock(folder: &Path) -> Result<File, OpenLogError> {
+pub(super) fn lock(folder: &Path) -> Result<FolderLock, OpenLogError> {
     let file = File::open(folder).map_err(|error| io_error(folder, &error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(FolderLock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenLogError::AlreadyOpen(folder.to_owned())),
         Err(TryLockError::Error(error)) => Err(io_error(folder, &error)),
     }

@@ -18,6 +18,9 @@ use countersign_schemas::time::Micros;
 
 use super::index_file::{IndexFile, Tail};
 use super::layers::{Layers, add, check_next};
+use super::proof::root_at;
+use super::tiles::TileError;
+use super::tree::{Hash, leaf_hash};
 
 pub use super::index_file::IndexError;
 pub use super::layers::Counts;
@@ -83,8 +86,12 @@ impl Index {
         cache_bytes: usize,
         record: impl Fn(u64) -> Option<Record>,
     ) -> Result<Self, IndexError> {
-        let file = IndexFile::open(path, cache_bytes, record)?;
-        let mut layers = Layers::default();
+        let (file, tree) = IndexFile::open(path, cache_bytes, record)?;
+        let mut layers = Layers {
+            tree,
+            ..Layers::default()
+        };
+        layers.stored = layers.tree.size();
         layers.newest.tail = file.tail();
         Ok(Self {
             layers: RwLock::new(layers),
@@ -95,22 +102,23 @@ impl Index {
 
     /// Takes the record at a position in; positions must come in order, without a gap.
     ///
-    /// `record_bytes` is its encoded length; `now` decides whether the command can still be asked for.
+    /// `bytes` are the record's, as the log has them: they become a leaf of the tree, so a record
+    /// is pushed only once it is durable. `now` decides whether the command can still be asked for.
     ///
     /// # Errors
-    /// [`PushError::NotNext`] when its version, its time or its place in a group is not the next
-    /// one, [`PushError::File`] when the stream's last version cannot be read.
+    /// [`NotNext`] when its version, its time or its place in a group is not the next one; a
+    /// stream's first record since a flush is believed, see [`Index::check_version`].
     pub fn push(
         &self,
         position: u64,
         record: &Record,
-        record_bytes: usize,
+        bytes: &[u8],
         fact: Option<Fact>,
         now: Micros,
-    ) -> Result<(), PushError> {
-        let last_version = self.version(&record.stream_key)?;
+    ) -> Result<(), NotNext> {
+        let leaf = leaf_hash(bytes);
         let mut layers = self.layers_mut();
-        let group = check_next(&layers, position, record, last_version)?;
+        let group = check_next(&layers, position, record)?;
         layers.open_group = group;
         let layer = &mut layers.newest;
         let first = (record.version, Vec::new());
@@ -119,7 +127,7 @@ impl Index {
         add(
             &mut layer.counts,
             record.event_type,
-            (1, record_bytes as u64),
+            (1, bytes.len() as u64),
         );
         if record.group_index == 0 && now < record.recorded_at.plus_s(COMMAND_HORIZON_S) {
             let place = CommandPlace {
@@ -143,7 +151,24 @@ impl Index {
         }
         layer.tail = Tail::of(position, record);
         layer.entries += 1;
+        layers.tree.append(leaf);
         Ok(())
+    }
+
+    /// Checks that a record has its stream's next version, where the log was written by another
+    /// process; a look-up in the file that the writer, who counts itself, is spared.
+    ///
+    /// # Errors
+    /// [`PushError`] when it has not, or the file cannot be read.
+    pub fn check_version(&self, position: u64, record: &Record) -> Result<(), PushError> {
+        match self.version(&record.stream_key)? + 1 == record.version {
+            true => Ok(()),
+            false => Err(NotNext {
+                position,
+                what: "version",
+            }
+            .into()),
+        }
     }
 
     /// The positions of a stream's events with versions in `after + 1 ..= through`, ascending.
@@ -279,6 +304,32 @@ impl Index {
         self.layers().open_group.is_none()
     }
 
+    /// How many leaves the Merkle tree has, and its root: every one of them is durable.
+    pub fn tree_head(&self) -> (u64, Hash) {
+        let layers = self.layers();
+        (layers.tree.size(), layers.tree.root())
+    }
+
+    /// A tile of the Merkle tree, for proofs.
+    ///
+    /// # Errors
+    /// [`TileError`] when there is none, or the file cannot be read.
+    pub fn tile(&self, level: u8, tile: u64) -> Result<Vec<u8>, TileError> {
+        let layers = self.layers();
+        match layers.tree.read(level, tile) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => self.file.tile(level, tile).unwrap_or(None).ok_or(error),
+        }
+    }
+
+    /// The root of the tree over the first so many records.
+    ///
+    /// # Errors
+    /// As [`Index::tile`].
+    pub fn root_at(&self, size: u64) -> Result<Hash, TileError> {
+        root_at(|level, tile| self.tile(level, tile), size)
+    }
+
     /// Entries that wait to be flushed.
     pub fn waiting(&self) -> usize {
         self.layers().newest.entries
@@ -302,7 +353,10 @@ impl Index {
             let mut layers = self.layers_mut();
             if layers.flushing.is_none() {
                 let tail = layers.newest.tail;
-                let full = std::mem::take(&mut layers.newest);
+                let tiles = layers.tree.changed(layers.stored);
+                let mut full = std::mem::take(&mut layers.newest);
+                full.tiles = tiles.expect("tiles are kept until they are stored");
+                full.frontier = layers.tree.frontier().encode();
                 layers.newest.tail = tail;
                 layers.flushing = Some(Arc::new(full));
             }
@@ -310,7 +364,11 @@ impl Index {
         };
         if let Some(layer) = layer {
             self.file.write(&layer, durable, now, record)?;
-            self.layers_mut().flushing = None;
+            let mut layers = self.layers_mut();
+            layers.flushing = None;
+            layers.stored = layer.tail.position;
+            let stored = layers.stored;
+            layers.tree.drop_stored(stored);
         }
         Ok(())
     }
@@ -324,7 +382,7 @@ impl Index {
     }
 }
 
-/// Why a record was not taken in.
+/// Why a record does not stand where it should.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// It does not follow.

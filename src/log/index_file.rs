@@ -11,6 +11,8 @@ use redb::{
 
 use super::index::{COMMAND_HORIZON_S, CommandPlace};
 use super::layers::{Counts, Layer};
+use super::tiles::{TileError, Tree};
+use super::tree::Frontier;
 
 /// (stream key, version) → position.
 const STREAMS: TableDefinition<(&[u8; 16], u32), u64> = TableDefinition::new("streams_v1");
@@ -23,6 +25,10 @@ const CHALLENGES: TableDefinition<&[u8; 16], (&[u8; 16], u64)> =
     TableDefinition::new("challenges_v1");
 /// one row: position, recorded at and command key of the last record that is in.
 const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v1");
+/// (level, index) → the hashes of a Merkle tile (C2SP), as wide as it was last stored.
+const TILES: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("tiles_v1");
+/// one row: the Merkle frontier at the last record that is in.
+const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1");
 /// event type → (number, bytes) of its records.
 const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
 /// one row: position of the policy that was last in force.
@@ -71,15 +77,18 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
+    /// Opens the file, and the tree as it was stored in it; see [`super::index::Index::open`].
     pub fn open(
         path: &Path,
         cache_bytes: usize,
         record: impl Fn(u64) -> Option<Record>,
-    ) -> Result<Self, IndexError> {
+    ) -> Result<(Self, Tree), IndexError> {
         let found = path.exists();
         let reason = match Self::open_as_is(path, cache_bytes) {
-            Ok(file) if file.is_of(&record) => return Ok(file),
-            Ok(_) => "it is of another log".to_owned(),
+            Ok(file) => match file.tree_of(&record) {
+                Some(tree) => return Ok((file, tree)),
+                None => "it is of another log or another build".to_owned(),
+            },
             Err(error) if !found || matches!(*error.source, redb::Error::DatabaseAlreadyOpen) => {
                 return Err(error);
             }
@@ -90,7 +99,7 @@ impl IndexFile {
             path: path.into(),
             source: Box::new(redb::Error::Io(error)),
         })?;
-        Self::open_as_is(path, cache_bytes)
+        Ok((Self::open_as_is(path, cache_bytes)?, Tree::default()))
     }
 
     /// Every page's checksum is read: an index that lost an entry would let a used code live again.
@@ -111,6 +120,8 @@ impl IndexFile {
             txn.open_table(NAMES)?;
             txn.open_table(CHALLENGES)?;
             txn.open_table(TAIL)?;
+            txn.open_table(TILES)?;
+            txn.open_table(FRONTIER)?;
             txn.open_table(COUNTS)?;
             txn.open_table(POLICY)?;
             txn.open_table(COMMANDS_FROM)?;
@@ -123,11 +134,37 @@ impl IndexFile {
         })
     }
 
-    /// Whether the record that was last taken in still stands where it stood.
-    fn is_of(&self, record: &impl Fn(u64) -> Option<Record>) -> bool {
+    /// The tree as it was stored; none unless the record that was last taken in still stands where
+    /// it stood and the tree ends with it.
+    fn tree_of(&self, record: &impl Fn(u64) -> Option<Record>) -> Option<Tree> {
         let tail = self.tail();
-        tail.position == 0
-            || record(tail.position).is_some_and(|r| Tail::of(tail.position, &r) == tail)
+        if tail.position == 0 {
+            return Some(Tree::default());
+        }
+        let last = record(tail.position).filter(|r| Tail::of(tail.position, r) == tail)?;
+        let frontier = Frontier::decode(&self.frontier().ok()??).ok()?;
+        let read = |level, index| {
+            let missing = || TileError::new(level, index, "it is not in the index");
+            self.tile(level, index)?.ok_or_else(missing)
+        };
+        let ends_here = frontier.size() == tail.position;
+        let tree = Tree::resume(frontier, &last.encode().ok()?, read).ok()?;
+        ends_here.then_some(tree)
+    }
+
+    fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(FRONTIER)?;
+            Ok(table.get(())?.map(|row| row.value().to_vec()))
+        })
+    }
+
+    pub fn tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, TileError> {
+        let read = self.read(|| {
+            let table = self.db.begin_read()?.open_table(TILES)?;
+            Ok(table.get((level, index))?.map(|row| row.value().to_vec()))
+        });
+        read.map_err(|error| TileError::new(level, index, error))
     }
 
     /// The last record that is in; an unreadable row counts as none, and the file is then made anew.
@@ -294,6 +331,12 @@ fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
         table.insert(event_type, (before + number, bytes_before + bytes))?;
     }
     drop(table);
+    let mut table = txn.open_table(TILES)?;
+    for (tile, bytes) in &layer.tiles {
+        table.insert((tile.level, tile.index), bytes.as_slice())?;
+    }
+    let mut table = txn.open_table(FRONTIER)?;
+    table.insert((), layer.frontier.as_slice())?;
     let tail = &layer.tail;
     let mut table = txn.open_table(TAIL)?;
     table.insert((), (tail.position, tail.at.0, &tail.command))?;

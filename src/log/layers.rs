@@ -9,6 +9,7 @@ use countersign_schemas::time::Micros;
 
 use super::index::{CommandPlace, NotNext};
 use super::index_file::Tail;
+use super::tiles::{Tile, Tree};
 
 /// Number and bytes of records, by the number of their event type.
 pub type Counts = HashMap<u16, (u64, u64)>;
@@ -26,6 +27,9 @@ pub(super) struct Layer {
     /// Position of the last policy.
     pub policy: Option<u64>,
     pub entries: usize,
+    /// The Merkle tiles that changed with it, and the frontier after its last record.
+    pub tiles: Vec<(Tile, Vec<u8>)>,
+    pub frontier: Vec<u8>,
     /// The last record in this layer.
     pub tail: Tail,
 }
@@ -33,6 +37,10 @@ pub(super) struct Layer {
 /// What was pushed: the newest, and what is on its way into the file.
 #[derive(Default)]
 pub(super) struct Layers {
+    /// The Merkle tree over every record that was pushed.
+    pub tree: Tree,
+    /// How many of its leaves are in the file.
+    pub stored: u64,
     pub newest: Layer,
     pub flushing: Option<Arc<Layer>>,
     /// The group that the last record leaves open: its command and the index that is due.
@@ -63,14 +71,17 @@ pub(super) fn check_next(
     layers: &Layers,
     position: u64,
     record: &Record,
-    last_version: u32,
 ) -> Result<Option<(CommandKey, u16)>, NotNext> {
     let not_next = |what| NotNext { position, what };
     let tail = &layers.newest.tail;
     if position != tail.position + 1 {
         return Err(not_next("position"));
     }
-    if record.version != last_version + 1 {
+    let known = layers.newest_first().find_map(|layer| {
+        let (first, run) = layer.streams.get(&record.stream_key)?;
+        Some(first + run.len() as u32)
+    });
+    if known.is_some_and(|next| next != record.version) {
         return Err(not_next("version"));
     }
     if record.recorded_at < tail.at {

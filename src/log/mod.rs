@@ -18,17 +18,23 @@
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
 mod backup;
+pub mod checkpoints;
 mod error;
 mod folder;
+mod history;
 pub mod index;
 mod index_file;
 mod layers;
+pub mod offline;
+pub mod proof;
 mod reader;
 mod sealed;
 mod segment;
 mod shared;
+pub mod tiles;
+pub mod tree;
+pub mod verify;
 
-use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +42,7 @@ use std::sync::Arc;
 use crate::crash_point::reached;
 pub use backup::{Backup, BackupError, SegmentState};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
+use folder::FolderLock;
 pub use reader::LogReader;
 use sealed::SealedSegments;
 pub use segment::Storage;
@@ -86,7 +93,7 @@ pub struct EventLog {
     /// Whether a crash now would need a repair at the next open.
     repair_due: bool,
     /// Released after the segments, which `Drop` closes first.
-    _folder_lock: File,
+    _folder_lock: FolderLock,
 }
 
 impl EventLog {

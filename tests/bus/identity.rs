@@ -16,7 +16,7 @@ accounts {
   COUNTERSIGN: {
     users: [ { user: countersign, password: s, permissions: {
       publish: { allow: ["_INBOX.countersign.>"] }
-      subscribe: { allow: ["countersign.v1.command.>", "countersign.v1.query.>", "$SRV.>", "_INBOX.countersign.>"] }
+      subscribe: { allow: ["countersign.v1.command.>", "countersign.v1.support.>", "countersign.v1.admin.>", "countersign.v1.query.>", "$SRV.>", "_INBOX.countersign.>"] }
       allow_responses: { max: 1, expires: "30s" } } } ]
     exports: [ { service: "countersign.v1.command.>" }, { service: "countersign.v1.query.>" } ] }
   PLATFORM: {

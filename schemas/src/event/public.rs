@@ -10,7 +10,7 @@ use super::backup_codes::v1::{
     BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
 use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
-use super::login::v1::{TotpReason, TotpRejected};
+use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
 
 impl Event {
     /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
@@ -65,23 +65,9 @@ impl Event {
             Self::BackupCodeRejected(e) => backup_code_rejected(e),
             Self::LoginStarted(e) => json!({"expires_at": e.expires_at}),
             Self::LoginCompleted(e) => json!({"method": "password", "credential": e.credential}),
-            Self::TotpAccepted(e) => json!({
-                "step": e.step,
-                "drift": e.drift,
-                "enrolment": e.enrolment,
-                "double_code": e.double_code,
-                "purpose": purpose(e.purpose),
-                "first_factor": first_factor(&e.first_factor),
-            }),
+            Self::TotpAccepted(e) => totp_accepted(e),
             Self::TotpRejected(e) => totp_rejected(e),
-            Self::CodeReplayed(e) => json!({
-                "step": e.step,
-                "enrolment": e.enrolment,
-                "failures": e.failures,
-                "consecutive": e.consecutive,
-                "purpose": purpose(e.purpose),
-                "first_factor": first_factor(&e.first_factor),
-            }),
+            Self::CodeReplayed(e) => code_replayed(e),
             Self::AttemptsThrottled(e) => json!({"until": e.until}),
             Self::DoubleCodeRequired(e) => json!({"until": e.until}),
             Self::FactorSuspended(e) => json!({"cause": match e.cause {
@@ -91,6 +77,28 @@ impl Event {
             Self::AttemptsSuppressed(e) => json!({"count": e.count}),
         }
     }
+}
+
+fn totp_accepted(e: &TotpAccepted) -> Value {
+    json!({
+        "step": e.step,
+        "drift": e.drift,
+        "enrolment": e.enrolment,
+        "double_code": e.double_code,
+        "purpose": purpose(e.purpose),
+        "first_factor": first_factor(&e.first_factor),
+    })
+}
+
+fn code_replayed(e: &CodeReplayed) -> Value {
+    json!({
+        "step": e.step,
+        "enrolment": e.enrolment,
+        "failures": e.failures,
+        "consecutive": e.consecutive,
+        "purpose": purpose(e.purpose),
+        "first_factor": first_factor(&e.first_factor),
+    })
 }
 
 fn purpose(purpose: Purpose) -> &'static str {

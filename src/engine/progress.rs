@@ -1,0 +1,124 @@
+//! How far the log is committed and how far the views show it, and waiting for either.
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Entries that are worth a round of the views at once; fewer wait for company.
+const WORTH_A_ROUND: u64 = 1_024;
+
+/// Two positions that rise, and a third that somebody waits to see shown.
+#[derive(Default)]
+pub struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    committed: u64,
+    shown: u64,
+    wanted: u64,
+}
+
+impl Progress {
+    /// Says that everything up to here is durable.
+    pub fn commit(&self, position: u64) {
+        let mut state = self.state();
+        state.committed = state.committed.max(position);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Says that every view shows everything up to here; less than before where one begins anew.
+    pub fn show(&self, position: u64) {
+        self.state().shown = position;
+        self.changed.notify_all();
+    }
+
+    /// The last durable position.
+    pub fn committed(&self) -> u64 {
+        self.state().committed
+    }
+
+    /// Waits until a position is durable, at most so long; tells whether it is.
+    pub fn wait_committed(&self, position: u64, at_most: Duration) -> bool {
+        self.wait(at_most, |state| state.committed >= position)
+            .committed
+            >= position
+    }
+
+    /// Waits until every view shows a position, at most so long; tells whether they do. Whoever
+    /// waits hurries the projector.
+    pub fn wait_shown(&self, position: u64, at_most: Duration) -> bool {
+        let mut state = self.state();
+        state.wanted = state.wanted.max(position);
+        drop(state);
+        self.changed.notify_all();
+        self.wait(at_most, |state| state.shown >= position).shown >= position
+    }
+
+    /// For the projector: waits for something to show, at most `idle`, and then for company, at
+    /// most `linger`, unless somebody waits to see it. A round of the views costs much the same for
+    /// one entry and for a thousand.
+    pub fn wait_for_work(&self, idle: Duration, linger: Duration) {
+        let state = self.wait(idle, |state| state.committed > state.shown);
+        if state.committed > state.shown {
+            self.wait(linger, |state| {
+                state.wanted > state.shown || state.committed >= state.shown + WORTH_A_ROUND
+            });
+        }
+    }
+
+    fn wait(&self, at_most: Duration, enough: impl Fn(&State) -> bool) -> State {
+        let state = self.state();
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, at_most, |state| !enough(state))
+            .expect("no holder of this lock panics");
+        *state
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_is_reached_is_not_waited_for() {
+        let progress = Progress::default();
+        progress.commit(7);
+        progress.commit(3);
+        progress.show(5);
+        assert!(progress.wait_committed(7, LONG));
+        assert!(progress.wait_shown(5, LONG));
+        assert!(!progress.wait_shown(6, Duration::ZERO));
+        assert_eq!(progress.committed(), 7);
+    }
+
+    #[test]
+    fn somebody_who_waits_ends_the_lingering() {
+        let progress = Progress::default();
+        progress.commit(1);
+        std::thread::scope(|threads| {
+            let projector = threads.spawn(|| {
+                progress.wait_for_work(LONG, LONG);
+                progress.show(1);
+            });
+            assert!(progress.wait_shown(1, LONG));
+            assert!(projector.join().is_ok());
+        });
+    }
+
+    #[test]
+    fn a_thousand_entries_end_it_too() {
+        let progress = Progress::default();
+        progress.commit(WORTH_A_ROUND);
+        progress.wait_for_work(LONG, LONG);
+    }
+}

@@ -1,0 +1,31 @@
+//! What became of one command in the writer's batch.
+
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::reply::Details;
+
+use super::{Done, Outcome};
+use crate::account::Reply;
+
+/// What became of one command in the batch.
+pub enum Verdict {
+    /// It is answered.
+    Answer(Box<Outcome>),
+    /// Its evidence has gone stale and costs a hash.
+    GatherAgain,
+}
+
+impl Verdict {
+    /// An answer that no event rests on, or all of them are recorded.
+    pub fn answer(reply: Result<Reply, Refusal>, details: Details) -> Self {
+        let result = reply.map(|reply| Done { reply, details });
+        Self::Answer(Box::new(Outcome {
+            result,
+            replayed: false,
+        }))
+    }
+
+    /// A refusal.
+    pub fn refused(code: ErrorCode) -> Self {
+        Self::Answer(Box::new(Outcome::refused(code)))
+    }
+}

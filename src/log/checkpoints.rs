@@ -1,0 +1,391 @@
+//! The archive of signed checkpoints beside the keyring: what the log must still be.
+//!
+//! It is apart from the data folder, so a data folder that is restored, emptied or exchanged does
+//! not bring its own memory with it. `checkpoint` holds the newest note and is replaced whole;
+//! `checkpoint-history` has one line for each note (`origin size root signature`) and is thinned:
+//! at 1,024 lines every second one goes, but the first of all and the last of each
+//! epoch stay. So what is old gets sparse and what is new is dense, in some 250 KB.
+//!
+//! A note leaves the process only after both files are durable. The newest of both counts, so a
+//! crash between any two steps loses nothing that was told.
+//!
+//! What it cannot see: whoever restores data folder *and* keyring folder to the same older day.
+//! That takes a copy elsewhere, with an auditor or a witness.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, replace, thinned};
+use super::tiles::TileError;
+use super::tree::Hash;
+use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteSigner};
+
+/// The longest history that is read, in bytes; a full one of ours has a quarter of it.
+pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
+/// A log may be without any checkpoint as long as it has no more than the record that began it:
+/// nothing can have been lost from it.
+const UNARCHIVED_HEAD_MAX: u64 = 1;
+
+const NEWEST: &str = "checkpoint";
+const HISTORY: &str = "checkpoint-history";
+
+/// The checkpoints of one epoch of a log, and the key that signs the next one.
+#[derive(Debug)]
+pub struct Archive {
+    newest_path: PathBuf,
+    history_path: PathBuf,
+    signer: NoteSigner,
+    /// The notes of this epoch that are archived, ascending by size.
+    signed: Vec<Signed>,
+    /// The lines of the history file, those of other epochs too.
+    history: Vec<String>,
+    /// The file has more or less than the lines, so that it must be written anew.
+    history_torn: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Signed {
+    checkpoint: Checkpoint,
+    note: String,
+}
+
+/// Why the log is not started on, or a checkpoint not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointRefusal {
+    /// The log has events, and no checkpoint says which.
+    #[error(
+        "there is no checkpoint at {path}, but the log has {head} events: restore the file from a copy, or, if there is none, accept the loss of what may be missing with `countersign log new-epoch --lost-from {lost_from} --reason R`",
+        lost_from = head + 1
+    )]
+    Missing {
+        /// Where the newest checkpoint should be.
+        path: PathBuf,
+        /// The log's last position.
+        head: u64,
+    },
+    /// The log ends before the archived checkpoint.
+    #[error(
+        "the log has {head} events, but {archived} were signed for, so events are lost and used codes could live again: restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
+    )]
+    Shorter {
+        /// The size of the archived checkpoint.
+        archived: u64,
+        /// The log's last position.
+        head: u64,
+        /// The first position that is lost or not the signed one.
+        lost_from: u64,
+    },
+    /// The log has other events than the archived checkpoint was signed for.
+    #[error(
+        "the log is not the one that was signed for at {archived} events: at least one from {lost_from} on is another; restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
+    )]
+    Forked {
+        /// The size of the archived checkpoint.
+        archived: u64,
+        /// The position after the last one that an archived checkpoint still agrees to.
+        lost_from: u64,
+    },
+    /// The archive is of another log or epoch.
+    #[error(
+        "the checkpoint at {path} is of the log {found}, not of {expected}: name the keyring and the data folder of the same installation, each installation with a keyring folder of its own"
+    )]
+    OtherLog {
+        /// The file.
+        path: PathBuf,
+        /// The origin in it.
+        found: String,
+        /// The origin of this log.
+        expected: String,
+    },
+    /// The archive is not what was written.
+    #[error("{what} of {path} is not believed: {reason}; restore the file from a copy")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Which part.
+        what: String,
+        /// Why.
+        #[source]
+        reason: NoteError,
+    },
+    /// The operating system refused.
+    #[error(
+        "the checkpoint archive cannot use {path} ({source}): the keyring's folder must be writable for the service's user"
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The tree could not be read.
+    #[error(transparent)]
+    Tile(#[from] TileError),
+}
+
+impl Archive {
+    /// Reads the archive in the folder of the keyring file and believes only what is signed.
+    ///
+    /// # Errors
+    /// [`CheckpointRefusal::OtherLog`], `Damaged` and `Io`. That there is nothing is no error here
+    /// but in [`Archive::check`].
+    pub fn open(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
+        let mut archive = Self::with_history(keyring_file, signer)?;
+        if let Some(note) = read(&archive.newest_path, NOTE_BYTES_MAX)? {
+            let checkpoint = archive.believe(&archive.newest_path, "the note", &note)?;
+            archive.add(checkpoint, note);
+        }
+        Ok(archive)
+    }
+
+    /// Begins the archive of a new epoch: its first checkpoint replaces the last one of another.
+    ///
+    /// Nothing of the old epoch is checked, since the operator has just given it up; its lines stay
+    /// in the history. Doing it again after a crash is the same as having done it once.
+    ///
+    /// # Errors
+    /// As [`Archive::open`] but for `OtherLog`, and as [`Archive::sign`].
+    pub fn begin_epoch(
+        keyring_file: &Path,
+        signer: NoteSigner,
+        size: u64,
+        root: &Hash,
+    ) -> Result<Self, CheckpointRefusal> {
+        let mut archive = Self::with_history(keyring_file, signer)?;
+        if let Some(last) = read(&archive.newest_path, NOTE_BYTES_MAX)? {
+            match archive.believe(&archive.newest_path, "the note", &last) {
+                Err(CheckpointRefusal::OtherLog { .. }) => archive.remember_last(&last),
+                Err(other) => return Err(other),
+                Ok(checkpoint) => archive.add(checkpoint, last),
+            }
+        }
+        if archive.newest().is_none() {
+            archive.archive(size, root)?;
+        }
+        Ok(archive)
+    }
+
+    fn with_history(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
+        let mut archive = Self {
+            newest_path: keyring_file.with_file_name(NEWEST),
+            history_path: keyring_file.with_file_name(HISTORY),
+            signer,
+            signed: Vec::new(),
+            history: Vec::new(),
+            history_torn: false,
+        };
+        let text = read(&archive.history_path, HISTORY_BYTES_MAX)?.unwrap_or_default();
+        // A crash cuts the line that was being written; the newest note is in the other file.
+        archive.history_torn = !text.is_empty() && !text.ends_with('\n');
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        archive.history = whole.lines().map(str::to_owned).collect();
+        let ours = format!("{} ", archive.signer.public().name());
+        for (number, line) in (1..).zip(archive.history.clone()) {
+            if line.starts_with(&ours) {
+                let (note, what) = (note_of(&line), format!("line {number}"));
+                let checkpoint = archive.believe(&archive.history_path, &what, &note)?;
+                archive.add(checkpoint, note);
+            }
+        }
+        Ok(archive)
+    }
+
+    /// Returns the newest checkpoint that was signed in this epoch.
+    pub fn newest(&self) -> Option<&Checkpoint> {
+        self.signed.last().map(|signed| &signed.checkpoint)
+    }
+
+    /// Returns the checkpoints of this epoch that are archived, ascending by size.
+    pub fn checkpoints(&self) -> impl Iterator<Item = &Checkpoint> {
+        self.signed.iter().map(|signed| &signed.checkpoint)
+    }
+
+    /// Refuses a log that is not the one that was signed for, or a later state of it.
+    ///
+    /// `head` is the log's last position; `root_at` gives the root of its first so many records,
+    /// as [`super::proof::root_at`] does. A log without a checkpoint is refused as soon as it has
+    /// more than its first record: whoever restores an old data folder might delete the archive
+    /// too. The start therefore signs before anything is appended to a new log.
+    ///
+    /// # Errors
+    /// [`CheckpointRefusal::Missing`], `Shorter`, `Forked` and `Tile`.
+    pub fn check(
+        &self,
+        head: u64,
+        root_at: impl FnMut(u64) -> Result<Hash, TileError>,
+    ) -> Result<(), CheckpointRefusal> {
+        let Some(newest) = self.newest() else {
+            return match head {
+                0..=UNARCHIVED_HEAD_MAX => Ok(()),
+                _ => Err(CheckpointRefusal::Missing {
+                    path: self.newest_path.clone(),
+                    head,
+                }),
+            };
+        };
+        let archived = newest.size;
+        let (agreed, forked) = self.agreed(head, root_at)?;
+        if agreed == archived {
+            return Ok(());
+        }
+        let lost_from = if forked { agreed + 1 } else { head + 1 };
+        Err(if head < archived {
+            CheckpointRefusal::Shorter {
+                archived,
+                head,
+                lost_from,
+            }
+        } else {
+            CheckpointRefusal::Forked {
+                archived,
+                lost_from,
+            }
+        })
+    }
+
+    /// The newest checkpoint that the log agrees to, and whether it contradicts a later one.
+    fn agreed(
+        &self,
+        head: u64,
+        mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
+    ) -> Result<(u64, bool), TileError> {
+        let mut forked = false;
+        for known in self.signed.iter().rev().map(|signed| &signed.checkpoint) {
+            if known.size <= head {
+                if root_at(known.size)? == known.root {
+                    return Ok((known.size, forked));
+                }
+                forked = true;
+            }
+        }
+        Ok((0, forked))
+    }
+
+    /// Signs and archives the checkpoint of a log of `size` records, all of them durable.
+    ///
+    /// Returns the note, which is durable beside the keyring; for a size and root that were signed
+    /// before, the same note again. `root` is the tree's own, `root_at` as in [`Archive::check`].
+    ///
+    /// # Errors
+    /// As [`Archive::check`], so that no checkpoint is ever signed that contradicts an earlier one;
+    /// [`CheckpointRefusal::Io`] after which the note must not be told.
+    pub fn sign(
+        &mut self,
+        size: u64,
+        root: &Hash,
+        mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
+    ) -> Result<&str, CheckpointRefusal> {
+        self.check(size, &mut root_at)?;
+        if root_at(size)? != *root {
+            return Err(CheckpointRefusal::Forked {
+                archived: size,
+                lost_from: self.newest().map_or(1, |newest| newest.size + 1),
+            });
+        }
+        if self.newest().is_none_or(|newest| newest.size != size) {
+            self.archive(size, root)?;
+        }
+        let newest = self.signed.last().expect("one was just archived or found");
+        Ok(&newest.note)
+    }
+
+    /// Makes a note durable in both files, the newest one first.
+    fn archive(&mut self, size: u64, root: &Hash) -> Result<(), CheckpointRefusal> {
+        let note = self.signer.sign(size, root);
+        replace(&self.newest_path, &note).map_err(|source| io_error(&self.newest_path, source))?;
+        self.history.push(line_of(&note));
+        let written = if self.history_torn || self.history.len() > HISTORY_LINES_MAX {
+            self.history = thinned(std::mem::take(&mut self.history));
+            replace(&self.history_path, &(self.history.join("\n") + "\n"))
+        } else {
+            append(&self.history_path, &(line_of(&note) + "\n"))
+        };
+        // Whatever a failed write left there, the next one replaces it.
+        self.history_torn = written.is_err();
+        written.map_err(|source| io_error(&self.history_path, source))?;
+        let checkpoint = self.believe(&self.newest_path, "the note", &note)?;
+        self.add(checkpoint, note);
+        Ok(())
+    }
+
+    /// Puts a believed note among those of this epoch, which the history keeps in memory too.
+    fn add(&mut self, checkpoint: Checkpoint, note: String) {
+        let at = self
+            .signed
+            .partition_point(|known| known.checkpoint.size <= checkpoint.size);
+        let known = at.checked_sub(1).map(|before| &self.signed[before]);
+        if known.is_none_or(|known| known.checkpoint != checkpoint) {
+            self.signed.insert(at, Signed { checkpoint, note });
+        }
+        if self.signed.len() > HISTORY_LINES_MAX {
+            self.signed = every_second(std::mem::take(&mut self.signed), |_, _| false);
+        }
+    }
+
+    /// Keeps the last note of another epoch in the history, should a crash have kept it out.
+    fn remember_last(&mut self, note: &str) {
+        let line = line_of(note);
+        if self.history.last() != Some(&line) {
+            self.history.push(line);
+            self.history_torn = true;
+        }
+    }
+
+    fn believe(
+        &self,
+        path: &Path,
+        what: &str,
+        note: &str,
+    ) -> Result<Checkpoint, CheckpointRefusal> {
+        let key = self.signer.public();
+        key.open_checkpoint(note).map_err(|reason| {
+            let found = note.lines().next().unwrap_or_default();
+            if reason == NoteError::OtherKey && found != key.name() {
+                return CheckpointRefusal::OtherLog {
+                    path: path.to_owned(),
+                    found: found.to_owned(),
+                    expected: key.name().to_owned(),
+                };
+            }
+            CheckpointRefusal::Damaged {
+                path: path.to_owned(),
+                what: what.to_owned(),
+                reason,
+            }
+        })
+    }
+}
+
+/// Reads a text file up to a bound; one that is not there is nothing.
+fn read(path: &Path, bytes_max: usize) -> Result<Option<String>, CheckpointRefusal> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|source| io_error(path, source))?,
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|source| io_error(path, source))?;
+    let damaged = |reason| CheckpointRefusal::Damaged {
+        path: path.to_owned(),
+        what: "the text".into(),
+        reason,
+    };
+    if bytes.len() > bytes_max {
+        return Err(damaged(NoteError::TooLong));
+    }
+    let text = String::from_utf8(bytes);
+    text.map(Some)
+        .map_err(|_| damaged(NoteError::Note("it is not UTF-8")))
+}
+
+fn io_error(path: &Path, source: io::Error) -> CheckpointRefusal {
+    CheckpointRefusal::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+#[path = "checkpoints_tests.rs"]
+mod tests;

@@ -1,0 +1,256 @@
+//! Verification of a log by somebody who believes nothing but the log's public key.
+//!
+//! Every record is read and hashed anew. What is checked: positions without a gap, each record's
+//! form, versions per stream, times, groups, that the log's epochs are those of the checkpoints, and
+//! the root at the size of every checkpoint given. A record can only
+//! be changed, removed, inserted or moved below the newest of those without being found by breaking
+//! SHA-256; what is appended after it is only checked for form, and [`Verified::unsigned`] says so.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use countersign_schemas::event::{Event, EventError};
+use countersign_schemas::ids::{CommandKey, StreamKey};
+use countersign_schemas::record::{Record, RecordError, StreamKind};
+use countersign_schemas::time::Micros;
+
+use super::error::SegmentFault;
+use super::tree::{Frontier, Hash, leaf_hash};
+use crate::crypto::note::{self, Checkpoint};
+
+/// What holds of a log that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// How many records it has.
+    pub records: u64,
+    /// The root over all of them.
+    pub root: Hash,
+    /// The sum of their lengths.
+    pub bytes: u64,
+    /// The log's name in the checkpoints of its last epoch.
+    pub origin: String,
+    /// How many checkpoints it agrees to.
+    pub checkpoints: usize,
+    /// How many records at its end no checkpoint covers; they could be anybody's.
+    pub unsigned: u64,
+}
+
+/// The first thing that is wrong with a log.
+#[derive(Debug, thiserror::Error)]
+#[error("position {position}: {fault}")]
+pub struct BadLog {
+    /// Where it is; for a wrong root the first position at which it can be.
+    pub position: u64,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// What can be wrong with a log.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The position is not the one after the last.
+    #[error("the record before it is missing")]
+    Gap,
+    /// The bytes are no record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// An event of the log's own cannot be read.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The record does not follow from those before.
+    #[error("the record does not follow: its {0} is not the next one")]
+    NotNext(&'static str),
+    /// The log does not begin with an epoch.
+    #[error("the log does not begin with its epoch")]
+    NoEpoch,
+    /// The log ends within a command's events.
+    #[error("the last command's events end early, so the end of the log was cut off")]
+    CutGroup,
+    /// The log ends before a checkpoint.
+    #[error("the log ends here, but {signed} events were signed for, so its end was cut off")]
+    CutOff {
+        /// The size of the checkpoint.
+        signed: u64,
+    },
+    /// The records are not those that a checkpoint was signed for.
+    #[error(
+        "the events up to {signed} are not those that were signed for: at least one from here on was changed, removed or inserted"
+    )]
+    WrongRoot {
+        /// The size of the checkpoint.
+        signed: u64,
+    },
+    /// A checkpoint is of another log, or of an epoch that this log has not or no longer.
+    #[error("the checkpoint of {signed} events is of {found}, but the log here is {expected}")]
+    OtherLog {
+        /// The size of the checkpoint.
+        signed: u64,
+        /// The checkpoint's origin.
+        found: String,
+        /// The log's origin at that size.
+        expected: String,
+    },
+    /// A segment cannot be read.
+    #[error("{segment} cannot be read from here on: {fault}")]
+    Segment {
+        /// The file.
+        segment: PathBuf,
+        /// What redb said.
+        fault: SegmentFault,
+    },
+}
+
+/// A verification under way: give it every record in order, then [`Verifier::finish`] it.
+#[derive(Debug)]
+pub struct Verifier {
+    frontier: Frontier,
+    sequence: Sequence,
+    bytes: u64,
+    origin: String,
+    /// Those not yet reached, the smallest last.
+    checkpoints: Vec<Checkpoint>,
+    agreed: usize,
+    agreed_size: u64,
+}
+
+impl Verifier {
+    /// Begins with checkpoints in any order, whose signatures the caller has checked
+    /// ([`note::NoteKey::open_checkpoint`]).
+    pub fn new(checkpoints: &[Checkpoint]) -> Self {
+        let mut checkpoints = checkpoints.to_vec();
+        checkpoints.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.size));
+        Self {
+            frontier: Frontier::default(),
+            sequence: Sequence::default(),
+            bytes: 0,
+            origin: String::new(),
+            checkpoints,
+            agreed: 0,
+            agreed_size: 0,
+        }
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// [`BadLog`] with the first thing that is wrong; the verification is over then.
+    pub fn push(&mut self, position: u64, bytes: &[u8]) -> Result<(), BadLog> {
+        let bad = |fault| BadLog { position, fault };
+        if position != self.frontier.size() + 1 {
+            return Err(BadLog {
+                position: self.frontier.size() + 1,
+                fault: Fault::Gap,
+            });
+        }
+        let record = Record::decode(bytes).map_err(|error| bad(error.into()))?;
+        self.sequence
+            .push(&record)
+            .map_err(|what| bad(Fault::NotNext(what)))?;
+        if record.stream_kind == StreamKind::Log || record.stream_key == StreamKey::LOG {
+            let event = record.event().map_err(|error| bad(error.into()))?;
+            if let Event::EpochStarted(begun) = event {
+                self.origin = note::origin(&begun.log_id);
+            }
+        }
+        if self.origin.is_empty() {
+            return Err(bad(Fault::NoEpoch));
+        }
+        self.frontier.append(leaf_hash(bytes));
+        self.bytes += bytes.len() as u64;
+        self.compare()
+    }
+
+    /// Compares with every checkpoint of the size that is now reached.
+    fn compare(&mut self) -> Result<(), BadLog> {
+        let size = self.frontier.size();
+        while let Some(next) = self.checkpoints.pop_if(|next| next.size <= size) {
+            let bad = |fault| BadLog {
+                position: self.agreed_size + 1,
+                fault,
+            };
+            if next.origin != self.origin {
+                return Err(bad(Fault::OtherLog {
+                    signed: next.size,
+                    found: next.origin,
+                    expected: self.origin.clone(),
+                }));
+            }
+            // A checkpoint of nothing covers nothing, so none is ever signed.
+            if next.size < size || next.root != self.frontier.root() {
+                return Err(bad(Fault::WrongRoot { signed: next.size }));
+            }
+            self.agreed += 1;
+            self.agreed_size = size;
+        }
+        Ok(())
+    }
+
+    /// Returns the position of the last record that was taken.
+    pub fn position(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Ends the verification after the last record.
+    ///
+    /// # Errors
+    /// [`BadLog`] at the position after the last one if the end was cut off.
+    pub fn finish(self) -> Result<Verified, BadLog> {
+        let records = self.frontier.size();
+        let cut = |fault| BadLog {
+            position: records + 1,
+            fault,
+        };
+        if let Some(next) = self.checkpoints.first() {
+            return Err(cut(Fault::CutOff { signed: next.size }));
+        }
+        if records == 0 {
+            return Err(cut(Fault::NoEpoch));
+        }
+        if self.sequence.open_group.is_some() {
+            return Err(cut(Fault::CutGroup));
+        }
+        Ok(Verified {
+            records,
+            root: self.frontier.root(),
+            bytes: self.bytes,
+            origin: self.origin,
+            checkpoints: self.agreed,
+            unsigned: records - self.agreed_size,
+        })
+    }
+}
+
+/// What the next record must follow from; [`super::index::Index::push`] asks the same of a log in
+/// service, but keeps every position and command for it.
+#[derive(Debug, Default)]
+struct Sequence {
+    versions: HashMap<StreamKey, u32>,
+    last_at: Micros,
+    open_group: Option<(CommandKey, u16)>,
+}
+
+impl Sequence {
+    /// Takes the next record in, or says what of it is out of order.
+    fn push(&mut self, record: &Record) -> Result<(), &'static str> {
+        let version = self.versions.entry(record.stream_key).or_default();
+        if record.version.checked_sub(1) != Some(*version) {
+            return Err("version");
+        }
+        if record.recorded_at < self.last_at {
+            return Err("time");
+        }
+        let group = (record.command_key, record.group_index);
+        if group != self.open_group.unwrap_or((record.command_key, 0)) {
+            return Err("place in its group");
+        }
+        let next = record.group_index + 1;
+        self.open_group = (next < record.group_len).then_some((record.command_key, next));
+        self.last_at = record.recorded_at;
+        *version = record.version;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+pub(super) mod tests;
