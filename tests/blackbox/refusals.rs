@@ -451,5 +451,6 @@ async fn a_position_that_is_not_reached_is_behind_and_what_floods_the_hashes_is_
     let count = |word| answers.iter().filter(|a| a.word() == Some(word)).count();
     let (told, shed) = (count("credentials.invalid"), count("overloaded"));
     assert_eq!(told + shed, 200);
-    assert!(told >= 66 && shed > 0, "{told} told, {shed} shed");
+    // 64 may wait; whether the two threads have taken theirs by then is a matter of luck.
+    assert!(told >= 64 && shed > 0, "{told} told, {shed} shed");
 }

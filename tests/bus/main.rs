@@ -7,5 +7,6 @@ mod connection;
 mod contract;
 mod identity;
 mod life;
+mod roles;
 mod service;
 mod strict;
