@@ -14,3 +14,7 @@ pub mod password;
 pub mod seal;
 
 mod key_store;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod timing_tests;

@@ -45,6 +45,9 @@ mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod time_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod timing_tests;
 mod vault;
 mod verdict;
 mod writer;
