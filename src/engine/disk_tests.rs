@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 use serde_json::json;
 
-use super::tests::{House, verify};
+use super::house::{House, verify};
 use crate::log::Storage;
 
 /// A file whose writes fail while the switch is on.

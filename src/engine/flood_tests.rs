@@ -11,7 +11,7 @@ use redb::backends::FileBackend;
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::tests::{House, verify};
+use super::house::{House, verify};
 
 /// Attempts of a flood; the catalogue's million takes minutes in a debug build:
 /// `COUNTERSIGN_FLOOD=1000000 cargo test --release --lib flood_tests`.

@@ -21,6 +21,9 @@ mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod house;
 mod indexer;
 mod outcomes;
 mod pool;
@@ -38,6 +41,9 @@ mod shared;
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
 mod snapshots;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod store_tests;
 mod subject;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

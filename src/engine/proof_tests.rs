@@ -6,7 +6,7 @@ use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::tests::{House, PASSWORD, verify};
+use super::house::{House, PASSWORD, verify};
 use crate::account::Reply;
 
 fn hardened(house: &House) -> Engine {

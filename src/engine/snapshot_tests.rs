@@ -3,8 +3,8 @@
 use countersign_schemas::ids::{AccountId, StreamKey};
 use serde_json::json;
 
+use super::house::{House, PASSWORD, verify};
 use super::snapshots::{Snapshots, TAIL_MAX};
-use super::tests::{House, PASSWORD, verify};
 use crate::account::Account;
 
 /// An account with a history of every kind of event, longer than a snapshot's tail.

@@ -5,7 +5,7 @@ use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::tests::{House, PASSWORD, verify};
+use super::house::{House, PASSWORD, verify};
 
 const DAY_S: i64 = 86_400;
 

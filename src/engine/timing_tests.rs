@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::tests::{House, PASSWORD};
+use super::house::{House, PASSWORD};
 use super::{Engine, Evidence, Submission, current_account, evidence};
 use crate::account::{Policy, ProofEvidence};
 use crate::crypto::timing_tests::{T_MAX, T_PLANTED_MIN, smallest_t};

@@ -1,0 +1,197 @@
+//! An installation for tests of the engine: a real log in a temporary folder, clocks as arguments.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+
+use countersign_schemas::code::Code;
+use countersign_schemas::command::Command;
+use countersign_schemas::ids::CommandId;
+use countersign_schemas::record::Role;
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::time::Micros;
+use serde_json::{Value, json};
+
+use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
+use crate::account::{Policy, Reply};
+use crate::crypto::otp::{TotpSecret, hotp, step_at};
+use crate::log::LogOptions;
+
+/// An installation whose clock the test moves.
+pub(super) struct House {
+    folder: tempfile::TempDir,
+    now: Arc<AtomicU64>,
+    monotonic: Arc<AtomicU64>,
+    next_id: AtomicU64,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Arc::new(AtomicU64::new(1_800_000_000_000_000));
+        let house = Self {
+            folder,
+            now,
+            monotonic: Arc::default(),
+            next_id: AtomicU64::new(1),
+        };
+        init(
+            &house.data(),
+            &house.keyring(),
+            house.time(),
+            LogOptions::default(),
+        )
+        .unwrap();
+        house
+    }
+
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub(super) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(super) fn keyring(&self) -> std::path::PathBuf {
+        self.folder.path().join("keys").join("keyring.toml")
+    }
+
+    pub(super) fn time(&self) -> Micros {
+        Micros(self.now.load(Ordering::SeqCst))
+    }
+
+    /// Lets time pass, by both clocks.
+    pub(super) fn pass(&self, seconds: u64) {
+        let micros = seconds * Micros::SECOND;
+        self.monotonic.fetch_add(micros, Ordering::SeqCst);
+        self.now.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward or back.
+    pub(super) fn set_wall(&self, by_s: i64) {
+        let by = by_s * Micros::SECOND.cast_signed();
+        self.now.fetch_add(by.cast_unsigned(), Ordering::SeqCst);
+    }
+
+    pub(super) fn try_start(&self) -> Result<Engine, StartError> {
+        self.try_start_with(|_| {})
+    }
+
+    pub(super) fn start_on(&self, storage: crate::log::Storage) -> Engine {
+        self.try_start_with(|options| options.log.storage = storage)
+            .unwrap()
+    }
+
+    pub(super) fn try_start_with(
+        &self,
+        change: impl FnOnce(&mut EngineOptions),
+    ) -> Result<Engine, StartError> {
+        let mut options = self.options();
+        change(&mut options);
+        Engine::start(options)
+    }
+
+    pub(super) fn options(&self) -> EngineOptions {
+        let (now, monotonic) = (Arc::clone(&self.now), Arc::clone(&self.monotonic));
+        EngineOptions {
+            data: self.data(),
+            keyring: self.keyring(),
+            policy: Policy {
+                kdf_memory_kib: 8,
+                ..Policy::default()
+            },
+            vouched: false,
+            vouching: None,
+            clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
+            monotonic: Arc::new(move || Micros(monotonic.load(Ordering::SeqCst))),
+            accept_clock_back: None,
+            log: LogOptions::default(),
+            backup_folder: Some(self.folder.path().join("backup")),
+        }
+    }
+
+    pub(super) fn start_with(&self, change: impl FnOnce(&mut EngineOptions)) -> Engine {
+        self.try_start_with(change).unwrap()
+    }
+
+    pub(super) fn start(&self) -> Engine {
+        self.try_start().unwrap()
+    }
+
+    pub(super) fn request(&self, name: &str, body: &Value, id: &str, engine: &Engine) -> Request {
+        let payload = serde_json::to_vec(body).unwrap();
+        Request {
+            command: Command::decode(name, &payload).unwrap(),
+            command_id: CommandId::parse(id).unwrap(),
+            caller: Caller {
+                name: "test".into(),
+                verified: true,
+                role: Role::Platform,
+            },
+            on_behalf_of: None,
+            trace_id: None,
+            body_tag: engine.body_tag("test", name, &payload),
+            received_at: self.time(),
+            deadline: None,
+        }
+    }
+
+    pub(super) fn send_as(&self, engine: &Engine, id: &str, name: &str, body: Value) -> Outcome {
+        let (sender, receiver) = mpsc::channel();
+        let request = self.request(name, &body, id, engine);
+        engine.submit(
+            request,
+            Box::new(move |outcome| sender.send(outcome).unwrap()),
+        );
+        receiver.recv().unwrap()
+    }
+
+    pub(super) fn send(
+        &self,
+        engine: &Engine,
+        name: &str,
+        body: Value,
+    ) -> Result<Reply, ErrorCode> {
+        let id = format!("c-{}", self.next_id.fetch_add(1, Ordering::SeqCst));
+        let outcome = self.send_as(engine, &id, name, body);
+        outcome
+            .result
+            .map(|done| done.reply)
+            .map_err(|refusal| refusal.code)
+    }
+
+    /// Registers and enrols an account; gives its secret and its backup codes.
+    pub(super) fn enrol(&self, engine: &Engine, account: &str) -> (TotpSecret, Vec<String>) {
+        let body = json!({"account_id": account, "username": account, "password": PASSWORD});
+        self.send(engine, "register-account", body).unwrap();
+        let body = json!({"account_id": account, "proof": {"password": PASSWORD}});
+        let Ok(Reply::EnrolmentStarted {
+            authenticator_id,
+            secret,
+            ..
+        }) = self.send(engine, "enable-2fa", body)
+        else {
+            panic!("enrolment starts");
+        };
+        let code = self.code(&secret, 0);
+        let body =
+            json!({"account_id": account, "authenticator_id": authenticator_id, "code": code});
+        let Ok(Reply::CodeConfirmed { issued, .. }) = self.send(engine, "confirm-code", body)
+        else {
+            panic!("the first code confirms");
+        };
+        let codes = issued.codes.iter().map(|code| code.reveal()).collect();
+        (secret, codes)
+    }
+
+    pub(super) fn code(&self, secret: &TotpSecret, steps: i64) -> String {
+        let step = step_at(self.time().unix_s()).strict_add_signed(steps);
+        Code::Totp(hotp(secret, step)).reveal()
+    }
+}
+
+pub(super) const PASSWORD: &str = "correct horse battery staple";
+
+pub(super) fn verify(code: &str) -> Value {
+    json!({"account_id": "ada", "code": code})
+}

@@ -1,0 +1,184 @@
+//! The engine's stores: what is shown of them, and what a start refuses or makes anew.
+
+use countersign_schemas::ids::AccountId;
+use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
+use countersign_schemas::refusal::ErrorCode;
+
+use super::house::{House, PASSWORD, verify};
+
+#[test]
+fn the_history_tells_the_life_in_order_without_a_secret() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, codes) = house.enrol(&engine, "ada");
+    house.pass(30);
+    house
+        .send(&engine, "verify-login", verify(&house.code(&secret, 0)))
+        .unwrap();
+    let ada = AccountId::parse("ada").unwrap();
+    let page = engine
+        .queries()
+        .audit_timeline(&ada, &AuditTimelineQuery::default(), None)
+        .unwrap();
+    let kinds: Vec<_> = page
+        .events
+        .iter()
+        .map(|event| event.kind.as_str())
+        .collect();
+    let expected = [
+        "account-registered",
+        "password-set",
+        "enrolment-started",
+        "two-factor-enabled",
+        "backup-codes-issued",
+        "totp-accepted",
+    ];
+    assert_eq!(kinds, expected);
+    let text = serde_json::to_string(&page).unwrap();
+    for hidden in [secret.base32().as_str(), codes[0].as_str(), PASSWORD] {
+        assert!(!text.contains(hidden));
+    }
+    let query = AuditPageQuery {
+        types: Some(vec!["totp-accepted".into()]),
+        ..AuditPageQuery::default()
+    };
+    let filtered = engine.queries().audit_page(&query, None).unwrap();
+    assert_eq!(filtered.events, page.events[5..]);
+}
+
+#[test]
+fn pages_of_any_size_give_the_whole_history_and_split_no_command() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let all = engine
+        .queries()
+        .audit_page(&AuditPageQuery::default(), None)
+        .unwrap();
+    assert_eq!((all.events.len(), all.next), (7, None));
+    for limit in 1..=7 {
+        let (mut events, mut after) = (Vec::new(), None);
+        loop {
+            let query = AuditPageQuery {
+                after,
+                limit: Some(limit),
+                ..AuditPageQuery::default()
+            };
+            let page = engine.queries().audit_page(&query, None).unwrap();
+            if let (Some(last), Some(first)) = (events.last(), page.events.first()) {
+                let last: &countersign_schemas::reply::AuditEvent = last;
+                assert_ne!(last.command_id, first.command_id, "limit {limit}");
+            }
+            events.extend(page.events);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(events, all.events, "limit {limit}");
+    }
+}
+
+#[test]
+fn a_second_process_a_foreign_keyring_and_a_missing_log_are_refused_with_a_cure() {
+    let house = House::new();
+    let engine = house.start();
+    assert!(house.try_start().is_err(), "a second process");
+    drop(engine);
+    let other = House::new();
+    std::fs::rename(house.data().join("log"), house.folder().join("aside")).unwrap();
+    let missing = house.try_start().err().unwrap().to_string();
+    assert!(missing.contains("restore"), "{missing}");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        std::fs::create_dir(to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    };
+    copy(&other.data().join("log"), &house.data().join("log"));
+    let foreign = house.try_start().err().unwrap().to_string();
+    assert!(foreign.contains("is not the one"), "{foreign}");
+}
+
+#[test]
+fn views_that_are_deleted_are_rebuilt_from_the_log() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let ada = AccountId::parse("ada").unwrap();
+    let before = engine.queries().login_status(&ada, None).unwrap();
+    drop(engine);
+    std::fs::remove_file(house.data().join("views.redb")).unwrap();
+    let engine = house.start();
+    assert_eq!(engine.queries().login_status(&ada, None).unwrap(), before);
+}
+
+#[test]
+fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    let stats = engine.admin().log_stats().unwrap();
+    assert_eq!((stats.position, stats.segments.len()), (7, 1));
+    assert_eq!(stats.events.iter().map(|event| event.count).sum::<u64>(), 7);
+    let before = engine
+        .queries()
+        .audit_page(&AuditPageQuery::default(), None)
+        .unwrap();
+    assert!(engine.admin().view_rebuild("no-such-view").is_err());
+    engine.admin().view_rebuild("audit-trail").unwrap();
+    let after = loop {
+        match engine
+            .queries()
+            .audit_page(&AuditPageQuery::default(), None)
+        {
+            Ok(page) => break page,
+            Err(refusal) => assert_eq!(refusal.code, ErrorCode::ProjectionBehind),
+        }
+    };
+    assert_eq!(after, before);
+    let backup = engine.admin().backup().unwrap();
+    assert_eq!((backup.position, backup.files.len()), (7, 2));
+    assert!(
+        house
+            .send(&engine, "verify-login", verify(&codes[0]))
+            .is_ok()
+    );
+    drop(engine);
+    // Restored, the log is as it was at the backup: one event shorter.
+    for name in [
+        "log",
+        "keys.redb",
+        "index.redb",
+        "views.redb",
+        "snapshots.redb",
+    ] {
+        let path = house.data().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        let _ = std::fs::remove_file(&path);
+    }
+    let copy = house.folder().join("backup");
+    std::fs::rename(copy.join("log"), house.data().join("log")).unwrap();
+    std::fs::rename(
+        copy.join("keys").join("keys.redb"),
+        house.data().join("keys.redb"),
+    )
+    .unwrap();
+    let engine = house.start();
+    assert_eq!(engine.admin().log_stats().unwrap().position, 7);
+}
+
+#[test]
+fn a_restart_shows_the_history_at_once() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let engine = house.start();
+    let page = engine
+        .queries()
+        .audit_page(&AuditPageQuery::default(), None)
+        .unwrap();
+    assert_eq!(page.events.len(), 7);
+}
