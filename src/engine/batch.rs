@@ -22,6 +22,14 @@ use crate::log::index::Fact;
 /// The name of the service where it is itself the caller.
 const SERVICE: &str = "countersign";
 
+/// Events in one batch; the group that reaches it may end.
+pub const BATCH_EVENTS_MAX: usize = 512;
+/// Bytes in one batch; the group that reaches it may end.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Commands in one batch, whether they record anything or not: a flood of refusals must not hold
+/// back what was decided before it.
+pub const BATCH_COMMANDS_MAX: usize = 1_024;
+
 /// What has been decided and waits for its commit.
 #[derive(Default)]
 pub struct Batch {
@@ -142,6 +150,13 @@ impl Batch {
         let decided = self.replies.into_iter().map(|(reply, _)| reply);
         let stale = self.stale.into_iter().map(|submission| submission.reply);
         decided.chain(stale).collect()
+    }
+
+    /// Whether another command may be taken in.
+    pub fn has_room(&self) -> bool {
+        self.records.len() < BATCH_EVENTS_MAX
+            && self.bytes < BATCH_BYTES_MAX
+            && self.replies.len() + self.stale.len() < BATCH_COMMANDS_MAX
     }
 
     /// An empty batch after this position.

@@ -77,7 +77,7 @@ impl Writer {
 
     /// Records what waits for its minute, as far as a last batch has room.
     pub(super) fn finish_chores(&mut self, batch: &mut Batch) {
-        let room = super::writer::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
+        let room = super::batch::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
         self.tell_counts(THE_END, room, batch);
     }
 

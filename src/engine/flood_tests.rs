@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, sync_channel};
 
 use countersign_schemas::query::AuditPageQuery;
 use countersign_schemas::refusal::ErrorCode;
@@ -10,8 +10,13 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 use serde_json::{Value, json};
 
-use super::Engine;
+use super::batch::{BATCH_COMMANDS_MAX, Batch};
+use super::boot;
 use super::house::{House, verify};
+use super::pool::Pool;
+use super::writer::Writer;
+use super::{Engine, Message, QUEUE_MAX, Submission};
+use crate::account::Evidence;
 
 /// Attempts of a flood; the catalogue's million takes minutes in a debug build:
 /// `COUNTERSIGN_FLOOD=1000000 cargo test --release --lib flood_tests`.
@@ -212,4 +217,40 @@ fn a_repeated_login_of_an_unknown_name_counts_once() {
     engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     let told = receiver.recv().unwrap().result.unwrap_err().code;
     assert_eq!(told, ErrorCode::CredentialsInvalid);
+}
+
+#[test]
+fn refusals_that_record_nothing_cannot_keep_a_batch_open() {
+    let house = House::new();
+    let engine = house.start();
+    let body = json!({"account_id": "nobody", "code": "123456"});
+    let requests: Vec<_> = (0..QUEUE_MAX)
+        .map(|n| house.request("verify-login", &body, &format!("f-{n}"), &engine))
+        .collect();
+    drop(engine);
+    let (shared, log) = boot::open(house.options()).unwrap();
+    let pool = Arc::new(Pool::start(|_: Submission| {}));
+    let mut writer = Writer::new(shared, pool, log);
+    let (queue, inbox) = sync_channel(QUEUE_MAX);
+    for request in requests {
+        let evidence = Evidence::none(request.received_at);
+        let submission = Submission {
+            request,
+            evidence,
+            gatherings: 0,
+            reply: Box::new(|_| ()),
+        };
+        let sent = queue.try_send(Message::Submission(Box::new(submission)));
+        assert!(sent.is_ok());
+    }
+    let mut batch = Batch::after(2);
+    assert!(!writer.drain(&mut batch, &inbox));
+    assert_eq!(
+        (batch.replies.len(), batch.records.len()),
+        (BATCH_COMMANDS_MAX, 0)
+    );
+    assert!(
+        inbox.try_recv().is_ok(),
+        "the rest waits for the next batch"
+    );
 }

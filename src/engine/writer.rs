@@ -30,10 +30,6 @@ use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
 use crate::crash_point::reached;
 use crate::log::EventLog;
 
-/// Events in one batch; the group that reaches it may end.
-pub const BATCH_EVENTS_MAX: usize = 512;
-/// Bytes in one batch; the group that reaches it may end.
-const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// How long the writer is idle before it makes reopening instant.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -110,8 +106,8 @@ impl Writer {
     }
 
     /// Decides what is queued, up to the bounds of a batch, and says whether to stop after it.
-    fn drain(&mut self, batch: &mut Batch, queue: &Receiver<Message>) -> bool {
-        while batch.records.len() < BATCH_EVENTS_MAX && batch.bytes < BATCH_BYTES_MAX {
+    pub(super) fn drain(&mut self, batch: &mut Batch, queue: &Receiver<Message>) -> bool {
+        while batch.has_room() {
             match queue.try_recv() {
                 Ok(Message::Submission(next)) => self.take(*next, batch),
                 Ok(Message::Stop) => return true,
