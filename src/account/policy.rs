@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Steps of 30 s that a code may be early or late (RFC 6238 §5.2), 0–2.
+    /// Steps of 30 s that a code may be early or late (RFC 6238 §5.2), 1–2: two
+    /// consecutive codes must have room in the window, or double-code mode would shut the owner out.
     pub window_steps: u64,
     /// How far a wrong confirming code is searched to tell a clock that is off, 0–30 steps.
     pub diagnosis_steps: u64,
@@ -129,7 +130,11 @@ impl Policy {
     /// App codes and backup codes.
     fn code_rules(&self) -> Vec<Rule> {
         vec![
-            (self.window_steps <= 2, "window_steps", "0 to 2"),
+            (
+                (1..=2).contains(&self.window_steps),
+                "window_steps",
+                "1 to 2",
+            ),
             (self.diagnosis_steps <= 30, "diagnosis_steps", "0 to 30"),
             (
                 (1..=86_400).contains(&self.enrolment_ttl_s),
@@ -275,6 +280,15 @@ mod tests {
     #[test]
     fn the_shipped_policy_is_in_range() {
         assert_eq!(Policy::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_window_in_which_no_pair_of_codes_can_lie_is_refused() {
+        let policy = Policy {
+            window_steps: 0,
+            ..Policy::default()
+        };
+        assert!(policy.check().is_err());
     }
 
     #[test]
