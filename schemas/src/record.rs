@@ -21,6 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::event::{Event, EventError};
 use crate::ids::{CommandKey, StreamKey};
 use crate::sealed::Sealed;
@@ -214,7 +215,8 @@ impl Record {
             command_key: CommandKey(array(bytes, 36)),
             group_index: u16::from_le_bytes(array(bytes, 52)),
             group_len: u16::from_le_bytes(array(bytes, 54)),
-            meta: decode_meta(&bytes[HEADER_LEN..HEADER_LEN + meta_len])?,
+            meta: canonical::decode(&bytes[HEADER_LEN..HEADER_LEN + meta_len])
+                .ok_or(RecordError::Damaged("meta block"))?,
             payload: bytes[HEADER_LEN + meta_len..].to_vec(),
         };
         if record.version == 0 || record.group_index >= record.group_len {
@@ -243,13 +245,6 @@ fn kind_of(code: u16) -> Result<StreamKind, RecordError> {
         0 => Ok(StreamKind::Log),
         1 => Ok(StreamKind::Account),
         _ => Err(RecordError::Damaged("stream kind")),
-    }
-}
-
-fn decode_meta(bytes: &[u8]) -> Result<Meta, RecordError> {
-    match postcard::take_from_bytes::<Meta>(bytes) {
-        Ok((meta, [])) if postcard::to_allocvec(&meta).is_ok_and(|same| same == bytes) => Ok(meta),
-        Ok(_) | Err(_) => Err(RecordError::Damaged("meta block")),
     }
 }
 

@@ -14,6 +14,7 @@ mod public;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::canonical;
 use crate::sealed::Protected;
 
 /// An event of the log that this build cannot read. The node must stop: an event that is skipped
@@ -170,16 +171,11 @@ fn to_bytes<T: Serialize>(payload: &T, name: &'static str) -> Result<Vec<u8>, Ev
     postcard::to_allocvec(payload).map_err(|_| EventError::Clear { name })
 }
 
-/// Reads a payload that ends where the bytes end and that this build would write alike: postcard
-/// takes over-long numbers, which would be a second spelling of the same event.
 fn from_bytes<T>(bytes: &[u8], name: &'static str) -> Result<T, EventError>
 where
     T: Serialize + DeserializeOwned,
 {
-    match postcard::take_from_bytes::<T>(bytes) {
-        Ok((payload, [])) if to_bytes(&payload, name)? == bytes => Ok(payload),
-        Ok(_) | Err(_) => Err(EventError::Payload { name }),
-    }
+    canonical::decode(bytes).ok_or(EventError::Payload { name })
 }
 
 #[cfg(test)]
