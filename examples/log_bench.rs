@@ -199,8 +199,10 @@ fn measure_reads(log_folder: &Path) -> Outcome<()> {
     let (mut next, mut read) = (1, 0);
     loop {
         let page = reader.read(next, PAGE_RECORDS_MAX, PAGE_BYTES_MAX)?;
-        let Some((last, _)) = page.last() else { break };
-        next = last + 1;
+        if page.is_empty() {
+            break;
+        }
+        next = page.next();
         read += page.iter().map(|(_, record)| record.len()).sum::<usize>();
     }
     let seconds = start.elapsed().as_secs_f64() - opened;

@@ -127,7 +127,7 @@ fn records() -> Vec<Vec<u8>> {
         }
         let log = EventLog::open(folder.path(), LogOptions::default()).unwrap();
         let page = log.reader().read(1, usize::MAX, usize::MAX).unwrap();
-        records.extend(page.into_iter().map(|(_, record)| record));
+        records.extend(page.iter().map(|(_, record)| record.to_vec()));
     }
     records
 }

@@ -41,8 +41,12 @@ fn read_all(reader: &LogReader) -> Result<u64, String> {
         if page.is_empty() {
             return Ok(next - 1);
         }
-        for (position, bytes) in page {
-            assert_eq!((position, bytes), (next, record(next)), "read wrongly");
+        for (position, bytes) in page.iter() {
+            assert_eq!(
+                (position, bytes),
+                (next, record(next).as_slice()),
+                "read wrongly"
+            );
             next += 1;
         }
     }

@@ -200,7 +200,7 @@ fn verify(disk: &Disk, folder: &Path, shape: &Shape, acknowledged: u64) -> Resul
         if page.is_empty() {
             break;
         }
-        for (position, bytes) in page {
+        for (position, bytes) in page.iter() {
             if position != next || bytes != record(position) {
                 return Err(format!("another record at position {next}"));
             }

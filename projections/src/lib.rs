@@ -41,20 +41,20 @@ pub use views::{Opened, ViewState, Views};
 
 /// One record of the log with its position and its event, decoded once for all readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// Position in the log, from 1.
     pub position: u64,
     /// The record.
-    pub record: Record,
+    pub record: Record<'a>,
     /// The event in it.
     pub event: Event,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     /// Decodes the event of a record.
     ///
     /// Errors: [`EventError`] when this build cannot read it.
-    pub fn decode(position: u64, record: Record) -> Result<Self, EventError> {
+    pub fn decode(position: u64, record: Record<'a>) -> Result<Self, EventError> {
         let event = record.event()?;
         Ok(Self {
             position,

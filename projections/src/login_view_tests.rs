@@ -19,7 +19,7 @@ fn state(view: &LoginStatusView, account: &str) -> Option<FactorState> {
     Some(row.status(at(50), row.position).second_factor)
 }
 
-fn life() -> Vec<Entry> {
+fn life() -> Vec<Entry<'static>> {
     let events = [
         registered(),
         enrolment_started(at(700)),

@@ -108,12 +108,12 @@ pub fn audit_event(entry: &Entry, source: Option<SourceFacts>) -> AuditEvent {
         version: record.version,
         at: record.recorded_at,
         caller: Caller {
-            name: meta.caller.clone(),
+            name: meta.caller.to_string(),
             role: meta.role.as_str().to_owned(),
             verified: meta.verified,
         },
         on_behalf_of,
-        command_id: meta.command_id.clone(),
+        command_id: meta.command_id.to_string(),
         trace_id: meta
             .trace_id
             .map(|id| format!("{:032x}", u128::from_be_bytes(id))),

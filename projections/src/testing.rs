@@ -19,7 +19,7 @@ pub fn sealed() -> Protected {
     Protected::Sealed(Sealed {
         key: 1,
         nonce: [0; 12],
-        ciphertext: vec![0xc5; 16],
+        ciphertext: vec![0xc5; 16].into(),
     })
 }
 
@@ -29,12 +29,12 @@ pub fn key(account: &str) -> StreamKey {
 }
 
 /// One entry that is its command's only event; an empty account stands for the log's own stream.
-pub fn entry(position: u64, account: &str, event: Event) -> Entry {
+pub fn entry(position: u64, account: &str, event: Event) -> Entry<'static> {
     group(position, account, "login-gw", vec![event]).remove(0)
 }
 
 /// One command's events at consecutive positions, recorded at a second per position.
-pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec<Entry> {
+pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec<Entry<'static>> {
     let command_id = format!("c-{first}");
     let (stream_kind, stream_key) = match account {
         "" => (StreamKind::Log, StreamKey::LOG),
@@ -42,9 +42,9 @@ pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec
     };
     let group_len = events.len() as u16;
     let meta = Meta {
-        account_id: account.to_owned(),
-        command_id: command_id.clone(),
-        caller: caller.to_owned(),
+        account_id: account.to_owned().into(),
+        command_id: command_id.clone().into(),
+        caller: caller.to_owned().into(),
         verified: true,
         role: Role::Platform,
         trace_id: None,
@@ -65,7 +65,7 @@ pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec
         group_index,
         group_len,
         meta: meta.clone(),
-        payload: event.encode().expect("nothing is clear"),
+        payload: event.encode().expect("nothing is clear").into(),
     };
     numbered
         .map(|e| Entry::decode(first + u64::from(e.1), record(e)).expect("it was just encoded"))
@@ -196,7 +196,7 @@ impl Random {
 
 /// Any events of any types on 23 accounts by 3 callers, in groups of 1 to 3; a fold must take
 /// every order.
-pub fn history(seed: u64, groups: u64) -> Vec<Vec<Entry>> {
+pub fn history(seed: u64, groups: u64) -> Vec<Vec<Entry<'static>>> {
     let mut random = Random(seed);
     let events = one_of_each();
     let (log_wide, of_accounts) = events.split_at(3);

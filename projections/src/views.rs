@@ -177,7 +177,7 @@ impl Views {
     /// Errors: [`ViewError::Storage`].
     pub fn rebuild_forked(
         &self,
-        record_at: impl Fn(u64) -> Option<Record>,
+        record_at: impl Fn(u64) -> Option<Record<'static>>,
     ) -> Result<Vec<&'static str>, ViewError> {
         let held = self.state().views.clone().map(|v| (v.name, v.checkpoint));
         let mut forked = Vec::new();

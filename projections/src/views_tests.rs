@@ -48,7 +48,11 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
 }
 
 /// Hands whole groups over in slices of random length.
-fn in_slices(groups: &[Vec<Entry>], random: &mut Random, mut each: impl FnMut(&[Entry])) {
+fn in_slices(
+    groups: &[Vec<Entry<'static>>],
+    random: &mut Random,
+    mut each: impl FnMut(&[Entry<'static>]),
+) {
     let mut rest = groups;
     while !rest.is_empty() {
         let len = rest.len().min(1 + random.below(40) as usize);
@@ -223,7 +227,7 @@ fn a_view_of_another_history_than_the_logs_is_rebuilt() {
     let other: Vec<Entry> = (1..=4)
         .map(|n| group(n, "ada", "desk-ada", vec![registered()]).remove(0))
         .collect();
-    let log = |entries: Vec<Entry>| {
+    let log = |entries: Vec<Entry<'static>>| {
         move |position: u64| Some(entries.get(position as usize - 1)?.record.clone())
     };
     views.catch_up(&entries).unwrap();

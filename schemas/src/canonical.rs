@@ -24,7 +24,11 @@ impl Flavor for Same<'_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
+        match self.rest.split_first() {
+            Some((next, rest)) if *next == byte => self.rest = rest,
+            _ => return Err(UNLIKE),
+        }
+        Ok(())
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {

@@ -29,12 +29,19 @@ macro_rules! text {
             ///
             /// Errors: [`BadText`] with the rule when the text breaks it.
             pub fn parse(text: &str) -> Result<Self, BadText> {
-                let allowed: fn(&str) -> bool = $check;
                 let clean: fn(&str) -> String = $clean;
-                if text.is_empty() || text.len() > $max || !allowed(text) {
-                    return Err(BadText(Self::RULE));
+                Self::check(text).map(|()| Self(clean(text)))
+            }
+
+            /// Checks a text.
+            ///
+            /// Errors: as [`Self::parse`].
+            pub fn check(text: &str) -> Result<(), BadText> {
+                let allowed: fn(&str) -> bool = $check;
+                match text.is_empty() || text.len() > $max || !allowed(text) {
+                    true => Err(BadText(Self::RULE)),
+                    false => Ok(()),
                 }
-                Ok(Self(clean(text)))
             }
 
             /// The text.

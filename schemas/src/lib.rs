@@ -10,6 +10,7 @@ pub mod code;
 pub mod command;
 pub mod event;
 pub mod ids;
+mod meta;
 pub mod query;
 pub mod record;
 pub mod refusal;

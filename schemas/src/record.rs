@@ -19,13 +19,13 @@
 //!     64        meta block (postcard), then payload (postcard)
 //! ```
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::canonical;
 use crate::event::{Event, EventError};
-use crate::ids::{CommandKey, StreamKey};
-use crate::sealed::Sealed;
+use crate::ids::{AccountId, CommandKey, StreamKey};
 use crate::time::Micros;
+
+pub use crate::meta::{Meta, Role, SourceFacts};
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 64;
@@ -45,72 +45,9 @@ pub enum StreamKind {
     Account,
 }
 
-/// The role that the subject of a request stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
-    /// A platform service.
-    Platform,
-    /// A support agent.
-    Support,
-    /// An operator.
-    Operator,
-    /// An auditor.
-    Audit,
-    /// The service itself.
-    Service,
-}
-
-impl Role {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Platform => "platform",
-            Self::Support => "support",
-            Self::Operator => "operator",
-            Self::Audit => "audit",
-            Self::Service => "service",
-        }
-    }
-}
-
-/// Who caused an event, and by which command; the same in every record of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Meta {
-    /// The account's id as text; empty for log-wide events.
-    pub account_id: String,
-    /// The command's id as text.
-    pub command_id: String,
-    /// The caller's name.
-    pub caller: String,
-    /// Whether the broker vouched for that name.
-    pub verified: bool,
-    /// The role that the subject stands for.
-    pub role: Role,
-    /// The W3C trace id.
-    pub trace_id: Option<[u8; 16]>,
-    /// HMAC over caller, subject and payload, to tell a repeat from another body under the same id.
-    pub body_tag: [u8; 16],
-    /// Keyed hash of where the request came from (the address, else the caller), to count wrong
-    /// passwords by source.
-    pub source_key: [u8; 8],
-    /// The sealed [`SourceFacts`].
-    pub source: Option<Sealed>,
-}
-
-/// Where a request came from; stands in a record only sealed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceFacts {
-    /// The user's address.
-    pub ip: Option<String>,
-    /// The user's agent.
-    pub agent: Option<String>,
-    /// For whom the caller said it acted.
-    pub on_behalf_of: Option<String>,
-}
-
-/// One record of the log.
+/// One record of the log; decoded, it borrows from the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct Record<'a> {
     /// Event type number.
     pub event_type: u16,
     /// Schema version of the payload.
@@ -130,9 +67,9 @@ pub struct Record {
     /// How many events the command had.
     pub group_len: u16,
     /// Who and by which command.
-    pub meta: Meta,
+    pub meta: Meta<'a>,
     /// The encoded event.
-    pub payload: Vec<u8>,
+    pub payload: Cow<'a, [u8]>,
 }
 
 /// Why bytes are not a record.
@@ -154,13 +91,13 @@ pub enum RecordError {
     Event(#[from] EventError),
 }
 
-impl Record {
+impl<'a> Record<'a> {
     /// The record's bytes, which the Merkle tree covers.
     ///
     /// Errors: [`RecordError::TooLarge`] over [`RECORD_MAX`].
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        let meta =
-            postcard::to_allocvec(&self.meta).map_err(|_| RecordError::Damaged("meta block"))?;
+        let meta = self.meta.encode();
+        let meta = meta.ok_or(RecordError::Damaged("meta block"))?;
         let total = HEADER_LEN + meta.len() + self.payload.len();
         if total > RECORD_MAX {
             return Err(RecordError::TooLarge(total));
@@ -179,14 +116,14 @@ impl Record {
         bytes.extend((meta.len() as u32).to_le_bytes());
         bytes.extend((self.payload.len() as u32).to_le_bytes());
         bytes.extend(meta);
-        bytes.extend(&self.payload);
+        bytes.extend(&*self.payload);
         Ok(bytes)
     }
 
     /// Reads a record; every byte must be accounted for.
     ///
     /// Errors: [`RecordError::Format`], [`RecordError::Damaged`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
         if bytes.len() < HEADER_LEN || bytes.len() > RECORD_MAX {
             return Err(RecordError::Damaged("length"));
         }
@@ -215,12 +152,17 @@ impl Record {
             command_key: CommandKey(array(bytes, 36)),
             group_index: u16::from_le_bytes(array(bytes, 52)),
             group_len: u16::from_le_bytes(array(bytes, 54)),
-            meta: canonical::decode(&bytes[HEADER_LEN..HEADER_LEN + meta_len])
+            meta: Meta::decode(&bytes[HEADER_LEN..HEADER_LEN + meta_len])
                 .ok_or(RecordError::Damaged("meta block"))?,
-            payload: bytes[HEADER_LEN + meta_len..].to_vec(),
+            payload: bytes[HEADER_LEN + meta_len..].into(),
         };
         if record.version == 0 || record.group_index >= record.group_len {
             return Err(RecordError::Damaged("version or group"));
+        }
+        if record.stream_kind == StreamKind::Account
+            && AccountId::check(&record.meta.account_id).is_err()
+        {
+            return Err(RecordError::Damaged("account id"));
         }
         Ok(record)
     }
@@ -230,6 +172,15 @@ impl Record {
     /// Errors: [`EventError`].
     pub fn event(&self) -> Result<Event, EventError> {
         Event::decode(self.event_type, self.schema_version, &self.payload)
+    }
+
+    /// The record without what it borrows from.
+    pub fn into_owned(self) -> Record<'static> {
+        Record {
+            meta: self.meta.into_owned(),
+            payload: self.payload.into_owned().into(),
+            ..self
+        }
     }
 }
 
@@ -261,7 +212,7 @@ mod tests {
     use super::*;
     use crate::event::log::v1::UnknownNameRefused;
 
-    fn sample() -> Record {
+    fn sample() -> Record<'static> {
         let event = Event::UnknownNameRefused(UnknownNameRefused { count: 3 });
         Record {
             event_type: event.type_code(),
@@ -284,7 +235,7 @@ mod tests {
                 source_key: [5; 8],
                 source: None,
             },
-            payload: event.encode().unwrap(),
+            payload: event.encode().unwrap().into(),
         }
     }
 
@@ -313,9 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn an_account_without_an_id_that_an_account_can_have_is_refused() {
+        let mut record = sample();
+        record.meta.account_id = "a.b".into();
+        let bytes = record.encode().unwrap();
+        assert_eq!(
+            Record::decode(&bytes),
+            Err(RecordError::Damaged("account id"))
+        );
+    }
+
+    #[test]
     fn a_record_over_the_bound_is_not_written() {
         let record = Record {
-            payload: vec![0; RECORD_MAX],
+            payload: vec![0; RECORD_MAX].into(),
             ..sample()
         };
         assert!(matches!(record.encode(), Err(RecordError::TooLarge(_))));

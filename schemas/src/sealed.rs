@@ -1,5 +1,6 @@
 //! Values that stand in a record only under a key.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
@@ -11,13 +12,13 @@ use zeroize::Zeroizing;
 /// with the 16-byte tag. The associated data is not stored: it is where the value stands
 /// (stream, version, event type, field), so a ciphertext moved elsewhere does not open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sealed {
+pub struct Sealed<'a> {
     /// Generation of the account's data key, from 1.
     pub key: u32,
     /// The random 96-bit nonce.
     pub nonce: [u8; 12],
     /// Ciphertext followed by the tag.
-    pub ciphertext: Vec<u8>,
+    pub ciphertext: Cow<'a, [u8]>,
 }
 
 /// A field of an event that is clear only between the decision and its sealing.
@@ -29,7 +30,7 @@ pub enum Protected {
     /// As the rules made it; in memory only.
     Clear(Zeroizing<Vec<u8>>),
     /// As it stands in a record.
-    Sealed(Sealed),
+    Sealed(Sealed<'static>),
 }
 
 impl Protected {

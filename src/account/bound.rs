@@ -44,6 +44,8 @@ pub const MONTH_S: u64 = 30 * DAY_S;
 const DAY_S: u64 = 86_400;
 /// When the attack begins; any moment would do.
 const START: Micros = Micros(1_800_000_000 * Micros::SECOND);
+/// The account that is attacked.
+const ACCOUNT: &str = "owner";
 /// Backup codes of the virtual owner: one for every login of a month, and the most that ordinals name.
 const OWNER_CODES: u8 = 31;
 
@@ -339,7 +341,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
         };
         for event in &events {
             let recorded = Recorded {
-                account_id: &account_id(),
+                account_id: ACCOUNT,
                 version: self.account.version + 1,
                 at: self.now,
                 caller: ctx.caller,
@@ -353,7 +355,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
 }
 
 fn account_id() -> AccountId {
-    AccountId::parse("owner").expect("a word")
+    AccountId::parse(ACCOUNT).expect("a word")
 }
 
 /// A login whose first factor stands: the attacker has the password.

@@ -19,8 +19,8 @@ use super::{
 /// One event of an account as the log has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
-    /// The account's id.
-    pub account_id: &'a AccountId,
+    /// The account's id, which the record's decoding has checked.
+    pub account_id: &'a str,
     /// The account's version with it.
     pub version: u32,
     /// When it was recorded.
@@ -78,7 +78,7 @@ impl Account {
     }
 
     fn registered(&mut self, recorded: &Recorded, e: &AccountRegistered) {
-        self.id = Some(recorded.account_id.clone());
+        self.id = AccountId::parse(recorded.account_id).ok();
         self.username = e
             .username
             .as_ref()

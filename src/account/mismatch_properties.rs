@@ -17,7 +17,7 @@ use countersign_schemas::event::enrolment::v1::{
 use countersign_schemas::event::login::v1::{
     CodeReplayed, LoginCompleted, LoginStarted, TotpAccepted, TotpReason, TotpRejected,
 };
-use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
+use countersign_schemas::ids::{AuthenticatorId, ChallengeId};
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use proptest::prelude::*;
@@ -327,11 +327,10 @@ fn the_challenge() -> ChallengeId {
 }
 
 fn fold(events: &[(Event, Micros)]) -> Account {
-    let account_id = AccountId::parse(ACCOUNT).expect("an id");
     let mut account = Account::default();
     for (version, (event, at)) in (1..).zip(events) {
         account.evolve(&Recorded {
-            account_id: &account_id,
+            account_id: ACCOUNT,
             version,
             at: *at,
             caller: "shop",

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use countersign_schemas::code::{BackupCode, Code};
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
+use countersign_schemas::ids::{AuthenticatorId, ChallengeId};
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
@@ -274,14 +274,13 @@ impl Scenario {
     }
 
     fn fold(&mut self, events: &[Event], now: Micros) {
-        let account_id = AccountId::parse(ACCOUNT).expect("an id");
         for event in events {
             self.recorded_at = now;
             if matches!(event, Event::UnknownNameRefused(_)) {
                 continue;
             }
             let recorded = Recorded {
-                account_id: &account_id,
+                account_id: ACCOUNT,
                 version: self.account.version + 1,
                 at: now,
                 caller: self.caller,

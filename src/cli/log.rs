@@ -141,12 +141,12 @@ fn stopped(data: &Path, args: &ClientArgs, choose: impl Fn(&Record) -> bool) -> 
         let page = reader
             .read(next, PAGE_RECORDS, PAGE_BYTES)
             .map_err(Fault::failed)?;
-        let Some((last, _)) = page.last() else {
+        if page.is_empty() {
             return Ok(());
-        };
-        next = last + 1;
-        for (position, bytes) in page {
-            let record = Record::decode(&bytes).map_err(Fault::failed)?;
+        }
+        next = page.next();
+        for (position, bytes) in page.iter() {
+            let record = Record::decode(bytes).map_err(Fault::failed)?;
             if choose(&record) {
                 print_entry(args, position, record)?;
             }
@@ -234,11 +234,14 @@ fn stats(body: &Value) -> String {
         ));
     }
     text.push('\n');
+    text.push_str("events by type                   count  bytes each\n");
     for event in body["events"].as_array().unwrap_or(&none) {
+        let number = |name: &str| event[name].as_u64().unwrap_or_default();
         text.push_str(&format!(
-            "{:<26}{:>12}\n",
+            "{:<26}{:>12}{:>12}\n",
             show::field(event, "type"),
-            event["count"].to_string()
+            number("count"),
+            number("record_bytes") / number("count").max(1)
         ));
     }
     text

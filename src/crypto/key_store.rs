@@ -210,7 +210,7 @@ pub(super) fn unwrap(keyring: &Keyring, name: &Name, row: &Row) -> Option<DataKe
     let sealed = Sealed {
         key: kek_id,
         nonce: *nonce,
-        ciphertext: ciphertext.to_vec(),
+        ciphertext: ciphertext.into(),
     };
     let key = seal::open(keyring.kek(kek_id)?, &aad(name, kek_id), &sealed).ok()?;
     Some(DataKey::new(key.as_slice().try_into().ok()?))

@@ -78,7 +78,7 @@ pub fn seal(
     aad: &[u8],
     nonce: [u8; NONCE_BYTES],
     plaintext: &[u8],
-) -> Sealed {
+) -> Sealed<'static> {
     let ciphertext = cipher(key)
         .encrypt(
             &nonce.into(),
@@ -91,7 +91,7 @@ pub fn seal(
     Sealed {
         key: generation,
         nonce,
-        ciphertext,
+        ciphertext: ciphertext.into(),
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
         DataKey::new([3; KEY_BYTES])
     }
 
-    fn sealed() -> Sealed {
+    fn sealed() -> Sealed<'static> {
         seal(&key(), 1, &PLACE.aad(), [9; NONCE_BYTES], b"the secret")
     }
 
@@ -229,9 +229,9 @@ mod tests {
         let aad = PLACE.aad();
         for at in 0..sealed().ciphertext.len() {
             let mut altered = sealed();
-            altered.ciphertext[at] ^= 0x80;
+            altered.ciphertext.to_mut()[at] ^= 0x80;
             assert_eq!(open(&key(), &aad, &altered), Err(OpenError));
-            altered.ciphertext.truncate(at);
+            altered.ciphertext.to_mut().truncate(at);
             assert_eq!(open(&key(), &aad, &altered), Err(OpenError));
         }
         let mut altered = sealed();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -104,7 +104,8 @@ impl Accounts {
         let mut account = self.snapshots.load(stream, version).unwrap_or_default();
         let positions = self.index.positions(&stream, account.version, version)?;
         for position in &positions {
-            let record = self.record(*position)?;
+            let bytes = self.bytes(*position)?;
+            let record = decode(*position, &bytes)?;
             if record.stream_key != stream || record.version != account.version + 1 {
                 return Err(HistoryError::Astray {
                     position: *position,
@@ -122,13 +123,17 @@ impl Accounts {
     ///
     /// # Errors
     /// [`HistoryError`] when it is not there or not readable.
-    pub fn record(&self, position: u64) -> Result<Record, HistoryError> {
+    pub fn record(&self, position: u64) -> Result<Record<'static>, HistoryError> {
+        let bytes = self.bytes(position)?;
+        Ok(decode(position, &bytes)?.into_owned())
+    }
+
+    fn bytes(&self, position: u64) -> Result<Vec<u8>, HistoryError> {
         let bytes = self
             .log
             .get(position)
             .map_err(|error| HistoryError::at(position, error))?;
-        let bytes = bytes.ok_or_else(|| HistoryError::at(position, "it is not in the log"))?;
-        Record::decode(&bytes).map_err(|error| HistoryError::at(position, error))
+        bytes.ok_or_else(|| HistoryError::at(position, "it is not in the log"))
     }
 
     /// How many accounts are in memory, and about how many bytes they take.
@@ -169,13 +174,16 @@ impl Accounts {
     }
 }
 
+fn decode(position: u64, bytes: &[u8]) -> Result<Record<'_>, HistoryError> {
+    Record::decode(bytes).map_err(|error| HistoryError::at(position, error))
+}
+
 /// Takes a record of an account in.
 fn evolve(account: &mut Account, position: u64, record: &Record) -> Result<(), HistoryError> {
-    let failed = |why: &dyn ToString| HistoryError::at(position, why.to_string());
-    let event = record.event().map_err(|error| failed(&error))?;
-    let account_id = AccountId::parse(&record.meta.account_id).map_err(|error| failed(&error))?;
+    let event = record.event();
+    let event = event.map_err(|error| HistoryError::at(position, error))?;
     account.evolve(&Recorded {
-        account_id: &account_id,
+        account_id: &record.meta.account_id,
         version: record.version,
         at: record.recorded_at,
         caller: &record.meta.caller,

@@ -40,7 +40,7 @@ pub struct Batch {
     /// Their sum.
     pub bytes: usize,
     /// The same records, decoded, for the index and the views.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Entry<'static>>,
     /// The facts across accounts that they hold.
     pub facts: Vec<Option<Fact>>,
     /// The accounts as the batch leaves them.
@@ -74,7 +74,7 @@ pub struct Group {
 /// By whom and by which command a group came; the same in all its records.
 pub struct Origin {
     /// As in the record, but for account and source, which are its stream's.
-    meta: Meta,
+    meta: Meta<'static>,
     /// Where the request came from, to be sealed.
     source: SourceFacts,
 }
@@ -83,9 +83,9 @@ impl Origin {
     /// A caller's command.
     pub fn of(shared: &Shared, request: &Request) -> Self {
         let meta = Meta {
-            account_id: String::new(),
-            command_id: request.command_id.as_str().into(),
-            caller: request.caller.name.clone(),
+            account_id: "".into(),
+            command_id: request.command_id.as_str().to_owned().into(),
+            caller: request.caller.name.clone().into(),
             verified: request.caller.verified,
             role: request.caller.role,
             trace_id: request.trace_id,
@@ -107,10 +107,10 @@ impl Origin {
 }
 
 /// The meta block of what the service records of itself.
-pub fn service_meta(id: &CommandId) -> Meta {
+pub fn service_meta(id: &CommandId) -> Meta<'static> {
     Meta {
-        account_id: String::new(),
-        command_id: id.as_str().into(),
+        account_id: "".into(),
+        command_id: id.as_str().to_owned().into(),
         caller: SERVICE.into(),
         verified: true,
         role: Role::Service,
@@ -207,7 +207,7 @@ impl Batch {
         group: &Group,
         stream: &Stream,
         index: usize,
-    ) -> Result<(Entry, Vec<u8>), RecordingError> {
+    ) -> Result<(Entry<'static>, Vec<u8>), RecordingError> {
         let mut event = group.events[index].clone();
         let version = stream.version + 1 + index as u32;
         shared.vault.seal_event(stream.key, version, &mut event)?;
@@ -233,11 +233,11 @@ impl Batch {
             group_index: index as u16,
             group_len: group.events.len() as u16,
             meta: Meta {
-                account_id: stream.account_id.clone(),
+                account_id: stream.account_id.clone().into(),
                 source,
                 ..group.origin.meta.clone()
             },
-            payload: event.encode()?,
+            payload: event.encode()?.into(),
         };
         let bytes = record.encode()?;
         let position = self.head + self.records.len() as u64 + 1 + index as u64;
@@ -278,9 +278,9 @@ impl Batch {
 /// Takes a sealed event into the account, where it is one's.
 fn fold(account: &mut Account, entry: &Entry) {
     let record = &entry.record;
-    if let Ok(account_id) = AccountId::parse(&record.meta.account_id) {
+    if record.stream_kind == StreamKind::Account {
         account.evolve(&Recorded {
-            account_id: &account_id,
+            account_id: &record.meta.account_id,
             version: record.version,
             at: record.recorded_at,
             caller: &record.meta.caller,

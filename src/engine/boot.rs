@@ -294,9 +294,9 @@ fn catch_up(
         if page.is_empty() {
             break;
         }
-        let bytes: Vec<_> = page.iter().map(|(_, bytes)| bytes.clone()).collect();
-        for (entry, bytes) in decode(page).map_err(wrong)?.iter().zip(&bytes) {
-            let fact = fact(vault, entry).map_err(|error| {
+        for (position, bytes) in page.iter() {
+            let entry = decode(position, bytes).map_err(wrong)?;
+            let fact = fact(vault, &entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;
             index
@@ -361,7 +361,7 @@ pub(super) fn append_own(
 }
 
 /// A record of the service's own, in the log's own stream.
-fn service_record(event: &Event, version: u32, at: Micros) -> Record {
+fn service_record(event: &Event, version: u32, at: Micros) -> Record<'static> {
     let id = format!("{}-{version}", event.name());
     let command_id = CommandId::parse(&id).expect("an event name and a number are printable");
     Record {
@@ -378,6 +378,7 @@ fn service_record(event: &Event, version: u32, at: Micros) -> Record {
         meta: service_meta(&command_id),
         payload: event
             .encode()
-            .expect("the service's own events hold nothing sealed"),
+            .expect("the service's own events hold nothing sealed")
+            .into(),
     }
 }

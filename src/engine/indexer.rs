@@ -49,7 +49,7 @@ fn flush(shared: &Shared, log: &LogReader, durable: bool) {
 }
 
 /// A record of the log; an unreadable one counts as none, and is found when it is needed.
-pub fn record(log: &LogReader, position: u64) -> Option<Record> {
+pub fn record(log: &LogReader, position: u64) -> Option<Record<'static>> {
     let bytes = log.get(position).ok().flatten()?;
-    Record::decode(&bytes).ok()
+    Some(Record::decode(&bytes).ok()?.into_owned())
 }

@@ -57,7 +57,10 @@ pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u
         let page = log
             .read(from, PAGE_ENTRIES_MAX, PAGE_BYTES_MAX)
             .map_err(|error| error.to_string())?;
-        let entries = decode(page)?;
+        let entries = page
+            .iter()
+            .map(|(position, bytes)| decode(position, bytes))
+            .collect::<Result<Vec<_>, _>>()?;
         let whole = whole_groups(&entries);
         if whole.is_empty() {
             return Ok(carried);
@@ -73,23 +76,18 @@ pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u
     }
 }
 
-/// Decodes records to entries.
+/// Decodes the record at a position with its event.
 ///
 /// # Errors
 /// The position and what is wrong with the record there.
-pub fn decode(page: Vec<(u64, Vec<u8>)>) -> Result<Vec<Entry>, String> {
-    page.into_iter()
-        .map(|(position, bytes)| {
-            let failed =
-                |why: String| format!("the event at position {position} cannot be read: {why}");
-            let record = Record::decode(&bytes).map_err(|error| failed(error.to_string()))?;
-            Entry::decode(position, record).map_err(|error| failed(error.to_string()))
-        })
-        .collect()
+pub fn decode(position: u64, bytes: &[u8]) -> Result<Entry<'_>, String> {
+    let failed = |why: String| format!("the event at position {position} cannot be read: {why}");
+    let record = Record::decode(bytes).map_err(|error| failed(error.to_string()))?;
+    Entry::decode(position, record).map_err(|error| failed(error.to_string()))
 }
 
 /// The entries up to the end of the last whole group.
-fn whole_groups(entries: &[Entry]) -> &[Entry] {
+fn whole_groups<'a, 'b>(entries: &'a [Entry<'b>]) -> &'a [Entry<'b>] {
     let ends_group = |entry: &Entry| entry.record.group_index + 1 == entry.record.group_len;
     let end = entries
         .iter()

@@ -141,7 +141,7 @@ impl Queries {
         Ok(AuditPage { events, next })
     }
 
-    fn entry(&self, position: u64) -> Result<Entry, Refusal> {
+    fn entry(&self, position: u64) -> Result<Entry<'static>, Refusal> {
         let record = self
             .shared
             .accounts

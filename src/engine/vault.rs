@@ -156,7 +156,7 @@ impl Vault {
         version: u32,
         event_type: u16,
         facts: &SourceFacts,
-    ) -> Result<Option<Sealed>, VaultError> {
+    ) -> Result<Option<Sealed<'static>>, VaultError> {
         if *facts == SourceFacts::default() {
             return Ok(None);
         }
@@ -171,7 +171,7 @@ impl Vault {
         self.seal_at(place, &bytes).map(Some)
     }
 
-    fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed, VaultError> {
+    fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed<'static>, VaultError> {
         let (generation, key) = self.current_key(&place.stream_key)?;
         Ok(seal(&key, generation, &place.aad(), random()?, bytes))
     }

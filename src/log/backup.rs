@@ -169,7 +169,7 @@ impl LogReader {
         while next <= end {
             let room = usize::try_from(end - next + 1).unwrap_or(usize::MAX);
             let page = self.read(next, room.min(PAGE_RECORDS_MAX), PAGE_BYTES_MAX)?;
-            let records: Vec<_> = page.into_iter().map(|(_, record)| record).collect();
+            let records: Vec<_> = page.iter().map(|(_, record)| record.to_vec()).collect();
             segment::commit(&db, next, &records).map_err(failed)?;
             next += records.len() as u64;
         }
@@ -224,7 +224,11 @@ mod tests {
         let expected: Vec<_> = (1..=head)
             .map(|position| (position, record(position)))
             .collect();
-        assert_eq!(page, expected);
+        let found: Vec<_> = page
+            .iter()
+            .map(|(at, bytes)| (at, bytes.to_vec()))
+            .collect();
+        assert_eq!(found, expected);
     }
 
     #[test]

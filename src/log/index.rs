@@ -84,7 +84,7 @@ impl Index {
     pub fn open(
         path: &Path,
         cache_bytes: usize,
-        record: impl Fn(u64) -> Option<Record>,
+        record: impl Fn(u64) -> Option<Record<'static>>,
     ) -> Result<Self, IndexError> {
         let (file, tree) = IndexFile::open(path, cache_bytes, record)?;
         let mut layers = Layers {
@@ -346,7 +346,7 @@ impl Index {
         &self,
         durable: bool,
         now: Micros,
-        record: impl Fn(u64) -> Option<Record>,
+        record: impl Fn(u64) -> Option<Record<'static>>,
     ) -> Result<(), IndexError> {
         let _one = self.flush.lock().expect("no holder of this lock panics");
         let layer = {

@@ -81,7 +81,7 @@ impl IndexFile {
     pub fn open(
         path: &Path,
         cache_bytes: usize,
-        record: impl Fn(u64) -> Option<Record>,
+        record: impl Fn(u64) -> Option<Record<'static>>,
     ) -> Result<(Self, Tree), IndexError> {
         let found = path.exists();
         let reason = match Self::open_as_is(path, cache_bytes) {
@@ -136,7 +136,7 @@ impl IndexFile {
 
     /// The tree as it was stored; none unless the record that was last taken in still stands where
     /// it stood and the tree ends with it.
-    fn tree_of(&self, record: &impl Fn(u64) -> Option<Record>) -> Option<Tree> {
+    fn tree_of(&self, record: &impl Fn(u64) -> Option<Record<'static>>) -> Option<Tree> {
         let tail = self.tail();
         if tail.position == 0 {
             return Some(Tree::default());
@@ -275,7 +275,7 @@ impl IndexFile {
         layer: &Layer,
         is_durable: bool,
         now: Micros,
-        record: impl Fn(u64) -> Option<Record>,
+        record: impl Fn(u64) -> Option<Record<'static>>,
     ) -> Result<(), IndexError> {
         self.read(|| {
             let mut txn = durable(&self.db)?;
@@ -348,7 +348,7 @@ fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
 fn forget_old_commands(
     txn: &WriteTransaction,
     now: Micros,
-    record: &impl Fn(u64) -> Option<Record>,
+    record: &impl Fn(u64) -> Option<Record<'static>>,
 ) -> Result<(), redb::Error> {
     let mut from_table = txn.open_table(COMMANDS_FROM)?;
     let from = from_table.get(())?.map_or(1, |row| row.value());

@@ -13,7 +13,7 @@ const BOB: StreamKey = StreamKey([2; 16]);
 /// A log in memory, with its index in a folder.
 struct House {
     folder: tempfile::TempDir,
-    records: Vec<Record>,
+    records: Vec<Record<'static>>,
 }
 
 impl House {
@@ -29,13 +29,13 @@ impl House {
         Index::open(&path, 1 << 20, |position| self.record(position)).unwrap()
     }
 
-    fn record(&self, position: u64) -> Option<Record> {
+    fn record(&self, position: u64) -> Option<Record<'static>> {
         self.records
             .get(usize::try_from(position).unwrap().checked_sub(1)?)
             .cloned()
     }
 
-    fn make(&mut self, stream: StreamKey, at: Micros, command: u8) -> Record {
+    fn make(&mut self, stream: StreamKey, at: Micros, command: u8) -> Record<'static> {
         let versions = self
             .records
             .iter()
@@ -61,7 +61,7 @@ impl House {
     }
 }
 
-fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record {
+fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record<'static> {
     let event = Event::UnknownNameRefused(UnknownNameRefused { count: 1 });
     Record {
         event_type: event.type_code(),
@@ -84,7 +84,7 @@ fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record {
             source_key: [0; 8],
             source: None,
         },
-        payload: event.encode().unwrap(),
+        payload: event.encode().unwrap().into(),
     }
 }
 

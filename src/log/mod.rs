@@ -26,6 +26,7 @@ pub mod index;
 mod index_file;
 mod layers;
 pub mod offline;
+mod page;
 pub mod proof;
 mod reader;
 mod sealed;
@@ -43,6 +44,7 @@ use crate::crash_point::reached;
 pub use backup::{Backup, BackupError, SegmentState};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
 use folder::FolderLock;
+pub use page::Page;
 pub use reader::LogReader;
 use sealed::SealedSegments;
 pub use segment::Storage;
@@ -54,8 +56,9 @@ pub const RECORD_BYTES_MAX: usize = 60 * 1024;
 pub const BATCH_RECORDS_MAX: usize = 1_024;
 /// The most bytes in one append: the writer stops at 1 MiB, and the group that reaches it may end.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The most records in one page, whatever the reader asks for.
-pub const PAGE_RECORDS_MAX: usize = 4_096;
+/// The most records in one page, whatever the reader asks for: about as many as a processor's own
+/// cache holds.
+pub const PAGE_RECORDS_MAX: usize = 1_024;
 /// The most bytes in one page, whatever the reader asks for (one record always fits).
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 

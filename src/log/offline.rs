@@ -7,7 +7,8 @@ use redb::ReadOnlyDatabase;
 
 use super::error::{OpenLogError, SegmentFault};
 use super::folder;
-use super::segment::{self, Page, Storage};
+use super::page::Page;
+use super::segment::{self, Storage};
 use super::verify::{BadLog, Fault, Verified, Verifier};
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 use crate::crypto::note::Checkpoint;
@@ -106,11 +107,11 @@ fn read_segment(
         return Err(BadLog { position, fault }.into());
     }
     while next <= segment.end {
-        let mut page = Page::new(PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
+        let mut page = Page::new(next, PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
         let read = segment::read(&segment.db, next..=segment.end, &mut page);
         // What stands before the damage is verified first: the first bad position is told.
-        for (position, record) in &page.records {
-            verifier.push(*position, record)?;
+        for (position, record) in page.iter() {
+            verifier.push(position, record)?;
         }
         next = verifier.position() + 1;
         read.map_err(|fault| damaged(next, segment.path.clone(), fault))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::ReadLogError;
-use super::segment::Page;
+use super::page::Page;
 use super::shared::Shared;
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 
@@ -42,21 +42,17 @@ impl LogReader {
         from: u64,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, ReadLogError> {
+    ) -> Result<Page, ReadLogError> {
         let head = self.head();
+        let from = from.max(1);
+        let ahead = usize::try_from((head + 1).saturating_sub(from)).unwrap_or(usize::MAX);
         let mut page = Page::new(
-            records_max.min(PAGE_RECORDS_MAX),
+            from,
+            records_max.min(PAGE_RECORDS_MAX).min(ahead),
             bytes_max.min(PAGE_BYTES_MAX),
         );
-        let mut next = from.max(1);
-        while next <= head {
-            let room_left = self.shared.read(next..=head, &mut page)?;
-            next = page.records.last().map_or(next, |(last, _)| last + 1);
-            if !room_left {
-                break;
-            }
-        }
-        Ok(page.records)
+        while page.next() <= head && self.shared.read(page.next()..=head, &mut page)? {}
+        Ok(page)
     }
 
     /// Reads the record at one position, or `None` beyond the head and at 0.
@@ -68,6 +64,6 @@ impl LogReader {
             return Ok(None);
         }
         let page = self.read(position, 1, PAGE_BYTES_MAX)?;
-        Ok(page.into_iter().next().map(|(_, record)| record))
+        Ok(page.iter().next().map(|(_, record)| record.to_vec()))
     }
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::ReadOnlyDatabase;
 
 use super::error::{OpenLogError, ReadLogError, SegmentFault};
-use super::segment::{self, Page, Storage};
+use super::page::Page;
+use super::segment::{self, Storage};
 use super::{LogOptions, folder};
 
 /// How many sealed segments are kept open; they share the cache in equal parts.

@@ -11,6 +11,7 @@ use redb::{
 };
 
 use super::error::SegmentFault;
+use super::page::Page;
 
 /// The only table of a segment: position → record bytes.
 pub(super) const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records_v1");
@@ -146,42 +147,13 @@ pub(super) fn extent(db: &impl ReadableDatabase) -> Result<RangeInclusive<u64>, 
     Ok(first..=last)
 }
 
-/// Records read so far, and how many more may follow.
-pub(super) struct Page {
-    pub(super) records: Vec<(u64, Vec<u8>)>,
-    records_left: usize,
-    bytes_left: usize,
-}
-
-impl Page {
-    pub(super) fn new(records_max: usize, bytes_max: usize) -> Self {
-        Page {
-            records: Vec::new(),
-            records_left: records_max,
-            bytes_left: bytes_max,
-        }
-    }
-
-    /// Takes the record unless it is over a bound; the first one is always taken, so that a reader
-    /// moves on whatever its bounds are.
-    fn take(&mut self, position: u64, record: &[u8]) -> bool {
-        let fits = self.records_left > 0 && record.len() <= self.bytes_left;
-        if !fits && !self.records.is_empty() {
-            return false;
-        }
-        self.records_left = self.records_left.saturating_sub(1);
-        self.bytes_left = self.bytes_left.saturating_sub(record.len());
-        self.records.push((position, record.to_vec()));
-        true
-    }
-}
-
 /// Adds the records at `positions` to the page, in one short transaction; `false` once it is full.
 pub(super) fn read(
     db: &impl ReadableDatabase,
     positions: RangeInclusive<u64>,
     page: &mut Page,
 ) -> Result<bool, SegmentFault> {
+    assert_eq!(*positions.start(), page.next(), "a page has no gap");
     let mut expected = *positions.start();
     let end = *positions.end();
     let taken = guarded(|| {
@@ -191,7 +163,7 @@ pub(super) fn read(
             if position.value() != expected {
                 break;
             }
-            if !page.take(expected, record.value()) {
+            if !page.take(record.value()) {
                 return Ok(false);
             }
             expected += 1;

@@ -8,8 +8,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::Database;
 
 use super::error::{AppendError, ReadLogError, SegmentFault};
+use super::page::Page;
 use super::sealed::SealedSegments;
-use super::segment::{self, Page};
+use super::segment;
 use super::{LogOptions, folder};
 
 #[derive(Debug)]

@@ -186,7 +186,7 @@ impl Tree {
             if page.is_empty() {
                 return Ok(());
             }
-            for (_, record) in &page {
+            for (_, record) in page.iter() {
                 self.append(leaf_hash(record));
             }
             after_page(self, log.head());

@@ -11,7 +11,13 @@ use crate::crypto::note::NoteSigner;
 
 const LOG_ID: [u8; 16] = [0xab; 16];
 
-fn encoded(event: &Event, kind: StreamKind, stream: u8, version: u32, group: (u16, u16)) -> Record {
+fn encoded(
+    event: &Event,
+    kind: StreamKind,
+    stream: u8,
+    version: u32,
+    group: (u16, u16),
+) -> Record<'static> {
     let position = u64::from(stream) * 1_000 + u64::from(version) - u64::from(group.0);
     Record {
         event_type: event.type_code(),
@@ -24,8 +30,8 @@ fn encoded(event: &Event, kind: StreamKind, stream: u8, version: u32, group: (u1
         group_index: group.0,
         group_len: group.1,
         meta: Meta {
-            account_id: "ada".repeat(usize::from(stream)),
-            command_id: format!("c-{position}"),
+            account_id: "ada".repeat(usize::from(stream)).into(),
+            command_id: format!("c-{position}").into(),
             caller: "login-gw".into(),
             verified: true,
             role: Role::Platform,
@@ -34,7 +40,7 @@ fn encoded(event: &Event, kind: StreamKind, stream: u8, version: u32, group: (u1
             source_key: [5; 8],
             source: None,
         },
-        payload: event.encode().unwrap(),
+        payload: event.encode().unwrap().into(),
     }
 }
 

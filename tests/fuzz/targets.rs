@@ -5,7 +5,6 @@
 use countersign::log::{EventLog, PAGE_BYTES_MAX};
 use countersign_schemas::code::Code;
 use countersign_schemas::command::Command;
-use countersign_schemas::event::Event;
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, NoFields, decode_query};
 use countersign_schemas::record::Record;
 
@@ -29,32 +28,17 @@ pub fn request(body: &[u8]) -> bool {
     taken
 }
 
-/// Decodes a record and its event; what is taken re-encodes to the same bytes, but for padded
-/// numbers: postcard reads `80 00` as 0 too, and then what is written is shorter and means the same.
+/// Decodes a record and its event; what is taken re-encodes to the same bytes.
 pub fn record(bytes: &[u8]) -> bool {
     let Ok(record) = Record::decode(bytes) else {
         return false;
     };
-    let encoded = record.encode().expect("what fitted fits again");
-    if encoded != bytes {
-        assert!(
-            encoded.len() < bytes.len(),
-            "other bytes of the same length"
-        );
-        assert_eq!(Record::decode(&encoded).as_ref(), Ok(&record));
-    }
+    assert_eq!(record.encode().expect("what fitted fits again"), bytes);
     let Ok(event) = record.event() else {
         return false;
     };
     let payload = event.encode().expect("what is read is sealed");
-    if payload != record.payload {
-        assert!(
-            payload.len() < record.payload.len(),
-            "other bytes of the same length"
-        );
-        let again = Event::decode(record.event_type, record.schema_version, &payload);
-        assert_eq!(again.as_ref(), Ok(&event));
-    }
+    assert_eq!(*payload, *record.payload);
     let identity = (event.type_code(), event.schema_version());
     assert_eq!(identity, (record.event_type, record.schema_version));
     // What an auditor is shown of it must not panic either.
@@ -92,9 +76,9 @@ pub fn log(segment: &[u8]) -> bool {
             return false;
         };
         assert!(!page.is_empty(), "nothing at {next} of {head}");
-        for (position, bytes) in page {
+        for (position, bytes) in page.iter() {
             assert_eq!(position, next);
-            record(&bytes);
+            record(bytes);
             next += 1;
         }
     }

@@ -41,7 +41,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A sealed value of `length` ciphertext bytes, the tag included.
-pub fn sealed(key: u32, length: u8) -> Sealed {
+pub fn sealed(key: u32, length: u8) -> Sealed<'static> {
     Sealed {
         key,
         nonce: std::array::from_fn(|at| 0xf0 ^ at as u8),

@@ -13,7 +13,7 @@ use crate::files::{hold, listed, none, read, readable};
 use crate::mutants::{every_byte, mutations, truncations};
 use crate::registered::with_hex;
 
-fn record(event: &Event, meta: Meta) -> Record {
+fn record(event: &Event, meta: Meta<'static>) -> Record<'static> {
     let command = CommandId::parse(&meta.command_id).unwrap();
     let account = AccountId::parse(&meta.account_id).ok();
     Record {
@@ -29,15 +29,15 @@ fn record(event: &Event, meta: Meta) -> Record {
         group_index: 0,
         group_len: 1,
         meta,
-        payload: event.encode().unwrap(),
+        payload: event.encode().unwrap().into(),
     }
 }
 
-fn meta(account_id: &str, command_id: &str, caller: &str, role: Role) -> Meta {
+fn meta(account_id: &str, command_id: &str, caller: &str, role: Role) -> Meta<'static> {
     Meta {
-        account_id: account_id.into(),
-        command_id: command_id.into(),
-        caller: caller.into(),
+        account_id: account_id.to_owned().into(),
+        command_id: command_id.to_owned().into(),
+        caller: caller.to_owned().into(),
         verified: false,
         role,
         trace_id: None,
@@ -47,7 +47,7 @@ fn meta(account_id: &str, command_id: &str, caller: &str, role: Role) -> Meta {
     }
 }
 
-fn full_meta() -> Meta {
+fn full_meta() -> Meta<'static> {
     Meta {
         verified: true,
         trace_id: Some(std::array::from_fn(|at| at as u8)),
@@ -63,7 +63,7 @@ fn full_meta() -> Meta {
     }
 }
 
-fn record_cases() -> Vec<(String, Record)> {
+fn record_cases() -> Vec<(String, Record<'static>)> {
     let first = Event::EpochStarted(EpochStarted {
         epoch: 1,
         log_id: [7; 16],
@@ -195,12 +195,7 @@ fn a_changed_byte_is_refused_or_reads_as_another_record() {
             };
             assert_ne!(record, original, "{stem}: {}", mutant.escape_ascii());
             record.event().ok();
-            let written = record.encode().unwrap();
-            assert!(
-                written == mutant || written.len() < mutant.len(),
-                "{stem}: {}",
-                mutant.escape_ascii()
-            );
+            assert_eq!(record.encode().unwrap(), mutant, "{stem}");
         });
     }
 }

@@ -1,0 +1,53 @@
+//! Memory of the real service for each account that it knows and does not have in its cache.
+
+use std::fs;
+use std::path::Path;
+
+use countersign::dev::broker::{Broker, BrokerOptions};
+use countersign::dev::find::{find_or_fetch, tools_folder};
+
+use crate::service::serve;
+use crate::{Outcome, make};
+
+/// The page caches are still filling, so the difference is rather too much than too little.
+const ACCOUNTS: [u64; 2] = [200_000, 600_000];
+/// Registered, and an enrolment begun.
+const EVENTS_PER_ACCOUNT: u64 = 2;
+
+/// Starts the service over a log of many accounts and over one of twice as many.
+pub fn measure(folder: &Path) -> Outcome<()> {
+    let server = find_or_fetch(None, &tools_folder(), &mut |_| {})?;
+    let broker = Broker::start(&server, &BrokerOptions::default())?;
+    let mut bytes = [0; 2];
+    for (slot, accounts) in ACCOUNTS.into_iter().enumerate() {
+        let folder = folder.join(accounts.to_string());
+        let (data, keyring) = (folder.join("data"), folder.join("keys/keyring.toml"));
+        make(&data, &keyring, accounts * EVENTS_PER_ACCOUNT, accounts)?;
+        // The first start makes index and views, which leaves more behind than a service has later.
+        drop(serve(&data, &keyring, &broker.url())?);
+        let (service, _) = serve(&data, &keyring, &broker.url())?;
+        bytes[slot] = resident(service.0.id())?;
+        println!("{accounts} accounts known: {} MB", bytes[slot] / 1_000_000);
+        drop(service);
+        fs::remove_dir_all(&folder)?;
+    }
+    let more = bytes[1].saturating_sub(bytes[0]);
+    println!(
+        "memory for each known account: {} bytes (bar 300)",
+        more / (ACCOUNTS[1] - ACCOUNTS[0])
+    );
+    Ok(())
+}
+
+/// Bytes of a process that are in memory and in no file.
+fn resident(pid: u32) -> Outcome<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib: u64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .ok_or("the process has no memory")?
+        .parse()?;
+    Ok(kib * 1024)
+}

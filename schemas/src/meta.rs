@@ -1,0 +1,260 @@
+//! The meta block of a record: who caused an event, and by which command.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sealed::Sealed;
+
+/// The role that the subject of a request stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// A platform service.
+    Platform,
+    /// A support agent.
+    Support,
+    /// An operator.
+    Operator,
+    /// An auditor.
+    Audit,
+    /// The service itself.
+    Service,
+}
+
+impl Role {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Support => "support",
+            Self::Operator => "operator",
+            Self::Audit => "audit",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// Who caused an event, and by which command; the same in every record of a group.
+///
+/// Written by postcard in the order of the fields. Decoded, it borrows its texts from the bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta<'a> {
+    /// The account's id as text; empty for log-wide events.
+    pub account_id: Cow<'a, str>,
+    /// The command's id as text.
+    pub command_id: Cow<'a, str>,
+    /// The caller's name.
+    pub caller: Cow<'a, str>,
+    /// Whether the broker vouched for that name.
+    pub verified: bool,
+    /// The role that the subject stands for.
+    pub role: Role,
+    /// The W3C trace id.
+    pub trace_id: Option<[u8; 16]>,
+    /// HMAC over caller, subject and payload, to tell a repeat from another body under the same id.
+    pub body_tag: [u8; 16],
+    /// Keyed hash of where the request came from (the address, else the caller), to count wrong
+    /// passwords by source.
+    pub source_key: [u8; 8],
+    /// The sealed [`SourceFacts`].
+    pub source: Option<Sealed<'a>>,
+}
+
+/// Where a request came from; stands in a record only sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFacts {
+    /// The user's address.
+    pub ip: Option<String>,
+    /// The user's agent.
+    pub agent: Option<String>,
+    /// For whom the caller said it acted.
+    pub on_behalf_of: Option<String>,
+}
+
+impl<'a> Meta<'a> {
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        postcard::to_allocvec(self).ok()
+    }
+
+    /// Reads what [`Meta::encode`] writes, and no other spelling of it.
+    ///
+    /// By hand, since a replay reads one for every record: serde reads a byte at a time and cannot
+    /// tell a padded number from a plain one.
+    #[inline]
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = Rest(bytes);
+        let meta = Self {
+            account_id: rest.text()?.into(),
+            command_id: rest.text()?.into(),
+            caller: rest.text()?.into(),
+            verified: rest.flag()?,
+            role: rest.role()?,
+            trace_id: match rest.flag()? {
+                true => Some(rest.array()?),
+                false => None,
+            },
+            body_tag: rest.array()?,
+            source_key: rest.array()?,
+            source: match rest.flag()? {
+                true => Some(Sealed {
+                    key: rest.number()?,
+                    nonce: rest.array()?,
+                    ciphertext: rest.bytes()?.into(),
+                }),
+                false => None,
+            },
+        };
+        rest.0.is_empty().then_some(meta)
+    }
+
+    pub(crate) fn into_owned(self) -> Meta<'static> {
+        Meta {
+            account_id: self.account_id.into_owned().into(),
+            command_id: self.command_id.into_owned().into(),
+            caller: self.caller.into_owned().into(),
+            source: self.source.map(|source| Sealed {
+                ciphertext: source.ciphertext.into_owned().into(),
+                ..source
+            }),
+            ..self
+        }
+    }
+}
+
+/// What is not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    #[inline]
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    #[inline]
+    fn flag(&mut self) -> Option<bool> {
+        match self.array()? {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    fn role(&mut self) -> Option<Role> {
+        match self.array()? {
+            [0] => Some(Role::Platform),
+            [1] => Some(Role::Support),
+            [2] => Some(Role::Operator),
+            [3] => Some(Role::Audit),
+            [4] => Some(Role::Service),
+            _ => None,
+        }
+    }
+
+    /// A number of 32 bits, seven to the byte, the lowest first; none in more bytes than it needs.
+    #[inline]
+    fn number(&mut self) -> Option<u32> {
+        let mut number = 0;
+        for shift in [0, 7, 14, 21, 28] {
+            let [byte] = self.array()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                let is_shortest = byte > 0 || shift == 0;
+                return is_shortest.then_some(number)?.try_into().ok();
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = self.number()?;
+        self.take(len as usize)
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn meta() -> impl Strategy<Value = Meta<'static>> {
+        let sealed = (any::<u32>(), any::<[u8; 12]>(), any::<Vec<u8>>());
+        let role = prop_oneof![
+            Just(Role::Platform),
+            Just(Role::Support),
+            Just(Role::Operator),
+            Just(Role::Audit),
+            Just(Role::Service),
+        ];
+        let texts = (".{0,200}", ".*", ".*");
+        let facts = (any::<bool>(), role, any::<Option<[u8; 16]>>());
+        let tags = (any::<[u8; 16]>(), any::<[u8; 8]>());
+        (texts, facts, tags, prop::option::of(sealed)).prop_map(|(texts, facts, tags, source)| {
+            Meta {
+                account_id: texts.0.into(),
+                command_id: texts.1.into(),
+                caller: texts.2.into(),
+                verified: facts.0,
+                role: facts.1,
+                trace_id: facts.2,
+                body_tag: tags.0,
+                source_key: tags.1,
+                source: source.map(|(key, nonce, ciphertext)| Sealed {
+                    key,
+                    nonce,
+                    ciphertext: ciphertext.into(),
+                }),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(meta in meta()) {
+            let bytes = meta.encode().unwrap();
+            prop_assert_eq!(Meta::decode(&bytes), Some(meta));
+        }
+
+        #[test]
+        fn bytes_are_read_as_serde_reads_them_if_it_would_write_them_so(
+            meta in meta(),
+            at in any::<prop::sample::Index>(),
+            with in any::<u8>(),
+            splice in 0..3_usize,
+        ) {
+            let mut bytes = meta.encode().unwrap();
+            let at = at.index(bytes.len());
+            bytes.splice(at..(at + splice).min(bytes.len()), [with]);
+            let as_written = postcard::take_from_bytes::<Meta>(&bytes).ok().filter(|(meta, rest)| {
+                rest.is_empty() && meta.encode().unwrap() == bytes
+            });
+            prop_assert_eq!(Meta::decode(&bytes), as_written.map(|(meta, _)| meta));
+        }
+    }
+
+    #[test]
+    fn a_number_has_one_spelling_and_32_bits() {
+        let number = |bytes: &[u8]| Rest(bytes).number();
+        assert_eq!(number(&[0]), Some(0));
+        assert_eq!(number(&[0x80, 0x01]), Some(128));
+        assert_eq!(number(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Some(u32::MAX));
+        assert_eq!(number(&[0x80, 0x00]), None, "padded");
+        assert_eq!(number(&[0xff, 0xff, 0xff, 0xff, 0x1f]), None, "33 bits");
+        assert_eq!(number(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x01]), None);
+        assert_eq!(number(&[0x80]), None, "it goes on");
+    }
+}
