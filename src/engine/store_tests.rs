@@ -2,8 +2,10 @@
 
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
+use countersign_schemas::record::Record;
 use countersign_schemas::refusal::ErrorCode;
 
+use super::Engine;
 use super::house::{House, PASSWORD, verify};
 
 #[test]
@@ -167,6 +169,52 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
     .unwrap();
     let engine = house.start();
     assert_eq!(engine.admin().log_stats().unwrap().position, 7);
+}
+
+#[test]
+fn the_numbers_of_the_log_are_those_of_its_records_and_files() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    house.enrol(&engine, "grace");
+    assert_numbers(&house, &engine);
+    let cache = engine.admin().log_stats().unwrap().cache;
+    assert!(cache.accounts == 2 && (1..cache.bytes_max).contains(&cache.bytes));
+    drop(engine);
+    // What was counted in memory has gone through the file.
+    let engine = house.start();
+    assert_numbers(&house, &engine);
+    let stats = engine.admin().log_stats().unwrap();
+    assert_eq!((stats.index.waiting, stats.cache.accounts), (0, 0));
+}
+
+fn assert_numbers(house: &House, engine: &Engine) {
+    let stats = engine.admin().log_stats().unwrap();
+    let page = engine.admin().log.read(1, usize::MAX, usize::MAX).unwrap();
+    let mut expected = std::collections::BTreeMap::<String, (u64, u64)>::new();
+    for (_, bytes) in page.iter() {
+        let event = Record::decode(bytes).unwrap().event().unwrap();
+        let (count, len) = expected.entry(event.name().into()).or_default();
+        (*count, *len) = (*count + 1, *len + bytes.len() as u64);
+    }
+    assert_eq!(
+        stats.record_bytes,
+        expected.values().map(|(_, len)| len).sum::<u64>()
+    );
+    let found = stats
+        .events
+        .into_iter()
+        .map(|e| (e.kind, (e.count, e.record_bytes)));
+    assert_eq!(
+        found.collect::<std::collections::BTreeMap<_, _>>(),
+        expected
+    );
+    assert_eq!(
+        (stats.position, stats.index.position),
+        (page.len() as u64, page.len() as u64)
+    );
+    let file = house.data().join("log").join(&stats.segments[0].file);
+    assert_eq!(stats.file_bytes, std::fs::metadata(file).unwrap().len());
 }
 
 #[test]
