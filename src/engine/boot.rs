@@ -26,7 +26,7 @@ use crate::account::Policy;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::keyring::{self, KEYRING_ENTROPY_BYTES, Keyring, LoadError};
 use crate::log::index::{Fact, Index, IndexError, LAYER_ENTRIES_MAX};
-use crate::log::{AppendError, EventLog, LogOptions, LogReader, OpenLogError};
+use crate::log::{AppendError, EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -212,6 +212,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let vault = Vault::new(keyring, keys);
     let reader = log.reader();
     let index = Index::open(
+        &Storage::default(),
         &options.data.join("index.redb"),
         INDEX_CACHE_BYTES,
         |position| record(&reader, position),
@@ -233,7 +234,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let log_version = index.version(&StreamKey::LOG)?;
     let recorded_at = AtomicU64::new(index.tail().at.0);
     let index = Arc::new(index);
-    let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
+    let snapshots = Snapshots::open(&Storage::default(), &options.data.join("snapshots.redb"));
     let progress = Progress::default();
     progress.commit(log.head());
     let shared = Shared {

@@ -40,7 +40,7 @@ mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
-mod snapshots;
+pub mod snapshots;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod store_tests;

@@ -1,7 +1,7 @@
 //! A disk in memory that remembers what a power loss would take, and that fails on demand.
 //!
 //! It stands below redb as a `StorageBackend`, so that the real `EventLog` runs on it (`storage.rs`),
-//! and any version of redb. The names of the files are real (empty) files in a folder, because
+//! and any version of redb. The names of the files are real files in a folder, because
 //! publishing a segment is a rename.
 //!
 //! The model is redb's own: what was written before a completed sync stays, writes since then
@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
+
+/// What stands in a real file whose contents are on a disk in memory, should somebody ask its length.
+const SOME: &[u8] = b"elsewhere";
 
 /// One change that has not been synced.
 #[derive(Clone, Debug)]
@@ -123,7 +126,9 @@ impl Disk {
             }
         }
         for name in names {
-            File::create(folder.join(name)).unwrap();
+            let is_empty = disk.state().files[&key(Path::new(&name))].live.is_empty();
+            let shown: &[u8] = if is_empty { &[] } else { SOME };
+            fs::write(folder.join(name), shown).unwrap();
         }
         disk
     }
