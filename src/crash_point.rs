@@ -16,10 +16,14 @@ pub const POINTS: &[&str] = &[
     "after-commit",
     "before-reply",
     "after-reply",
+    "index-unwritten",
+    "index-written",
     "views-unwritten",
     "views-written",
     "views-unflushed",
     "views-flushed",
+    "index-unflushed",
+    "index-flushed",
 ];
 
 /// Ends the process here if this point's turn has come; empty outside debug builds.

@@ -78,8 +78,8 @@ pub struct Index {
 
 impl Index {
     /// Opens the file; one that is missing, damaged, of another format or of another log is made
-    /// anew. `record` gives a record of the log, so that a foreign or restored log is noticed;
-    /// `storage` is the default one but in harnesses that break disks.
+    /// anew. `record` gives a record of the log, so that a foreign or restored log is noticed.
+    /// Only harnesses that break disks have another `storage` than the default one.
     ///
     /// # Errors
     /// [`IndexError`] when another process has it open, or it can neither be opened nor replaced.
@@ -90,12 +90,8 @@ impl Index {
         record: impl Fn(u64) -> Option<Record>,
     ) -> Result<Self, IndexError> {
         let (file, tree) = IndexFile::open(storage, path, cache_bytes, record)?;
-        let mut layers = Layers::default();
-        layers.stored = tree.size();
-        layers.tree = tree;
-        layers.newest.tail = file.tail();
         Ok(Self {
-            layers: RwLock::new(layers),
+            layers: RwLock::new(Layers::stored(tree, file.tail())),
             file,
             flush: Mutex::new(()),
         })
