@@ -19,12 +19,16 @@ pub const POINTS: &[&str] = &[
     "after-commit",
     "before-reply",
     "after-reply",
+    "index-unwritten",
+    "index-written",
     "views-unwritten",
     "views-written",
     "checkpoint-unsigned",
     "checkpoint-replaced",
     "views-unflushed",
     "views-flushed",
+    "index-unflushed",
+    "index-flushed",
 ];
 
 /// Ends the process here if this point's turn has come; empty outside debug builds.

@@ -24,7 +24,7 @@ use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::log::checkpoints::Archive;
 use crate::log::tree::leaf_hash;
-use crate::log::{EventLog, LogOptions};
+use crate::log::{EventLog, LogOptions, Storage};
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -125,7 +125,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         epochs,
     } = found;
     let index = Arc::new(index);
-    let snapshots = Snapshots::open(&snapshots_file(&options.data));
+    let snapshots = Snapshots::open(&Storage::default(), &snapshots_file(&options.data));
     let progress = Progress::default();
     progress.commit(log.head());
     let shared = Shared {

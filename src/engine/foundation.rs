@@ -18,7 +18,7 @@ use super::vault::Vault;
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::Keyring;
 use crate::log::index::{Fact, Index, LAYER_ENTRIES_MAX};
-use crate::log::{EventLog, LogOptions, LogReader, OpenLogError};
+use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
 /// Page cache of `index.redb`.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -89,9 +89,12 @@ impl Foundation {
         }
         let keys = DataKeys::open(&keys_file(data), Arc::clone(&keyring), false)?;
         let vault = Vault::new(keyring, keys);
-        let index = Index::open(&data.join("index.redb"), INDEX_CACHE_BYTES, |position| {
-            record(&reader, position)
-        })?;
+        let index = Index::open(
+            &Storage::default(),
+            &data.join("index.redb"),
+            INDEX_CACHE_BYTES,
+            |position| record(&reader, position),
+        )?;
         catch_up(&index, &reader, &vault, now)?;
         let epochs = index.epochs()?.into_iter();
         let epochs = epochs.map(|position| {

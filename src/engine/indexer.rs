@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use countersign_schemas::record::Record;
 
 use super::Shared;
+use crate::crash_point::reached;
 use crate::log::LogReader;
 use crate::log::index::LAYER_ENTRIES_MAX;
 
@@ -55,12 +56,18 @@ pub fn sign(shared: &Shared) {
 }
 
 fn flush(shared: &Shared, log: &LogReader, durable: bool) {
+    let [before, after] = match durable {
+        true => ["index-unflushed", "index-flushed"],
+        false => ["index-unwritten", "index-written"],
+    };
+    reached(before);
     if let Err(error) = shared
         .index
         .flush(durable, shared.now(), |position| record(log, position))
     {
         tracing::error!(%error, "the index stays in memory; commands go on");
     }
+    reached(after);
 }
 
 /// A record of the log; an unreadable one counts as none, and is found when it is needed.

@@ -45,7 +45,7 @@ mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
-mod snapshots;
+pub mod snapshots;
 mod start_error;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

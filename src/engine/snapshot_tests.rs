@@ -6,6 +6,7 @@ use serde_json::json;
 use super::house::{House, PASSWORD, verify};
 use super::snapshots::{Snapshots, TAIL_MAX};
 use crate::account::Account;
+use crate::log::Storage;
 
 /// An account with a history of every kind of event, longer than a snapshot's tail.
 fn long_life(house: &House) -> (super::Engine, StreamKey) {
@@ -55,7 +56,7 @@ fn folding_on_from_a_snapshot_at_any_version_gives_the_same_account() {
     }
     let path = folder.path().join("snapshots.redb");
     for version in 1..=whole.version {
-        let snapshots = Snapshots::open(&path);
+        let snapshots = Snapshots::open(&Storage::default(), &path);
         snapshots.save(&[(ada, accounts.rebuild(ada, version, u64::MAX).unwrap())]);
         assert_eq!(snapshots.load(ada, u32::MAX).unwrap().version, version);
         assert!(
@@ -83,10 +84,14 @@ fn a_long_history_leaves_a_snapshot_that_the_next_start_uses() {
     engine.shared.accounts.save_snapshots();
     drop(engine);
     let engine = house.start();
-    let snapshots = Snapshots::open(&house.folder().join("copy.redb"));
+    let snapshots = Snapshots::open(&Storage::default(), &house.folder().join("copy.redb"));
     assert!(snapshots.load(ada, u32::MAX).is_none());
     assert!(engine.shared.accounts.has_snapshot(ada));
     let damaged = house.folder().join("damaged.redb");
     std::fs::write(&damaged, b"no database").unwrap();
-    assert!(Snapshots::open(&damaged).load(ada, u32::MAX).is_none());
+    assert!(
+        Snapshots::open(&Storage::default(), &damaged)
+            .load(ada, u32::MAX)
+            .is_none()
+    );
 }

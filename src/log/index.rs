@@ -19,6 +19,7 @@ use countersign_schemas::time::Micros;
 use super::index_file::{IndexFile, Tail};
 use super::layers::{Layers, add, check_next};
 use super::proof::root_at;
+use super::segment::Storage;
 use super::tiles::TileError;
 use super::tree::{Hash, leaf_hash};
 
@@ -44,23 +45,19 @@ pub struct Index {
 impl Index {
     /// Opens the file; one that is missing, damaged, of another format or of another log is made
     /// anew. `record` gives a record of the log, so that a foreign or restored log is noticed.
+    /// Only harnesses that break disks have another `storage` than the default one.
     ///
     /// # Errors
     /// [`IndexError`] when another process has it open, or it can neither be opened nor replaced.
     pub fn open(
+        storage: &Storage,
         path: &Path,
         cache_bytes: usize,
         record: impl Fn(u64) -> Option<Record>,
     ) -> Result<Self, IndexError> {
-        let (file, tree) = IndexFile::open(path, cache_bytes, record)?;
-        let mut layers = Layers {
-            tree,
-            ..Layers::default()
-        };
-        layers.stored = layers.tree.size();
-        layers.newest.tail = file.tail();
+        let (file, tree) = IndexFile::open(storage, path, cache_bytes, record)?;
         Ok(Self {
-            layers: RwLock::new(layers),
+            layers: RwLock::new(Layers::stored(tree, file.tail())),
             file,
             flush: Mutex::new(()),
         })

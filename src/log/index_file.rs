@@ -11,6 +11,7 @@ use redb::{
 
 use super::index::{COMMAND_HORIZON_S, CommandPlace};
 use super::layers::{Counts, Layer};
+use super::segment::Storage;
 use super::tiles::{TileError, Tree};
 use super::tree::Frontier;
 
@@ -81,12 +82,13 @@ pub(super) struct IndexFile {
 impl IndexFile {
     /// Opens the file, and the tree as it was stored in it; see [`super::index::Index::open`].
     pub fn open(
+        storage: &Storage,
         path: &Path,
         cache_bytes: usize,
         record: impl Fn(u64) -> Option<Record>,
     ) -> Result<(Self, Tree), IndexError> {
         let found = path.exists();
-        let reason = match Self::open_as_is(path, cache_bytes) {
+        let reason = match Self::open_as_is(storage, path, cache_bytes) {
             Ok(file) => match file.tree_of(&record) {
                 Some(tree) => return Ok((file, tree)),
                 None => "it is of another log or another build".to_owned(),
@@ -101,11 +103,12 @@ impl IndexFile {
             path: path.into(),
             source: Box::new(redb::Error::Io(error)),
         })?;
-        Ok((Self::open_as_is(path, cache_bytes)?, Tree::default()))
+        let file = Self::open_as_is(storage, path, cache_bytes)?;
+        Ok((file, Tree::default()))
     }
 
     /// Every page's checksum is read: an index that lost an entry would let a used code live again.
-    fn open_as_is(path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
+    fn open_as_is(storage: &Storage, path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
         let failed = |source: redb::Error| IndexError {
             path: path.into(),
             source: Box::new(source),
@@ -114,7 +117,11 @@ impl IndexFile {
         builder
             .set_cache_size(cache_bytes)
             .set_check_integrity_on_open(true);
-        let db = builder.create(path).map_err(|error| failed(error.into()))?;
+        let open = match path.exists() {
+            true => &storage.open,
+            false => &storage.create,
+        };
+        let db = open(&builder, path).map_err(|error| failed(error.into()))?;
         let made = (|| -> Result<(), redb::Error> {
             let txn = durable(&db)?;
             txn.open_table(STREAMS)?;

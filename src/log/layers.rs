@@ -72,7 +72,6 @@ pub(super) struct Layer {
 }
 
 /// What was pushed: the newest, and what is on its way into the file.
-#[derive(Default)]
 pub(super) struct Layers {
     /// The Merkle tree over every record that was pushed.
     pub tree: Tree,
@@ -85,6 +84,21 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// Nothing beside what the file holds.
+    pub fn stored(tree: Tree, tail: Tail) -> Self {
+        let newest = Layer {
+            tail,
+            ..Layer::default()
+        };
+        Self {
+            stored: tree.size(),
+            tree,
+            newest,
+            flushing: None,
+            open_group: None,
+        }
+    }
+
     pub fn newest_first(&self) -> impl Iterator<Item = &Layer> {
         std::iter::once(&self.newest).chain(self.flushing.as_deref())
     }
