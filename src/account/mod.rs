@@ -43,6 +43,8 @@ mod enrolment_tests;
 #[cfg(test)]
 mod gathering;
 #[cfg(test)]
+mod lives;
+#[cfg(test)]
 mod login_tests;
 #[cfg(test)]
 mod mismatch_properties;
