@@ -20,7 +20,7 @@ use super::indexer::record;
 use super::progress::Progress;
 use super::projector::decode;
 use super::snapshots::Snapshots;
-use super::vault::{Vault, fill_random};
+use super::vault::{Random, Vault, system_random};
 use super::{Clock, Shared, clock};
 use crate::account::Policy;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
@@ -51,6 +51,8 @@ pub struct EngineOptions {
     pub monotonic: Clock,
     /// The operator's reason to take a wall clock for right that lies behind the log.
     pub accept_clock_back: Option<String>,
+    /// Where secrets, salts and nonces come from.
+    pub random: Random,
     /// Sizes of the log.
     pub log: LogOptions,
     /// Where `admin.backup` copies to, if anywhere.
@@ -164,7 +166,9 @@ pub fn init(
         return Err(InitError::NotEmpty(data.into()));
     }
     let mut entropy = zeroize::Zeroizing::new([0; KEYRING_ENTROPY_BYTES]);
-    fill_random(&mut *entropy).map_err(|_| InitError::Entropy)?;
+    if !system_random(&mut *entropy) {
+        return Err(InitError::Entropy);
+    }
     let keyring = Keyring::create(keyring_file, &entropy, now.0)?;
     private_folder(data).map_err(folder)?;
     let log_id = *keyring.log_id();
@@ -209,7 +213,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     };
     check_owner(&log, &keyring).ok_or_else(foreign)?;
     let keys = DataKeys::open(&keys_file(&options.data), Arc::clone(&keyring), false)?;
-    let vault = Vault::new(keyring, keys);
+    let vault = Vault::new(keyring, keys, options.random);
     let reader = log.reader();
     let index = Index::open(
         &options.data.join("index.redb"),

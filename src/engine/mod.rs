@@ -34,6 +34,9 @@ mod projector;
 mod proof_tests;
 mod proofs;
 mod queries;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod race_tests;
 mod refusals;
 mod request;
 mod shared;
@@ -82,6 +85,7 @@ use proofs::{current_account, enqueue_proof, gather_and_enqueue, prove, refuse};
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
+pub use vault::{Random, system_random};
 use writer::Writer;
 
 /// Commands that may wait for the writer.
