@@ -101,6 +101,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),
         accept_clock_back: args.accept_clock_back,
+        random: engine::system_random,
         log: log_options(&config),
         backup_folder: config.backup.folder.clone(),
     };

@@ -17,7 +17,7 @@ use super::indexer::record;
 use super::progress::Progress;
 use super::snapshots::Snapshots;
 use super::start_error::{InitError, StartError};
-use super::vault::fill_random;
+use super::vault::{Random, system_random};
 use super::{Clock, Shared, clock, epoch};
 use crate::account::{Policy, service};
 use crate::crypto::data_keys::DataKeys;
@@ -47,6 +47,8 @@ pub struct EngineOptions {
     pub monotonic: Clock,
     /// The operator's reason to take a wall clock for right that lies behind the log.
     pub accept_clock_back: Option<String>,
+    /// Where secrets, salts and nonces come from.
+    pub random: Random,
     /// Sizes of the log.
     pub log: LogOptions,
     /// Where `admin.backup` copies to, if anywhere.
@@ -71,7 +73,9 @@ pub fn init(
         return Err(InitError::NotEmpty(data.into()));
     }
     let mut entropy = zeroize::Zeroizing::new([0; KEYRING_ENTROPY_BYTES]);
-    fill_random(&mut *entropy).map_err(|_| InitError::Entropy)?;
+    if !system_random(&mut *entropy) {
+        return Err(InitError::Entropy);
+    }
     let keyring = Arc::new(Keyring::create(keyring_file, &entropy, now.0)?);
     private_folder(data).map_err(folder)?;
     DataKeys::open(&keys_file(data), Arc::clone(&keyring), true)?;
@@ -101,7 +105,8 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
     options.policy.check()?;
     let now = (options.clock)();
-    let mut found = Foundation::open(&options.data, &options.keyring, options.log, now)?;
+    let (data, keyring) = (&options.data, &options.keyring);
+    let mut found = Foundation::open(data, keyring, options.log, options.random, now)?;
     let mut archive = epoch::archive(&found, &options.keyring)?;
     epoch::sign(&mut archive, &found.index)?;
     put_policy_in_force(&mut found, &options.policy, now)?;

@@ -18,7 +18,7 @@ use countersign_schemas::time::Micros;
 
 use super::foundation::{Epoch, Foundation, snapshots_file};
 use super::start_error::{NewEpochError, StartError};
-use super::vault::fill_random;
+use super::vault::system_random;
 use crate::account::service;
 use crate::crash_point::reached;
 use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
@@ -92,7 +92,7 @@ pub fn new_epoch(
     now: Micros,
     options: LogOptions,
 ) -> Result<Epoch, NewEpochError> {
-    let mut found = Foundation::open(data, keyring_file, options, now)?;
+    let mut found = Foundation::open(data, keyring_file, options, system_random, now)?;
     let due = match archive(&found, keyring_file) {
         Ok(_) => return Err(NewEpochError::NothingLost),
         Err(StartError::Checkpoint(refusal)) => match refusal.lost_from() {
@@ -136,7 +136,9 @@ fn append(
         _ => {}
     }
     let mut log_id = [0; LOG_ID_BYTES];
-    fill_random(&mut log_id).map_err(|_| NewEpochError::Entropy)?;
+    if !system_random(&mut log_id) {
+        return Err(NewEpochError::Entropy);
+    }
     let number = found.vault.keyring().log_ids().count() as u32 + 1;
     let at = now.max(found.index.tail().at);
     let event = service::log_went_on(number, log_id, lost_from, at, reason);

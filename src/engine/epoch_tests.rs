@@ -12,7 +12,7 @@ use super::epoch::signer;
 use super::foundation::Foundation;
 use super::house::{House, PASSWORD, verify};
 use super::start_error::{NewEpochError, StartError};
-use super::{Engine, Epoch, new_epoch};
+use super::{Engine, Epoch, new_epoch, system_random};
 use crate::account::{Reply, service};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::TotpSecret;
@@ -269,8 +269,14 @@ fn an_interrupted_new_epoch_is_refused_at_start_and_finished_by_the_same_command
     for steps in [1, 2] {
         let (house, ..) = restored();
         let (data, now) = (house.data(), house.time());
-        let mut found =
-            Foundation::open(&data, &house.keyring(), LogOptions::default(), now).unwrap();
+        let mut found = Foundation::open(
+            &data,
+            &house.keyring(),
+            LogOptions::default(),
+            system_random,
+            now,
+        )
+        .unwrap();
         let event = service::log_went_on(2, [7; 16], 11, now, "restored");
         found.append(&event, now).unwrap();
         drop(found);

@@ -14,7 +14,7 @@ use super::directory::fact;
 use super::indexer::record;
 use super::projector::decode;
 use super::start_error::StartError;
-use super::vault::Vault;
+use super::vault::{Random, Vault};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::Keyring;
 use crate::log::index::{Fact, Index, LAYER_ENTRIES_MAX};
@@ -68,6 +68,7 @@ impl Foundation {
         data: &Path,
         keyring_file: &Path,
         options: LogOptions,
+        random: Random,
         now: Micros,
     ) -> Result<Self, StartError> {
         let keyring = Arc::new(Keyring::load(keyring_file)?);
@@ -88,7 +89,7 @@ impl Foundation {
             });
         }
         let keys = DataKeys::open(&keys_file(data), Arc::clone(&keyring), false)?;
-        let vault = Vault::new(keyring, keys);
+        let vault = Vault::new(keyring, keys, random);
         let index = Index::open(
             &Storage::default(),
             &data.join("index.redb"),

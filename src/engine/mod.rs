@@ -39,6 +39,9 @@ mod projector;
 mod proof_tests;
 mod proofs;
 mod queries;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod race_tests;
 mod refusals;
 mod request;
 mod shared;
@@ -93,6 +96,7 @@ pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
+pub use vault::{Random, system_random};
 use writer::Writer;
 
 /// Commands that may wait for the writer.
