@@ -12,7 +12,7 @@ use std::time::Duration;
 use countersign::account::{Account, Recorded};
 use countersign::engine::wall_clock;
 use countersign::log::index::{Index, LAYER_ENTRIES_MAX};
-use countersign::log::{EventLog, LogOptions};
+use countersign::log::{EventLog, LogOptions, Storage};
 use countersign_projections::{Entry, Views};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
@@ -141,7 +141,12 @@ fn fold(account: &mut Account, record: &Record) -> Outcome<()> {
 /// As a start does without an index, but for opening the sealed names: the log here has none.
 fn catch_index_up(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
     let log = EventLog::open(log, LogOptions::default())?;
-    let index = Index::open(&folder.join("index.redb"), INDEX_CACHE_BYTES, |_| None)?;
+    let index = Index::open(
+        &Storage::default(),
+        &folder.join("index.redb"),
+        INDEX_CACHE_BYTES,
+        |_| None,
+    )?;
     let (start, reader, now) = (on_cpu()?, log.reader(), wall_clock());
     let mut next = 1;
     while next <= log.head() {
@@ -171,9 +176,12 @@ fn rebuild_accounts(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
         let bytes = reader.get(position)?.ok_or("no record")?;
         Ok(Record::decode(&bytes)?.into_owned())
     };
-    let index = Index::open(&folder.join("index.redb"), INDEX_CACHE_BYTES, |position| {
-        at(position).ok()
-    })?;
+    let index = Index::open(
+        &Storage::default(),
+        &folder.join("index.redb"),
+        INDEX_CACHE_BYTES,
+        |position| at(position).ok(),
+    )?;
     // Every account's first event stands at the beginning.
     let mut streams = Vec::new();
     for position in 2.. {
