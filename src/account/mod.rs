@@ -109,6 +109,8 @@ pub struct Account {
     pub challenges: Vec<Challenge>,
     /// When support cleared the attempts, and which agent, oldest first.
     pub clears: Vec<Clear>,
+    /// Whether events may be missing from here, so that nothing is believed before a reset.
+    pub until_reset: bool,
 }
 
 /// A protected field together with the place that its associated data names.

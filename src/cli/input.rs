@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
+use countersign_schemas::ids::Reason;
 use countersign_schemas::secret::SecretText;
 use serde_json::{Value, json};
 
@@ -30,6 +31,15 @@ pub fn secret(what: &str, file: Option<&Path>) -> Result<SecretText, Fault> {
         )));
     }
     Ok(SecretText::new(text))
+}
+
+/// Reads the reason of something that is recorded.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn reason(text: &str) -> Result<String, String> {
+    let reason = Reason::parse(text).map_err(|rule| rule.0.to_owned())?;
+    Ok(reason.into())
 }
 
 fn first_line_of(what: &str, path: &Path) -> Result<String, Fault> {

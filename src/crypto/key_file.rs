@@ -54,7 +54,7 @@ pub enum ReadError {
     },
 }
 
-/// Why a key file was not created; nothing stands at its path then.
+/// Why a key file was not written; what stood at its path, or nothing, still does.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// Something stands at the path already; it is never overwritten.
@@ -64,7 +64,7 @@ pub enum CreateError {
     #[error("{0} is left over from an interrupted creation: delete it and try again")]
     LeftOver(PathBuf),
     /// The operating system refused.
-    #[error("{path} cannot be created: {source}")]
+    #[error("{path} cannot be written: {source}")]
     Io {
         /// The file.
         path: PathBuf,
@@ -157,6 +157,22 @@ pub(super) fn create_private(path: &Path, contents: &[u8]) -> Result<(), CreateE
         let _ = fs::remove_file(&staging);
     }
     published
+}
+
+/// Replaces a file of mode 0600, so that after a crash it is the old or the new one, whole.
+///
+/// It is durable, under its name, when this returns.
+pub(super) fn replace_private(path: &Path, contents: &[u8]) -> Result<(), CreateError> {
+    let staging = staging_path(path);
+    let replaced = remove_if_there(&staging)
+        .and_then(|()| open_new(&staging))
+        .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&staging, path))
+        .and_then(|()| sync_folder(folder_of(path)));
+    replaced.map_err(|source| CreateError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Gives a finished, synced file its name without ever replacing another, durably.

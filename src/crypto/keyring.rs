@@ -5,15 +5,17 @@
 //! of a fixed shape whose last table is a check over every byte before it, which finds truncation,
 //! edits and exchanged keys. The check is no signature: who can write the file can also compute it.
 
-use std::fmt::{self, Write};
+#[path = "keyring_file.rs"]
+mod file;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use file::Hex;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use sha2::Sha256;
 
 use super::key_file::{self, CreateError, ReadError};
 use super::seal::{DataKey, KEY_BYTES};
@@ -27,22 +29,11 @@ pub const LOG_ID_BYTES: usize = 16;
 /// Length of a name hash and of a body tag in bytes.
 pub const TAG_BYTES: usize = 16;
 
-const FORMAT: &str = "1";
-const FORMAT_PREFIX: &str = "format = ";
-const CHECK_HEADER: &str = "\n[check]\n";
-const CHECK_PREFIX: &str = "sha256 = \"";
-const CHECK_SUFFIX: &str = "\"\n";
-const CHECK_HEX_CHARS: usize = 64;
-const CHECK_LINE_BYTES: usize = CHECK_PREFIX.len() + CHECK_HEX_CHARS + CHECK_SUFFIX.len();
-const NOTICE: &str = "\
-# The Countersign keyring: whoever has this file and the data folder can read every secret.
-# Keep a copy offline and apart from the data. Do not edit it: the check at the end covers
-# every byte before it.
-";
-
 /// The keys of one log, read from its keyring file.
 pub struct Keyring {
     log_id: [u8; LOG_ID_BYTES],
+    /// The ids of the log's earlier epochs, the first one first.
+    earlier_log_ids: Vec<[u8; LOG_ID_BYTES]>,
     created_at_us: u64,
     name_key: Hex<KEY_BYTES>,
     body_tag_key: Hex<KEY_BYTES>,
@@ -124,10 +115,7 @@ impl Keyring {
         entropy: &[u8; KEYRING_ENTROPY_BYTES],
         now_us: u64,
     ) -> Result<Self, InitError> {
-        let body = new_body(entropy, now_us);
-        let check = check_of(&body);
-        let text =
-            Zeroizing::new([&body, CHECK_HEADER, CHECK_PREFIX, &check, CHECK_SUFFIX].concat());
+        let text = file::render(&Self::new(entropy, now_us));
         key_file::create_private(path, text.as_bytes())?;
         Ok(Self::load(path)?)
     }
@@ -138,42 +126,62 @@ impl Keyring {
     /// One variant of [`LoadError`] or [`ReadError`] for each reason to refuse it.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let bytes = key_file::read_private(path, KEYRING_FILE_BYTES_MAX)?;
-        let damaged = |what| LoadError::Damaged {
-            path: path.to_owned(),
-            what,
+        file::parse(path, &bytes)
+    }
+
+    /// Writes the keyring anew with another log id, for the next epoch of its log.
+    ///
+    /// The id must come from the operating system's generator. The file is durable when this
+    /// returns; after a crash it is the old or the new one, whole.
+    ///
+    /// # Errors
+    /// [`CreateError::Io`]: the old file still stands.
+    pub fn begin_epoch(
+        mut self,
+        path: &Path,
+        log_id: [u8; LOG_ID_BYTES],
+    ) -> Result<Self, CreateError> {
+        self.earlier_log_ids.push(self.log_id);
+        self.log_id = log_id;
+        key_file::replace_private(path, file::render(&self).as_bytes())?;
+        Ok(self)
+    }
+
+    fn new(entropy: &[u8; KEYRING_ENTROPY_BYTES], created_at_us: u64) -> Self {
+        let (log_id, keys) = entropy.split_at(LOG_ID_BYTES);
+        let key = |index: usize| -> [u8; KEY_BYTES] {
+            std::array::from_fn(|at| keys[index * KEY_BYTES + at])
         };
-        let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
-        // The version line first: a later format may end differently.
-        let version = text
-            .split_inclusive('\n')
-            .filter_map(|line| line.strip_suffix('\n'))
-            .find_map(|line| line.strip_prefix(FORMAT_PREFIX));
-        if version.is_some_and(|version| version != FORMAT) {
-            return Err(LoadError::UnknownVersion(path.to_owned()));
+        let about = KeyAbout {
+            id: 1,
+            state: KeyState::Active,
+            created_at_us,
+        };
+        Self {
+            log_id: std::array::from_fn(|at| log_id[at]),
+            earlier_log_ids: Vec::new(),
+            created_at_us,
+            name_key: Hex(key(0)),
+            body_tag_key: Hex(key(1)),
+            checkpoint_seed: Hex(key(2)),
+            keks: vec![(about, DataKey::new(key(3)))],
+            peppers: vec![(about, Hex(key(4)))],
         }
-        let (body, check_line) = text
-            .rsplit_once(CHECK_HEADER)
-            .ok_or_else(|| LoadError::Truncated(path.to_owned()))?;
-        if check_line.len() < CHECK_LINE_BYTES {
-            return Err(LoadError::Truncated(path.to_owned()));
-        }
-        let check = check_line
-            .strip_prefix(CHECK_PREFIX)
-            .and_then(|rest| rest.strip_suffix(CHECK_SUFFIX))
-            .filter(|check| check.len() == CHECK_HEX_CHARS)
-            .ok_or_else(|| damaged("its check line has another form"))?;
-        if check != check_of(body) {
-            return Err(LoadError::WrongCheck(path.to_owned()));
-        }
-        // The parser's own complaint quotes the line, and lines hold keys.
-        let stored: StoredKeyring =
-            toml::from_str(body).map_err(|_| damaged("its lines are not those of a keyring"))?;
-        stored.into_keyring().map_err(damaged)
     }
 
     /// Returns the id of the log that this keyring belongs to.
     pub fn log_id(&self) -> &[u8; LOG_ID_BYTES] {
         &self.log_id
+    }
+
+    /// Returns the id with which the log began: that of its first epoch.
+    pub fn first_log_id(&self) -> &[u8; LOG_ID_BYTES] {
+        self.earlier_log_ids.first().unwrap_or(&self.log_id)
+    }
+
+    /// Returns the ids of all epochs of the log, the newest last.
+    pub fn log_ids(&self) -> impl Iterator<Item = &[u8; LOG_ID_BYTES]> {
+        self.earlier_log_ids.iter().chain([&self.log_id])
     }
 
     /// Returns when the keyring was created, in microseconds since the Unix epoch.
@@ -253,116 +261,12 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// The text form of a keyring without its check; its names are the format.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredKeyring {
-    #[serde(rename = "format")]
-    _format: u32,
-    created_at_us: u64,
-    log_id: Hex<LOG_ID_BYTES>,
-    name_key: Hex<KEY_BYTES>,
-    body_tag_key: Hex<KEY_BYTES>,
-    checkpoint_seed: Hex<KEY_BYTES>,
-    kek: Vec<StoredKey>,
-    pepper: Vec<StoredKey>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredKey {
-    id: u32,
-    state: KeyState,
-    created_at_us: u64,
-    key: Hex<KEY_BYTES>,
-}
-
-impl StoredKeyring {
-    fn into_keyring(self) -> Result<Keyring, &'static str> {
-        refuse_ambiguous(&self.kek)?;
-        refuse_ambiguous(&self.pepper)?;
-        Ok(Keyring {
-            log_id: self.log_id.0,
-            created_at_us: self.created_at_us,
-            name_key: self.name_key,
-            body_tag_key: self.body_tag_key,
-            checkpoint_seed: self.checkpoint_seed,
-            keks: self
-                .kek
-                .into_iter()
-                .map(|stored| (stored.about(), DataKey::new(stored.key.0)))
-                .collect(),
-            peppers: self
-                .pepper
-                .into_iter()
-                .map(|stored| (stored.about(), stored.key))
-                .collect(),
-        })
-    }
-}
-
-impl StoredKey {
-    fn about(&self) -> KeyAbout {
-        KeyAbout {
-            id: self.id,
-            state: self.state,
-            created_at_us: self.created_at_us,
-        }
-    }
-}
-
-fn refuse_ambiguous(keys: &[StoredKey]) -> Result<(), &'static str> {
-    let actives = keys.iter().filter(|key| key.state == KeyState::Active);
-    if actives.count() != 1 {
-        return Err("not exactly one key of each kind is active");
-    }
-    let mut ids: Vec<_> = keys.iter().map(|key| key.id).collect();
-    ids.sort_unstable();
-    if ids[0] == 0 || ids.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err("key ids repeat or are zero");
-    }
-    Ok(())
-}
-
 fn active<K>(keys: &[(KeyAbout, K)]) -> (KeyAbout, &K) {
     let found = keys
         .iter()
         .find(|(about, _)| about.state == KeyState::Active);
     let (about, key) = found.expect("a keyring without an active key is refused when read");
     (*about, key)
-}
-
-fn new_body(entropy: &[u8; KEYRING_ENTROPY_BYTES], now_us: u64) -> Zeroizing<String> {
-    let (log_id, keys) = entropy.split_at(LOG_ID_BYTES);
-    let hex = |index: usize| {
-        let key = &keys[index * KEY_BYTES..(index + 1) * KEY_BYTES];
-        Zeroizing::new(HEXLOWER.encode(key))
-    };
-    // Large enough from the start, so that growing leaves no copy behind.
-    let mut body = Zeroizing::new(String::with_capacity(4096));
-    write!(
-        body,
-        "{NOTICE}{FORMAT_PREFIX}{FORMAT}\ncreated_at_us = {now_us}\nlog_id = \"{}\"\n\
-         name_key = \"{}\"\nbody_tag_key = \"{}\"\ncheckpoint_seed = \"{}\"\n",
-        HEXLOWER.encode(log_id),
-        *hex(0),
-        *hex(1),
-        *hex(2),
-    )
-    .expect("a String takes every write");
-    for (kind, index) in [("kek", 3), ("pepper", 4)] {
-        write!(
-            body,
-            "\n[[{kind}]]\nid = 1\nstate = \"active\"\ncreated_at_us = {now_us}\nkey = \"{}\"\n",
-            *hex(index),
-        )
-        .expect("a String takes every write");
-    }
-    body
-}
-
-fn check_of(body: &str) -> String {
-    HEXLOWER.encode(&Sha256::digest(body.as_bytes()))
 }
 
 fn tag(key: &Hex<KEY_BYTES>, parts: &[&[u8]]) -> [u8; TAG_BYTES] {
@@ -373,21 +277,6 @@ fn tag(key: &Hex<KEY_BYTES>, parts: &[&[u8]]) -> [u8; TAG_BYTES] {
     }
     let digest = mac.finalize().into_bytes();
     std::array::from_fn(|at| digest[at])
-}
-
-/// Bytes that stand as lower-case hex in the file; never shown.
-#[derive(Zeroize, ZeroizeOnDrop)]
-struct Hex<const N: usize>([u8; N]);
-
-impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Zeroizing::new(String::deserialize(deserializer)?);
-        let mut bytes = [0; N];
-        if text.len() != 2 * N || HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_err() {
-            return Err(de::Error::custom("not lower-case hex of the right length"));
-        }
-        Ok(Self(bytes))
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use proptest::prelude::*;
 
+use super::file::{CHECK_HEADER, CHECK_PREFIX, CHECK_SUFFIX, check_of};
 use super::*;
 
 const NOW_US: u64 = 1_795_000_000_000_000;
@@ -197,6 +198,29 @@ fn a_retired_key_is_found_by_its_id_and_not_used_for_new_values() {
         .map(|about| (about.id, about.state))
         .collect();
     assert_eq!(states, [(2, KeyState::Active), (1, KeyState::Retired)]);
+}
+
+#[test]
+fn a_new_epoch_has_another_log_id_and_every_key_of_before() {
+    let (_folder, path, before) = created();
+    let next = Keyring::load(&path).unwrap();
+    let next = next.begin_epoch(&path, [9; LOG_ID_BYTES]).unwrap();
+    let last = next.begin_epoch(&path, [8; LOG_ID_BYTES]).unwrap();
+    let read = Keyring::load(&path).unwrap();
+    for keyring in [&last, &read] {
+        assert_eq!(keyring.log_id(), &[8; LOG_ID_BYTES]);
+        assert_eq!(keyring.first_log_id(), before.log_id());
+        let ids = [before.log_id(), &[9; LOG_ID_BYTES], &[8; LOG_ID_BYTES]];
+        assert!(keyring.log_ids().eq(ids));
+        assert_eq!(keyring.name_key(), before.name_key());
+        assert_eq!(keyring.body_tag_key(), before.body_tag_key());
+        assert_eq!(keyring.checkpoint_seed(), before.checkpoint_seed());
+        assert_eq!(keyring.active_kek(), before.active_kek());
+        assert_eq!(keyring.active_pepper(), before.active_pepper());
+        assert_eq!(keyring.created_at_us(), NOW_US);
+    }
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 }
 
 #[test]

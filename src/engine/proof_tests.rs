@@ -229,3 +229,24 @@ fn support_clears_the_attempts_once_and_the_agents_reason_is_sealed() {
         assert!(!bytes.windows(10).any(|text| text == b"she called"));
     }
 }
+
+#[test]
+fn repeats_wait_for_no_hash_however_many_come_at_once() {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    let first = house.send_as(&engine, "once", "verify-login", verify(&codes[0]));
+    assert!(first.result.is_ok());
+    let (sender, receiver) = mpsc::channel();
+    for _ in 0..500 {
+        let request = house.request("verify-login", &verify(&codes[0]), "once", &engine);
+        let sender = sender.clone();
+        engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
+    }
+    drop(sender);
+    let outcomes: Vec<_> = receiver.iter().collect();
+    assert_eq!(outcomes.len(), 500);
+    for outcome in outcomes {
+        assert!(outcome.replayed && outcome.result.is_ok());
+    }
+}
