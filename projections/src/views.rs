@@ -113,7 +113,7 @@ impl Views {
             make_tables(&audit_trail, &txn)?,
         ];
         txn.commit()?;
-        login_status.persisted(views[0].checkpoint.position);
+        login_status.persisted(views[0].checkpoint.position)?;
         let unflushed = 0;
         let state = Mutex::new(State { views, unflushed });
         Ok(Self {
@@ -145,8 +145,7 @@ impl Views {
             }
         }
         self.login_status
-            .persisted(state.views[0].checkpoint.position);
-        Ok(())
+            .persisted(state.views[0].checkpoint.position)
     }
 
     /// The lowest position among the running views: entries up to it need not be read again.

@@ -43,6 +43,8 @@ mod enrolment_tests;
 #[cfg(test)]
 mod gathering;
 #[cfg(test)]
+mod lives;
+#[cfg(test)]
 mod login_tests;
 #[cfg(test)]
 mod mismatch_properties;
@@ -106,6 +108,8 @@ pub struct Account {
     pub challenges: Vec<Challenge>,
     /// When support cleared the attempts, and which agent, oldest first.
     pub clears: Vec<Clear>,
+    /// Whether events may be missing from here, so that nothing is believed before a reset.
+    pub until_reset: bool,
 }
 
 /// A protected field together with the place that its associated data names.

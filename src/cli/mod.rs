@@ -116,7 +116,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Init(args) => init::run(&args),
         Noun::Serve(args) => serve::run(args, &client).await,
         Noun::Account(verb) => interruptible(account::run(verb, &client)).await,
-        Noun::Factor(verb) => interruptible(factor::run(verb, &client)).await,
+        Noun::Factor(verb) => interruptible(Box::pin(factor::run(verb, &client))).await,
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
         Noun::Support(verb) => interruptible(support::run(verb, &client)).await,

@@ -37,6 +37,7 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
         }
         Event::LoginStarted(e) => Ok(Some(Fact::Challenge(e.challenge, e.expires_at))),
         Event::PolicyInForce(_) => Ok(Some(Fact::Policy)),
+        Event::EpochStarted(_) => Ok(Some(Fact::Epoch)),
         _ => Ok(None),
     }
 }

@@ -1,4 +1,5 @@
-//! The indexer: one thread that carries the index's memory into its file, behind the commits.
+//! The indexer: one thread that carries the index's memory into its file, behind the commits, and
+//! signs what the log has grown to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,12 +15,15 @@ use crate::log::index::LAYER_ENTRIES_MAX;
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How often the file is made durable; a crash takes it back so far at most.
 const DURABLE_EVERY: Duration = Duration::from_secs(5);
+/// How often a log that grows is signed for; what came since, a start cannot miss.
+const SIGN_EVERY: Duration = Duration::from_secs(10);
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Flushes until told to stop, and then once more, durably.
 pub fn run(shared: &Shared, log: &LogReader, stop: &AtomicBool) {
     let (mut flushed_at, mut durable_at) = (Instant::now(), Instant::now());
+    let mut signed_at = Instant::now();
     let mut volatile = false;
     while !stop.load(Ordering::Acquire) {
         std::thread::sleep(TICK);
@@ -36,8 +40,19 @@ pub fn run(shared: &Shared, log: &LogReader, stop: &AtomicBool) {
             durable_at = Instant::now();
         }
         shared.accounts.save_snapshots();
+        if signed_at.elapsed() >= SIGN_EVERY {
+            sign(shared);
+            signed_at = Instant::now();
+        }
     }
     flush(shared, log, true);
+}
+
+/// Signs a checkpoint, or says that none was signed.
+pub fn sign(shared: &Shared) {
+    if let Err(error) = shared.sign_checkpoint() {
+        tracing::error!(%error, "no checkpoint was signed; commands go on");
+    }
 }
 
 fn flush(shared: &Shared, log: &LogReader, durable: bool) {

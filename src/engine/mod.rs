@@ -17,10 +17,15 @@ mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
+mod epoch;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod epoch_tests;
 mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+mod foundation;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod house;
@@ -34,6 +39,9 @@ mod projector;
 mod proof_tests;
 mod proofs;
 mod queries;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod race_tests;
 mod refusals;
 mod request;
 mod shared;
@@ -41,6 +49,7 @@ mod shared;
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
 pub mod snapshots;
+mod start_error;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod store_tests;
@@ -75,13 +84,19 @@ use tokio::sync::watch;
 use crate::account::{Evidence, Policy};
 use crate::crash_point::reached;
 pub use admin::Admin;
-pub use boot::{EngineOptions, InitError, StartError, init};
+pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
+pub use epoch::new_epoch;
+pub use foundation::Epoch;
 use pool::Pool;
-use proofs::{current_account, enqueue_proof, gather_and_enqueue, prove, refuse};
+use proofs::{
+    current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
+};
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
+pub use start_error::{InitError, NewEpochError, StartError};
+pub use vault::{Random, system_random};
 use writer::Writer;
 
 /// Commands that may wait for the writer.
@@ -199,7 +214,10 @@ impl Engine {
             &account,
             self.shared.log_time(),
         ) {
-            enqueue_proof(&self.pool, &self.shared, submission);
+            match is_repeat(&self.shared, &submission) {
+                true => enqueue(&self.queue, submission),
+                false => enqueue_proof(&self.pool, &self.shared, submission),
+            }
         } else {
             gather_and_enqueue(&self.shared, &self.queue, submission, &account);
         }
@@ -287,6 +305,8 @@ impl Engine {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
+        reached("checkpoint-unsigned");
+        indexer::sign(&self.shared);
         reached("views-unflushed");
         if let Err(error) = self.shared.views.flush() {
             tracing::warn!(%error, "the views are not durable; the next start brings them up to date");

@@ -46,28 +46,41 @@ pub enum VaultError {
 pub struct Vault {
     keyring: Arc<Keyring>,
     keys: DataKeys,
+    random: Random,
 }
 
-/// Fills bytes from the operating system's generator.
-///
-/// # Errors
-/// [`VaultError::Entropy`] when it fails; nothing may be made then.
-pub fn fill_random(bytes: &mut [u8]) -> Result<(), VaultError> {
-    SysRng
-        .try_fill_bytes(bytes)
-        .map_err(|_| VaultError::Entropy)
-}
+/// Fills bytes at random; false when the generator failed, and then nothing may be made of them.
+pub type Random = fn(&mut [u8]) -> bool;
 
-fn random<const N: usize>() -> Result<[u8; N], VaultError> {
-    let mut bytes = [0; N];
-    fill_random(&mut bytes)?;
-    Ok(bytes)
+/// The operating system's generator.
+pub fn system_random(bytes: &mut [u8]) -> bool {
+    SysRng.try_fill_bytes(bytes).is_ok()
 }
 
 impl Vault {
-    /// Takes the opened keyring and key store.
-    pub fn new(keyring: Arc<Keyring>, keys: DataKeys) -> Self {
-        Self { keyring, keys }
+    /// Takes the opened keyring and key store, and where random bytes come from.
+    pub fn new(keyring: Arc<Keyring>, keys: DataKeys, random: Random) -> Self {
+        Self {
+            keyring,
+            keys,
+            random,
+        }
+    }
+
+    /// Fills bytes at random.
+    ///
+    /// # Errors
+    /// [`VaultError::Entropy`] when the generator fails; nothing may be made then.
+    pub fn fill_random(&self, bytes: &mut [u8]) -> Result<(), VaultError> {
+        (self.random)(bytes)
+            .then_some(())
+            .ok_or(VaultError::Entropy)
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], VaultError> {
+        let mut bytes = [0; N];
+        self.fill_random(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// The keyring.
@@ -173,7 +186,7 @@ impl Vault {
 
     fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed, VaultError> {
         let (generation, key) = self.current_key(&place.stream_key)?;
-        Ok(seal(&key, generation, &place.aad(), random()?, bytes))
+        Ok(seal(&key, generation, &place.aad(), self.random()?, bytes))
     }
 
     /// The account's newest data key; a stream's first is staged here and durable with
@@ -181,7 +194,9 @@ impl Vault {
     fn current_key(&self, stream: &[u8; 16]) -> Result<(u32, DataKey), VaultError> {
         match self.keys.current(stream)? {
             Some(current) => Ok(current),
-            None => Ok(self.keys.stage_new(stream, random()?, random()?)?),
+            None => Ok(self
+                .keys
+                .stage_new(stream, self.random()?, self.random()?)?),
         }
     }
 

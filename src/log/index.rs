@@ -24,47 +24,13 @@ use super::tiles::TileError;
 use super::tree::{Hash, leaf_hash};
 
 pub use super::index_file::IndexError;
-pub use super::layers::Counts;
+pub use super::layers::{CommandPlace, Counts, Fact, NotNext};
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
 /// Entries after which the newest layer should be flushed; a start flushes as often while it
 /// catches up, so memory stays bounded however long the log is.
 pub const LAYER_ENTRIES_MAX: usize = 65_536;
-
-/// Where the events of one command stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommandPlace {
-    /// Position of its first event.
-    pub first: u64,
-    /// How many events it has, at consecutive positions.
-    pub len: u16,
-    /// When it was recorded.
-    pub at: Micros,
-}
-
-/// A fact across accounts that a record holds, beside where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// The account holds the login name with this keyed hash.
-    Name([u8; 16]),
-    /// A login challenge with this hash was opened for the account, until then.
-    Challenge([u8; 16], Micros),
-    /// The policy that decides from here on.
-    Policy,
-}
-
-/// A record does not follow from what stands before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the record at position {position} does not follow: its {what} is not the next one, so records were lost, changed or added; restore the log from a backup"
-)]
-pub struct NotNext {
-    /// Its position.
-    pub position: u64,
-    /// What is out of order.
-    pub what: &'static str,
-}
 
 /// Positions by stream and by command, accounts by name and by challenge.
 ///
@@ -144,6 +110,7 @@ impl Index {
                     .insert(hash, (record.stream_key, expires_at));
             }
             Some(Fact::Policy) => layer.policy = Some(position),
+            Some(Fact::Epoch) => layer.epochs.push(position),
             None => {}
         }
         layer.tail = Tail::of(position, record);
@@ -269,6 +236,21 @@ impl Index {
             Some(position) => Ok(Some(position)),
             None => self.file.policy(),
         }
+    }
+
+    /// The positions of the epochs, ascending.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
+        let layers = self.layers();
+        let mut epochs = self.file.epochs()?;
+        for layer in layers.oldest_first() {
+            // The layer that is being flushed may be in the file already.
+            let have = epochs.last().copied().unwrap_or_default();
+            epochs.extend(layer.epochs.iter().filter(|position| **position > have));
+        }
+        Ok(epochs)
     }
 
     /// Number and bytes of all records, by the number of their event type.

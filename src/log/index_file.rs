@@ -34,6 +34,8 @@ const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1")
 const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
 /// one row: position of the policy that was last in force.
 const POLICY: TableDefinition<(), u64> = TableDefinition::new("policy_v1");
+/// positions of the epochs.
+const EPOCHS: TableDefinition<u64, ()> = TableDefinition::new("epochs_v1");
 /// one row: the first position whose command may still be in.
 const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
 
@@ -131,6 +133,7 @@ impl IndexFile {
             txn.open_table(FRONTIER)?;
             txn.open_table(COUNTS)?;
             txn.open_table(POLICY)?;
+            txn.open_table(EPOCHS)?;
             txn.open_table(COMMANDS_FROM)?;
             Ok(txn.commit()?)
         })();
@@ -265,6 +268,13 @@ impl IndexFile {
         })
     }
 
+    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(EPOCHS)?;
+            table.iter()?.map(|row| Ok(row?.0.value())).collect()
+        })
+    }
+
     fn read<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, IndexError> {
         work().map_err(|error| self.failed(error))
     }
@@ -331,6 +341,10 @@ fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
     }
     if let Some(position) = layer.policy {
         txn.open_table(POLICY)?.insert((), position)?;
+    }
+    let mut table = txn.open_table(EPOCHS)?;
+    for position in &layer.epochs {
+        table.insert(position, ())?;
     }
     let mut table = txn.open_table(COUNTS)?;
     for (event_type, (number, bytes)) in &layer.counts {

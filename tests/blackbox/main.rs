@@ -10,6 +10,7 @@ mod cli;
 mod idempotency;
 mod identity;
 mod life;
+mod losses;
 mod python;
 mod races;
 mod refusals;

@@ -108,8 +108,9 @@ impl Siege {
             .drain(..)
             .map(|lane| self.runtime.spawn(lane.work(wire.clone())))
             .collect();
-        // Views and index are flushed at a clean stop.
-        let gently = armed.is_some_and(|point| point.ends_with("flushed"));
+        // Views and index are flushed, and the head is signed, at a clean stop.
+        let gently =
+            armed.is_some_and(|point| point.ends_with("flushed") || point.ends_with("unsigned"));
         let at_most = match armed {
             None => self.rng.below(LOAD_MS_MAX),
             Some(_) if gently => self.rng.below(LOAD_MS_MAX),

@@ -41,6 +41,7 @@ fn fact(position: u64) -> Option<Fact> {
         0 => Some(Fact::Name(hash(position))),
         1 => Some(Fact::Challenge(hash(position), at(position).plus_s(86_400))),
         2 => Some(Fact::Policy),
+        3 => Some(Fact::Epoch),
         _ => None,
     }
 }
@@ -132,12 +133,14 @@ fn check_all(index: &Index) -> Result<(), String> {
         let found = match fact(position) {
             Some(Fact::Name(name)) => index.name(&name).ok(),
             Some(Fact::Challenge(challenge, _)) => index.challenge(&challenge).ok(),
-            Some(Fact::Policy) | None => Some(stream),
+            Some(Fact::Policy | Fact::Epoch) | None => Some(stream),
         };
         same("name or challenge", found == Some(stream));
     }
     let policy = (1..=tail).rev().find(|at| fact(*at) == Some(Fact::Policy));
     same("policy", index.policy().ok() == Some(policy));
+    let epochs = (1..=tail).filter(|at| fact(*at) == Some(Fact::Epoch));
+    same("epochs", index.epochs().ok() == Some(epochs.collect()));
     let counted = index
         .counts()
         .ok()
