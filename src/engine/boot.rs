@@ -1,6 +1,7 @@
 //! Starting: what must hold before the first command is taken. And making what is started on.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
@@ -12,7 +13,9 @@ use tokio::sync::watch;
 
 use super::accounts::Accounts;
 use super::epoch::signer;
-use super::foundation::{Foundation, keys_file, log_folder, service_record, snapshots_file};
+use super::foundation::{
+    Foundation, keys_file, log_folder, service_record, snapshots_file, views_file,
+};
 use super::indexer::record;
 use super::progress::Progress;
 use super::snapshots::Snapshots;
@@ -106,20 +109,24 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     options.policy.check()?;
     let now = (options.clock)();
     let (data, keyring) = (&options.data, &options.keyring);
-    let mut found = Foundation::open(data, keyring, options.log, options.random, now)?;
-    let mut archive = epoch::archive(&found, &options.keyring)?;
+    let (found, views) = std::thread::scope(|threads| {
+        let views = threads.spawn(|| existing_views(data));
+        let found = Foundation::open(data, keyring, options.log, options.random, now);
+        let views = views.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (found, views)
+    });
+    let mut found = found?;
+    let mut archive = epoch::archive(&found, data, keyring)?;
     epoch::sign(&mut archive, &found.index)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut found, &options.policy, reason, now)?;
     }
     let accepted_clock = clock::accepted(&found.log, &found.index)?;
-    let (views, opened) = Views::open(&options.data.join("views.redb"), VIEWS_CACHE_BYTES)
-        .map_err(|error| StartError::Views(error.to_string()))?;
-    match opened {
-        Opened::Existing | Opened::Created => {}
-        Opened::Rebuilt { reason } => tracing::warn!(%reason, "views.redb is rebuilt from the log"),
-    }
+    let views = match views {
+        Some(views) => views?,
+        None => open_views(data)?,
+    };
     rebuild_strange_views(&views, &found.log)?;
     let log_version = found.index.version(&StreamKey::LOG)?;
     let recorded_at = AtomicU64::new(found.index.tail().at.0);
@@ -152,6 +159,22 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
+}
+
+/// Opens the views, if they are there, while the rest is opened: every page of either is read. Where
+/// there are none, there may be no log either, and then nothing is made.
+fn existing_views(data: &Path) -> Option<Result<Views, StartError>> {
+    views_file(data).exists().then(|| open_views(data))
+}
+
+fn open_views(data: &Path) -> Result<Views, StartError> {
+    let (views, opened) = Views::open(&views_file(data), VIEWS_CACHE_BYTES)
+        .map_err(|error| StartError::Views(error.to_string()))?;
+    match opened {
+        Opened::Existing | Opened::Created => {}
+        Opened::Rebuilt { reason } => tracing::warn!(%reason, "views.redb is rebuilt from the log"),
+    }
+    Ok(views)
 }
 
 /// Empties the views that were folded from another log than this one: a restored, a forked.

@@ -23,6 +23,10 @@ use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 /// Page cache of `index.redb`.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Entries of a long catching-up after which the file is made durable: pages that were freed since
+/// then cannot be used again, and a crash takes it back to there.
+const VOLATILE_ENTRIES_MAX: usize = 3 * LAYER_ENTRIES_MAX;
+
 /// An epoch of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch {
@@ -57,6 +61,11 @@ pub fn keys_file(data: &Path) -> PathBuf {
 /// Where the snapshots are in a data folder.
 pub fn snapshots_file(data: &Path) -> PathBuf {
     data.join("snapshots.redb")
+}
+
+/// Where the views are in a data folder.
+pub fn views_file(data: &Path) -> PathBuf {
+    data.join("views.redb")
 }
 
 impl Foundation {
@@ -162,6 +171,8 @@ fn catch_up(
     now: Micros,
 ) -> Result<(), StartError> {
     let wrong = |why: String| StartError::Record(why);
+    let flush = |durable| index.flush(durable, now, |position| record(reader, position));
+    let mut volatile = 0;
     loop {
         let from = index.tail().position + 1;
         let page = reader
@@ -182,9 +193,15 @@ fn catch_up(
                 .push(entry.position, &entry.record, bytes, fact, now)
                 .map_err(|error| wrong(error.to_string()))?;
         }
-        if index.waiting() >= LAYER_ENTRIES_MAX {
-            index.flush(false, now, |position| record(reader, position))?;
+        let waiting = index.waiting();
+        if waiting >= LAYER_ENTRIES_MAX {
+            let make_durable = volatile >= VOLATILE_ENTRIES_MAX;
+            flush(make_durable)?;
+            volatile = if make_durable { 0 } else { volatile + waiting };
         }
+    }
+    if volatile > 0 {
+        flush(true)?;
     }
     match index.is_whole() {
         true => Ok(()),
