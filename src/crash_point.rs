@@ -4,7 +4,7 @@
 //! `COUNTERSIGN_CRASH_AT=name:n` aborts the process when the point `name` is reached for the
 //! `n`-th time: no destructor runs, nothing is flushed, as after SIGKILL.
 
-/// Every point, in the order of a command's way.
+/// Every point of a command's way, in its order.
 pub const POINTS: &[&str] = &[
     "before-append",
     "data-keys-written",
@@ -20,6 +20,16 @@ pub const POINTS: &[&str] = &[
     "views-written",
     "views-unflushed",
     "views-flushed",
+];
+
+/// The points of what happens to keys seldom and on an operator's word, in their order.
+pub const KEY_POINTS: &[&str] = &[
+    "tombstone-unwritten",
+    "tombstone-written",
+    "keys-copied",
+    "keys-unreplaced",
+    "keys-replaced",
+    "keys-rewritten",
 ];
 
 /// Ends the process here if this point's turn has come; empty outside debug builds.
@@ -38,7 +48,10 @@ pub(crate) fn reached(point: &str) {
         let (name, turn) = armed.split_once(':')?;
         Some((name.into(), AtomicU64::new(turn.parse().ok()?)))
     });
-    debug_assert!(POINTS.contains(&point), "{point} is not in the list");
+    debug_assert!(
+        POINTS.contains(&point) || KEY_POINTS.contains(&point),
+        "{point} is in no list"
+    );
     if let Some((name, turns_left)) = &*ARMED
         && name == point
         && turns_left.fetch_sub(1, Ordering::Relaxed) == 1

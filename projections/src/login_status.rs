@@ -53,7 +53,8 @@ pub struct Row {
 
 /// Folds one entry into the row of its account; entries that the row already holds change nothing.
 ///
-/// None stays none until an event that begins an account; log-wide entries change nothing.
+/// None stays none until an event that begins an account, and an erasure ends the row; log-wide
+/// entries change nothing.
 pub fn fold(row: Option<Row>, entry: &Entry) -> Option<Row> {
     if entry.record.stream_kind == StreamKind::Log {
         return row;
@@ -66,6 +67,9 @@ pub fn fold(row: Option<Row>, entry: &Entry) -> Option<Row> {
         None => return None,
     };
     if row.position < entry.position {
+        if let Event::AccountErased(_) = entry.event {
+            return None;
+        }
         row.position = entry.position;
         row.absorb(&entry.event, entry.record.recorded_at);
     }
@@ -150,7 +154,8 @@ impl Row {
             | Event::LoginCompleted(_)
             | Event::TotpRejected(_)
             | Event::CodeReplayed(_)
-            | Event::AttemptsSuppressed(_) => {}
+            | Event::AttemptsSuppressed(_)
+            | Event::AccountErased(_) => {}
         }
     }
 

@@ -83,6 +83,9 @@ pub fn sentence(event: &Event) -> String {
         Event::AttemptsCleared(_) => {
             "Support let authenticator codes be tried again; a suspension stays.".to_owned()
         }
+        Event::AccountErased(_) => {
+            "The account was erased: what was sealed for it can no longer be read.".to_owned()
+        }
     }
 }
 

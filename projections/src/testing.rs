@@ -112,6 +112,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures }),
         Event::AttemptsCleared(AttemptsCleared { by: "agent-1".into(), reason: sealed() }),
         Event::AttemptsSuppressed(AttemptsSuppressed { count: 12_000 }),
+        Event::AccountErased(AccountErased { reason: Some(sealed()) }),
     ]
 }
 

@@ -68,6 +68,7 @@ impl Account {
             Event::DoubleCodeRequired(e) => self.attempts.double_code_until = Some(e.until),
             Event::FactorSuspended(_) => self.attempts.suspended = true,
             Event::AttemptsCleared(e) => self.attempts_cleared(recorded.at, e),
+            Event::AccountErased(_) => self.erased(),
             // Log-wide events belong to no account.
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)

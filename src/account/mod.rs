@@ -19,6 +19,7 @@ mod clear;
 mod codes;
 mod credentials;
 mod enrolment;
+mod erasure;
 mod evidence;
 mod evolve;
 mod login;
@@ -40,6 +41,8 @@ mod clear_tests;
 mod credentials_tests;
 #[cfg(test)]
 mod enrolment_tests;
+#[cfg(test)]
+mod erasure_tests;
 #[cfg(test)]
 mod gathering;
 #[cfg(test)]
@@ -315,6 +318,7 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::StartLogin(_) => login::start(account, evidence, ctx),
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
         Command::ClearAttempts(c) => clear::clear(account, c, ctx),
+        Command::EraseAccount(c) => erasure::erase(account, c),
     }
 }
 

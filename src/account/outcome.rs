@@ -59,6 +59,8 @@ pub enum Reply {
     FactorOff,
     /// App codes may be tried again.
     AttemptsCleared,
+    /// The account is gone and its data keys with it.
+    AccountErased,
     /// The password was right and a code is needed; the one reply with this challenge.
     CodeRequired {
         /// The account.
@@ -100,6 +102,7 @@ impl Reply {
             | Self::PasswordChanged
             | Self::FactorOff
             | Self::AttemptsCleared
+            | Self::AccountErased
             | Self::LoginByPassword { .. }
             | Self::LoginVerified { .. } => false,
         }
@@ -112,6 +115,9 @@ impl Reply {
 /// A secret reply cannot be found again: it is `outcome.unseen`.
 pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Reply, Refusal> {
     let unseen = || Err(Refusal::new(ErrorCode::OutcomeUnseen));
+    if let Some(Event::AccountErased(_)) = events.first() {
+        return Ok(Reply::AccountErased);
+    }
     let Some(account_id) = after.id.clone() else {
         // Only an unknown name records an event without an account.
         return Err(Refusal::new(ErrorCode::CredentialsInvalid));
@@ -157,6 +163,7 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
             | Event::DoubleCodeRequired(_)
             | Event::FactorSuspended(_)
             | Event::AttemptsSuppressed(_)
+            | Event::AccountErased(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::UnknownNameRefused(_)

@@ -312,6 +312,7 @@ impl Scenario {
             | Reply::PasswordChanged
             | Reply::FactorOff
             | Reply::AttemptsCleared
+            | Reply::AccountErased
             | Reply::LoginByPassword { .. }
             | Reply::LoginVerified { .. } => {}
         }

@@ -1,6 +1,7 @@
 //! What the service itself records: no command asks for it, and no rule decides it.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
 use countersign_schemas::event::log::v1::{ClockBackAccepted, ClockJumped, UnknownNameRefused};
 use countersign_schemas::refusal::ErrorCode;
@@ -28,6 +29,11 @@ pub fn clock_back_accepted(wall: Micros, log_time: Micros, reason: &str) -> Even
         behind_us: log_time.0.saturating_sub(wall.0),
         reason: reason.into(),
     })
+}
+
+/// An erasure was begun, but its own record is lost.
+pub fn account_erased() -> Event {
+    Event::AccountErased(AccountErased { reason: None })
 }
 
 /// Whether a refusal says that an attempt was made and not compared.

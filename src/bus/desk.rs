@@ -75,7 +75,7 @@ impl Desk {
             Asked::Command(CommandKind::Platform) => {
                 Some(id.unwrap_or_else(|| new_command_id(received_at)))
             }
-            Asked::Command(CommandKind::Support) => id,
+            Asked::Command(CommandKind::Support | CommandKind::Operator) => id,
             _ => None,
         });
         let waiting = Waiting {
@@ -182,6 +182,7 @@ impl Desk {
         let role = match kind {
             CommandKind::Platform => Role::Platform,
             CommandKind::Support => Role::Support,
+            CommandKind::Operator => Role::Operator,
         };
         let caller = self.identity.caller_of_command(map, role)?;
         let headers = in_time(map, waiting.received_at)?;

@@ -119,7 +119,7 @@ impl Endpoint {
         match self.asked {
             Asked::Command(CommandKind::Platform) => "command",
             Asked::Command(CommandKind::Support) => "support",
-            Asked::Admin(_) => "admin",
+            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
@@ -155,7 +155,7 @@ impl Endpoint {
             Asked::LoginStatus => &[Role::Platform, Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
             Asked::AuditPage => &[Role::Audit],
-            Asked::Admin(_) => &[Role::Operator],
+            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
             }

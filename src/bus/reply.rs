@@ -177,6 +177,10 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
             let state = FactorState::Off;
             with_details(wire::FactorChanged { state }, details)
         }
+        Reply::AccountErased => {
+            let state = wire::ErasedState::Erased;
+            with_details(wire::AccountErased { state }, details)
+        }
         Reply::AttemptsCleared => {
             let state = FactorState::On;
             with_details(wire::FactorChanged { state }, details)
@@ -233,7 +237,8 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
         | Reply::CodeConfirmed { .. }
         | Reply::BackupCodesRegenerated { .. }
         | Reply::FactorOff
-        | Reply::AttemptsCleared => unreachable!("only the replies of logins come here"),
+        | Reply::AttemptsCleared
+        | Reply::AccountErased => unreachable!("only the replies of logins come here"),
     }
 }
 

@@ -7,6 +7,7 @@
 //! erased account its last generation, so that a second life never reuses the number of a key that
 //! is gone: what the first life sealed reads as erased and not as altered.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use countersign_schemas::sealed::Sealed;
@@ -108,9 +109,18 @@ pub(super) fn put_check(txn: &WriteTransaction, keyring: &Keyring) -> Result<(),
     Ok(())
 }
 
-/// Copies one store into another without the keys of the erased accounts.
+/// Accounts with the last generation of their keys that is to be destroyed.
+pub(super) type Condemned = BTreeMap<StreamKey, u32>;
+
+/// Whether a key is among those that are to be destroyed.
+pub(super) fn is_condemned(condemned: &Condemned, name: &Name) -> bool {
+    let through = condemned.get(&stream_key_of(name));
+    through.is_some_and(|through| generation_of(name) <= *through)
+}
+
+/// Copies one store into another without the keys that are to be destroyed.
 pub(super) fn copy_without(
-    erased: &[StreamKey],
+    condemned: &Condemned,
     from: &Database,
     into: &WriteTransaction,
 ) -> Result<(), DataKeysError> {
@@ -125,17 +135,37 @@ pub(super) fn copy_without(
         let (stream_key, last) = row?;
         lasts.insert(stream_key.value(), last.value())?;
     }
+    for (stream_key, through) in condemned {
+        let before = lasts.get(stream_key)?.map_or(0, |last| last.value());
+        lasts.insert(stream_key, before.max(*through))?;
+    }
     let mut keys = into.open_table(KEYS)?;
     for row in from.open_table(KEYS)?.iter()? {
         let (name, row) = row?;
-        let name = name.value();
-        match erased.iter().find(|erased| name.starts_with(*erased)) {
-            // Rows ascend, so the last generation is the one that stays.
-            Some(stream_key) => drop(lasts.insert(stream_key, generation_of(name))?),
-            None => drop(keys.insert(name, row.value())?),
+        if !is_condemned(condemned, name.value()) {
+            keys.insert(name.value(), row.value())?;
         }
     }
     Ok(())
+}
+
+/// Writes further rows into a store, in one durable commit.
+pub(super) fn add(store: &Database, rows: &[(Name, Row)]) -> Result<(), DataKeysError> {
+    let mut txn = store.begin_write()?;
+    txn.set_durability(Durability::Immediate)?;
+    {
+        let mut keys = txn.open_table(KEYS)?;
+        for (name, row) in rows {
+            keys.insert(name, row)?;
+        }
+    }
+    Ok(txn.commit()?)
+}
+
+/// Returns the last generation of an account's keys that was destroyed, 0 where none was.
+pub(super) fn last_erased(store: &Database, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
+    let erased = store.begin_read()?.open_table(ERASED)?;
+    Ok(erased.get(stream_key)?.map_or(0, |last| last.value()))
 }
 
 /// Returns the last generation that an account's keys ever had, erased ones included.
@@ -146,8 +176,7 @@ pub(super) fn last_generation(
     if let Some((name, _)) = newest(store, stream_key)? {
         return Ok(Some(generation_of(&name)));
     }
-    let erased = store.begin_read()?.open_table(ERASED)?;
-    Ok(erased.get(stream_key)?.map(|last| last.value()))
+    Ok(Some(last_erased(store, stream_key)?).filter(|last| *last > 0))
 }
 
 /// Returns name and row of an account's newest durable key.

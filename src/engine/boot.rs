@@ -16,15 +16,17 @@ use tokio::sync::watch;
 use super::accounts::Accounts;
 use super::batch::service_meta;
 use super::directory::fact;
+use super::erasing::{self, CompletionError};
 use super::indexer::record;
 use super::progress::Progress;
 use super::projector::decode;
 use super::snapshots::Snapshots;
-use super::vault::{Vault, fill_random};
+use super::vault::{Vault, VaultError, fill_random};
 use super::{Clock, Shared, clock};
 use crate::account::Policy;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::keyring::{self, KEYRING_ENTROPY_BYTES, Keyring, LoadError};
+use crate::crypto::tombstones::{TombstoneError, Tombstones};
 use crate::log::index::{Fact, Index, IndexError, LAYER_ENTRIES_MAX};
 use crate::log::{AppendError, EventLog, LogOptions, LogReader, OpenLogError};
 
@@ -95,6 +97,15 @@ pub enum StartError {
     /// The key store is missing, damaged or another's.
     #[error(transparent)]
     DataKeys(#[from] DataKeysError),
+    /// The tombstones of erased accounts cannot be read.
+    #[error(transparent)]
+    Tombstones(#[from] TombstoneError),
+    /// The keys of erased accounts could not be destroyed.
+    #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
+    Erasure(#[from] VaultError),
+    /// An erasure could not be recorded.
+    #[error("an erasure that was cut short is not recorded, so nothing was started: {0}")]
+    Completion(#[from] CompletionError),
     /// The policy is out of range.
     #[error(transparent)]
     Policy(#[from] crate::account::policy::PolicyError),
@@ -209,7 +220,10 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     };
     check_owner(&log, &keyring).ok_or_else(foreign)?;
     let keys = DataKeys::open(&keys_file(&options.data), Arc::clone(&keyring), false)?;
-    let vault = Vault::new(keyring, keys);
+    let tombstones = Tombstones::beside(&options.keyring);
+    let buried = tombstones.read()?;
+    let vault = Vault::new(keyring, keys, tombstones);
+    erasing::destroy_keys(&vault, &buried)?;
     let reader = log.reader();
     let index = Index::open(
         &options.data.join("index.redb"),
@@ -218,6 +232,10 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     )?;
     let now = (options.clock)();
     catch_up(&index, &reader, &vault, now)?;
+    let index = Arc::new(index);
+    let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
+    let accounts = Accounts::new(log.reader(), Arc::clone(&index), snapshots);
+    erasing::complete(&mut log, &index, &accounts, &vault, &buried, now)?;
     put_policy_in_force(&mut log, &index, &options.policy, now)?;
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut log, &index, &options.policy, reason, now)?;
@@ -232,8 +250,6 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     rebuild_strange_views(&views, &log)?;
     let log_version = index.version(&StreamKey::LOG)?;
     let recorded_at = AtomicU64::new(index.tail().at.0);
-    let index = Arc::new(index);
-    let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
     let progress = Progress::default();
     progress.commit(log.head());
     let shared = Shared {
@@ -244,7 +260,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         clock: options.clock,
         monotonic: options.monotonic,
         accepted_clock,
-        accounts: Accounts::new(log.reader(), Arc::clone(&index), snapshots),
+        accounts,
         index,
         log_version: AtomicU32::new(log_version),
         recorded_at,

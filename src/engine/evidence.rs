@@ -45,7 +45,7 @@ pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micro
             (password_of(c.proof.as_ref()).is_some() || shared.vouched) && !waits()
         }
         Command::ConfirmCode(_) => account.pending().is_some(),
-        Command::CancelEnrolment(_) | Command::ClearAttempts(_) => false,
+        Command::CancelEnrolment(_) | Command::ClearAttempts(_) | Command::EraseAccount(_) => false,
         Command::VerifyLogin(c) => matches!(c.code, Code::Backup(_)) && account.on().is_some(),
     }
 }
@@ -95,7 +95,7 @@ impl Inquiry<'_> {
                 evidence.display_name = self.display_name(c.account_name.as_ref(), None)?;
             }
             Command::ConfirmCode(c) => self.confirming(&c.code, &mut evidence)?,
-            Command::CancelEnrolment(_) | Command::ClearAttempts(_) => {}
+            Command::CancelEnrolment(_) | Command::ClearAttempts(_) | Command::EraseAccount(_) => {}
             Command::RegenerateBackupCodes(c) => {
                 evidence.proof = self.password(password_of(c.proof.as_ref()))?;
                 if self.is_proven(code_of(c.proof.as_ref()), &mut evidence)?

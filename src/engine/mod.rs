@@ -17,6 +17,10 @@ mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
+mod erasing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod erasing_tests;
 mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -25,6 +29,7 @@ mod flood_tests;
 #[allow(clippy::unwrap_used)]
 mod house;
 mod indexer;
+mod keeper;
 mod outcomes;
 mod pool;
 mod progress;
@@ -77,6 +82,7 @@ use crate::crash_point::reached;
 pub use admin::Admin;
 pub use boot::{EngineOptions, InitError, StartError, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
+use keeper::Keeper;
 use pool::Pool;
 use proofs::{current_account, enqueue_proof, gather_and_enqueue, prove, refuse};
 pub use queries::Queries;
@@ -113,6 +119,7 @@ pub struct Engine {
     pool: Arc<Pool<Submission>>,
     queue: SyncSender<Message>,
     admin: Admin,
+    keeper: Keeper,
     draining: AtomicBool,
     stop_followers: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -149,6 +156,7 @@ impl Engine {
             reader.clone(),
         );
         let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
+        let keeping = Arc::clone(&shared);
         let threads = vec![
             spawn("writer", move || writer.run(&inbox)),
             spawn("projector", move || {
@@ -165,6 +173,7 @@ impl Engine {
             pool,
             queue,
             admin,
+            keeper: Keeper::start(keeping),
             draining: AtomicBool::new(false),
             stop_followers,
             threads: Mutex::new(threads),
@@ -182,6 +191,7 @@ impl Engine {
                 replayed: false,
             });
         }
+        let reply = self.keeper.hold_back(&request.command, reply);
         let evidence = Evidence::none(request.received_at);
         let submission = Submission {
             request,
@@ -287,6 +297,7 @@ impl Engine {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
+        self.keeper.stop();
         reached("views-unflushed");
         if let Err(error) = self.shared.views.flush() {
             tracing::warn!(%error, "the views are not durable; the next start brings them up to date");

@@ -87,7 +87,8 @@ pub fn is_vouched(command: &Command, vouched: bool) -> bool {
         | Command::ChangePassword(_)
         | Command::ConfirmCode(_)
         | Command::CancelEnrolment(_)
-        | Command::ClearAttempts(_) => false,
+        | Command::ClearAttempts(_)
+        | Command::EraseAccount(_) => false,
     };
     vouched && without_password
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
+use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{SOURCE_FIELD, SourceFacts};
 use countersign_schemas::sealed::{Protected, Sealed};
@@ -12,8 +12,10 @@ use zeroize::Zeroizing;
 
 use crate::account::Held;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
+use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::seal::{DataKey, Place, open, seal};
+use crate::crypto::tombstones::{Tombstone, Tombstones};
 
 /// A sealed field could not be made or read. The account answers `store.unavailable`: never
 /// "2FA off".
@@ -27,6 +29,12 @@ pub enum VaultError {
         "the data key of a stream is missing from keys.redb: restore keys.redb from its backup"
     )]
     NoKey,
+    /// The account was erased; that its fields cannot be read any more is as it should be.
+    #[error("the account was erased, and what was sealed for it cannot be read any more")]
+    Erased,
+    /// A tombstone could not be written.
+    #[error("the erasure is not begun: the tombstone {0}")]
+    Tombstone(#[from] CreateError),
     /// The ciphertext does not open where it stands.
     #[error(
         "a sealed field does not open where it stands: the log or keys.redb was changed, run `countersign audit verify`"
@@ -46,6 +54,7 @@ pub enum VaultError {
 pub struct Vault {
     keyring: Arc<Keyring>,
     keys: DataKeys,
+    tombstones: Tombstones,
 }
 
 /// Fills bytes from the operating system's generator.
@@ -65,9 +74,13 @@ fn random<const N: usize>() -> Result<[u8; N], VaultError> {
 }
 
 impl Vault {
-    /// Takes the opened keyring and key store.
-    pub fn new(keyring: Arc<Keyring>, keys: DataKeys) -> Self {
-        Self { keyring, keys }
+    /// Takes the opened keyring and key store, and the place for tombstones.
+    pub fn new(keyring: Arc<Keyring>, keys: DataKeys, tombstones: Tombstones) -> Self {
+        Self {
+            keyring,
+            keys,
+            tombstones,
+        }
     }
 
     /// The keyring.
@@ -114,10 +127,13 @@ impl Vault {
     }
 
     fn open_at(&self, place: Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let key = self
-            .keys
-            .get(&place.stream_key, sealed.key)?
-            .ok_or(VaultError::NoKey)?;
+        let holder = holder_of(&place);
+        let Some(key) = self.keys.get(&holder, sealed.key)? else {
+            return Err(match self.keys.is_erased(&holder, sealed.key)? {
+                true => VaultError::Erased,
+                false => VaultError::NoKey,
+            });
+        };
         open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)
     }
 
@@ -172,7 +188,7 @@ impl Vault {
     }
 
     fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed, VaultError> {
-        let (generation, key) = self.current_key(&place.stream_key)?;
+        let (generation, key) = self.current_key(&holder_of(&place))?;
         Ok(seal(&key, generation, &place.aad(), random()?, bytes))
     }
 
@@ -193,11 +209,62 @@ impl Vault {
         Ok(self.keys.back_up(target)?)
     }
 
+    /// Writes a tombstone, durably.
+    ///
+    /// # Errors
+    /// [`VaultError::Tombstone`]: nothing is changed.
+    pub fn entomb(&self, tombstone: &Tombstone) -> Result<(), VaultError> {
+        Ok(self.tombstones.write(tombstone)?)
+    }
+
+    /// Gives out no key of a stream up to this generation any more.
+    pub fn condemn(&self, stream: StreamKey, through: u32) {
+        self.keys.condemn(&stream.0, through);
+    }
+
+    /// Whether keys wait to be destroyed.
+    pub fn has_condemned(&self) -> bool {
+        self.keys.has_condemned()
+    }
+
+    /// Whether a stream's key of this generation is destroyed or about to be.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn is_erased(&self, stream: StreamKey, generation: u32) -> Result<bool, VaultError> {
+        Ok(self.keys.is_erased(&stream.0, generation)?)
+    }
+
+    /// The last generation that a stream's keys ever had, 0 before the first.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn last_generation(&self, stream: StreamKey) -> Result<u32, VaultError> {
+        Ok(self.keys.last_generation(&stream.0)?)
+    }
+
+    /// Rewrites the key store, which destroys what is condemned.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`]: nothing is destroyed for good.
+    pub fn rewrite_keys(&self) -> Result<(), VaultError> {
+        Ok(self.keys.rewrite()?)
+    }
+
     /// Makes new data keys durable; must come before the commit of what they seal.
     ///
     /// # Errors
     /// [`VaultError::Keys`]: the batch must not be appended.
     pub fn commit_keys(&self) -> Result<(), VaultError> {
         Ok(self.keys.commit()?)
+    }
+}
+
+/// The stream whose data key seals what stands at a place: the account's own, but for its
+/// erasure, of which auditors are to read why and by whom when that key is gone.
+fn holder_of(place: &Place) -> [u8; 16] {
+    match place.event_type {
+        ACCOUNT_ERASED => StreamKey::LOG.0,
+        _ => place.stream_key,
     }
 }

@@ -7,6 +7,7 @@
 mod bad_input;
 mod canary;
 mod cli;
+mod erasure;
 mod idempotency;
 mod identity;
 mod life;

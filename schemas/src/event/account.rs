@@ -23,6 +23,14 @@ pub mod v1 {
         pub cause: PasswordCause,
     }
 
+    /// The account was erased: its data keys are destroyed, and its id and name are free again.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct AccountErased {
+        /// The operator's reason, under the log's own data key, so that it outlives the account's;
+        /// none where a start completed an erasure whose record was lost.
+        pub reason: Option<Protected>,
+    }
+
     /// Why a password was set.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum PasswordCause {

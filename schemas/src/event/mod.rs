@@ -16,6 +16,9 @@ use serde::de::DeserializeOwned;
 
 use crate::sealed::Protected;
 
+/// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
+pub const ACCOUNT_ERASED: u16 = 40;
+
 /// An event of the log that this build cannot read. The node must stop: an event that is skipped
 /// is an event that is lost.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +122,7 @@ events! {
     82 1 "factor-suspended" FactorSuspended(attempts::v1::FactorSuspended),
     83 1 "attempts-cleared" AttemptsCleared(attempts::v1::AttemptsCleared),
     84 1 "attempts-suppressed" AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
+    40 1 "account-erased" AccountErased(account::v1::AccountErased),
 }
 
 impl Event {
@@ -135,6 +139,7 @@ impl Event {
             }
             Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
             Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
+            Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
             | Self::UnknownNameRefused(_)
@@ -192,6 +197,12 @@ mod tests {
         let names: std::collections::BTreeSet<_> = Event::ALL.iter().map(|e| e.2).collect();
         assert_eq!(numbers.len(), Event::ALL.len());
         assert_eq!(names.len(), Event::ALL.len());
+    }
+
+    #[test]
+    fn the_number_of_an_erasure_is_the_lists() {
+        let erased = Event::ALL.iter().find(|e| e.2 == "account-erased");
+        assert_eq!(erased.map(|e| e.0), Some(ACCOUNT_ERASED));
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Event {
             }}),
             Self::AttemptsCleared(e) => json!({"by": e.by}),
             Self::AttemptsSuppressed(e) => json!({"count": e.count}),
+            Self::AccountErased(_) => json!({}),
         }
     }
 }

@@ -36,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         codes(),
         logins(),
         waits(),
+        erasures(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -425,4 +426,13 @@ fn waits() -> Vec<Case> {
         cases.push((name, Event::AttemptsSuppressed(suppressed)));
     }
     cases
+}
+
+fn erasures() -> Vec<Case> {
+    let erased = |reason| Event::AccountErased(account::AccountErased { reason });
+    vec![
+        ("smallest", erased(None)),
+        ("largest", erased(Some(protected(u32::MAX, 130)))),
+        ("ordinary", erased(Some(protected(1, 40)))),
+    ]
 }

@@ -52,6 +52,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "cancel-enrolment-response" | "disable-2fa-response" | "clear-attempts-response" => {
             success::<reply::FactorChanged>(body)
         }
+        "erase-account-response" => success::<reply::AccountErased>(body),
         "regenerate-backup-codes-response" => success::<reply::BackupCodesRegenerated>(body),
         "start-login-response" => success::<reply::LoginStarted>(body),
         "verify-login-response" => success::<reply::LoginVerified>(body),

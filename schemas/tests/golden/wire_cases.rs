@@ -134,6 +134,19 @@ fn requests() -> Vec<Case> {
             r#"{"account_id":"a","reason":"r"}"#,
         ),
         case(
+            "erase-account-request",
+            "smallest",
+            r#"{"account_id":"a","reason":"r"}"#,
+        ),
+        case(
+            "erase-account-request",
+            "largest",
+            format!(
+                r#"{{"account_id":"{z64}","reason":"{}",{context}}}"#,
+                "r".repeat(500)
+            ),
+        ),
+        case(
             "clear-attempts-request",
             "largest",
             format!(
@@ -277,6 +290,11 @@ fn replies() -> Vec<Case> {
             "cancel-enrolment-response",
             "ordinary",
             format!(r#"{{"state":"off",{DETAILS}}}"#),
+        ),
+        case(
+            "erase-account-response",
+            "ordinary",
+            format!(r#"{{"state":"erased",{DETAILS}}}"#),
         ),
         case(
             "clear-attempts-response",
