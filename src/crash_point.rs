@@ -24,6 +24,8 @@ pub const POINTS: &[&str] = &[
 
 /// The points of what happens to keys seldom and on an operator's word, in their order.
 pub const KEY_POINTS: &[&str] = &[
+    "keyring-unrotated",
+    "keyring-rotated",
     "tombstone-unwritten",
     "tombstone-written",
     "keys-copied",

@@ -155,7 +155,10 @@ impl Row {
             | Event::TotpRejected(_)
             | Event::CodeReplayed(_)
             | Event::AttemptsSuppressed(_)
-            | Event::AccountErased(_) => {}
+            | Event::AccountErased(_)
+            | Event::PasswordRehashed(_)
+            | Event::KeysRotated(_)
+            | Event::DataKeysRewrapped(_) => {}
         }
     }
 

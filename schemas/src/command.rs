@@ -193,6 +193,14 @@ request!(
         reason: Reason,
     }
 );
+request!(
+    /// Brings a new key-encryption key and a new pepper into use; resealing goes on in the
+    /// background.
+    RotateKeys {
+        /// Why, for the auditors.
+        reason: Reason,
+    }
+);
 
 /// Whose command it is: the role that reaches its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,6 +278,7 @@ commands! {
     VerifyLogin Platform "verify-login" "Check an app code or a backup code",
     ClearAttempts Support "clear-attempts" "Let app codes be tried again after many wrong ones",
     EraseAccount Operator "erase-account" "Destroy an account's data keys, so that nothing of it can be read any more",
+    RotateKeys Operator "rotate-keys" "Bring a new key-encryption key and a new pepper into use",
 }
 
 impl Command {
@@ -286,7 +295,8 @@ impl Command {
             | Self::StartLogin(_)
             | Self::VerifyLogin(_)
             | Self::ClearAttempts(_)
-            | Self::EraseAccount(_) => &None,
+            | Self::EraseAccount(_)
+            | Self::RotateKeys(_) => &None,
         };
         let proof = proof.as_ref();
         (
@@ -317,7 +327,8 @@ impl Command {
             | Self::RegenerateBackupCodes(_)
             | Self::Disable2fa(_)
             | Self::ClearAttempts(_)
-            | Self::EraseAccount(_) => return Ok(self),
+            | Self::EraseAccount(_)
+            | Self::RotateKeys(_) => return Ok(self),
         };
         if first == second {
             let rule = "exactly one of the two ways to name the account is required";

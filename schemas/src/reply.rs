@@ -91,6 +91,13 @@ reply!(
     }
 );
 reply!(
+    /// A new key-encryption key and a new pepper are in use.
+    KeysRotated {
+        /// The number of both.
+        key_id: u32,
+    }
+);
+reply!(
     /// A new set of backup codes; the codes are in no other reply.
     BackupCodesRegenerated {
         /// Number of the code set, rising for the life of the account.

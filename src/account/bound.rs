@@ -332,6 +332,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
             caller: "shop",
             source_key: [0; 8],
             name_taken: false,
+            next_key_id: None,
         };
         let Decision::Done { events, reply } = decide(&self.account, command, evidence, &ctx)
         else {

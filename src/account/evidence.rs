@@ -18,6 +18,8 @@ pub struct Evidence {
     pub created: Created,
     /// The name that the app and the sheet of codes show; empty where the reply shows none.
     pub display_name: String,
+    /// The encoded verifier of a password that was right and is kept in an outdated way.
+    pub rehashed: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Evidence {
@@ -29,6 +31,7 @@ impl Evidence {
             code: CodeEvidence::None,
             created: Created::None,
             display_name: String::new(),
+            rehashed: None,
         }
     }
 }

@@ -37,6 +37,7 @@ impl Scenario {
             code,
             created,
             display_name: "ada".into(),
+            rehashed: self.outdated.then(|| Zeroizing::new(b"rehashed".to_vec())),
         }
     }
 

@@ -93,6 +93,7 @@ fn evidence() -> impl Strategy<Value = (Evidence, bool)> {
             code,
             created,
             display_name: String::new(),
+            rehashed: fits.then(Zeroizing::default),
         };
         (evidence, fits)
     })

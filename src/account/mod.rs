@@ -26,6 +26,7 @@ mod login;
 pub mod outcome;
 pub mod passwords;
 pub mod policy;
+mod rotation;
 pub mod service;
 pub mod usual_limits;
 
@@ -55,6 +56,8 @@ mod model;
 mod proof_tests;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
@@ -256,6 +259,8 @@ pub struct Ctx<'a> {
     pub source_key: [u8; 8],
     /// Whether another account holds the username that the command names.
     pub name_taken: bool,
+    /// The number of the next keys; none while the last ones still replace those before.
+    pub next_key_id: Option<u32>,
 }
 
 /// A verdict and its events in one value, so that neither can be forgotten.
@@ -319,6 +324,7 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
         Command::ClearAttempts(c) => clear::clear(account, c, ctx),
         Command::EraseAccount(c) => erasure::erase(account, c),
+        Command::RotateKeys(c) => rotation::rotate(c, ctx),
     }
 }
 

@@ -177,6 +177,7 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
             let state = FactorState::Off;
             with_details(wire::FactorChanged { state }, details)
         }
+        Reply::KeysRotated { key_id } => with_details(wire::KeysRotated { key_id }, details),
         Reply::AccountErased => {
             let state = wire::ErasedState::Erased;
             with_details(wire::AccountErased { state }, details)
@@ -238,7 +239,8 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
         | Reply::BackupCodesRegenerated { .. }
         | Reply::FactorOff
         | Reply::AttemptsCleared
-        | Reply::AccountErased => unreachable!("only the replies of logins come here"),
+        | Reply::AccountErased
+        | Reply::KeysRotated { .. } => unreachable!("only the replies of logins come here"),
     }
 }
 

@@ -35,7 +35,7 @@ pub const STAGED_KEYS_MAX: usize = 4_096;
 /// The data keys of all accounts.
 pub struct DataKeys {
     path: PathBuf,
-    keyring: Arc<Keyring>,
+    keyring: RwLock<Arc<Keyring>>,
     /// Replaced as a whole by an erasure, hence the lock; everything else only reads it.
     store: RwLock<Database>,
     /// Locked before the store where both are.
@@ -144,7 +144,7 @@ impl DataKeys {
         key_store::check_keyring(path, &store, &keyring)?;
         Ok(Self {
             path: path.to_owned(),
-            keyring,
+            keyring: RwLock::new(keyring),
             store: RwLock::new(store),
             staged: Mutex::new(BTreeMap::new()),
             condemned: Mutex::default(),
@@ -231,7 +231,8 @@ impl DataKeys {
             .ok_or(DataKeysError::Full)?;
         let name = name_of(stream_key, generation);
         let key = DataKey::new(entropy);
-        let (kek_id, kek) = self.keyring.active_kek();
+        let keyring = self.keyring();
+        let (kek_id, kek) = keyring.active_kek();
         let row = key_store::wrap(kek_id, kek, &name, nonce, &key);
         staged.insert(name, (key.clone(), row));
         Ok((generation, key))
@@ -261,7 +262,7 @@ impl DataKeys {
                 }
             }
         }
-        key_store::put_check(&txn, &self.keyring)?;
+        key_store::put_check(&txn, &self.keyring())?;
         reached("data-keys-written");
         txn.commit()?;
         reached("data-keys-committed");
@@ -294,7 +295,7 @@ impl DataKeys {
         let staging = key_file::staging_path(target);
         let condemned = self.condemned().clone();
         let copy = key_store::create(&staging, |txn| {
-            key_store::copy_without(&condemned, &self.store(), txn)
+            key_store::copy(&condemned, None, &self.store(), txn)
         })?;
         drop(copy);
         fs::rename(&staging, target).map_err(io_error)?;
@@ -314,6 +315,11 @@ impl DataKeys {
 
     fn late(&self) -> MutexGuard<'_, Option<Vec<(Name, Row)>>> {
         self.late.lock().expect("no holder of this lock panics")
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        let keyring = self.keyring.read();
+        Arc::clone(&keyring.expect("no holder of this lock panics"))
     }
 
     fn store(&self) -> RwLockReadGuard<'_, Database> {
@@ -337,7 +343,7 @@ impl DataKeys {
     }
 
     fn unwrap_and_keep(&self, name: &Name, row: &Row) -> Result<DataKey, DataKeysError> {
-        let key = key_store::unwrap(&self.keyring, name, row).ok_or_else(|| {
+        let key = key_store::unwrap(&self.keyring(), name, row).ok_or_else(|| {
             DataKeysError::DamagedKey {
                 path: self.path.clone(),
                 generation: generation_of(name),

@@ -1,11 +1,14 @@
 //! Keys that are to be destroyed, and the rewriting of the file that destroys them.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 
 use super::{DataKeys, DataKeysError, newest_staged};
 use crate::crash_point::reached;
 use crate::crypto::key_file;
 use crate::crypto::key_store::{self, Condemned, StreamKey, is_condemned, name_of};
+use crate::crypto::keyring::Keyring;
 
 impl DataKeys {
     /// Returns the last generation that an account's keys ever had, 0 where it never had one.
@@ -29,9 +32,31 @@ impl DataKeys {
         *last = through.max(*last);
     }
 
-    /// Whether a rewriting is due.
+    /// Whether keys wait to be destroyed.
     pub fn has_condemned(&self) -> bool {
         !self.condemned().is_empty()
+    }
+
+    /// Wraps new keys by another keyring's active key; the next [`DataKeys::rewrite`] wraps the
+    /// others by it. The keyring must have every key of the one before; nothing may be staged.
+    pub fn use_keyring(&self, keyring: Arc<Keyring>) {
+        *self.keyring.write().expect("no holder of this lock panics") = keyring;
+    }
+
+    /// Whether a key-encryption key other than the active one may still wrap anything.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Storage`].
+    pub fn is_outdated(&self) -> Result<bool, DataKeysError> {
+        key_store::is_outdated(&self.store(), &self.keyring())
+    }
+
+    /// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Storage`].
+    pub fn counts(&self) -> Result<BTreeMap<u32, u64>, DataKeysError> {
+        key_store::counts(&self.store())
     }
 
     /// Whether a key was destroyed or is about to be: what it sealed cannot be read any more, and
@@ -50,7 +75,8 @@ impl DataKeys {
         Ok(generation <= key_store::last_erased(&self.store(), stream_key)?)
     }
 
-    /// Destroys the condemned keys by rewriting the store without them.
+    /// Destroys the condemned keys by rewriting the store without them, every other one wrapped by
+    /// the active key-encryption key.
     ///
     /// A mere deletion would leave the wrapped keys readable in the file's free pages. When this
     /// returns the old file has no name any more; copies in backups are the operator's to age out.
@@ -73,16 +99,17 @@ impl DataKeys {
             path: self.path.clone(),
             source,
         };
+        let keyring = self.keyring();
         let staging = key_file::staging_path(&self.path);
         let new = key_store::create(&staging, |txn| {
-            key_store::copy_without(condemned, &self.store(), txn)
+            key_store::copy(condemned, Some(&keyring), &self.store(), txn)
         })?;
         reached("keys-copied");
         let mut staged = self.staged();
         let mut store = self.store.write().expect("no holder of this lock panics");
         let late = self.late().take().unwrap_or_default();
         if !late.is_empty() {
-            key_store::add(&new, &late)?;
+            key_store::add(&new, &self.keyring(), &late)?;
         }
         reached("keys-unreplaced");
         fs::rename(&staging, &self.path).map_err(io_error)?;

@@ -400,3 +400,63 @@ fn readers_on_other_threads_never_miss_a_key_while_it_is_committed() {
         }
     });
 }
+
+fn rotated(house: &House) -> Arc<Keyring> {
+    let path = house.folder.path().join("keyring-1");
+    let keyring = Keyring::load(&path).unwrap();
+    let rotated = keyring.rotate(&path, &[9; 64], 2).unwrap();
+    Arc::new(rotated)
+}
+
+#[test]
+fn a_rewriting_wraps_every_key_by_the_active_one() {
+    let house = house();
+    house.stage(&ADA, 1);
+    house.stage(&BOB, 2);
+    house.keys.commit().unwrap();
+    assert!(!house.keys.is_outdated().unwrap());
+    house.keys.use_keyring(rotated(&house));
+    assert!(house.keys.is_outdated().unwrap());
+    assert_eq!(house.stage(&ADA, 3), 2);
+    house.keys.commit().unwrap();
+    let both = BTreeMap::from([(1, 2), (2, 1)]);
+    assert_eq!(house.keys.counts().unwrap(), both);
+    let house = house.reopened();
+    assert!(house.keys.is_outdated().unwrap());
+    house.keys.rewrite().unwrap();
+    assert!(!house.keys.is_outdated().unwrap());
+    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(2, 3)]));
+    let house = house.reopened();
+    assert_eq!(house.current(&ADA), Some((2, key(3))));
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(1)));
+    assert_eq!(house.current(&BOB), Some((1, key(2))));
+}
+
+#[test]
+fn a_damaged_row_stays_as_it_is_and_holds_up_no_other() {
+    let house = house();
+    house.stage(&ADA, 1);
+    house.stage(&BOB, 2);
+    house.keys.commit().unwrap();
+    let (name, mut row) = key_store::newest(&house.keys.store(), &BOB)
+        .unwrap()
+        .unwrap();
+    row[40] ^= 1;
+    key_store::add(
+        &house.keys.store(),
+        &keyring(house.folder.path(), 1),
+        &[(name, row)],
+    )
+    .unwrap();
+    house.keys.use_keyring(rotated(&house));
+    house.keys.rewrite().unwrap();
+    assert!(house.keys.is_outdated().unwrap());
+    assert_eq!(
+        house.keys.counts().unwrap(),
+        BTreeMap::from([(1, 1), (2, 1)])
+    );
+    let house = house.reopened();
+    assert_eq!(house.current(&ADA), Some((1, key(1))));
+    let damaged = house.keys.current(&BOB);
+    assert!(matches!(damaged, Err(DataKeysError::DamagedKey { .. })));
+}

@@ -7,7 +7,7 @@
 //! erased account its last generation, so that a second life never reuses the number of a key that
 //! is gone: what the first life sealed reads as erased and not as altered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use countersign_schemas::sealed::Sealed;
@@ -118,18 +118,15 @@ pub(super) fn is_condemned(condemned: &Condemned, name: &Name) -> bool {
     through.is_some_and(|through| generation_of(name) <= *through)
 }
 
-/// Copies one store into another without the keys that are to be destroyed.
-pub(super) fn copy_without(
+/// Copies one store into another without the keys that are to be destroyed. With `renew` every
+/// key is wrapped by that keyring's active key-encryption key.
+pub(super) fn copy(
     condemned: &Condemned,
+    renew: Option<&Keyring>,
     from: &Database,
     into: &WriteTransaction,
 ) -> Result<(), DataKeysError> {
     let from = from.begin_read()?;
-    let mut checks = into.open_table(KEK_CHECKS)?;
-    for row in from.open_table(KEK_CHECKS)?.iter()? {
-        let (kek_id, check) = row?;
-        checks.insert(kek_id.value(), check.value())?;
-    }
     let mut lasts = into.open_table(ERASED)?;
     for row in from.open_table(ERASED)?.iter()? {
         let (stream_key, last) = row?;
@@ -139,26 +136,86 @@ pub(super) fn copy_without(
         let before = lasts.get(stream_key)?.map_or(0, |last| last.value());
         lasts.insert(stream_key, before.max(*through))?;
     }
+    let mut wrapped_by = BTreeSet::new();
     let mut keys = into.open_table(KEYS)?;
     for row in from.open_table(KEYS)?.iter()? {
         let (name, row) = row?;
-        if !is_condemned(condemned, name.value()) {
-            keys.insert(name.value(), row.value())?;
+        if is_condemned(condemned, name.value()) {
+            continue;
+        }
+        let renewed = renew.and_then(|keyring| rewrap(keyring, name.value(), row.value()));
+        let row = renewed.unwrap_or(*row.value());
+        wrapped_by.insert(kek_id_of(&row));
+        keys.insert(name.value(), &row)?;
+    }
+    let mut checks = into.open_table(KEK_CHECKS)?;
+    for row in from.open_table(KEK_CHECKS)?.iter()? {
+        let (kek_id, check) = row?;
+        // A copy keeps all of them, a renewed store only those that still wrap anything.
+        if renew.is_none() || wrapped_by.contains(&kek_id.value()) {
+            checks.insert(kek_id.value(), check.value())?;
         }
     }
-    Ok(())
+    drop(checks);
+    renew.map_or(Ok(()), |keyring| put_check(into, keyring))
+}
+
+/// Wraps a key by the active key-encryption key; none where it does not unwrap, which its account
+/// hears of when it is needed.
+///
+/// The nonce stays: it was drawn at random for this row, and no other row has it under either key.
+fn rewrap(keyring: &Keyring, name: &Name, row: &Row) -> Option<Row> {
+    let (kek_id, kek) = keyring.active_kek();
+    if kek_id_of(row) == kek_id {
+        return Some(*row);
+    }
+    let key = unwrap(keyring, name, row)?;
+    let nonce = row[4..WRAPPED_AT].first_chunk::<NONCE_BYTES>()?;
+    Some(wrap(kek_id, kek, name, *nonce, &key))
+}
+
+/// Returns the id of the key-encryption key that a row is wrapped by.
+fn kek_id_of(row: &Row) -> u32 {
+    let bytes = row.first_chunk().expect("a row is longer than 4 bytes");
+    u32::from_le_bytes(*bytes)
+}
+
+/// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store.
+pub(super) fn counts(store: &Database) -> Result<BTreeMap<u32, u64>, DataKeysError> {
+    let mut counts = BTreeMap::new();
+    for row in store.begin_read()?.open_table(KEYS)?.iter()? {
+        *counts.entry(kek_id_of(row?.1.value())).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// Whether a key-encryption key other than the active one may wrap anything.
+pub(super) fn is_outdated(store: &Database, keyring: &Keyring) -> Result<bool, DataKeysError> {
+    let (active, _) = keyring.active_kek();
+    let checks = store.begin_read()?.open_table(KEK_CHECKS)?;
+    for row in checks.iter()? {
+        if row?.0.value() != active {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes further rows into a store, in one durable commit.
-pub(super) fn add(store: &Database, rows: &[(Name, Row)]) -> Result<(), DataKeysError> {
+pub(super) fn add(
+    store: &Database,
+    keyring: &Keyring,
+    rows: &[(Name, Row)],
+) -> Result<(), DataKeysError> {
     let mut txn = store.begin_write()?;
     txn.set_durability(Durability::Immediate)?;
     {
         let mut keys = txn.open_table(KEYS)?;
         for (name, row) in rows {
-            keys.insert(name, row)?;
+            keys.insert(name, &rewrap(keyring, name, row).unwrap_or(*row))?;
         }
     }
+    put_check(&txn, keyring)?;
     Ok(txn.commit()?)
 }
 

@@ -20,13 +20,14 @@ use super::erasing::{self, CompletionError};
 use super::indexer::record;
 use super::progress::Progress;
 use super::projector::decode;
+use super::rotating;
 use super::snapshots::Snapshots;
 use super::vault::{Vault, VaultError, fill_random};
 use super::{Clock, Shared, clock};
 use crate::account::Policy;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::keyring::{self, KEYRING_ENTROPY_BYTES, Keyring, LoadError};
-use crate::crypto::tombstones::{TombstoneError, Tombstones};
+use crate::crypto::tombstones::TombstoneError;
 use crate::log::index::{Fact, Index, IndexError, LAYER_ENTRIES_MAX};
 use crate::log::{AppendError, EventLog, LogOptions, LogReader, OpenLogError};
 
@@ -220,9 +221,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     };
     check_owner(&log, &keyring).ok_or_else(foreign)?;
     let keys = DataKeys::open(&keys_file(&options.data), Arc::clone(&keyring), false)?;
-    let tombstones = Tombstones::beside(&options.keyring);
-    let buried = tombstones.read()?;
-    let vault = Vault::new(keyring, keys, tombstones);
+    let vault = Vault::new(keyring, options.keyring.clone(), keys);
+    let buried = vault.tombstones()?;
     erasing::destroy_keys(&vault, &buried)?;
     let reader = log.reader();
     let index = Index::open(
@@ -236,6 +236,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let snapshots = Snapshots::open(&options.data.join("snapshots.redb"));
     let accounts = Accounts::new(log.reader(), Arc::clone(&index), snapshots);
     erasing::complete(&mut log, &index, &accounts, &vault, &buried, now)?;
+    rotating::complete(&mut log, &index, &vault, now)?;
     put_policy_in_force(&mut log, &index, &options.policy, now)?;
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut log, &index, &options.policy, reason, now)?;

@@ -1,5 +1,5 @@
-//! The keeper of the keys: one thread that rewrites `keys.redb` after erasures, at most once a
-//! minute, and only then lets their replies leave.
+//! The keeper of the keys: one thread that rewrites `keys.redb` after erasures and rotations, at
+//! most once a minute, and only then lets the replies of erasures leave.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -11,7 +11,7 @@ use countersign_schemas::command::Command;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
-use super::{Outcome, ReplyTo, Shared, spawn};
+use super::{Message, Outcome, ReplyTo, Shared, rotating, spawn};
 
 /// Replies that may wait for a rewriting; one more is told `outcome.unknown`, and its repetition
 /// waits again.
@@ -34,11 +34,13 @@ pub struct Keeper {
 
 impl Keeper {
     /// Starts the thread.
-    pub fn start(shared: Arc<Shared>) -> Self {
+    pub fn start(shared: Arc<Shared>, writer: SyncSender<Message>) -> Self {
         let (waiting, inbox) = sync_channel(WAITING_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let is_stopping = Arc::clone(&stopping);
-        let thread = spawn("keeper", move || run(&shared, &inbox, &is_stopping));
+        let thread = spawn("keeper", move || {
+            run(&shared, &writer, &inbox, &is_stopping);
+        });
         Self {
             waiting,
             thread: Mutex::new(Some(thread)),
@@ -46,12 +48,21 @@ impl Keeper {
         }
     }
 
-    /// Holds an erasure's success back until the keys are destroyed; other replies leave at once.
+    /// Holds an erasure's success back until the keys are destroyed, and sees to it that a
+    /// rotation's work begins; other replies leave at once.
     pub fn hold_back(&self, command: &Command, reply: ReplyTo) -> ReplyTo {
-        let Command::EraseAccount(_) = command else {
-            return reply;
-        };
         let waiting = self.waiting.clone();
+        match command {
+            Command::EraseAccount(_) => {}
+            Command::RotateKeys(_) => {
+                return Box::new(move |outcome| {
+                    reply(outcome);
+                    // Where the queue is full the thread is awake and finds what to do.
+                    let _ = waiting.try_send(None);
+                });
+            }
+            _ => return reply,
+        }
         Box::new(move |outcome| {
             if outcome.result.is_err() {
                 return reply(outcome);
@@ -79,12 +90,18 @@ impl Keeper {
     }
 }
 
-fn run(shared: &Shared, inbox: &Receiver<Option<Waiting>>, stopping: &AtomicBool) {
+fn run(
+    shared: &Shared,
+    writer: &SyncSender<Message>,
+    inbox: &Receiver<Option<Waiting>>,
+    stopping: &AtomicBool,
+) {
     let mut rewritten_at: Option<Micros> = None;
+    let mut first: Option<Waiting> = None;
+    // The active key-encryption key under which some rows could not be brought.
+    let mut left_behind = None;
     loop {
-        // What failed is tried again even if nobody asks.
-        let first = inbox.recv_timeout(RETRY_EVERY).ok().flatten();
-        while shared.vault.has_condemned() && !stopping.load(Ordering::Acquire) {
+        while is_due(shared, left_behind) && !stopping.load(Ordering::Acquire) {
             let now = (shared.monotonic)();
             if rewritten_at.is_none_or(|at| at.plus_s(REWRITE_EVERY_S) <= now) {
                 break;
@@ -94,13 +111,12 @@ fn run(shared: &Shared, inbox: &Receiver<Option<Waiting>>, stopping: &AtomicBool
         // Read before the queue is emptied: a reply is in it before the thread is told to stop.
         let is_last = stopping.load(Ordering::Acquire);
         // Whoever waits by now has had its keys condemned before.
-        let waiting: Vec<_> = first
-            .into_iter()
-            .chain(inbox.try_iter().flatten())
-            .collect();
-        let is_done = if shared.vault.has_condemned() {
+        let waiting = first.take().into_iter().chain(inbox.try_iter().flatten());
+        let waiting: Vec<_> = waiting.collect();
+        let must = shared.vault.has_condemned() || (!is_last && is_due(shared, left_behind));
+        let is_done = if must {
             rewritten_at = Some((shared.monotonic)());
-            rewrite(shared)
+            rewrite(shared, &mut left_behind)
         } else {
             true
         };
@@ -113,16 +129,67 @@ fn run(shared: &Shared, inbox: &Receiver<Option<Waiting>>, stopping: &AtomicBool
         if is_last {
             return;
         }
+        tell_rotated(shared, writer, left_behind);
+        // What failed is tried again even if nobody asks.
+        first = inbox.recv_timeout(RETRY_EVERY).ok().flatten();
     }
 }
 
-fn rewrite(shared: &Shared) -> bool {
+/// Whether keys are to be destroyed or wrapped anew.
+fn is_due(shared: &Shared, left_behind: Option<u32>) -> bool {
+    is_outdated(shared, left_behind) || shared.vault.has_condemned()
+}
+
+/// Whether keys are to be wrapped anew that can be.
+fn is_outdated(shared: &Shared, left_behind: Option<u32>) -> bool {
+    let is_outdated = shared.vault.is_outdated().unwrap_or_else(|error| {
+        tracing::error!(%error, "whether keys are to be wrapped anew is not known yet");
+        false
+    });
+    is_outdated && left_behind != Some(active_id(shared))
+}
+
+fn active_id(shared: &Shared) -> u32 {
+    shared.vault.keyring().active_kek().0
+}
+
+/// Tells the writer that a rotation has come to its end.
+fn tell_rotated(shared: &Shared, writer: &SyncSender<Message>, left_behind: Option<u32>) {
+    let end = || -> Result<Option<Message>, Box<dyn std::error::Error>> {
+        if !rotating::is_under_way(&shared.index)? || is_outdated(shared, left_behind) {
+            return Ok(None);
+        }
+        let key_id = active_id(shared);
+        let count = shared.vault.key_counts()?.remove(&key_id).unwrap_or(0);
+        Ok(Some(Message::Rewrapped(key_id, count)))
+    };
+    match end() {
+        // A writer that has ended records it after the next start.
+        Ok(Some(message)) => drop(writer.send(message)),
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "the end of a rotation is not recorded yet"),
+    }
+}
+
+/// Rewrites the key store and says whether it was done.
+fn rewrite(shared: &Shared, left_behind: &mut Option<u32>) -> bool {
+    let active = active_id(shared);
     let rewritten = shared.vault.rewrite_keys();
     if let Err(error) = &rewritten {
         tracing::error!(
             %error,
-            "ALARM: data keys of erased accounts are not destroyed yet: it is tried again in a minute and at the next start"
+            "ALARM: keys.redb could not be rewritten, so keys that are to be destroyed or replaced still are there: it is tried again in a minute and at the next start"
         );
     }
+    // One that another rotation has made outdated in between is no damage.
+    let is_left = rewritten.is_ok()
+        && active == active_id(shared)
+        && shared.vault.is_outdated().unwrap_or(false);
+    if is_left && *left_behind != Some(active) {
+        tracing::error!(
+            "ALARM: data keys in keys.redb do not unwrap and stay under an older key-encryption key: restore keys.redb from its backup"
+        );
+    }
+    *left_behind = is_left.then_some(active);
     rewritten.is_ok()
 }

@@ -25,6 +25,7 @@ mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+mod hashing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod house;
@@ -41,6 +42,10 @@ mod proofs;
 mod queries;
 mod refusals;
 mod request;
+mod rotating;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod rotating_tests;
 mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -110,6 +115,8 @@ struct Submission {
 /// What the writer's queue carries.
 enum Message {
     Submission(Box<Submission>),
+    /// No key-encryption key but the active one wraps anything: this one, so many data keys.
+    Rewrapped(u32, u64),
     Stop,
 }
 
@@ -156,7 +163,7 @@ impl Engine {
             reader.clone(),
         );
         let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
-        let keeping = Arc::clone(&shared);
+        let (keeping, writing) = (Arc::clone(&shared), queue.clone());
         let threads = vec![
             spawn("writer", move || writer.run(&inbox)),
             spawn("projector", move || {
@@ -173,7 +180,7 @@ impl Engine {
             pool,
             queue,
             admin,
-            keeper: Keeper::start(keeping),
+            keeper: Keeper::start(keeping, writing),
             draining: AtomicBool::new(false),
             stop_followers,
             threads: Mutex::new(threads),

@@ -67,7 +67,8 @@ pub(super) fn gather_and_enqueue(
         Err(TrySendError::Disconnected(Message::Submission(submission))) => {
             refuse(submission.reply, ErrorCode::StoreUnavailable);
         }
-        Err(TrySendError::Full(Message::Stop) | TrySendError::Disconnected(Message::Stop)) => {}
+        // Only submissions are sent here.
+        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
     }
 }
 

@@ -88,7 +88,8 @@ pub fn is_vouched(command: &Command, vouched: bool) -> bool {
         | Command::ConfirmCode(_)
         | Command::CancelEnrolment(_)
         | Command::ClearAttempts(_)
-        | Command::EraseAccount(_) => false,
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => false,
     };
     vouched && without_password
 }

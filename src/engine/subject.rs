@@ -43,6 +43,7 @@ pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode>
         },
         Command::ClearAttempts(c) => Some(&c.account_id),
         Command::EraseAccount(c) => Some(&c.account_id),
+        Command::RotateKeys(_) => None,
         Command::VerifyLogin(c) => match &c.challenge_id {
             Some(challenge) => return by_challenge(shared, challenge),
             None => c.account_id.as_ref(),
@@ -104,7 +105,8 @@ pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<b
         | Command::StartLogin(_)
         | Command::VerifyLogin(_)
         | Command::ClearAttempts(_)
-        | Command::EraseAccount(_) => Ok(false),
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => Ok(false),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Sealing the fields of events, and opening them where they stand.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
 
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{SOURCE_FIELD, SourceFacts};
 use countersign_schemas::sealed::{Protected, Sealed};
+use countersign_schemas::time::Micros;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
@@ -13,9 +16,9 @@ use zeroize::Zeroizing;
 use crate::account::Held;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::key_file::CreateError;
-use crate::crypto::keyring::Keyring;
+use crate::crypto::keyring::{Keyring, ROTATION_ENTROPY_BYTES};
 use crate::crypto::seal::{DataKey, Place, open, seal};
-use crate::crypto::tombstones::{Tombstone, Tombstones};
+use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
 
 /// A sealed field could not be made or read. The account answers `store.unavailable`: never
 /// "2FA off".
@@ -32,6 +35,9 @@ pub enum VaultError {
     /// The account was erased; that its fields cannot be read any more is as it should be.
     #[error("the account was erased, and what was sealed for it cannot be read any more")]
     Erased,
+    /// The keyring file could not be rotated.
+    #[error("the keys are not rotated: the keyring {0}")]
+    Keyring(String),
     /// A tombstone could not be written.
     #[error("the erasure is not begun: the tombstone {0}")]
     Tombstone(#[from] CreateError),
@@ -52,7 +58,8 @@ pub enum VaultError {
 
 /// The keyring and the data keys, as the engine uses them.
 pub struct Vault {
-    keyring: Arc<Keyring>,
+    keyring: RwLock<Arc<Keyring>>,
+    keyring_file: PathBuf,
     keys: DataKeys,
     tombstones: Tombstones,
 }
@@ -74,18 +81,68 @@ fn random<const N: usize>() -> Result<[u8; N], VaultError> {
 }
 
 impl Vault {
-    /// Takes the opened keyring and key store, and the place for tombstones.
-    pub fn new(keyring: Arc<Keyring>, keys: DataKeys, tombstones: Tombstones) -> Self {
+    /// Takes the opened keyring, which its file holds, and the key store.
+    pub fn new(keyring: Arc<Keyring>, keyring_file: PathBuf, keys: DataKeys) -> Self {
         Self {
-            keyring,
+            keyring: RwLock::new(keyring),
+            tombstones: Tombstones::beside(&keyring_file),
+            keyring_file,
             keys,
-            tombstones,
         }
     }
 
     /// The keyring.
-    pub fn keyring(&self) -> &Keyring {
-        &self.keyring
+    pub fn keyring(&self) -> Arc<Keyring> {
+        let keyring = self.keyring.read();
+        Arc::clone(&keyring.expect("no holder of this lock panics"))
+    }
+
+    /// Brings new keys of this number into use: in the keyring file, durably, and then in memory.
+    ///
+    /// No data key may be staged. The others are wrapped anew by [`Vault::rewrite_keys`].
+    ///
+    /// # Errors
+    /// [`VaultError::Keyring`] where the file is another by now or cannot be written,
+    /// [`VaultError::Entropy`]; the keys before are in use as ever.
+    pub fn rotate(&self, key_id: u32, now: Micros) -> Result<(), VaultError> {
+        let mut entropy = Zeroizing::new([0; ROTATION_ENTROPY_BYTES]);
+        fill_random(&mut *entropy)?;
+        let failed = |why: String| VaultError::Keyring(why);
+        let file = Keyring::load(&self.keyring_file).map_err(|error| failed(error.to_string()))?;
+        if file.next_id() != key_id || file.log_id() != self.keyring().log_id() {
+            return Err(failed(
+                "its file was exchanged while the service ran".into(),
+            ));
+        }
+        let rotated = file.rotate(&self.keyring_file, &entropy, now.0);
+        let rotated = Arc::new(rotated.map_err(|error| failed(error.to_string()))?);
+        self.keys.use_keyring(Arc::clone(&rotated));
+        *self.keyring.write().expect("no holder of this lock panics") = rotated;
+        Ok(())
+    }
+
+    /// Whether a key-encryption key other than the active one may still wrap anything.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn is_outdated(&self) -> Result<bool, VaultError> {
+        Ok(self.keys.is_outdated()?)
+    }
+
+    /// Counts the data keys by the key-encryption key that wraps them; reads the whole store.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn key_counts(&self) -> Result<BTreeMap<u32, u64>, VaultError> {
+        Ok(self.keys.counts()?)
+    }
+
+    /// Reads the tombstones beside the keyring.
+    ///
+    /// # Errors
+    /// [`TombstoneError`].
+    pub fn tombstones(&self) -> Result<Vec<Tombstone>, TombstoneError> {
+        self.tombstones.read()
     }
 
     /// Opens a field of an account.

@@ -24,7 +24,7 @@ use super::pool::Pool;
 use super::vault::fill_random;
 use super::verdict::Verdict;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
-use super::{evidence, subject};
+use super::{evidence, rotating, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
 use crate::crash_point::reached;
 use crate::log::EventLog;
@@ -77,6 +77,9 @@ impl Writer {
                     self.take(*first, &mut batch);
                     stop = self.drain(&mut batch, queue);
                 }
+                Ok(Message::Rewrapped(key_id, count)) => {
+                    self.record_rewrapped(key_id, count, &mut batch);
+                }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.do_chores(&mut batch);
@@ -109,6 +112,9 @@ impl Writer {
         while batch.has_room() {
             match queue.try_recv() {
                 Ok(Message::Submission(next)) => self.take(*next, batch),
+                Ok(Message::Rewrapped(key_id, count)) => {
+                    self.record_rewrapped(key_id, count, batch);
+                }
                 Ok(Message::Stop) => return true,
                 Err(_) => break,
             }
@@ -120,7 +126,7 @@ impl Writer {
     fn take(&mut self, submission: Submission, batch: &mut Batch) {
         match submission.request.command {
             // What follows it outside the log must follow nothing that is not durable yet.
-            Command::EraseAccount(_) => batch.alone.push(submission),
+            Command::EraseAccount(_) | Command::RotateKeys(_) => batch.alone.push(submission),
             _ => self.take_now(submission, batch),
         }
     }
@@ -248,6 +254,7 @@ impl Writer {
             caller: &request.caller.name,
             source_key: subject::source_key(&self.shared.vault, request),
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
+            next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
         };
         Ok(decide(
             account,
@@ -272,8 +279,9 @@ impl Writer {
                 return Verdict::refused(ErrorCode::StoreUnavailable);
             }
         };
-        if let Err(error) = self.entomb(batch) {
-            tracing::error!(%error, "an erasure could not be begun; it is dropped");
+        let begun = self.entomb(batch).and_then(|()| self.rotate(batch));
+        if let Err(error) = begun {
+            tracing::error!(%error, "a change of the keys could not be begun; it is dropped");
             *batch = Batch::after(batch.head);
             return Verdict::refused(ErrorCode::StoreUnavailable);
         }

@@ -14,6 +14,7 @@ mod life;
 mod python;
 mod races;
 mod refusals;
+mod rotation;
 mod starting;
 mod successes;
 mod support;

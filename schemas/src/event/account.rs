@@ -31,6 +31,13 @@ pub mod v1 {
         pub reason: Option<Protected>,
     }
 
+    /// A password that had just been proved is kept in another way; it is the same password.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct PasswordRehashed {
+        /// The Argon2id verifier with the parameters and the pepper of the day.
+        pub verifier: Protected,
+    }
+
     /// Why a password was set.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum PasswordCause {

@@ -123,6 +123,9 @@ events! {
     83 1 "attempts-cleared" AttemptsCleared(attempts::v1::AttemptsCleared),
     84 1 "attempts-suppressed" AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
     40 1 "account-erased" AccountErased(account::v1::AccountErased),
+    41 1 "password-rehashed" PasswordRehashed(account::v1::PasswordRehashed),
+    42 1 "keys-rotated" KeysRotated(log::v1::KeysRotated),
+    43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
 }
 
 impl Event {
@@ -139,12 +142,15 @@ impl Event {
             }
             Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
             Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
+            Self::PasswordRehashed(e) => vec![(1, &mut e.verifier)],
+            Self::KeysRotated(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
             | Self::UnknownNameRefused(_)
             | Self::ClockJumped(_)
             | Self::ClockBackAccepted(_)
+            | Self::DataKeysRewrapped(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -167,7 +173,13 @@ impl Event {
 
     /// Whether the event is published to other services (CONTRACT §7).
     pub fn is_published(&self) -> bool {
-        !matches!(self, Self::LoginStarted(_))
+        !matches!(
+            self,
+            Self::LoginStarted(_)
+                | Self::PasswordRehashed(_)
+                | Self::KeysRotated(_)
+                | Self::DataKeysRewrapped(_)
+        )
     }
 }
 

@@ -53,6 +53,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
             success::<reply::FactorChanged>(body)
         }
         "erase-account-response" => success::<reply::AccountErased>(body),
+        "rotate-keys-response" => success::<reply::KeysRotated>(body),
         "regenerate-backup-codes-response" => success::<reply::BackupCodesRegenerated>(body),
         "start-login-response" => success::<reply::LoginStarted>(body),
         "verify-login-response" => success::<reply::LoginVerified>(body),

@@ -146,6 +146,12 @@ fn requests() -> Vec<Case> {
                 "r".repeat(500)
             ),
         ),
+        case("rotate-keys-request", "smallest", r#"{"reason":"r"}"#),
+        case(
+            "rotate-keys-request",
+            "largest",
+            format!(r#"{{"reason":"{}",{context}}}"#, "r".repeat(500)),
+        ),
         case(
             "clear-attempts-request",
             "largest",
@@ -295,6 +301,11 @@ fn replies() -> Vec<Case> {
             "erase-account-response",
             "ordinary",
             format!(r#"{{"state":"erased",{DETAILS}}}"#),
+        ),
+        case(
+            "rotate-keys-response",
+            "ordinary",
+            format!(r#"{{"key_id":2,{DETAILS}}}"#),
         ),
         case(
             "clear-attempts-response",
