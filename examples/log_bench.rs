@@ -24,6 +24,10 @@ const RECORD_BYTES: usize = 260;
 const EVENTS_PER_BATCH_SIZE: u64 = 20_000;
 /// How many turns the log and the bare file take.
 const TURNS: usize = 10;
+/// How many short turns a long log and an empty one take, and how many events each appends in one:
+/// what else the machine does then meets both.
+const GROWTH_TURNS: usize = 200;
+const GROWTH_TURN_EVENTS: u64 = 1_024;
 /// How many more batches the process appends under load before it is killed.
 const BATCHES_BEFORE_KILL: usize = 300;
 
@@ -160,26 +164,42 @@ impl Side {
     }
 }
 
+/// Appends by short turns to a log of so many events and to one that begins empty.
 fn measure_growth(log_folder: &Path, events: u64) -> Outcome<()> {
-    let mut log = EventLog::create(log_folder, LogOptions::default(), &batch(1, 1))?;
-    let sample = EVENTS_PER_BATCH_SIZE * TURNS as u64;
-    let empty = append(&mut log, sample, 64)?;
-    while log.head() < events {
-        let chunk = (events - log.head()).clamp(512, EVENTS_PER_BATCH_SIZE);
-        append(&mut log, chunk, 512)?;
+    let mut full = EventLog::create(log_folder, LogOptions::default(), &batch(1, 1))?;
+    while full.head() < events {
+        let chunk = (events - full.head()).clamp(512, EVENTS_PER_BATCH_SIZE);
+        append(&mut full, chunk, 512)?;
     }
-    let full = append(&mut log, sample, 64)?;
-    let head = log.head();
-    log.close()?;
+    let place = log_folder.with_file_name("empty");
+    let mut empty = EventLog::create(&place, LogOptions::default(), &batch(1, 1))?;
+    let mut ratios = Vec::new();
+    for turn in 0..GROWTH_TURNS {
+        // Neither always comes first.
+        let mut seconds = [0.0; 2];
+        for place in [turn % 2, (turn + 1) % 2] {
+            let log = if place == 0 { &mut empty } else { &mut full };
+            seconds[place] = append(log, GROWTH_TURN_EVENTS, 64)?;
+        }
+        ratios.push(seconds[0] / seconds[1]);
+    }
+    ratios.sort_unstable_by(f64::total_cmp);
+    let at = |part: usize| ratios[ratios.len() * part / 100];
+    let head = full.head();
+    println!(
+        "append rate at {head} events: {:.2} of that of a log that began empty (median of {GROWTH_TURNS} turns of {GROWTH_TURN_EVENTS} events; half of them {:.2} to {:.2})",
+        at(50),
+        at(25),
+        at(75)
+    );
+    empty.close()?;
+    fs::remove_dir_all(place)?;
+    full.close()?;
     let mut size = 0;
     for entry in fs::read_dir(log_folder)? {
         size += entry?.metadata()?.len();
     }
     let per_event = size as f64 / head as f64;
-    println!(
-        "append rate at {head} events: {:.2} of the empty log's",
-        empty / full
-    );
     println!(
         "log size: {per_event:.0} B per event, {:.3} of its record bytes",
         per_event / RECORD_BYTES as f64

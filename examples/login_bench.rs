@@ -21,7 +21,7 @@ use countersign::bus::{BusConfig, Connection, Identity, headers, serve};
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{Clock, Engine, EngineOptions, init, wall_clock};
+use countersign::engine::{Clock, Engine, EngineOptions, init, system_random, wall_clock};
 use countersign::log::LogOptions;
 use countersign_schemas::code::Code;
 use futures_util::StreamExt;
@@ -99,6 +99,7 @@ fn engine(folder: &Path, skipped_s: Arc<AtomicU64>) -> Outcome<Arc<Engine>> {
         monotonic: Arc::clone(&clock),
         clock,
         accept_clock_back: None,
+        random: system_random,
         log: LogOptions::default(),
         backup_folder: None,
     })?))

@@ -4,7 +4,10 @@
 //! `COUNTERSIGN_CRASH_AT=name:n` aborts the process when the point `name` is reached for the
 //! `n`-th time: no destructor runs, nothing is flushed, as after SIGKILL.
 
-/// Every point of a command's way, in its order.
+/// Every point of `log new-epoch`.
+pub const EPOCH_POINTS: &[&str] = &["epoch-appended", "epoch-keyring"];
+
+/// Every point of the service, in the order of a command's way.
 pub const POINTS: &[&str] = &[
     "before-append",
     "data-keys-written",
@@ -16,10 +19,16 @@ pub const POINTS: &[&str] = &[
     "after-commit",
     "before-reply",
     "after-reply",
+    "index-unwritten",
+    "index-written",
     "views-unwritten",
     "views-written",
+    "checkpoint-unsigned",
+    "checkpoint-replaced",
     "views-unflushed",
     "views-flushed",
+    "index-unflushed",
+    "index-flushed",
 ];
 
 /// The points of what happens to keys seldom and on an operator's word, in their order.
@@ -50,10 +59,8 @@ pub(crate) fn reached(point: &str) {
         let (name, turn) = armed.split_once(':')?;
         Some((name.into(), AtomicU64::new(turn.parse().ok()?)))
     });
-    debug_assert!(
-        POINTS.contains(&point) || KEY_POINTS.contains(&point),
-        "{point} is in no list"
-    );
+    let mut listed = POINTS.iter().chain(EPOCH_POINTS).chain(KEY_POINTS);
+    debug_assert!(listed.any(|known| *known == point), "{point} is in no list");
     if let Some((name, turns_left)) = &*ARMED
         && name == point
         && turns_left.fetch_sub(1, Ordering::Relaxed) == 1

@@ -25,6 +25,11 @@
 //! `engine`, `bus` and the command line; no view is read while deciding; nothing waits on NATS
 //! inside a transaction; no code outside `log` knows that an append is local.
 
+#[cfg(all(feature = "mutant-spent-codes", not(debug_assertions)))]
+compile_error!(
+    "mutant-spent-codes takes every code twice: it is for the race tests of debug builds"
+);
+
 pub mod account;
 pub mod bus;
 pub mod cli;

@@ -10,6 +10,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod disk;
+#[path = "disk/storage.rs"]
+mod storage;
 #[path = "fuzz/targets.rs"]
 mod targets;
 

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod disk;
+#[path = "disk/storage.rs"]
+mod storage;
 
 use std::path::Path;
 

@@ -49,18 +49,21 @@ pub struct Row {
     pub backup_codes_left: u8,
     /// Number of the newest code set, 0 before the first.
     pub set_no: u32,
+    /// Whether events may be missing, so that only a reset lets the account in again.
+    pub until_reset: bool,
 }
 
 /// Folds one entry into the row of its account; entries that the row already holds change nothing.
 ///
 /// None stays none until an event that begins an account, and an erasure ends the row; log-wide
-/// entries change nothing.
-pub fn fold(row: Option<Row>, entry: &Entry) -> Option<Row> {
+/// entries change nothing. `losses` are the positions, ascending, of the epochs that began because
+/// events had been lost.
+pub fn fold(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Option<Row> {
     if entry.record.stream_kind == StreamKind::Log {
         return row;
     }
     let mut row = match row {
-        Some(row) => row,
+        Some(row) => row.after_losses(losses, entry.position),
         None if begins_account(&entry.event) => {
             Row::new(AccountId::parse(&entry.record.meta.account_id).ok()?)
         }
@@ -95,7 +98,19 @@ impl Row {
             suspended: false,
             backup_codes_left: 0,
             set_no: 0,
+            until_reset: false,
         }
+    }
+
+    /// The row as the epochs between its last event and the entry at `before` left it.
+    pub(crate) fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
+        let between = |loss: &&u64| (self.position..before).contains(*loss);
+        if losses.iter().rev().any(|loss| between(&loss)) {
+            self.until_reset = true;
+            self.drop_pending();
+            self.backup_codes_left = 0;
+        }
+        self
     }
 
     fn absorb(&mut self, event: &Event, recorded_at: Micros) {
@@ -180,7 +195,12 @@ impl Row {
             Factor::Pending { expires_at } if ahead(&expires_at) => (FactorState::Pending, None),
             Factor::Pending { .. } | Factor::Off => (FactorState::Off, None),
         };
-        let is_on = enabled_at.is_some();
+        // Whether 2FA was on when events were lost is not known: with no method, nobody gets in.
+        let second_factor = match self.until_reset {
+            true => FactorState::On,
+            false => second_factor,
+        };
+        let is_on = second_factor == FactorState::On;
         LoginStatus {
             account_id: self.account_id.clone(),
             second_factor,
@@ -197,6 +217,7 @@ impl Row {
 
     fn methods(&self) -> Vec<Method> {
         match self.factor {
+            _ if self.until_reset => Vec::new(),
             Factor::Off | Factor::Pending { .. } => Vec::new(),
             Factor::On { .. } => {
                 let app = (!self.suspended).then_some(Method::Totp);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 
+use countersign_schemas::event::Event;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::StreamKind;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -13,7 +14,9 @@ use crate::{Entry, Projection, ViewError};
 
 /// stream key → postcard [`Row`].
 pub(crate) const ROWS: TableDefinition<&[u8; 16], &[u8]> =
-    TableDefinition::new("login-status@1/rows");
+    TableDefinition::new("login-status@2/rows");
+/// The positions of the epochs that began because events had been lost.
+const LOSSES: TableDefinition<u64, ()> = TableDefinition::new("login-status@2/losses");
 /// Rows that may wait in memory (about 20 MB) before the view stops answering and leaves it to
 /// the projector to catch up.
 const OVERLAY_ROWS_MAX: usize = 65_536;
@@ -36,6 +39,8 @@ struct Overlay {
     persisted: u64,
     /// Every entry up to here was handed over, by the writer or by the projector.
     seen: u64,
+    /// The losses that the table knows; a service that runs loses nothing.
+    losses: Vec<u64>,
     /// Why rows are missing here; none once the table has everything that was seen.
     lost: Option<String>,
 }
@@ -60,6 +65,7 @@ impl LoginStatusView {
             rows: HashMap::new(),
             persisted: 0,
             seen: 0,
+            losses: Vec::new(),
             lost: None,
         });
         Self { db, overlay }
@@ -105,10 +111,11 @@ impl LoginStatusView {
         if let Some(reason) = &overlay.lost {
             return Err(ViewError::Behind(reason.clone()));
         }
-        match overlay.rows.get(key) {
-            Some(recent) => Ok(recent.row.clone()),
-            None => self.stored(key),
-        }
+        let row = match overlay.rows.get(key) {
+            Some(recent) => recent.row.clone(),
+            None => self.stored(key)?,
+        };
+        Ok(row.map(|row| row.after_losses(&overlay.losses, u64::MAX)))
     }
 
     /// The position that the view has reached.
@@ -119,8 +126,10 @@ impl LoginStatusView {
     }
 
     /// Lets go of what the table now has.
-    pub(crate) fn persisted(&self, checkpoint: u64) {
+    pub(crate) fn persisted(&self, checkpoint: u64) -> Result<(), ViewError> {
+        let losses = read_losses(&self.db.begin_read()?.open_table(LOSSES)?)?;
         let mut overlay = self.overlay.write().expect(UNPOISONED);
+        overlay.losses = losses;
         overlay.persisted = checkpoint;
         overlay.seen = overlay.seen.max(checkpoint);
         overlay
@@ -129,6 +138,7 @@ impl LoginStatusView {
         if checkpoint >= overlay.seen {
             overlay.lost = None;
         }
+        Ok(())
     }
 
     /// Stops answering before the table is emptied.
@@ -143,6 +153,7 @@ impl LoginStatusView {
         entries: &[Entry],
     ) -> Result<HashMap<StreamKey, Recent>, ViewError> {
         let mut rows: HashMap<StreamKey, Recent> = HashMap::new();
+        let losses = self.overlay.read().expect(UNPOISONED).losses.clone();
         for entry in entries {
             if entry.record.stream_kind == StreamKind::Log {
                 continue;
@@ -152,7 +163,7 @@ impl LoginStatusView {
                 Some(recent) => recent.row,
                 None => self.current(&key)?,
             };
-            let row = step(before, entry)?;
+            let row = step(before, entry, &losses)?;
             let position = entry.position;
             rows.insert(key, Recent { row, position });
         }
@@ -180,14 +191,20 @@ impl LoginStatusView {
 
 impl Projection for LoginStatusView {
     const NAME: &'static str = "login-status";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
         let mut table = txn.open_table(ROWS)?;
+        let mut losses_table = txn.open_table(LOSSES)?;
+        let mut losses = read_losses(&losses_table)?;
         // Each row is read and written once for the slice, and in the order of the keys.
         let mut rows: BTreeMap<StreamKey, Option<Row>> = BTreeMap::new();
         for entry in entries {
             if entry.record.stream_kind == StreamKind::Log {
+                if is_loss(&entry.event) {
+                    losses_table.insert(entry.position, ())?;
+                    losses.push(entry.position);
+                }
                 continue;
             }
             let key = entry.record.stream_key;
@@ -195,7 +212,7 @@ impl Projection for LoginStatusView {
                 Some(row) => row,
                 None => read_row(&table, &key)?,
             };
-            rows.insert(key, step(before, entry)?);
+            rows.insert(key, step(before, entry, &losses)?);
         }
         for (key, row) in rows {
             match row {
@@ -217,8 +234,8 @@ impl Projection for LoginStatusView {
 }
 
 /// The fold, with an account id that cannot be read made an error instead of a missing account.
-fn step(row: Option<Row>, entry: &Entry) -> Result<Option<Row>, ViewError> {
-    match fold(row, entry) {
+fn step(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Result<Option<Row>, ViewError> {
+    match fold(row, entry, losses) {
         None if begins_account(&entry.event) => Err(ViewError::Damaged {
             view: LoginStatusView::NAME,
             what: "account id",
@@ -226,6 +243,15 @@ fn step(row: Option<Row>, entry: &Entry) -> Result<Option<Row>, ViewError> {
         }),
         row => Ok(row),
     }
+}
+
+/// Whether the event says that others before it were lost.
+fn is_loss(event: &Event) -> bool {
+    matches!(event, Event::EpochStarted(epoch) if epoch.lost_from.is_some())
+}
+
+fn read_losses(table: &impl ReadableTable<u64, ()>) -> Result<Vec<u64>, ViewError> {
+    table.iter()?.map(|row| Ok(row?.0.value())).collect()
 }
 
 fn read_row(

@@ -139,7 +139,7 @@ fn epoch_started(e: &EpochStarted) -> String {
     match e.lost_from {
         None => format!("The log began (epoch {}).", e.epoch),
         Some(from) => format!(
-            "The log went on as epoch {} after everything from position {from} had been lost.",
+            "The log went on as epoch {} after everything from position {from} had been lost; every account of before is suspended until a reset.",
             e.epoch
         ),
     }

@@ -85,7 +85,7 @@ pub fn one_of_each() -> Vec<Event> {
     let id = || "a1".to_owned();
     let first_factor = FirstFactor::Password(2);
     vec![
-        Event::EpochStarted(EpochStarted { epoch: 1, log_id: [1; 16], lost_from: None, reason: "first".into() }),
+        Event::EpochStarted(EpochStarted { epoch: 1, log_id: [1; 16], lost_from: None, spent_through: 0, reason: "first".into() }),
         Event::PolicyInForce(PolicyInForce { policy: "{}".into() }),
         Event::UnknownNameRefused(UnknownNameRefused { count: 2 }),
         Event::ClockJumped(ClockJumped { by_us: 90_000_000 }),

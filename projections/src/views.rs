@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use countersign_schemas::record::Record;
-use redb::{Database, Durability, TableHandle, WriteTransaction};
+use redb::{Database, DatabaseError, Durability, TableHandle, WriteTransaction};
 
 use crate::audit_trail::AuditTrail;
 use crate::checkpoint::{Checkpoint, Progress, advance, make_tables, tables_prefix};
@@ -69,16 +69,59 @@ impl Views {
     /// Errors: [`ViewError::Storage`] when another process has the file open, or when it can
     /// neither be opened nor replaced.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<(Self, Opened), ViewError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        // Every page's checksum is read (0.1 s for 270 MB in the page cache): without it redb takes
+        // most altered files for good, then answers wrongly or panics.
+        builder.set_check_integrity_on_open(true);
+        Self::open_with(path, |path| builder.create(path))
+    }
+
+    /// Opens the file as [`open`](Self::open) does, by a function of the caller's: harnesses that
+    /// break disks have their own.
+    ///
+    /// Errors: as [`open`](Self::open).
+    pub fn open_with(
+        path: &Path,
+        open: impl Fn(&Path) -> Result<Database, DatabaseError>,
+    ) -> Result<(Self, Opened), ViewError> {
         let found = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
-        let reason = match open_file(path, cache_bytes) {
+        let open = || Self::of(open(path)?);
+        let reason = match open() {
             Ok(views) if found => return Ok((views, Opened::Existing)),
             Ok(views) => return Ok((views, Opened::Created)),
             Err(error) if !found || is_in_use(&error) => return Err(error),
             Err(error) => error.to_string(),
         };
         std::fs::remove_file(path).map_err(redb::StorageError::Io)?;
-        let views = open_file(path, cache_bytes)?;
-        Ok((views, Opened::Rebuilt { reason }))
+        Ok((open()?, Opened::Rebuilt { reason }))
+    }
+
+    /// Takes a database that is open, and makes the views in it that it lacks.
+    fn of(db: Database) -> Result<Self, ViewError> {
+        let db = Arc::new(db);
+        let txn = durable(&db)?;
+        let ours = [
+            tables_prefix(LoginStatusView::NAME, LoginStatusView::VERSION),
+            tables_prefix(AuditTrail::NAME, AuditTrail::VERSION),
+        ];
+        drop_tables(&txn, |table| !ours.iter().any(|p| table.starts_with(p)))?;
+        let login_status = LoginStatusView::new(db.clone());
+        let audit_trail = AuditTrail::new(db.clone());
+        let views = [
+            make_tables(&login_status, &txn)?,
+            make_tables(&audit_trail, &txn)?,
+        ];
+        txn.commit()?;
+        login_status.persisted(views[0].checkpoint.position)?;
+        let unflushed = 0;
+        let state = Mutex::new(State { views, unflushed });
+        Ok(Self {
+            login_status,
+            audit_trail,
+            state,
+            db,
+        })
     }
 
     /// Brings every running view forward, all of them in one transaction.
@@ -102,8 +145,7 @@ impl Views {
             }
         }
         self.login_status
-            .persisted(state.views[0].checkpoint.position);
-        Ok(())
+            .persisted(state.views[0].checkpoint.position)
     }
 
     /// The lowest position among the running views: entries up to it need not be read again.
@@ -282,42 +324,6 @@ fn require_whole_groups(entries: &[Entry]) -> Result<(), ViewError> {
         rest = &rest[len..];
     }
     Ok(())
-}
-
-/// Opens or makes the file with its tables.
-///
-/// Every page's checksum is read (0.1 s for 270 MB in the page cache): without it redb takes most
-/// altered files for good, then answers wrongly or panics.
-fn open_file(path: &Path, cache_bytes: usize) -> Result<Views, ViewError> {
-    let mut builder = Database::builder();
-    builder.set_cache_size(cache_bytes);
-    builder.set_check_integrity_on_open(true);
-    prepare(Arc::new(builder.create(path)?))
-}
-
-fn prepare(db: Arc<Database>) -> Result<Views, ViewError> {
-    let txn = durable(&db)?;
-    let ours = [
-        tables_prefix(LoginStatusView::NAME, LoginStatusView::VERSION),
-        tables_prefix(AuditTrail::NAME, AuditTrail::VERSION),
-    ];
-    drop_tables(&txn, |table| !ours.iter().any(|p| table.starts_with(p)))?;
-    let login_status = LoginStatusView::new(db.clone());
-    let audit_trail = AuditTrail::new(db.clone());
-    let views = [
-        make_tables(&login_status, &txn)?,
-        make_tables(&audit_trail, &txn)?,
-    ];
-    txn.commit()?;
-    login_status.persisted(views[0].checkpoint.position);
-    let unflushed = 0;
-    let state = Mutex::new(State { views, unflushed });
-    Ok(Views {
-        login_status,
-        audit_trail,
-        state,
-        db,
-    })
 }
 
 fn is_in_use(error: &ViewError) -> bool {

@@ -42,7 +42,7 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
     rows!(BY_ACCOUNT);
     rows!(BY_TYPE);
     rows!(BY_CALLER);
-    rows!(CheckpointTable::new("login-status@1/checkpoint"));
+    rows!(CheckpointTable::new("login-status@2/checkpoint"));
     rows!(CheckpointTable::new("audit-trail@1/checkpoint"));
     lines
 }
@@ -115,7 +115,7 @@ fn the_login_view_is_the_fold_of_what_was_committed_however_far_behind_the_table
         }
         for entry in slice {
             let row = rows.entry(entry.record.stream_key).or_default();
-            *row = fold(row.take(), entry);
+            *row = fold(row.take(), entry, &[]);
         }
         for (key, row) in &rows {
             assert_eq!(views.login_status().get(key).unwrap(), *row);

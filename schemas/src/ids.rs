@@ -286,6 +286,7 @@ mod tests {
         }
     }
 
+    /// V-14.
     #[test]
     fn a_username_has_one_spelling() {
         assert_eq!(Username::parse("Alice"), Username::parse("aLICE"));

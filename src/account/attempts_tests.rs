@@ -12,7 +12,7 @@ fn spends(step: u64) -> impl Fn(&Event) -> bool {
     move |event| matches!(event, Event::TotpAccepted(e) if e.step == step)
 }
 
-/// C-18.
+/// C-18; privacyidea-keycloak #71, where a locked account told a right code from a wrong one.
 #[test]
 fn c18_a_throttled_account_answers_right_and_wrong_codes_alike_and_counts_neither() {
     let throttled = enabled_account().wrong_codes(4);
@@ -55,7 +55,7 @@ fn a_wait_doubles_with_each_failure_and_a_success_ends_it_without_clearing_the_b
         .then("account.throttled for 80 s");
 }
 
-/// C-16.
+/// C-16; AIL CVE-2026-56450 was mended with a limit that the next hour forgets.
 #[test]
 fn c16_good_logins_do_not_clear_the_budget() {
     let mut scenario = enabled_account();
@@ -215,7 +215,7 @@ fn another_enrolment_begins_with_a_whole_budget() {
         .then("logged in by totp, 10 left");
 }
 
-/// C-19.
+/// C-19, R-07.
 #[test]
 fn c19_the_hundredth_failure_in_a_row_suspends_until_a_backup_code() {
     let suspended = enabled_account()

@@ -29,6 +29,9 @@ pub struct Clear {
 }
 
 pub(super) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> Decision {
+    if account.until_reset {
+        return Decision::refused(ErrorCode::FactorSuspended);
+    }
     if account.on().is_none() {
         return Decision::refused(account.why_not_on());
     }

@@ -103,13 +103,15 @@ pub(super) fn prove(
     }
     let current = account.credential.as_ref().map_or(0, |c| c.version);
     let ended = match evidence.proof {
+        ProofEvidence::Vouched if account.until_reset => suspended(),
         ProofEvidence::Vouched => return Ok(FirstFactor::Vouched),
         ProofEvidence::Compared {
             credential,
             right: true,
-        } if credential == current && account.credential.is_some() => {
-            return Ok(FirstFactor::Password(current));
-        }
+        } if credential == current && account.credential.is_some() => match account.until_reset {
+            true => suspended(),
+            false => return Ok(FirstFactor::Password(current)),
+        },
         ProofEvidence::Compared {
             credential,
             right: false,
@@ -119,6 +121,11 @@ pub(super) fn prove(
         ProofEvidence::Absent => Decision::refused(ErrorCode::CredentialsInvalid),
     };
     Err(Box::new(ended))
+}
+
+/// What is known of the account may be out of date, the password itself too: only a reset helps.
+fn suspended() -> Decision {
+    Decision::refused(ErrorCode::FactorSuspended)
 }
 
 fn wrong_password(account: &Account, purpose: Purpose, credential: u32, ctx: &Ctx) -> Decision {

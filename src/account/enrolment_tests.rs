@@ -49,6 +49,7 @@ fn c14_the_code_that_confirmed_does_not_log_in() {
         .then("logged in by totp, 10 left");
 }
 
+///
 #[test]
 fn an_enrolment_needs_the_password() {
     given(registered_account())
@@ -228,7 +229,7 @@ fn tm03_a_clock_that_went_back_confirms_nothing_and_costs_no_try() {
         .then("on, set 1");
 }
 
-/// E-08.
+/// E-08, twofactor_totp #214: an enrolment that was not finished locks nobody out.
 #[test]
 fn e08_a_pending_enrolment_asks_no_login_for_a_code() {
     given(pending_account())
@@ -325,7 +326,7 @@ fn the_proof_is_in_the_event() {
         );
 }
 
-/// every enrolment has a secret and an id of its own.
+/// R-01, devise CVE-2024-8796 (120 bits): every enrolment has a secret and an id of its own.
 #[test]
 fn no_two_enrolments_share_a_secret_or_an_id() {
     let twice = pending_account().when(enable(Right));

@@ -8,6 +8,7 @@ use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodesIssued, IssueCause,
 };
 use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, EnrolmentStarted};
+use countersign_schemas::event::log::v1::EpochStarted;
 use countersign_schemas::event::login::v1::{LoginStarted, TotpAccepted, TotpReason};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::sealed::Protected;
@@ -72,7 +73,7 @@ impl Account {
             Event::AttemptsCleared(e) => self.attempts_cleared(recorded.at, e),
             Event::AccountErased(_) => self.erased(),
             Event::PasswordRehashed(e) => self.password_rehashed(recorded, e),
-            // Log-wide events belong to no account.
+            // Log-wide events belong to no account; an epoch goes through all, see `went_through`.
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::UnknownNameRefused(_)
@@ -80,6 +81,25 @@ impl Account {
             | Event::ClockBackAccepted(_)
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_) => {}
+        }
+    }
+
+    /// Voids whatever an event that was lost before this epoch could have decided otherwise.
+    ///
+    /// A lost acceptance spent a code, a lost reset turned 2FA off, a lost change made the password
+    /// worthless: so codes, challenges and enrolments are void, and the account waits for a reset.
+    /// Doing it twice is the same as doing it once; an account that does not exist has lost nothing.
+    pub fn went_through(&mut self, epoch: &EpochStarted) {
+        if epoch.lost_from.is_none() || !self.exists() {
+            return;
+        }
+        self.until_reset = true;
+        self.challenges.clear();
+        self.drop_pending();
+        if let Factor::On(on) = &mut self.factor {
+            on.last_step = on.last_step.max(epoch.spent_through);
+            on.codes.unused.fill(false);
+            on.codes.verifiers = None;
         }
     }
 

@@ -1,5 +1,9 @@
 //! Evidence for the scenarios, gathered as the engine does but from plain secrets.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
 use countersign_schemas::code::{Code, TotpCode};
 use countersign_schemas::command::{Command, Proof};
 use countersign_schemas::sealed::Protected;
@@ -10,7 +14,33 @@ use super::attempts::Gate;
 use super::scenario::{Password, Scenario};
 use super::{CodeEvidence, Created, ENTROPY_LEN, Evidence, Held, Issued, ProofEvidence};
 use crate::crypto::backup_code::new_set;
-use crate::crypto::otp::{TotpSecret, matching_steps};
+use crate::crypto::otp::{SECRET_BYTES, TotpSecret, hotp};
+
+/// Codes that are remembered: those of the lives that one thread is in.
+const SHOWN_MAX: usize = 20_000;
+
+thread_local! {
+    /// What each secret shows at each step: the HMACs would be nearly all that a life costs.
+    static SHOWN: RefCell<HashMap<([u8; SECRET_BYTES], u64), TotpCode>> = RefCell::default();
+}
+
+/// The steps that show this code, as the engine finds them.
+pub(super) fn steps_showing(
+    secret: &TotpSecret,
+    code: &TotpCode,
+    steps: RangeInclusive<u64>,
+) -> Vec<u64> {
+    SHOWN.with_borrow_mut(|shown| {
+        if shown.len() > SHOWN_MAX {
+            shown.clear();
+        }
+        let mut shows = |step: u64| {
+            let shown = shown.entry((*secret.as_bytes(), step));
+            shown.or_insert_with(|| hotp(secret, step)) == code
+        };
+        steps.filter(|step| shows(*step)).collect()
+    })
+}
 
 impl Scenario {
     /// Gathers evidence against the account as it is, as the engine does.
@@ -106,7 +136,7 @@ impl Scenario {
                 let matching = |code: &TotpCode| {
                     let (back, ahead) = (self.steps_back(), self.policy.diagnosis_steps);
                     let t = self.step_now();
-                    matching_steps(&plain(held), code, t.saturating_sub(back)..=t + ahead)
+                    steps_showing(&plain(held), code, t.saturating_sub(back)..=t + ahead)
                 };
                 CodeEvidence::Totp {
                     enrolment,

@@ -93,6 +93,7 @@ fn first_factor(
 ) -> Result<(FirstFactor, Option<[u8; 16]>), ErrorCode> {
     let Some(id) = &command.challenge_id else {
         return match account.exists() {
+            true if account.until_reset => Err(ErrorCode::FactorSuspended),
             true => Ok((FirstFactor::Vouched, None)),
             false => Err(ErrorCode::AccountNotFound),
         };

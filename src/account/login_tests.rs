@@ -69,7 +69,7 @@ fn c09_a_code_of_another_accounts_app_is_refused_and_counted() {
         .records(&["totp-rejected"]);
 }
 
-/// C-10.
+/// C-10; devise CVE-2015-7225, Zitadel #6452.
 #[test]
 fn c10_a_code_is_refused_the_second_time() {
     given(enabled_account())
@@ -91,7 +91,7 @@ fn c11_a_code_older_than_the_last_accepted_one_is_refused() {
         .records(&["code-replayed"]);
 }
 
-/// C-12: CVE-2021-43177, Infisical #6112.
+/// C-12; devise CVE-2021-43177, Infisical #6112.
 #[test]
 fn c12_a_used_code_is_refused_for_as_long_as_it_is_valid() {
     let used = given(enabled_account()).log_in_with(code_at("+0s"));
@@ -166,6 +166,25 @@ fn tm03_a_clock_ten_minutes_back_checks_no_code_and_still_counts_passwords() {
     back.when(start_login(Wrong))
         .then("credentials.invalid")
         .records(&["password-rejected"]);
+}
+
+/// TM-10: 2016-12-31 23:59:60. The wall clock shows 23:59:59 twice, or runs slower: one step.
+#[test]
+fn tm10_the_second_that_is_shown_twice_at_a_leap_second_takes_no_code_twice() {
+    let mut scenario = enabled_account();
+    scenario.wall = Micros((1_483_228_799 + 10 * 365 * 86_400) / 30 * 30 * Micros::SECOND);
+    let last_second = scenario.wall.plus_s(29);
+    for wall in [last_second, last_second.plus_s(1), last_second] {
+        scenario.wall = wall;
+        scenario = scenario.when(verify_vouched(code_now(0)));
+    }
+    // The step before the leap, the step after it, and the one before once more.
+    scenario
+        .then("code.invalid")
+        .records(&["code-replayed"])
+        .later("+1s")
+        .when(verify_vouched(code_now(1)))
+        .then("logged in by totp, 10 left");
 }
 
 #[test]

@@ -23,7 +23,8 @@ use countersign_schemas::time::Micros;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::properties::{begin, happen, life, policy, submit};
+use super::lives::{begin, happen, life, policy};
+use super::properties::submit;
 use super::scenario::{ACCOUNT, Outcome, Password, START, Scenario};
 use super::sentences::*;
 use super::{Account, CodeEvidence, Created, Evidence, Issued, ProofEvidence, Recorded};

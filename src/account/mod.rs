@@ -12,6 +12,7 @@
 //!    └───────────────────────────────────────────────┘ disable-2fa
 //! ```
 
+mod attack;
 pub mod attempts;
 mod backup_codes;
 pub mod bound;
@@ -46,6 +47,8 @@ mod enrolment_tests;
 mod erasure_tests;
 #[cfg(test)]
 mod gathering;
+#[cfg(test)]
+mod lives;
 #[cfg(test)]
 mod login_tests;
 #[cfg(test)]
@@ -112,6 +115,8 @@ pub struct Account {
     pub challenges: Vec<Challenge>,
     /// When support cleared the attempts, and which agent, oldest first.
     pub clears: Vec<Clear>,
+    /// Whether events may be missing from here, so that nothing is believed before a reset.
+    pub until_reset: bool,
 }
 
 /// A protected field together with the place that its associated data names.

@@ -18,18 +18,26 @@ pub(super) enum Meaning {
     Backup(Option<(u32, u8)>),
 }
 
+/// What a command proves itself with: whether the password is right, and a code beside it.
+#[derive(Clone, Debug)]
+pub(super) struct Proven {
+    pub(super) right: bool,
+    pub(super) code: Option<(Meaning, Option<Meaning>)>,
+}
+
 /// A command as the model sees it; authenticators and challenges by order of their making.
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
     Register,
-    ChangePassword(bool),
+    ChangePassword(Proven),
     Enable(bool),
     Confirm(usize, Meaning),
     Cancel(usize),
-    Regenerate(bool),
-    Disable(bool),
+    Regenerate(Proven),
+    Disable(Proven),
     StartLogin(bool),
     Verify(Option<usize>, Meaning, Option<Meaning>),
+    ClearAttempts,
 }
 
 /// When and by whom.
@@ -80,6 +88,8 @@ pub(super) struct Model {
     in_a_row: u16,
     waits_until: Micros,
     suspended: bool,
+    /// When support cleared the attempts, and who.
+    clears: Vec<(Micros, &'static str)>,
     challenges: Vec<Challenge>,
     challenges_made: usize,
 }
@@ -103,6 +113,7 @@ impl Model {
             in_a_row: 0,
             waits_until: Micros(0),
             suspended: false,
+            clears: Vec::new(),
             challenges: Vec::new(),
             challenges_made: 0,
         }
@@ -125,8 +136,10 @@ impl Model {
             Deed::Verify(challenge, code, next) => {
                 return self.verify(*challenge, code, next.as_ref(), world);
             }
-            Deed::ChangePassword(right) => {
-                self.password(*right, world)?;
+            Deed::ClearAttempts => return self.clear_attempts(world),
+            Deed::ChangePassword(proven) => {
+                self.password(proven.right, world)?;
+                self.code_beside(proven, world)?;
                 self.challenges.clear();
                 if matches!(self.factor, Factor::Pending { .. }) {
                     self.factor = Factor::Off;
@@ -145,16 +158,18 @@ impl Model {
                 self.enrolments += 1;
                 self.lapsed = None;
             }
-            Deed::Regenerate(right) => {
-                self.password(*right, world)?;
+            Deed::Regenerate(proven) => {
+                self.password(proven.right, world)?;
+                self.code_beside(proven, world)?;
                 let Factor::On { unused, .. } = &mut self.factor else {
                     return Err("factor.not_on");
                 };
                 unused.extend(ALL_TEN);
                 self.set_no += 1;
             }
-            Deed::Disable(right) => {
-                self.password(*right, world)?;
+            Deed::Disable(proven) => {
+                self.password(proven.right, world)?;
+                self.code_beside(proven, world)?;
                 if !self.is_on() {
                     return Err("factor.not_on");
                 }
@@ -294,6 +309,23 @@ impl Model {
             None if !self.exists => return Err("account.not_found"),
             None => {}
         }
+        self.code(code, next, world)?;
+        self.challenges.retain(|open| Some(open.nth) != challenge);
+        Ok(())
+    }
+
+    /// The code that a proof brings: asked for where policy says so, checked wherever it is given.
+    fn code_beside(&mut self, proven: &Proven, world: World) -> Result<(), Word> {
+        match &proven.code {
+            Some((code, next)) => self.code(code, next.as_ref(), world),
+            None if self.is_on() && self.policy.require_code_too => Err("credentials.invalid"),
+            None => Ok(()),
+        }
+    }
+
+    /// A code of either kind, whatever it is for; an accepted one is spent and ends every row of
+    /// failures.
+    fn code(&mut self, code: &Meaning, next: Option<&Meaning>, world: World) -> Result<(), Word> {
         if !self.is_on() {
             return Err("factor.not_on");
         }
@@ -302,8 +334,28 @@ impl Model {
             Meaning::App(steps) => self.app_code(steps, next, world)?,
             Meaning::Backup(place) => self.backup_code(*place)?,
         }
-        self.challenges.retain(|open| Some(open.nth) != challenge);
         self.login_succeeded();
+        Ok(())
+    }
+
+    /// Once in 7 days, and once in 30 by the same agent; a row of failures and a suspension stay.
+    fn clear_attempts(&mut self, world: World) -> Result<(), Word> {
+        if !self.exists {
+            return Err("account.not_found");
+        }
+        if !self.is_on() {
+            return Err("factor.not_on");
+        }
+        let is_too_early = |(at, agent): &(Micros, &str)| {
+            let days = if *agent == world.caller { 30 } else { 7 };
+            world.now < at.plus_s(days * 86_400)
+        };
+        if self.clears.iter().any(is_too_early) {
+            return Err("quota.exceeded");
+        }
+        self.clears.push((world.now, world.caller));
+        self.failures.clear();
+        self.waits_until = Micros(0);
         Ok(())
     }
 

@@ -3,6 +3,9 @@
 use countersign_schemas::secret::SecretText;
 use serde::{Deserialize, Serialize};
 
+/// The most steps of 30 s that any policy lets a code be early or late.
+pub const WINDOW_STEPS_MAX: u64 = 2;
+
 /// The numbers that the rules decide by.
 ///
 /// `decide` sees them, `evolve` never does: what a decision led to stands in its event, so an old
@@ -131,7 +134,7 @@ impl Policy {
     fn code_rules(&self) -> Vec<Rule> {
         vec![
             (
-                (1..=2).contains(&self.window_steps),
+                (1..=WINDOW_STEPS_MAX).contains(&self.window_steps),
                 "window_steps",
                 "1 to 2",
             ),

@@ -35,6 +35,7 @@ fn hardened_commands() -> Vec<Hardened> {
     ]
 }
 
+/// R-11, B-08.
 #[test]
 fn where_policy_asks_for_a_code_the_password_alone_proves_nothing() {
     for (ask, done, _) in hardened_commands() {
@@ -104,7 +105,7 @@ fn a_wrong_code_as_a_proof_is_counted_and_nothing_else_happens() {
     }
 }
 
-/// proofs and logins share one budget and one gate.
+/// proofs and logins share one budget and one gate; Vaultwarden CVE-2026-27801.
 #[test]
 fn proofs_and_logins_share_one_budget() {
     let mut scenario = hardened();

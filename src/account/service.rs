@@ -4,10 +4,50 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
 use countersign_schemas::event::log::v1::{
-    ClockBackAccepted, ClockJumped, DataKeysRewrapped, KeysRotated, UnknownNameRefused,
+    ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, KeysRotated, PolicyInForce,
+    UnknownNameRefused,
 };
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
+
+use super::policy::{Policy, WINDOW_STEPS_MAX};
+use crate::crypto::otp::step_at;
+
+/// A log begins.
+pub fn log_begun(log_id: [u8; 16]) -> Event {
+    Event::EpochStarted(EpochStarted {
+        epoch: 1,
+        log_id,
+        lost_from: None,
+        spent_through: 0,
+        reason: "initialised".into(),
+    })
+}
+
+/// A log goes on without what stood from `lost_from` on.
+///
+/// A code that was accepted there can have been of the step after the one of `at`.
+pub fn log_went_on(
+    epoch: u32,
+    log_id: [u8; 16],
+    lost_from: u64,
+    at: Micros,
+    reason: &str,
+) -> Event {
+    Event::EpochStarted(EpochStarted {
+        epoch,
+        log_id,
+        lost_from: Some(lost_from),
+        spent_through: step_at(at.unix_s()).saturating_add(WINDOW_STEPS_MAX),
+        reason: reason.into(),
+    })
+}
+
+/// The policy that decides from here on.
+pub fn policy_in_force(policy: &Policy) -> Event {
+    let policy = serde_json::to_string(policy).expect("a policy is plain numbers");
+    Event::PolicyInForce(PolicyInForce { policy })
+}
 
 /// So many attempts at an account were refused without being compared.
 pub fn attempts_suppressed(count: u32) -> Event {

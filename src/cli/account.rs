@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
-use super::input::{PasswordFrom, secret};
+use super::input::{CodeToo, PasswordFrom, secret};
 use super::show;
 
 /// Longer than the minute within which keys are destroyed.
@@ -35,6 +35,8 @@ pub enum AccountVerb {
         /// File with the new password on its first line (- for standard input)
         #[arg(long, value_name = "FILE")]
         new_password_from: Option<PathBuf>,
+        #[command(flatten)]
+        code: CodeToo,
     },
     /// Destroy an account's data keys, so that nothing of it can be read any more, as an operator
     ///
@@ -74,10 +76,12 @@ pub async fn run(verb: AccountVerb, args: &ClientArgs) -> Result<(), Fault> {
             account,
             password,
             new_password_from,
+            code,
         } => {
             let old = secret("current password", password.password_from.as_deref())?;
             let new = secret("new password", new_password_from.as_deref())?;
-            let body = json!({"account_id": account, "password": old, "new_password": new});
+            let mut body = json!({"account_id": account, "password": old, "new_password": new});
+            code.add_to(&mut body)?;
             let answer = Client::connect(args)
                 .await?
                 .command("change-password", &body)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
-use super::input::{PasswordFrom, secret};
+use super::input::{CodeToo, PasswordFrom, secret};
 use super::show;
 
 #[derive(Debug, Subcommand)]
@@ -16,13 +16,20 @@ pub enum BackupCodesVerb {
         account: String,
         #[command(flatten)]
         password: PasswordFrom,
+        #[command(flatten)]
+        code: CodeToo,
     },
 }
 
 pub async fn run(verb: BackupCodesVerb, args: &ClientArgs) -> Result<(), Fault> {
-    let BackupCodesVerb::Regenerate { account, password } = verb;
+    let BackupCodesVerb::Regenerate {
+        account,
+        password,
+        code,
+    } = verb;
     let password = secret("password", password.password_from.as_deref())?;
-    let body = json!({"account_id": account, "proof": {"password": password}});
+    let mut body = json!({"account_id": account, "proof": {"password": password}});
+    code.add_to(&mut body["proof"])?;
     let answer = Client::connect(args)
         .await?
         .command("regenerate-backup-codes", &body)

@@ -148,6 +148,7 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),
         accept_clock_back: None,
+        random: engine::system_random,
         log: LogOptions::default(),
         backup_folder: Some(folder.join("backup")),
     };

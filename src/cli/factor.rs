@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
-use super::input::{CodeFrom, PasswordFrom, secret};
+use super::input::{CodeFrom, CodeToo, PasswordFrom, secret};
 use super::{backup_codes, show};
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +45,8 @@ pub enum FactorVerb {
         account: String,
         #[command(flatten)]
         password: PasswordFrom,
+        #[command(flatten)]
+        code: CodeToo,
     },
 }
 
@@ -97,9 +99,14 @@ pub async fn run(verb: FactorVerb, args: &ClientArgs) -> Result<(), Fault> {
                 .await?;
             show::answer(args, &answer, |_| "the enrolment is dropped".into())
         }
-        FactorVerb::Disable { account, password } => {
+        FactorVerb::Disable {
+            account,
+            password,
+            code,
+        } => {
             let password = secret("password", password.password_from.as_deref())?;
-            let body = json!({"account_id": account, "proof": {"password": password}});
+            let mut body = json!({"account_id": account, "proof": {"password": password}});
+            code.add_to(&mut body["proof"])?;
             let answer = Client::connect(args)
                 .await?
                 .command("disable-2fa", &body)

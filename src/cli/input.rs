@@ -3,7 +3,9 @@
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 
+use countersign_schemas::ids::Reason;
 use countersign_schemas::secret::SecretText;
+use serde_json::{Value, json};
 
 use super::fault::Fault;
 
@@ -29,6 +31,15 @@ pub fn secret(what: &str, file: Option<&Path>) -> Result<SecretText, Fault> {
         )));
     }
     Ok(SecretText::new(text))
+}
+
+/// Reads the reason of something that is recorded.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn reason(text: &str) -> Result<String, String> {
+    let reason = Reason::parse(text).map_err(|rule| rule.0.to_owned())?;
+    Ok(reason.into())
 }
 
 fn first_line_of(what: &str, path: &Path) -> Result<String, Fault> {
@@ -64,4 +75,54 @@ pub struct CodeFrom {
     /// File with the code on its first line (- for standard input); asked for when absent
     #[arg(long, value_name = "FILE")]
     pub code_from: Option<PathBuf>,
+}
+
+/// The code after the first one, where two consecutive ones are asked for.
+#[derive(Debug, clap::Args)]
+pub struct NextCode {
+    /// Ask for the next code too, where two consecutive ones are required
+    #[arg(long)]
+    pub with_next_code: bool,
+    /// File with the next code on its first line (- for standard input)
+    #[arg(long, value_name = "FILE")]
+    pub next_code_from: Option<PathBuf>,
+}
+
+impl NextCode {
+    /// Puts `next_code` into a request where it was asked for.
+    ///
+    /// # Errors
+    /// As [`secret`].
+    pub fn add_to(&self, request: &mut Value) -> Result<(), Fault> {
+        if self.with_next_code || self.next_code_from.is_some() {
+            request["next_code"] = json!(secret("next code", self.next_code_from.as_deref())?);
+        }
+        Ok(())
+    }
+}
+
+/// A code beside the password, as a proof.
+#[derive(Debug, clap::Args)]
+pub struct CodeToo {
+    /// Ask for a code too, and send it with the password
+    #[arg(long)]
+    pub with_code: bool,
+    /// File with a code to send too on its first line (- for standard input)
+    #[arg(long, value_name = "FILE")]
+    pub code_from: Option<PathBuf>,
+    #[command(flatten)]
+    pub next: NextCode,
+}
+
+impl CodeToo {
+    /// Puts `code` and `next_code` into a proof where they were asked for.
+    ///
+    /// # Errors
+    /// As [`secret`].
+    pub fn add_to(&self, proof: &mut Value) -> Result<(), Fault> {
+        if self.with_code || self.code_from.is_some() {
+            proof["code"] = json!(secret("code", self.code_from.as_deref())?);
+        }
+        self.next.add_to(proof)
+    }
 }

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
 use super::show;
+use crate::crypto::note;
+use crate::engine;
 use crate::log::{EventLog, LogOptions};
 
 /// Events in one page of a stopped log.
@@ -35,6 +37,8 @@ pub enum LogVerb {
     },
     /// Show the numbers of log, index and cache
     Stats,
+    /// Go on after a loss: for a stopped service whose start named it; suspends every account until a reset
+    NewEpoch(NewEpochArgs),
     /// Copy log and data keys: the running service's into its configured folder, a stopped one's with --data and --to
     Backup {
         /// Why
@@ -46,6 +50,23 @@ pub enum LogVerb {
         #[command(flatten)]
         from: From,
     },
+}
+
+/// What a stopped log goes on without.
+#[derive(Debug, clap::Args)]
+pub struct NewEpochArgs {
+    /// The data folder of the stopped service
+    #[arg(long, env = "COUNTERSIGN_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The keyring file
+    #[arg(long, env = "COUNTERSIGN_KEYRING", value_name = "FILE")]
+    keyring: PathBuf,
+    /// The first position that is lost, as the refused start names it
+    #[arg(long, value_name = "N")]
+    lost_from: u64,
+    /// Why; recorded
+    #[arg(long, value_parser = super::input::reason)]
+    reason: String,
 }
 
 /// Where the log is.
@@ -93,6 +114,7 @@ pub async fn run(verb: LogVerb, args: &ClientArgs) -> Result<(), Fault> {
                 .await?;
             show::answer(args, &answer, stats)
         }
+        LogVerb::NewEpoch(given) => new_epoch(&given),
         LogVerb::Backup {
             from: From { data: Some(data) },
             to,
@@ -108,6 +130,27 @@ pub async fn run(verb: LogVerb, args: &ClientArgs) -> Result<(), Fault> {
             show::answer(args, &answer, backup)
         }
     }
+}
+
+fn new_epoch(args: &NewEpochArgs) -> Result<(), Fault> {
+    let epoch = engine::new_epoch(
+        &args.data,
+        &args.keyring,
+        args.lost_from,
+        &args.reason,
+        engine::wall_clock(),
+        LogOptions::default(),
+    )
+    .map_err(Fault::failed)?;
+    show::line(&format!(
+        "epoch {} begins at position {}; the log is now {}\n\
+         Every account of before is suspended until a support reset: what was lost may have changed it.\n\
+         Take a new copy of the keyring {}: it has the new log id.",
+        epoch.begun.epoch,
+        epoch.position,
+        note::origin(&epoch.begun.log_id),
+        args.keyring.display(),
+    ))
 }
 
 pub async fn view(verb: ViewVerb, args: &ClientArgs) -> Result<(), Fault> {

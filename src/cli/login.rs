@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
-use super::input::{CodeFrom, PasswordFrom, secret};
+use super::input::{CodeFrom, NextCode, PasswordFrom, secret};
 use super::show;
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +28,8 @@ pub enum LoginVerb {
         account: Option<String>,
         #[command(flatten)]
         code: CodeFrom,
+        #[command(flatten)]
+        next: NextCode,
     },
     /// Show what a login check may know of an account
     Status {
@@ -54,12 +56,17 @@ pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
                 .await?;
             show::answer(args, &answer, started)
         }
-        LoginVerb::Verify { account, code } => {
+        LoginVerb::Verify {
+            account,
+            code,
+            next,
+        } => {
             let mut body = match account {
                 Some(account) => json!({"account_id": account}),
                 None => json!({"challenge_id": secret("challenge", None)?}),
             };
             body["code"] = json!(secret("code", code.code_from.as_deref())?);
+            next.add_to(&mut body)?;
             let answer = Client::connect(args)
                 .await?
                 .command("verify-login", &body)

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use countersign_schemas::ids::Reason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::Level;
@@ -17,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::client::ClientArgs;
 use super::config::{Config, DirectoryMode};
 use super::fault::Fault;
+use super::input;
 use crate::bus::{self, BusConfig, Identity};
 use crate::engine::{self, Engine, EngineOptions};
 use crate::log::LogOptions;
@@ -42,14 +42,8 @@ pub struct ServeArgs {
     #[arg(long)]
     init: bool,
     /// Take a wall clock for right that lies behind the log; recorded with the reason
-    #[arg(long, value_name = "REASON", value_parser = reason)]
+    #[arg(long, value_name = "REASON", value_parser = input::reason)]
     accept_clock_back: Option<String>,
-}
-
-/// Reads the reason of something that is recorded.
-fn reason(text: &str) -> Result<String, String> {
-    let reason = Reason::parse(text).map_err(|rule| rule.0.to_owned())?;
-    Ok(reason.into())
 }
 
 /// How callers are told apart.
@@ -107,6 +101,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),
         accept_clock_back: args.accept_clock_back,
+        random: engine::system_random,
         log: log_options(&config),
         backup_folder: config.backup.folder.clone(),
     };

@@ -126,7 +126,7 @@ fn code_with_right(digits: usize) -> TotpCode {
     code
 }
 
-/// H8: five right digits take no longer than none.
+/// H8, R-10, RUSTSEC-2022-0018 (totp-rs): five right digits take no longer than none.
 #[test]
 fn right_digits_of_a_wrong_code_take_no_longer() {
     let classes = [code_with_right(0), code_with_right(5)];

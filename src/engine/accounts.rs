@@ -7,6 +7,7 @@ use countersign_schemas::record::Record;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::foundation::Epoch;
 use super::snapshots::{Snapshots, TAIL_MAX};
 use crate::account::{Account, Recorded};
 use crate::log::LogReader;
@@ -66,6 +67,8 @@ impl Weighter<StreamKey, Arc<Account>> for ByBytes {
 pub struct Accounts {
     log: LogReader,
     index: Arc<Index>,
+    /// The epochs that began because events had been lost, ascending.
+    losses: Vec<Epoch>,
     cache: Cache<StreamKey, Arc<Account>, ByBytes>,
     snapshots: Snapshots,
     waiting: Mutex<Vec<(StreamKey, Account)>>,
@@ -73,10 +76,17 @@ pub struct Accounts {
 
 impl Accounts {
     /// An empty cache over a log, its index and its snapshots.
-    pub fn new(log: LogReader, index: Arc<Index>, snapshots: Snapshots) -> Self {
+    pub fn new(
+        log: LogReader,
+        index: Arc<Index>,
+        snapshots: Snapshots,
+        mut epochs: Vec<Epoch>,
+    ) -> Self {
+        epochs.retain(|epoch| epoch.begun.lost_from.is_some());
         Self {
             log,
             index,
+            losses: epochs,
             cache: Cache::with_weighter(CACHED_ACCOUNTS, CACHE_BYTES_MAX, ByBytes),
             snapshots,
             waiting: Mutex::default(),
@@ -92,18 +102,30 @@ impl Accounts {
     pub fn load(&self, stream: StreamKey) -> Result<Arc<Account>, HistoryError> {
         match self.cache.get(&stream) {
             Some(account) => Ok(account),
-            None => self.rebuild(stream, u32::MAX).map(Arc::new),
+            None => self.rebuild(stream, u32::MAX, u64::MAX).map(Arc::new),
         }
     }
 
-    /// Folds an account up to a version, from its snapshot on where there is one.
+    /// Folds an account up to a version and through the epochs that began before a position, from
+    /// its snapshot on where there is one.
     ///
     /// # Errors
     /// [`HistoryError`] when log or index cannot be read.
-    pub fn rebuild(&self, stream: StreamKey, version: u32) -> Result<Account, HistoryError> {
+    pub fn rebuild(
+        &self,
+        stream: StreamKey,
+        version: u32,
+        before: u64,
+    ) -> Result<Account, HistoryError> {
         let mut account = self.snapshots.load(stream, version).unwrap_or_default();
-        let positions = self.index.positions(&stream, account.version, version)?;
+        // The event that the snapshot ends with is asked for too, for where it stands.
+        let after = account.version.saturating_sub(1);
+        let mut positions = self.index.positions(&stream, after, version)?;
+        let held = usize::from(account.version > 0).min(positions.len());
+        let mut last = positions.drain(..held).next().unwrap_or_default();
         for position in &positions {
+            self.go_through(&mut account, last, *position);
+            last = *position;
             let record = self.record(*position)?;
             if record.stream_key != stream || record.version != account.version + 1 {
                 return Err(HistoryError::Astray {
@@ -115,7 +137,17 @@ impl Accounts {
         if positions.len() > TAIL_MAX && account.exists() {
             self.remember(stream, &account);
         }
+        self.go_through(&mut account, last, before);
         Ok(account)
+    }
+
+    /// Takes in the losses between two positions.
+    fn go_through(&self, account: &mut Account, after: u64, before: u64) {
+        for epoch in &self.losses {
+            if after < epoch.position && epoch.position < before {
+                account.went_through(&epoch.begun);
+            }
+        }
     }
 
     /// The record at a position that the index names.
@@ -143,7 +175,8 @@ impl Accounts {
 
     #[cfg(test)]
     pub fn with_snapshots(&self, snapshots: Snapshots) -> Self {
-        Self::new(self.log.clone(), Arc::clone(&self.index), snapshots)
+        let (log, index) = (self.log.clone(), Arc::clone(&self.index));
+        Self::new(log, index, snapshots, self.losses.clone())
     }
 
     #[cfg(test)]

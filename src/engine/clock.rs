@@ -11,8 +11,9 @@ use countersign_schemas::event::Event;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
 
-use super::boot::{StartError, append_own};
+use super::foundation::Foundation;
 use super::indexer::record;
+use super::start_error::StartError;
 use crate::account::{Policy, service};
 use crate::log::EventLog;
 use crate::log::index::Index;
@@ -94,19 +95,18 @@ impl AcceptedClock {
 /// # Errors
 /// [`StartError`] when it cannot be recorded.
 pub fn accept_back(
-    log: &mut EventLog,
-    index: &Index,
+    found: &mut Foundation,
     policy: &Policy,
     reason: &str,
     wall: Micros,
 ) -> Result<(), StartError> {
-    let log_time = index.tail().at;
+    let log_time = found.index.tail().at;
     if wall.plus_s(policy.clock_back_max_s) >= log_time {
         tracing::info!("the wall clock is not behind the log, so nothing had to be accepted");
         return Ok(());
     }
     let event = service::clock_back_accepted(wall, log_time, reason);
-    append_own(log, index, &event, None, wall)
+    found.append(&event, wall)
 }
 
 /// The acceptance that is in force: the last one, if log time has not moved since.

@@ -42,6 +42,7 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
         Event::LoginStarted(e) => Ok(Some(Fact::Challenge(e.challenge, e.expires_at))),
         Event::PolicyInForce(_) => Ok(Some(Fact::Policy)),
         Event::AccountErased(_) => Ok(Some(Fact::Erased)),
+        Event::EpochStarted(_) => Ok(Some(Fact::Epoch)),
         _ => Ok(None),
     }
 }

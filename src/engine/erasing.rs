@@ -9,7 +9,7 @@
 //! account's keys any more.
 
 use countersign_schemas::event::{Event, EventError};
-use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{Record, RecordError};
 use countersign_schemas::time::Micros;
 
@@ -20,7 +20,7 @@ use super::writer::Writer;
 use super::{ReplyTo, Submission};
 use crate::account::service;
 use crate::crash_point::reached;
-use crate::crypto::tombstones::Tombstone;
+use crate::crypto::tombstones::{Tombstone, TombstoneError};
 use crate::log::index::{Fact, Index, NotNext};
 use crate::log::{AppendError, EventLog, ReadLogError};
 
@@ -45,6 +45,9 @@ pub enum CompletionError {
     /// The index did not take it.
     #[error(transparent)]
     Index(#[from] NotNext),
+    /// The tombstones cannot be read.
+    #[error(transparent)]
+    Tombstones(#[from] TombstoneError),
     /// The tombstone could not be renewed.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -126,31 +129,26 @@ pub(super) fn complete(
     index: &Index,
     accounts: &Accounts,
     vault: &Vault,
-    tombstones: &[Tombstone],
     now: Micros,
 ) -> Result<(), CompletionError> {
-    for tombstone in tombstones {
+    for tombstone in vault.tombstones()? {
         let stands = log.reader().get(tombstone.position)?;
         if stands.is_some_and(|bytes| *bytes == *tombstone.record) {
             continue;
         }
-        let account = accounts.rebuild(StreamKey(tombstone.stream_key), u32::MAX)?;
-        if let Some(id) = &account.id {
-            let position = log.head() + 1;
-            let record = Record::decode(&tombstone.record)?;
-            let is_next = tombstone.position == position && record.version == account.version + 1;
-            let record = match is_next {
-                true => record,
-                false => anew(record, id, account.version + 1, now.max(index.tail().at))?,
+        let account = accounts.load(StreamKey(tombstone.stream_key))?;
+        if account.exists() {
+            let record = next(Record::decode(&tombstone.record)?, account.version + 1)?;
+            let record = Record {
+                recorded_at: record.recorded_at.max(index.tail().at),
+                ..record
             };
-            let bytes = record.encode()?;
-            if !is_next {
-                vault.entomb(&Tombstone {
-                    position,
-                    record: bytes.clone(),
-                    ..tombstone.clone()
-                })?;
-            }
+            let (position, bytes) = (log.head() + 1, record.encode()?);
+            vault.entomb(&Tombstone {
+                position,
+                record: bytes.clone(),
+                ..tombstone
+            })?;
             log.append(log.head(), std::slice::from_ref(&bytes))?;
             index.push(position, &record, &bytes, Some(Fact::Erased), now)?;
             tracing::info!(position, "an erasure that was cut short is recorded");
@@ -159,18 +157,13 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// The record of an erasure whose place in the log is lost, as after the restoration of an older
-/// one: what was sealed for that place does not open at another.
-fn anew(
-    mut record: Record,
-    id: &AccountId,
-    version: u32,
-    at: Micros,
-) -> Result<Record, CompletionError> {
-    record.version = version;
-    record.recorded_at = at;
-    record.meta.account_id = id.as_str().into();
-    record.meta.source = None;
-    record.payload = service::account_erased().encode()?;
+/// The record of an erasure as this version of its account. Another version than it was made for,
+/// as after the restoration of an older log, loses what was sealed for that place.
+fn next(mut record: Record, version: u32) -> Result<Record, CompletionError> {
+    if record.version != version {
+        record.version = version;
+        record.meta.source = None;
+        record.payload = service::account_erased().encode()?;
+    }
     Ok(record)
 }

@@ -11,7 +11,8 @@ use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
 use super::house::{House, PASSWORD, verify};
-use super::{Engine, Outcome};
+use super::start_error::StartError;
+use super::{Engine, Outcome, new_epoch};
 use crate::account::{Held, Reply};
 use crate::log::{EventLog, LogOptions};
 
@@ -245,8 +246,8 @@ fn a_restored_old_key_store_is_erased_again() {
     assert_gone(&house, &engine, 6);
 }
 
-/// The log is restored to a time before the erasure: the keys are gone all the same, so the
-/// account must be too. Its own record is completed with what is known.
+/// The log is restored to a time before the erasure and goes on as a new epoch: the keys are gone
+/// all the same, so the account must be too. Its own record is completed with what is known.
 #[test]
 fn a_restored_old_log_is_told_of_the_erasure_once() {
     let house = House::new();
@@ -259,8 +260,14 @@ fn a_restored_old_log_is_told_of_the_erasure_once() {
     assert!(log_in(&house, &engine, "ada").is_ok());
     erase(&house, &engine);
     drop(engine);
-    std::fs::remove_dir_all(house.data()).unwrap();
     copy(&old, &house.data());
+    let Some(StartError::Checkpoint(refusal)) = house.try_start().err() else {
+        panic!("events are lost");
+    };
+    let (data, keyring) = (house.data(), house.keyring());
+    let lost_from = refusal.lost_from().unwrap();
+    let options = LogOptions::default();
+    new_epoch(&data, &keyring, lost_from, "lost", house.time(), options).unwrap();
     for _ in 0..2 {
         let engine = house.start();
         assert_gone(&house, &engine, 6);
@@ -275,15 +282,20 @@ fn an_erasure_that_never_reached_the_log_is_completed_and_its_repetition_is_answ
     let engine = house.start();
     house.enrol(&engine, "ada");
     drop(engine);
-    let old = house.folder().join("old");
-    copy(&house.data(), &old);
+    let (keys, old) = (house.keyring(), house.folder().join("old"));
+    let keys = keys.parent().unwrap();
+    copy(&house.data(), &old.join("data"));
+    copy(keys, &old.join("keys"));
     let engine = house.start();
     let erased = house.send_as(&engine, "once", "erase-account", erase_ada());
     assert!(erased.result.is_ok());
     drop(engine);
-    std::fs::remove_dir_all(house.data()).unwrap();
-    copy(&old, &house.data());
-    // The log's own key, under which the reason is sealed, was durable before the tombstone.
+    copy(
+        &keys.join("tombstones"),
+        &old.join("keys").join("tombstones"),
+    );
+    copy(&old.join("data"), &house.data());
+    copy(&old.join("keys"), keys);
     let engine = house.start();
     assert_gone(&house, &engine, 6);
     let again = house.send_as(&engine, "once", "erase-account", erase_ada());

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::request::{GivenCode, code_of, password_of};
 use super::subject::source_key;
-use super::vault::{VaultError, fill_random};
+use super::vault::VaultError;
 use super::{Request, Shared};
 use crate::account::attempts::Gate;
 use crate::account::{
@@ -151,7 +151,7 @@ impl Inquiry<'_> {
     /// Ten codes with ten verifiers: ten Argon2id, so only after the command's own proof held.
     fn new_codes(&self) -> Result<Created, VaultError> {
         let mut entropy = Zeroizing::new([0; SET_ENTROPY_BYTES]);
-        fill_random(&mut *entropy)?;
+        self.shared.vault.fill_random(&mut *entropy)?;
         let codes = new_set(&entropy);
         let mut salts = [[0; SALT_BYTES]; SET_CODES];
         let mut verifiers = Vec::with_capacity(SET_CODES);

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::evidence::Inquiry;
 use super::subject::source_key;
-use super::vault::{VaultError, fill_random};
+use super::vault::VaultError;
 use crate::account::{Created, Policy, ProofEvidence};
 use crate::crypto::password::{INPUT_BYTES_MAX, KdfParams, SALT_BYTES, Verifier, derive, verify};
 
@@ -100,7 +100,7 @@ impl Inquiry<'_> {
 
     pub(super) fn derive(&self, input: &[u8]) -> Result<Verifier, VaultError> {
         let mut salt = [0; SALT_BYTES];
-        fill_random(&mut salt)?;
+        self.shared.vault.fill_random(&mut salt)?;
         let keyring = self.shared.vault.keyring();
         let (pepper_id, pepper) = keyring.active_pepper();
         derive(input, params(&self.shared.policy), pepper_id, pepper, salt)

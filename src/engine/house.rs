@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
+use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init, system_random};
 use crate::account::{Policy, Reply};
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
 use crate::log::LogOptions;
@@ -105,6 +105,7 @@ impl House {
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             monotonic: Arc::new(move || Micros(monotonic.load(Ordering::SeqCst))),
             accept_clock_back: None,
+            random: system_random,
             log: LogOptions::default(),
             backup_folder: Some(self.folder.path().join("backup")),
         }
@@ -146,13 +147,18 @@ impl House {
         receiver.recv().unwrap()
     }
 
+    /// A command id that was not used before.
+    pub(super) fn fresh_id(&self) -> String {
+        format!("c-{}", self.next_id.fetch_add(1, Ordering::SeqCst))
+    }
+
     pub(super) fn send(
         &self,
         engine: &Engine,
         name: &str,
         body: Value,
     ) -> Result<Reply, ErrorCode> {
-        let id = format!("c-{}", self.next_id.fetch_add(1, Ordering::SeqCst));
+        let id = self.fresh_id();
         let outcome = self.send_as(engine, &id, name, body);
         outcome
             .result

@@ -17,6 +17,10 @@ mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
+mod epoch;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod epoch_tests;
 mod erasing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -25,6 +29,7 @@ mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+mod foundation;
 mod hashing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -40,6 +45,9 @@ mod projector;
 mod proof_tests;
 mod proofs;
 mod queries;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod race_tests;
 mod refusals;
 mod request;
 mod rotating;
@@ -50,7 +58,8 @@ mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
-mod snapshots;
+pub mod snapshots;
+mod start_error;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod store_tests;
@@ -85,14 +94,20 @@ use tokio::sync::watch;
 use crate::account::{Evidence, Policy};
 use crate::crash_point::reached;
 pub use admin::Admin;
-pub use boot::{EngineOptions, InitError, StartError, init};
+pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
+pub use epoch::new_epoch;
+pub use foundation::Epoch;
 use keeper::Keeper;
 use pool::Pool;
-use proofs::{current_account, enqueue_proof, gather_and_enqueue, prove, refuse};
+use proofs::{
+    current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
+};
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
+pub use start_error::{InitError, NewEpochError, StartError};
+pub use vault::{Random, system_random};
 use writer::Writer;
 
 /// Commands that may wait for the writer.
@@ -216,7 +231,10 @@ impl Engine {
             &account,
             self.shared.log_time(),
         ) {
-            enqueue_proof(&self.pool, &self.shared, submission);
+            match is_repeat(&self.shared, &submission) {
+                true => enqueue(&self.queue, submission),
+                false => enqueue_proof(&self.pool, &self.shared, submission),
+            }
         } else {
             gather_and_enqueue(&self.shared, &self.queue, submission, &account);
         }
@@ -305,6 +323,8 @@ impl Engine {
             }
         }
         self.keeper.stop();
+        reached("checkpoint-unsigned");
+        indexer::sign(&self.shared);
         reached("views-unflushed");
         if let Err(error) = self.shared.views.flush() {
             tracing::warn!(%error, "the views are not durable; the next start brings them up to date");

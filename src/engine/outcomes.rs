@@ -143,7 +143,10 @@ fn recalled(
         events.push(event);
     }
     let after = match last.stream_kind {
-        StreamKind::Account => shared.accounts.rebuild(last.stream_key, last.version)?,
+        StreamKind::Account => {
+            let (stream, version) = (last.stream_key, last.version);
+            shared.accounts.rebuild(stream, version, last_position)?
+        }
         StreamKind::Log => Account::default(),
     };
     let details = Details {

@@ -212,6 +212,7 @@ mod tests {
         assert!(pool.stop(Duration::from_secs(60)).is_empty());
     }
 
+    /// the account is free for its next job.
     #[test]
     fn a_job_that_panics_takes_no_other_with_it() {
         let pool = pool();

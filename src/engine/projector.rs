@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use countersign_projections::{Entry, Views};
 use countersign_schemas::record::Record;
 
+use super::indexer::UNDURABLE_ENTRIES_MAX;
 use super::progress::Progress;
 use crate::crash_point::reached;
 use crate::log::LogReader;
@@ -26,21 +27,22 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Carries the log into the views until told to stop.
 pub fn run(log: &LogReader, views: &Views, progress: &Progress, stop: &AtomicBool) {
     let mut flushed_at = Instant::now();
-    let mut dirty = false;
+    let mut undurable = 0;
     while !stop.load(Ordering::Acquire) {
         progress.wait_for_work(IDLE, LINGER);
         match catch_up(log, views, progress) {
-            Ok(carried) => dirty |= carried > 0,
+            Ok(carried) => undurable += carried,
             Err(error) => {
                 tracing::error!(%error, "the views are behind; commands go on");
                 std::thread::sleep(RETRY_AFTER);
             }
         }
-        if dirty && flushed_at.elapsed() >= FLUSH_EVERY {
+        let is_due = undurable >= UNDURABLE_ENTRIES_MAX || flushed_at.elapsed() >= FLUSH_EVERY;
+        if undurable > 0 && is_due {
             if let Err(error) = views.flush() {
                 tracing::error!(%error, "the views are not durable; they are rebuilt after a crash");
             }
-            (flushed_at, dirty) = (Instant::now(), false);
+            (flushed_at, undurable) = (Instant::now(), 0);
         }
     }
 }

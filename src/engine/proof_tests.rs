@@ -1,12 +1,13 @@
 //! Codes as proofs, challenges and backup codes over the real engine.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
-use super::Engine;
 use super::house::{House, PASSWORD, verify};
+use super::{Engine, system_random};
 use crate::account::Reply;
 
 fn hardened(house: &House) -> Engine {
@@ -165,6 +166,36 @@ fn a_flood_of_wrong_backup_codes_leaves_the_owners_right_one_working() {
     );
 }
 
+/// Whether the generator of the test below works.
+static GENERATOR_WORKS: AtomicBool = AtomicBool::new(true);
+
+/// E-12: nothing is made of bytes that are not random, and nothing is recorded.
+#[test]
+fn e12_while_the_generator_fails_nothing_is_enrolled_and_nothing_appended() {
+    let house = House::new();
+    let engine = house.start_with(|options| {
+        options.random = |bytes| GENERATOR_WORKS.load(Ordering::SeqCst) && system_random(bytes);
+    });
+    house.enrol(&engine, "ada");
+    let body = json!({"account_id": "bob", "username": "bob", "password": PASSWORD});
+    let position = |id: &str, name: &str, body: &Value| {
+        let done = house.send_as(&engine, id, name, body.clone()).result;
+        done.unwrap().details.position
+    };
+    let before = position("register", "register-account", &body);
+    let bob = json!({"account_id": "bob", "proof": {"password": PASSWORD}});
+    let ada = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
+    GENERATOR_WORKS.store(false, Ordering::SeqCst);
+    for (name, body) in [("enable-2fa", &bob), ("regenerate-backup-codes", &ada)] {
+        let told = house.send(&engine, name, body.clone()).unwrap_err();
+        assert_eq!(told, ErrorCode::StoreUnavailable, "{name}");
+    }
+    GENERATOR_WORKS.store(true, Ordering::SeqCst);
+    assert_eq!(position("enable", "enable-2fa", &bob), before + 1);
+    let regenerated = position("regenerate", "regenerate-backup-codes", &ada);
+    assert_eq!(regenerated, before + 2);
+}
+
 #[test]
 fn support_clears_the_attempts_once_and_the_agents_reason_is_sealed() {
     let house = House::new();
@@ -196,5 +227,26 @@ fn support_clears_the_attempts_once_and_the_agents_reason_is_sealed() {
     for file in std::fs::read_dir(house.data().join("log")).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(10).any(|text| text == b"she called"));
+    }
+}
+
+#[test]
+fn repeats_wait_for_no_hash_however_many_come_at_once() {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    let first = house.send_as(&engine, "once", "verify-login", verify(&codes[0]));
+    assert!(first.result.is_ok());
+    let (sender, receiver) = mpsc::channel();
+    for _ in 0..500 {
+        let request = house.request("verify-login", &verify(&codes[0]), "once", &engine);
+        let sender = sender.clone();
+        engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
+    }
+    drop(sender);
+    let outcomes: Vec<_> = receiver.iter().collect();
+    assert_eq!(outcomes.len(), 500);
+    for outcome in outcomes {
+        assert!(outcome.replayed && outcome.result.is_ok());
     }
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
+use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::ErrorCode;
 
 use super::pool::Pool;
@@ -59,6 +60,19 @@ pub(super) fn gather_and_enqueue(
             return refuse(submission.reply, ErrorCode::Internal);
         }
     }
+    enqueue(queue, submission);
+}
+
+/// Whether the command was done before: the writer tells its outcome again, and needs no proof.
+pub(super) fn is_repeat(shared: &Shared, submission: &Submission) -> bool {
+    let request = &submission.request;
+    let key = CommandKey::of(&request.caller.name, &request.command_id);
+    // What cannot be read is found out, and told, by the writer.
+    matches!(shared.index.command(&key, shared.log_time()), Ok(Some(_)))
+}
+
+/// Hands a command to the writer; sheds it when there is no room.
+pub(super) fn enqueue(queue: &SyncSender<Message>, submission: Submission) {
     match queue.try_send(Message::Submission(Box::new(submission))) {
         Ok(()) => {}
         Err(TrySendError::Full(Message::Submission(submission))) => {

@@ -17,13 +17,13 @@ use countersign_schemas::time::Micros;
 
 use super::Shared;
 use super::batch::Batch;
-use super::boot::{StartError, append_own};
+use super::foundation::Foundation;
+use super::start_error::StartError;
 use super::subject::unavailable;
-use super::vault::{Vault, VaultError};
+use super::vault::VaultError;
 use super::writer::Writer;
 use crate::account::service;
 use crate::crash_point::reached;
-use crate::log::EventLog;
 use crate::log::index::{Index, IndexError};
 
 /// How many rotations are recorded, and how many are recorded as done.
@@ -112,17 +112,12 @@ impl Writer {
 ///
 /// # Errors
 /// [`StartError`] when the log does not take them.
-pub(super) fn complete(
-    log: &mut EventLog,
-    index: &Index,
-    vault: &Vault,
-    now: Micros,
-) -> Result<(), StartError> {
-    let active = vault.keyring().active_kek().0;
-    let recorded = Recorded::of(index)?.begun;
+pub(super) fn complete(found: &mut Foundation, now: Micros) -> Result<(), StartError> {
+    let active = found.vault.keyring().active_kek().0;
+    let recorded = Recorded::of(&found.index)?.begun;
     for key_id in 2..=active {
         if u64::from(key_id) > recorded + 1 {
-            append_own(log, index, &service::keys_rotated(key_id), None, now)?;
+            found.append(&service::keys_rotated(key_id), now)?;
             tracing::info!(key_id, "a rotation that was cut short is recorded");
         }
     }

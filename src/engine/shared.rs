@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_projections::Views;
 use countersign_schemas::refusal::ErrorCode;
@@ -13,10 +13,12 @@ use super::Clock;
 use super::accounts::Accounts;
 use super::clock::AcceptedClock;
 use super::directory::Strangers;
+use super::epoch;
 use super::progress::Progress;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
+use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::Index;
 
 /// What all threads of the engine share; only the writer changes it.
@@ -39,6 +41,8 @@ pub struct Shared {
     pub accounts: Accounts,
     /// Where events stand.
     pub index: Arc<Index>,
+    /// The archive of signed checkpoints, and the key that signs the next one.
+    pub checkpoints: Mutex<Archive>,
     /// Number of the log's own events.
     pub log_version: AtomicU32,
     /// When the last durable event was recorded, in microseconds.
@@ -75,6 +79,18 @@ impl Shared {
         self.strangers
             .write()
             .expect("no holder of this lock panics")
+    }
+
+    /// Signs what the log is now, where it has grown; the note is durable beside the keyring.
+    ///
+    /// # Errors
+    /// As [`epoch::sign`].
+    pub fn sign_checkpoint(&self) -> Result<String, CheckpointRefusal> {
+        let mut archive = self
+            .checkpoints
+            .lock()
+            .expect("no holder of this lock panics");
+        epoch::sign(&mut archive, &self.index).map(str::to_owned)
     }
 
     /// The state of a command's account: the newest where the writer has one that is not durable

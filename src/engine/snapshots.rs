@@ -11,6 +11,7 @@ use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
+use crate::log::Storage;
 
 /// A history longer than this since the last snapshot is worth another.
 pub const TAIL_MAX: usize = 128;
@@ -52,12 +53,15 @@ pub struct Snapshots {
 
 impl Snapshots {
     /// Opens the file; one that is damaged is made anew, and without one it goes on.
-    pub fn open(path: &Path) -> Self {
-        let open = || {
-            Database::builder()
-                .set_cache_size(CACHE_BYTES)
-                .set_check_integrity_on_open(true)
-                .create(path)
+    /// `storage` is the default one but in harnesses that break disks.
+    pub fn open(storage: &Storage, path: &Path) -> Self {
+        let mut builder = Database::builder();
+        builder
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true);
+        let open = || match path.exists() {
+            true => (storage.open)(&builder, path),
+            false => (storage.create)(&builder, path),
         };
         let db = open().or_else(|error| {
             tracing::warn!(%error, "the snapshots are made anew");

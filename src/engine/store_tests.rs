@@ -1,10 +1,13 @@
 //! The engine's stores: what is shown of them, and what a start refuses or makes anew.
 
-use countersign_schemas::ids::AccountId;
+use countersign_schemas::ids::{AccountId, CommandId, CommandKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
+use countersign_schemas::record::Record;
 use countersign_schemas::refusal::ErrorCode;
 
 use super::house::{House, PASSWORD, verify};
+use super::new_epoch;
+use crate::log::{EventLog, LogOptions};
 
 #[test]
 fn the_history_tells_the_life_in_order_without_a_secret() {
@@ -79,6 +82,30 @@ fn pages_of_any_size_give_the_whole_history_and_split_no_command() {
     }
 }
 
+/// V-09, J-04: an event of a later build is named, never passed over.
+#[test]
+fn v09_an_event_of_a_future_version_stops_the_start_and_is_named() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let folder = house.data().join("log");
+    let mut log = EventLog::open(&folder, LogOptions::default()).unwrap();
+    let head = log.head();
+    let last = log.reader().get(head).unwrap().unwrap();
+    let mut record = Record::decode(&last).unwrap();
+    record.schema_version = 77;
+    record.version += 1;
+    (record.group_index, record.group_len) = (0, 1);
+    let command_id = CommandId::parse("later").unwrap();
+    record.meta.command_id = "later".into();
+    record.command_key = CommandKey::of(&record.meta.caller, &command_id);
+    log.append(head, &[record.encode().unwrap()]).unwrap();
+    log.close().unwrap();
+    let told = house.try_start().err().unwrap().to_string();
+    assert!(told.contains("version 77 is unknown"), "{told}");
+}
+
 #[test]
 fn a_second_process_a_foreign_keyring_and_a_missing_log_are_refused_with_a_cure() {
     let house = House::new();
@@ -146,7 +173,7 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
             .is_ok()
     );
     drop(engine);
-    // Restored, the log is as it was at the backup: one event shorter.
+    // Restored, the log is as it was at the backup: one event shorter, and that one is given up.
     for name in [
         "log",
         "keys.redb",
@@ -165,8 +192,11 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
         house.data().join("keys.redb"),
     )
     .unwrap();
+    assert!(house.try_start().is_err());
+    let (data, keyring, options) = (house.data(), house.keyring(), LogOptions::default());
+    new_epoch(&data, &keyring, 8, "the disk died", house.time(), options).unwrap();
     let engine = house.start();
-    assert_eq!(engine.admin().log_stats().unwrap().position, 7);
+    assert_eq!(engine.admin().log_stats().unwrap().position, 8);
 }
 
 #[test]

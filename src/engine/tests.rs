@@ -176,6 +176,8 @@ fn two_equal_names_at_once_have_one_winner() {
     assert_eq!(taken, 7);
 }
 
+/// Gitea CVE-2026-20779, Keycloak #26106, Appwrite #11692, librefang #3560 and
+/// OwnPay #145 for app codes, artifact-keeper #1822 for backup codes.
 #[test]
 fn one_code_sent_thirty_two_times_at_once_is_accepted_once() {
     let house = House::new();

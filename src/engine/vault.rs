@@ -1,7 +1,7 @@
 //! Sealing the fields of events, and opening them where they stand.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
@@ -62,33 +62,44 @@ pub struct Vault {
     keyring_file: PathBuf,
     keys: DataKeys,
     tombstones: Tombstones,
+    random: Random,
 }
 
-/// Fills bytes from the operating system's generator.
-///
-/// # Errors
-/// [`VaultError::Entropy`] when it fails; nothing may be made then.
-pub fn fill_random(bytes: &mut [u8]) -> Result<(), VaultError> {
-    SysRng
-        .try_fill_bytes(bytes)
-        .map_err(|_| VaultError::Entropy)
-}
+/// Fills bytes at random; false when the generator failed, and then nothing may be made of them.
+pub type Random = fn(&mut [u8]) -> bool;
 
-fn random<const N: usize>() -> Result<[u8; N], VaultError> {
-    let mut bytes = [0; N];
-    fill_random(&mut bytes)?;
-    Ok(bytes)
+/// The operating system's generator.
+pub fn system_random(bytes: &mut [u8]) -> bool {
+    SysRng.try_fill_bytes(bytes).is_ok()
 }
 
 impl Vault {
-    /// Takes the opened keyring, which its file holds, and the key store.
-    pub fn new(keyring: Arc<Keyring>, keyring_file: PathBuf, keys: DataKeys) -> Self {
+    /// Takes the opened keyring, which its file holds, the key store, and where random bytes come
+    /// from.
+    pub fn new(keyring: Arc<Keyring>, keyring_file: &Path, keys: DataKeys, random: Random) -> Self {
         Self {
             keyring: RwLock::new(keyring),
-            tombstones: Tombstones::beside(&keyring_file),
-            keyring_file,
+            tombstones: Tombstones::beside(keyring_file),
+            keyring_file: keyring_file.into(),
             keys,
+            random,
         }
+    }
+
+    /// Fills bytes at random.
+    ///
+    /// # Errors
+    /// [`VaultError::Entropy`] when the generator fails; nothing may be made then.
+    pub fn fill_random(&self, bytes: &mut [u8]) -> Result<(), VaultError> {
+        (self.random)(bytes)
+            .then_some(())
+            .ok_or(VaultError::Entropy)
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], VaultError> {
+        let mut bytes = [0; N];
+        self.fill_random(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// The keyring.
@@ -106,7 +117,7 @@ impl Vault {
     /// [`VaultError::Entropy`]; the keys before are in use as ever.
     pub fn rotate(&self, key_id: u32, now: Micros) -> Result<(), VaultError> {
         let mut entropy = Zeroizing::new([0; ROTATION_ENTROPY_BYTES]);
-        fill_random(&mut *entropy)?;
+        self.fill_random(&mut *entropy)?;
         let failed = |why: String| VaultError::Keyring(why);
         let file = Keyring::load(&self.keyring_file).map_err(|error| failed(error.to_string()))?;
         if file.next_id() != key_id || file.log_id() != self.keyring().log_id() {
@@ -246,7 +257,7 @@ impl Vault {
 
     fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed, VaultError> {
         let (generation, key) = self.current_key(&holder_of(&place))?;
-        Ok(seal(&key, generation, &place.aad(), random()?, bytes))
+        Ok(seal(&key, generation, &place.aad(), self.random()?, bytes))
     }
 
     /// The account's newest data key; a stream's first is staged here and durable with
@@ -254,7 +265,9 @@ impl Vault {
     fn current_key(&self, stream: &[u8; 16]) -> Result<(u32, DataKey), VaultError> {
         match self.keys.current(stream)? {
             Some(current) => Ok(current),
-            None => Ok(self.keys.stage_new(stream, random()?, random()?)?),
+            None => Ok(self
+                .keys
+                .stage_new(stream, self.random()?, self.random()?)?),
         }
     }
 

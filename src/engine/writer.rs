@@ -21,7 +21,6 @@ use super::chores::ClockWatch;
 use super::coalesce::Coalesced;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
-use super::vault::fill_random;
 use super::verdict::Verdict;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
 use super::{evidence, rotating, subject};
@@ -242,7 +241,8 @@ impl Writer {
     ) -> Result<Decision, ErrorCode> {
         let request = &submission.request;
         let mut entropy = zeroize::Zeroizing::new([0; ENTROPY_LEN]);
-        fill_random(&mut *entropy).map_err(|error| {
+        let filled = self.shared.vault.fill_random(&mut *entropy);
+        filled.map_err(|error| {
             tracing::error!(%error, "nothing is decided without random bytes");
             ErrorCode::StoreUnavailable
         })?;

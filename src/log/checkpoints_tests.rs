@@ -266,6 +266,52 @@ fn a_crash_between_any_two_steps_loses_nothing_that_was_told() {
     }
 }
 
+/// Every length that the file being written can have reached, what is missing cut off or zeros.
+fn torn(whole: &str, from: usize) -> Vec<Vec<u8>> {
+    let cut = |at: usize| whole.as_bytes()[..at].to_vec();
+    let zeroed = |at: usize| [cut(at), vec![0; whole.len() - at]].concat();
+    let cuts = from..=whole.len();
+    cuts.flat_map(|at| [cut(at), zeroed(at)]).collect()
+}
+
+#[test]
+fn every_power_loss_while_archiving_keeps_every_note_that_was_told() {
+    let place = Place::with(&[1, 10]);
+    let (old, short) = (place.text("checkpoint"), place.text("checkpoint-history"));
+    sign(&mut place.open().unwrap(), &honest(30)).unwrap();
+    let (new, long) = (place.text("checkpoint"), place.text("checkpoint-history"));
+    let staged = torn(&new, 0).into_iter();
+    let before_rename = staged.map(|staged| (&old, Some(staged), short.clone().into_bytes(), 10));
+    let appended = torn(&long, short.len()).into_iter();
+    let after_rename = appended.map(|history| (&new, None, history, 30));
+    let mut images = 0;
+    for (newest, staged, history, size) in before_rename.chain(after_rename) {
+        fs::write(place.path("checkpoint"), newest).unwrap();
+        fs::write(place.path("checkpoint-history"), &history).unwrap();
+        if let Some(staged) = &staged {
+            fs::write(place.path("checkpoint.new"), staged).unwrap();
+        }
+        let mut archive = place.open().unwrap();
+        assert_eq!(
+            archive.newest().unwrap().size,
+            size,
+            "{staged:?} {history:?}"
+        );
+        check(&archive, &honest(size - 1)).unwrap_err();
+        // What was torn does not stand in the way of what follows.
+        if images % 8 == 0 {
+            sign(&mut archive, &honest(40)).unwrap();
+            let sizes = place.sizes();
+            assert!(
+                sizes.starts_with(&[1, 10]) && sizes.ends_with(&[40]),
+                "{sizes:?}"
+            );
+        }
+        images += 1;
+    }
+    println!("checkpoint archive: {images} images, 0 bad");
+}
+
 #[test]
 fn the_very_first_crash_leaves_a_log_that_has_just_begun() {
     let place = Place::new();

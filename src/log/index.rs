@@ -19,53 +19,18 @@ use countersign_schemas::time::Micros;
 use super::index_file::{IndexFile, Tail};
 use super::layers::{Layers, add, check_next};
 use super::proof::root_at;
+use super::segment::Storage;
 use super::tiles::TileError;
 use super::tree::{Hash, leaf_hash};
 
 pub use super::index_file::IndexError;
-pub use super::layers::Counts;
+pub use super::layers::{CommandPlace, Counts, Fact, NotNext};
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
 /// Entries after which the newest layer should be flushed; a start flushes as often while it
 /// catches up, so memory stays bounded however long the log is.
 pub const LAYER_ENTRIES_MAX: usize = 65_536;
-
-/// Where the events of one command stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommandPlace {
-    /// Position of its first event.
-    pub first: u64,
-    /// How many events it has, at consecutive positions.
-    pub len: u16,
-    /// When it was recorded.
-    pub at: Micros,
-}
-
-/// A fact across accounts that a record holds, beside where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// The account holds the login name with this keyed hash.
-    Name([u8; 16]),
-    /// A login challenge with this hash was opened for the account, until then.
-    Challenge([u8; 16], Micros),
-    /// The policy that decides from here on.
-    Policy,
-    /// The account is gone, and holds no name any more.
-    Erased,
-}
-
-/// A record does not follow from what stands before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the record at position {position} does not follow: its {what} is not the next one, so records were lost, changed or added; restore the log from a backup"
-)]
-pub struct NotNext {
-    /// Its position.
-    pub position: u64,
-    /// What is out of order.
-    pub what: &'static str,
-}
 
 /// Positions by stream and by command, accounts by name and by challenge.
 ///
@@ -80,23 +45,19 @@ pub struct Index {
 impl Index {
     /// Opens the file; one that is missing, damaged, of another format or of another log is made
     /// anew. `record` gives a record of the log, so that a foreign or restored log is noticed.
+    /// Only harnesses that break disks have another `storage` than the default one.
     ///
     /// # Errors
     /// [`IndexError`] when another process has it open, or it can neither be opened nor replaced.
     pub fn open(
+        storage: &Storage,
         path: &Path,
         cache_bytes: usize,
         record: impl Fn(u64) -> Option<Record>,
     ) -> Result<Self, IndexError> {
-        let (file, tree) = IndexFile::open(path, cache_bytes, record)?;
-        let mut layers = Layers {
-            tree,
-            ..Layers::default()
-        };
-        layers.stored = layers.tree.size();
-        layers.newest.tail = file.tail();
+        let (file, tree) = IndexFile::open(storage, path, cache_bytes, record)?;
         Ok(Self {
-            layers: RwLock::new(layers),
+            layers: RwLock::new(Layers::stored(tree, file.tail())),
             file,
             flush: Mutex::new(()),
         })
@@ -256,6 +217,21 @@ impl Index {
             Some(position) => Ok(Some(position)),
             None => self.file.policy(),
         }
+    }
+
+    /// The positions of the epochs, ascending.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
+        let layers = self.layers();
+        let mut epochs = self.file.epochs()?;
+        for layer in layers.oldest_first() {
+            // The layer that is being flushed may be in the file already.
+            let have = epochs.last().copied().unwrap_or_default();
+            epochs.extend(layer.epochs.iter().filter(|position| **position > have));
+        }
+        Ok(epochs)
     }
 
     /// Number and bytes of all records, by the number of their event type.

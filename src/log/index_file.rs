@@ -11,6 +11,7 @@ use redb::{
 
 use super::index::{COMMAND_HORIZON_S, CommandPlace};
 use super::layers::{Counts, Layer};
+use super::segment::Storage;
 use super::tiles::{TileError, Tree};
 use super::tree::Frontier;
 
@@ -33,6 +34,8 @@ const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1")
 const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
 /// one row: position of the policy that was last in force.
 const POLICY: TableDefinition<(), u64> = TableDefinition::new("policy_v1");
+/// positions of the epochs.
+const EPOCHS: TableDefinition<u64, ()> = TableDefinition::new("epochs_v1");
 /// one row: the first position whose command may still be in.
 const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
 
@@ -79,12 +82,13 @@ pub(super) struct IndexFile {
 impl IndexFile {
     /// Opens the file, and the tree as it was stored in it; see [`super::index::Index::open`].
     pub fn open(
+        storage: &Storage,
         path: &Path,
         cache_bytes: usize,
         record: impl Fn(u64) -> Option<Record>,
     ) -> Result<(Self, Tree), IndexError> {
         let found = path.exists();
-        let reason = match Self::open_as_is(path, cache_bytes) {
+        let reason = match Self::open_as_is(storage, path, cache_bytes) {
             Ok(file) => match file.tree_of(&record) {
                 Some(tree) => return Ok((file, tree)),
                 None => "it is of another log or another build".to_owned(),
@@ -99,11 +103,12 @@ impl IndexFile {
             path: path.into(),
             source: Box::new(redb::Error::Io(error)),
         })?;
-        Ok((Self::open_as_is(path, cache_bytes)?, Tree::default()))
+        let file = Self::open_as_is(storage, path, cache_bytes)?;
+        Ok((file, Tree::default()))
     }
 
     /// Every page's checksum is read: an index that lost an entry would let a used code live again.
-    fn open_as_is(path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
+    fn open_as_is(storage: &Storage, path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
         let failed = |source: redb::Error| IndexError {
             path: path.into(),
             source: Box::new(source),
@@ -112,7 +117,11 @@ impl IndexFile {
         builder
             .set_cache_size(cache_bytes)
             .set_check_integrity_on_open(true);
-        let db = builder.create(path).map_err(|error| failed(error.into()))?;
+        let open = match path.exists() {
+            true => &storage.open,
+            false => &storage.create,
+        };
+        let db = open(&builder, path).map_err(|error| failed(error.into()))?;
         let made = (|| -> Result<(), redb::Error> {
             let txn = durable(&db)?;
             txn.open_table(STREAMS)?;
@@ -124,6 +133,7 @@ impl IndexFile {
             txn.open_table(FRONTIER)?;
             txn.open_table(COUNTS)?;
             txn.open_table(POLICY)?;
+            txn.open_table(EPOCHS)?;
             txn.open_table(COMMANDS_FROM)?;
             Ok(txn.commit()?)
         })();
@@ -258,6 +268,13 @@ impl IndexFile {
         })
     }
 
+    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(EPOCHS)?;
+            table.iter()?.map(|row| Ok(row?.0.value())).collect()
+        })
+    }
+
     fn read<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, IndexError> {
         work().map_err(|error| self.failed(error))
     }
@@ -328,6 +345,10 @@ fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
     }
     if let Some(position) = layer.policy {
         txn.open_table(POLICY)?.insert((), position)?;
+    }
+    let mut table = txn.open_table(EPOCHS)?;
+    for position in &layer.epochs {
+        table.insert(position, ())?;
     }
     let mut table = txn.open_table(COUNTS)?;
     for (event_type, (number, bytes)) in &layer.counts {

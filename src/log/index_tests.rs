@@ -26,7 +26,10 @@ impl House {
 
     fn open(&self) -> Index {
         let path = self.folder.path().join("index.redb");
-        Index::open(&path, 1 << 20, |position| self.record(position)).unwrap()
+        Index::open(&Storage::default(), &path, 1 << 20, |position| {
+            self.record(position)
+        })
+        .unwrap()
     }
 
     fn record(&self, position: u64) -> Option<Record> {
@@ -239,7 +242,10 @@ fn a_damaged_file_and_one_of_another_log_are_made_anew() {
     let mut other = House::new();
     other.make(BOB, NOW, 2);
     let path = house.folder.path().join("index.redb");
-    let index = Index::open(&path, 1 << 20, |position| other.record(position)).unwrap();
+    let index = Index::open(&Storage::default(), &path, 1 << 20, |position| {
+        other.record(position)
+    })
+    .unwrap();
     assert_eq!(index.tail(), Tail::default());
     drop(index);
     let bytes = std::fs::read(&path).unwrap();
@@ -258,7 +264,7 @@ fn a_second_process_is_refused() {
     let house = House::new();
     let _index = house.open();
     let path = house.folder.path().join("index.redb");
-    assert!(Index::open(&path, 1 << 20, |_| None).is_err());
+    assert!(Index::open(&Storage::default(), &path, 1 << 20, |_| None).is_err());
 }
 
 #[test]

@@ -7,9 +7,46 @@ use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
-use super::index::{CommandPlace, Fact, IndexError, NotNext};
-use super::index_file::Tail;
+use super::index_file::{IndexError, Tail};
 use super::tiles::{Tile, Tree};
+
+/// Where the events of one command stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandPlace {
+    /// Position of its first event.
+    pub first: u64,
+    /// How many events it has, at consecutive positions.
+    pub len: u16,
+    /// When it was recorded.
+    pub at: Micros,
+}
+
+/// A fact across accounts that a record holds, beside where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The account holds the login name with this keyed hash.
+    Name([u8; 16]),
+    /// A login challenge with this hash was opened for the account, until then.
+    Challenge([u8; 16], Micros),
+    /// The policy that decides from here on.
+    Policy,
+    /// An epoch of the log that begins.
+    Epoch,
+    /// The account is gone, and holds no name any more.
+    Erased,
+}
+
+/// A record does not follow from what stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the record at position {position} does not follow: its {what} is not the next one, so records were lost, changed or added; restore the log from a backup"
+)]
+pub struct NotNext {
+    /// Its position.
+    pub position: u64,
+    /// What is out of order.
+    pub what: &'static str,
+}
 
 /// Number and bytes of records, by the number of their event type.
 pub type Counts = HashMap<u16, (u64, u64)>;
@@ -28,6 +65,8 @@ pub(super) struct Layer {
     pub counts: Counts,
     /// Position of the last policy.
     pub policy: Option<u64>,
+    /// Positions of the epochs.
+    pub epochs: Vec<u64>,
     pub entries: usize,
     /// The Merkle tiles that changed with it, and the frontier after its last record.
     pub tiles: Vec<(Tile, Vec<u8>)>,
@@ -37,7 +76,6 @@ pub(super) struct Layer {
 }
 
 /// What was pushed: the newest, and what is on its way into the file.
-#[derive(Default)]
 pub(super) struct Layers {
     /// The Merkle tree over every record that was pushed.
     pub tree: Tree,
@@ -58,6 +96,7 @@ impl Layer {
                 self.challenges.insert(hash, (stream, expires_at));
             }
             Some(Fact::Policy) => self.policy = Some(position),
+            Some(Fact::Epoch) => self.epochs.push(position),
             Some(Fact::Erased) => {
                 self.names.retain(|_, holder| *holder != stream);
                 self.erased.insert(stream);
@@ -89,6 +128,21 @@ impl Layers {
         };
         let is_void = |stream: &StreamKey| passed.iter().any(|layer| layer.erased.contains(stream));
         Ok(holder.filter(|stream| !is_void(stream)))
+    }
+
+    /// Nothing beside what the file holds.
+    pub fn stored(tree: Tree, tail: Tail) -> Self {
+        let newest = Layer {
+            tail,
+            ..Layer::default()
+        };
+        Self {
+            stored: tree.size(),
+            tree,
+            newest,
+            flushing: None,
+            open_group: None,
+        }
     }
 
     pub fn newest_first(&self) -> impl Iterator<Item = &Layer> {

@@ -18,6 +18,7 @@
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
 mod backup;
+mod checkpoint_refusal;
 pub mod checkpoints;
 mod error;
 mod folder;

@@ -43,6 +43,7 @@ fn epoch(epoch: u32, log_id: [u8; 16], version: u32) -> Vec<u8> {
         epoch,
         log_id,
         lost_from: None,
+        spent_through: 0,
         reason: "initialised".into(),
     });
     let record = encoded(&event, StreamKind::Log, 0, version, (0, 1));

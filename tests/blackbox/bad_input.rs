@@ -95,6 +95,7 @@ impl Probe {
     }
 }
 
+/// V-01, V-02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_one_json_object_is_refused_on_every_command() {
     let rig = Rig::start(CHEAP).await;
@@ -139,6 +140,7 @@ async fn what_is_not_one_json_object_is_refused_on_every_command() {
     probe.nothing_was_appended().await;
 }
 
+/// V-03, V-04, E-10, TM-07.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duplicate_unknown_missing_and_mistyped_fields_are_refused() {
     let rig = Rig::start(CHEAP).await;
@@ -176,6 +178,7 @@ async fn duplicate_unknown_missing_and_mistyped_fields_are_refused() {
     probe.nothing_was_appended().await;
 }
 
+/// V-02, V-05, V-06.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deep_nesting_lone_surrogates_and_monstrous_numbers_do_no_harm() {
     let rig = Rig::start(CHEAP).await;
@@ -217,6 +220,7 @@ async fn deep_nesting_lone_surrogates_and_monstrous_numbers_do_no_harm() {
     probe.nothing_was_appended().await;
 }
 
+/// S-01, with the bound of the contract.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payload_of_65536_bytes_is_read_and_one_more_is_too_large_before_it_is_parsed() {
     let rig = Rig::start(CHEAP).await;
@@ -250,6 +254,7 @@ async fn a_payload_of_65536_bytes_is_read_and_one_more_is_too_large_before_it_is
     probe.nothing_was_appended().await;
 }
 
+/// S-02, V-14.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ids_and_names_outside_their_alphabets_and_lengths_are_refused() {
     let rig = Rig::start(CHEAP).await;
@@ -309,6 +314,8 @@ async fn contexts_and_labels_that_are_too_long_or_of_another_form_are_refused() 
     probe.nothing_was_appended().await;
 }
 
+/// C-02, C-03, C-05, C-06; Vault CVE-2025-6015 and OpenBao CVE-2025-55003, where a spent code with a
+/// space was another code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_counted() {
     let rig = Rig::start(CHEAP).await;
@@ -372,6 +379,7 @@ async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_
     ada.verify(&challenge, &code).await.ok();
 }
 
+/// V-10: the form of the command id; TM-07.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreadable_header_is_refused_and_a_readable_one_is_not_trusted() {
     let rig = Rig::start(CHEAP).await;

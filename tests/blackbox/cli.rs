@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::support::answer::STATUS;
 use super::support::person::{PASSWORD, Person};
 use super::support::phone::Phone;
-use super::support::site::{binary, ends};
+use super::support::site::{binary, ends, eventually};
 use super::support::{CHEAP, Rig};
 
 /// What a command line said and how it ended.
@@ -146,6 +146,56 @@ async fn every_client_command_prints_the_reply_document_with_secrets_from_file_o
     let types = "totp-accepted,backup-code-accepted";
     let page = format!("audit page --account ada --by shop --types {types}");
     assert_eq!(count(answer(&page, "")), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_is_sent_with_the_password_and_a_next_one_where_two_are_asked_for() {
+    let hardened = "require_code_too = true\ncode_failures_free = 4\ncode_failures_budget = 5\n\
+        wait_first_s = 1\nwait_max_s = 1\n";
+    let rig = Rig::start(&format!("{CHEAP}{hardened}")).await;
+    let shell = Shell::on(&rig);
+    let mut ada = Person::with_2fa(&rig.bus, "ada").await;
+    let password = shell.secret("password", PASSWORD);
+    let ask = |line: &str, stdin: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        shell.json(&words, stdin)
+    };
+    let typed = |code: &str| format!("{PASSWORD}\n{code}\n");
+    for bare in ["factor disable ada", "backup-codes regenerate ada"] {
+        ask(bare, &typed(&ada.codes[0])).refused(3, "credentials.invalid");
+    }
+    let renewed = ask(
+        "backup-codes regenerate ada --with-code",
+        &typed(&ada.codes[0]),
+    )
+    .json();
+    assert_eq!(renewed["superseded_unused"], 9);
+    let spare = |n: usize| renewed["backup_codes"][n].as_str().unwrap().to_owned();
+    let code = shell.secret("code", &spare(0));
+    let change =
+        format!("account change-password ada --password-from {password} --code-from {code}");
+    ask(&change, &format!("{PASSWORD}\n")).json();
+    let wrong = typed(&ada.phone().wrong());
+    for _ in 0..5 {
+        ask("factor disable ada --with-code", &wrong).refused(6, "code.invalid");
+    }
+    let is_throttled = |line: &str, stdin: &str| {
+        let said = ask(line, stdin).stdout;
+        said.contains("\"account.throttled\"")
+    };
+    eventually("the wait of the fifth is over", || {
+        !is_throttled("login verify --account ada", "000000\n")
+    });
+    let (first, next) = (ada.phone().next(), ada.phone().next());
+    ask("factor disable ada --with-code", &typed(&first)).refused(3, "code.second_required");
+    let pair = format!("{first}\n{next}\n");
+    let verified = ask("login verify --account ada --with-next-code", &pair).json();
+    assert_eq!(verified["method"], "totp");
+    let next = shell.secret("next", &next);
+    let spent = format!("factor disable ada --with-code --next-code-from {next}");
+    ask(&spent, &typed(&first)).refused(6, "code.invalid");
+    let disabled = ask("factor disable ada --with-code", &typed(&spare(1))).json();
+    assert_eq!(disabled["state"], "off");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

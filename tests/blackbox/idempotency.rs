@@ -63,6 +63,7 @@ async fn a_repeated_command_has_its_first_outcome_and_no_second_effect_even_afte
     assert_eq!(ada.start_login().await.position(), head + 1);
 }
 
+/// V-10: an id stands for one body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_body_or_subject_under_the_same_id_is_a_mismatch_and_after_five_unseen() {
     let rig = Rig::start(CHEAP).await;
@@ -118,6 +119,7 @@ async fn another_callers_equal_id_is_another_command() {
     assert_eq!(other.position(), first.position() + 1);
 }
 
+/// B-07, E-06: what was shown once is never shown again by another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_reply_is_repeated_by_the_same_process_and_unseen_by_the_next() {
     let mut rig = Rig::start(CHEAP).await;
@@ -208,6 +210,7 @@ async fn what_appended_nothing_is_decided_anew() {
     rig.bus.command_as("start-login", &id, body).await.ok();
 }
 
+/// V-10: a missing id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_id_is_made_and_echoed_and_good_for_a_repeat() {
     let rig = Rig::start(CHEAP).await;

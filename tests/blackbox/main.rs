@@ -11,6 +11,7 @@ mod erasure;
 mod idempotency;
 mod identity;
 mod life;
+mod losses;
 mod python;
 mod races;
 mod refusals;

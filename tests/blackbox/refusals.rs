@@ -180,6 +180,7 @@ async fn a_wrong_confirming_code_is_diagnosed_and_the_fifth_drops_the_enrolment(
     assert_eq!(ada.status().await["second_factor"], "off");
 }
 
+/// E-06, E-02; twofactor_totp #214.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_enrolment_replaces_the_pending_one_and_its_secret() {
     let rig = Rig::start(CHEAP).await;
@@ -314,16 +315,20 @@ fn has_passed(at: &str) {
     eventually("the time has passed", || jiff::Timestamp::now() >= at);
 }
 
+/// V-14; Authelia CVE-2025-24806 and Authelia CVE-2026-47203, where each spelling of a name had
+/// failures of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_name_alike() {
     let rig = Rig::start(&STRICT.replace("wait_first_s = 1\nwait_max_s = 1", "")).await;
     let ada = Person::register(&rig.bus, "ada").await;
     let mut told = Vec::new();
     for name in ["ada", "nobody"] {
+        let spelled = [name.to_uppercase(), name.to_owned(), name.replace('d', "D")];
         let wrong = json!({"username": name, "password": "wrong password"});
-        for _ in 0..3 {
+        for spelling in spelled {
+            let wrong = json!({"username": spelling, "password": "wrong password"});
             rig.bus
-                .command("start-login", wrong.clone())
+                .command("start-login", wrong)
                 .await
                 .refused("credentials.invalid");
         }
@@ -431,6 +436,7 @@ async fn without_the_brokers_word_nobody_is_served() {
         .refused("actor.unverified");
 }
 
+/// S-08.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_that_is_not_reached_is_behind_and_what_floods_the_hashes_is_shed() {
     let rig = Rig::start("").await;

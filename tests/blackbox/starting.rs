@@ -12,7 +12,7 @@ use super::support::{CHEAP, Rig};
 const NOWHERE: &str = "nats://127.0.0.1:9";
 
 /// The service refuses to start; the one sentence names each of these words.
-fn refuses(site: &Site, more: &[&str], words: &[&str]) {
+pub fn refuses(site: &Site, more: &[&str], words: &[&str]) -> String {
     let output = ends(site.serve(NOWHERE, more));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_ne!(output.status.code(), None, "killed by a signal: {said}");
@@ -30,6 +30,7 @@ fn refuses(site: &Site, more: &[&str], words: &[&str]) {
         );
     }
     assert!(!said.contains("panicked"), "{said}");
+    sentences[0].to_owned()
 }
 
 fn init(site: &Site) {

@@ -215,6 +215,7 @@ async fn logins_and_changes_answer_exactly_their_fields() {
     assert_eq!(off.body["state"], "off");
 }
 
+/// B-02; OpenBao CVE-2025-55003: another spelling is not another code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_code_is_taken_in_any_spelling_and_the_last_three_are_low() {
     let rig = Rig::start(CHEAP).await;

@@ -33,6 +33,7 @@ accounts {
 }
 "#;
 
+/// V-13, P-02; NATS CVE-2026-33246.
 #[tokio::test]
 async fn in_verified_mode_only_the_brokers_word_counts() {
     let folder = tempfile::tempdir().unwrap();

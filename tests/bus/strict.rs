@@ -7,6 +7,7 @@ use countersign::bus::headers::{
 
 use crate::service::{ask, body, broker, dev, header, refused, register};
 
+/// V-01, V-02, V-03, V-04, V-05, V-06; the contract leaves two of them open.
 #[tokio::test]
 async fn what_is_not_exactly_the_contract_is_refused_and_never_repeated() {
     let broker = broker();
@@ -19,7 +20,6 @@ async fn what_is_not_exactly_the_contract_is_refused_and_never_repeated() {
     let invalid = "422 request.invalid";
     let either = "";
     let utf16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    // Rows V-01 to V-06 of the attack catalogue; the contract leaves two of them open.
     let table: &[(&[u8], &str)] = &[
         (b"", malformed),
         (b"{}", invalid),

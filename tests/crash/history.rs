@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 
 use crate::wire::{Ack, Answer};
 
+/// What no command asks for: how the log began, its policy, and the counts of throttled attempts,
+/// which are told after a minute or at a clean stop.
+const OWN_KINDS: &[&str] = &["epoch-started", "policy-in-force", "attempts-suppressed"];
+
 /// Everything in the log so far, and what follows from it.
 #[derive(Default)]
 pub struct History {
@@ -115,6 +119,15 @@ impl History {
 
     pub fn commands(&self) -> impl Iterator<Item = &String> {
         self.groups.keys()
+    }
+
+    /// Whether the service records that of itself, under an id of its own making.
+    pub fn is_own(&self, command: &str) -> bool {
+        let kinds = &self.groups[command].kinds;
+        let [kind] = kinds.as_slice() else {
+            return false;
+        };
+        OWN_KINDS.contains(&kind.as_str()) && command.starts_with(&format!("{kind}-"))
     }
 
     pub fn accounts(&self) -> impl Iterator<Item = &String> {

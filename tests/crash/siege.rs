@@ -108,12 +108,14 @@ impl Siege {
             .drain(..)
             .map(|lane| self.runtime.spawn(lane.work(wire.clone())))
             .collect();
+        // Views and index are flushed, and the head is signed, at a clean stop.
+        let gently =
+            armed.is_some_and(|point| point.ends_with("flushed") || point.ends_with("unsigned"));
         let at_most = match armed {
-            // The views are flushed at a clean stop.
-            Some("views-unflushed" | "views-flushed") | None => self.rng.below(LOAD_MS_MAX),
+            None => self.rng.below(LOAD_MS_MAX),
+            Some(_) if gently => self.rng.below(LOAD_MS_MAX),
             Some(_) => POINT_MS_MAX,
         };
-        let gently = armed.is_some_and(|point| point.ends_with("flushed"));
         let end = service.end_within(Duration::from_millis(at_most), gently);
         dead.send_replace(true);
         for lane in working {
@@ -264,11 +266,10 @@ impl Siege {
     fn nothing_is_there_that_nobody_asked_for(&self) {
         let known: std::collections::HashSet<_> =
             self.kept.iter().map(|ack| ack.sent.id.as_str()).collect();
-        let own = |id: &str| id.starts_with("epoch-started-") || id.starts_with("policy-in-force-");
         let ghost = self
             .history
             .commands()
-            .find(|id| !known.contains(id.as_str()) && !own(id));
+            .find(|id| !known.contains(id.as_str()) && !self.history.is_own(id));
         assert_eq!(ghost, None, "an event that no command explains");
     }
 

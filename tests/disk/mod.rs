@@ -1,7 +1,8 @@
 //! A disk in memory that remembers what a power loss would take, and that fails on demand.
 //!
-//! It stands below redb as a `StorageBackend`, so that the real `EventLog` runs on it. The names of
-//! the files are real (empty) files in a folder, because publishing a segment is a rename.
+//! It stands below redb as a `StorageBackend`, so that the real `EventLog` runs on it (`storage.rs`),
+//! and any version of redb. The names of the files are real files in a folder, because
+//! publishing a segment is a rename.
 //!
 //! The model is redb's own: what was written before a completed sync stays, writes since then
 //! arrive in any combination, and bytes outside a write do not change.
@@ -10,12 +11,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use countersign::log::{LogOptions, Storage};
 use redb::StorageBackend;
+
+/// What stands in a real file whose contents are on a disk in memory, should somebody ask its length.
+const SOME: &[u8] = b"elsewhere";
 
 /// One change that has not been synced.
 #[derive(Clone, Debug)]
@@ -124,35 +126,22 @@ impl Disk {
             }
         }
         for name in names {
-            File::create(folder.join(name)).unwrap();
+            let is_empty = disk.state().files[&key(Path::new(&name))].live.is_empty();
+            let shown: &[u8] = if is_empty { &[] } else { SOME };
+            fs::write(folder.join(name), shown).unwrap();
         }
         disk
     }
 
-    /// Returns options for a log on this disk.
-    pub fn options(&self, segment_records: u64) -> LogOptions {
-        let (create, open, read) = (self.clone(), self.clone(), self.clone());
-        LogOptions {
-            segment_records: NonZeroU64::new(segment_records).unwrap(),
-            active_cache_bytes: 1024 * 1024,
-            sealed_cache_bytes: 1024 * 1024,
-            storage: Storage {
-                create: Arc::new(move |builder, path| {
-                    File::create_new(path)?;
-                    create.state().files.insert(key(path), FileState::default());
-                    builder.create_with_backend(create.backend(path))
-                }),
-                open: Arc::new(move |builder, path| {
-                    builder.create_with_backend(open.backend(path))
-                }),
-                open_read_only: Arc::new(move |builder, path| {
-                    builder.open_read_only_with_backend(read.backend(path))
-                }),
-            },
-        }
+    /// Makes an empty file with this name.
+    pub fn create(&self, path: &Path) -> io::Result<()> {
+        File::create_new(path)?;
+        self.state().files.insert(key(path), FileState::default());
+        Ok(())
     }
 
-    fn backend(&self, path: &Path) -> Backend {
+    /// The file with this name, for redb.
+    pub fn backend(&self, path: &Path) -> Backend {
         Backend {
             disk: self.clone(),
             name: key(path),
@@ -246,7 +235,7 @@ pub fn apply(file: &mut Vec<u8>, op: &Op) {
 }
 
 #[derive(Debug)]
-struct Backend {
+pub struct Backend {
     disk: Disk,
     name: String,
 }

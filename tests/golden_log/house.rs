@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use countersign::account::{Policy, Reply};
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
-use countersign::engine::{Caller, Clock, Engine, EngineOptions, Request, init};
+use countersign::engine::{Caller, Clock, Engine, EngineOptions, Request, init, system_random};
 use countersign::log::LogOptions;
 use countersign_schemas::code::Code;
 use countersign_schemas::command::Command;
@@ -59,6 +59,7 @@ impl House {
             monotonic: Arc::clone(&clock),
             clock,
             accept_clock_back: None,
+            random: system_random,
             log: self.log(),
             backup_folder: None,
         };

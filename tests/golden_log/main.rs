@@ -23,6 +23,10 @@ use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use countersign::crypto::keyring::Keyring;
+use countersign::crypto::note::NoteSigner;
+use countersign::log::checkpoints::Archive;
+use countersign::log::offline::verify_folder;
 use house::House;
 use life::Life;
 
@@ -146,7 +150,10 @@ fn every_golden_log_opens_and_shows_what_it_showed() {
         let data = folder.path().join("data");
         copy(&golden.join("data"), &data);
         let keyring = folder.path().join(KEYRING);
-        copy(&golden.join(KEYRING), &keyring);
+        for file in [KEYRING, "checkpoint", "checkpoint-history"] {
+            copy(&golden.join(file), &folder.path().join(file));
+        }
+        verify(&data, &keyring, &name);
         let text = fs::read_to_string(golden.join(EXPECTED)).unwrap();
         let expected: Value = serde_json::from_str(&text).unwrap();
         let now = Micros::parse(expected["now"].as_str().unwrap()).unwrap();
@@ -162,6 +169,22 @@ fn every_golden_log_opens_and_shows_what_it_showed() {
         logs += 1;
     }
     assert!(logs > 0, "there is no golden log");
+}
+
+/// The log is what every checkpoint of its archive was signed for.
+fn verify(data: &Path, keyring: &Path, name: &str) {
+    let keys = Keyring::load(keyring).unwrap();
+    let signer = NoteSigner::new(keys.checkpoint_seed(), keys.log_id());
+    let archive = Archive::open(keyring, signer).unwrap();
+    let signed: Vec<_> = archive.checkpoints().cloned().collect();
+    let scratch = TempDir::new().unwrap();
+    let verified = verify_folder(&data.join("log"), scratch.path(), &signed, |_, _| {}).unwrap();
+    assert!(signed.len() >= 2, "{name}: made, stopped");
+    assert_eq!(
+        (verified.checkpoints, verified.unsigned),
+        (signed.len(), 0),
+        "{name}"
+    );
 }
 
 /// What was spent stays spent, what was not works once.

@@ -4,9 +4,6 @@ use countersign_schemas::event::Event;
 
 use crate::source::{Source, closing, words};
 
-/// The service's own two events, which no account decides.
-const SERVICE: (&str, &[&str]) = ("src/engine/boot.rs", &["EpochStarted", "PolicyInForce"]);
-
 /// Finds expressions that make an event. A mention is a pattern where the bracket is followed by
 /// what follows patterns (`=>`, `|`, `if`, `=`), or where it holds what only patterns hold
 /// (nothing but `_`, or `..`).
@@ -34,9 +31,8 @@ pub fn check(source: &Source, found: &mut Vec<String>) {
             .filter(|(offset, _)| *offset == 0)
             .map_or("*", |(_, name)| name);
         let is_variant = name == "*" || is_ours(name);
-        let is_service = source.path == SERVICE.0 && SERVICE.1.contains(&name);
         let after = at + "Event::".len() + name.len();
-        if is_variant && !is_service && !is_pattern(code, after) {
+        if is_variant && !is_pattern(code, after) {
             let what = format!("Event::{name} is made here: events are made in src/account only");
             found.push(source.at(at, &what));
         }

@@ -6,6 +6,7 @@
 
 mod absences;
 mod arrows;
+mod catalogue;
 mod events;
 mod samples;
 mod sizes;
@@ -31,6 +32,7 @@ fn the_house_is_tidy() {
         "only {} sources were found",
         sources.len()
     );
-    let found: Vec<String> = sources.iter().flat_map(findings).collect();
+    let mut found: Vec<String> = sources.iter().flat_map(findings).collect();
+    catalogue::check(&sources, &mut found);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }

@@ -194,10 +194,6 @@ fn what_only_looks_like_a_violation_is_none() {
             "fn f() { matches!(e, Event::TotpAccepted(_)); Event::ALL.len(); }",
         ),
         (
-            "src/engine/boot.rs",
-            "fn f() { g(Event::EpochStarted(e)); }",
-        ),
-        (
             "src/engine/writer.rs",
             "fn f() { self.shared\n.views\n.login_status()\n.apply_committed(&e); }",
         ),

@@ -16,6 +16,8 @@ pub mod v1 {
         pub log_id: [u8; 16],
         /// First position that was lost before this epoch; none in the first.
         pub lost_from: Option<u64>,
+        /// Every TOTP step up to this one counts as spent; 0 in the first.
+        pub spent_through: u64,
         /// The operator's reason.
         pub reason: String,
     }

@@ -211,6 +211,20 @@ mod tests {
         assert_eq!(names.len(), Event::ALL.len());
     }
 
+    /// V-08: no length in the bytes is believed beyond the bytes that are there.
+    #[test]
+    fn v08_monstrous_numbers_and_lengths_are_refused() {
+        let long = [&[0x80, 0x80, 0x80, 0x80, 0x80, 0x20][..], b"abc"].concat();
+        for bytes in [&[0xff; 10][..], &long] {
+            for (event_type, version, name) in Event::ALL {
+                let refused = Event::decode(*event_type, *version, bytes).is_err();
+                assert!(refused, "{name} {bytes:x?}");
+            }
+        }
+        assert!(Event::decode(u16::MAX, 1, &[]).is_err(), "an unknown type");
+    }
+
+    /// V-07, V-09.
     #[test]
     fn the_number_of_an_erasure_is_the_lists() {
         let erased = Event::ALL.iter().find(|e| e.2 == "account-erased");

@@ -20,6 +20,7 @@ impl Event {
                 "epoch": e.epoch,
                 "log_id": data_encoding::HEXLOWER.encode(&e.log_id),
                 "lost_from": e.lost_from,
+                "spent_through": e.spent_through,
                 "reason": e.reason,
             }),
             Self::PolicyInForce(e) => json!({

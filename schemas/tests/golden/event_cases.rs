@@ -68,11 +68,12 @@ fn longest() -> String {
 }
 
 fn log_wide() -> Vec<Case> {
-    let epoch = |epoch, log_id, lost_from, reason: &str| {
+    let epoch = |epoch, log_id, lost_from, spent_through, reason: &str| {
         Event::EpochStarted(log::EpochStarted {
             epoch,
             log_id: [log_id; 16],
             lost_from,
+            spent_through,
             reason: reason.into(),
         })
     };
@@ -91,12 +92,12 @@ fn log_wide() -> Vec<Case> {
         })
     };
     vec![
-        ("smallest", epoch(1, 0, None, "")),
+        ("smallest", epoch(1, 0, None, 0, "")),
         (
             "largest",
-            epoch(u32::MAX, 0xff, Some(u64::MAX), &"r".repeat(100)),
+            epoch(u32::MAX, 0xff, Some(u64::MAX), u64::MAX, &"r".repeat(100)),
         ),
-        ("unicode", epoch(2, 7, Some(1), ODD)),
+        ("unicode", epoch(2, 7, Some(1), 60_000_001, ODD)),
         ("smallest", policy("")),
         (
             "largest",

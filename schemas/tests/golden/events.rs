@@ -154,6 +154,7 @@ fn every_fixture_has_a_reading_and_every_reading_a_fixture() {
     assert_eq!(with(".bin"), with(".json"));
 }
 
+/// V-07.
 #[test]
 fn a_truncated_event_is_refused() {
     for fixture in fixtures() {

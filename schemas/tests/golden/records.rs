@@ -68,6 +68,7 @@ fn record_cases() -> Vec<(String, Record)> {
         epoch: 1,
         log_id: [7; 16],
         lost_from: None,
+        spent_through: 0,
         reason: "initialised".into(),
     });
     let counted = Event::UnknownNameRefused(UnknownNameRefused { count: 1 });

@@ -107,6 +107,15 @@ impl Bus {
         answer
     }
 
+    /// A command under this id; nothing where no answer comes.
+    pub async fn try_command_as(&self, name: &str, id: &str, body: &Value) -> Option<Answer> {
+        let subject = format!("countersign.v1.command.{name}");
+        let payload = body.to_string();
+        let headers = [("Nats-Msg-Id", id)];
+        let sent = self.try_send(&subject, &headers, payload.as_bytes()).await;
+        sent.ok()
+    }
+
     /// A command's bytes under this id.
     pub async fn bytes_as(&self, name: &str, id: &str, payload: &[u8]) -> Answer {
         let subject = format!("countersign.v1.command.{name}");
@@ -134,6 +143,16 @@ impl Bus {
     pub async fn raw(&self, subject: &str) -> Value {
         let message = self.client.request(subject.to_owned(), "".into()).await;
         serde_json::from_slice(&message.unwrap().payload).unwrap()
+    }
+
+    /// Every event of one account up to this position; they fit one page.
+    pub async fn timeline(&self, account: &str, until: u64) -> Vec<Value> {
+        let until = until.to_string();
+        let headers = [("Countersign-Min-Position", until.as_str())];
+        let subject = format!("countersign.v1.query.audit-timeline.{account}");
+        let page = self.send(&subject, &headers, br#"{"limit":500}"#).await;
+        assert_eq!(page.ok().get("next"), None);
+        page.body["events"].as_array().unwrap().clone()
     }
 
     /// Every event up to this position, page by page, in a small page size.

@@ -41,8 +41,12 @@ pub struct Rig {
 impl Rig {
     /// Starts broker and service with this configuration, in dev identity.
     pub async fn start(config: &str) -> Self {
+        Self::start_on(Site::new(config)).await
+    }
+
+    /// The same on files, and with a program, of one's own.
+    pub async fn start_on(site: Site) -> Self {
         let broker = broker(None);
-        let site = Site::new(config);
         let service = Service::start(&site, &broker.url(), &["--identity", "dev"]);
         let bus = Bus::connect(&broker.url()).await;
         Self {

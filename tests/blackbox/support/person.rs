@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::bus::Bus;
+use super::model;
 use super::phone::Phone;
 
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -113,6 +114,19 @@ impl Person {
 
     pub fn vouching(&self, code: &str) -> Value {
         json!({"account_id": self.account, "code": code})
+    }
+
+    /// The same command as a proof: the password with a code.
+    pub fn proven_with(&self, code: &str) -> Value {
+        json!({"account_id": self.account, "proof": {"password": PASSWORD, "code": code}})
+    }
+
+    /// Every event of hers so far, held against the rules of every history.
+    pub async fn life(&self) -> Vec<Value> {
+        let head = self.start_login().await.position();
+        let events = self.bus.timeline(&self.account, head).await;
+        model::check(&events, &self.account);
+        events
     }
 
     pub async fn status(&self) -> Value {

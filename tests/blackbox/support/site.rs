@@ -16,14 +16,21 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Data folder, keyring, configuration and log lines, in a folder that goes with this.
 pub struct Site {
     folder: TempDir,
+    program: PathBuf,
 }
 
 impl Site {
     /// Makes the folder and the configuration file; `serve --init` makes the rest.
     pub fn new(config: &str) -> Self {
+        Self::of(env!("CARGO_BIN_EXE_countersign").as_ref(), config)
+    }
+
+    /// The same for another build of the program.
+    pub fn of(program: &Path, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.toml"), config).unwrap();
-        Self { folder }
+        let program = program.into();
+        Self { folder, program }
     }
 
     pub fn path(&self) -> &Path {
@@ -49,7 +56,7 @@ impl Site {
 
     /// The command line of `serve` on these files; it creates them where they are new.
     pub fn serve(&self, url: &str, more: &[&str]) -> Command {
-        let mut command = binary();
+        let mut command = deaf(&self.program);
         command
             .args(["serve", "--server", url, "--data"])
             .arg(self.data());
@@ -64,7 +71,11 @@ impl Site {
 
 /// The program under test, deaf to what the environment of the tests says.
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    deaf(env!("CARGO_BIN_EXE_countersign").as_ref())
+}
+
+fn deaf(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("NATS_") || name.starts_with("COUNTERSIGN_") || name == "RUST_LOG" {

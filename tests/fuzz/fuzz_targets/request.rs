@@ -3,6 +3,8 @@
 
 #[path = "../../disk/mod.rs"]
 mod disk;
+#[path = "../../disk/storage.rs"]
+mod storage;
 #[path = "../targets.rs"]
 mod targets;
 

@@ -1,0 +1,146 @@
+//! Checkpoints and epochs: what the log must still be, and the one way on when it is not.
+//!
+//! ```text
+//!   start ─▶ archive ─▶ the log is what was signed for ─▶ go on
+//!               │
+//!               └─▶ it is not ─▶ refuse, name position N
+//!                                  │ log new-epoch --lost-from N --reason R
+//!                                  ▼
+//!            EpochStarted ─▶ keyring with its log id ─▶ first checkpoint under its origin
+//! ```
+//!
+//! Each of the three steps is durable before the next, and a start refuses until all are done; the
+//! same command, run again, goes on where a crash stopped it.
+
+use std::path::Path;
+
+use countersign_schemas::time::Micros;
+
+use super::foundation::{Epoch, Foundation, snapshots_file};
+use super::start_error::{NewEpochError, StartError};
+use super::vault::system_random;
+use crate::account::service;
+use crate::crash_point::reached;
+use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
+use crate::crypto::note::{NoteSigner, origin};
+use crate::log::LogOptions;
+use crate::log::checkpoints::{Archive, CheckpointRefusal};
+use crate::log::index::Index;
+
+/// The key that signs the checkpoints of the keyring's epoch.
+pub fn signer(keyring: &Keyring) -> NoteSigner {
+    NoteSigner::new(keyring.checkpoint_seed(), keyring.log_id())
+}
+
+/// The archive beside the keyring, once the log was found to be what was signed for.
+///
+/// # Errors
+/// [`StartError::Checkpoint`] when it is not; [`StartError::EpochUnfinished`].
+pub fn archive(found: &Foundation, keyring_file: &Path) -> Result<Archive, StartError> {
+    let keyring = found.vault.keyring();
+    if let Some(lost_from) = unfinished(found, keyring_file)? {
+        return Err(StartError::EpochUnfinished { lost_from });
+    }
+    let archive = Archive::open(keyring_file, signer(&keyring))?;
+    archive.check(found.log.head(), |size| found.index.root_at(size))?;
+    Ok(archive)
+}
+
+/// The first position that a new epoch gives up which was begun and not finished.
+fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, StartError> {
+    let (keyring, epoch) = (found.vault.keyring(), found.epoch());
+    if epoch.position != found.log.head() {
+        return Ok(None);
+    }
+    let has_keyring = epoch.begun.log_id == *keyring.log_id();
+    let is_signed = has_keyring
+        && match Archive::open(keyring_file, signer(&keyring)) {
+            Err(CheckpointRefusal::OtherLog { found, .. }) => {
+                !keyring.log_ids().any(|id| origin(id) == found)
+            }
+            Ok(_) | Err(_) => true,
+        };
+    let is_known = keyring.log_ids().any(|id| *id == epoch.begun.log_id);
+    match (has_keyring && is_signed) || (!has_keyring && is_known) {
+        true => Ok(None),
+        false => Ok(epoch.begun.lost_from),
+    }
+}
+
+/// Signs and archives what the log is now; the note is durable beside the keyring.
+///
+/// # Errors
+/// As [`Archive::sign`]; the note must not be told then.
+pub fn sign<'a>(archive: &'a mut Archive, index: &Index) -> Result<&'a str, CheckpointRefusal> {
+    let (size, root) = index.tree_head();
+    archive.sign(size, &root, |size| index.root_at(size))
+}
+
+/// Begins a new epoch of a log that has lost its events from `lost_from` on, and returns it.
+///
+/// For a stopped service, and for exactly the loss that its start names. It is durable when this
+/// returns. Every account that existed waits for a reset from then on, since the lost events may
+/// have changed it.
+///
+/// # Errors
+/// [`NewEpochError`]: nothing was lost, or something else than said; or what a start refuses too.
+pub fn new_epoch(
+    data: &Path,
+    keyring_file: &Path,
+    lost_from: u64,
+    reason: &str,
+    now: Micros,
+    options: LogOptions,
+) -> Result<Epoch, NewEpochError> {
+    let mut found = Foundation::open(data, keyring_file, options, system_random, now)?;
+    let due = match archive(&found, keyring_file) {
+        Ok(_) => return Err(NewEpochError::NothingLost),
+        Err(StartError::Checkpoint(refusal)) => match refusal.lost_from() {
+            Some(due) => due,
+            None => return Err(refusal.into()),
+        },
+        Err(StartError::EpochUnfinished { lost_from }) => lost_from,
+        Err(other) => return Err(other.into()),
+    };
+    if due != lost_from {
+        return Err(NewEpochError::OtherLoss { due });
+    }
+    if unfinished(&found, keyring_file)?.is_none() {
+        append(&mut found, data, lost_from, reason, now)?;
+        reached("epoch-appended");
+    }
+    let epoch = found.epoch().clone();
+    let mut keyring = Keyring::load(keyring_file).map_err(StartError::from)?;
+    if *keyring.log_id() != epoch.begun.log_id {
+        keyring = keyring.begin_epoch(keyring_file, epoch.begun.log_id)?;
+        reached("epoch-keyring");
+    }
+    let (size, root) = found.index.tree_head();
+    Archive::begin_epoch(keyring_file, signer(&keyring), size, &root)?;
+    found.log.close().map_err(StartError::from)?;
+    Ok(epoch)
+}
+
+/// Appends the event that begins it. Snapshots may hold what the lost events made of an account.
+fn append(
+    found: &mut Foundation,
+    data: &Path,
+    lost_from: u64,
+    reason: &str,
+    now: Micros,
+) -> Result<(), NewEpochError> {
+    match std::fs::remove_file(snapshots_file(data)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(NewEpochError::Snapshots(error));
+        }
+        _ => {}
+    }
+    let mut log_id = [0; LOG_ID_BYTES];
+    if !system_random(&mut log_id) {
+        return Err(NewEpochError::Entropy);
+    }
+    let number = found.vault.keyring().log_ids().count() as u32 + 1;
+    let at = now.max(found.index.tail().at);
+    let event = service::log_went_on(number, log_id, lost_from, at, reason);
+    Ok(found.append(&event, now)?)
+}

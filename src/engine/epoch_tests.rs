@@ -1,0 +1,326 @@
+//! A log that is not what was signed for is refused, and the one way on voids what may be wrong.
+
+use std::fs;
+use std::path::Path;
+
+use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::reply::FactorState;
+use serde_json::{Value, json};
+
+use super::epoch::signer;
+use super::foundation::Foundation;
+use super::house::{House, PASSWORD, verify};
+use super::start_error::{NewEpochError, StartError};
+use super::{Engine, Epoch, new_epoch, system_random};
+use crate::account::{Reply, service};
+use crate::crypto::keyring::Keyring;
+use crate::crypto::otp::TotpSecret;
+use crate::log::checkpoints::{Archive, CheckpointRefusal};
+use crate::log::{LogOptions, Storage};
+
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(file.file_name());
+        match file.path().is_dir() {
+            true => copy(&file.path(), &to),
+            false => {
+                fs::copy(file.path(), to).unwrap();
+            }
+        }
+    }
+}
+
+fn restore(copy_of: &Path, to: &Path) {
+    fs::remove_dir_all(to).unwrap();
+    copy(copy_of, to);
+}
+
+fn login(name: &str, password: &str) -> Value {
+    json!({"username": name, "password": password})
+}
+
+fn archive(house: &House) -> Archive {
+    let keyring = Keyring::load(&house.keyring()).unwrap();
+    Archive::open(&house.keyring(), signer(&keyring)).unwrap()
+}
+
+fn begin(house: &House, lost_from: u64) -> Result<Epoch, NewEpochError> {
+    let (data, keyring, now) = (house.data(), house.keyring(), house.time());
+    let options = LogOptions::default();
+    new_epoch(&data, &keyring, lost_from, "restored", now, options)
+}
+
+/// Ada with 2FA and Bob without, a copy of their data at position 10, then four codes used: the log
+/// is at position 14 when it stops, and the data folder is the copy again.
+fn restored() -> (House, TotpSecret, Vec<String>) {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, codes) = house.enrol(&engine, "ada");
+    let bob = json!({"account_id": "bob", "username": "bob", "password": PASSWORD});
+    house.send(&engine, "register-account", bob).unwrap();
+    let opened = house.send(&engine, "start-login", login("ada", PASSWORD));
+    assert!(matches!(opened, Ok(Reply::CodeRequired { .. })));
+    drop(engine);
+    let backup = house.folder().join("yesterday");
+    copy(&house.data(), &backup);
+    let engine = house.start();
+    for code in &codes[..3] {
+        house.send(&engine, "verify-login", verify(code)).unwrap();
+    }
+    house.pass(60);
+    let code = verify(&house.code(&secret, 0));
+    house.send(&engine, "verify-login", code).unwrap();
+    drop(engine);
+    restore(&backup, &house.data());
+    (house, secret, codes)
+}
+
+fn refusal(house: &House) -> CheckpointRefusal {
+    match house.try_start().err() {
+        Some(StartError::Checkpoint(refusal)) => refusal,
+        other => panic!("not refused for its checkpoint: {other:?}"),
+    }
+}
+
+fn status(engine: &Engine, account: &str) -> (FactorState, usize, u8) {
+    let id = AccountId::parse(account).unwrap();
+    let status = engine.queries().login_status(&id, None).unwrap();
+    (
+        status.second_factor,
+        status.methods.len(),
+        status.backup_codes_left,
+    )
+}
+
+#[test]
+fn the_head_is_signed_for_when_a_log_is_made_when_it_starts_and_when_it_stops() {
+    let house = House::new();
+    assert_eq!(archive(&house).newest().unwrap().size, 1);
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    assert_eq!(archive(&house).newest().unwrap().size, 1);
+    engine.shared.sign_checkpoint().unwrap();
+    assert_eq!(archive(&house).newest().unwrap().size, 7);
+    let _ = house.send(&engine, "verify-login", verify("000000"));
+    drop(engine);
+    assert_eq!(archive(&house).newest().unwrap().size, 8);
+}
+
+#[test]
+fn a_log_that_is_shorter_than_signed_for_is_refused_and_names_the_one_remedy() {
+    let (house, ..) = restored();
+    let refused = refusal(&house);
+    assert!(matches!(
+        refused,
+        CheckpointRefusal::Shorter {
+            archived: 14,
+            head: 10,
+            lost_from: 11
+        }
+    ));
+    let text = refused.to_string();
+    assert!(text.contains("new-epoch --lost-from 11 --reason"), "{text}");
+    assert!(house.try_start().is_err(), "again");
+    assert!(matches!(
+        begin(&house, 10),
+        Err(NewEpochError::OtherLoss { due: 11 })
+    ));
+    assert!(house.try_start().is_err(), "nothing was begun");
+}
+
+#[test]
+fn a_log_that_lost_its_checkpoints_does_not_pass_for_a_new_one() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    fs::remove_file(house.keyring().with_file_name("checkpoint")).unwrap();
+    fs::remove_file(house.keyring().with_file_name("checkpoint-history")).unwrap();
+    assert!(matches!(
+        refusal(&house),
+        CheckpointRefusal::Missing { head: 7, .. }
+    ));
+    assert_eq!(begin(&house, 8).unwrap().position, 8);
+    house.start();
+}
+
+#[test]
+fn a_log_that_went_another_way_than_signed_for_is_refused_where_it_parts() {
+    let (house, ..) = restored();
+    let keys = house.keyring().parent().unwrap().to_owned();
+    let kept = house.folder().join("keys of the longer one");
+    copy(&keys, &kept);
+    // Whoever brings an older archive back too can go on from there, until the newest turns up.
+    fs::remove_file(keys.join("checkpoint")).unwrap();
+    let history = fs::read_to_string(keys.join("checkpoint-history")).unwrap();
+    let old: Vec<_> = history
+        .lines()
+        .filter(|line| !line.contains(" 14 "))
+        .collect();
+    fs::write(keys.join("checkpoint-history"), old.join("\n") + "\n").unwrap();
+    let engine = house.start();
+    for _ in 0..6 {
+        house.pass(900);
+        let _ = house.send(&engine, "verify-login", verify("000000"));
+    }
+    drop(engine);
+    restore(&kept, &keys);
+    assert!(matches!(
+        refusal(&house),
+        CheckpointRefusal::Forked {
+            archived: 14,
+            lost_from: 11
+        }
+    ));
+    begin(&house, 11).unwrap();
+    house.start();
+}
+
+#[test]
+fn nothing_is_given_up_of_a_log_that_is_whole() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    for lost_from in [1, 7, 8, 9] {
+        assert!(matches!(
+            begin(&house, lost_from),
+            Err(NewEpochError::NothingLost)
+        ));
+    }
+    house.start();
+}
+
+#[test]
+fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
+    let (house, secret, codes) = restored();
+    begin(&house, 11).unwrap();
+    let engine = house.start();
+    house.pass(300);
+    let suspended = Err(ErrorCode::FactorSuspended);
+    let told = |name: &str, body: Value| house.send(&engine, name, body).map(|_| ());
+    for code in [&codes[0], &codes[9], &house.code(&secret, 0)] {
+        assert_eq!(told("verify-login", verify(code)), suspended);
+    }
+    let proof = |account: &str| json!({"account_id": account, "proof": {"password": PASSWORD}});
+    for account in ["ada", "bob"] {
+        assert_eq!(told("start-login", login(account, PASSWORD)), suspended);
+        assert_eq!(
+            told("start-login", login(account, "wrong password")),
+            Err(ErrorCode::CredentialsInvalid)
+        );
+        assert_eq!(told("enable-2fa", proof(account)), suspended);
+        assert_eq!(told("disable-2fa", proof(account)), suspended);
+        assert_eq!(told("regenerate-backup-codes", proof(account)), suspended);
+        let change = json!({"account_id": account, "password": PASSWORD, "new_password": "another password"});
+        assert_eq!(told("change-password", change), suspended);
+        let clear = json!({"account_id": account, "reason": "locked out"});
+        assert_eq!(told("clear-attempts", clear), suspended);
+        assert_eq!(status(&engine, account), (FactorState::On, 0, 0));
+    }
+    house.enrol(&engine, "eve");
+    assert_eq!(status(&engine, "eve"), (FactorState::On, 2, 10));
+    drop(engine);
+    fs::remove_file(house.data().join("views.redb")).unwrap();
+    fs::remove_file(house.data().join("index.redb")).unwrap();
+    let engine = house.start();
+    assert_eq!(status(&engine, "ada"), (FactorState::On, 0, 0));
+    assert_eq!(status(&engine, "eve"), (FactorState::On, 2, 10));
+    let opened = house.send(&engine, "start-login", login("eve", PASSWORD));
+    assert!(matches!(opened, Ok(Reply::CodeRequired { .. })));
+    let refused = house.send(&engine, "start-login", login("ada", PASSWORD));
+    assert_eq!(refused.map(|_| ()), suspended);
+}
+
+#[test]
+fn a_second_loss_counts_on() {
+    let (house, ..) = restored();
+    assert_eq!(begin(&house, 11).unwrap().begun.epoch, 2);
+    let engine = house.start();
+    house.enrol(&engine, "eve");
+    drop(engine);
+    let backup = house.folder().join("today");
+    copy(&house.data(), &backup);
+    let engine = house.start();
+    house.enrol(&engine, "zoe");
+    drop(engine);
+    restore(&backup, &house.data());
+    let CheckpointRefusal::Shorter { lost_from, .. } = refusal(&house) else {
+        panic!("shorter than the second epoch signed for");
+    };
+    let third = begin(&house, lost_from).unwrap();
+    assert_eq!(
+        (third.begun.epoch, third.begun.lost_from),
+        (3, Some(lost_from))
+    );
+    let engine = house.start();
+    assert_eq!(status(&engine, "eve"), (FactorState::On, 0, 0));
+    drop(engine);
+    // A log of the first epoch is not this one's, whatever it holds.
+    restore(&house.folder().join("yesterday"), &house.data());
+    assert!(matches!(refusal(&house), CheckpointRefusal::Shorter { .. }));
+}
+
+#[test]
+fn an_interrupted_new_epoch_is_refused_at_start_and_finished_by_the_same_command() {
+    for steps in [1, 2] {
+        let (house, ..) = restored();
+        let (data, now) = (house.data(), house.time());
+        let mut found = Foundation::open(
+            &data,
+            &house.keyring(),
+            LogOptions::default(),
+            system_random,
+            now,
+        )
+        .unwrap();
+        let event = service::log_went_on(2, [7; 16], 11, now, "restored");
+        found.append(&event, now).unwrap();
+        drop(found);
+        if steps == 2 {
+            let keyring = Keyring::load(&house.keyring()).unwrap();
+            keyring.begin_epoch(&house.keyring(), [7; 16]).unwrap();
+        }
+        let refused = house.try_start().err().unwrap();
+        assert!(matches!(
+            refused,
+            StartError::EpochUnfinished { lost_from: 11 }
+        ));
+        assert!(matches!(
+            begin(&house, 12),
+            Err(NewEpochError::OtherLoss { due: 11 })
+        ));
+        let epoch = begin(&house, 11).unwrap();
+        assert_eq!((epoch.position, epoch.begun.log_id), (11, [7; 16]));
+        let engine = house.start();
+        assert_eq!(engine.admin().log_stats().unwrap().position, 11);
+        assert_eq!(status(&engine, "bob"), (FactorState::On, 0, 0));
+    }
+}
+
+#[test]
+fn an_account_folds_alike_from_every_snapshot_when_its_history_has_a_loss_in_it() {
+    let (house, ..) = restored();
+    begin(&house, 11).unwrap();
+    let engine = house.start();
+    let _ = house.send(&engine, "start-login", login("ada", "wrong password"));
+    let ada = StreamKey::of(&AccountId::parse("ada").unwrap());
+    let accounts = &engine.shared.accounts;
+    let whole = accounts.rebuild(ada, u32::MAX, u64::MAX).unwrap();
+    assert!(whole.until_reset && whole.on().unwrap().codes.left() == 0);
+    let before = accounts.rebuild(ada, whole.version, 11).unwrap();
+    assert!(before.until_reset, "its last event is after the loss");
+    let before = accounts.rebuild(ada, whole.version - 1, 11).unwrap();
+    assert!(!before.until_reset && before.on().unwrap().codes.left() == 10);
+    let path = house.folder().join("snapshots.redb");
+    for version in 1..=whole.version {
+        let snapshots = super::snapshots::Snapshots::open(&Storage::default(), &path);
+        snapshots.save(&[(ada, accounts.rebuild(ada, version, 0).unwrap())]);
+        let from_snapshot = accounts.with_snapshots(snapshots);
+        let folded = from_snapshot.rebuild(ada, u32::MAX, u64::MAX).unwrap();
+        assert_eq!(folded, whole, "version {version}");
+    }
+}

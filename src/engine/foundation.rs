@@ -1,0 +1,236 @@
+//! What a start and a new epoch stand on: keyring, log, data keys and index, opened and checked.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::log::v1::EpochStarted;
+use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
+use countersign_schemas::record::{Record, StreamKind};
+use countersign_schemas::time::Micros;
+
+use super::batch::service_meta;
+use super::directory::fact;
+use super::erasing;
+use super::indexer::record;
+use super::projector::decode;
+use super::start_error::StartError;
+use super::vault::{Random, Vault};
+use crate::crypto::data_keys::DataKeys;
+use crate::crypto::keyring::Keyring;
+use crate::log::index::{Fact, Index, LAYER_ENTRIES_MAX};
+use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
+
+/// Page cache of `index.redb`.
+const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Entries of a long catching-up after which the file is made durable: pages that were freed since
+/// then cannot be used again, and a crash takes it back to there.
+const VOLATILE_ENTRIES_MAX: usize = 3 * LAYER_ENTRIES_MAX;
+
+/// An epoch of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// Where it begins.
+    pub position: u64,
+    /// What was recorded then.
+    pub begun: EpochStarted,
+}
+
+/// The log with its keys and its index, which is up to date.
+pub struct Foundation {
+    /// The log, open for appending.
+    pub log: EventLog,
+    /// Keyring and data keys.
+    pub vault: Vault,
+    /// Where events stand.
+    pub index: Index,
+    /// The log's epochs, the newest last.
+    pub epochs: Vec<Epoch>,
+}
+
+/// Where the log is in a data folder.
+pub fn log_folder(data: &Path) -> PathBuf {
+    data.join("log")
+}
+
+/// Where the data keys are in a data folder.
+pub fn keys_file(data: &Path) -> PathBuf {
+    data.join("keys.redb")
+}
+
+/// Where the snapshots are in a data folder.
+pub fn snapshots_file(data: &Path) -> PathBuf {
+    data.join("snapshots.redb")
+}
+
+/// Where the views are in a data folder.
+pub fn views_file(data: &Path) -> PathBuf {
+    data.join("views.redb")
+}
+
+impl Foundation {
+    /// Opens everything and checks that it belongs together and follows.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed but what an unclean stop had left to repair.
+    pub fn open(
+        data: &Path,
+        keyring_file: &Path,
+        options: LogOptions,
+        random: Random,
+        now: Micros,
+    ) -> Result<Self, StartError> {
+        let keyring = Arc::new(Keyring::load(keyring_file)?);
+        let folder = log_folder(data);
+        let log = EventLog::open(&folder, options).map_err(|error| match error {
+            OpenLogError::Missing(log) => StartError::LogMissing {
+                keyring: keyring_file.into(),
+                log,
+            },
+            other => StartError::Log(other),
+        })?;
+        let reader = log.reader();
+        let first = epoch_at(&reader, 1);
+        if first.is_none_or(|first| first.begun.log_id != *keyring.first_log_id()) {
+            return Err(StartError::Foreign {
+                log: folder,
+                keyring: keyring_file.into(),
+            });
+        }
+        let keys = DataKeys::open(&keys_file(data), Arc::clone(&keyring), false)?;
+        let vault = Vault::new(keyring, keyring_file, keys, random);
+        erasing::destroy_keys(&vault, &vault.tombstones()?)?;
+        let index = Index::open(
+            &Storage::default(),
+            &data.join("index.redb"),
+            INDEX_CACHE_BYTES,
+            |position| record(&reader, position),
+        )?;
+        catch_up(&index, &reader, &vault, now)?;
+        let epochs = index.epochs()?.into_iter();
+        let epochs = epochs.map(|position| {
+            let gone = || StartError::Record(format!("the epoch at position {position} is gone"));
+            epoch_at(&reader, position).ok_or_else(gone)
+        });
+        let epochs = epochs.collect::<Result<_, _>>()?;
+        Ok(Self {
+            log,
+            vault,
+            index,
+            epochs,
+        })
+    }
+
+    /// The newest epoch.
+    pub fn epoch(&self) -> &Epoch {
+        self.epochs
+            .last()
+            .expect("a log whose first record is no epoch is not opened")
+    }
+
+    /// Appends an event of the service's own to the log's own stream, before the first command.
+    ///
+    /// # Errors
+    /// [`StartError`] when the log does not take it.
+    pub fn append(&mut self, event: &Event, now: Micros) -> Result<(), StartError> {
+        let at = now.max(self.index.tail().at);
+        let version = self.index.version(&StreamKey::LOG)? + 1;
+        let record = service_record(event, version, at);
+        let bytes = record
+            .encode()
+            .map_err(|error| StartError::Record(error.to_string()))?;
+        let head = self.log.head();
+        let position = self.log.append(head, std::slice::from_ref(&bytes))?;
+        let fact = match event {
+            Event::PolicyInForce(_) => Some(Fact::Policy),
+            Event::EpochStarted(begun) => {
+                let begun = begun.clone();
+                self.epochs.push(Epoch { position, begun });
+                Some(Fact::Epoch)
+            }
+            _ => None,
+        };
+        self.index
+            .push(position, &record, &bytes, fact, now)
+            .map_err(|error| StartError::Record(error.to_string()))
+    }
+}
+
+fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
+    match record(reader, position)?.event().ok()? {
+        Event::EpochStarted(begun) => Some(Epoch { position, begun }),
+        _ => None,
+    }
+}
+
+/// Brings the index up to the log's head: every record since must decode and follow from the one
+/// before.
+fn catch_up(
+    index: &Index,
+    reader: &LogReader,
+    vault: &Vault,
+    now: Micros,
+) -> Result<(), StartError> {
+    let wrong = |why: String| StartError::Record(why);
+    let flush = |durable| index.flush(durable, now, |position| record(reader, position));
+    let mut volatile = 0;
+    loop {
+        let from = index.tail().position + 1;
+        let page = reader
+            .read(from, usize::MAX, usize::MAX)
+            .map_err(|error| wrong(error.to_string()))?;
+        if page.is_empty() {
+            break;
+        }
+        let bytes: Vec<_> = page.iter().map(|(_, bytes)| bytes.clone()).collect();
+        for (entry, bytes) in decode(page).map_err(wrong)?.iter().zip(&bytes) {
+            let fact = fact(vault, entry).map_err(|error| {
+                wrong(format!("the event at position {}: {error}", entry.position))
+            })?;
+            index
+                .check_version(entry.position, &entry.record)
+                .map_err(|error| wrong(error.to_string()))?;
+            index
+                .push(entry.position, &entry.record, bytes, fact, now)
+                .map_err(|error| wrong(error.to_string()))?;
+        }
+        let waiting = index.waiting();
+        if waiting >= LAYER_ENTRIES_MAX {
+            let make_durable = volatile >= VOLATILE_ENTRIES_MAX;
+            flush(make_durable)?;
+            volatile = if make_durable { 0 } else { volatile + waiting };
+        }
+    }
+    if volatile > 0 {
+        flush(true)?;
+    }
+    match index.is_whole() {
+        true => Ok(()),
+        false => Err(wrong(
+            "its last command is recorded in part: restore the log from a backup".into(),
+        )),
+    }
+}
+
+/// A record of the service's own, in the log's own stream.
+pub fn service_record(event: &Event, version: u32, at: Micros) -> Record {
+    let id = format!("{}-{version}", event.name());
+    let command_id = CommandId::parse(&id).expect("an event name and a number are printable");
+    Record {
+        event_type: event.type_code(),
+        schema_version: event.schema_version(),
+        stream_kind: StreamKind::Log,
+        stream_key: StreamKey::LOG,
+        version,
+        recorded_at: at,
+        // No caller has an empty name, so none can ask for this outcome.
+        command_key: CommandKey::of("", &command_id),
+        group_index: 0,
+        group_len: 1,
+        meta: service_meta(&command_id),
+        payload: event
+            .encode()
+            .expect("the service's own events hold nothing sealed"),
+    }
+}

@@ -1,0 +1,152 @@
+//! Why the engine did not start, or nothing was initialised: one sentence each, with a cure.
+
+use std::path::PathBuf;
+
+use super::erasing::CompletionError;
+use super::vault::VaultError;
+use crate::crypto::data_keys::DataKeysError;
+use crate::crypto::key_file::CreateError;
+use crate::crypto::keyring::{self, LoadError};
+use crate::crypto::tombstones::TombstoneError;
+use crate::log::checkpoints::CheckpointRefusal;
+use crate::log::index::IndexError;
+use crate::log::{AppendError, OpenLogError};
+
+/// Why the engine did not start; one sentence each, with a cure.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keyring is missing, unsafe or damaged.
+    #[error(transparent)]
+    Keyring(#[from] LoadError),
+    /// The log is missing although the keyring says that there was one.
+    #[error(
+        "the keyring {keyring} belongs to a log, but there is none at {log}: restore the data folder from its backup; an empty log would mean that nobody has 2FA"
+    )]
+    LogMissing {
+        /// The keyring.
+        keyring: PathBuf,
+        /// Where the log should be.
+        log: PathBuf,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    /// The log is another installation's.
+    #[error(
+        "the log at {log} is not the one that the keyring {keyring} belongs to: name the keyring and the data folder of the same installation"
+    )]
+    Foreign {
+        /// The log.
+        log: PathBuf,
+        /// The keyring.
+        keyring: PathBuf,
+    },
+    /// The log is not what was signed for, or what was signed for cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointRefusal),
+    /// A new epoch was begun and a crash kept it from being finished.
+    #[error(
+        "`log new-epoch` was interrupted: run it again as before, `countersign log new-epoch --lost-from {lost_from} --reason R`"
+    )]
+    EpochUnfinished {
+        /// The first position that it gives up.
+        lost_from: u64,
+    },
+    /// A record cannot be read or does not follow.
+    #[error("the log was not opened: {0}")]
+    Record(String),
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The key store is missing, damaged or another's.
+    #[error(transparent)]
+    DataKeys(#[from] DataKeysError),
+    /// The tombstones of erased accounts cannot be read.
+    #[error(transparent)]
+    Tombstones(#[from] TombstoneError),
+    /// The keys of erased accounts could not be destroyed.
+    #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
+    Erasure(#[from] VaultError),
+    /// An erasure could not be recorded.
+    #[error("an erasure that was cut short is not recorded, so nothing was started: {0}")]
+    Completion(#[from] CompletionError),
+    /// The policy is out of range.
+    #[error(transparent)]
+    Policy(#[from] crate::account::policy::PolicyError),
+    /// The policy could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The views cannot be brought up to date.
+    #[error(
+        "the views cannot be brought up to date ({0}): delete views.redb from the data folder, it is rebuilt"
+    )]
+    Views(String),
+}
+
+/// Why nothing was initialised.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The keyring exists or cannot be written.
+    #[error(transparent)]
+    Keyring(#[from] keyring::InitError),
+    /// The data folder cannot be made.
+    #[error("the data folder {folder} cannot be made ({source}): choose another, or free this one")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something is in the data folder already.
+    #[error(
+        "the data folder {0} is not empty, so nothing was initialised: choose a folder that does not exist yet"
+    )]
+    NotEmpty(PathBuf),
+    /// The log cannot be made.
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    /// The key store cannot be made.
+    #[error(transparent)]
+    DataKeys(#[from] DataKeysError),
+    /// The first checkpoint cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointRefusal),
+    /// The operating system's generator failed.
+    #[error("the operating system's random generator failed, so nothing was initialised")]
+    Entropy,
+}
+
+/// Why no new epoch was begun, or not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum NewEpochError {
+    /// The log is what was signed for.
+    #[error(
+        "the log has everything that was signed for, so there is nothing to give up: start the service"
+    )]
+    NothingLost,
+    /// Something else is lost than the operator said.
+    #[error(
+        "what is lost begins at position {due}, not where you said: if you accept that, say `--lost-from {due}`"
+    )]
+    OtherLoss {
+        /// The first position that is lost.
+        due: u64,
+    },
+    /// The snapshots could not be deleted.
+    #[error(
+        "snapshots.redb in the data folder cannot be deleted ({0}): delete it, then run this again"
+    )]
+    Snapshots(#[source] std::io::Error),
+    /// The operating system's generator failed.
+    #[error("the operating system's random generator failed, so no epoch was begun")]
+    Entropy,
+    /// The keyring could not be written.
+    #[error("the keyring {0}; run this again when that is mended")]
+    Keyring(#[from] CreateError),
+    /// The checkpoint could not be signed or archived.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointRefusal),
+    /// What a start would refuse too.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}

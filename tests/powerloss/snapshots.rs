@@ -1,0 +1,114 @@
+//! Shapes of the snapshots: the first one, and one that takes an older one's place.
+//!
+//! A snapshot may be missing, which is a fold from the first event; one that is there is the account
+//! as it was at its version.
+
+use std::path::Path;
+
+use countersign::account::{Account, Recorded};
+use countersign::engine::snapshots::Snapshots;
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::{AccountRegistered, PasswordRejected, Purpose};
+use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::time::Micros;
+
+use crate::disk::Disk;
+use crate::explorer::Shape;
+
+const NAME: &str = "snapshots.redb";
+const ACCOUNTS: u64 = 6;
+
+fn id(number: u64) -> AccountId {
+    AccountId::parse(&format!("account-{number}")).unwrap()
+}
+
+/// An account after so many events.
+fn account(number: u64, version: u32) -> Account {
+    let mut account = Account::default();
+    for version in 1..=version {
+        let event = match version {
+            1 => Event::AccountRegistered(AccountRegistered { username: None }),
+            _ => Event::PasswordRejected(PasswordRejected {
+                purpose: Purpose::Login,
+                credential: 1,
+                failures: version,
+                wait_until: None,
+                day_failures: version,
+                all_wait_until: None,
+            }),
+        };
+        account.evolve(&Recorded {
+            account_id: &id(number),
+            version,
+            at: Micros(1_800_000_000_000_000).plus_s(u64::from(version)),
+            caller: "gateway",
+            source_key: [u8::try_from(version).unwrap(); 8],
+            event: &event,
+        });
+    }
+    account
+}
+
+fn save(snapshots: &Snapshots, version: u32) {
+    let accounts: Vec<_> = (0..ACCOUNTS)
+        .map(|number| (StreamKey::of(&id(number)), account(number, version)))
+        .collect();
+    snapshots.save(&accounts);
+}
+
+fn open(disk: &Disk, folder: &Path) -> Snapshots {
+    Snapshots::open(&disk.storage(), &folder.join(NAME))
+}
+
+/// All accounts are of one version, none only where nothing had been kept; and it can be used.
+fn check(disk: &Disk, folder: &Path, acknowledged: u64) -> Result<(), String> {
+    let snapshots = open(disk, folder);
+    let found: Vec<_> = (0..ACCOUNTS)
+        .map(|number| snapshots.load(StreamKey::of(&id(number)), u32::MAX))
+        .collect();
+    let version = found[0].as_ref().map_or(0, |account| account.version);
+    if u64::from(version) < acknowledged {
+        return Err(format!("version {acknowledged} was kept, {version} found"));
+    }
+    let right = (0..ACCOUNTS).map(|number| (version > 0).then(|| account(number, version)));
+    if !found.into_iter().eq(right) {
+        return Err(format!("another account than at version {version}"));
+    }
+    save(&snapshots, 60);
+    let stream = StreamKey::of(&id(0));
+    match snapshots.load(stream, u32::MAX) == Some(account(0, 60)) {
+        true => Ok(()),
+        false => Err("it keeps nothing more".into()),
+    }
+}
+
+/// Keeps snapshots of `before`, if any, then of `after` while the disk remembers.
+fn keeping(name: &'static str, before: u32, after: u32) -> Shape {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path();
+    let disk = Disk::new(folder);
+    if before == 0 {
+        disk.record();
+    }
+    let snapshots = open(&disk, folder);
+    if before > 0 {
+        save(&snapshots, before);
+        disk.acknowledge(u64::from(before));
+        disk.record();
+    }
+    save(&snapshots, after);
+    disk.acknowledge(u64::from(after));
+    Shape {
+        name,
+        points: disk.crash_points(),
+        check: Box::new(check),
+        open: |disk, folder| drop(open(disk, folder)),
+    }
+}
+
+pub fn shapes() -> Vec<Shape> {
+    vec![
+        keeping("snapshots made", 0, 30),
+        keeping("snapshot", 30, 40),
+    ]
+}
