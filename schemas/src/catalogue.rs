@@ -48,6 +48,7 @@ documents! {
         "backup-request" admin::BackupRequest,
         "log-stats-request" query::NoFields,
         "view-list-request" query::NoFields,
+        "key-list-request" query::NoFields,
         "view-rebuild-request" admin::ViewRebuildRequest,
     }
     responses {
@@ -71,6 +72,7 @@ documents! {
         "backup-response" admin::BackupTaken,
         "log-stats-response" admin::LogStats,
         "view-list-response" admin::ViewList,
+        "key-list-response" admin::KeyList,
         "view-rebuild-response" admin::ViewList,
         "audit-event" reply::AuditEvent,
         "problem" Problem,

@@ -158,6 +158,10 @@ impl Desk {
                 decode_query::<NoFields>(body)?;
                 Query::LogStats
             }
+            AdminAsked::KeyList => {
+                decode_query::<NoFields>(body)?;
+                Query::KeyList
+            }
             AdminAsked::ViewList => {
                 decode_query::<NoFields>(body)?;
                 Query::ViewList
@@ -246,6 +250,7 @@ impl Desk {
             | Query::Backup
             | Query::LogStats
             | Query::ViewList
+            | Query::KeyList
             | Query::ViewRebuild(_) => {}
         }
         Ok(Work::Ask(Question {

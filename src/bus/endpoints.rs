@@ -34,6 +34,8 @@ pub enum AdminAsked {
     LogStats,
     /// The views.
     ViewList,
+    /// The keys, without any of them.
+    KeyList,
     /// A view folded anew.
     ViewRebuild,
 }
@@ -90,6 +92,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         Asked::Admin(AdminAsked::ViewList),
         "view-list",
         "The views and how far they are",
+    ),
+    (
+        Asked::Admin(AdminAsked::KeyList),
+        "key-list",
+        "The keys that protect the log: numbers, states, ages and uses",
     ),
     (
         Asked::Admin(AdminAsked::ViewRebuild),

@@ -36,6 +36,7 @@ mod hashing;
 mod house;
 mod indexer;
 mod keeper;
+mod key_list;
 mod outcomes;
 mod pool;
 mod progress;
@@ -99,6 +100,7 @@ pub use clock::{Clock, monotonic_clock, wall_clock};
 pub use epoch::new_epoch;
 pub use foundation::Epoch;
 use keeper::Keeper;
+pub use key_list::key_list;
 use pool::Pool;
 use proofs::{
     current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,

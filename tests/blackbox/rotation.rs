@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::support::bus::Bus;
 use super::support::person::Person;
 use super::support::service::Service;
-use super::support::site::{Site, eventually_async};
-use super::support::{CHEAP, broker, model};
+use super::support::site::{Site, binary, ends, eventually_async};
+use super::support::{CHEAP, Rig, broker, model};
 
 const ROTATE: &str = "countersign.v1.admin.rotate-keys";
 
@@ -87,4 +87,80 @@ async fn a_rotation_that_is_killed_at_any_step_goes_on_at_the_next_start() {
         assert_eq!(events.iter().filter(rotated).count(), 1, "{point}");
         service.kill();
     }
+}
+
+/// What `keys VERB …` prints on the files of an installation.
+fn keys(site: &Site, url: &str, verb: &[&str], files: bool) -> std::process::Output {
+    let mut command = binary();
+    command.arg("keys").args(verb).args(["--server", url]);
+    if files {
+        command.arg("--keyring").arg(site.keyring());
+        command.arg("--data").arg(site.data());
+    }
+    ends(command)
+}
+
+/// Kind, number, state and count of each key.
+fn listed(output: &std::process::Output) -> Vec<(String, u64, String, Option<u64>)> {
+    assert!(output.status.success(), "{output:?}");
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let vkey = list["vkey"].as_str().unwrap();
+    assert_eq!(vkey.split('+').count(), 3, "{vkey}");
+    let key = |key: &Value| {
+        let text = |name: &str| key[name].as_str().unwrap().to_owned();
+        let (id, seals) = (key["key_id"].as_u64().unwrap(), key["seals"].as_u64());
+        (text("kind"), id, text("state"), seals)
+    };
+    list["keys"].as_array().unwrap().iter().map(key).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_listed_beside_a_running_service_and_of_a_stopped_one_and_an_old_one_is_forgotten()
+{
+    let mut rig = Rig::start(CHEAP).await;
+    let url = rig.broker.url();
+    Person::with_2fa(&rig.bus, "ada").await;
+    let list = ["list", "--json"];
+    let kek = |id, state: &str, seals| ("key-encryption".to_owned(), id, state.to_owned(), seals);
+    let pepper = |id, state: &str| ("pepper".to_owned(), id, state.to_owned(), None);
+    let before = vec![kek(1, "active", Some(1)), pepper(1, "active")];
+    for files in [false, true] {
+        assert_eq!(listed(&keys(&rig.site, &url, &list, files)), before);
+    }
+    let rotated = keys(&rig.site, &url, &["rotate", "--reason", "a custom"], false);
+    assert!(rotated.status.success(), "{rotated:?}");
+    let after = vec![
+        kek(1, "retired", Some(0)),
+        kek(2, "active", Some(2)),
+        pepper(1, "retired"),
+        pepper(2, "active"),
+    ];
+    eventually_async("all data keys are wrapped anew", async || {
+        listed(&keys(&rig.site, &url, &list, false)) == after
+    })
+    .await;
+    let busy = keys(&rig.site, &url, &["forget", "1"], true);
+    assert_eq!(busy.status.code(), Some(1), "{busy:?}");
+    rig.service.terminate();
+    rig.service.ended();
+    assert_eq!(listed(&keys(&rig.site, &url, &list, true)), after);
+    let active = keys(&rig.site, &url, &["forget", "2"], true);
+    assert_eq!(active.status.code(), Some(6), "{active:?}");
+    let forgotten = keys(&rig.site, &url, &["forget", "1"], true);
+    assert!(forgotten.status.success(), "{forgotten:?}");
+    rig.restart();
+    let shown = keys(&rig.site, &url, &["list"], true);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("wraps 2 data keys"), "{shown}");
+    let body = json!({"username": "ada", "password": super::support::person::PASSWORD});
+    rig.bus.command("start-login", body).await.ok();
+    let file = std::fs::read_to_string(rig.site.keyring()).unwrap();
+    let secrets: Vec<_> = file
+        .lines()
+        .filter(|line| line.starts_with("key = "))
+        .collect();
+    assert_eq!(secrets.len(), 3);
+    let told =
+        |secret: &&&str| shown.contains(secret.trim_start_matches("key = ").trim_matches('"'));
+    assert_eq!(secrets.iter().filter(told).count(), 0);
 }

@@ -37,10 +37,12 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         | "schema-request"
         | "errors-request"
         | "log-stats-request"
-        | "view-list-request" => query::<NoFields>(body),
+        | "view-list-request"
+        | "key-list-request" => query::<NoFields>(body),
         "backup-request" => query::<admin::BackupRequest>(body),
         "view-rebuild-request" => query::<admin::ViewRebuildRequest>(body),
         "backup-response" => written::<admin::BackupTaken>(body),
+        "key-list-response" => written::<admin::KeyList>(body),
         "log-stats-response" => written::<admin::LogStats>(body),
         "view-list-response" | "view-rebuild-response" => written::<admin::ViewList>(body),
         "audit-timeline-request" => query::<AuditTimelineQuery>(body),
