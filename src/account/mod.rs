@@ -15,6 +15,7 @@
 mod attack;
 pub mod attempts;
 mod backup_codes;
+mod blocklist;
 pub mod bound;
 mod clear;
 mod codes;
