@@ -2,8 +2,8 @@
 //! Each fact names what it was computed against, so that a stale one is noticed.
 
 use countersign_schemas::code::BackupCode;
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
-use zeroize::Zeroizing;
 
 /// The facts about one command.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Evidence {
     /// The name that the app and the sheet of codes show; empty where the reply shows none.
     pub display_name: String,
     /// The encoded verifier of a password that was right and is kept in an outdated way.
-    pub rehashed: Option<Zeroizing<Vec<u8>>>,
+    pub rehashed: Option<Protected>,
 }
 
 impl Evidence {
@@ -90,7 +90,7 @@ pub enum Created {
     /// Nothing.
     None,
     /// A password's encoded verifier.
-    Verifier(Zeroizing<Vec<u8>>),
+    Verifier(Protected),
     /// A set of backup codes.
     Codes(Issued),
 }
@@ -101,7 +101,7 @@ pub struct Issued {
     /// The ten codes, by ordinal.
     pub codes: Vec<BackupCode>,
     /// The encoded list of verifiers.
-    pub verifiers: Zeroizing<Vec<u8>>,
+    pub verifiers: Protected,
     /// A short random name for the set.
     pub fingerprint: String,
 }

@@ -32,7 +32,7 @@ pub(super) fn rehashed(proof: FirstFactor, evidence: &Evidence) -> Option<Event>
     let verifier = evidence.rehashed.as_ref()?;
     match proof {
         FirstFactor::Password(_) => Some(Event::PasswordRehashed(PasswordRehashed {
-            verifier: Protected::clear(verifier),
+            verifier: verifier.clone(),
         })),
         FirstFactor::Vouched => None,
     }

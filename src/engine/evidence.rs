@@ -7,6 +7,7 @@ use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::AccountName;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use zeroize::Zeroizing;
 
@@ -63,7 +64,13 @@ pub fn gather(shared: &Shared, request: &Request, account: &Account) -> Result<E
         account,
     };
     inquiry.evidence().map_err(|error| {
-        tracing::error!(%error, "no evidence could be gathered; the command is refused");
+        match error {
+            // Whoever moved it hoped for another answer.
+            VaultError::Changed | VaultError::NoKey => {
+                tracing::error!(%error, "ALARM: a sealed field cannot be trusted; the command is refused");
+            }
+            error => tracing::error!(%error, "no evidence could be gathered; the command is refused"),
+        }
         Refusal::new(ErrorCode::StoreUnavailable)
     })
 }
@@ -82,14 +89,14 @@ impl Inquiry<'_> {
         match &self.request.command {
             Command::RegisterAccount(c) => {
                 if !self.account.exists() && policy.accepts(&c.password) {
-                    evidence.created = self.new_verifier(&c.password)?;
+                    evidence.created = Created::Verifier(self.new_verifier(&c.password)?);
                 }
             }
             Command::ChangePassword(c) => {
                 if policy.accepts(&c.new_password) {
                     evidence.proof = self.password(Some(&c.password))?;
                     if self.is_proven((c.code.as_ref(), c.next_code.as_ref()), &mut evidence)? {
-                        evidence.created = self.new_verifier(&c.new_password)?;
+                        evidence.created = Created::Verifier(self.new_verifier(&c.new_password)?);
                     }
                 }
             }
@@ -162,9 +169,9 @@ impl Inquiry<'_> {
         }
         Ok(Created::Codes(Issued {
             codes: codes.to_vec(),
-            verifiers: Zeroizing::new(
+            verifiers: Protected::Clear(Zeroizing::new(
                 postcard::to_allocvec(&verifiers).expect("a list of bytes encodes"),
-            ),
+            )),
             fingerprint: fingerprint(&salts),
         }))
     }

@@ -1,12 +1,12 @@
 //! Argon2id on behalf of commands: passwords compared, kept anew, and made.
 
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::secret::SecretText;
-use zeroize::Zeroizing;
 
 use super::evidence::Inquiry;
 use super::subject::source_key;
 use super::vault::VaultError;
-use crate::account::{Created, Policy, ProofEvidence};
+use crate::account::{Policy, ProofEvidence};
 use crate::crypto::password::{INPUT_BYTES_MAX, KdfParams, SALT_BYTES, Verifier, derive, verify};
 
 impl Inquiry<'_> {
@@ -55,7 +55,7 @@ impl Inquiry<'_> {
         &self,
         password: Option<&SecretText>,
         proof: ProofEvidence,
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    ) -> Result<Option<Protected>, VaultError> {
         let ProofEvidence::Compared { right: true, .. } = proof else {
             return Ok(None);
         };
@@ -77,7 +77,7 @@ impl Inquiry<'_> {
                 .is_weaker_than(params(&self.shared.policy))
         {
             true => Ok(None),
-            false => Ok(Some(self.derive(password.reveal().as_bytes())?.encode())),
+            false => Ok(Some(self.new_verifier(password)?)),
         }
     }
 
@@ -107,10 +107,9 @@ impl Inquiry<'_> {
             .map_err(|_| VaultError::NoMemory)
     }
 
-    pub(super) fn new_verifier(&self, password: &SecretText) -> Result<Created, VaultError> {
-        Ok(Created::Verifier(
-            self.derive(password.reveal().as_bytes())?.encode(),
-        ))
+    pub(super) fn new_verifier(&self, password: &SecretText) -> Result<Protected, VaultError> {
+        let verifier = self.derive(password.reveal().as_bytes())?;
+        Ok(Protected::Clear(verifier.encode()))
     }
 }
 

@@ -67,6 +67,9 @@ mod store_tests;
 mod subject;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod swap_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
