@@ -31,6 +31,18 @@ pub const POINTS: &[&str] = &[
     "index-flushed",
 ];
 
+/// The points of what happens to keys seldom and on an operator's word, in their order.
+pub const KEY_POINTS: &[&str] = &[
+    "keyring-unrotated",
+    "keyring-rotated",
+    "tombstone-unwritten",
+    "tombstone-written",
+    "keys-copied",
+    "keys-unreplaced",
+    "keys-replaced",
+    "keys-rewritten",
+];
+
 /// Ends the process here if this point's turn has come; empty outside debug builds.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
@@ -47,11 +59,8 @@ pub(crate) fn reached(point: &str) {
         let (name, turn) = armed.split_once(':')?;
         Some((name.into(), AtomicU64::new(turn.parse().ok()?)))
     });
-    let mut listed = POINTS.iter().chain(EPOCH_POINTS);
-    debug_assert!(
-        listed.any(|known| *known == point),
-        "{point} is not in the list"
-    );
+    let mut listed = POINTS.iter().chain(EPOCH_POINTS).chain(KEY_POINTS);
+    debug_assert!(listed.any(|known| *known == point), "{point} is in no list");
     if let Some((name, turns_left)) = &*ARMED
         && name == point
         && turns_left.fetch_sub(1, Ordering::Relaxed) == 1

@@ -55,8 +55,9 @@ pub struct Row {
 
 /// Folds one entry into the row of its account; entries that the row already holds change nothing.
 ///
-/// None stays none until an event that begins an account; log-wide entries change nothing. `losses`
-/// are the positions, ascending, of the epochs that began because events had been lost.
+/// None stays none until an event that begins an account, and an erasure ends the row; log-wide
+/// entries change nothing. `losses` are the positions, ascending, of the epochs that began because
+/// events had been lost.
 pub fn fold(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Option<Row> {
     if entry.record.stream_kind == StreamKind::Log {
         return row;
@@ -69,6 +70,9 @@ pub fn fold(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Option<Row> {
         None => return None,
     };
     if row.position < entry.position {
+        if let Event::AccountErased(_) = entry.event {
+            return None;
+        }
         row.position = entry.position;
         row.absorb(&entry.event, entry.record.recorded_at);
     }
@@ -165,7 +169,11 @@ impl Row {
             | Event::LoginCompleted(_)
             | Event::TotpRejected(_)
             | Event::CodeReplayed(_)
-            | Event::AttemptsSuppressed(_) => {}
+            | Event::AttemptsSuppressed(_)
+            | Event::AccountErased(_)
+            | Event::PasswordRehashed(_)
+            | Event::KeysRotated(_)
+            | Event::DataKeysRewrapped(_) => {}
         }
     }
 

@@ -4,12 +4,12 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::event::backup_codes::v1::{
-    BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
+    BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
 use countersign_schemas::event::enrolment::v1::{
     DisabledBy, EnrolmentCodeRejected, EnrolmentStarted, FirstFactor, Mismatch,
 };
-use countersign_schemas::event::log::v1::EpochStarted;
+use countersign_schemas::event::log::v1::{DataKeysRewrapped, EpochStarted, KeysRotated};
 use countersign_schemas::event::login::v1::{TotpAccepted, TotpReason, TotpRejected};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::record::{SourceFacts, StreamKind};
@@ -46,13 +46,7 @@ pub fn sentence(event: &Event) -> String {
         ),
         Event::TwoFactorDisabled(e) => two_factor_disabled(&e.by),
         Event::BackupCodesIssued(e) => backup_codes_issued(e),
-        Event::BackupCodeAccepted(e) => format!(
-            "{} with backup code {} of set {}; {} left.",
-            proved(e.purpose),
-            e.ordinal,
-            e.set_no,
-            e.remaining
-        ),
+        Event::BackupCodeAccepted(e) => backup_code_accepted(e),
         Event::BackupCodeRejected(e) => backup_code_rejected(e),
         Event::LoginStarted(e) => format!(
             "The password was right and a second factor was asked for, until {:.0}.",
@@ -83,6 +77,14 @@ pub fn sentence(event: &Event) -> String {
         Event::AttemptsCleared(_) => {
             "Support let authenticator codes be tried again; a suspension stays.".to_owned()
         }
+        Event::AccountErased(_) => {
+            "The account was erased: what was sealed for it can no longer be read.".to_owned()
+        }
+        Event::PasswordRehashed(_) => {
+            "The password was proved and is kept with the protection of today.".to_owned()
+        }
+        Event::KeysRotated(e) => keys_rotated(e),
+        Event::DataKeysRewrapped(e) => data_keys_rewrapped(e),
     }
 }
 
@@ -121,6 +123,16 @@ pub fn audit_event(entry: &Entry, source: Option<SourceFacts>) -> AuditEvent {
         data: entry.event.data(),
         text: sentence(&entry.event),
     }
+}
+
+fn keys_rotated(e: &KeysRotated) -> String {
+    let key_id = e.key_id;
+    format!("A new key-encryption key and a new pepper came into use (number {key_id}).")
+}
+
+fn data_keys_rewrapped(e: &DataKeysRewrapped) -> String {
+    let (count, key_id) = (e.count, e.key_id);
+    format!("All {count} data keys are protected by key-encryption key {key_id}.")
 }
 
 fn epoch_started(e: &EpochStarted) -> String {
@@ -228,6 +240,16 @@ fn backup_codes_issued(e: &BackupCodesIssued) -> String {
             e.superseded_unused
         ),
     }
+}
+
+fn backup_code_accepted(e: &BackupCodeAccepted) -> String {
+    format!(
+        "{} with backup code {} of set {}; {} left.",
+        proved(e.purpose),
+        e.ordinal,
+        e.set_no,
+        e.remaining
+    )
 }
 
 fn backup_code_rejected(e: &BackupCodeRejected) -> String {

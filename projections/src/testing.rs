@@ -112,6 +112,10 @@ pub fn one_of_each() -> Vec<Event> {
         Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures }),
         Event::AttemptsCleared(AttemptsCleared { by: "agent-1".into(), reason: sealed() }),
         Event::AttemptsSuppressed(AttemptsSuppressed { count: 12_000 }),
+        Event::AccountErased(AccountErased { reason: Some(sealed()) }),
+        Event::PasswordRehashed(PasswordRehashed { verifier: sealed() }),
+        Event::KeysRotated(KeysRotated { key_id: 2, reason: Some(sealed()) }),
+        Event::DataKeysRewrapped(DataKeysRewrapped { key_id: 2, count: 12_000 }),
     ]
 }
 

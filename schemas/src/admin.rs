@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::strict::DecodeError;
+use crate::time::Micros;
 
 /// The longest reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
@@ -64,6 +65,52 @@ pub struct ViewEntry {
     pub position: u64,
     /// Why it no longer follows the log.
     pub halted: Option<String>,
+}
+
+/// The keys that protect a log, without any of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyList {
+    /// The id of the log's epoch, 32 hex digits.
+    pub log_id: String,
+    /// The public key of its checkpoints, `name+hash+key` (C2SP signed-note).
+    pub vkey: String,
+    /// The keys, oldest first within a kind.
+    pub keys: Vec<KeyEntry>,
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyEntry {
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Its number, from 1.
+    pub key_id: u32,
+    /// Whether new values use it.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Micros,
+    /// How many data keys it wraps; null for a pepper, and where the key store cannot be read.
+    pub seals: Option<u64>,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyKind {
+    /// It wraps the accounts' data keys.
+    KeyEncryption,
+    /// It is mixed into the hashes of passwords and backup codes.
+    Pepper,
+}
+
+/// Whether new values use a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// New values do.
+    Active,
+    /// It is kept for what was made with it, in copies too.
+    Retired,
 }
 
 /// The numbers of a log.

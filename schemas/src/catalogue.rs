@@ -38,6 +38,8 @@ documents! {
         "start-login-request" command::StartLogin,
         "verify-login-request" command::VerifyLogin,
         "clear-attempts-request" command::ClearAttempts,
+        "erase-account-request" command::EraseAccount,
+        "rotate-keys-request" command::RotateKeys,
         "login-status-request" query::NoFields,
         "audit-timeline-request" query::AuditTimelineQuery,
         "audit-page-request" query::AuditPageQuery,
@@ -46,6 +48,7 @@ documents! {
         "backup-request" admin::BackupRequest,
         "log-stats-request" query::NoFields,
         "view-list-request" query::NoFields,
+        "key-list-request" query::NoFields,
         "view-rebuild-request" admin::ViewRebuildRequest,
     }
     responses {
@@ -59,6 +62,8 @@ documents! {
         "start-login-response" Success<reply::LoginStarted>,
         "verify-login-response" Success<reply::LoginVerified>,
         "clear-attempts-response" Success<reply::FactorChanged>,
+        "erase-account-response" Success<reply::AccountErased>,
+        "rotate-keys-response" Success<reply::KeysRotated>,
         "login-status-response" reply::LoginStatus,
         "audit-timeline-response" reply::AuditPage,
         "audit-page-response" reply::AuditPage,
@@ -67,6 +72,7 @@ documents! {
         "backup-response" admin::BackupTaken,
         "log-stats-response" admin::LogStats,
         "view-list-response" admin::ViewList,
+        "key-list-response" admin::KeyList,
         "view-rebuild-response" admin::ViewList,
         "audit-event" reply::AuditEvent,
         "problem" Problem,

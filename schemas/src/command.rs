@@ -184,6 +184,23 @@ request!(
         reason: Reason,
     }
 );
+request!(
+    /// Destroys an account's data keys: nothing of it that is sealed can be read any more.
+    EraseAccount {
+        /// The account.
+        account_id: AccountId,
+        /// Why, for the auditors.
+        reason: Reason,
+    }
+);
+request!(
+    /// Brings a new key-encryption key and a new pepper into use; resealing goes on in the
+    /// background.
+    RotateKeys {
+        /// Why, for the auditors.
+        reason: Reason,
+    }
+);
 
 /// Whose command it is: the role that reaches its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +209,8 @@ pub enum CommandKind {
     Platform,
     /// A support agent's, `countersign.v1.support.<name>`; a command id is required.
     Support,
+    /// An operator's, `countersign.v1.admin.<name>`; a command id is required.
+    Operator,
 }
 
 /// Declares the one list of commands that subjects, schemas, goldens and README follow.
@@ -258,6 +277,8 @@ commands! {
     StartLogin Platform "start-login" "Check the password and open a challenge when 2FA is on",
     VerifyLogin Platform "verify-login" "Check an app code or a backup code",
     ClearAttempts Support "clear-attempts" "Let app codes be tried again after many wrong ones",
+    EraseAccount Operator "erase-account" "Destroy an account's data keys, so that nothing of it can be read any more",
+    RotateKeys Operator "rotate-keys" "Bring a new key-encryption key and a new pepper into use",
 }
 
 impl Command {
@@ -273,7 +294,9 @@ impl Command {
             | Self::CancelEnrolment(_)
             | Self::StartLogin(_)
             | Self::VerifyLogin(_)
-            | Self::ClearAttempts(_) => &None,
+            | Self::ClearAttempts(_)
+            | Self::EraseAccount(_)
+            | Self::RotateKeys(_) => &None,
         };
         let proof = proof.as_ref();
         (
@@ -303,7 +326,9 @@ impl Command {
             | Self::CancelEnrolment(_)
             | Self::RegenerateBackupCodes(_)
             | Self::Disable2fa(_)
-            | Self::ClearAttempts(_) => return Ok(self),
+            | Self::ClearAttempts(_)
+            | Self::EraseAccount(_)
+            | Self::RotateKeys(_) => return Ok(self),
         };
         if first == second {
             let rule = "exactly one of the two ways to name the account is required";

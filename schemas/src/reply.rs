@@ -84,6 +84,20 @@ reply!(
     }
 );
 reply!(
+    /// The account's data keys are destroyed.
+    AccountErased {
+        /// `erased`.
+        state: ErasedState,
+    }
+);
+reply!(
+    /// A new key-encryption key and a new pepper are in use.
+    KeysRotated {
+        /// The number of both.
+        key_id: u32,
+    }
+);
+reply!(
     /// A new set of backup codes; the codes are in no other reply.
     BackupCodesRegenerated {
         /// Number of the code set, rising for the life of the account.
@@ -117,6 +131,14 @@ pub enum FactorState {
     Pending,
     /// The second factor is required.
     On,
+}
+
+/// The state of an erased account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErasedState {
+    /// Its data keys are destroyed.
+    Erased,
 }
 
 /// What the first factor led to.

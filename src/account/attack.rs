@@ -4,8 +4,8 @@ use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::{ClearAttempts, Command, ConfirmCode, Enable2fa, VerifyLogin};
 use countersign_schemas::ids::{AccountId, AuthenticatorId, Reason};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
-use zeroize::Zeroizing;
 
 use super::bound::{Compared, DAY_S, MONTH_S, Owner, Support};
 use super::{
@@ -111,7 +111,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
         };
         evidence.created = Created::Codes(Issued {
             codes: (1..=OWNER_CODES).map(backup_code).collect(),
-            verifiers: Zeroizing::new(Vec::new()),
+            verifiers: Protected::clear(&[]),
             fingerprint: String::new(),
         });
         self.submit(&confirm, &evidence)
@@ -277,6 +277,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
             caller,
             source_key: [0; 8],
             name_taken: false,
+            next_key_id: None,
         };
         let Decision::Done { events, reply } = decide(&self.account, command, evidence, &ctx)
         else {

@@ -4,7 +4,6 @@ use countersign_schemas::command::RegenerateBackupCodes;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::backup_codes::v1::{BackupCodesIssued, IssueCause};
-use countersign_schemas::sealed::Protected;
 
 use super::codes::GivenCode;
 use super::evidence::{Created, Evidence, Issued};
@@ -58,7 +57,7 @@ pub(super) fn issue(
         fingerprint: issued.fingerprint.clone(),
         cause,
         slots: issued.codes.len() as u8,
-        verifiers: Protected::clear(&issued.verifiers),
+        verifiers: issued.verifiers.clone(),
         superseded_unused,
     })
 }

@@ -35,7 +35,7 @@ pub(super) fn register(
     let events = vec![
         Event::AccountRegistered(AccountRegistered { username }),
         Event::PasswordSet(PasswordSet {
-            verifier: Protected::clear(verifier),
+            verifier: verifier.clone(),
             cause: PasswordCause::Registered,
         }),
     ];
@@ -76,7 +76,7 @@ pub(super) fn change_password(
         return Decision::Stale;
     };
     let event = Event::PasswordSet(PasswordSet {
-        verifier: Protected::clear(verifier),
+        verifier: verifier.clone(),
         cause: PasswordCause::Changed,
     });
     let spent = code.map(|accepted| accepted.event);

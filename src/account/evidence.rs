@@ -2,8 +2,8 @@
 //! Each fact names what it was computed against, so that a stale one is noticed.
 
 use countersign_schemas::code::BackupCode;
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
-use zeroize::Zeroizing;
 
 /// The facts about one command.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Evidence {
     pub created: Created,
     /// The name that the app and the sheet of codes show; empty where the reply shows none.
     pub display_name: String,
+    /// The encoded verifier of a password that was right and is kept in an outdated way.
+    pub rehashed: Option<Protected>,
 }
 
 impl Evidence {
@@ -29,6 +31,7 @@ impl Evidence {
             code: CodeEvidence::None,
             created: Created::None,
             display_name: String::new(),
+            rehashed: None,
         }
     }
 }
@@ -87,7 +90,7 @@ pub enum Created {
     /// Nothing.
     None,
     /// A password's encoded verifier.
-    Verifier(Zeroizing<Vec<u8>>),
+    Verifier(Protected),
     /// A set of backup codes.
     Codes(Issued),
 }
@@ -98,7 +101,7 @@ pub struct Issued {
     /// The ten codes, by ordinal.
     pub codes: Vec<BackupCode>,
     /// The encoded list of verifiers.
-    pub verifiers: Zeroizing<Vec<u8>>,
+    pub verifiers: Protected,
     /// A short random name for the set.
     pub fingerprint: String,
 }

@@ -1,7 +1,9 @@
 //! How an account remembers: one event at a time, without judgement.
 
 use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::{AccountRegistered, PasswordCause, PasswordSet};
+use countersign_schemas::event::account::v1::{
+    AccountRegistered, PasswordCause, PasswordRehashed, PasswordSet,
+};
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodesIssued, IssueCause,
 };
@@ -69,12 +71,16 @@ impl Account {
             Event::DoubleCodeRequired(e) => self.attempts.double_code_until = Some(e.until),
             Event::FactorSuspended(_) => self.attempts.suspended = true,
             Event::AttemptsCleared(e) => self.attempts_cleared(recorded.at, e),
+            Event::AccountErased(_) => self.erased(),
+            Event::PasswordRehashed(e) => self.password_rehashed(recorded, e),
             // Log-wide events belong to no account; an epoch goes through all, see `went_through`.
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
-            | Event::ClockBackAccepted(_) => {}
+            | Event::ClockBackAccepted(_)
+            | Event::KeysRotated(_)
+            | Event::DataKeysRewrapped(_) => {}
         }
     }
 
@@ -115,6 +121,13 @@ impl Account {
             self.drop_pending();
         }
         self.passwords.succeeded(recorded.source_key);
+    }
+
+    /// The same password: challenges and evidence that rest on it go on to hold.
+    fn password_rehashed(&mut self, recorded: &Recorded, e: &PasswordRehashed) {
+        if let Some(credential) = &mut self.credential {
+            credential.verifier = held(&e.verifier, recorded, 1);
+        }
     }
 
     fn enrolment_code_rejected(&mut self, e: &EnrolmentCodeRejected) {

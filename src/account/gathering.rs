@@ -8,7 +8,6 @@ use countersign_schemas::code::{Code, TotpCode};
 use countersign_schemas::command::{Command, Proof};
 use countersign_schemas::sealed::Protected;
 use sha2::{Digest, Sha512};
-use zeroize::Zeroizing;
 
 use super::attempts::Gate;
 use super::scenario::{Password, Scenario};
@@ -53,10 +52,8 @@ impl Scenario {
         let code = self.gather_code(command, proven);
         let proven = proven && self.may_hold(command, &code);
         let created = match command {
-            Command::RegisterAccount(_) => Created::Verifier(Zeroizing::new(b"first".to_vec())),
-            Command::ChangePassword(_) if proven => {
-                Created::Verifier(Zeroizing::new(b"changed".to_vec()))
-            }
+            Command::RegisterAccount(_) => Created::Verifier(Protected::clear(b"first")),
+            Command::ChangePassword(_) if proven => Created::Verifier(Protected::clear(b"changed")),
             Command::RegenerateBackupCodes(_) if proven => Created::Codes(self.new_codes()),
             Command::ConfirmCode(_) => Created::Codes(self.new_codes()),
             _ => Created::None,
@@ -67,6 +64,7 @@ impl Scenario {
             code,
             created,
             display_name: "ada".into(),
+            rehashed: self.outdated.then(|| Protected::clear(b"rehashed")),
         }
     }
 
@@ -171,9 +169,9 @@ impl Scenario {
         let (first, second) = (self.random(b"codes 1"), self.random(b"codes 2"));
         let entropy: Vec<u8> = first.into_iter().chain(second).collect();
         let codes = new_set(entropy[..90].try_into().expect("90 bytes"));
-        let verifiers = codes.iter().flat_map(|code| *code.canonical()).collect();
+        let verifiers: Vec<u8> = codes.iter().flat_map(|code| *code.canonical()).collect();
         Issued {
-            verifiers: Zeroizing::new(verifiers),
+            verifiers: Protected::clear(&verifiers),
             fingerprint: data_encoding::HEXLOWER.encode(&second[60..]),
             codes: codes.into(),
         }

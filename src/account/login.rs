@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 use super::codes::{Attempt, clock_is_behind};
 use super::evidence::Evidence;
 use super::outcome::{Reply, login_verified, methods};
-use super::{Account, Ctx, Decision, credentials};
+use super::{Account, Ctx, Decision, credentials, rotation};
 
 pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decision {
     let proof = match credentials::prove(account, evidence, Purpose::Login, ctx) {
@@ -25,9 +25,11 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
         FirstFactor::Password(version) => version,
         FirstFactor::Vouched => 0,
     };
+    let rehashed = rotation::rehashed(proof, evidence);
     if account.on().is_none() {
         let event = Event::LoginCompleted(LoginCompleted { credential });
-        return Decision::recorded(vec![event], Reply::LoginByPassword { account_id });
+        let events = rehashed.into_iter().chain([event]).collect();
+        return Decision::recorded(events, Reply::LoginByPassword { account_id });
     }
     let mut bits = [0; 16];
     bits.copy_from_slice(&ctx.entropy[..16]);
@@ -46,7 +48,7 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
         methods,
         expires_at,
     };
-    Decision::recorded(vec![event], reply)
+    Decision::recorded(rehashed.into_iter().chain([event]).collect(), reply)
 }
 
 pub(super) fn verify(

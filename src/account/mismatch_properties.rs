@@ -21,7 +21,6 @@ use countersign_schemas::ids::{AuthenticatorId, ChallengeId};
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use proptest::prelude::*;
-use zeroize::Zeroizing;
 
 use super::lives::{begin, happen, life, policy};
 use super::properties::submit;
@@ -74,10 +73,10 @@ fn code() -> impl Strategy<Value = CodeEvidence> {
 fn created() -> impl Strategy<Value = Created> {
     (0..3_u8).prop_map(|kind| match kind {
         0 => Created::None,
-        1 => Created::Verifier(Zeroizing::new(Vec::new())),
+        1 => Created::Verifier(Protected::clear(&[])),
         _ => Created::Codes(Issued {
             codes: Vec::new(),
-            verifiers: Zeroizing::new(Vec::new()),
+            verifiers: Protected::clear(&[]),
             fingerprint: String::new(),
         }),
     })
@@ -94,6 +93,7 @@ fn evidence() -> impl Strategy<Value = (Evidence, bool)> {
             code,
             created,
             display_name: String::new(),
+            rehashed: fits.then(|| Protected::clear(&[])),
         };
         (evidence, fits)
     })

@@ -15,17 +15,20 @@
 mod attack;
 pub mod attempts;
 mod backup_codes;
+mod blocklist;
 pub mod bound;
 mod clear;
 mod codes;
 mod credentials;
 mod enrolment;
+mod erasure;
 mod evidence;
 mod evolve;
 mod login;
 pub mod outcome;
 pub mod passwords;
 pub mod policy;
+mod rotation;
 pub mod service;
 pub mod usual_limits;
 
@@ -42,6 +45,8 @@ mod credentials_tests;
 #[cfg(test)]
 mod enrolment_tests;
 #[cfg(test)]
+mod erasure_tests;
+#[cfg(test)]
 mod gathering;
 #[cfg(test)]
 mod lives;
@@ -55,6 +60,8 @@ mod model;
 mod proof_tests;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
@@ -258,6 +265,8 @@ pub struct Ctx<'a> {
     pub source_key: [u8; 8],
     /// Whether another account holds the username that the command names.
     pub name_taken: bool,
+    /// The number of the next keys; none while the last ones still replace those before.
+    pub next_key_id: Option<u32>,
 }
 
 /// A verdict and its events in one value, so that neither can be forgotten.
@@ -320,6 +329,8 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::StartLogin(_) => login::start(account, evidence, ctx),
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
         Command::ClearAttempts(c) => clear::clear(account, c, ctx),
+        Command::EraseAccount(c) => erasure::erase(account, c),
+        Command::RotateKeys(c) => rotation::rotate(c, ctx),
     }
 }
 

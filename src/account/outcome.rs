@@ -59,6 +59,13 @@ pub enum Reply {
     FactorOff,
     /// App codes may be tried again.
     AttemptsCleared,
+    /// The account is gone and its data keys with it.
+    AccountErased,
+    /// New keys are in use.
+    KeysRotated {
+        /// Their number.
+        key_id: u32,
+    },
     /// The password was right and a code is needed; the one reply with this challenge.
     CodeRequired {
         /// The account.
@@ -100,6 +107,8 @@ impl Reply {
             | Self::PasswordChanged
             | Self::FactorOff
             | Self::AttemptsCleared
+            | Self::AccountErased
+            | Self::KeysRotated { .. }
             | Self::LoginByPassword { .. }
             | Self::LoginVerified { .. } => false,
         }
@@ -112,6 +121,13 @@ impl Reply {
 /// A secret reply cannot be found again: it is `outcome.unseen`.
 pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Reply, Refusal> {
     let unseen = || Err(Refusal::new(ErrorCode::OutcomeUnseen));
+    match events.first() {
+        Some(Event::AccountErased(_)) => return Ok(Reply::AccountErased),
+        Some(Event::KeysRotated(e)) => return Ok(Reply::KeysRotated { key_id: e.key_id }),
+        // It stands before the login that brought it.
+        Some(Event::PasswordRehashed(_)) => return recall(&events[1..], after, policy),
+        _ => {}
+    }
     let Some(account_id) = after.id.clone() else {
         // Only an unknown name records an event without an account.
         return Err(Refusal::new(ErrorCode::CredentialsInvalid));
@@ -157,6 +173,10 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
             | Event::DoubleCodeRequired(_)
             | Event::FactorSuspended(_)
             | Event::AttemptsSuppressed(_)
+            | Event::AccountErased(_)
+            | Event::PasswordRehashed(_)
+            | Event::KeysRotated(_)
+            | Event::DataKeysRewrapped(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::UnknownNameRefused(_)

@@ -3,6 +3,8 @@
 use countersign_schemas::secret::SecretText;
 use serde::{Deserialize, Serialize};
 
+use super::blocklist::is_common;
+
 /// The most steps of 30 s that any policy lets a code be early or late.
 pub const WINDOW_STEPS_MAX: u64 = 2;
 
@@ -258,9 +260,11 @@ impl Policy {
         ]
     }
 
-    /// Whether a password may be set at all (NIST SP 800-63B §3.1.1.2).
+    /// Whether a password may be set at all: neither too short nor too long nor one that everybody
+    /// tries first (NIST SP 800-63B §3.1.1.2).
     pub fn accepts(&self, password: &SecretText) -> bool {
-        (self.password_bytes_min..=self.password_bytes_max).contains(&password.reveal().len())
+        let lengths = self.password_bytes_min..=self.password_bytes_max;
+        lengths.contains(&password.reveal().len()) && !is_common(password)
     }
 
     /// The wait after a failure that is the `nth` beyond the free ones: doubling from the first

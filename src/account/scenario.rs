@@ -56,6 +56,9 @@ pub(super) struct Scenario {
     pub(super) caller: &'static str,
     pub(super) source_key: [u8; 8],
     pub(super) name_taken: bool,
+    pub(super) next_key_id: Option<u32>,
+    /// Whether a proven password is kept in an outdated way.
+    pub(super) outdated: bool,
     pub(super) secrets: Vec<TotpSecret>,
     pub(super) authenticators: Vec<AuthenticatorId>,
     pub(super) sets: BTreeMap<u32, Vec<BackupCode>>,
@@ -77,6 +80,8 @@ pub(super) fn nobody() -> Scenario {
         caller: "shop",
         source_key: [1; 8],
         name_taken: false,
+        next_key_id: Some(2),
+        outdated: false,
         secrets: Vec::new(),
         authenticators: Vec::new(),
         sets: BTreeMap::new(),
@@ -250,6 +255,7 @@ impl Scenario {
             caller: self.caller,
             source_key: self.source_key,
             name_taken: self.name_taken,
+            next_key_id: self.next_key_id,
         };
         let decision = decide(&self.account, command, evidence, &ctx);
         let again = decide(&self.account, command, evidence, &ctx);
@@ -311,6 +317,8 @@ impl Scenario {
             | Reply::PasswordChanged
             | Reply::FactorOff
             | Reply::AttemptsCleared
+            | Reply::AccountErased
+            | Reply::KeysRotated { .. }
             | Reply::LoginByPassword { .. }
             | Reply::LoginVerified { .. } => {}
         }

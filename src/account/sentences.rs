@@ -3,7 +3,8 @@
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::{
     CancelEnrolment, ChangePassword, ClearAttempts, Command, ConfirmCode, Disable2fa, Enable2fa,
-    Proof, RegenerateBackupCodes, RegisterAccount, StartLogin, VerifyLogin,
+    EraseAccount, Proof, RegenerateBackupCodes, RegisterAccount, RotateKeys, StartLogin,
+    VerifyLogin,
 };
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId, Reason, Username};
@@ -198,6 +199,23 @@ pub(super) fn clear_attempts(_: &Scenario) -> Ask {
     (command, Password::Absent)
 }
 
+pub(super) fn erase(_: &Scenario) -> Ask {
+    let command = Command::EraseAccount(EraseAccount {
+        account_id: account_id(),
+        reason: Reason::parse("the owner asked for it").expect("a reason"),
+        context: None,
+    });
+    (command, Password::Absent)
+}
+
+pub(super) fn rotate_keys(_: &Scenario) -> Ask {
+    let command = Command::RotateKeys(RotateKeys {
+        reason: Reason::parse("a yearly custom").expect("a reason"),
+        context: None,
+    });
+    (command, Password::Absent)
+}
+
 pub(super) fn start_login(password: Password) -> impl FnOnce(&Scenario) -> Ask {
     let command = Command::StartLogin(StartLogin {
         username: None,
@@ -336,6 +354,8 @@ fn tell_reply(reply: &Reply) -> String {
         } => format!("set {set_no}, {superseded_unused} superseded"),
         Reply::FactorOff => "off".into(),
         Reply::AttemptsCleared => "attempts cleared".into(),
+        Reply::AccountErased => "erased".into(),
+        Reply::KeysRotated { key_id } => format!("keys {key_id}"),
         Reply::CodeRequired { methods, .. } => {
             let methods: Vec<_> = methods.iter().copied().map(name).collect();
             format!("code required: {}", methods.join(" or "))

@@ -1,9 +1,11 @@
 //! What the service itself records: no command asks for it, and no rule decides it.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
 use countersign_schemas::event::log::v1::{
-    ClockBackAccepted, ClockJumped, EpochStarted, PolicyInForce, UnknownNameRefused,
+    ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, KeysRotated, PolicyInForce,
+    UnknownNameRefused,
 };
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
@@ -69,6 +71,24 @@ pub fn clock_back_accepted(wall: Micros, log_time: Micros, reason: &str) -> Even
         behind_us: log_time.0.saturating_sub(wall.0),
         reason: reason.into(),
     })
+}
+
+/// An erasure was begun, but its own record is lost.
+pub fn account_erased() -> Event {
+    Event::AccountErased(AccountErased { reason: None })
+}
+
+/// New keys were found in the keyring, but their own record is lost.
+pub fn keys_rotated(key_id: u32) -> Event {
+    Event::KeysRotated(KeysRotated {
+        key_id,
+        reason: None,
+    })
+}
+
+/// So many data keys are wrapped by this key-encryption key, and none by an older one.
+pub fn data_keys_rewrapped(key_id: u32, count: u64) -> Event {
+    Event::DataKeysRewrapped(DataKeysRewrapped { key_id, count })
 }
 
 /// Whether a refusal says that an attempt was made and not compared.

@@ -75,7 +75,7 @@ impl Desk {
             Asked::Command(CommandKind::Platform) => {
                 Some(id.unwrap_or_else(|| new_command_id(received_at)))
             }
-            Asked::Command(CommandKind::Support) => id,
+            Asked::Command(CommandKind::Support | CommandKind::Operator) => id,
             _ => None,
         });
         let waiting = Waiting {
@@ -158,6 +158,10 @@ impl Desk {
                 decode_query::<NoFields>(body)?;
                 Query::LogStats
             }
+            AdminAsked::KeyList => {
+                decode_query::<NoFields>(body)?;
+                Query::KeyList
+            }
             AdminAsked::ViewList => {
                 decode_query::<NoFields>(body)?;
                 Query::ViewList
@@ -182,6 +186,7 @@ impl Desk {
         let role = match kind {
             CommandKind::Platform => Role::Platform,
             CommandKind::Support => Role::Support,
+            CommandKind::Operator => Role::Operator,
         };
         let caller = self.identity.caller_of_command(map, role)?;
         let headers = in_time(map, waiting.received_at)?;
@@ -245,6 +250,7 @@ impl Desk {
             | Query::Backup
             | Query::LogStats
             | Query::ViewList
+            | Query::KeyList
             | Query::ViewRebuild(_) => {}
         }
         Ok(Work::Ask(Question {

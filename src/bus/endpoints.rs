@@ -34,6 +34,8 @@ pub enum AdminAsked {
     LogStats,
     /// The views.
     ViewList,
+    /// The keys, without any of them.
+    KeyList,
     /// A view folded anew.
     ViewRebuild,
 }
@@ -92,6 +94,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "The views and how far they are",
     ),
     (
+        Asked::Admin(AdminAsked::KeyList),
+        "key-list",
+        "The keys that protect the log: numbers, states, ages and uses",
+    ),
+    (
         Asked::Admin(AdminAsked::ViewRebuild),
         "view-rebuild",
         "Empty a view and fold it anew from the log",
@@ -119,7 +126,7 @@ impl Endpoint {
         match self.asked {
             Asked::Command(CommandKind::Platform) => "command",
             Asked::Command(CommandKind::Support) => "support",
-            Asked::Admin(_) => "admin",
+            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
@@ -155,7 +162,7 @@ impl Endpoint {
             Asked::LoginStatus => &[Role::Platform, Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
             Asked::AuditPage => &[Role::Audit],
-            Asked::Admin(_) => &[Role::Operator],
+            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
             }

@@ -42,6 +42,8 @@ pub enum Query {
     LogStats,
     /// The views.
     ViewList,
+    /// The keys, without any of them.
+    KeyList,
     /// A view folded anew.
     ViewRebuild(String),
 }
@@ -138,6 +140,7 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
         Query::Backup => json(&engine.admin().backup()?),
         Query::LogStats => json(&engine.admin().log_stats()?),
+        Query::KeyList => json(&engine.admin().key_list()?),
         Query::ViewList => json(&engine.admin().view_list()),
         Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view)?),
     }

@@ -177,6 +177,11 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
             let state = FactorState::Off;
             with_details(wire::FactorChanged { state }, details)
         }
+        Reply::KeysRotated { key_id } => with_details(wire::KeysRotated { key_id }, details),
+        Reply::AccountErased => {
+            let state = wire::ErasedState::Erased;
+            with_details(wire::AccountErased { state }, details)
+        }
         Reply::AttemptsCleared => {
             let state = FactorState::On;
             with_details(wire::FactorChanged { state }, details)
@@ -233,7 +238,9 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
         | Reply::CodeConfirmed { .. }
         | Reply::BackupCodesRegenerated { .. }
         | Reply::FactorOff
-        | Reply::AttemptsCleared => unreachable!("only the replies of logins come here"),
+        | Reply::AttemptsCleared
+        | Reply::AccountErased
+        | Reply::KeysRotated { .. } => unreachable!("only the replies of logins come here"),
     }
 }
 

@@ -4,9 +4,9 @@
 use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
 use countersign_schemas::refusal::{FieldError, Problem};
 use countersign_schemas::reply::Method;
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::crypto::otp::TotpSecret;
@@ -41,7 +41,7 @@ fn account() -> AccountId {
 fn issued() -> Issued {
     Issued {
         codes: backup_code::new_set(&[7; backup_code::SET_ENTROPY_BYTES]).into(),
-        verifiers: Zeroizing::new(Vec::new()),
+        verifiers: Protected::clear(&[]),
         fingerprint: "0a1b2c3d".into(),
     }
 }

@@ -1,6 +1,7 @@
-//! `account`: make accounts, change passwords.
+//! `account`: make accounts, change passwords, erase.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,6 +10,9 @@ use super::client::{Client, ClientArgs};
 use super::fault::Fault;
 use super::input::{CodeToo, PasswordFrom, secret};
 use super::show;
+
+/// Longer than the minute within which keys are destroyed.
+const ERASURE_WAIT: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Subcommand)]
 pub enum AccountVerb {
@@ -33,6 +37,18 @@ pub enum AccountVerb {
         new_password_from: Option<PathBuf>,
         #[command(flatten)]
         code: CodeToo,
+    },
+    /// Destroy an account's data keys, so that nothing of it can be read any more, as an operator
+    ///
+    /// The id and the name are free again; the history and its proofs stay, without what was
+    /// sealed. Keys are destroyed once a minute, so the answer can take that long. Backups of
+    /// keys.redb must be aged out before the erasure is final.
+    Erase {
+        /// The account's id
+        account: String,
+        /// Why, for the auditors (1 to 500 bytes)
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -74,5 +90,17 @@ pub async fn run(verb: AccountVerb, args: &ClientArgs) -> Result<(), Fault> {
                 format!("the password of {account} is changed")
             })
         }
+        AccountVerb::Erase { account, reason } => Box::pin(erase(&account, &reason, args)).await,
     }
+}
+
+async fn erase(account: &str, reason: &str, args: &ClientArgs) -> Result<(), Fault> {
+    let body = json!({"account_id": account, "reason": reason});
+    let patient = ClientArgs {
+        timeout: args.timeout.max(ERASURE_WAIT),
+        ..args.clone()
+    };
+    let mut client = Client::connect(&patient).await?;
+    let answer = client.admin("erase-account", &body).await?;
+    show::answer(args, &answer, |_| format!("{account} is erased"))
 }

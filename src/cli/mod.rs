@@ -10,6 +10,7 @@ mod factor;
 pub mod fault;
 mod init;
 mod input;
+mod keys;
 mod log;
 mod login;
 mod policy;
@@ -75,6 +76,9 @@ enum Noun {
     /// Look at the views, fold one anew
     #[command(subcommand)]
     View(log::ViewVerb),
+    /// Look at the keys, rotate them
+    #[command(subcommand)]
+    Keys(keys::KeysVerb),
     /// Compute what the limits on guessing are worth
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
@@ -123,6 +127,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Audit(verb) => interruptible(audit::run(verb, &client)).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
         Noun::View(verb) => interruptible(log::view(verb, &client)).await,
+        Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
         Noun::Completions(args) => reference::completions(&args),

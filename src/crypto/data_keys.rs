@@ -3,7 +3,11 @@
 //! A key is durable before the first event sealed with it: an orphan key is harmless, a lost one
 //! makes everything under it unreadable. So the writer stages keys, seals with them, and commits
 //! the store before it commits the log. Any number of threads read; one thread, the writer,
-//! stages, commits, discards and erases.
+//! stages, commits, discards and condemns; one thread rewrites the file, which destroys what is
+//! condemned.
+
+#[path = "data_keys_rewriting.rs"]
+mod rewriting;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +19,10 @@ use quick_cache::sync::Cache;
 use redb::{Database, Durability, ReadableDatabase};
 
 use super::key_file;
-use super::key_store::{self, KEYS, Name, Row, StreamKey, generation_of, name_of, stream_key_of};
+use super::key_store::{
+    self, Condemned, KEYS, Name, Row, StreamKey, generation_of, is_condemned, name_of,
+    stream_key_of,
+};
 use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
@@ -28,11 +35,15 @@ pub const STAGED_KEYS_MAX: usize = 4_096;
 /// The data keys of all accounts.
 pub struct DataKeys {
     path: PathBuf,
-    keyring: Arc<Keyring>,
+    keyring: RwLock<Arc<Keyring>>,
     /// Replaced as a whole by an erasure, hence the lock; everything else only reads it.
     store: RwLock<Database>,
     /// Locked before the store where both are.
     staged: Mutex<BTreeMap<Name, (DataKey, Row)>>,
+    /// What the next rewriting leaves out; nobody is given these keys any more.
+    condemned: Mutex<Condemned>,
+    /// Rows that were committed since a running rewriting took its copy.
+    late: Mutex<Option<Vec<(Name, Row)>>>,
     unwrapped: Cache<Name, DataKey>,
     newest: Cache<StreamKey, u32>,
 }
@@ -133,9 +144,11 @@ impl DataKeys {
         key_store::check_keyring(path, &store, &keyring)?;
         Ok(Self {
             path: path.to_owned(),
-            keyring,
+            keyring: RwLock::new(keyring),
             store: RwLock::new(store),
             staged: Mutex::new(BTreeMap::new()),
+            condemned: Mutex::default(),
+            late: Mutex::default(),
             unwrapped: Cache::new(UNWRAPPED_KEYS_MAX),
             newest: Cache::new(UNWRAPPED_KEYS_MAX),
         })
@@ -158,6 +171,7 @@ impl DataKeys {
         let Some(generation) = newest else {
             return Ok(None);
         };
+        // Of a condemned generation there is none, so the account's next one is begun.
         let key = self.get(stream_key, generation)?;
         Ok(key.map(|key| (generation, key)))
     }
@@ -172,6 +186,9 @@ impl DataKeys {
         generation: u32,
     ) -> Result<Option<DataKey>, DataKeysError> {
         let name = name_of(stream_key, generation);
+        if is_condemned(&self.condemned(), &name) {
+            return Ok(None);
+        }
         if let Some((key, _)) = self.staged().get(&name) {
             return Ok(Some(key.clone()));
         }
@@ -214,7 +231,8 @@ impl DataKeys {
             .ok_or(DataKeysError::Full)?;
         let name = name_of(stream_key, generation);
         let key = DataKey::new(entropy);
-        let (kek_id, kek) = self.keyring.active_kek();
+        let keyring = self.keyring();
+        let (kek_id, kek) = keyring.active_kek();
         let row = key_store::wrap(kek_id, kek, &name, nonce, &key);
         staged.insert(name, (key.clone(), row));
         Ok((generation, key))
@@ -244,10 +262,13 @@ impl DataKeys {
                 }
             }
         }
-        key_store::put_check(&txn, &self.keyring)?;
+        key_store::put_check(&txn, &self.keyring())?;
         reached("data-keys-written");
         txn.commit()?;
         reached("data-keys-committed");
+        if let Some(late) = self.late().as_mut() {
+            late.extend(batch.iter().map(|(name, (_, row))| (*name, *row)));
+        }
         drop(store);
         // In the caches before it leaves the staged ones, so that no reader misses it in between.
         let mut staged = self.staged();
@@ -272,8 +293,9 @@ impl DataKeys {
         let folder = key_file::folder_of(target);
         fs::create_dir_all(folder).map_err(io_error)?;
         let staging = key_file::staging_path(target);
+        let condemned = self.condemned().clone();
         let copy = key_store::create(&staging, |txn| {
-            key_store::copy_without(&[], &self.store(), txn)
+            key_store::copy(&condemned, None, &self.store(), txn)
         })?;
         drop(copy);
         fs::rename(&staging, target).map_err(io_error)?;
@@ -285,34 +307,19 @@ impl DataKeys {
         self.staged().clear();
     }
 
-    /// Destroys all keys of these accounts by rewriting the store without them.
-    ///
-    /// A mere deletion would leave the wrapped keys readable in the file's free pages. When this
-    /// returns the old file has no name any more; copies in backups are the operator's to age out.
-    /// Costs a copy of the whole store, and readers wait; after a crash the store is the old or the
-    /// new one, so an unfinished erasure is run again.
-    ///
-    /// # Errors
-    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; the erasure is not final then.
-    pub fn erase(&self, stream_keys: &[StreamKey]) -> Result<(), DataKeysError> {
-        let io_error = |source| DataKeysError::Io {
-            path: self.path.clone(),
-            source,
-        };
-        let erased = |name: &Name| stream_keys.iter().any(|erased| name.starts_with(erased));
-        let staging = key_file::staging_path(&self.path);
-        let mut staged = self.staged();
-        let mut store = self.store.write().expect("no holder of this lock panics");
-        let new = key_store::create(&staging, |txn| {
-            key_store::copy_without(stream_keys, &store, txn)
-        })?;
-        fs::rename(&staging, &self.path).map_err(io_error)?;
-        *store = new;
-        staged.retain(|name, _| !erased(name));
-        self.unwrapped.retain(|name, _| !erased(name));
-        self.newest
-            .retain(|stream_key, _| !stream_keys.contains(stream_key));
-        key_file::sync_folder(key_file::folder_of(&self.path)).map_err(io_error)
+    fn condemned(&self) -> MutexGuard<'_, Condemned> {
+        self.condemned
+            .lock()
+            .expect("no holder of this lock panics")
+    }
+
+    fn late(&self) -> MutexGuard<'_, Option<Vec<(Name, Row)>>> {
+        self.late.lock().expect("no holder of this lock panics")
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        let keyring = self.keyring.read();
+        Arc::clone(&keyring.expect("no holder of this lock panics"))
     }
 
     fn store(&self) -> RwLockReadGuard<'_, Database> {
@@ -336,7 +343,7 @@ impl DataKeys {
     }
 
     fn unwrap_and_keep(&self, name: &Name, row: &Row) -> Result<DataKey, DataKeysError> {
-        let key = key_store::unwrap(&self.keyring, name, row).ok_or_else(|| {
+        let key = key_store::unwrap(&self.keyring(), name, row).ok_or_else(|| {
             DataKeysError::DamagedKey {
                 path: self.path.clone(),
                 generation: generation_of(name),

@@ -45,6 +45,15 @@ impl House {
         self.keys.current(stream_key).unwrap()
     }
 
+    /// Destroys all keys that these accounts have.
+    fn erase(&self, stream_keys: &[&StreamKey]) {
+        for stream_key in stream_keys {
+            let through = self.keys.last_generation(stream_key).unwrap();
+            self.keys.condemn(stream_key, through);
+        }
+        self.keys.rewrite().unwrap();
+    }
+
     fn reopened(self) -> Self {
         let Self { folder, keys } = self;
         drop(keys);
@@ -259,7 +268,7 @@ fn an_erased_key_is_gone_from_memory_and_from_the_file() {
     };
     assert!(holds(&ada) && holds(&bob));
 
-    house.keys.erase(&[ADA]).unwrap();
+    house.erase(&[&ADA]);
     assert_eq!(house.current(&ADA), None);
     assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
     assert_eq!(house.current(&BOB), Some((1, key(2))));
@@ -279,16 +288,79 @@ fn an_account_registered_anew_after_an_erasure_goes_on_counting_generations() {
     house.stage(&ADA, 1);
     assert_eq!(house.stage(&ADA, 2), 2);
     house.keys.commit().unwrap();
-    house.keys.erase(&[ADA]).unwrap();
-    house.keys.erase(&[ADA, BOB]).unwrap();
+    house.erase(&[&ADA]);
+    house.erase(&[&ADA, &BOB]);
     let house = house.reopened();
     assert_eq!((house.stage(&ADA, 3), house.stage(&BOB, 4)), (3, 1));
     house.keys.commit().unwrap();
-    house.keys.erase(&[BOB]).unwrap();
+    house.erase(&[&BOB]);
     assert_eq!(house.current(&ADA), Some((3, key(3))));
     assert_eq!(house.keys.get(&ADA, 2).unwrap(), None);
-    house.keys.erase(&[ADA]).unwrap();
+    house.erase(&[&ADA]);
     assert_eq!(house.stage(&ADA, 5), 4);
+}
+
+/// Between an erasure and the rewriting, an account that begins anew has keys of its own.
+#[test]
+fn a_condemned_key_is_given_to_nobody_and_the_next_life_keeps_its_own() {
+    let house = house();
+    house.stage(&ADA, 1);
+    house.keys.commit().unwrap();
+    assert!(!house.keys.is_erased(&ADA, 1).unwrap());
+    house.keys.condemn(&ADA, 1);
+    assert_eq!(house.current(&ADA), None);
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
+    assert!(house.keys.is_erased(&ADA, 1).unwrap());
+    assert_eq!(house.stage(&ADA, 2), 2);
+    house.keys.commit().unwrap();
+    assert_eq!(house.current(&ADA), Some((2, key(2))));
+    house.keys.rewrite().unwrap();
+    assert!(!house.keys.has_condemned());
+    let house = house.reopened();
+    assert_eq!(house.current(&ADA), Some((2, key(2))));
+    assert!(house.keys.is_erased(&ADA, 1).unwrap());
+    assert!(!house.keys.is_erased(&ADA, 2).unwrap());
+}
+
+/// A tombstone may know of later keys than a restored store has.
+#[test]
+fn a_restored_store_never_gives_a_destroyed_generation_out_again() {
+    let house = house();
+    house.stage(&ADA, 1);
+    house.keys.commit().unwrap();
+    house.keys.condemn(&ADA, 5);
+    house.keys.rewrite().unwrap();
+    assert_eq!(house.reopened().stage(&ADA, 2), 6);
+}
+
+#[test]
+fn keys_that_are_committed_while_the_store_is_rewritten_are_kept() {
+    let house = house();
+    for byte in 0..200 {
+        house.stage(&[byte; 16], byte);
+    }
+    house.keys.commit().unwrap();
+    std::thread::scope(|scope| {
+        let keys = &house.keys;
+        let rewriting = scope.spawn(move || {
+            for byte in 0..50 {
+                keys.condemn(&[byte; 16], 1);
+                keys.rewrite().unwrap();
+            }
+        });
+        let mut byte = 200;
+        while byte < 250 || !rewriting.is_finished() {
+            keys.stage_new(&[byte.min(250); 16], [byte; 32], [byte; 12])
+                .unwrap();
+            keys.commit().unwrap();
+            byte = byte.saturating_add(1);
+        }
+    });
+    let house = house.reopened();
+    for byte in 0..250 {
+        let erased = byte < 50;
+        assert_eq!(house.current(&[byte; 16]).is_none(), erased, "{byte}");
+    }
 }
 
 #[test]
@@ -327,4 +399,64 @@ fn readers_on_other_threads_never_miss_a_key_while_it_is_committed() {
             seen.send(generation).unwrap();
         }
     });
+}
+
+fn rotated(house: &House) -> Arc<Keyring> {
+    let path = house.folder.path().join("keyring-1");
+    let keyring = Keyring::load(&path).unwrap();
+    let rotated = keyring.rotate(&path, &[9; 64], 2).unwrap();
+    Arc::new(rotated)
+}
+
+#[test]
+fn a_rewriting_wraps_every_key_by_the_active_one() {
+    let house = house();
+    house.stage(&ADA, 1);
+    house.stage(&BOB, 2);
+    house.keys.commit().unwrap();
+    assert!(!house.keys.is_outdated().unwrap());
+    house.keys.use_keyring(rotated(&house));
+    assert!(house.keys.is_outdated().unwrap());
+    assert_eq!(house.stage(&ADA, 3), 2);
+    house.keys.commit().unwrap();
+    let both = BTreeMap::from([(1, 2), (2, 1)]);
+    assert_eq!(house.keys.counts().unwrap(), both);
+    let house = house.reopened();
+    assert!(house.keys.is_outdated().unwrap());
+    house.keys.rewrite().unwrap();
+    assert!(!house.keys.is_outdated().unwrap());
+    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(2, 3)]));
+    let house = house.reopened();
+    assert_eq!(house.current(&ADA), Some((2, key(3))));
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(1)));
+    assert_eq!(house.current(&BOB), Some((1, key(2))));
+}
+
+#[test]
+fn a_damaged_row_stays_as_it_is_and_holds_up_no_other() {
+    let house = house();
+    house.stage(&ADA, 1);
+    house.stage(&BOB, 2);
+    house.keys.commit().unwrap();
+    let (name, mut row) = key_store::newest(&house.keys.store(), &BOB)
+        .unwrap()
+        .unwrap();
+    row[40] ^= 1;
+    key_store::add(
+        &house.keys.store(),
+        &keyring(house.folder.path(), 1),
+        &[(name, row)],
+    )
+    .unwrap();
+    house.keys.use_keyring(rotated(&house));
+    house.keys.rewrite().unwrap();
+    assert!(house.keys.is_outdated().unwrap());
+    assert_eq!(
+        house.keys.counts().unwrap(),
+        BTreeMap::from([(1, 1), (2, 1)])
+    );
+    let house = house.reopened();
+    assert_eq!(house.current(&ADA), Some((1, key(1))));
+    let damaged = house.keys.current(&BOB);
+    assert!(matches!(damaged, Err(DataKeysError::DamagedKey { .. })));
 }

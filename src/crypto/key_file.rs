@@ -224,7 +224,8 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn create_folders(folder: &Path) -> io::Result<()> {
+/// Creates a folder of mode 0700 and those above it, durably, where they are missing.
+pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

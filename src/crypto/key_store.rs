@@ -7,6 +7,7 @@
 //! erased account its last generation, so that a second life never reuses the number of a key that
 //! is gone: what the first life sealed reads as erased and not as altered.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use countersign_schemas::sealed::Sealed;
@@ -108,34 +109,120 @@ pub(super) fn put_check(txn: &WriteTransaction, keyring: &Keyring) -> Result<(),
     Ok(())
 }
 
-/// Copies one store into another without the keys of the erased accounts.
-pub(super) fn copy_without(
-    erased: &[StreamKey],
+/// Accounts with the last generation of their keys that is to be destroyed.
+pub(super) type Condemned = BTreeMap<StreamKey, u32>;
+
+/// Whether a key is among those that are to be destroyed.
+pub(super) fn is_condemned(condemned: &Condemned, name: &Name) -> bool {
+    let through = condemned.get(&stream_key_of(name));
+    through.is_some_and(|through| generation_of(name) <= *through)
+}
+
+/// Copies one store into another without the keys that are to be destroyed. With `renew` every
+/// key is wrapped by that keyring's active key-encryption key.
+pub(super) fn copy(
+    condemned: &Condemned,
+    renew: Option<&Keyring>,
     from: &Database,
     into: &WriteTransaction,
 ) -> Result<(), DataKeysError> {
     let from = from.begin_read()?;
-    let mut checks = into.open_table(KEK_CHECKS)?;
-    for row in from.open_table(KEK_CHECKS)?.iter()? {
-        let (kek_id, check) = row?;
-        checks.insert(kek_id.value(), check.value())?;
-    }
     let mut lasts = into.open_table(ERASED)?;
     for row in from.open_table(ERASED)?.iter()? {
         let (stream_key, last) = row?;
         lasts.insert(stream_key.value(), last.value())?;
     }
+    for (stream_key, through) in condemned {
+        let before = lasts.get(stream_key)?.map_or(0, |last| last.value());
+        lasts.insert(stream_key, before.max(*through))?;
+    }
+    let mut wrapped_by = BTreeSet::new();
     let mut keys = into.open_table(KEYS)?;
     for row in from.open_table(KEYS)?.iter()? {
         let (name, row) = row?;
-        let name = name.value();
-        match erased.iter().find(|erased| name.starts_with(*erased)) {
-            // Rows ascend, so the last generation is the one that stays.
-            Some(stream_key) => drop(lasts.insert(stream_key, generation_of(name))?),
-            None => drop(keys.insert(name, row.value())?),
+        if is_condemned(condemned, name.value()) {
+            continue;
+        }
+        let renewed = renew.and_then(|keyring| rewrap(keyring, name.value(), row.value()));
+        let row = renewed.unwrap_or(*row.value());
+        wrapped_by.insert(kek_id_of(&row));
+        keys.insert(name.value(), &row)?;
+    }
+    let mut checks = into.open_table(KEK_CHECKS)?;
+    for row in from.open_table(KEK_CHECKS)?.iter()? {
+        let (kek_id, check) = row?;
+        // A copy keeps all of them, a renewed store only those that still wrap anything.
+        if renew.is_none() || wrapped_by.contains(&kek_id.value()) {
+            checks.insert(kek_id.value(), check.value())?;
         }
     }
-    Ok(())
+    drop(checks);
+    renew.map_or(Ok(()), |keyring| put_check(into, keyring))
+}
+
+/// Wraps a key by the active key-encryption key; none where it does not unwrap, which its account
+/// hears of when it is needed.
+///
+/// The nonce stays: it was drawn at random for this row, and no other row has it under either key.
+fn rewrap(keyring: &Keyring, name: &Name, row: &Row) -> Option<Row> {
+    let (kek_id, kek) = keyring.active_kek();
+    if kek_id_of(row) == kek_id {
+        return Some(*row);
+    }
+    let key = unwrap(keyring, name, row)?;
+    let nonce = row[4..WRAPPED_AT].first_chunk::<NONCE_BYTES>()?;
+    Some(wrap(kek_id, kek, name, *nonce, &key))
+}
+
+/// Returns the id of the key-encryption key that a row is wrapped by.
+fn kek_id_of(row: &Row) -> u32 {
+    let bytes = row.first_chunk().expect("a row is longer than 4 bytes");
+    u32::from_le_bytes(*bytes)
+}
+
+/// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store.
+pub(super) fn counts(store: &Database) -> Result<BTreeMap<u32, u64>, DataKeysError> {
+    let mut counts = BTreeMap::new();
+    for row in store.begin_read()?.open_table(KEYS)?.iter()? {
+        *counts.entry(kek_id_of(row?.1.value())).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// Whether a key-encryption key other than the active one may wrap anything.
+pub(super) fn is_outdated(store: &Database, keyring: &Keyring) -> Result<bool, DataKeysError> {
+    let (active, _) = keyring.active_kek();
+    let checks = store.begin_read()?.open_table(KEK_CHECKS)?;
+    for row in checks.iter()? {
+        if row?.0.value() != active {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Writes further rows into a store, in one durable commit.
+pub(super) fn add(
+    store: &Database,
+    keyring: &Keyring,
+    rows: &[(Name, Row)],
+) -> Result<(), DataKeysError> {
+    let mut txn = store.begin_write()?;
+    txn.set_durability(Durability::Immediate)?;
+    {
+        let mut keys = txn.open_table(KEYS)?;
+        for (name, row) in rows {
+            keys.insert(name, &rewrap(keyring, name, row).unwrap_or(*row))?;
+        }
+    }
+    put_check(&txn, keyring)?;
+    Ok(txn.commit()?)
+}
+
+/// Returns the last generation of an account's keys that was destroyed, 0 where none was.
+pub(super) fn last_erased(store: &Database, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
+    let erased = store.begin_read()?.open_table(ERASED)?;
+    Ok(erased.get(stream_key)?.map_or(0, |last| last.value()))
 }
 
 /// Returns the last generation that an account's keys ever had, erased ones included.
@@ -146,8 +233,7 @@ pub(super) fn last_generation(
     if let Some((name, _)) = newest(store, stream_key)? {
         return Ok(Some(generation_of(&name)));
     }
-    let erased = store.begin_read()?.open_table(ERASED)?;
-    Ok(erased.get(stream_key)?.map(|last| last.value()))
+    Ok(Some(last_erased(store, stream_key)?).filter(|last| *last > 0))
 }
 
 /// Returns name and row of an account's newest durable key.

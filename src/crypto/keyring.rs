@@ -22,6 +22,8 @@ use super::seal::{DataKey, KEY_BYTES};
 
 /// Random bytes that make a keyring: the log id and five keys.
 pub const KEYRING_ENTROPY_BYTES: usize = LOG_ID_BYTES + 5 * KEY_BYTES;
+/// Random bytes that a rotation takes: a key-encryption key and a pepper.
+pub const ROTATION_ENTROPY_BYTES: usize = 2 * KEY_BYTES;
 /// Longest keyring file that is read, in bytes; room for some 300 retired keys.
 pub const KEYRING_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Length of a log id in bytes.
@@ -143,7 +145,74 @@ impl Keyring {
     ) -> Result<Self, CreateError> {
         self.earlier_log_ids.push(self.log_id);
         self.log_id = log_id;
-        key_file::replace_private(path, file::render(&self).as_bytes())?;
+        self.replace(path)
+    }
+
+    /// Writes the keyring anew with another active key-encryption key and pepper; those before are
+    /// kept as retired, for what was made with them.
+    ///
+    /// `entropy` must come from the operating system's generator. Both keys have the number that
+    /// follows the highest of both kinds. The file is durable when this returns; after a crash it
+    /// is the old or the new one, whole.
+    ///
+    /// # Errors
+    /// [`CreateError::Io`]: the old file still stands, also where it would grow too long.
+    pub fn rotate(
+        mut self,
+        path: &Path,
+        entropy: &[u8; ROTATION_ENTROPY_BYTES],
+        now_us: u64,
+    ) -> Result<Self, CreateError> {
+        let about = KeyAbout {
+            id: self.next_id(),
+            state: KeyState::Active,
+            created_at_us: now_us,
+        };
+        let (kek, pepper) = entropy.split_at(KEY_BYTES);
+        let key = |bytes: &[u8]| -> [u8; KEY_BYTES] { std::array::from_fn(|at| bytes[at]) };
+        for (old, _) in &mut self.keks {
+            old.state = KeyState::Retired;
+        }
+        for (old, _) in &mut self.peppers {
+            old.state = KeyState::Retired;
+        }
+        self.keks.push((about, DataKey::new(key(kek))));
+        self.peppers.push((about, Hex(key(pepper))));
+        self.replace(path)
+    }
+
+    /// Writes the keyring anew without a retired key-encryption key; none where it is not one.
+    ///
+    /// Nothing that the key wrapped can be read any more, in no copy of the key store.
+    ///
+    /// # Errors
+    /// As [`Keyring::rotate`].
+    pub fn forget(mut self, path: &Path, kek_id: u32) -> Result<Option<Self>, CreateError> {
+        let before = self.keks.len();
+        self.keks
+            .retain(|(about, _)| about.id != kek_id || about.state == KeyState::Active);
+        match self.keks.len() < before {
+            true => self.replace(path).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The number of the next keys.
+    pub fn next_id(&self) -> u32 {
+        let ids = self.keks().chain(self.peppers()).map(|about| about.id);
+        // Ids come from this file's own counting and its length is bounded.
+        ids.max().unwrap_or(0).saturating_add(1)
+    }
+
+    fn replace(self, path: &Path) -> Result<Self, CreateError> {
+        let text = file::render(&self);
+        if text.len() as u64 > KEYRING_FILE_BYTES_MAX {
+            return Err(CreateError::Io {
+                path: path.to_owned(),
+                source: std::io::Error::other("it is full of retired keys, forget old ones"),
+            });
+        }
+        key_file::replace_private(path, text.as_bytes())?;
         Ok(self)
     }
 

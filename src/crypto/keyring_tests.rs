@@ -280,3 +280,56 @@ proptest! {
         prop_assert_eq!(of(&first) == of(&second), first == second);
     }
 }
+
+#[test]
+fn a_rotation_keeps_the_old_keys_for_what_they_made_and_counts_on() {
+    let (_folder, path, keyring) = created();
+    let old = keyring.kek(1).unwrap().clone();
+    let entropy: [u8; ROTATION_ENTROPY_BYTES] = std::array::from_fn(|at| at as u8);
+    let rotated = keyring.rotate(&path, &entropy, NOW_US + 1).unwrap();
+    for keyring in [&rotated, &Keyring::load(&path).unwrap()] {
+        let (id, kek) = keyring.active_kek();
+        assert_eq!((id, &kek.as_bytes()[..]), (2, &entropy[..32]));
+        assert_eq!(keyring.active_pepper(), (2, &entropy[32..]));
+        assert_eq!(keyring.kek(1), Some(&old));
+        let states: Vec<_> = keyring
+            .keks()
+            .map(|about| (about.id, about.state))
+            .collect();
+        assert_eq!(states, [(1, KeyState::Retired), (2, KeyState::Active)]);
+        assert_eq!(keyring.peppers().count(), 2);
+        assert_eq!(keyring.next_id(), 3);
+    }
+}
+
+#[test]
+fn a_retired_key_can_be_forgotten_and_the_active_one_cannot() {
+    let (_folder, path, keyring) = created();
+    let keyring = keyring
+        .rotate(&path, &[7; ROTATION_ENTROPY_BYTES], 2)
+        .unwrap();
+    let keyring = keyring.forget(&path, 1).unwrap().unwrap();
+    assert!(keyring.kek(1).is_none() && keyring.pepper(1).is_some());
+    assert_eq!(keyring.next_id(), 3);
+    let read = Keyring::load(&path).unwrap();
+    assert!(read.kek(1).is_none() && read.kek(2).is_some());
+    for unknown in [1, 2, 3] {
+        let keyring = Keyring::load(&path).unwrap();
+        assert!(keyring.forget(&path, unknown).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_keyring_that_is_full_refuses_another_rotation_and_stays() {
+    let (_folder, path, mut keyring) = created();
+    let full = loop {
+        let before = fs::read(&path).unwrap();
+        match keyring.rotate(&path, &[7; ROTATION_ENTROPY_BYTES], 2) {
+            Ok(rotated) => keyring = rotated,
+            Err(refused) => break (refused, before),
+        }
+    };
+    assert!(full.0.to_string().contains("full of retired keys"));
+    assert_eq!(fs::read(&path).unwrap(), full.1);
+    assert!(Keyring::load(&path).is_ok());
+}

@@ -37,6 +37,13 @@ pub struct KdfParams {
     pub lanes: u32,
 }
 
+impl KdfParams {
+    /// Whether a number of it is below the other's, so that what has it is due to be derived anew.
+    pub fn is_weaker_than(self, other: Self) -> bool {
+        self.memory_kib < other.memory_kib || self.passes < other.passes || self.lanes < other.lanes
+    }
+}
+
 impl Default for KdfParams {
     /// 19 MiB, two passes, one lane: OWASP's first choice for Argon2id.
     fn default() -> Self {

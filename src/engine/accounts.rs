@@ -135,7 +135,7 @@ impl Accounts {
             }
             evolve(&mut account, *position, &record)?;
         }
-        if positions.len() > TAIL_MAX {
+        if positions.len() > TAIL_MAX && account.exists() {
             self.remember(stream, &account);
         }
         self.go_through(&mut account, last, before);

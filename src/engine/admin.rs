@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_schemas::admin::{
-    BackupTaken, CacheState, EventCount, IndexState, LogStats, SegmentEntry, ViewEntry, ViewList,
+    BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, SegmentEntry, ViewEntry,
+    ViewList,
 };
 use countersign_schemas::event::Event;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -12,6 +13,7 @@ use countersign_schemas::strict::DecodeError;
 
 use super::Shared;
 use super::accounts::CACHE_BYTES_MAX;
+use super::key_list::key_list;
 use crate::log::LogReader;
 
 const NO_FOLDER: &str = "no backup folder is configured: set [backup] folder and restart";
@@ -81,6 +83,16 @@ impl Admin {
             bytes,
             bytes_max: CACHE_BYTES_MAX,
         }
+    }
+
+    /// The keys that protect the log; reads the whole key store.
+    ///
+    /// # Errors
+    /// `store.unavailable` when it cannot be read.
+    pub fn key_list(&self) -> Result<KeyList, Refusal> {
+        let vault = &self.shared.vault;
+        let counts = vault.key_counts().map_err(|error| unavailable(&error))?;
+        Ok(key_list(&vault.keyring(), Some(&counts)))
     }
 
     /// The views and how far they are.

@@ -51,6 +51,8 @@ pub struct Batch {
     pub log_events: u32,
     /// Whether its replies rest on a commit although nothing is recorded.
     pub commits_nothing: bool,
+    /// Commands that have a batch each of their own, after this one.
+    pub alone: Vec<Submission>,
     /// Commands whose evidence the batch has made stale; gathered anew once it is published.
     pub stale: Vec<Submission>,
 }
@@ -149,14 +151,15 @@ impl Batch {
     pub fn waiting(self) -> Vec<ReplyTo> {
         let decided = self.replies.into_iter().map(|(reply, _)| reply);
         let stale = self.stale.into_iter().map(|submission| submission.reply);
-        decided.chain(stale).collect()
+        let alone = self.alone.into_iter().map(|submission| submission.reply);
+        decided.chain(stale).chain(alone).collect()
     }
 
     /// Whether another command may be taken in.
     pub fn has_room(&self) -> bool {
         self.records.len() < BATCH_EVENTS_MAX
             && self.bytes < BATCH_BYTES_MAX
-            && self.replies.len() + self.stale.len() < BATCH_COMMANDS_MAX
+            && self.replies.len() + self.stale.len() + self.alone.len() < BATCH_COMMANDS_MAX
     }
 
     /// An empty batch after this position.

@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::snapshots::Snapshots;
 use super::start_error::{InitError, StartError};
 use super::vault::{Random, system_random};
-use super::{Clock, Shared, clock, epoch};
+use super::{Clock, Shared, clock, epoch, erasing, rotating};
 use crate::account::{Policy, service};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
@@ -118,6 +118,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let mut found = found?;
     let mut archive = epoch::archive(&found, data, keyring)?;
     epoch::sign(&mut archive, &found.index)?;
+    rotating::complete(&mut found, now)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut found, &options.policy, reason, now)?;
@@ -128,16 +129,18 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         None => open_views(data)?,
     };
     rebuild_strange_views(&views, &found.log)?;
-    let log_version = found.index.version(&StreamKey::LOG)?;
-    let recorded_at = AtomicU64::new(found.index.tail().at.0);
     let Foundation {
-        log,
+        mut log,
         vault,
         index,
         epochs,
     } = found;
     let index = Arc::new(index);
     let snapshots = Snapshots::open(&Storage::default(), &snapshots_file(&options.data));
+    let accounts = Accounts::new(log.reader(), Arc::clone(&index), snapshots, epochs);
+    erasing::complete(&mut log, &index, &accounts, &vault, now)?;
+    let log_version = index.version(&StreamKey::LOG)?;
+    let recorded_at = AtomicU64::new(index.tail().at.0);
     let progress = Progress::default();
     progress.commit(log.head());
     let shared = Shared {
@@ -148,7 +151,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         clock: options.clock,
         monotonic: options.monotonic,
         accepted_clock,
-        accounts: Accounts::new(log.reader(), Arc::clone(&index), snapshots, epochs),
+        accounts,
         index,
         checkpoints: Mutex::new(archive),
         log_version: AtomicU32::new(log_version),

@@ -31,12 +31,17 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
                 event_type: entry.record.event_type,
                 field: USERNAME_FIELD,
             };
-            let bytes = vault.open(entry.record.stream_key, &held)?;
+            let bytes = match vault.open(entry.record.stream_key, &held) {
+                // The erasure that follows frees the name, whatever it was.
+                Err(VaultError::Erased) => return Ok(None),
+                opened => opened?,
+            };
             let name = std::str::from_utf8(&bytes).map_err(|_| VaultError::Changed)?;
             Ok(Some(Fact::Name(vault.keyring().name_hash(name))))
         }
         Event::LoginStarted(e) => Ok(Some(Fact::Challenge(e.challenge, e.expires_at))),
         Event::PolicyInForce(_) => Ok(Some(Fact::Policy)),
+        Event::AccountErased(_) => Ok(Some(Fact::Erased)),
         Event::EpochStarted(_) => Ok(Some(Fact::Epoch)),
         _ => Ok(None),
     }

@@ -46,7 +46,7 @@ pub fn archive(
     if let Some(lost_from) = unfinished(found, keyring_file)? {
         return Err(StartError::EpochUnfinished { lost_from });
     }
-    let archive = Archive::open(keyring_file, signer(keyring))?;
+    let archive = Archive::open(keyring_file, signer(&keyring))?;
     let head = found.log.head();
     archive.check(head, |size| found.index.root_at(size))?;
     // An archive that is gone, or came back with an old keyring, does not speak for the epoch.
@@ -72,7 +72,7 @@ fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, St
     }
     let has_keyring = epoch.begun.log_id == *keyring.log_id();
     let is_signed = has_keyring
-        && match Archive::open(keyring_file, signer(keyring)) {
+        && match Archive::open(keyring_file, signer(&keyring)) {
             Err(CheckpointRefusal::OtherLog { found, .. }) => {
                 !keyring.log_ids().any(|id| origin(id) == found)
             }

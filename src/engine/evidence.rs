@@ -7,7 +7,7 @@ use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::AccountName;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
-use countersign_schemas::secret::SecretText;
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use zeroize::Zeroizing;
 
@@ -21,7 +21,7 @@ use crate::account::{
 };
 use crate::crypto::backup_code::{SET_CODES, SET_ENTROPY_BYTES, fingerprint, new_set};
 use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
-use crate::crypto::password::{INPUT_BYTES_MAX, KdfParams, SALT_BYTES, Verifier, derive, verify};
+use crate::crypto::password::SALT_BYTES;
 
 /// Whether finding out costs an Argon2id, so that it belongs into the pool.
 pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micros) -> bool {
@@ -45,7 +45,10 @@ pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micro
             (password_of(c.proof.as_ref()).is_some() || shared.vouched) && !waits()
         }
         Command::ConfirmCode(_) => account.pending().is_some(),
-        Command::CancelEnrolment(_) | Command::ClearAttempts(_) => false,
+        Command::CancelEnrolment(_)
+        | Command::ClearAttempts(_)
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => false,
         Command::VerifyLogin(c) => matches!(c.code, Code::Backup(_)) && account.on().is_some(),
     }
 }
@@ -61,15 +64,22 @@ pub fn gather(shared: &Shared, request: &Request, account: &Account) -> Result<E
         account,
     };
     inquiry.evidence().map_err(|error| {
-        tracing::error!(%error, "no evidence could be gathered; the command is refused");
+        match error {
+            // Whoever moved it hoped for another answer.
+            VaultError::Changed | VaultError::NoKey => {
+                tracing::error!(%error, "ALARM: a sealed field cannot be trusted; the command is refused");
+            }
+            error => tracing::error!(%error, "no evidence could be gathered; the command is refused"),
+        }
         Refusal::new(ErrorCode::StoreUnavailable)
     })
 }
 
-struct Inquiry<'a> {
-    shared: &'a Shared,
-    request: &'a Request,
-    account: &'a Account,
+/// One command, the account that it is looked at against, and what it takes to find out.
+pub(super) struct Inquiry<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) request: &'a Request,
+    pub(super) account: &'a Account,
 }
 
 impl Inquiry<'_> {
@@ -79,14 +89,14 @@ impl Inquiry<'_> {
         match &self.request.command {
             Command::RegisterAccount(c) => {
                 if !self.account.exists() && policy.accepts(&c.password) {
-                    evidence.created = self.new_verifier(&c.password)?;
+                    evidence.created = Created::Verifier(self.new_verifier(&c.password)?);
                 }
             }
             Command::ChangePassword(c) => {
                 if policy.accepts(&c.new_password) {
                     evidence.proof = self.password(Some(&c.password))?;
                     if self.is_proven((c.code.as_ref(), c.next_code.as_ref()), &mut evidence)? {
-                        evidence.created = self.new_verifier(&c.new_password)?;
+                        evidence.created = Created::Verifier(self.new_verifier(&c.new_password)?);
                     }
                 }
             }
@@ -95,7 +105,10 @@ impl Inquiry<'_> {
                 evidence.display_name = self.display_name(c.account_name.as_ref(), None)?;
             }
             Command::ConfirmCode(c) => self.confirming(&c.code, &mut evidence)?,
-            Command::CancelEnrolment(_) | Command::ClearAttempts(_) => {}
+            Command::CancelEnrolment(_)
+            | Command::ClearAttempts(_)
+            | Command::EraseAccount(_)
+            | Command::RotateKeys(_) => {}
             Command::RegenerateBackupCodes(c) => {
                 evidence.proof = self.password(password_of(c.proof.as_ref()))?;
                 if self.is_proven(code_of(c.proof.as_ref()), &mut evidence)?
@@ -109,48 +122,15 @@ impl Inquiry<'_> {
                 evidence.proof = self.password(password_of(c.proof.as_ref()))?;
                 self.is_proven(code_of(c.proof.as_ref()), &mut evidence)?;
             }
-            Command::StartLogin(c) => evidence.proof = self.password(c.password.as_ref())?,
+            Command::StartLogin(c) => {
+                evidence.proof = self.password(c.password.as_ref())?;
+                evidence.rehashed = self.rehashed(c.password.as_ref(), evidence.proof)?;
+            }
             Command::VerifyLogin(c) => {
                 evidence.code = self.login_code(&c.code, c.next_code.as_ref())?;
             }
         }
         Ok(evidence)
-    }
-
-    /// Compares a password; an account without one, or none at all, costs the same Argon2id.
-    fn password(&self, password: Option<&SecretText>) -> Result<ProofEvidence, VaultError> {
-        let Some(password) = password else {
-            return Ok(if self.shared.vouched {
-                ProofEvidence::Vouched
-            } else {
-                ProofEvidence::Absent
-            });
-        };
-        let source = source_key(&self.shared.vault, self.request);
-        if self
-            .account
-            .passwords
-            .waiting_s(source, self.shared.log_time())
-            .is_some()
-        {
-            return Ok(ProofEvidence::NotCompared);
-        }
-        let input = password.reveal().as_bytes();
-        let (Some(credential), Some(stream)) =
-            (&self.account.credential, self.account.stream_key())
-        else {
-            self.dummy_hash(input)?;
-            return Ok(ProofEvidence::Compared {
-                credential: 0,
-                right: false,
-            });
-        };
-        let bytes = self.shared.vault.open(stream, &credential.verifier)?;
-        let right = self.matches(input, &bytes)?;
-        Ok(ProofEvidence::Compared {
-            credential: credential.version,
-            right,
-        })
     }
 
     /// Compares the code that a proof brings, once its password held, and says whether the proof
@@ -175,39 +155,6 @@ impl Inquiry<'_> {
         })
     }
 
-    fn matches(&self, input: &[u8], encoded: &[u8]) -> Result<bool, VaultError> {
-        let verifier = Verifier::decode(encoded).map_err(|_| VaultError::Changed)?;
-        let pepper = self
-            .shared
-            .vault
-            .keyring()
-            .pepper(verifier.pepper_id())
-            .ok_or(VaultError::NoKey)?;
-        verify(input, &verifier, pepper).map_err(|_| VaultError::NoMemory)
-    }
-
-    fn dummy_hash(&self, input: &[u8]) -> Result<(), VaultError> {
-        // An input beyond what a hash takes is refused as quickly for an account that exists.
-        if input.len() <= INPUT_BYTES_MAX {
-            self.derive(input)?;
-        }
-        Ok(())
-    }
-
-    fn derive(&self, input: &[u8]) -> Result<Verifier, VaultError> {
-        let mut salt = [0; SALT_BYTES];
-        self.shared.vault.fill_random(&mut salt)?;
-        let (pepper_id, pepper) = self.shared.vault.keyring().active_pepper();
-        derive(input, params(&self.shared.policy), pepper_id, pepper, salt)
-            .map_err(|_| VaultError::NoMemory)
-    }
-
-    fn new_verifier(&self, password: &SecretText) -> Result<Created, VaultError> {
-        Ok(Created::Verifier(
-            self.derive(password.reveal().as_bytes())?.encode(),
-        ))
-    }
-
     /// Ten codes with ten verifiers: ten Argon2id, so only after the command's own proof held.
     fn new_codes(&self) -> Result<Created, VaultError> {
         let mut entropy = Zeroizing::new([0; SET_ENTROPY_BYTES]);
@@ -222,9 +169,9 @@ impl Inquiry<'_> {
         }
         Ok(Created::Codes(Issued {
             codes: codes.to_vec(),
-            verifiers: Zeroizing::new(
+            verifiers: Protected::Clear(Zeroizing::new(
                 postcard::to_allocvec(&verifiers).expect("a list of bytes encodes"),
-            ),
+            )),
             fingerprint: fingerprint(&salts),
         }))
     }
@@ -360,12 +307,4 @@ fn candidate_steps(
     let back = reach.max(2 * policy.window_steps + 1);
     let ahead = reach.max(policy.window_steps);
     step_now.saturating_sub(back)..=step_now.saturating_add(ahead)
-}
-
-fn params(policy: &Policy) -> KdfParams {
-    KdfParams {
-        memory_kib: policy.kdf_memory_kib,
-        passes: policy.kdf_passes,
-        lanes: policy.kdf_lanes,
-    }
 }

@@ -11,6 +11,7 @@ use countersign_schemas::time::Micros;
 
 use super::batch::service_meta;
 use super::directory::fact;
+use super::erasing;
 use super::indexer::record;
 use super::projector::decode;
 use super::start_error::StartError;
@@ -98,7 +99,8 @@ impl Foundation {
             });
         }
         let keys = DataKeys::open(&keys_file(data), Arc::clone(&keyring), false)?;
-        let vault = Vault::new(keyring, keys, random);
+        let vault = Vault::new(keyring, keyring_file, keys, random);
+        erasing::destroy_keys(&vault, &vault.tombstones()?)?;
         let index = Index::open(
             &Storage::default(),
             &data.join("index.redb"),

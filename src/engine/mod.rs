@@ -21,15 +21,22 @@ mod epoch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod epoch_tests;
+mod erasing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod erasing_tests;
 mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
 mod foundation;
+mod hashing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod house;
 mod indexer;
+mod keeper;
+mod key_list;
 mod outcomes;
 mod pool;
 mod progress;
@@ -44,6 +51,10 @@ mod queries;
 mod race_tests;
 mod refusals;
 mod request;
+mod rotating;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod rotating_tests;
 mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -54,6 +65,9 @@ mod start_error;
 #[allow(clippy::unwrap_used)]
 mod store_tests;
 mod subject;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod swap_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -88,6 +102,8 @@ pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
 pub use epoch::new_epoch;
 pub use foundation::Epoch;
+use keeper::Keeper;
+pub use key_list::key_list;
 use pool::Pool;
 use proofs::{
     current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
@@ -119,6 +135,8 @@ struct Submission {
 /// What the writer's queue carries.
 enum Message {
     Submission(Box<Submission>),
+    /// No key-encryption key but the active one wraps anything: this one, so many data keys.
+    Rewrapped(u32, u64),
     Stop,
 }
 
@@ -128,6 +146,7 @@ pub struct Engine {
     pool: Arc<Pool<Submission>>,
     queue: SyncSender<Message>,
     admin: Admin,
+    keeper: Keeper,
     draining: AtomicBool,
     stop_followers: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -164,6 +183,7 @@ impl Engine {
             reader.clone(),
         );
         let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
+        let (keeping, writing) = (Arc::clone(&shared), queue.clone());
         let threads = vec![
             spawn("writer", move || writer.run(&inbox)),
             spawn("projector", move || {
@@ -180,6 +200,7 @@ impl Engine {
             pool,
             queue,
             admin,
+            keeper: Keeper::start(keeping, writing),
             draining: AtomicBool::new(false),
             stop_followers,
             threads: Mutex::new(threads),
@@ -197,6 +218,7 @@ impl Engine {
                 replayed: false,
             });
         }
+        let reply = self.keeper.hold_back(&request.command, reply);
         let evidence = Evidence::none(request.received_at);
         let submission = Submission {
             request,
@@ -305,6 +327,7 @@ impl Engine {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
+        self.keeper.stop();
         reached("checkpoint-unsigned");
         indexer::sign(&self.shared);
         reached("views-unflushed");

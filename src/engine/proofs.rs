@@ -81,7 +81,8 @@ pub(super) fn enqueue(queue: &SyncSender<Message>, submission: Submission) {
         Err(TrySendError::Disconnected(Message::Submission(submission))) => {
             refuse(submission.reply, ErrorCode::StoreUnavailable);
         }
-        Err(TrySendError::Full(Message::Stop) | TrySendError::Disconnected(Message::Stop)) => {}
+        // Only submissions are sent here.
+        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
     }
 }
 

@@ -13,6 +13,7 @@ use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
 
 use super::Shared;
+use super::vault::VaultError;
 
 /// How long a query waits for a view (CONTRACT §3).
 const VIEW_WAIT: Duration = Duration::from_millis(500);
@@ -163,11 +164,14 @@ impl Queries {
             ),
             StreamKind::Log => return None,
         };
-        opened
-            .inspect_err(
-                |error| tracing::warn!(position = entry.position, %error, "a source stays sealed"),
-            )
-            .ok()
+        match opened {
+            Ok(source) => Some(source),
+            Err(VaultError::Erased) => None,
+            Err(error) => {
+                tracing::warn!(position = entry.position, %error, "a source stays sealed");
+                None
+            }
+        }
     }
 
     /// The first position recorded at or after a time: times ascend along the log.

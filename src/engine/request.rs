@@ -87,7 +87,9 @@ pub fn is_vouched(command: &Command, vouched: bool) -> bool {
         | Command::ChangePassword(_)
         | Command::ConfirmCode(_)
         | Command::CancelEnrolment(_)
-        | Command::ClearAttempts(_) => false,
+        | Command::ClearAttempts(_)
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => false,
     };
     vouched && without_password
 }

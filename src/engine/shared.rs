@@ -112,8 +112,10 @@ impl Shared {
             return Ok(account);
         }
         let passwords = self.strangers().of(&subject.stranger);
+        // An erased account goes on counting versions.
         Ok(Arc::new(Account {
             passwords,
+            version: account.version,
             ..Account::default()
         }))
     }

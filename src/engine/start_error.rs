@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::erasing::CompletionError;
+use super::vault::VaultError;
 use crate::crypto::data_keys::DataKeysError;
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::{self, LoadError};
+use crate::crypto::tombstones::TombstoneError;
 use crate::log::checkpoints::CheckpointRefusal;
 use crate::log::index::IndexError;
 use crate::log::{AppendError, OpenLogError};
@@ -58,6 +61,15 @@ pub enum StartError {
     /// The key store is missing, damaged or another's.
     #[error(transparent)]
     DataKeys(#[from] DataKeysError),
+    /// The tombstones of erased accounts cannot be read.
+    #[error(transparent)]
+    Tombstones(#[from] TombstoneError),
+    /// The keys of erased accounts could not be destroyed.
+    #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
+    Erasure(#[from] VaultError),
+    /// An erasure could not be recorded.
+    #[error("an erasure that was cut short is not recorded, so nothing was started: {0}")]
+    Completion(#[from] CompletionError),
     /// The policy is out of range.
     #[error(transparent)]
     Policy(#[from] crate::account::policy::PolicyError),

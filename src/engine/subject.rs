@@ -4,6 +4,7 @@ use countersign_schemas::command::Command;
 use countersign_schemas::ids::{ChallengeId, StreamKey, Username};
 use countersign_schemas::refusal::ErrorCode;
 
+use super::batch::Batch;
 use super::vault::Vault;
 use super::{Request, Shared};
 
@@ -41,6 +42,8 @@ pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode>
             None => c.account_id.as_ref(),
         },
         Command::ClearAttempts(c) => Some(&c.account_id),
+        Command::EraseAccount(c) => Some(&c.account_id),
+        Command::RotateKeys(_) => None,
         Command::VerifyLogin(c) => match &c.challenge_id {
             Some(challenge) => return by_challenge(shared, challenge),
             None => c.account_id.as_ref(),
@@ -77,6 +80,34 @@ fn by_challenge(shared: &Shared, challenge: &ChallengeId) -> Result<Subject, Err
         stream,
         stranger: hash,
     })
+}
+
+/// Whether another account, perhaps one of the batch, holds the name that a command asks for.
+///
+/// # Errors
+/// `store.unavailable` when the index cannot be read.
+pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<bool, ErrorCode> {
+    match command {
+        Command::RegisterAccount(c) => {
+            let name = shared.vault.keyring().name_hash(c.username.as_str());
+            let holder = shared
+                .index
+                .name(&name)
+                .map_err(|error| unavailable(&error))?;
+            Ok(holder.is_some() || batch.has_name(&name))
+        }
+        Command::ChangePassword(_)
+        | Command::Enable2fa(_)
+        | Command::ConfirmCode(_)
+        | Command::CancelEnrolment(_)
+        | Command::RegenerateBackupCodes(_)
+        | Command::Disable2fa(_)
+        | Command::StartLogin(_)
+        | Command::VerifyLogin(_)
+        | Command::ClearAttempts(_)
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => Ok(false),
+    }
 }
 
 /// Says why a store cannot answer, and gives the word for it.

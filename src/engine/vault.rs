@@ -1,19 +1,24 @@
 //! Sealing the fields of events, and opening them where they stand.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
 
-use countersign_schemas::event::Event;
+use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{SOURCE_FIELD, SourceFacts};
 use countersign_schemas::sealed::{Protected, Sealed};
+use countersign_schemas::time::Micros;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
 use crate::account::Held;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
-use crate::crypto::keyring::Keyring;
+use crate::crypto::key_file::CreateError;
+use crate::crypto::keyring::{Keyring, ROTATION_ENTROPY_BYTES};
 use crate::crypto::seal::{DataKey, Place, open, seal};
+use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
 
 /// A sealed field could not be made or read. The account answers `store.unavailable`: never
 /// "2FA off".
@@ -27,6 +32,15 @@ pub enum VaultError {
         "the data key of a stream is missing from keys.redb: restore keys.redb from its backup"
     )]
     NoKey,
+    /// The account was erased; that its fields cannot be read any more is as it should be.
+    #[error("the account was erased, and what was sealed for it cannot be read any more")]
+    Erased,
+    /// The keyring file could not be rotated.
+    #[error("the keys are not rotated: the keyring {0}")]
+    Keyring(String),
+    /// A tombstone could not be written.
+    #[error("the erasure is not begun: the tombstone {0}")]
+    Tombstone(#[from] CreateError),
     /// The ciphertext does not open where it stands.
     #[error(
         "a sealed field does not open where it stands: the log or keys.redb was changed, run `countersign audit verify`"
@@ -44,8 +58,10 @@ pub enum VaultError {
 
 /// The keyring and the data keys, as the engine uses them.
 pub struct Vault {
-    keyring: Arc<Keyring>,
+    keyring: RwLock<Arc<Keyring>>,
+    keyring_file: PathBuf,
     keys: DataKeys,
+    tombstones: Tombstones,
     random: Random,
 }
 
@@ -58,10 +74,13 @@ pub fn system_random(bytes: &mut [u8]) -> bool {
 }
 
 impl Vault {
-    /// Takes the opened keyring and key store, and where random bytes come from.
-    pub fn new(keyring: Arc<Keyring>, keys: DataKeys, random: Random) -> Self {
+    /// Takes the opened keyring, which its file holds, the key store, and where random bytes come
+    /// from.
+    pub fn new(keyring: Arc<Keyring>, keyring_file: &Path, keys: DataKeys, random: Random) -> Self {
         Self {
-            keyring,
+            keyring: RwLock::new(keyring),
+            tombstones: Tombstones::beside(keyring_file),
+            keyring_file: keyring_file.into(),
             keys,
             random,
         }
@@ -84,8 +103,57 @@ impl Vault {
     }
 
     /// The keyring.
-    pub fn keyring(&self) -> &Keyring {
-        &self.keyring
+    pub fn keyring(&self) -> Arc<Keyring> {
+        let keyring = self.keyring.read();
+        Arc::clone(&keyring.expect("no holder of this lock panics"))
+    }
+
+    /// Brings new keys of this number into use: in the keyring file, durably, and then in memory.
+    ///
+    /// No data key may be staged. The others are wrapped anew by [`Vault::rewrite_keys`].
+    ///
+    /// # Errors
+    /// [`VaultError::Keyring`] where the file is another by now or cannot be written,
+    /// [`VaultError::Entropy`]; the keys before are in use as ever.
+    pub fn rotate(&self, key_id: u32, now: Micros) -> Result<(), VaultError> {
+        let mut entropy = Zeroizing::new([0; ROTATION_ENTROPY_BYTES]);
+        self.fill_random(&mut *entropy)?;
+        let failed = |why: String| VaultError::Keyring(why);
+        let file = Keyring::load(&self.keyring_file).map_err(|error| failed(error.to_string()))?;
+        if file.next_id() != key_id || file.log_id() != self.keyring().log_id() {
+            return Err(failed(
+                "its file was exchanged while the service ran".into(),
+            ));
+        }
+        let rotated = file.rotate(&self.keyring_file, &entropy, now.0);
+        let rotated = Arc::new(rotated.map_err(|error| failed(error.to_string()))?);
+        self.keys.use_keyring(Arc::clone(&rotated));
+        *self.keyring.write().expect("no holder of this lock panics") = rotated;
+        Ok(())
+    }
+
+    /// Whether a key-encryption key other than the active one may still wrap anything.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn is_outdated(&self) -> Result<bool, VaultError> {
+        Ok(self.keys.is_outdated()?)
+    }
+
+    /// Counts the data keys by the key-encryption key that wraps them; reads the whole store.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn key_counts(&self) -> Result<BTreeMap<u32, u64>, VaultError> {
+        Ok(self.keys.counts()?)
+    }
+
+    /// Reads the tombstones beside the keyring.
+    ///
+    /// # Errors
+    /// [`TombstoneError`].
+    pub fn tombstones(&self) -> Result<Vec<Tombstone>, TombstoneError> {
+        self.tombstones.read()
     }
 
     /// Opens a field of an account.
@@ -127,10 +195,13 @@ impl Vault {
     }
 
     fn open_at(&self, place: Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let key = self
-            .keys
-            .get(&place.stream_key, sealed.key)?
-            .ok_or(VaultError::NoKey)?;
+        let holder = holder_of(&place);
+        let Some(key) = self.keys.get(&holder, sealed.key)? else {
+            return Err(match self.keys.is_erased(&holder, sealed.key)? {
+                true => VaultError::Erased,
+                false => VaultError::NoKey,
+            });
+        };
         open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)
     }
 
@@ -185,7 +256,7 @@ impl Vault {
     }
 
     fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed<'static>, VaultError> {
-        let (generation, key) = self.current_key(&place.stream_key)?;
+        let (generation, key) = self.current_key(&holder_of(&place))?;
         Ok(seal(&key, generation, &place.aad(), self.random()?, bytes))
     }
 
@@ -208,11 +279,62 @@ impl Vault {
         Ok(self.keys.back_up(target)?)
     }
 
+    /// Writes a tombstone, durably.
+    ///
+    /// # Errors
+    /// [`VaultError::Tombstone`]: nothing is changed.
+    pub fn entomb(&self, tombstone: &Tombstone) -> Result<(), VaultError> {
+        Ok(self.tombstones.write(tombstone)?)
+    }
+
+    /// Gives out no key of a stream up to this generation any more.
+    pub fn condemn(&self, stream: StreamKey, through: u32) {
+        self.keys.condemn(&stream.0, through);
+    }
+
+    /// Whether keys wait to be destroyed.
+    pub fn has_condemned(&self) -> bool {
+        self.keys.has_condemned()
+    }
+
+    /// Whether a stream's key of this generation is destroyed or about to be.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn is_erased(&self, stream: StreamKey, generation: u32) -> Result<bool, VaultError> {
+        Ok(self.keys.is_erased(&stream.0, generation)?)
+    }
+
+    /// The last generation that a stream's keys ever had, 0 before the first.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn last_generation(&self, stream: StreamKey) -> Result<u32, VaultError> {
+        Ok(self.keys.last_generation(&stream.0)?)
+    }
+
+    /// Rewrites the key store, which destroys what is condemned.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`]: nothing is destroyed for good.
+    pub fn rewrite_keys(&self) -> Result<(), VaultError> {
+        Ok(self.keys.rewrite()?)
+    }
+
     /// Makes new data keys durable; must come before the commit of what they seal.
     ///
     /// # Errors
     /// [`VaultError::Keys`]: the batch must not be appended.
     pub fn commit_keys(&self) -> Result<(), VaultError> {
         Ok(self.keys.commit()?)
+    }
+}
+
+/// The stream whose data key seals what stands at a place: the account's own, but for its
+/// erasure, of which auditors are to read why and by whom when that key is gone.
+fn holder_of(place: &Place) -> [u8; 16] {
+    match place.event_type {
+        ACCOUNT_ERASED => StreamKey::LOG.0,
+        _ => place.stream_key,
     }
 }

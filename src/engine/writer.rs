@@ -21,10 +21,9 @@ use super::chores::ClockWatch;
 use super::coalesce::Coalesced;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
-use super::subject::unavailable;
 use super::verdict::Verdict;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
-use super::{evidence, subject};
+use super::{evidence, rotating, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
 use crate::crash_point::reached;
 use crate::log::EventLog;
@@ -43,7 +42,7 @@ pub(super) const NO_EVENT: Details = Details {
 pub struct Writer {
     pub(super) shared: Arc<Shared>,
     pool: Arc<Pool<Submission>>,
-    log: EventLog,
+    pub(super) log: EventLog,
     pub(super) outcomes: Outcomes,
     pub(super) coalesced: Coalesced,
     last_at: Micros,
@@ -77,6 +76,9 @@ impl Writer {
                     self.take(*first, &mut batch);
                     stop = self.drain(&mut batch, queue);
                 }
+                Ok(Message::Rewrapped(key_id, count)) => {
+                    self.record_rewrapped(key_id, count, &mut batch);
+                }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.do_chores(&mut batch);
@@ -109,6 +111,9 @@ impl Writer {
         while batch.has_room() {
             match queue.try_recv() {
                 Ok(Message::Submission(next)) => self.take(*next, batch),
+                Ok(Message::Rewrapped(key_id, count)) => {
+                    self.record_rewrapped(key_id, count, batch);
+                }
                 Ok(Message::Stop) => return true,
                 Err(_) => break,
             }
@@ -116,8 +121,17 @@ impl Writer {
         false
     }
 
+    /// Decides one command, or puts it off to a batch of its own.
+    fn take(&mut self, submission: Submission, batch: &mut Batch) {
+        match submission.request.command {
+            // What follows it outside the log must follow nothing that is not durable yet.
+            Command::EraseAccount(_) | Command::RotateKeys(_) => batch.alone.push(submission),
+            _ => self.take_now(submission, batch),
+        }
+    }
+
     /// Decides one command; a panic in it drops that command only.
-    fn take(&mut self, mut submission: Submission, batch: &mut Batch) {
+    pub(super) fn take_now(&mut self, mut submission: Submission, batch: &mut Batch) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.decide(&mut submission, batch)));
         let outcome = outcome.unwrap_or_else(|_| {
             tracing::error!(
@@ -239,7 +253,8 @@ impl Writer {
             entropy: &entropy,
             caller: &request.caller.name,
             source_key: subject::source_key(&self.shared.vault, request),
-            name_taken: self.name_taken(&request.command, batch)?,
+            name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
+            next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
         };
         Ok(decide(
             account,
@@ -247,29 +262,6 @@ impl Writer {
             &submission.evidence,
             &ctx,
         ))
-    }
-
-    fn name_taken(&self, command: &Command, batch: &Batch) -> Result<bool, ErrorCode> {
-        match command {
-            Command::RegisterAccount(c) => {
-                let name = self.shared.vault.keyring().name_hash(c.username.as_str());
-                let holder = self
-                    .shared
-                    .index
-                    .name(&name)
-                    .map_err(|error| unavailable(&error))?;
-                Ok(holder.is_some() || batch.has_name(&name))
-            }
-            Command::ChangePassword(_)
-            | Command::Enable2fa(_)
-            | Command::ConfirmCode(_)
-            | Command::CancelEnrolment(_)
-            | Command::RegenerateBackupCodes(_)
-            | Command::Disable2fa(_)
-            | Command::StartLogin(_)
-            | Command::VerifyLogin(_)
-            | Command::ClearAttempts(_) => Ok(false),
-        }
     }
 
     /// Takes a decision into the batch, and remembers what it answers.
@@ -287,6 +279,12 @@ impl Writer {
                 return Verdict::refused(ErrorCode::StoreUnavailable);
             }
         };
+        let begun = self.entomb(batch).and_then(|()| self.rotate(batch));
+        if let Err(error) = begun {
+            tracing::error!(%error, "a change of the keys could not be begun; it is dropped");
+            *batch = Batch::after(batch.head);
+            return Verdict::refused(ErrorCode::StoreUnavailable);
+        }
         self.recorded_at(group.now);
         let result = reply.map(|reply| Done { reply, details });
         self.outcomes
@@ -302,7 +300,7 @@ impl Writer {
     /// # Errors
     /// Those who wait for an answer, none of them told, when the commit failed: the outcome is
     /// unknown.
-    fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
+    pub(super) fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
         if !batch.records.is_empty() {
             reached("before-append");
             if let Err(error) = self.shared.vault.commit_keys() {
@@ -354,7 +352,7 @@ impl Writer {
         for submission in batch.stale {
             super::proofs::enqueue_proof(&self.pool, &self.shared, submission);
         }
-        Ok(())
+        self.decide_alone(batch.alone)
     }
 
     /// Answers everything with `outcome.unknown` and stops for good (DESIGN §4.5).

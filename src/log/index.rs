@@ -100,19 +100,7 @@ impl Index {
             };
             layer.commands.insert(record.command_key, place);
         }
-        match fact {
-            Some(Fact::Name(name)) => {
-                layer.names.insert(name, record.stream_key);
-            }
-            Some(Fact::Challenge(hash, expires_at)) => {
-                layer
-                    .challenges
-                    .insert(hash, (record.stream_key, expires_at));
-            }
-            Some(Fact::Policy) => layer.policy = Some(position),
-            Some(Fact::Epoch) => layer.epochs.push(position),
-            None => {}
-        }
+        layer.learn(fact, position, record.stream_key);
         layer.tail = Tail::of(position, record);
         layer.entries += 1;
         layers.tree.append(leaf);
@@ -201,14 +189,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`] when the file cannot be read.
     pub fn name(&self, name: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
-        let layers = self.layers();
-        let in_memory = layers
-            .newest_first()
-            .find_map(|layer| layer.names.get(name).copied());
-        match in_memory {
-            Some(stream) => Ok(Some(stream)),
-            None => self.file.name(name),
-        }
+        self.layers().name(name, || self.file.name(name))
     }
 
     /// The account that a challenge was opened for; a lapsed one may be forgotten.

@@ -331,6 +331,10 @@ fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
         table.insert(&key.0, (place.first, place.len, place.at.0))?;
     }
     let mut table = txn.open_table(NAMES)?;
+    if !layer.erased.is_empty() {
+        // A walk over all names; it needs no key of an account that has none any more.
+        table.retain(|_, holder| !layer.erased.contains(&StreamKey(*holder)))?;
+    }
     for (name, stream) in &layer.names {
         table.insert(name, &stream.0)?;
     }

@@ -1,13 +1,13 @@
 //! The index's memory: layers of what was pushed and is not in the file yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
-use super::index_file::Tail;
+use super::index_file::{IndexError, Tail};
 use super::tiles::{Tile, Tree};
 
 /// Where the events of one command stand.
@@ -32,6 +32,8 @@ pub enum Fact {
     Policy,
     /// An epoch of the log that begins.
     Epoch,
+    /// The account is gone, and holds no name any more.
+    Erased,
 }
 
 /// A record does not follow from what stands before it.
@@ -56,6 +58,8 @@ pub(super) struct Layer {
     pub streams: HashMap<StreamKey, (u32, Vec<u64>)>,
     pub commands: HashMap<CommandKey, CommandPlace>,
     pub names: HashMap<[u8; 16], StreamKey>,
+    /// Accounts that were erased: what an older layer or the file says of their names is void.
+    pub erased: HashSet<StreamKey>,
     pub challenges: HashMap<[u8; 16], (StreamKey, Micros)>,
     /// Number and bytes of the records by event type.
     pub counts: Counts,
@@ -83,7 +87,49 @@ pub(super) struct Layers {
     pub open_group: Option<(CommandKey, u16)>,
 }
 
+impl Layer {
+    /// Takes in what a record says across accounts.
+    pub fn learn(&mut self, fact: Option<Fact>, position: u64, stream: StreamKey) {
+        match fact {
+            Some(Fact::Name(name)) => drop(self.names.insert(name, stream)),
+            Some(Fact::Challenge(hash, expires_at)) => {
+                self.challenges.insert(hash, (stream, expires_at));
+            }
+            Some(Fact::Policy) => self.policy = Some(position),
+            Some(Fact::Epoch) => self.epochs.push(position),
+            Some(Fact::Erased) => {
+                self.names.retain(|_, holder| *holder != stream);
+                self.erased.insert(stream);
+            }
+            None => {}
+        }
+    }
+}
+
 impl Layers {
+    /// The account that holds a name, by what was pushed and then by the file.
+    pub fn name(
+        &self,
+        name: &[u8; 16],
+        file: impl FnOnce() -> Result<Option<StreamKey>, IndexError>,
+    ) -> Result<Option<StreamKey>, IndexError> {
+        let mut passed = Vec::with_capacity(2);
+        let mut holder = None;
+        for layer in self.newest_first() {
+            holder = layer.names.get(name).copied();
+            if holder.is_some() {
+                break;
+            }
+            passed.push(layer);
+        }
+        let holder = match holder {
+            Some(holder) => Some(holder),
+            None => file()?,
+        };
+        let is_void = |stream: &StreamKey| passed.iter().any(|layer| layer.erased.contains(stream));
+        Ok(holder.filter(|stream| !is_void(stream)))
+    }
+
     /// Nothing beside what the file holds.
     pub fn stored(tree: Tree, tail: Tail) -> Self {
         let newest = Layer {

@@ -20,6 +20,7 @@ const NAME: &str = "Canary Account Name 5Rn1";
 const LABEL: &str = "canary label 2Lm8";
 const IP: &str = "2001:db8:cafe:f00d::1234";
 const AGENT: &str = "CanaryAgent/9.81 (6Hb3)";
+const REASON: &str = "canary reason 9Yd7";
 const BEHALF: &str = "canary-behalf-1Jc4";
 
 /// Secrets that are searched for: what was sent and what was shown.
@@ -98,8 +99,10 @@ async fn live(bus: &Bus) -> Canaries {
     let body = json!({"account_id": "id-1", "password": PASSWORD, "new_password": NEW_PASSWORD});
     bus.command("change-password", body).await.ok();
     let body = json!({"account_id": "id-1", "proof": {"password": NEW_PASSWORD}});
-    let last = bus.command("disable-2fa", body).await.position();
-    let mut words = [PASSWORD, NEW_PASSWORD, WRONG, USERNAME, NAME, LABEL]
+    bus.command("disable-2fa", body).await.ok();
+    let body = marked(json!({"account_id": "id-1", "reason": REASON}));
+    let last = bus.erase("last", body).await.position();
+    let mut words = [PASSWORD, NEW_PASSWORD, WRONG, USERNAME, NAME, LABEL, REASON]
         .map(String::from)
         .to_vec();
     words.extend([challenge, secret.clone(), enabled.field("otpauth_uri")]);

@@ -7,6 +7,7 @@
 mod bad_input;
 mod canary;
 mod cli;
+mod erasure;
 mod idempotency;
 mod identity;
 mod life;
@@ -14,6 +15,7 @@ mod losses;
 mod python;
 mod races;
 mod refusals;
+mod rotation;
 mod starting;
 mod successes;
 mod support;

@@ -23,7 +23,7 @@ async fn registering_is_refused_where_id_or_name_is_taken_or_the_password_unacce
             .await
             .refused("account.exists");
     }
-    for password in ["7 bytes", "", &"x".repeat(257)] {
+    for password in ["7 bytes", "", "Password1", &"x".repeat(257)] {
         let body = json!({"username": "grace", "password": password});
         rig.bus
             .command("register-account", body)

@@ -19,9 +19,10 @@ const USERS: [(&str, &str); 7] = [
 ];
 
 /// Each subject, and who reaches it.
-const REACH: [(&str, &[&str]); 6] = [
+const REACH: [(&str, &[&str]); 7] = [
     ("command.start-login", &["login-gw"]),
     ("support.clear-attempts", &["alice", "bob"]),
+    ("admin.erase-account", &["operator"]),
     ("admin.log-stats", &["operator"]),
     ("query.audit-page", &["auditor"]),
     ("query.login-status.ada", &["login-gw", "alice", "bob"]),

@@ -133,7 +133,7 @@ fn check_all(index: &Index) -> Result<(), String> {
         let found = match fact(position) {
             Some(Fact::Name(name)) => index.name(&name).ok(),
             Some(Fact::Challenge(challenge, _)) => index.challenge(&challenge).ok(),
-            Some(Fact::Policy | Fact::Epoch) | None => Some(stream),
+            Some(Fact::Policy | Fact::Epoch | Fact::Erased) | None => Some(stream),
         };
         same("name or challenge", found == Some(stream));
     }

@@ -9,6 +9,7 @@ mod arrows;
 mod catalogue;
 mod events;
 mod samples;
+mod secrets;
 mod sizes;
 mod source;
 
@@ -20,6 +21,7 @@ fn findings(source: &Source) -> Vec<String> {
     arrows::check(source, &mut found);
     absences::check(source, &mut found);
     events::check(source, &mut found);
+    secrets::check(source, &mut found);
     sizes::check(source, &mut found);
     found
 }

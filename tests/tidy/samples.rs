@@ -32,6 +32,26 @@ fn every_rule_finds_its_violation() {
             "does not use",
         ),
         (
+            "src/crypto/x.rs",
+            "#[derive(Debug, ZeroizeOnDrop)]\nstruct Key([u8; 32]);",
+            "Key would print a secret",
+        ),
+        (
+            "src/crypto/x.rs",
+            "#[derive(Clone, ZeroizeOnDrop, Serialize)]\nstruct Key { bytes: [u8; 32] }",
+            "Key would store a secret",
+        ),
+        (
+            "src/crypto/x.rs",
+            "#[derive(ZeroizeOnDrop)]\nstruct Key(u8);\nimpl Serialize for Key {}",
+            "Key would store a secret",
+        ),
+        (
+            "src/account/x.rs",
+            "#[derive(Debug)]\nenum Made {\n    Hash(Zeroizing<Vec<u8>>),\n}",
+            "Made would print a secret",
+        ),
+        (
             "src/account/x.rs",
             "use crate::log::EventLog;",
             "does not use",

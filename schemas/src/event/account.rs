@@ -23,6 +23,21 @@ pub mod v1 {
         pub cause: PasswordCause,
     }
 
+    /// The account was erased: its data keys are destroyed, and its id and name are free again.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct AccountErased {
+        /// The operator's reason, under the log's own data key, so that it outlives the account's;
+        /// none where a start completed an erasure whose record was lost.
+        pub reason: Option<Protected>,
+    }
+
+    /// A password that had just been proved is kept in another way; it is the same password.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct PasswordRehashed {
+        /// The Argon2id verifier with the parameters and the pepper of the day.
+        pub verifier: Protected,
+    }
+
     /// Why a password was set.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum PasswordCause {

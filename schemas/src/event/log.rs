@@ -4,6 +4,7 @@
 pub mod v1 {
     use serde::{Deserialize, Serialize};
 
+    use crate::sealed::Protected;
     use crate::time::Micros;
 
     /// A log begins, or goes on after a loss; always the first record of a log.
@@ -45,6 +46,24 @@ pub mod v1 {
         pub behind_us: u64,
         /// The operator's reason.
         pub reason: String,
+    }
+
+    /// A new key-encryption key and a new pepper came into use; the old ones serve what they made.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct KeysRotated {
+        /// The number of both in the keyring.
+        pub key_id: u32,
+        /// The operator's reason; none where a start found the rotation begun and not recorded.
+        pub reason: Option<Protected>,
+    }
+
+    /// No data key is wrapped by an older key-encryption key any more.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct DataKeysRewrapped {
+        /// The number of the key-encryption key that wraps them now.
+        pub key_id: u32,
+        /// How many data keys it wraps.
+        pub count: u64,
     }
 
     /// A login named nobody; which name is not recorded.

@@ -17,6 +17,9 @@ use serde::de::DeserializeOwned;
 use crate::canonical;
 use crate::sealed::Protected;
 
+/// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
+pub const ACCOUNT_ERASED: u16 = 40;
+
 /// An event of the log that this build cannot read. The node must stop: an event that is skipped
 /// is an event that is lost.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +123,10 @@ events! {
     82 1 "factor-suspended" FactorSuspended(attempts::v1::FactorSuspended),
     83 1 "attempts-cleared" AttemptsCleared(attempts::v1::AttemptsCleared),
     84 1 "attempts-suppressed" AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
+    40 1 "account-erased" AccountErased(account::v1::AccountErased),
+    41 1 "password-rehashed" PasswordRehashed(account::v1::PasswordRehashed),
+    42 1 "keys-rotated" KeysRotated(log::v1::KeysRotated),
+    43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
 }
 
 impl Event {
@@ -136,11 +143,15 @@ impl Event {
             }
             Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
             Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
+            Self::PasswordRehashed(e) => vec![(1, &mut e.verifier)],
+            Self::KeysRotated(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
+            Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
             | Self::UnknownNameRefused(_)
             | Self::ClockJumped(_)
             | Self::ClockBackAccepted(_)
+            | Self::DataKeysRewrapped(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -163,7 +174,13 @@ impl Event {
 
     /// Whether the event is published to other services (CONTRACT §7).
     pub fn is_published(&self) -> bool {
-        !matches!(self, Self::LoginStarted(_))
+        !matches!(
+            self,
+            Self::LoginStarted(_)
+                | Self::PasswordRehashed(_)
+                | Self::KeysRotated(_)
+                | Self::DataKeysRewrapped(_)
+        )
     }
 }
 
@@ -204,6 +221,12 @@ mod tests {
     }
 
     /// V-07, V-09.
+    #[test]
+    fn the_number_of_an_erasure_is_the_lists() {
+        let erased = Event::ALL.iter().find(|e| e.2 == "account-erased");
+        assert_eq!(erased.map(|e| e.0), Some(ACCOUNT_ERASED));
+    }
+
     #[test]
     fn a_trailing_byte_and_a_future_version_are_refused() {
         let event = Event::PolicyInForce(log::v1::PolicyInForce {

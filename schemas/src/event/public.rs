@@ -76,6 +76,9 @@ impl Event {
             }}),
             Self::AttemptsCleared(e) => json!({"by": e.by}),
             Self::AttemptsSuppressed(e) => json!({"count": e.count}),
+            Self::AccountErased(_) | Self::PasswordRehashed(_) => json!({}),
+            Self::KeysRotated(e) => json!({"key_id": e.key_id}),
+            Self::DataKeysRewrapped(e) => json!({"key_id": e.key_id, "count": e.count}),
         }
     }
 }

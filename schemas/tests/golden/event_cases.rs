@@ -36,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         codes(),
         logins(),
         waits(),
+        erasures(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -426,4 +427,26 @@ fn waits() -> Vec<Case> {
         cases.push((name, Event::AttemptsSuppressed(suppressed)));
     }
     cases
+}
+
+fn erasures() -> Vec<Case> {
+    let erased = |reason| Event::AccountErased(account::AccountErased { reason });
+    let rehashed = |verifier| Event::PasswordRehashed(account::PasswordRehashed { verifier });
+    let rotated = |key_id, reason| Event::KeysRotated(log::KeysRotated { key_id, reason });
+    let rewrapped =
+        |key_id, count| Event::DataKeysRewrapped(log::DataKeysRewrapped { key_id, count });
+    vec![
+        ("smallest", erased(None)),
+        ("largest", erased(Some(protected(u32::MAX, 130)))),
+        ("ordinary", erased(Some(protected(1, 40)))),
+        ("smallest", rehashed(protected(0, 0))),
+        ("largest", rehashed(protected(u32::MAX, 130))),
+        ("ordinary", rehashed(protected(1, 71))),
+        ("smallest", rotated(0, None)),
+        ("largest", rotated(u32::MAX, Some(protected(u32::MAX, 130)))),
+        ("ordinary", rotated(2, Some(protected(1, 40)))),
+        ("smallest", rewrapped(0, 0)),
+        ("largest", rewrapped(u32::MAX, u64::MAX)),
+        ("ordinary", rewrapped(2, 12_000)),
+    ]
 }

@@ -55,6 +55,7 @@ latest_events! {
     BackupCodesIssued BackupCodeAccepted BackupCodeRejected
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
+    AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {

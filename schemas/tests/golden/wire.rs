@@ -37,10 +37,12 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         | "schema-request"
         | "errors-request"
         | "log-stats-request"
-        | "view-list-request" => query::<NoFields>(body),
+        | "view-list-request"
+        | "key-list-request" => query::<NoFields>(body),
         "backup-request" => query::<admin::BackupRequest>(body),
         "view-rebuild-request" => query::<admin::ViewRebuildRequest>(body),
         "backup-response" => written::<admin::BackupTaken>(body),
+        "key-list-response" => written::<admin::KeyList>(body),
         "log-stats-response" => written::<admin::LogStats>(body),
         "view-list-response" | "view-rebuild-response" => written::<admin::ViewList>(body),
         "audit-timeline-request" => query::<AuditTimelineQuery>(body),
@@ -52,6 +54,8 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "cancel-enrolment-response" | "disable-2fa-response" | "clear-attempts-response" => {
             success::<reply::FactorChanged>(body)
         }
+        "erase-account-response" => success::<reply::AccountErased>(body),
+        "rotate-keys-response" => success::<reply::KeysRotated>(body),
         "regenerate-backup-codes-response" => success::<reply::BackupCodesRegenerated>(body),
         "start-login-response" => success::<reply::LoginStarted>(body),
         "verify-login-response" => success::<reply::LoginVerified>(body),

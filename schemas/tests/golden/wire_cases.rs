@@ -134,6 +134,25 @@ fn requests() -> Vec<Case> {
             r#"{"account_id":"a","reason":"r"}"#,
         ),
         case(
+            "erase-account-request",
+            "smallest",
+            r#"{"account_id":"a","reason":"r"}"#,
+        ),
+        case(
+            "erase-account-request",
+            "largest",
+            format!(
+                r#"{{"account_id":"{z64}","reason":"{}",{context}}}"#,
+                "r".repeat(500)
+            ),
+        ),
+        case("rotate-keys-request", "smallest", r#"{"reason":"r"}"#),
+        case(
+            "rotate-keys-request",
+            "largest",
+            format!(r#"{{"reason":"{}",{context}}}"#, "r".repeat(500)),
+        ),
+        case(
             "clear-attempts-request",
             "largest",
             format!(
@@ -205,6 +224,7 @@ fn queries() -> Vec<Case> {
         case("audit-page-request", "smallest", "{}"),
         case("log-stats-request", "smallest", "{}"),
         case("view-list-request", "smallest", "{}"),
+        case("key-list-request", "smallest", "{}"),
         case("backup-request", "smallest", r#"{"reason":"r"}"#),
         case(
             "view-rebuild-request",
@@ -277,6 +297,16 @@ fn replies() -> Vec<Case> {
             "cancel-enrolment-response",
             "ordinary",
             format!(r#"{{"state":"off",{DETAILS}}}"#),
+        ),
+        case(
+            "erase-account-response",
+            "ordinary",
+            format!(r#"{{"state":"erased",{DETAILS}}}"#),
+        ),
+        case(
+            "rotate-keys-response",
+            "ordinary",
+            format!(r#"{{"key_id":2,{DETAILS}}}"#),
         ),
         case(
             "clear-attempts-response",
@@ -355,6 +385,11 @@ fn answers() -> Vec<Case> {
             r#"{"position":7,"record_bytes":1400,"file_bytes":40960,"segments":[{"file":"00000001.redb","first":1,"last":7,"sealed":false,"bytes":40960}],"events":[{"type":"totp-accepted","count":7,"record_bytes":1400}],"index":{"position":7,"waiting":0},"cache":{"accounts":1,"bytes":2000,"bytes_max":67108864}}"#,
         ),
         case("view-list-response", "none", r#"{"views":[]}"#),
+        case(
+            "key-list-response",
+            "ordinary",
+            r#"{"log_id":"00112233445566778899aabbccddeeff","vkey":"countersign.example+00000000+AQ==","keys":[{"kind":"key-encryption","key_id":1,"state":"retired","created_at":"2026-02-23T09:00:00.000000Z","seals":0},{"kind":"key-encryption","key_id":2,"state":"active","created_at":"2026-02-23T09:00:00.123456Z","seals":18446744073709551615},{"kind":"pepper","key_id":2,"state":"active","created_at":"2026-02-23T09:00:00.123456Z","seals":null}]}"#,
+        ),
         case(
             "view-rebuild-response",
             "halted",

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::site::PATIENCE;
 
+/// Where an operator erases an account.
+pub const ERASE: &str = "countersign.v1.admin.erase-account";
+
 /// Command ids of this process; each is used once.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
@@ -121,6 +124,13 @@ impl Bus {
             check_details(&answer.body);
         }
         answer
+    }
+
+    /// An operator erases an account under this id.
+    pub async fn erase(&self, id: &str, body: Value) -> Answer {
+        let body = body.to_string();
+        self.send(ERASE, &[("Nats-Msg-Id", id)], body.as_bytes())
+            .await
     }
 
     /// A query's answer.

@@ -13,8 +13,18 @@ pub struct Service {
 impl Service {
     /// Starts it and waits for its line `ready`.
     pub fn start(site: &Site, url: &str, more: &[&str]) -> Self {
-        let lines_before = lines(site).len();
-        let mut service = Self::spawn(site, url, more);
+        let before = lines(site).len();
+        Self::spawn(site, url, more).ready(site, before)
+    }
+
+    /// Starts it to end at a named point (`countersign::crash_point`), and waits for `ready`.
+    pub fn start_armed(site: &Site, url: &str, crash_at: &str) -> Self {
+        let before = lines(site).len();
+        Self::spawn_armed(site, url, &["--identity", "dev"], Some(crash_at)).ready(site, before)
+    }
+
+    fn ready(self, site: &Site, lines_before: usize) -> Self {
+        let mut service = self;
         eventually("the service is ready", || {
             assert_eq!(
                 service.child.try_wait().unwrap(),
@@ -31,13 +41,20 @@ impl Service {
 
     /// Starts it and does not wait.
     pub fn spawn(site: &Site, url: &str, more: &[&str]) -> Self {
+        Self::spawn_armed(site, url, more, None)
+    }
+
+    fn spawn_armed(site: &Site, url: &str, more: &[&str], crash_at: Option<&str>) -> Self {
         let lines = OpenOptions::new()
             .create(true)
             .append(true)
             .open(site.log_lines())
             .unwrap();
-        let child = site
-            .serve(url, more)
+        let mut command = site.serve(url, more);
+        if let Some(point) = crash_at {
+            command.env("COUNTERSIGN_CRASH_AT", point);
+        }
+        let child = command
             .env("RUST_LOG", "trace")
             .stderr(lines)
             .stdout(Stdio::null())

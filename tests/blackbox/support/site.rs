@@ -97,6 +97,17 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("it did not come about within {PATIENCE:?} that {what}");
 }
 
+/// Waits for something to become true that is asked on the bus.
+pub async fn eventually_async(what: &str, is_so: impl AsyncFn() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    panic!("it did not come about within {PATIENCE:?}: {what}");
+}
+
 /// Runs a process that must end by itself; it is killed where it does not.
 pub fn ends(mut command: Command) -> Output {
     let mut child = command

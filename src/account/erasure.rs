@@ -1,0 +1,33 @@
+//! An operator erases an account: what was sealed for it can never be read again.
+//!
+//! The account is gone with the event; its id and name are free, and a new life goes on counting
+//! versions. The data keys, which the event only speaks of, are the engine's to destroy.
+
+use countersign_schemas::command::EraseAccount;
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::AccountErased;
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::sealed::Protected;
+
+use super::outcome::Reply;
+use super::{Account, Decision};
+
+pub(super) fn erase(account: &Account, command: &EraseAccount) -> Decision {
+    if !account.exists() {
+        return Decision::refused(ErrorCode::AccountNotFound);
+    }
+    let event = Event::AccountErased(AccountErased {
+        reason: Some(Protected::clear(command.reason.as_str().as_bytes())),
+    });
+    Decision::recorded(vec![event], Reply::AccountErased)
+}
+
+impl Account {
+    /// Forgets everything but how many events there were.
+    pub(super) fn erased(&mut self) {
+        *self = Self {
+            version: self.version,
+            ..Self::default()
+        };
+    }
+}

@@ -1,0 +1,39 @@
+//! An operator rotates the keys that protect keys, and a login brings its verifier up to date.
+
+use countersign_schemas::command::RotateKeys;
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::PasswordRehashed;
+use countersign_schemas::event::enrolment::v1::FirstFactor;
+use countersign_schemas::event::log::v1::KeysRotated;
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::sealed::Protected;
+
+use super::evidence::Evidence;
+use super::outcome::Reply;
+use super::{Ctx, Decision};
+
+/// One rotation at a time: what the last one replaced must be out of use first.
+pub(super) fn rotate(command: &RotateKeys, ctx: &Ctx) -> Decision {
+    let Some(key_id) = ctx.next_key_id else {
+        return Decision::refused_for(ErrorCode::Overloaded, RETRY_S);
+    };
+    let event = Event::KeysRotated(KeysRotated {
+        key_id,
+        reason: Some(Protected::clear(command.reason.as_str().as_bytes())),
+    });
+    Decision::recorded(vec![event], Reply::KeysRotated { key_id })
+}
+
+/// When it is worth asking again: a rewriting waits for the one before it, a minute at most.
+const RETRY_S: u64 = 60;
+
+/// The event by which a proven password is kept under the pepper and the cost of today.
+pub(super) fn rehashed(proof: FirstFactor, evidence: &Evidence) -> Option<Event> {
+    let verifier = evidence.rehashed.as_ref()?;
+    match proof {
+        FirstFactor::Password(_) => Some(Event::PasswordRehashed(PasswordRehashed {
+            verifier: verifier.clone(),
+        })),
+        FirstFactor::Vouched => None,
+    }
+}

@@ -1,0 +1,60 @@
+//! `rotate-keys`, and verifiers that are brought up to date at a login, in sentences.
+
+use countersign_schemas::event::Event;
+
+use super::scenario::Password::{Right, Vouched, Wrong};
+use super::scenario::{given, nobody};
+use super::sentences::*;
+
+#[test]
+fn a_rotation_takes_the_next_number_and_waits_for_the_one_before() {
+    let mut scenario = given(nobody())
+        .when(rotate_keys)
+        .then("keys 2")
+        .records(&["keys-rotated"]);
+    scenario.next_key_id = None;
+    scenario
+        .when(rotate_keys)
+        .then("overloaded for 60 s")
+        .records(&[]);
+}
+
+#[test]
+fn a_right_password_that_is_kept_in_an_outdated_way_is_kept_anew_before_the_login() {
+    let mut scenario = registered_account();
+    scenario.outdated = true;
+    let credential = scenario.account.credential.as_ref().map(|c| c.version);
+    let done = scenario
+        .when(start_login(Right))
+        .then("logged in by password")
+        .records(&["password-rehashed", "login-completed"])
+        .where_account(|a| {
+            let verifier = a.credential.as_ref().map(|c| c.verifier.version);
+            verifier == Some(a.version - 1)
+        });
+    assert_eq!(done.account.credential.map(|c| c.version), credential);
+    let mut scenario = enabled_account();
+    scenario.outdated = true;
+    scenario
+        .when(start_login(Right))
+        .then("code required: totp or backup code")
+        .records(&["password-rehashed", "login-started"])
+        .when(verify_login(code_now(0)))
+        .then("logged in by totp, 10 left");
+}
+
+/// Another login has brought it up to date meanwhile, or nobody has proved the password.
+#[test]
+fn a_wrong_or_absent_password_is_never_kept() {
+    for (password, told) in [
+        (Wrong, "credentials.invalid"),
+        (Vouched, "logged in by password"),
+    ] {
+        let mut scenario = registered_account();
+        scenario.outdated = true;
+        scenario
+            .when(start_login(password))
+            .then(told)
+            .where_event(|e| !matches!(e, Event::PasswordRehashed(_)));
+    }
+}

@@ -1,0 +1,173 @@
+//! `keys`: look at the keys, rotate them, forget an old one; no key is ever shown.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Subcommand;
+use countersign_schemas::admin::{KeyEntry, KeyKind, KeyList, KeyState};
+use countersign_schemas::time::Micros;
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientArgs};
+use super::fault::Fault;
+use super::show;
+use crate::crypto::data_keys::{DataKeys, DataKeysError};
+use crate::crypto::keyring::Keyring;
+use crate::engine::{key_list, wall_clock};
+
+const DAY_S: u64 = 86_400;
+
+#[derive(Debug, Subcommand)]
+pub enum KeysVerb {
+    /// List the keys: numbers, states, ages, and how many data keys each wraps
+    ///
+    /// Asks the running service, as an operator; with --keyring the file itself is read, and with
+    /// --data beside it what its keys wrap is counted in a stopped service's key store.
+    List {
+        /// The keyring file to read
+        #[arg(long, env = "COUNTERSIGN_KEYRING")]
+        keyring: Option<PathBuf>,
+        /// The data folder whose keys to count
+        #[arg(long, env = "COUNTERSIGN_DATA", requires = "keyring")]
+        data: Option<PathBuf>,
+    },
+    /// Bring a new key-encryption key and a new pepper into use, as an operator
+    ///
+    /// Data keys are wrapped anew in the background, passwords follow as their owners log in.
+    /// Copy the keyring file afterwards: older copies do not open what is sealed from now on.
+    Rotate {
+        /// Why, for the auditors (1 to 500 bytes)
+        #[arg(long)]
+        reason: String,
+    },
+    /// Remove a retired key-encryption key from the keyring of a stopped service
+    ///
+    /// Copies of keys.redb that are still wrapped by it can never be read again: do it once they
+    /// are aged out, or to make sure of that.
+    Forget {
+        /// The key's number
+        key_id: u32,
+        /// The keyring file
+        #[arg(long, env = "COUNTERSIGN_KEYRING")]
+        keyring: PathBuf,
+        /// The data folder
+        #[arg(long, env = "COUNTERSIGN_DATA")]
+        data: PathBuf,
+    },
+}
+
+pub async fn run(verb: KeysVerb, args: &ClientArgs) -> Result<(), Fault> {
+    match verb {
+        KeysVerb::List {
+            keyring: Some(keyring),
+            data,
+        } => Box::pin(list_files(&keyring, data.as_deref(), args)).await,
+        KeysVerb::List { .. } => {
+            let mut client = Client::connect(args).await?;
+            let answer = client.admin("key-list", &json!({})).await?;
+            show::answer(args, &answer, told)
+        }
+        KeysVerb::Rotate { reason } => {
+            let mut client = Client::connect(args).await?;
+            let body = json!({"reason": reason});
+            let answer = client.admin("rotate-keys", &body).await?;
+            show::answer(args, &answer, |body| {
+                format!(
+                    "key {} is in use: copy the keyring file now, an older copy does not open what is sealed from here on",
+                    body["key_id"]
+                )
+            })
+        }
+        KeysVerb::Forget {
+            key_id,
+            keyring,
+            data,
+        } => forget(key_id, &keyring, &data),
+    }
+}
+
+/// Lists what the keyring file has. Beside a running service, whose key store is its own, the
+/// counts are the service's, where it answers.
+async fn list_files(keyring: &Path, data: Option<&Path>, args: &ClientArgs) -> Result<(), Fault> {
+    let ring = Arc::new(Keyring::load(keyring).map_err(Fault::failed)?);
+    let list = match data.map(|data| open(data, &ring)) {
+        None => key_list(&ring, None),
+        Some(Ok(keys)) => key_list(&ring, Some(&keys.counts().map_err(Fault::failed)?)),
+        Some(Err(DataKeysError::InUse(_))) => match ask(args).await {
+            Some(list) if list.log_id == key_list(&ring, None).log_id => list,
+            Some(_) | None => key_list(&ring, None),
+        },
+        Some(Err(error)) => return Err(Fault::failed(error)),
+    };
+    match args.json {
+        true => show::line(&serde_json::to_string_pretty(&list).map_err(Fault::failed)?),
+        false => show::line(&table(&list)),
+    }
+}
+
+fn open(data: &Path, keyring: &Arc<Keyring>) -> Result<DataKeys, DataKeysError> {
+    DataKeys::open(&data.join("keys.redb"), Arc::clone(keyring), false)
+}
+
+/// What the running service says, if it can be asked.
+async fn ask(args: &ClientArgs) -> Option<KeyList> {
+    let mut client = Client::connect(args).await.ok()?;
+    let answer = client.admin("key-list", &json!({})).await.ok()?;
+    serde_json::from_value(answer.body).ok()
+}
+
+fn forget(key_id: u32, keyring: &Path, data: &Path) -> Result<(), Fault> {
+    let ring = Arc::new(Keyring::load(keyring).map_err(Fault::failed)?);
+    let keys = open(data, &ring).map_err(Fault::failed)?;
+    let counts = keys.counts().map_err(Fault::failed)?;
+    if let Some(count) = counts.get(&key_id) {
+        return Err(Fault::Negative(format!(
+            "key {key_id} still wraps {count} data keys, so nothing was changed: rotate, and wait until `keys list` shows 0"
+        )));
+    }
+    let ring = Keyring::load(keyring).map_err(Fault::failed)?;
+    match ring.forget(keyring, key_id).map_err(Fault::failed)? {
+        Some(_) => show::line(&format!("key {key_id} is forgotten")),
+        None => Err(Fault::Negative(format!(
+            "the keyring has no retired key-encryption key {key_id}: see `keys list`"
+        ))),
+    }
+}
+
+fn told(body: &Value) -> String {
+    match serde_json::from_value(body.clone()) {
+        Ok(list) => table(&list),
+        Err(_) => body.to_string(),
+    }
+}
+
+fn table(list: &KeyList) -> String {
+    let now = wall_clock();
+    let mut text = format!("log   {}\nvkey  {}\n\n", list.log_id, list.vkey);
+    for key in &list.keys {
+        text.push_str(&row(key, now));
+    }
+    text
+}
+
+fn row(key: &KeyEntry, now: Micros) -> String {
+    let kind = match key.kind {
+        KeyKind::KeyEncryption => "key-encryption",
+        KeyKind::Pepper => "pepper",
+    };
+    let state = match key.state {
+        KeyState::Active => "active",
+        KeyState::Retired => "retired",
+    };
+    let days = now.0.saturating_sub(key.created_at.0) / (DAY_S * Micros::SECOND);
+    let seals = match (key.seals, key.kind) {
+        (Some(count), _) => format!("wraps {count} data keys"),
+        (None, KeyKind::KeyEncryption) => "not counted".to_owned(),
+        (None, KeyKind::Pepper) => String::new(),
+    };
+    let line = format!(
+        "{kind:<14}  {:>4}  {state:<7}  {:.0}  {days:>5} days  {seals}",
+        key.key_id, key.created_at
+    );
+    format!("{}\n", line.trim_end())
+}

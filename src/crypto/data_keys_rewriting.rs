@@ -1,0 +1,130 @@
+//! Keys that are to be destroyed, and the rewriting of the file that destroys them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use super::{DataKeys, DataKeysError, newest_staged};
+use crate::crash_point::reached;
+use crate::crypto::key_file;
+use crate::crypto::key_store::{self, Condemned, StreamKey, is_condemned, name_of};
+use crate::crypto::keyring::Keyring;
+
+impl DataKeys {
+    /// Returns the last generation that an account's keys ever had, 0 where it never had one.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Storage`].
+    pub fn last_generation(&self, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
+        let staged = newest_staged(&self.staged(), stream_key);
+        let last = match staged {
+            Some(generation) => Some(generation),
+            None => key_store::last_generation(&self.store(), stream_key)?,
+        };
+        Ok(last.unwrap_or(0))
+    }
+
+    /// Gives out no key of an account up to this generation any more; the next
+    /// [`DataKeys::rewrite`] destroys them. In memory only: a tombstone makes it last.
+    pub fn condemn(&self, stream_key: &StreamKey, through: u32) {
+        let mut condemned = self.condemned();
+        let last = condemned.entry(*stream_key).or_default();
+        *last = through.max(*last);
+    }
+
+    /// Whether keys wait to be destroyed.
+    pub fn has_condemned(&self) -> bool {
+        !self.condemned().is_empty()
+    }
+
+    /// Wraps new keys by another keyring's active key; the next [`DataKeys::rewrite`] wraps the
+    /// others by it. The keyring must have every key of the one before; nothing may be staged.
+    pub fn use_keyring(&self, keyring: Arc<Keyring>) {
+        *self.keyring.write().expect("no holder of this lock panics") = keyring;
+    }
+
+    /// Whether a key-encryption key other than the active one may still wrap anything.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Storage`].
+    pub fn is_outdated(&self) -> Result<bool, DataKeysError> {
+        key_store::is_outdated(&self.store(), &self.keyring())
+    }
+
+    /// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Storage`].
+    pub fn counts(&self) -> Result<BTreeMap<u32, u64>, DataKeysError> {
+        key_store::counts(&self.store())
+    }
+
+    /// Whether a key was destroyed or is about to be: what it sealed cannot be read any more, and
+    /// that is as it should be.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Storage`].
+    pub fn is_erased(
+        &self,
+        stream_key: &StreamKey,
+        generation: u32,
+    ) -> Result<bool, DataKeysError> {
+        if is_condemned(&self.condemned(), &name_of(stream_key, generation)) {
+            return Ok(true);
+        }
+        Ok(generation <= key_store::last_erased(&self.store(), stream_key)?)
+    }
+
+    /// Destroys the condemned keys by rewriting the store without them, every other one wrapped by
+    /// the active key-encryption key.
+    ///
+    /// A mere deletion would leave the wrapped keys readable in the file's free pages. When this
+    /// returns the old file has no name any more; copies in backups are the operator's to age out.
+    /// Costs a copy of the whole store, during which keys are read and committed as ever; only what
+    /// was committed meanwhile is copied while others wait. After a crash the store is the old or
+    /// the new one, so an unfinished erasure is run again.
+    ///
+    /// # Errors
+    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; nothing is destroyed for good then.
+    pub fn rewrite(&self) -> Result<(), DataKeysError> {
+        *self.late() = Some(Vec::new());
+        let condemned = self.condemned().clone();
+        let rewritten = self.rewrite_without(&condemned);
+        *self.late() = None;
+        rewritten
+    }
+
+    fn rewrite_without(&self, condemned: &Condemned) -> Result<(), DataKeysError> {
+        let io_error = |source| DataKeysError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let keyring = self.keyring();
+        let staging = key_file::staging_path(&self.path);
+        let new = key_store::create(&staging, |txn| {
+            key_store::copy(condemned, Some(&keyring), &self.store(), txn)
+        })?;
+        reached("keys-copied");
+        let mut staged = self.staged();
+        let mut store = self.store.write().expect("no holder of this lock panics");
+        let late = self.late().take().unwrap_or_default();
+        if !late.is_empty() {
+            key_store::add(&new, &self.keyring(), &late)?;
+        }
+        reached("keys-unreplaced");
+        fs::rename(&staging, &self.path).map_err(io_error)?;
+        reached("keys-replaced");
+        *store = new;
+        staged.retain(|name, _| !is_condemned(condemned, name));
+        self.unwrapped
+            .retain(|name, _| !is_condemned(condemned, name));
+        self.newest
+            .retain(|stream_key, _| !condemned.contains_key(stream_key));
+        key_file::sync_folder(key_file::folder_of(&self.path)).map_err(io_error)?;
+        reached("keys-rewritten");
+        // One that was condemned again meanwhile, with a later key, waits for the next rewriting.
+        self.condemned()
+            .retain(|stream_key, through| condemned.get(stream_key) != Some(through));
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Erasing an account: killed at any step, it is completed at the next start.
+
+use serde_json::{Value, json};
+
+use super::support::bus::{Bus, ERASE};
+use super::support::person::{PASSWORD, Person};
+use super::support::service::Service;
+use super::support::site::{Site, binary, ends};
+use super::support::{CHEAP, Rig, broker, model};
+
+/// Where the service ends: before the erasure is begun, and in the order of its steps. The log's
+/// own points are reached by three commands before.
+const STEPS: &[(&str, bool)] = &[
+    ("tombstone-unwritten:1", false),
+    ("tombstone-written:1", true),
+    ("before-log:4", true),
+    ("after-commit:4", true),
+    ("before-reply:4", true),
+    ("keys-copied:1", true),
+    ("keys-unreplaced:1", true),
+    ("keys-replaced:1", true),
+    ("keys-rewritten:1", true),
+];
+
+fn body() -> Value {
+    json!({"account_id": "ada", "reason": "the owner asked for it"})
+}
+
+async fn exists(bus: &Bus) -> bool {
+    let status = bus.query("login-status.ada", json!({})).await;
+    match status.word() {
+        None => true,
+        word => {
+            assert_eq!(word, Some("account.not_found"));
+            false
+        }
+    }
+}
+
+/// Erases ada under the eyes of a service that ends at this point; the position of the event.
+async fn erase_through(site: &Site, bus: &Bus, url: &str, point: &str, begun: bool) -> u64 {
+    let mut service = Service::start_armed(site, url, point);
+    Person::with_2fa(bus, "ada").await;
+    let payload = body().to_string();
+    let headers = [("Nats-Msg-Id", "once")];
+    // Nobody answers: the wait ends with the process, which the next line holds.
+    let told = tokio::select! {
+        told = bus.try_send(ERASE, &headers, payload.as_bytes()) => told.is_ok(),
+        ended = tokio::task::spawn_blocking(move || !service.ended().success()) => {
+            assert!(ended.unwrap(), "{point}");
+            false
+        }
+    };
+    assert!(!told, "{point}: nothing is told before it is done");
+    let _service = Service::start(site, url, &["--identity", "dev"]);
+    assert_eq!(exists(bus).await, !begun, "{point}");
+    let erased = bus.erase("once", body()).await;
+    assert_eq!(erased.ok()["state"], "erased", "{point}");
+    let replayed = erased.header("Countersign-Replayed");
+    assert_eq!(replayed, begun.then_some("true"), "{point}");
+    assert!(!exists(bus).await, "{point}");
+    erased.position()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_is_killed_at_any_step_is_completed_at_the_next_start() {
+    let broker = broker(None);
+    let (url, bus) = (broker.url(), Bus::connect(&broker.url()).await);
+    for (point, begun) in STEPS {
+        let site = Site::new(CHEAP);
+        let last = erase_through(&site, &bus, &url, point, *begun).await;
+        let mut service = Service::start(&site, &url, &["--identity", "dev"]);
+        let events = bus.history(last).await;
+        model::has_no_gap(&events);
+        let told = |event: &&Value| event["type"] == "account-erased";
+        assert_eq!(events.iter().filter(told).count(), 1, "{point}");
+        assert_eq!(events.last().unwrap()["command_id"], "once", "{point}");
+        bus.command(
+            "start-login",
+            json!({"username": "ada", "password": PASSWORD}),
+        )
+        .await
+        .refused("credentials.invalid");
+        service.kill();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_erases_on_the_command_line_and_the_id_lives_again() {
+    let rig = Rig::start(CHEAP).await;
+    Person::with_2fa(&rig.bus, "ada").await;
+    let erase = || {
+        let mut command = binary();
+        command.args(["account", "erase", "ada", "--reason", "she asked for it"]);
+        command.args(["--json", "--server", &rig.broker.url()]);
+        ends(command)
+    };
+    let done = erase();
+    assert!(done.status.success(), "{done:?}");
+    let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(told["state"], "erased");
+    assert_eq!(told["details"]["version"], 6);
+    let again = erase();
+    assert_eq!(again.status.code(), Some(3), "{again:?}");
+    Person::with_2fa(&rig.bus, "ada").await;
+    let timeline = rig.bus.query("audit-timeline.ada", json!({})).await;
+    let events = timeline.ok()["events"].as_array().unwrap().clone();
+    let versions: Vec<_> = events.iter().map(|e| e["version"].as_u64()).collect();
+    assert_eq!(versions, (1..=11).map(Some).collect::<Vec<_>>());
+    let verb = |body| rig.bus.erase("no-reason", body);
+    let refused = verb(json!({"account_id": "ada"})).await;
+    refused.refused("request.invalid");
+}
