@@ -11,7 +11,7 @@ use countersign_schemas::time::Micros;
 
 use super::batch::service_meta;
 use super::directory::fact;
-use super::indexer::record;
+use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::projector::decode;
 use super::start_error::StartError;
 use super::vault::{Random, Vault};
@@ -171,6 +171,7 @@ fn catch_up(
     now: Micros,
 ) -> Result<(), StartError> {
     let wrong = |why: String| StartError::Record(why);
+    let flush = || index.flush(true, now, |position| record(reader, position));
     loop {
         let from = index.tail().position + 1;
         let page = reader
@@ -192,8 +193,11 @@ fn catch_up(
                 .map_err(|error| wrong(error.to_string()))?;
         }
         if index.waiting() >= CATCH_UP_ENTRIES_MAX {
-            index.flush(true, now, |position| record(reader, position))?;
+            flush()?;
         }
+    }
+    if index.waiting() as u64 >= UNDURABLE_ENTRIES_MAX {
+        flush()?;
     }
     match index.is_whole() {
         true => Ok(()),
