@@ -5,12 +5,13 @@
 //! against the formula. Seeds are fixed, so a run is the same every time.
 
 use super::Policy;
-use super::bound::{Attack, CODE_ODDS, Compared, Guess, ODDS_MAX, Owner, Strategy, compared};
+use super::attack::{Attack, Guess, Strategy};
+use super::bound::{CODE_ODDS, Compared, ODDS_MAX, Owner, Support, compared};
 
 const OWNERS: [Owner; 2] = [Owner::Away, Owner::Daily];
 
 fn odds(policy: &Policy, owner: Owner) -> f64 {
-    compared(policy, owner).odds(CODE_ODDS, policy.window_steps)
+    compared(policy, owner, Support::Idle).odds(CODE_ODDS, policy.window_steps)
 }
 
 /// H7.
@@ -26,9 +27,27 @@ fn the_shipped_policy_lets_a_password_thief_guess_no_more_than_the_bar_in_a_mont
 /// the first day. The owner's backup code starts a new row, and 96 a day never fill one.
 #[test]
 fn the_shipped_policy_compares_ten_single_codes_and_four_pairs_an_hour() {
-    let [away, daily] = OWNERS.map(|owner| compared(&Policy::default(), owner));
+    let [away, daily] = OWNERS.map(|owner| compared(&Policy::default(), owner, Support::Idle));
     assert_eq!((away.singles, away.pairs), (10, 90));
     assert_eq!((daily.singles, daily.pairs), (10, 90 + 29 * 4 * 24));
+}
+
+/// The budget is spent within the hour; then there are five clears a week apart, each worth ten.
+#[test]
+fn support_that_clears_whenever_it_may_is_worth_five_budgets_a_month() {
+    let count =
+        |policy: &Policy| OWNERS.map(|owner| compared(policy, owner, Support::Clears).singles);
+    assert_eq!(count(&Policy::default()), [60, 60]);
+    let monthly = Policy {
+        clear_again_after_s: 29 * 86_400,
+        ..Policy::default()
+    };
+    assert_eq!(monthly.check(), Ok(()));
+    assert_eq!(
+        count(&monthly),
+        [30, 30],
+        "one within the hour, one on the last day"
+    );
 }
 
 #[test]
@@ -72,7 +91,10 @@ fn an_attacker_who_stays_below_the_waits_is_counted() {
         wait_max_s: 86_400,
         ..Policy::default()
     };
-    assert_eq!(compared(&policy, Owner::Daily).singles, 3 * 720);
+    assert_eq!(
+        compared(&policy, Owner::Daily, Support::Idle).singles,
+        3 * 720
+    );
 }
 
 /// A right pair lies inside the window with both its steps: 2w of them, none where w is 0.
@@ -93,7 +115,7 @@ fn the_rules_take_as_many_pairs_as_the_formula_counts() {
                 }
             };
             let attack = Attack::new(&policy, Strategy::Greedy, matching);
-            attack.month(Owner::Away).right.is_some()
+            attack.month(Owner::Away, Support::Idle).right.is_some()
         };
         let right = (-4..=4).filter(|offset| is_right(*offset)).count();
         assert_eq!(right as u64, 2 * window_steps);
@@ -128,7 +150,9 @@ fn attacked(strategy: Strategy, owner: Owner, codes: u64, seed: u64) -> Option<G
         (first, next)
     };
     let policy = Policy::default();
-    Attack::new(&policy, strategy, matching).month(owner).right
+    Attack::new(&policy, strategy, matching)
+        .month(owner, Support::Idle)
+        .right
 }
 
 /// How many of so many accounts fell to a single code, to a pair, and not at all.
@@ -163,7 +187,7 @@ fn accounts_with_three_digit_codes_fall_as_often_as_the_formula_says() {
     let failures = policy.code_failures_budget;
     let [single, pair, none] = fallen(Strategy::Patient { failures }, Owner::Away, 1_000, accounts);
     assert_eq!(pair, 0.0);
-    let (singles, pairs) = (compared(&policy, Owner::Away).singles, 0);
+    let (singles, pairs) = (compared(&policy, Owner::Away, Support::Idle).singles, 0);
     let odds = Compared { singles, pairs }.odds(1e-3, policy.window_steps);
     let expected = [odds, 1.0 - odds].map(|odds| odds * accounts as f64);
     let chi_square = chi_square(&[single, none], &expected);
@@ -176,7 +200,7 @@ fn accounts_whose_owner_logs_in_daily_fall_to_pairs_as_often_as_the_formula_says
     let accounts = 400;
     let policy = Policy::default();
     let seen = fallen(Strategy::Greedy, Owner::Daily, 100, accounts);
-    let all = compared(&policy, Owner::Daily);
+    let all = compared(&policy, Owner::Daily, Support::Idle);
     let singles = Compared { pairs: 0, ..all };
     let [all, singles] = [all, singles].map(|c| c.odds(1e-2, policy.window_steps));
     let expected = [singles, all - singles, 1.0 - all].map(|odds| odds * accounts as f64);

@@ -12,6 +12,7 @@
 //!    └───────────────────────────────────────────────┘ disable-2fa
 //! ```
 
+mod attack;
 pub mod attempts;
 mod backup_codes;
 pub mod bound;

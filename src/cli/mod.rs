@@ -115,7 +115,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Dev(args) => dev::run(args).await,
         Noun::Init(args) => init::run(&args),
         Noun::Serve(args) => serve::run(args, &client).await,
-        Noun::Account(verb) => interruptible(account::run(verb, &client)).await,
+        Noun::Account(verb) => interruptible(Box::pin(account::run(verb, &client))).await,
         Noun::Factor(verb) => interruptible(Box::pin(factor::run(verb, &client))).await,
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,

@@ -10,7 +10,7 @@ use super::config::Config;
 use super::fault::Fault;
 use super::show;
 use crate::account::Policy;
-use crate::account::bound::{CODE_ODDS, Compared, MONTH_S, ODDS_MAX, Owner, compared};
+use crate::account::bound::{CODE_ODDS, Compared, MONTH_S, ODDS_MAX, Owner, Support, compared};
 use crate::account::usual_limits::USUAL_LIMITS;
 
 /// Accounts whose passwords are known to one attacker, for the second pair of figures.
@@ -60,6 +60,7 @@ struct Explained {
 struct Row {
     limit: &'static str,
     owner: Owner,
+    support: Support,
     #[serde(flatten)]
     compared: Compared,
     /// That one account falls in a month.
@@ -71,13 +72,15 @@ struct Row {
 }
 
 const OURS: &str = "this policy";
+const OURS_CLEARED: &str = "same, support clears";
 
 fn explain(policy: &Policy) -> Explained {
-    let row = |limit, owner, compared: Compared| {
+    let row = |limit, owner, support, compared: Compared| {
         let odds = compared.odds(CODE_ODDS, policy.window_steps);
         Row {
             limit,
             owner,
+            support,
             compared,
             odds,
             odds_of_any_in_10000: -(ACCOUNTS * (-odds).ln_1p()).exp_m1(),
@@ -85,11 +88,15 @@ fn explain(policy: &Policy) -> Explained {
         }
     };
     let owners = [Owner::Away, Owner::Daily];
-    let ours = owners.map(|owner| row(OURS, owner, compared(policy, owner)));
-    let within_odds_max = ours.iter().all(|row| row.odds <= ODDS_MAX);
-    let usual = USUAL_LIMITS
-        .iter()
-        .flat_map(|limit| owners.map(|owner| row(limit.name, owner, limit.compared(owner))));
+    let ours = |limit, support| {
+        owners.map(|owner| row(limit, owner, support, compared(policy, owner, support)))
+    };
+    let bare = ours(OURS, Support::Idle);
+    let cleared = ours(OURS_CLEARED, Support::Clears);
+    let within_odds_max = bare.iter().all(|row| row.odds <= ODDS_MAX);
+    let usual = USUAL_LIMITS.iter().flat_map(|limit| {
+        owners.map(|owner| row(limit.name, owner, Support::Idle, limit.compared(owner)))
+    });
     Explained {
         window_codes: 2 * policy.window_steps + 1,
         code_odds: CODE_ODDS,
@@ -97,7 +104,7 @@ fn explain(policy: &Policy) -> Explained {
         odds_max: ODDS_MAX,
         within_odds_max,
         backup_code_odds: BACKUP_GUESSES_PER_S * MONTH_S as f64 * 0.5_f64.powi(BACKUP_CODE_BITS),
-        limits: ours.into_iter().chain(usual).collect(),
+        limits: bare.into_iter().chain(cleared).chain(usual).collect(),
     }
 }
 
@@ -127,7 +134,8 @@ fn text(explained: &Explained) -> String {
          it equals one of the {} valid ones; a pair when it equals two neighbouring ones, of which\n\
          there are {}.\n\
          Backup codes are always compared: {BACKUP_GUESSES_PER_S} guesses a second all month have {:.1e}.\n\
-         Not in these figures: attempts that support clears, which this build cannot do.\n",
+         Each time that support clears the attempts is worth one budget more: the second pair of rows\n\
+         has another agent clear them as soon as the rules allow, all month; the bar is without.\n",
         explained.odds_max,
         explained.code_odds,
         explained.window_codes,
@@ -143,7 +151,7 @@ fn line(row: &Row) -> String {
         Owner::Daily => "daily",
     };
     let pairs = match row.limit {
-        OURS => row.compared.pairs.to_string(),
+        OURS | OURS_CLEARED => row.compared.pairs.to_string(),
         _ => "-".into(),
     };
     format!(
@@ -179,7 +187,7 @@ mod tests {
     fn the_shipped_policy_is_explained_with_its_bar_and_every_usual_limit() {
         let explained = explain(&Policy::default());
         assert!(explained.within_odds_max);
-        assert_eq!(explained.limits.len(), 2 * (1 + USUAL_LIMITS.len()));
+        assert_eq!(explained.limits.len(), 2 * (2 + USUAL_LIMITS.len()));
         let text = text(&explained);
         let ours: Vec<_> = text.lines().filter(|l| l.starts_with(OURS)).collect();
         let columns = |line: &str| {
@@ -191,6 +199,11 @@ mod tests {
             columns(ours[0])[2..],
             ["never", "10", "90", "3.00e-5", "25.9", "%", "0.30"]
         );
+        let cleared: Vec<_> = text
+            .lines()
+            .filter(|l| l.starts_with(OURS_CLEARED))
+            .collect();
+        assert_eq!(columns(cleared[0])[3..5], ["never", "60"]);
         assert!(text.contains("per account and month is kept"));
     }
 

@@ -116,7 +116,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         (found, views)
     });
     let mut found = found?;
-    let mut archive = epoch::archive(&found, &options.keyring)?;
+    let mut archive = epoch::archive(&found, data, keyring)?;
     epoch::sign(&mut archive, &found.index)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
     if let Some(reason) = &options.accept_clock_back {

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use countersign_schemas::time::Micros;
 
-use super::foundation::{Epoch, Foundation, snapshots_file};
+use super::foundation::{Epoch, Foundation, log_folder, snapshots_file};
 use super::start_error::{NewEpochError, StartError};
 use super::vault::system_random;
 use crate::account::service;
@@ -35,15 +35,33 @@ pub fn signer(keyring: &Keyring) -> NoteSigner {
 /// The archive beside the keyring, once the log was found to be what was signed for.
 ///
 /// # Errors
-/// [`StartError::Checkpoint`] when it is not; [`StartError::EpochUnfinished`].
-pub fn archive(found: &Foundation, keyring_file: &Path) -> Result<Archive, StartError> {
+/// [`StartError::Checkpoint`] when it is not; [`StartError::EpochUnfinished`];
+/// [`StartError::Foreign`] when the log is in an epoch that the keyring does not know.
+pub fn archive(
+    found: &Foundation,
+    data: &Path,
+    keyring_file: &Path,
+) -> Result<Archive, StartError> {
     let keyring = found.vault.keyring();
     if let Some(lost_from) = unfinished(found, keyring_file)? {
         return Err(StartError::EpochUnfinished { lost_from });
     }
     let archive = Archive::open(keyring_file, signer(keyring))?;
-    archive.check(found.log.head(), |size| found.index.root_at(size))?;
-    Ok(archive)
+    let head = found.log.head();
+    archive.check(head, |size| found.index.root_at(size))?;
+    // An archive that is gone, or came back with an old keyring, does not speak for the epoch.
+    let log_id = found.epoch().begun.log_id;
+    if log_id == *keyring.log_id() {
+        return Ok(archive);
+    }
+    if keyring.log_ids().any(|id| *id == log_id) {
+        let path = archive.path().to_owned();
+        return Err(CheckpointRefusal::Missing { path, head }.into());
+    }
+    Err(StartError::Foreign {
+        log: log_folder(data),
+        keyring: keyring_file.into(),
+    })
 }
 
 /// The first position that a new epoch gives up which was begun and not finished.
@@ -93,7 +111,7 @@ pub fn new_epoch(
     options: LogOptions,
 ) -> Result<Epoch, NewEpochError> {
     let mut found = Foundation::open(data, keyring_file, options, system_random, now)?;
-    let due = match archive(&found, keyring_file) {
+    let due = match archive(&found, data, keyring_file) {
         Ok(_) => return Err(NewEpochError::NothingLost),
         Err(StartError::Checkpoint(refusal)) => match refusal.lost_from() {
             Some(due) => due,

@@ -324,3 +324,51 @@ fn an_account_folds_alike_from_every_snapshot_when_its_history_has_a_loss_in_it(
         assert_eq!(folded, whole, "version {version}");
     }
 }
+
+/// Without its archive a log of one record passes for new, but not where the keyring knows better.
+#[test]
+fn a_log_of_an_earlier_epoch_is_refused_without_its_archive_too() {
+    let house = House::new();
+    let first = house.folder().join("first");
+    copy(&house.data(), &first);
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    restore(&first, &house.data());
+    begin(&house, 2).unwrap();
+    house.start();
+    restore(&first, &house.data());
+    fs::remove_file(house.keyring().with_file_name("checkpoint")).unwrap();
+    fs::remove_file(house.keyring().with_file_name("checkpoint-history")).unwrap();
+    assert!(matches!(
+        refusal(&house),
+        CheckpointRefusal::Missing { head: 1, .. }
+    ));
+    assert_eq!(begin(&house, 2).unwrap().begun.epoch, 3);
+    house.start();
+}
+
+#[test]
+fn an_older_copy_of_the_keyring_does_not_go_on_with_a_later_epoch() {
+    let (house, ..) = restored();
+    let keys = house.keyring().parent().unwrap().to_owned();
+    let older = house.folder().join("older keys");
+    copy(&keys, &older);
+    // The archive of that day, from before what was lost.
+    fs::remove_file(older.join("checkpoint")).unwrap();
+    let history = fs::read_to_string(older.join("checkpoint-history")).unwrap();
+    let old: Vec<_> = history
+        .lines()
+        .filter(|line| !line.contains(" 14 "))
+        .collect();
+    fs::write(older.join("checkpoint-history"), old.join("\n") + "\n").unwrap();
+    begin(&house, 11).unwrap();
+    let engine = house.start();
+    house.enrol(&engine, "eve");
+    drop(engine);
+    restore(&older, &keys);
+    assert!(matches!(
+        house.try_start().err(),
+        Some(StartError::Foreign { .. })
+    ));
+}

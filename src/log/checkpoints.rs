@@ -119,6 +119,11 @@ impl Archive {
         Ok(archive)
     }
 
+    /// Returns where the newest checkpoint stands.
+    pub fn path(&self) -> &Path {
+        &self.newest_path
+    }
+
     /// Returns the newest checkpoint that was signed in this epoch.
     pub fn newest(&self) -> Option<&Checkpoint> {
         self.signed.last().map(|signed| &signed.checkpoint)
