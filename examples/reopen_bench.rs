@@ -131,7 +131,7 @@ fn fill(folder: &Path, events: u64, began: Micros) -> Outcome<()> {
     Ok(log.close()?)
 }
 
-fn record(number: u64, account: u64, version: u32, at: Micros) -> Outcome<Record> {
+fn record(number: u64, account: u64, version: u32, at: Micros) -> Outcome<Record<'static>> {
     let event = match version {
         1 => Event::AccountRegistered(AccountRegistered { username: None }),
         2 => Event::TwoFactorEnabled(TwoFactorEnabled {
@@ -163,7 +163,7 @@ fn record(number: u64, account: u64, version: u32, at: Micros) -> Outcome<Record
         group_len: 1,
         meta: Meta {
             account_id: account.as_str().into(),
-            command_id,
+            command_id: command_id.into(),
             caller: CALLER.into(),
             verified: true,
             role: Role::Platform,
@@ -172,7 +172,7 @@ fn record(number: u64, account: u64, version: u32, at: Micros) -> Outcome<Record
             source_key: [5; 8],
             source: None,
         },
-        payload: event.encode()?,
+        payload: event.encode()?.into(),
     })
 }
 

@@ -12,21 +12,21 @@ use countersign_schemas::time::Micros;
 use super::batch::service_meta;
 use super::directory::fact;
 use super::erasing;
-use super::indexer::record;
+use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::projector::decode;
 use super::start_error::StartError;
 use super::vault::{Random, Vault};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::Keyring;
-use crate::log::index::{Fact, Index, LAYER_ENTRIES_MAX};
+use crate::log::index::{Fact, Index};
 use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
 /// Page cache of `index.redb`.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Entries of a long catching-up after which the file is made durable: pages that were freed since
-/// then cannot be used again, and a crash takes it back to there.
-const VOLATILE_ENTRIES_MAX: usize = 3 * LAYER_ENTRIES_MAX;
+/// Entries that a long catching-up gathers before they are flushed, some 60 MB: each flush rewrites
+/// most pages of the file, and is durable, so that a crash does not begin it all again.
+const CATCH_UP_ENTRIES_MAX: usize = 262_144;
 
 /// An epoch of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,8 +173,7 @@ fn catch_up(
     now: Micros,
 ) -> Result<(), StartError> {
     let wrong = |why: String| StartError::Record(why);
-    let flush = |durable| index.flush(durable, now, |position| record(reader, position));
-    let mut volatile = 0;
+    let flush = || index.flush(true, now, |position| record(reader, position));
     loop {
         let from = index.tail().position + 1;
         let page = reader
@@ -195,15 +194,12 @@ fn catch_up(
                 .push(entry.position, &entry.record, bytes, fact, now)
                 .map_err(|error| wrong(error.to_string()))?;
         }
-        let waiting = index.waiting();
-        if waiting >= LAYER_ENTRIES_MAX {
-            let make_durable = volatile >= VOLATILE_ENTRIES_MAX;
-            flush(make_durable)?;
-            volatile = if make_durable { 0 } else { volatile + waiting };
+        if index.waiting() >= CATCH_UP_ENTRIES_MAX {
+            flush()?;
         }
     }
-    if volatile > 0 {
-        flush(true)?;
+    if index.waiting() as u64 >= UNDURABLE_ENTRIES_MAX {
+        flush()?;
     }
     match index.is_whole() {
         true => Ok(()),

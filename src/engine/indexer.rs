@@ -9,7 +9,6 @@ use countersign_schemas::record::Record;
 use super::Shared;
 use crate::crash_point::reached;
 use crate::log::LogReader;
-use crate::log::index::LAYER_ENTRIES_MAX;
 
 /// How long an entry waits at most.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -31,8 +30,7 @@ pub fn run(shared: &Shared, log: &LogReader, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         std::thread::sleep(TICK);
         let waiting = shared.index.waiting();
-        let due =
-            waiting >= LAYER_ENTRIES_MAX || (waiting > 0 && flushed_at.elapsed() >= FLUSH_EVERY);
+        let due = waiting > 0 && flushed_at.elapsed() >= FLUSH_EVERY;
         let undurable = volatile + waiting as u64;
         let make_durable = undurable >= UNDURABLE_ENTRIES_MAX
             || (undurable > 0 && durable_at.elapsed() >= DURABLE_EVERY);

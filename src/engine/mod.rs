@@ -167,7 +167,7 @@ impl Engine {
             log: reader.clone(),
             backup_folder,
         };
-        projector::catch_up(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
+        projector::start(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
         let (queue, inbox) = sync_channel(QUEUE_MAX);
         let pool = {
             let (shared, queue) = (Arc::clone(&shared), queue.clone());

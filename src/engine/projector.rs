@@ -47,6 +47,18 @@ pub fn run(log: &LogReader, views: &Views, progress: &Progress, stop: &AtomicBoo
     }
 }
 
+/// Catches up before the first command; what took long is durable then, so that a crash right
+/// afterwards does not begin it again.
+///
+/// # Errors
+/// As [`catch_up`], and when the views cannot be made durable.
+pub fn start(log: &LogReader, views: &Views, progress: &Progress) -> Result<(), String> {
+    match catch_up(log, views, progress)? {
+        0..UNDURABLE_ENTRIES_MAX => Ok(()),
+        _ => views.flush().map_err(|error| error.to_string()),
+    }
+}
+
 /// Carries everything that is committed into the views; answers how many entries that was.
 ///
 /// # Errors

@@ -28,9 +28,6 @@ pub use super::layers::{CommandPlace, Counts, Fact, NotNext};
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
-/// Entries after which the newest layer should be flushed; a start flushes as often while it
-/// catches up, so memory stays bounded however long the log is.
-pub const LAYER_ENTRIES_MAX: usize = 65_536;
 
 /// Positions by stream and by command, accounts by name and by challenge.
 ///

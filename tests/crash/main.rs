@@ -37,6 +37,9 @@ use tally::Tally;
 /// Cycles on one log before the next begins, so that a long run does not become a slow one.
 const CYCLES_PER_LOG: u64 = 50;
 
+/// Logs of a run that says nothing before its end.
+const LOGS_UNSAID: u64 = 4;
+
 fn bound(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
@@ -55,6 +58,10 @@ fn no_promise_is_broken_by_a_killed_process() {
             let mut siege = Siege::new(seed.wrapping_mul(1_000_003) + log);
             siege.run(count);
             tally.add(&siege.tally);
+            // What a long run has to show, should it be ended.
+            if logs > LOGS_UNSAID {
+                println!("so far, of every other log: {tally}");
+            }
         }
         tally
     };
