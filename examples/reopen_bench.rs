@@ -162,7 +162,7 @@ fn record(number: u64, account: u64, version: u32, at: Micros) -> Outcome<Record
         group_index: 0,
         group_len: 1,
         meta: Meta {
-            account_id: account.as_str().into(),
+            account_id: account.as_str().to_owned().into(),
             command_id: command_id.into(),
             caller: CALLER.into(),
             verified: true,
