@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use countersign::account::{Account, Recorded};
 use countersign::engine::wall_clock;
-use countersign::log::index::{Index, LAYER_ENTRIES_MAX};
+use countersign::log::index::Index;
 use countersign::log::{EventLog, LogOptions, Storage};
 use countersign_projections::{Entry, Views};
 use countersign_schemas::ids::StreamKey;
@@ -23,6 +23,7 @@ use crate::Outcome;
 const ROUNDS: usize = 9;
 /// As the engine has them.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
+const FLUSH_ENTRIES: usize = 262_144;
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
 const VIEWS_PAGE_RECORDS: usize = 2_048;
 const VIEWS_PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -158,8 +159,8 @@ fn catch_index_up(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
             index.push(position, &record, bytes, None, now)?;
         }
         next = page.next();
-        if index.waiting() >= LAYER_ENTRIES_MAX {
-            index.flush(false, now, |_| None)?;
+        if index.waiting() >= FLUSH_ENTRIES {
+            index.flush(true, now, |_| None)?;
         }
     }
     index.flush(true, now, |_| None)?;
