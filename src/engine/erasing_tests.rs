@@ -260,7 +260,17 @@ fn a_restored_old_log_is_told_of_the_erasure_once() {
     assert!(log_in(&house, &engine, "ada").is_ok());
     erase(&house, &engine);
     drop(engine);
-    copy(&old, &house.data());
+    go_back(&house, &old);
+    for _ in 0..2 {
+        let engine = house.start();
+        assert_gone(&house, &engine, 6);
+        assert_eq!(reason(&engine), None);
+    }
+}
+
+/// Restores the data folder to an older copy and goes on as a new epoch.
+fn go_back(house: &House, old: &Path) {
+    copy(old, &house.data());
     let Some(StartError::Checkpoint(refusal)) = house.try_start().err() else {
         panic!("events are lost");
     };
@@ -268,11 +278,25 @@ fn a_restored_old_log_is_told_of_the_erasure_once() {
     let lost_from = refusal.lost_from().unwrap();
     let options = LogOptions::default();
     new_epoch(&data, &keyring, lost_from, "lost", house.time(), options).unwrap();
-    for _ in 0..2 {
-        let engine = house.start();
-        assert_gone(&house, &engine, 6);
-        assert_eq!(reason(&engine), None);
-    }
+}
+
+/// A tombstone whose record was lost with its whole life speaks of that life, not of the next.
+#[test]
+fn a_tombstone_of_a_lost_life_does_not_erase_the_next_one() {
+    let house = House::new();
+    let old = house.folder().join("old");
+    copy(&house.data(), &old);
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    erase(&house, &engine);
+    drop(engine);
+    go_back(&house, &old);
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let engine = house.start();
+    assert_eq!(status(&engine), Ok(FactorState::On));
+    assert!(log_in(&house, &engine, "ada").is_ok());
 }
 
 /// What a crash between the tombstone and the commit leaves: a log that does not have the record.
