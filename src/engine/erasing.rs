@@ -95,7 +95,9 @@ impl Writer {
             record: bytes.clone(),
         };
         reached("tombstone-unwritten");
-        vault.entomb(&tombstone)?;
+        vault
+            .entomb(&tombstone)
+            .inspect_err(|_| vault.withdraw(&tombstone))?;
         vault.condemn(stream, tombstone.through);
         reached("tombstone-written");
         Ok(())
