@@ -363,6 +363,13 @@ fn keys_that_are_committed_while_the_store_is_rewritten_are_kept() {
     }
 }
 
+/// The store is refused without that key, so whoever asks which keys are needed must hear of it.
+#[test]
+fn a_key_that_the_store_is_checked_by_is_counted_though_it_wraps_nothing() {
+    let house = house();
+    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(1, 0)]));
+}
+
 /// A backup, a count: they end on the store that they began with, and hold nobody up meanwhile.
 #[test]
 fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {

@@ -103,6 +103,23 @@ fn an_erased_account_is_gone_and_its_history_stays_without_what_was_sealed() {
     assert_eq!(reason(&engine).as_deref(), Some("she asked for it"));
 }
 
+#[test]
+fn what_was_told_of_an_erased_account_is_repeated_to_nobody() {
+    let house = House::new();
+    let engine = house.start();
+    house
+        .send(&engine, "register-account", register("ada", "ada"))
+        .unwrap();
+    let enable = || {
+        let body = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
+        house.send_as(&engine, "once", "enable-2fa", body)
+    };
+    assert!(enable().result.is_ok() && enable().replayed);
+    erase(&house, &engine);
+    let refused = enable().result.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::OutcomeUnseen);
+}
+
 /// Every derived file is made anew from a log whose sealed names have no key any more.
 #[test]
 fn an_erased_account_stays_gone_over_restarts_and_rebuilds() {
