@@ -10,10 +10,11 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
+use super::batch::{BATCH_ALONE_MAX, Batch};
 use super::house::{House, PASSWORD, verify};
 use super::start_error::StartError;
-use super::{Engine, Outcome, new_epoch};
-use crate::account::{Held, Reply};
+use super::{Engine, Outcome, Submission, new_epoch};
+use crate::account::{Evidence, Held, Reply};
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {
@@ -341,6 +342,23 @@ fn an_erasure_that_never_reached_the_log_is_completed_and_its_repetition_is_answ
     assert_gone(&house, &engine, 6);
     let again = house.send_as(&engine, "once", "erase-account", erase_ada());
     assert!(again.replayed && again.result.is_ok());
+}
+
+#[test]
+fn erasures_give_way_to_what_is_queued_behind_them() {
+    let house = House::new();
+    let engine = house.start();
+    let mut batch = Batch::after(0);
+    while batch.has_room() {
+        let request = house.request("erase-account", &erase_ada(), "id", &engine);
+        batch.alone.push(Submission {
+            evidence: Evidence::none(request.received_at),
+            request,
+            gatherings: 0,
+            reply: Box::new(drop),
+        });
+    }
+    assert_eq!(batch.alone.len(), BATCH_ALONE_MAX);
 }
 
 #[test]
