@@ -56,6 +56,11 @@ pub enum DataKeysError {
         "there is no key store at {0}: restore it from its backup, without it nothing sealed can be read"
     )]
     Missing(PathBuf),
+    /// A link, or no regular file.
+    #[error(
+        "the key store {0} is not a regular file: put the file itself there, since an erasure replaces it and would leave what a link leads to"
+    )]
+    NotAFile(PathBuf),
     /// Another process has it open.
     #[error("the key store {0} is open in another process: stop that one first")]
     InUse(PathBuf),
@@ -121,8 +126,9 @@ impl DataKeys {
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
     ///
     /// # Errors
-    /// [`DataKeysError::Missing`], [`DataKeysError::InUse`], [`DataKeysError::Damaged`],
-    /// [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`], or [`DataKeysError::Io`].
+    /// [`DataKeysError::Missing`], [`DataKeysError::NotAFile`], [`DataKeysError::InUse`],
+    /// [`DataKeysError::Damaged`], [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`], or
+    /// [`DataKeysError::Io`].
     pub fn open(path: &Path, keyring: Arc<Keyring>, create: bool) -> Result<Self, DataKeysError> {
         let io_error = |source| DataKeysError::Io {
             path: path.to_owned(),
@@ -137,6 +143,9 @@ impl DataKeys {
                 key_store::put_check(txn, &keyring)
             })?);
             key_file::publish(&staging, path).map_err(|error| io_error(io::Error::other(error)))?;
+        }
+        if !path.symlink_metadata().map_err(io_error)?.is_file() {
+            return Err(DataKeysError::NotAFile(path.to_owned()));
         }
         let store = key_store::open(path)?;
         // What an erasure that was interrupted left; it may hold the very key to be erased.

@@ -390,6 +390,18 @@ fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {
     assert!(house.reopened().current(&[7; 16]).is_none());
 }
 
+/// D-17: a rewriting would put a new file in the link's place and destroy nothing.
+#[test]
+fn a_link_to_a_key_store_is_refused() {
+    let House { folder, keys } = house();
+    drop(keys);
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(path_in(folder.path()), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, path_in(folder.path())).unwrap();
+    let refused = DataKeys::open(&path_in(folder.path()), keyring(folder.path(), 1), false);
+    assert!(matches!(refused, Err(DataKeysError::NotAFile(_))));
+}
+
 #[test]
 fn what_an_interrupted_erasure_left_is_removed_at_open() {
     let House { folder, keys } = house();
