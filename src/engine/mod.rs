@@ -29,6 +29,10 @@ mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+mod forms;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod forms_tests;
 mod foundation;
 mod hashing;
 #[cfg(test)]
