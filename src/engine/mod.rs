@@ -59,6 +59,9 @@ mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod rotating_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod secret_tests;
 mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
