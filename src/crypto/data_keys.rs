@@ -37,7 +37,7 @@ pub struct DataKeys {
     path: PathBuf,
     keyring: RwLock<Arc<Keyring>>,
     /// Replaced as a whole by an erasure, hence the lock; everything else only reads it.
-    store: RwLock<Database>,
+    store: RwLock<Arc<Database>>,
     /// Locked before the store where both are.
     staged: Mutex<BTreeMap<Name, (DataKey, Row)>>,
     /// What the next rewriting leaves out; nobody is given these keys any more.
@@ -145,7 +145,7 @@ impl DataKeys {
         Ok(Self {
             path: path.to_owned(),
             keyring: RwLock::new(keyring),
-            store: RwLock::new(store),
+            store: RwLock::new(Arc::new(store)),
             staged: Mutex::new(BTreeMap::new()),
             condemned: Mutex::default(),
             late: Mutex::default(),
@@ -295,7 +295,7 @@ impl DataKeys {
         let staging = key_file::staging_path(target);
         let condemned = self.condemned().clone();
         let copy = key_store::create(&staging, |txn| {
-            key_store::copy(&condemned, None, &self.store(), txn)
+            key_store::copy(&condemned, None, &self.store_for_long(), txn)
         })?;
         drop(copy);
         fs::rename(&staging, target).map_err(io_error)?;
@@ -322,8 +322,14 @@ impl DataKeys {
         Arc::clone(&keyring.expect("no holder of this lock panics"))
     }
 
-    fn store(&self) -> RwLockReadGuard<'_, Database> {
+    fn store(&self) -> RwLockReadGuard<'_, Arc<Database>> {
         self.store.read().expect("no holder of this lock panics")
+    }
+
+    /// The store for a read of all of it: under the lock, that would hold up every commit once a
+    /// rewriting waits for the lock. It is the old one once it has been replaced.
+    fn store_for_long(&self) -> Arc<Database> {
+        Arc::clone(&self.store())
     }
 
     fn staged(&self) -> MutexGuard<'_, BTreeMap<Name, (DataKey, Row)>> {

@@ -363,6 +363,33 @@ fn keys_that_are_committed_while_the_store_is_rewritten_are_kept() {
     }
 }
 
+/// The store is refused without that key, so whoever asks which keys are needed must hear of it.
+#[test]
+fn a_key_that_the_store_is_checked_by_is_counted_though_it_wraps_nothing() {
+    let house = house();
+    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(1, 0)]));
+}
+
+/// A backup, a count: they end on the store that they began with, and hold nobody up meanwhile.
+#[test]
+fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {
+    let house = house();
+    for byte in 0..100 {
+        house.stage(&[byte; 16], byte);
+    }
+    house.keys.commit().unwrap();
+    let old = house.keys.store_for_long();
+    house.keys.condemn(&[7; 16], 1);
+    house.keys.rewrite().unwrap();
+    house.stage(&[200; 16], 200);
+    house.keys.commit().unwrap();
+    assert_eq!(key_store::counts(&old).unwrap(), BTreeMap::from([(1, 100)]));
+    let now = house.keys.counts().unwrap();
+    assert_eq!(now, BTreeMap::from([(1, 100)]));
+    drop(old);
+    assert!(house.reopened().current(&[7; 16]).is_none());
+}
+
 #[test]
 fn what_an_interrupted_erasure_left_is_removed_at_open() {
     let House { folder, keys } = house();

@@ -155,7 +155,6 @@ pub struct Engine {
     admin: Admin,
     keeper: Keeper,
     draining: AtomicBool,
-    stop_followers: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -183,24 +182,15 @@ impl Engine {
             }))
         };
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), log);
-        let stop_followers = Arc::new(AtomicBool::new(false));
-        let projecting = (
-            Arc::clone(&shared),
-            Arc::clone(&stop_followers),
-            reader.clone(),
-        );
-        let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
+        let (projecting, to_show) = (Arc::clone(&shared), reader.clone());
+        let indexing = Arc::clone(&shared);
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
         let threads = vec![
             spawn("writer", move || writer.run(&inbox)),
             spawn("projector", move || {
-                let (shared, stop, reader) = projecting;
-                projector::run(&reader, &shared.views, &shared.progress, &stop);
+                projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
-            spawn("indexer", move || {
-                let (shared, stop) = indexing;
-                indexer::run(&shared, &reader, &stop);
-            }),
+            spawn("indexer", move || indexer::run(&indexing, &reader)),
         ];
         Ok(Self {
             shared,
@@ -209,7 +199,6 @@ impl Engine {
             admin,
             keeper: Keeper::start(keeping, writing),
             draining: AtomicBool::new(false),
-            stop_followers,
             threads: Mutex::new(threads),
         })
     }
@@ -327,8 +316,7 @@ impl Engine {
         }
         // A writer that has failed is gone and takes no message.
         let _ = self.queue.send(Message::Stop);
-        self.stop_followers.store(true, Ordering::Release);
-        self.shared.progress.wait_shown(u64::MAX, Duration::ZERO);
+        self.shared.progress.stop();
         for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the engine had panicked");

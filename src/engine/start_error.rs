@@ -52,6 +52,16 @@ pub enum StartError {
         /// The first position that it gives up.
         lost_from: u64,
     },
+    /// The keyring is a copy from before a rotation.
+    #[error(
+        "the log has {in_log} rotations of the keys and the keyring only {in_keyring}, so it is an old copy: give the newest one, and the newest keys.redb"
+    )]
+    OldKeyring {
+        /// Rotations in the log.
+        in_log: u64,
+        /// Rotations that the keyring went through.
+        in_keyring: u32,
+    },
     /// A record cannot be read or does not follow.
     #[error("the log was not opened: {0}")]
     Record(String),

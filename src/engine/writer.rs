@@ -287,8 +287,9 @@ impl Writer {
         }
         self.recorded_at(group.now);
         let result = reply.map(|reply| Done { reply, details });
+        let stream = batch.entries.last().map(|entry| entry.record.stream_key);
         self.outcomes
-            .remember(group.key, body_tag, group.now, result.clone());
+            .remember(group.key, stream, body_tag, group.now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

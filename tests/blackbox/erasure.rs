@@ -82,7 +82,21 @@ async fn an_erasure_that_is_killed_at_any_step_is_completed_at_the_next_start() 
         .await
         .refused("credentials.invalid");
         service.kill();
+        // The log's own, which seals the reason.
+        assert_eq!(data_keys(&site), 1, "{point}");
     }
+}
+
+/// How many data keys the store of a stopped service has.
+fn data_keys(site: &Site) -> u64 {
+    let mut command = binary();
+    command.args(["keys", "list", "--json", "--keyring"]);
+    command.arg(site.keyring()).arg("--data").arg(site.data());
+    let listed = ends(command);
+    assert!(listed.status.success(), "{listed:?}");
+    let list: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let keys = list["keys"].as_array().unwrap().iter();
+    keys.filter_map(|key| key["seals"].as_u64()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
