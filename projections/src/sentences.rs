@@ -23,6 +23,7 @@ pub fn sentence(event: &Event) -> String {
     match event {
         Event::EpochStarted(e) => epoch_started(e),
         Event::PolicyInForce(_) => "A policy came into force.".to_owned(),
+        Event::SchemasInForce(e) => format!("{} stored forms came into use.", e.forms.len()),
         Event::UnknownNameRefused(e) => unknown_name_refused(e.count),
         Event::ClockJumped(e) => {
             format!("The wall clock jumped forward by {} s.", seconds(e.by_us))

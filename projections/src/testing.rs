@@ -90,6 +90,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::UnknownNameRefused(UnknownNameRefused { count: 2 }),
         Event::ClockJumped(ClockJumped { by_us: 90_000_000 }),
         Event::ClockBackAccepted(ClockBackAccepted { wall: until, behind_us: 90_000_000, reason: "a wrong clock".into() }),
+        Event::SchemasInForce(SchemasInForce { forms: vec![Form { name: "clock-jumped".into(), version: 1, fingerprint: [1; 16] }] }),
         Event::AccountRegistered(AccountRegistered { username: Some(sealed()) }),
         Event::PasswordSet(PasswordSet { verifier: sealed(), cause: PasswordCause::Changed }),
         Event::PasswordRejected(PasswordRejected { purpose: Purpose::Login, credential: 2, failures: 11, wait_until: Some(until), day_failures: 101, all_wait_until: None }),

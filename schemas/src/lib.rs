@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod code;
 pub mod command;
 pub mod event;
+mod forms;
 pub mod ids;
 mod meta;
 pub mod query;
@@ -19,3 +20,5 @@ pub mod sealed;
 pub mod secret;
 pub mod strict;
 pub mod time;
+
+pub use forms::stored_forms;

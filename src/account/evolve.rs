@@ -76,6 +76,7 @@ impl Account {
             // Log-wide events belong to no account; an epoch goes through all, see `went_through`.
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)

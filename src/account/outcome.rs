@@ -179,6 +179,7 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
             | Event::DataKeysRewrapped(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_),

@@ -4,8 +4,8 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
 use countersign_schemas::event::log::v1::{
-    ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, KeysRotated, PolicyInForce,
-    UnknownNameRefused,
+    ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, Form, KeysRotated,
+    PolicyInForce, SchemasInForce, UnknownNameRefused,
 };
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
@@ -47,6 +47,11 @@ pub fn log_went_on(
 pub fn policy_in_force(policy: &Policy) -> Event {
     let policy = serde_json::to_string(policy).expect("a policy is plain numbers");
     Event::PolicyInForce(PolicyInForce { policy })
+}
+
+/// Stored forms that the log has not named yet come into use.
+pub fn schemas_in_force(forms: Vec<Form>) -> Event {
+    Event::SchemasInForce(SchemasInForce { forms })
 }
 
 /// So many attempts at an account were refused without being compared.

@@ -40,9 +40,10 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
             Ok(Some(Fact::Name(vault.keyring().name_hash(name))))
         }
         Event::LoginStarted(e) => Ok(Some(Fact::Challenge(e.challenge, e.expires_at))),
-        Event::PolicyInForce(_) => Ok(Some(Fact::Policy)),
         Event::AccountErased(_) => Ok(Some(Fact::Erased)),
-        Event::EpochStarted(_) => Ok(Some(Fact::Epoch)),
+        Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::SchemasInForce(_) => {
+            Ok(Some(Fact::ReadAtStart(entry.record.event_type)))
+        }
         _ => Ok(None),
     }
 }

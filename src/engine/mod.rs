@@ -29,6 +29,10 @@ mod evidence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+mod forms;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod forms_tests;
 mod foundation;
 mod hashing;
 #[cfg(test)]
@@ -55,6 +59,9 @@ mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod rotating_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod secret_tests;
 mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

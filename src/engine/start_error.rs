@@ -65,6 +65,18 @@ pub enum StartError {
     /// A record cannot be read or does not follow.
     #[error("the log was not opened: {0}")]
     Record(String),
+    /// This build would misread records of the log.
+    #[error(
+        "the log holds {name} v{version} in another form than this build reads (named at position {position}), so nothing was started: start a build that has that form"
+    )]
+    Form {
+        /// The event's name, or the block's of a record.
+        name: String,
+        /// Its schema version.
+        version: u16,
+        /// Where the log came to use it.
+        position: u64,
+    },
     /// The index cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),

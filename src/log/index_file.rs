@@ -1,5 +1,6 @@
 //! The file of the index: `index.redb`, derived from the log, deletable at any time.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
@@ -24,18 +25,17 @@ const NAMES: TableDefinition<&[u8; 16], &[u8; 16]> = TableDefinition::new("names
 /// hash of a challenge → (stream key, lapses at).
 const CHALLENGES: TableDefinition<&[u8; 16], (&[u8; 16], u64)> =
     TableDefinition::new("challenges_v1");
-/// one row: position, recorded at and command key of the last record that is in.
-const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v1");
+/// one row: position, recorded at and command key of the last record that is in. Its number rises
+/// whenever any table comes to mean something else, so that a file of an older build has no tail.
+const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v2");
 /// (level, index) → the hashes of a Merkle tile (C2SP), as wide as it was last stored.
 const TILES: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("tiles_v1");
 /// one row: the Merkle frontier at the last record that is in.
 const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1");
 /// event type → (number, bytes) of its records.
 const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
-/// one row: position of the policy that was last in force.
-const POLICY: TableDefinition<(), u64> = TableDefinition::new("policy_v1");
-/// positions of the epochs.
-const EPOCHS: TableDefinition<u64, ()> = TableDefinition::new("epochs_v1");
+/// (event type, position) of what every start reads again.
+const READ_AT_START: TableDefinition<(u16, u64), ()> = TableDefinition::new("read_at_start_v1");
 /// one row: the first position whose command may still be in.
 const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
 
@@ -132,8 +132,7 @@ impl IndexFile {
             txn.open_table(TILES)?;
             txn.open_table(FRONTIER)?;
             txn.open_table(COUNTS)?;
-            txn.open_table(POLICY)?;
-            txn.open_table(EPOCHS)?;
+            txn.open_table(READ_AT_START)?;
             txn.open_table(COMMANDS_FROM)?;
             Ok(txn.commit()?)
         })();
@@ -149,7 +148,7 @@ impl IndexFile {
     fn tree_of(&self, record: &impl Fn(u64) -> Option<Record<'static>>) -> Option<Tree> {
         let tail = self.tail();
         if tail.position == 0 {
-            return Some(Tree::default());
+            return self.has_no_stream().then(Tree::default);
         }
         let last = record(tail.position).filter(|r| Tail::of(tail.position, r) == tail)?;
         let frontier = Frontier::decode(&self.frontier().ok()??).ok()?;
@@ -160,6 +159,15 @@ impl IndexFile {
         let ends_here = frontier.size() == tail.position;
         let tree = Tree::resume(frontier, &last.encode().ok()?, read).ok()?;
         ends_here.then_some(tree)
+    }
+
+    /// Whether nothing was ever taken in, by this build or an older one.
+    fn has_no_stream(&self) -> bool {
+        let read = || -> Result<bool, redb::Error> {
+            let table = self.db.begin_read()?.open_table(STREAMS)?;
+            Ok(table.first()?.is_none())
+        };
+        read().unwrap_or(false)
     }
 
     fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
@@ -261,17 +269,11 @@ impl IndexFile {
         })
     }
 
-    pub fn policy(&self) -> Result<Option<u64>, IndexError> {
+    pub fn read_at_start(&self, event_type: u16) -> Result<BTreeSet<u64>, IndexError> {
         self.read(|| {
-            let table = self.db.begin_read()?.open_table(POLICY)?;
-            Ok(table.get(())?.map(|row| row.value()))
-        })
-    }
-
-    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(EPOCHS)?;
-            table.iter()?.map(|row| Ok(row?.0.value())).collect()
+            let table = self.db.begin_read()?.open_table(READ_AT_START)?;
+            let rows = table.range((event_type, 0)..=(event_type, u64::MAX))?;
+            rows.map(|row| Ok(row?.0.value().1)).collect()
         })
     }
 
@@ -343,12 +345,9 @@ fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
     for (hash, (stream, expires_at)) in &layer.challenges {
         table.insert(hash, (&stream.0, expires_at.0))?;
     }
-    if let Some(position) = layer.policy {
-        txn.open_table(POLICY)?.insert((), position)?;
-    }
-    let mut table = txn.open_table(EPOCHS)?;
-    for position in &layer.epochs {
-        table.insert(position, ())?;
+    let mut table = txn.open_table(READ_AT_START)?;
+    for row in &layer.read_at_start {
+        table.insert(row, ())?;
     }
     let mut table = txn.open_table(COUNTS)?;
     for (event_type, (number, bytes)) in &layer.counts {

@@ -40,8 +40,7 @@ fn fact(position: u64) -> Option<Fact> {
     match position % 11 {
         0 => Some(Fact::Name(hash(position))),
         1 => Some(Fact::Challenge(hash(position), at(position).plus_s(86_400))),
-        2 => Some(Fact::Policy),
-        3 => Some(Fact::Epoch),
+        kind @ (2 | 3) => Some(Fact::ReadAtStart(kind as u16)),
         _ => None,
     }
 }
@@ -133,14 +132,15 @@ fn check_all(index: &Index) -> Result<(), String> {
         let found = match fact(position) {
             Some(Fact::Name(name)) => index.name(&name).ok(),
             Some(Fact::Challenge(challenge, _)) => index.challenge(&challenge).ok(),
-            Some(Fact::Policy | Fact::Epoch | Fact::Erased) | None => Some(stream),
+            Some(Fact::ReadAtStart(_) | Fact::Erased) | None => Some(stream),
         };
         same("name or challenge", found == Some(stream));
     }
-    let policy = (1..=tail).rev().find(|at| fact(*at) == Some(Fact::Policy));
-    same("policy", index.policy().ok() == Some(policy));
-    let epochs = (1..=tail).filter(|at| fact(*at) == Some(Fact::Epoch));
-    same("epochs", index.epochs().ok() == Some(epochs.collect()));
+    for kind in [2, 3] {
+        let due = (1..=tail).filter(|at| fact(*at) == Some(Fact::ReadAtStart(kind)));
+        let found = index.read_at_start(kind).ok();
+        same("what a start reads", found == Some(due.collect()));
+    }
     let counted = index
         .counts()
         .ok()

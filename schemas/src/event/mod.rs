@@ -19,6 +19,10 @@ use crate::sealed::Protected;
 
 /// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
 pub const ACCOUNT_ERASED: u16 = 40;
+/// The number of `schemas-in-force`, which every start holds against its own forms.
+pub const SCHEMAS_IN_FORCE: u16 = 6;
+/// The number of `epoch-started`, which opens every log and every epoch of it.
+pub const EPOCH_STARTED: u16 = 1;
 
 /// An event of the log that this build cannot read. The node must stop: an event that is skipped
 /// is an event that is lost.
@@ -101,6 +105,7 @@ events! {
     3  1 "unknown-name-refused" UnknownNameRefused(log::v1::UnknownNameRefused),
     4  1 "clock-jumped" ClockJumped(log::v1::ClockJumped),
     5  1 "clock-back-accepted" ClockBackAccepted(log::v1::ClockBackAccepted),
+    6  1 "schemas-in-force" SchemasInForce(log::v1::SchemasInForce),
     16 1 "account-registered" AccountRegistered(account::v1::AccountRegistered),
     17 1 "password-set" PasswordSet(account::v1::PasswordSet),
     18 1 "password-rejected" PasswordRejected(account::v1::PasswordRejected),
@@ -148,6 +153,7 @@ impl Event {
             Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
+            | Self::SchemasInForce(_)
             | Self::UnknownNameRefused(_)
             | Self::ClockJumped(_)
             | Self::ClockBackAccepted(_)
@@ -222,9 +228,11 @@ mod tests {
 
     /// V-07, V-09.
     #[test]
-    fn the_number_of_an_erasure_is_the_lists() {
-        let erased = Event::ALL.iter().find(|e| e.2 == "account-erased");
-        assert_eq!(erased.map(|e| e.0), Some(ACCOUNT_ERASED));
+    fn the_numbers_that_are_named_are_the_lists() {
+        let number = |name| Event::ALL.iter().find(|e| e.2 == name).map(|e| e.0);
+        assert_eq!(number("account-erased"), Some(ACCOUNT_ERASED));
+        assert_eq!(number("epoch-started"), Some(EPOCH_STARTED));
+        assert_eq!(number("schemas-in-force"), Some(SCHEMAS_IN_FORCE));
     }
 
     #[test]

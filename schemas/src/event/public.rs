@@ -10,6 +10,7 @@ use super::backup_codes::v1::{
     BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
 use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
+use super::log::v1::{Form, SchemasInForce};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
 
 impl Event {
@@ -26,6 +27,7 @@ impl Event {
             Self::PolicyInForce(e) => json!({
                 "policy": serde_json::from_str::<Value>(&e.policy).unwrap_or(Value::Null),
             }),
+            Self::SchemasInForce(e) => schemas_in_force(e),
             Self::UnknownNameRefused(e) => json!({"count": e.count}),
             Self::ClockJumped(e) => json!({"by_us": e.by_us}),
             Self::ClockBackAccepted(e) => json!({
@@ -120,6 +122,17 @@ fn first_factor(proof: &FirstFactor) -> &'static str {
         FirstFactor::Password(_) => "password",
         FirstFactor::Vouched => "vouched",
     }
+}
+
+fn schemas_in_force(e: &SchemasInForce) -> Value {
+    let form = |form: &Form| {
+        json!({
+            "name": form.name,
+            "version": form.version,
+            "fingerprint": data_encoding::HEXLOWER.encode(&form.fingerprint),
+        })
+    };
+    json!({"forms": e.forms.iter().map(form).collect::<Vec<_>>()})
 }
 
 fn password_rejected(e: &PasswordRejected) -> Value {

@@ -82,6 +82,16 @@ fn log_wide() -> Vec<Case> {
             policy: policy.into(),
         })
     };
+    let schemas = |forms: &[(&str, u16, u8)]| {
+        let form = |(name, version, byte): &(&str, u16, u8)| log::Form {
+            name: (*name).to_owned(),
+            version: *version,
+            fingerprint: [*byte; 16],
+        };
+        Event::SchemasInForce(log::SchemasInForce {
+            forms: forms.iter().map(form).collect(),
+        })
+    };
     let unknown = |count| Event::UnknownNameRefused(log::UnknownNameRefused { count });
     let jumped = |by_us| Event::ClockJumped(log::ClockJumped { by_us });
     let accepted = |wall, behind_us, reason: &str| {
@@ -107,6 +117,12 @@ fn log_wide() -> Vec<Case> {
         ("smallest", unknown(0)),
         ("largest", unknown(u32::MAX)),
         ("two-bytes", unknown(128)),
+        ("smallest", schemas(&[])),
+        (
+            "largest",
+            schemas(&[(&longest(), u16::MAX, 0xff), ("a", 0, 0)]),
+        ),
+        ("unicode", schemas(&[(ODD, 2, 7)])),
         ("smallest", jumped(0)),
         ("largest", jumped(u64::MAX)),
         ("ordinary", jumped(90_000_000)),

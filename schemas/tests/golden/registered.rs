@@ -48,7 +48,7 @@ macro_rules! latest_events {
 }
 
 latest_events! {
-    EpochStarted PolicyInForce UnknownNameRefused ClockJumped ClockBackAccepted
+    EpochStarted PolicyInForce UnknownNameRefused ClockJumped ClockBackAccepted SchemasInForce
     AccountRegistered PasswordSet PasswordRejected
     EnrolmentStarted EnrolmentCodeRejected EnrolmentCancelled EnrolmentExpired
     TwoFactorEnabled TwoFactorDisabled
