@@ -173,7 +173,9 @@ impl Row {
             | Event::AccountErased(_)
             | Event::PasswordRehashed(_)
             | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_) => {}
+            | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_) => {}
         }
     }
 

@@ -23,7 +23,7 @@ use super::queries::{Query, QueryPool, Question};
 use super::replier::{Answer, Ticket, Waiting};
 use super::reply::{Echo, Told};
 use super::stats::Stats;
-use crate::engine::{Engine, Request};
+use crate::engine::{Caller, Engine, Request, Viewer};
 
 /// The largest payload of a request, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 65_536;
@@ -117,12 +117,12 @@ impl Desk {
         }
         match endpoint.asked {
             Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
-            Asked::Admin(asked) => self.admin(asked, message, waiting.received_at),
+            Asked::Admin(asked) => self.admin(asked, message, waiting),
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::Schema
-            | Asked::Errors => self.query(endpoint, message, waiting.received_at),
+            | Asked::Errors => self.query(endpoint, message, waiting),
         }
     }
 
@@ -131,11 +131,11 @@ impl Desk {
         &self,
         asked: AdminAsked,
         message: &Message,
-        received_at: Micros,
+        waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.identity.caller_of_command(map, Role::Operator)?;
-        let headers = in_time(map, received_at)?;
+        let headers = in_time(map, waiting.received_at)?;
         if headers.command_id.is_none() {
             return Err(Refusal::because(
                 ErrorCode::RequestInvalid,
@@ -172,6 +172,7 @@ impl Desk {
             query,
             min_position: None,
             deadline: headers.deadline,
+            viewer: viewer(caller, headers.on_behalf_of, waiting),
         }))
     }
 
@@ -211,11 +212,11 @@ impl Desk {
         &self,
         endpoint: &Endpoint,
         message: &Message,
-        received_at: Micros,
+        waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
-        self.identity.check_query(map, endpoint.roles())?;
-        let headers = in_time(map, received_at)?;
+        let caller = self.identity.caller_of_query(map, endpoint.roles())?;
+        let headers = in_time(map, waiting.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
         let body = &message.payload;
         let query = match endpoint.asked {
@@ -257,7 +258,16 @@ impl Desk {
             query,
             min_position: headers.min_position,
             deadline: headers.deadline,
+            viewer: viewer(caller, headers.on_behalf_of, waiting),
         }))
+    }
+}
+
+fn viewer(caller: Caller, on_behalf_of: Option<String>, waiting: &Waiting) -> Viewer {
+    Viewer {
+        caller,
+        on_behalf_of,
+        trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
     }
 }
 

@@ -16,7 +16,7 @@ use countersign_schemas::time::Micros;
 
 use super::replier::Ticket;
 use super::reply::{Told, json};
-use crate::engine::Engine;
+use crate::engine::{Engine, LookUp, Viewer};
 
 /// Threads for queries that are answered at once.
 const PROMPT_THREADS: usize = 2;
@@ -57,6 +57,8 @@ pub struct Question {
     pub min_position: Option<u64>,
     /// Later than this nobody waits for the answer.
     pub deadline: Option<Micros>,
+    /// Who asks.
+    pub viewer: Viewer,
 }
 
 type Job = (Question, Ticket);
@@ -134,7 +136,7 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         return Err(Refusal::new(ErrorCode::DeadlineExceeded));
     }
     let (queries, min) = (engine.queries(), question.min_position);
-    match &question.query {
+    let body = match &question.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::AuditTimeline(account, query) => json(&queries.audit_timeline(account, query, min)?),
         Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
@@ -143,5 +145,26 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         Query::KeyList => json(&engine.admin().key_list()?),
         Query::ViewList => json(&engine.admin().view_list()),
         Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view)?),
+    }?;
+    if let Some(look_up) = look_up(&question.query) {
+        queries.record_look_up(&question.viewer, &look_up)?;
+    }
+    Ok(body)
+}
+
+/// What a query shows of somebody's history, where it shows that.
+fn look_up(query: &Query) -> Option<LookUp<'_>> {
+    match query {
+        Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
+        Query::AuditPage(query) => {
+            let account = query.account_id.as_ref()?;
+            Some(LookUp::Viewed(Some(account), "audit-page"))
+        }
+        Query::LoginStatus(_)
+        | Query::Backup
+        | Query::LogStats
+        | Query::ViewList
+        | Query::KeyList
+        | Query::ViewRebuild(_) => None,
     }
 }

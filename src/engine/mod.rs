@@ -37,6 +37,10 @@ mod house;
 mod indexer;
 mod keeper;
 mod key_list;
+mod look_ups;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod look_ups_tests;
 mod outcomes;
 mod pool;
 mod progress;
@@ -104,6 +108,7 @@ pub use epoch::new_epoch;
 pub use foundation::Epoch;
 use keeper::Keeper;
 pub use key_list::key_list;
+pub use look_ups::{LookUp, Viewer};
 use pool::Pool;
 use proofs::{
     current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
@@ -137,6 +142,8 @@ enum Message {
     Submission(Box<Submission>),
     /// No key-encryption key but the active one wraps anything: this one, so many data keys.
     Rewrapped(u32, u64),
+    /// Somebody looked at an account, or took events away.
+    LookedUp(Box<look_ups::Looking>),
     Stop,
 }
 
@@ -292,6 +299,7 @@ impl Engine {
     pub fn queries(&self) -> Queries {
         Queries {
             shared: Arc::clone(&self.shared),
+            queue: self.queue.clone(),
         }
     }
 

@@ -1,19 +1,19 @@
 //! Answers from the views; nothing here decides.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use countersign_projections::{Entry, Filter, audit_event};
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit};
-use countersign_schemas::record::StreamKind;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
 
-use super::Shared;
 use super::vault::VaultError;
+use super::{Message, Shared};
 
 /// How long a query waits for a view (CONTRACT §3).
 const VIEW_WAIT: Duration = Duration::from_millis(500);
@@ -24,6 +24,8 @@ const GROUP_ROOM: usize = 8;
 #[derive(Clone)]
 pub struct Queries {
     pub(super) shared: Arc<Shared>,
+    /// For the records of look-ups.
+    pub(super) queue: SyncSender<Message>,
 }
 
 impl Queries {
@@ -155,15 +157,12 @@ impl Queries {
     fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
         let record = &entry.record;
         let sealed = record.meta.source.as_ref()?;
-        let opened = match record.stream_kind {
-            StreamKind::Account => self.shared.vault.open_source(
-                record.stream_key,
-                record.version,
-                record.event_type,
-                sealed,
-            ),
-            StreamKind::Log => return None,
-        };
+        let opened = self.shared.vault.open_source(
+            record.stream_key,
+            record.version,
+            record.event_type,
+            sealed,
+        );
         match opened {
             Ok(source) => Some(source),
             Err(VaultError::Erased) => None,
