@@ -6,8 +6,8 @@ use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use countersign_schemas::admin::{BackupRequest, ViewRebuildRequest, check_reason};
 use countersign_schemas::command::{Command, CommandKind};
-use countersign_schemas::ids::{AccountId, CommandId};
-use countersign_schemas::query::{NoFields, decode_query, page_limit};
+use countersign_schemas::ids::CommandId;
+use countersign_schemas::query::{NoFields, decode_query};
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::decode;
@@ -121,6 +121,12 @@ impl Desk {
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
             | Asked::Errors => self.query(endpoint, message, waiting),
         }
@@ -219,16 +225,7 @@ impl Desk {
         let headers = in_time(map, waiting.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
         let body = &message.payload;
-        let query = match endpoint.asked {
-            Asked::LoginStatus => {
-                decode_query::<NoFields>(body)?;
-                Query::LoginStatus(account(id)?)
-            }
-            Asked::AuditTimeline => {
-                let query = decode_query(body)?;
-                Query::AuditTimeline(account(id)?, query)
-            }
-            Asked::AuditPage => Query::AuditPage(decode_query(body)?),
+        match endpoint.asked {
             Asked::Schema => {
                 decode_query::<NoFields>(body)?;
                 let unknown = || Refusal::because(ErrorCode::RequestInvalid, NO_SUCH_SCHEMA);
@@ -242,18 +239,9 @@ impl Desk {
                 decode_query::<NoFields>(body)?;
                 return Ok(Work::Tell(self.documents.errors()));
             }
-            Asked::Command(_) | Asked::Admin(_) => unreachable!("these are admitted elsewhere"),
-        };
-        match &query {
-            Query::AuditTimeline(_, query) => page_limit(query.limit).map(|_| ())?,
-            Query::AuditPage(query) => page_limit(query.limit).map(|_| ())?,
-            Query::LoginStatus(_)
-            | Query::Backup
-            | Query::LogStats
-            | Query::ViewList
-            | Query::KeyList
-            | Query::ViewRebuild(_) => {}
+            _ => {}
         }
+        let query = Query::decode(endpoint.asked, id, body)?;
         Ok(Work::Ask(Question {
             query,
             min_position: headers.min_position,
@@ -278,10 +266,6 @@ fn in_time(map: Option<&HeaderMap>, received_at: Micros) -> Result<Headers, Refu
         Some(deadline) if deadline <= received_at => Err(Refusal::new(ErrorCode::DeadlineExceeded)),
         Some(_) | None => Ok(headers),
     }
-}
-
-fn account(id: &str) -> Result<AccountId, Refusal> {
-    AccountId::parse(id).map_err(|rule| Refusal::because(ErrorCode::RequestInvalid, rule.0))
 }
 
 fn new_command_id(now: Micros) -> CommandId {

@@ -8,6 +8,10 @@
 
 mod accounts;
 mod admin;
+mod auditing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod auditing_tests;
 mod batch;
 mod boot;
 mod chores;
@@ -26,6 +30,7 @@ mod erasing;
 #[allow(clippy::unwrap_used)]
 mod erasing_tests;
 mod evidence;
+mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
@@ -105,6 +110,7 @@ pub use admin::Admin;
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
 pub use epoch::new_epoch;
+pub use exporting::filter_text;
 pub use foundation::Epoch;
 use keeper::Keeper;
 pub use key_list::key_list;
@@ -300,6 +306,7 @@ impl Engine {
         Queries {
             shared: Arc::clone(&self.shared),
             queue: self.queue.clone(),
+            log: self.admin.log.clone(),
         }
     }
 

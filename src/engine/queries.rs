@@ -11,9 +11,11 @@ use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit}
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
+use countersign_schemas::time::Micros;
 
 use super::vault::VaultError;
 use super::{Message, Shared};
+use crate::log::LogReader;
 
 /// How long a query waits for a view (CONTRACT §3).
 const VIEW_WAIT: Duration = Duration::from_millis(500);
@@ -26,6 +28,7 @@ pub struct Queries {
     pub(super) shared: Arc<Shared>,
     /// For the records of look-ups.
     pub(super) queue: SyncSender<Message>,
+    pub(super) log: LogReader,
 }
 
 impl Queries {
@@ -144,7 +147,7 @@ impl Queries {
         Ok(AuditPage { events, next })
     }
 
-    fn entry(&self, position: u64) -> Result<Entry<'static>, Refusal> {
+    pub(super) fn entry(&self, position: u64) -> Result<Entry<'static>, Refusal> {
         let record = self
             .shared
             .accounts
@@ -154,7 +157,7 @@ impl Queries {
     }
 
     /// Where an event's request came from; what cannot be opened is left out and said.
-    fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
+    pub(super) fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
         let record = &entry.record;
         let sealed = record.meta.source.as_ref()?;
         let opened = self.shared.vault.open_source(
@@ -174,7 +177,7 @@ impl Queries {
     }
 
     /// The first position recorded at or after a time: times ascend along the log.
-    fn first_at_or_after(&self, from: countersign_schemas::time::Micros) -> Result<u64, Refusal> {
+    pub(super) fn first_at_or_after(&self, from: Micros) -> Result<u64, Refusal> {
         let (mut low, mut high) = (1, self.shared.progress.committed() + 1);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -189,7 +192,7 @@ impl Queries {
 
     /// Waits until the trail shows what was committed when the query came, and what the caller
     /// names: a page with a hole in it would be taken for the whole.
-    fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
+    pub(super) fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
         let progress = &self.shared.progress;
         let wanted = min_position.unwrap_or(0).max(progress.committed());
         in_time(progress.wait_shown(wanted, VIEW_WAIT))
@@ -223,7 +226,7 @@ fn whole_groups(entries: &[Entry], limit: usize) -> usize {
 }
 
 /// The numbers of event types given by name.
-fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> {
+pub(super) fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> {
     let code = |name: &String| {
         Event::ALL
             .iter()
@@ -256,7 +259,7 @@ fn unseen(account: &AccountId, position: u64) -> LoginStatus {
     }
 }
 
-fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
     tracing::error!(%error, "a query cannot be answered");
     Refusal::new(ErrorCode::StoreUnavailable)
 }
