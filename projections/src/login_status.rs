@@ -103,7 +103,7 @@ impl Row {
     }
 
     /// The row as the epochs between its last event and the entry at `before` left it.
-    pub(crate) fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
+    pub fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
         let between = |loss: &&u64| (self.position..before).contains(*loss);
         if losses.iter().rev().any(|loss| between(&loss)) {
             self.until_reset = true;
@@ -174,7 +174,9 @@ impl Row {
             | Event::AccountErased(_)
             | Event::PasswordRehashed(_)
             | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_) => {}
+            | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_) => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::*;
 use countersign_schemas::event::attempts::v1::*;
+use countersign_schemas::event::audit::v1::*;
 use countersign_schemas::event::backup_codes::v1::*;
 use countersign_schemas::event::enrolment::v1::*;
 use countersign_schemas::event::log::v1::*;
@@ -117,6 +118,8 @@ pub fn one_of_each() -> Vec<Event> {
         Event::PasswordRehashed(PasswordRehashed { verifier: sealed() }),
         Event::KeysRotated(KeysRotated { key_id: 2, reason: Some(sealed()) }),
         Event::DataKeysRewrapped(DataKeysRewrapped { key_id: 2, count: 12_000 }),
+        Event::SubjectViewed(SubjectViewed { account_id: Some("ada".into()), query: "audit-timeline".into() }),
+        Event::AuditExported(AuditExported { account_id: None, format: "jsonl".into(), filter: "{}".into() }),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! renaming a field here is a change of the contract.
 
 pub mod admin;
+pub mod audit;
 mod canonical;
 pub mod catalogue;
 pub mod code;

@@ -81,7 +81,9 @@ impl Account {
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)
             | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_) => {}
+            | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_) => {}
         }
     }
 

@@ -177,6 +177,8 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
             | Event::PasswordRehashed(_)
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::SchemasInForce(_)

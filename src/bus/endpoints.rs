@@ -17,6 +17,18 @@ pub enum Asked {
     AuditTimeline,
     /// A page of the whole history.
     AuditPage,
+    /// One account as it was.
+    AccountAt,
+    /// The log's newest state, signed.
+    Checkpoint,
+    /// That a record is in the log.
+    Proof,
+    /// That one state of the log is the beginning of another.
+    Consistency,
+    /// Records as they are hashed.
+    AuditRecords,
+    /// Events to take away.
+    AuditExport,
     /// A JSON Schema document.
     Schema,
     /// The catalogue of refusals and faults.
@@ -67,6 +79,36 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         Asked::AuditPage,
         "audit-page",
         "The whole history, filtered, page by page",
+    ),
+    (
+        Asked::AccountAt,
+        "account-at",
+        "One account as it was at a position or a time",
+    ),
+    (
+        Asked::Checkpoint,
+        "checkpoint",
+        "The log's newest state, signed",
+    ),
+    (
+        Asked::Proof,
+        "proof",
+        "A record and the proof that it is in the log",
+    ),
+    (
+        Asked::Consistency,
+        "consistency",
+        "The proof that one state of the log is the beginning of another",
+    ),
+    (
+        Asked::AuditRecords,
+        "audit-records",
+        "Records as they are hashed, to derive the tree anew",
+    ),
+    (
+        Asked::AuditExport,
+        "audit-export",
+        "Events to take away, with their records and proofs",
     ),
     (
         Asked::Schema,
@@ -130,6 +172,12 @@ impl Endpoint {
             Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
             | Asked::Errors => "query",
         }
@@ -149,6 +197,12 @@ impl Endpoint {
             | Asked::LoginStatus
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
             | Asked::Errors => "natural",
         }
@@ -161,7 +215,13 @@ impl Endpoint {
             Asked::Command(CommandKind::Support) => &[Role::Support],
             Asked::LoginStatus => &[Role::Platform, Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
-            Asked::AuditPage => &[Role::Audit],
+            Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport => &[Role::Audit],
+            Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
@@ -188,8 +248,16 @@ impl Endpoint {
 
     fn takes_id(&self) -> bool {
         match self.asked {
-            Asked::LoginStatus | Asked::AuditTimeline | Asked::Schema => true,
-            Asked::Command(_) | Asked::AuditPage | Asked::Errors | Asked::Admin(_) => false,
+            Asked::LoginStatus | Asked::AuditTimeline | Asked::AccountAt | Asked::Schema => true,
+            Asked::Command(_)
+            | Asked::AuditPage
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
+            | Asked::Errors
+            | Asked::Admin(_) => false,
         }
     }
 }

@@ -79,6 +79,11 @@ impl Writer {
                 Ok(Message::Rewrapped(key_id, count)) => {
                     self.record_rewrapped(key_id, count, &mut batch);
                 }
+                Ok(Message::LookedUp(first)) => {
+                    self.do_chores(&mut batch);
+                    self.record_look_up(*first, &mut batch);
+                    stop = self.drain(&mut batch, queue);
+                }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.do_chores(&mut batch);
@@ -114,6 +119,7 @@ impl Writer {
                 Ok(Message::Rewrapped(key_id, count)) => {
                     self.record_rewrapped(key_id, count, batch);
                 }
+                Ok(Message::LookedUp(next)) => self.record_look_up(*next, batch),
                 Ok(Message::Stop) => return true,
                 Err(_) => break,
             }
@@ -349,6 +355,10 @@ impl Writer {
         for (reply, outcome) in batch.replies {
             reply(outcome);
             reached("after-reply");
+        }
+        for durable in batch.looks {
+            // Whoever waited too long has been refused.
+            let _ = durable.try_send(());
         }
         for submission in batch.stale {
             super::proofs::enqueue_proof(&self.pool, &self.shared, submission);

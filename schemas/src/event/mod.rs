@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod attempts;
+pub mod audit;
 pub mod backup_codes;
 pub mod enrolment;
 pub mod log;
@@ -132,6 +133,8 @@ events! {
     41 1 "password-rehashed" PasswordRehashed(account::v1::PasswordRehashed),
     42 1 "keys-rotated" KeysRotated(log::v1::KeysRotated),
     43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
+    51 1 "subject-viewed" SubjectViewed(audit::v1::SubjectViewed),
+    52 1 "audit-exported" AuditExported(audit::v1::AuditExported),
 }
 
 impl Event {
@@ -158,6 +161,8 @@ impl Event {
             | Self::ClockJumped(_)
             | Self::ClockBackAccepted(_)
             | Self::DataKeysRewrapped(_)
+            | Self::SubjectViewed(_)
+            | Self::AuditExported(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -186,7 +191,14 @@ impl Event {
                 | Self::PasswordRehashed(_)
                 | Self::KeysRotated(_)
                 | Self::DataKeysRewrapped(_)
+                | Self::SubjectViewed(_)
+                | Self::AuditExported(_)
         )
+    }
+
+    /// Whether the event says that somebody looked at a history or took it away.
+    pub fn is_look_up(&self) -> bool {
+        matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))
     }
 }
 

@@ -5,6 +5,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1 as account;
 use countersign_schemas::event::attempts::v1 as attempts;
+use countersign_schemas::event::audit::v1 as audit;
 use countersign_schemas::event::backup_codes::v1 as backup_codes;
 use countersign_schemas::event::enrolment::v1 as enrolment;
 use countersign_schemas::event::log::v1 as log;
@@ -37,6 +38,7 @@ pub fn cases() -> Vec<Case> {
         logins(),
         waits(),
         erasures(),
+        look_ups(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -464,5 +466,31 @@ fn erasures() -> Vec<Case> {
         ("smallest", rewrapped(0, 0)),
         ("largest", rewrapped(u32::MAX, u64::MAX)),
         ("ordinary", rewrapped(2, 12_000)),
+    ]
+}
+
+fn look_ups() -> Vec<Case> {
+    let viewed =
+        |account_id, query| Event::SubjectViewed(audit::SubjectViewed { account_id, query });
+    let exported = |account_id, format, filter| {
+        Event::AuditExported(audit::AuditExported {
+            account_id,
+            format,
+            filter,
+        })
+    };
+    vec![
+        ("smallest", viewed(None, String::new())),
+        ("largest", viewed(Some("a".repeat(64)), longest())),
+        (
+            "ordinary",
+            viewed(Some("ada".into()), "audit-timeline".into()),
+        ),
+        ("smallest", exported(None, String::new(), String::new())),
+        (
+            "largest",
+            exported(Some("a".repeat(64)), longest(), ODD.into()),
+        ),
+        ("ordinary", exported(None, "jsonl".into(), "{}".into())),
     ]
 }

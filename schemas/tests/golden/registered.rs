@@ -56,6 +56,7 @@ latest_events! {
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
+    SubjectViewed AuditExported
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {
