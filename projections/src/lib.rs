@@ -19,6 +19,7 @@ mod audit_trail;
 mod checkpoint;
 mod login_status;
 mod login_view;
+mod reset_sentences;
 mod sentences;
 mod views;
 

@@ -42,6 +42,8 @@ fn throttled() -> Event {
 fn suspended() -> Event {
     Event::FactorSuspended(FactorSuspended {
         cause: SuspendedCause::Failures,
+        reason: None,
+        ticket: None,
     })
 }
 
@@ -71,6 +73,7 @@ fn a_registered_account_is_off() {
         backup_codes_left: 0,
         backup_codes_low: false,
         set_no: 0,
+        after_reset_days: None,
         enabled_at: None,
         position: 100,
     };

@@ -18,4 +18,6 @@ pub mod reply;
 pub mod sealed;
 pub mod secret;
 pub mod strict;
+pub mod support;
+pub mod support_reply;
 pub mod time;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::Policy;
 use super::gathering::steps_showing;
 use super::model::{Deed, Meaning, Proven};
+use super::reset_words::*;
 use super::scenario::{Password, Scenario, nobody};
 use super::sentences::*;
 

@@ -43,7 +43,8 @@ pub enum AdminAsked {
 /// One subject, or one family of subjects with an id at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The last fixed token of the subject, unique.
+    /// The last fixed token of the subject, unique; `user-cancel-reset` for the owner's
+    /// `cancel-reset`, since the agents have one too.
     pub name: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
@@ -138,7 +139,11 @@ impl Endpoint {
     /// The subject to subscribe to; `*` stands for the id at the end.
     pub fn subject(&self) -> String {
         let id = if self.takes_id() { ".*" } else { "" };
-        format!("{PREFIX}.{}.{}{id}", self.kind(), self.name)
+        format!(
+            "{PREFIX}.{}.{}{id}",
+            self.kind(),
+            Command::token_of(self.name)
+        )
     }
 
     /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
@@ -207,8 +212,14 @@ mod tests {
         for endpoint in &all {
             let subject = endpoint.subject();
             let fixed = subject.strip_suffix(".*").unwrap_or(&subject);
-            assert_eq!(fixed.rsplit('.').next(), Some(endpoint.name));
+            let token = match endpoint.name {
+                "user-cancel-reset" => "cancel-reset",
+                name => name,
+            };
+            assert_eq!(fixed.rsplit('.').next(), Some(token));
         }
+        let subjects: std::collections::BTreeSet<_> = all.iter().map(Endpoint::subject).collect();
+        assert_eq!(subjects.len(), all.len());
     }
 
     #[test]

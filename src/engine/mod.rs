@@ -51,6 +51,7 @@ mod queries;
 mod race_tests;
 mod refusals;
 mod request;
+mod resets;
 mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -11,6 +11,7 @@ use super::backup_codes::v1::{
 };
 use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
+use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested};
 
 impl Event {
     /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
@@ -73,13 +74,58 @@ impl Event {
             Self::DoubleCodeRequired(e) => json!({"until": e.until}),
             Self::FactorSuspended(e) => json!({"cause": match e.cause {
                 SuspendedCause::Failures => "failures",
+                SuspendedCause::Support => "support",
             }}),
+            Self::ResetRequested(e) => reset_requested(e),
+            Self::ResetApproved(e) => json!({
+                "case_id": e.case_id,
+                "execute_after": e.execute_after,
+            }),
+            Self::ResetRejected(e) => json!({"case_id": e.case_id}),
+            Self::ResetCancelled(e) => json!({
+                "case_id": e.case_id,
+                "by": cancelled_by(e.by),
+            }),
+            Self::ResetExpired(e) => json!({"case_id": e.case_id}),
+            Self::ResetExecuted(e) => json!({
+                "case_id": e.case_id,
+                "told_until": e.told_until,
+            }),
+            Self::ResetRequestsRefused(e) => json!({
+                "by": e.by,
+                "cause": match e.cause {
+                    RequestRefused::Open => "open",
+                    RequestRefused::Quota => "quota",
+                },
+                "count": e.count,
+            }),
             Self::AttemptsCleared(e) => json!({"by": e.by}),
             Self::AttemptsSuppressed(e) => json!({"count": e.count}),
             Self::AccountErased(_) | Self::PasswordRehashed(_) => json!({}),
             Self::KeysRotated(e) => json!({"key_id": e.key_id}),
             Self::DataKeysRewrapped(e) => json!({"key_id": e.key_id, "count": e.count}),
         }
+    }
+}
+
+fn reset_requested(e: &ResetRequested) -> Value {
+    json!({
+        "case_id": e.case_id,
+        "expires_at": e.expires_at,
+        "lost": e.lost.map(|lost| match lost {
+            Lost::App => "app",
+            Lost::BackupCodes => "backup-codes",
+            Lost::Both => "both",
+        }),
+    })
+}
+
+fn cancelled_by(by: CancelledBy) -> &'static str {
+    match by {
+        CancelledBy::Agent => "agent",
+        CancelledBy::User => "user",
+        CancelledBy::Login => "login",
+        CancelledBy::Disabled => "disabled",
     }
 }
 
@@ -100,6 +146,7 @@ fn code_replayed(e: &CodeReplayed) -> Value {
         "enrolment": e.enrolment,
         "failures": e.failures,
         "consecutive": e.consecutive,
+        "day_failures": e.day_failures,
         "purpose": purpose(e.purpose),
         "first_factor": first_factor(&e.first_factor),
     })
@@ -181,6 +228,7 @@ fn totp_rejected(e: &TotpRejected) -> Value {
         "enrolment": e.enrolment,
         "failures": e.failures,
         "consecutive": e.consecutive,
+        "day_failures": e.day_failures,
         "purpose": purpose(e.purpose),
         "first_factor": first_factor(&e.first_factor),
     })

@@ -18,9 +18,9 @@ use enrolment::{DisabledBy, FirstFactor, Mismatch};
 use login::TotpReason;
 
 /// The last microsecond of the last whole second before the end of jiff's time.
-const LAST: Micros = Micros(253_402_207_199_999_999);
+pub const LAST: Micros = Micros(253_402_207_199_999_999);
 /// An ordinary instant, with microseconds.
-const NOW: Micros = Micros(1_771_837_200_123_456);
+pub const NOW: Micros = Micros(1_771_837_200_123_456);
 /// Characters of one to four bytes, a combining one, a direction mark, a control and a quote.
 pub const ODD: &str = "é e\u{301} 漢 🦀 \u{202e}\u{7}\"\\";
 
@@ -37,6 +37,7 @@ pub fn cases() -> Vec<Case> {
         logins(),
         waits(),
         erasures(),
+        crate::reset_cases::events(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -50,7 +51,7 @@ pub fn sealed(key: u32, length: u8) -> Sealed<'static> {
     }
 }
 
-fn protected(key: u32, length: u8) -> Protected {
+pub fn protected(key: u32, length: u8) -> Protected {
     Protected::Sealed(sealed(key, length))
 }
 
@@ -63,7 +64,7 @@ fn purpose_beside(first_factor: FirstFactor) -> Purpose {
     }
 }
 
-fn longest() -> String {
+pub fn longest() -> String {
     "Z".repeat(64)
 }
 
@@ -332,6 +333,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: consecutive / 2,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -342,6 +344,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: failures,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -409,11 +412,25 @@ fn waits() -> Vec<Case> {
         let double = attempts::DoubleCodeRequired { until };
         cases.push((name, Event::DoubleCodeRequired(double)));
     }
-    // One cause, one byte: there is no smaller, larger or odder case yet.
-    let suspended = attempts::FactorSuspended {
-        cause: attempts::SuspendedCause::Failures,
+    let suspended = |cause, reason, ticket| {
+        Event::FactorSuspended(attempts::FactorSuspended {
+            cause,
+            reason,
+            ticket,
+        })
     };
-    cases.push(("failures", Event::FactorSuspended(suspended)));
+    let (failures, support) = (
+        attempts::SuspendedCause::Failures,
+        attempts::SuspendedCause::Support,
+    );
+    let largest = || Some(protected(u32::MAX, 130));
+    cases.push(("failures", suspended(failures, None, None)));
+    cases.push(("largest", suspended(support, largest(), largest())));
+    let reason = Some(protected(1, 40));
+    cases.push((
+        "support",
+        suspended(support, reason, Some(protected(1, 20))),
+    ));
     for (name, by, reason) in [
         ("smallest", String::new(), protected(0, 0)),
         ("largest", longest(), protected(u32::MAX, 130)),

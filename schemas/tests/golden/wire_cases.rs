@@ -19,10 +19,11 @@ pub fn cases() -> Vec<Case> {
     all.extend(answers());
     all.extend(problems());
     all.extend(audit_events());
+    all.extend(crate::reset_cases::wire());
     all
 }
 
-fn case(document: &'static str, name: &str, body: impl Into<String>) -> Case {
+pub fn case(document: &'static str, name: &str, body: impl Into<String>) -> Case {
     // A combining accent is written as itself: serde_json escapes only what it must.
     (
         document,
