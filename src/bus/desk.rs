@@ -119,6 +119,9 @@ impl Desk {
             Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
             Asked::Admin(asked) => self.admin(asked, message, waiting.received_at),
             Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::Schema
@@ -223,6 +226,12 @@ impl Desk {
                 decode_query::<NoFields>(body)?;
                 Query::LoginStatus(account(id)?)
             }
+            Asked::FindAccount => Query::FindAccount(decode_query(body)?),
+            Asked::AccountCard => {
+                decode_query::<NoFields>(body)?;
+                Query::AccountCard(account(id)?)
+            }
+            Asked::ResetQueue => Query::ResetQueue(decode_query(body)?),
             Asked::AuditTimeline => {
                 let query = decode_query(body)?;
                 Query::AuditTimeline(account(id)?, query)
@@ -247,6 +256,9 @@ impl Desk {
             Query::AuditTimeline(_, query) => page_limit(query.limit).map(|_| ())?,
             Query::AuditPage(query) => page_limit(query.limit).map(|_| ())?,
             Query::LoginStatus(_)
+            | Query::FindAccount(_)
+            | Query::AccountCard(_)
+            | Query::ResetQueue(_)
             | Query::Backup
             | Query::LogStats
             | Query::ViewList

@@ -13,6 +13,12 @@ pub enum Asked {
     Command(CommandKind),
     /// What a login check may know of an account.
     LoginStatus,
+    /// Whose name it is.
+    FindAccount,
+    /// What an agent may know of an account.
+    AccountCard,
+    /// The reset cases.
+    ResetQueue,
     /// One account's history.
     AuditTimeline,
     /// A page of the whole history.
@@ -58,6 +64,21 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         Asked::LoginStatus,
         "login-status",
         "What a login check may know of an account",
+    ),
+    (
+        Asked::FindAccount,
+        "find-account",
+        "The account that holds a username, by the whole name",
+    ),
+    (
+        Asked::AccountCard,
+        "account-card",
+        "What an agent may know of an account: no secret, no code, no full name",
+    ),
+    (
+        Asked::ResetQueue,
+        "reset-queue",
+        "The reset cases, the open ones unless a state is named",
     ),
     (
         Asked::AuditTimeline,
@@ -129,6 +150,9 @@ impl Endpoint {
             Asked::Command(CommandKind::Support) => "support",
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
             Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::Schema
@@ -152,6 +176,9 @@ impl Endpoint {
             Asked::Command(_) => "key",
             Asked::Admin(_)
             | Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::Schema
@@ -165,6 +192,7 @@ impl Endpoint {
             Asked::Command(CommandKind::Platform) => &[Role::Platform],
             Asked::Command(CommandKind::Support) => &[Role::Support],
             Asked::LoginStatus => &[Role::Platform, Role::Support],
+            Asked::FindAccount | Asked::AccountCard | Asked::ResetQueue => &[Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
             Asked::AuditPage => &[Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
@@ -193,8 +221,13 @@ impl Endpoint {
 
     fn takes_id(&self) -> bool {
         match self.asked {
-            Asked::LoginStatus | Asked::AuditTimeline | Asked::Schema => true,
-            Asked::Command(_) | Asked::AuditPage | Asked::Errors | Asked::Admin(_) => false,
+            Asked::LoginStatus | Asked::AccountCard | Asked::AuditTimeline | Asked::Schema => true,
+            Asked::Command(_)
+            | Asked::FindAccount
+            | Asked::ResetQueue
+            | Asked::AuditPage
+            | Asked::Errors
+            | Asked::Admin(_) => false,
         }
     }
 }

@@ -10,7 +10,9 @@ use std::thread;
 
 use bytes::Bytes;
 use countersign_schemas::ids::AccountId;
-use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
+use countersign_schemas::query::{
+    AuditPageQuery, AuditTimelineQuery, FindAccountQuery, ResetQueueQuery,
+};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
@@ -32,6 +34,12 @@ const PATIENT_QUEUE_MAX: usize = 32;
 pub enum Query {
     /// What a login check may know of an account.
     LoginStatus(AccountId),
+    /// Whose name it is.
+    FindAccount(FindAccountQuery),
+    /// What an agent may know of an account.
+    AccountCard(AccountId),
+    /// The reset cases.
+    ResetQueue(ResetQueueQuery),
     /// One account's history.
     AuditTimeline(AccountId, AuditTimelineQuery),
     /// A page of the whole history.
@@ -136,6 +144,9 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
     let (queries, min) = (engine.queries(), question.min_position);
     match &question.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
+        Query::FindAccount(query) => json(&queries.find_account(query)?),
+        Query::AccountCard(account) => json(&queries.account_card(account, min)?),
+        Query::ResetQueue(query) => json(&queries.reset_queue(query, min)?),
         Query::AuditTimeline(account, query) => json(&queries.audit_timeline(account, query, min)?),
         Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
         Query::Backup => json(&engine.admin().backup()?),

@@ -66,6 +66,7 @@ mod start_error;
 #[allow(clippy::unwrap_used)]
 mod store_tests;
 mod subject;
+mod support_queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod swap_tests;

@@ -190,7 +190,7 @@ impl Queries {
 
     /// Waits until the trail shows what was committed when the query came, and what the caller
     /// names: a page with a hole in it would be taken for the whole.
-    fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
+    pub(super) fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
         let progress = &self.shared.progress;
         let wanted = min_position.unwrap_or(0).max(progress.committed());
         in_time(progress.wait_shown(wanted, VIEW_WAIT))
@@ -258,7 +258,7 @@ fn unseen(account: &AccountId, position: u64) -> LoginStatus {
     }
 }
 
-fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
     tracing::error!(%error, "a query cannot be answered");
     Refusal::new(ErrorCode::StoreUnavailable)
 }

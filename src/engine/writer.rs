@@ -195,7 +195,7 @@ impl Writer {
             };
             match decision {
                 Decision::Done { events, reply } if events.is_empty() => {
-                    self.count_refusal(&account, reply.as_ref().err());
+                    self.count_refusal(&account, &submission.request, reply.as_ref().err());
                     return Verdict::answer(reply, NO_EVENT);
                 }
                 Decision::Done { events, reply } => {
