@@ -201,7 +201,8 @@ fn put_policy_in_force(
     let event = service::policy_in_force(policy);
     let last = found
         .index
-        .policy()?
+        .read_at_start(event.type_code())?
+        .pop_last()
         .and_then(|position| record(&found.log.reader(), position));
     match last.map(|record| record.event()) {
         Some(Ok(last)) if last == event => Ok(()),

@@ -46,9 +46,10 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
             agent: agent_key(&entry.record.meta.caller),
             at: entry.record.recorded_at,
         })),
-        Event::PolicyInForce(_) => Ok(Some(Fact::Policy)),
         Event::AccountErased(_) => Ok(Some(Fact::Erased)),
-        Event::EpochStarted(_) => Ok(Some(Fact::Epoch)),
+        Event::EpochStarted(_) | Event::PolicyInForce(_) => {
+            Ok(Some(Fact::ReadAtStart(entry.record.event_type)))
+        }
         _ => Ok(None),
     }
 }

@@ -9,6 +9,7 @@
 //! would cost it two thirds of its rate, so they are made behind it, in large batches. What a crash
 //! takes back is caught up from the log's tail at the next start.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -237,31 +238,23 @@ impl Index {
         Ok(requests.into_iter().map(|(_, at)| at).collect())
     }
 
-    /// The position of the policy that was last in force.
+    /// The positions of the events of a type that every start reads again, ascending.
     ///
     /// # Errors
     /// [`IndexError`] when the file cannot be read.
-    pub fn policy(&self) -> Result<Option<u64>, IndexError> {
+    pub fn read_at_start(&self, event_type: u16) -> Result<BTreeSet<u64>, IndexError> {
         let layers = self.layers();
-        match layers.newest_first().find_map(|layer| layer.policy) {
-            Some(position) => Ok(Some(position)),
-            None => self.file.policy(),
-        }
-    }
-
-    /// The positions of the epochs, ascending.
-    ///
-    /// # Errors
-    /// [`IndexError`] when the file cannot be read.
-    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
-        let layers = self.layers();
-        let mut epochs = self.file.epochs()?;
+        let mut positions = self.file.read_at_start(event_type)?;
         for layer in layers.oldest_first() {
-            // The layer that is being flushed may be in the file already.
-            let have = epochs.last().copied().unwrap_or_default();
-            epochs.extend(layer.epochs.iter().filter(|position| **position > have));
+            let range = (event_type, 0)..=(event_type, u64::MAX);
+            positions.extend(
+                layer
+                    .read_at_start
+                    .range(range)
+                    .map(|(_, position)| position),
+            );
         }
-        Ok(epochs)
+        Ok(positions)
     }
 
     /// Number and bytes of all records, by the number of their event type.

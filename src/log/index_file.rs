@@ -1,5 +1,6 @@
 //! The file of the index: `index.redb`, derived from the log, deletable at any time.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
@@ -9,7 +10,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, WriteTransacti
 
 use super::index::CommandPlace;
 use super::index_tables::{
-    CASES, CHALLENGES, COMMANDS, COMMANDS_FROM, COUNTS, EPOCHS, FRONTIER, NAMES, POLICY, REQUESTS,
+    CASES, CHALLENGES, COMMANDS, COMMANDS_FROM, COUNTS, FRONTIER, NAMES, READ_AT_START, REQUESTS,
     STREAMS, TAIL, TILES, forget_old_commands, write_layer,
 };
 use super::layers::{Counts, Layer};
@@ -109,8 +110,7 @@ impl IndexFile {
             txn.open_table(TILES)?;
             txn.open_table(FRONTIER)?;
             txn.open_table(COUNTS)?;
-            txn.open_table(POLICY)?;
-            txn.open_table(EPOCHS)?;
+            txn.open_table(READ_AT_START)?;
             txn.open_table(COMMANDS_FROM)?;
             Ok(txn.commit()?)
         })();
@@ -126,7 +126,7 @@ impl IndexFile {
     fn tree_of(&self, record: &impl Fn(u64) -> Option<Record<'static>>) -> Option<Tree> {
         let tail = self.tail();
         if tail.position == 0 {
-            return Some(Tree::default());
+            return self.has_no_stream().then(Tree::default);
         }
         let last = record(tail.position).filter(|r| Tail::of(tail.position, r) == tail)?;
         let frontier = Frontier::decode(&self.frontier().ok()??).ok()?;
@@ -137,6 +137,15 @@ impl IndexFile {
         let ends_here = frontier.size() == tail.position;
         let tree = Tree::resume(frontier, &last.encode().ok()?, read).ok()?;
         ends_here.then_some(tree)
+    }
+
+    /// Whether nothing was ever taken in, by this build or an older one.
+    fn has_no_stream(&self) -> bool {
+        let read = || -> Result<bool, redb::Error> {
+            let table = self.db.begin_read()?.open_table(STREAMS)?;
+            Ok(table.first()?.is_none())
+        };
+        read().unwrap_or(false)
     }
 
     fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
@@ -258,17 +267,11 @@ impl IndexFile {
         })
     }
 
-    pub fn policy(&self) -> Result<Option<u64>, IndexError> {
+    pub fn read_at_start(&self, event_type: u16) -> Result<BTreeSet<u64>, IndexError> {
         self.read(|| {
-            let table = self.db.begin_read()?.open_table(POLICY)?;
-            Ok(table.get(())?.map(|row| row.value()))
-        })
-    }
-
-    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(EPOCHS)?;
-            table.iter()?.map(|row| Ok(row?.0.value())).collect()
+            let table = self.db.begin_read()?.open_table(READ_AT_START)?;
+            let rows = table.range((event_type, 0)..=(event_type, u64::MAX))?;
+            rows.map(|row| Ok(row?.0.value().1)).collect()
         })
     }
 

@@ -24,18 +24,18 @@ pub(super) const CASES: TableDefinition<&[u8; 16], &[u8; 16]> = TableDefinition:
 /// (key of an agent's name, position of a request for a reset) → when.
 pub(super) const REQUESTS: TableDefinition<(&[u8; 16], u64), u64> =
     TableDefinition::new("requests_v1");
-/// one row: position, recorded at and command key of the last record that is in.
-pub(super) const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v1");
+/// one row: position, recorded at and command key of the last record that is in. Its number rises
+/// whenever any table comes to mean something else, so that a file of an older build has no tail.
+pub(super) const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v2");
 /// (level, index) → the hashes of a Merkle tile (C2SP), as wide as it was last stored.
 pub(super) const TILES: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("tiles_v1");
 /// one row: the Merkle frontier at the last record that is in.
 pub(super) const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1");
 /// event type → (number, bytes) of its records.
 pub(super) const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
-/// one row: position of the policy that was last in force.
-pub(super) const POLICY: TableDefinition<(), u64> = TableDefinition::new("policy_v1");
-/// positions of the epochs.
-pub(super) const EPOCHS: TableDefinition<u64, ()> = TableDefinition::new("epochs_v1");
+/// (event type, position) of what every start reads again.
+pub(super) const READ_AT_START: TableDefinition<(u16, u64), ()> =
+    TableDefinition::new("read_at_start_v1");
 /// one row: the first position whose command may still be in.
 pub(super) const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
 
@@ -76,12 +76,9 @@ pub(super) fn write_layer(
         table.insert(hash, (&stream.0, expires_at.0))?;
     }
     write_cases(txn, layer, now)?;
-    if let Some(position) = layer.policy {
-        txn.open_table(POLICY)?.insert((), position)?;
-    }
-    let mut table = txn.open_table(EPOCHS)?;
-    for position in &layer.epochs {
-        table.insert(position, ())?;
+    let mut table = txn.open_table(READ_AT_START)?;
+    for row in &layer.read_at_start {
+        table.insert(row, ())?;
     }
     let mut table = txn.open_table(COUNTS)?;
     for (event_type, (number, bytes)) in &layer.counts {

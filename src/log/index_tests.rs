@@ -129,13 +129,13 @@ fn what_was_pushed_is_found_before_during_and_after_a_flush() {
 }
 
 #[test]
-fn names_and_challenges_and_the_policy_are_found_after_a_restart() {
+fn names_and_challenges_and_what_a_start_reads_are_found_after_a_restart() {
     let mut house = House::new();
     let index = house.open();
     let facts = [
         Fact::Name([7; 16]),
         Fact::Challenge([8; 16], NOW.plus_s(300)),
-        Fact::Policy,
+        Fact::ReadAtStart(2),
     ];
     for (n, fact) in facts.into_iter().enumerate() {
         let record = house.make(ADA, NOW, n as u8);
@@ -152,7 +152,8 @@ fn names_and_challenges_and_the_policy_are_found_after_a_restart() {
     for _ in 0..2 {
         assert_eq!(index.name(&[7; 16]).unwrap(), Some(ADA));
         assert_eq!(index.challenge(&[8; 16]).unwrap(), Some(ADA));
-        assert_eq!(index.policy().unwrap(), Some(3));
+        assert_eq!(index.read_at_start(2).unwrap(), BTreeSet::from([3]));
+        assert!(index.read_at_start(1).unwrap().is_empty());
         index
             .flush(true, NOW, |position| house.record(position))
             .unwrap();

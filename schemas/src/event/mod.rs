@@ -20,6 +20,8 @@ use crate::sealed::Protected;
 
 /// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
 pub const ACCOUNT_ERASED: u16 = 40;
+/// The number of `epoch-started`, which opens every log and every epoch of it.
+pub const EPOCH_STARTED: u16 = 1;
 
 /// An event of the log that this build cannot read. The node must stop: an event that is skipped
 /// is an event that is lost.
@@ -245,9 +247,10 @@ mod tests {
 
     /// V-07, V-09.
     #[test]
-    fn the_number_of_an_erasure_is_the_lists() {
-        let erased = Event::ALL.iter().find(|e| e.2 == "account-erased");
-        assert_eq!(erased.map(|e| e.0), Some(ACCOUNT_ERASED));
+    fn the_numbers_that_are_named_are_the_lists() {
+        let number = |name| Event::ALL.iter().find(|e| e.2 == name).map(|e| e.0);
+        assert_eq!(number("account-erased"), Some(ACCOUNT_ERASED));
+        assert_eq!(number("epoch-started"), Some(EPOCH_STARTED));
     }
 
     #[test]
