@@ -51,6 +51,9 @@ mod queries;
 mod race_tests;
 mod refusals;
 mod request;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reset_tests;
 mod resets;
 mod rotating;
 #[cfg(test)]
