@@ -60,6 +60,8 @@ mod mismatch_properties;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod model_reset;
+#[cfg(test)]
 mod proof_tests;
 #[cfg(test)]
 mod properties;
