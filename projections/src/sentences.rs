@@ -18,6 +18,7 @@ use countersign_schemas::reply::{AuditEvent, Caller, Source};
 use countersign_schemas::time::Micros;
 
 use crate::Entry;
+use crate::reset_sentences as reset;
 
 /// An event in one plain English sentence: no secret, no username, nothing that was sealed.
 pub fn sentence(event: &Event) -> String {
@@ -79,6 +80,13 @@ pub fn sentence(event: &Event) -> String {
         Event::AttemptsCleared(_) => {
             "Support let authenticator codes be tried again; a suspension stays.".to_owned()
         }
+        Event::ResetRequested(e) => reset::requested(e),
+        Event::ResetApproved(e) => reset::approved(e),
+        Event::ResetRejected(_) => reset::REJECTED.to_owned(),
+        Event::ResetCancelled(e) => reset::cancelled(e.by).to_owned(),
+        Event::ResetExpired(_) => reset::EXPIRED.to_owned(),
+        Event::ResetExecuted(_) => reset::EXECUTED.to_owned(),
+        Event::ResetRequestsRefused(e) => reset::refused(e),
         Event::AccountErased(_) => {
             "The account was erased: what was sealed for it can no longer be read.".to_owned()
         }
@@ -307,6 +315,10 @@ fn factor_suspended(cause: SuspendedCause) -> String {
     match cause {
         SuspendedCause::Failures => {
             "Authenticator codes were suspended because too many in a row were wrong.".to_owned()
+        }
+        SuspendedCause::Support => {
+            "Support suspended the authenticator codes and every open login, for a stolen phone."
+                .to_owned()
         }
     }
 }

@@ -20,6 +20,8 @@ pub mod reply;
 pub mod sealed;
 pub mod secret;
 pub mod strict;
+pub mod support;
+pub mod support_reply;
 pub mod time;
 
 pub use forms::stored_forms;

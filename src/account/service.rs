@@ -8,6 +8,7 @@ use countersign_schemas::event::log::v1::{
     ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, Form, KeysRotated,
     PolicyInForce, SchemasInForce, UnknownNameRefused,
 };
+use countersign_schemas::event::reset::v1::{RequestRefused, ResetRequestsRefused};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
@@ -59,6 +60,20 @@ pub fn schemas_in_force(forms: Vec<Form>) -> Event {
 /// So many attempts at an account were refused without being compared.
 pub fn attempts_suppressed(count: u32) -> Event {
     Event::AttemptsSuppressed(AttemptsSuppressed { count })
+}
+
+/// So many requests of an agent for a reset were refused.
+pub fn reset_requests_refused(by: String, cause: RequestRefused, count: u32) -> Event {
+    Event::ResetRequestsRefused(ResetRequestsRefused { by, cause, count })
+}
+
+/// Why a request for a reset was refused, where auditors are to hear of it.
+pub fn request_refused(code: ErrorCode) -> Option<RequestRefused> {
+    match code {
+        ErrorCode::ResetOpen => Some(RequestRefused::Open),
+        ErrorCode::QuotaExceeded => Some(RequestRefused::Quota),
+        _ => None,
+    }
 }
 
 /// So many logins named nobody.

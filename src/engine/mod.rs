@@ -64,6 +64,10 @@ mod queries;
 mod race_tests;
 mod refusals;
 mod request;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reset_tests;
+mod resets;
 mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -81,6 +85,7 @@ mod start_error;
 #[allow(clippy::unwrap_used)]
 mod store_tests;
 mod subject;
+mod support_queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod swap_tests;

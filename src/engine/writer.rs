@@ -23,7 +23,7 @@ use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::verdict::Verdict;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
-use super::{evidence, rotating, subject};
+use super::{evidence, resets, rotating, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
 use crate::crash_point::reached;
 use crate::log::EventLog;
@@ -201,7 +201,7 @@ impl Writer {
             };
             match decision {
                 Decision::Done { events, reply } if events.is_empty() => {
-                    self.count_refusal(&account, reply.as_ref().err());
+                    self.count_refusal(&account, &submission.request, reply.as_ref().err());
                     return Verdict::answer(reply, NO_EVENT);
                 }
                 Decision::Done { events, reply } => {
@@ -252,6 +252,7 @@ impl Writer {
             tracing::error!(%error, "nothing is decided without random bytes");
             ErrorCode::StoreUnavailable
         })?;
+        let requested_at = resets::requested_at(&self.shared, request, batch)?;
         let ctx = Ctx {
             now,
             clock_floor: self.clock_floor(now),
@@ -261,6 +262,8 @@ impl Writer {
             source_key: subject::source_key(&self.shared.vault, request),
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
+            requested_at: &requested_at,
+            is_own_account: resets::is_own_account(&self.shared, request, account)?,
         };
         Ok(decide(
             account,

@@ -11,6 +11,7 @@ pub mod enrolment;
 pub mod log;
 pub mod login;
 mod public;
+pub mod reset;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -119,6 +120,13 @@ events! {
     48 1 "backup-codes-issued" BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
     49 1 "backup-code-accepted" BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
     50 1 "backup-code-rejected" BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
+    60 1 "reset-requested" ResetRequested(reset::v1::ResetRequested),
+    61 1 "reset-approved" ResetApproved(reset::v1::ResetApproved),
+    62 1 "reset-rejected" ResetRejected(reset::v1::ResetRejected),
+    63 1 "reset-cancelled" ResetCancelled(reset::v1::ResetCancelled),
+    69 1 "reset-expired" ResetExpired(reset::v1::ResetExpired),
+    70 1 "reset-executed" ResetExecuted(reset::v1::ResetExecuted),
+    71 1 "reset-requests-refused" ResetRequestsRefused(reset::v1::ResetRequestsRefused),
     64 1 "login-started" LoginStarted(login::v1::LoginStarted),
     65 1 "login-completed" LoginCompleted(login::v1::LoginCompleted),
     66 1 "totp-accepted" TotpAccepted(login::v1::TotpAccepted),
@@ -151,6 +159,12 @@ impl Event {
             }
             Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
             Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
+            Self::FactorSuspended(e) => numbered([&mut e.reason, &mut e.ticket]),
+            Self::ResetRequested(e) => vec![(1, &mut e.reason), (2, &mut e.ticket)],
+            Self::ResetApproved(e) => vec![(1, &mut e.reason)],
+            Self::ResetRejected(e) => vec![(1, &mut e.reason)],
+            Self::ResetCancelled(e) => numbered([&mut e.reason]),
+            Self::ResetExecuted(e) => vec![(1, &mut e.reason)],
             Self::PasswordRehashed(e) => vec![(1, &mut e.verifier)],
             Self::KeysRotated(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
@@ -178,8 +192,9 @@ impl Event {
             | Self::CodeReplayed(_)
             | Self::AttemptsThrottled(_)
             | Self::DoubleCodeRequired(_)
-            | Self::FactorSuspended(_)
-            | Self::AttemptsSuppressed(_) => Vec::new(),
+            | Self::AttemptsSuppressed(_)
+            | Self::ResetExpired(_)
+            | Self::ResetRequestsRefused(_) => Vec::new(),
         }
     }
 
@@ -200,6 +215,14 @@ impl Event {
     pub fn is_look_up(&self) -> bool {
         matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))
     }
+}
+
+/// The fields that are there, numbered from 1 by their place.
+fn numbered<const N: usize>(fields: [&mut Option<Protected>; N]) -> Vec<(u16, &mut Protected)> {
+    let fields = (1..).zip(fields);
+    fields
+        .filter_map(|(number, field)| Some((number, field.as_mut()?)))
+        .collect()
 }
 
 fn to_bytes<T: Serialize>(payload: &T, name: &'static str) -> Result<Vec<u8>, EventError> {

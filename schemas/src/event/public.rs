@@ -13,6 +13,7 @@ use super::backup_codes::v1::{
 use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
 use super::log::v1::{EpochStarted, Form, SchemasInForce};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
+use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested};
 
 impl Event {
     /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
@@ -70,7 +71,31 @@ impl Event {
             Self::DoubleCodeRequired(e) => json!({"until": e.until}),
             Self::FactorSuspended(e) => json!({"cause": match e.cause {
                 SuspendedCause::Failures => "failures",
+                SuspendedCause::Support => "support",
             }}),
+            Self::ResetRequested(e) => reset_requested(e),
+            Self::ResetApproved(e) => json!({
+                "case_id": e.case_id,
+                "execute_after": e.execute_after,
+            }),
+            Self::ResetRejected(e) => json!({"case_id": e.case_id}),
+            Self::ResetCancelled(e) => json!({
+                "case_id": e.case_id,
+                "by": cancelled_by(e.by),
+            }),
+            Self::ResetExpired(e) => json!({"case_id": e.case_id}),
+            Self::ResetExecuted(e) => json!({
+                "case_id": e.case_id,
+                "told_until": e.told_until,
+            }),
+            Self::ResetRequestsRefused(e) => json!({
+                "by": e.by,
+                "cause": match e.cause {
+                    RequestRefused::Open => "open",
+                    RequestRefused::Quota => "quota",
+                },
+                "count": e.count,
+            }),
             Self::AttemptsCleared(e) => json!({"by": e.by}),
             Self::AttemptsSuppressed(e) => json!({"count": e.count}),
             Self::AccountErased(_) | Self::PasswordRehashed(_) => json!({}),
@@ -100,6 +125,27 @@ fn audit_exported(e: &AuditExported) -> Value {
     })
 }
 
+fn reset_requested(e: &ResetRequested) -> Value {
+    json!({
+        "case_id": e.case_id,
+        "expires_at": e.expires_at,
+        "lost": e.lost.map(|lost| match lost {
+            Lost::App => "app",
+            Lost::BackupCodes => "backup-codes",
+            Lost::Both => "both",
+        }),
+    })
+}
+
+fn cancelled_by(by: CancelledBy) -> &'static str {
+    match by {
+        CancelledBy::Agent => "agent",
+        CancelledBy::User => "user",
+        CancelledBy::Login => "login",
+        CancelledBy::Disabled => "disabled",
+    }
+}
+
 fn totp_accepted(e: &TotpAccepted) -> Value {
     json!({
         "step": e.step,
@@ -117,6 +163,7 @@ fn code_replayed(e: &CodeReplayed) -> Value {
         "enrolment": e.enrolment,
         "failures": e.failures,
         "consecutive": e.consecutive,
+        "day_failures": e.day_failures,
         "purpose": purpose(e.purpose),
         "first_factor": first_factor(&e.first_factor),
     })
@@ -209,6 +256,7 @@ fn totp_rejected(e: &TotpRejected) -> Value {
         "enrolment": e.enrolment,
         "failures": e.failures,
         "consecutive": e.consecutive,
+        "day_failures": e.day_failures,
         "purpose": purpose(e.purpose),
         "first_factor": first_factor(&e.first_factor),
     })

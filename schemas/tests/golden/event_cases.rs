@@ -19,9 +19,9 @@ use enrolment::{DisabledBy, FirstFactor, Mismatch};
 use login::TotpReason;
 
 /// The last microsecond of the last whole second before the end of jiff's time.
-const LAST: Micros = Micros(253_402_207_199_999_999);
+pub const LAST: Micros = Micros(253_402_207_199_999_999);
 /// An ordinary instant, with microseconds.
-const NOW: Micros = Micros(1_771_837_200_123_456);
+pub const NOW: Micros = Micros(1_771_837_200_123_456);
 /// Characters of one to four bytes, a combining one, a direction mark, a control and a quote.
 pub const ODD: &str = "é e\u{301} 漢 🦀 \u{202e}\u{7}\"\\";
 
@@ -39,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         waits(),
         erasures(),
         look_ups(),
+        crate::reset_cases::events(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -52,7 +53,7 @@ pub fn sealed(key: u32, length: u8) -> Sealed<'static> {
     }
 }
 
-fn protected(key: u32, length: u8) -> Protected {
+pub fn protected(key: u32, length: u8) -> Protected {
     Protected::Sealed(sealed(key, length))
 }
 
@@ -65,7 +66,7 @@ fn purpose_beside(first_factor: FirstFactor) -> Purpose {
     }
 }
 
-fn longest() -> String {
+pub fn longest() -> String {
     "Z".repeat(64)
 }
 
@@ -350,6 +351,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: consecutive / 2,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -360,6 +362,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: failures,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -427,11 +430,25 @@ fn waits() -> Vec<Case> {
         let double = attempts::DoubleCodeRequired { until };
         cases.push((name, Event::DoubleCodeRequired(double)));
     }
-    // One cause, one byte: there is no smaller, larger or odder case yet.
-    let suspended = attempts::FactorSuspended {
-        cause: attempts::SuspendedCause::Failures,
+    let suspended = |cause, reason, ticket| {
+        Event::FactorSuspended(attempts::FactorSuspended {
+            cause,
+            reason,
+            ticket,
+        })
     };
-    cases.push(("failures", Event::FactorSuspended(suspended)));
+    let (failures, support) = (
+        attempts::SuspendedCause::Failures,
+        attempts::SuspendedCause::Support,
+    );
+    let largest = || Some(protected(u32::MAX, 130));
+    cases.push(("failures", suspended(failures, None, None)));
+    cases.push(("largest", suspended(support, largest(), largest())));
+    let reason = Some(protected(1, 40));
+    cases.push((
+        "support",
+        suspended(support, reason, Some(protected(1, 20))),
+    ));
     for (name, by, reason) in [
         ("smallest", String::new(), protected(0, 0)),
         ("largest", longest(), protected(u32::MAX, 130)),

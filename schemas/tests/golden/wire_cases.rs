@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(audit_cases::cases());
     all.extend(problems());
     all.extend(audit_events());
+    all.extend(crate::reset_cases::wire());
     all
 }
 
