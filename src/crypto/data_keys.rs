@@ -6,11 +6,12 @@
 //! stages, commits, discards and condemns; one thread rewrites the file, which destroys what is
 //! condemned.
 
+#[path = "data_keys_copies.rs"]
+mod copies;
 #[path = "data_keys_rewriting.rs"]
 mod rewriting;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -26,6 +27,8 @@ use super::key_store::{
 use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
+
+pub use copies::back_up_stopped;
 
 /// Unwrapped keys that are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -56,6 +59,11 @@ pub enum DataKeysError {
         "there is no key store at {0}: restore it from its backup, without it nothing sealed can be read"
     )]
     Missing(PathBuf),
+    /// A link, or no regular file.
+    #[error(
+        "the key store {0} is not a regular file: put the file itself there, since an erasure replaces it and would leave what a link leads to"
+    )]
+    NotAFile(PathBuf),
     /// Another process has it open.
     #[error("the key store {0} is open in another process: stop that one first")]
     InUse(PathBuf),
@@ -121,8 +129,9 @@ impl DataKeys {
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
     ///
     /// # Errors
-    /// [`DataKeysError::Missing`], [`DataKeysError::InUse`], [`DataKeysError::Damaged`],
-    /// [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`], or [`DataKeysError::Io`].
+    /// [`DataKeysError::Missing`], [`DataKeysError::NotAFile`], [`DataKeysError::InUse`],
+    /// [`DataKeysError::Damaged`], [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`], or
+    /// [`DataKeysError::Io`].
     pub fn open(path: &Path, keyring: Arc<Keyring>, create: bool) -> Result<Self, DataKeysError> {
         let io_error = |source| DataKeysError::Io {
             path: path.to_owned(),
@@ -137,6 +146,9 @@ impl DataKeys {
                 key_store::put_check(txn, &keyring)
             })?);
             key_file::publish(&staging, path).map_err(|error| io_error(io::Error::other(error)))?;
+        }
+        if !path.symlink_metadata().map_err(io_error)?.is_file() {
+            return Err(DataKeysError::NotAFile(path.to_owned()));
         }
         let store = key_store::open(path)?;
         // What an erasure that was interrupted left; it may hold the very key to be erased.
@@ -279,27 +291,6 @@ impl DataKeys {
             staged.remove(&name);
         }
         Ok(())
-    }
-
-    /// Copies the durable keys into another store, still wrapped; it has its name once it is whole.
-    ///
-    /// # Errors
-    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; an earlier copy is as it was.
-    pub fn back_up(&self, target: &Path) -> Result<(), DataKeysError> {
-        let io_error = |source| DataKeysError::Io {
-            path: target.to_owned(),
-            source,
-        };
-        let folder = key_file::folder_of(target);
-        fs::create_dir_all(folder).map_err(io_error)?;
-        let staging = key_file::staging_path(target);
-        let condemned = self.condemned().clone();
-        let copy = key_store::create(&staging, |txn| {
-            key_store::copy(&condemned, None, &self.store_for_long(), txn)
-        })?;
-        drop(copy);
-        fs::rename(&staging, target).map_err(io_error)?;
-        key_file::sync_folder(folder).map_err(io_error)
     }
 
     /// Forgets all staged keys; nothing may have been appended that they sealed.

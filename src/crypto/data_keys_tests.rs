@@ -1,6 +1,7 @@
 //! What the key store keeps, what it forgets, and what it refuses to open.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
@@ -388,6 +389,40 @@ fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {
     assert_eq!(now, BTreeMap::from([(1, 100)]));
     drop(old);
     assert!(house.reopened().current(&[7; 16]).is_none());
+}
+
+#[test]
+fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
+    let House { folder, keys } = house();
+    let (store, copy) = (
+        path_in(folder.path()),
+        folder.path().join("copies/keys.redb"),
+    );
+    let in_use = back_up_stopped(&store, &copy);
+    assert!(matches!(in_use, Err(DataKeysError::InUse(_))) && !copy.exists());
+    keys.stage_new(&ADA, [7; 32], [7; 12]).unwrap();
+    keys.commit().unwrap();
+    drop(keys);
+    for _ in 0..2 {
+        back_up_stopped(&store, &copy).unwrap();
+    }
+    fs::write(&store, b"gone").unwrap();
+    assert!(back_up_stopped(&store, &copy).is_err());
+    assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
+    let opened = DataKeys::open(&copy, keyring(folder.path(), 1), false).unwrap();
+    assert!(opened.current(&ADA).unwrap().is_some());
+}
+
+/// D-17: a rewriting would put a new file in the link's place and destroy nothing.
+#[test]
+fn a_link_to_a_key_store_is_refused() {
+    let House { folder, keys } = house();
+    drop(keys);
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(path_in(folder.path()), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, path_in(folder.path())).unwrap();
+    let refused = DataKeys::open(&path_in(folder.path()), keyring(folder.path(), 1), false);
+    assert!(matches!(refused, Err(DataKeysError::NotAFile(_))));
 }
 
 #[test]

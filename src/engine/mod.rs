@@ -190,6 +190,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             log: reader.clone(),
             backup_folder,
+            backing_up: Arc::default(),
         };
         projector::start(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
         let (queue, inbox) = sync_channel(QUEUE_MAX);

@@ -166,6 +166,10 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
         }
     };
     assert_eq!(after, before);
+    let other = engine.admin().backing_up.lock().unwrap();
+    let refused = engine.admin().backup().unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Overloaded, "one at a time");
+    drop(other);
     let backup = engine.admin().backup().unwrap();
     assert_eq!((backup.position, backup.files.len()), (8, 2));
     assert!(

@@ -1,7 +1,9 @@
 //! Erasing an account: killed at any step, it is completed at the next start.
 
+use countersign::crash_point::KEY_POINTS;
 use serde_json::{Value, json};
 
+use super::rotation;
 use super::support::bus::{Bus, ERASE};
 use super::support::person::{PASSWORD, Person};
 use super::support::service::Service;
@@ -97,6 +99,17 @@ fn data_keys(site: &Site) -> u64 {
     let list: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let keys = list["keys"].as_array().unwrap().iter();
     keys.filter_map(|key| key["seals"].as_u64()).sum()
+}
+
+#[test]
+fn every_point_at_which_keys_change_is_died_at() {
+    let steps = STEPS.iter().chain(rotation::STEPS);
+    let died_at: Vec<_> = steps
+        .filter_map(|(step, _)| step.split(':').next())
+        .collect();
+    for point in KEY_POINTS {
+        assert!(died_at.contains(point), "nobody dies at {point}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ const ROTATE: &str = "countersign.v1.admin.rotate-keys";
 
 /// Where the service ends, and whether the rotation stands by then so that its repetition has
 /// nothing to do. The log's own points are reached by three commands before.
-const STEPS: &[(&str, bool)] = &[
+pub const STEPS: &[(&str, bool)] = &[
     ("keyring-unrotated:1", false),
     ("keyring-rotated:1", false),
     ("before-log:4", false),
