@@ -4,6 +4,7 @@
 //! renaming a field here is a change of the contract.
 
 pub mod admin;
+pub mod audit;
 mod canonical;
 pub mod catalogue;
 pub mod code;
@@ -19,6 +20,8 @@ pub mod reply;
 pub mod sealed;
 pub mod secret;
 pub mod strict;
+pub mod support;
+pub mod support_reply;
 pub mod time;
 
 pub use forms::stored_forms;

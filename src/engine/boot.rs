@@ -159,6 +159,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         log_version: AtomicU32::new(log_version),
         recorded_at,
         strangers: RwLock::default(),
+        look_ups: Mutex::default(),
         views,
         progress,
         failed: watch::Sender::new(false),

@@ -235,6 +235,44 @@ fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
     assert_eq!(refused.map(|_| ()), suspended);
 }
 
+/// What a loss suspended, with the factor on or off, a reset lets in again, for good.
+#[test]
+fn after_a_loss_a_reset_lets_the_owner_in_again() {
+    let (house, ..) = restored();
+    begin(&house, 12).unwrap();
+    let engine = house.start();
+    let by = |engine: &Engine, agent: &str, name: &str, body: Value| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut request = house.request(name, &body, &house.fresh_id(), engine);
+        request.caller.name = agent.into();
+        engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
+        receiver.recv().unwrap().result.unwrap().reply
+    };
+    for account in ["ada", "bob"] {
+        let body = json!({"account_id": account, "reason": "the loss", "ticket": "T-1"});
+        let Reply::ResetRequested { case_id, .. } = by(&engine, "alice", "request-reset", body)
+        else {
+            panic!("a case is opened");
+        };
+        let case = json!({"case_id": case_id, "reason": "the loss"});
+        by(&engine, "bert", "approve-reset", case.clone());
+        house.pass(72 * 3_600);
+        by(&engine, "alice", "execute-reset", case);
+        assert_eq!(status(&engine, account).0, FactorState::Off);
+        let login = house.send(&engine, "start-login", login(account, PASSWORD));
+        assert!(matches!(login, Ok(Reply::LoginByPassword { .. })));
+    }
+    drop(engine);
+    fs::remove_file(house.data().join("views.redb")).unwrap();
+    fs::remove_file(house.data().join("index.redb")).unwrap();
+    let engine = house.start();
+    for account in ["ada", "bob"] {
+        assert_eq!(status(&engine, account).0, FactorState::Off);
+        let login = house.send(&engine, "start-login", login(account, PASSWORD));
+        assert!(matches!(login, Ok(Reply::LoginByPassword { .. })));
+    }
+}
+
 #[test]
 fn a_second_loss_counts_on() {
     let (house, ..) = restored();

@@ -162,7 +162,7 @@ fn id_and_name_are_free_again_and_the_next_life_goes_on_counting() {
     std::fs::remove_file(house.data().join("index.redb")).unwrap();
     let engine = house.start();
     for (name, id) in [("ada", "eve"), ("ada2", "ada")] {
-        let Ok(Reply::LoginByPassword { account_id }) = log_in(&house, &engine, name) else {
+        let Ok(Reply::LoginByPassword { account_id, .. }) = log_in(&house, &engine, name) else {
             panic!("{name} logs in");
         };
         assert_eq!(account_id.as_str(), id);

@@ -8,6 +8,10 @@
 
 mod accounts;
 mod admin;
+mod auditing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod auditing_tests;
 mod batch;
 mod boot;
 mod chores;
@@ -26,6 +30,7 @@ mod erasing;
 #[allow(clippy::unwrap_used)]
 mod erasing_tests;
 mod evidence;
+mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
@@ -41,6 +46,10 @@ mod house;
 mod indexer;
 mod keeper;
 mod key_list;
+mod look_ups;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod look_ups_tests;
 mod outcomes;
 mod pool;
 mod progress;
@@ -55,6 +64,10 @@ mod queries;
 mod race_tests;
 mod refusals;
 mod request;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reset_tests;
+mod resets;
 mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -72,6 +85,7 @@ mod start_error;
 #[allow(clippy::unwrap_used)]
 mod store_tests;
 mod subject;
+mod support_queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod swap_tests;
@@ -108,9 +122,11 @@ pub use admin::Admin;
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
 pub use epoch::new_epoch;
+pub use exporting::filter_text;
 pub use foundation::Epoch;
 use keeper::Keeper;
 pub use key_list::key_list;
+pub use look_ups::{LookUp, Viewer};
 use pool::Pool;
 use proofs::{
     current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
@@ -144,6 +160,8 @@ enum Message {
     Submission(Box<Submission>),
     /// No key-encryption key but the active one wraps anything: this one, so many data keys.
     Rewrapped(u32, u64),
+    /// Somebody looked at an account, or took events away.
+    LookedUp(Box<look_ups::Looking>),
     Stop,
 }
 
@@ -289,6 +307,8 @@ impl Engine {
     pub fn queries(&self) -> Queries {
         Queries {
             shared: Arc::clone(&self.shared),
+            queue: self.queue.clone(),
+            log: self.admin.log.clone(),
         }
     }
 

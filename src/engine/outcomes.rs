@@ -170,6 +170,7 @@ fn recalled(
         version: last.version,
         at: last.recorded_at,
     };
-    let result = recall(&events, &after, &shared.policy).map(|reply| Done { reply, details });
+    let at = last.recorded_at;
+    let result = recall(&events, &after, &shared.policy, at).map(|reply| Done { reply, details });
     Ok((last.meta.body_tag, result))
 }

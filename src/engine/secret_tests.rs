@@ -42,6 +42,8 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
         source_key: [0; 8],
         name_taken: false,
         next_key_id: None,
+        requested_at: &[],
+        is_own_account: false,
     };
     match decide(&Account::default(), &command, &evidence, &ctx) {
         Decision::Done {

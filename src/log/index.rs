@@ -29,6 +29,8 @@ pub use super::layers::{CommandPlace, Counts, Fact, NotNext};
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
+/// How long an agent's request for a reset is remembered: longer than any policy's window.
+pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
 
 /// Positions by stream and by command, accounts by name and by challenge.
 ///
@@ -203,6 +205,37 @@ impl Index {
             Some((stream, _)) => Ok(Some(*stream)),
             None => self.file.challenge(hash),
         }
+    }
+
+    /// The account that a reset case was opened for, whatever became of it.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn case(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
+        let layers = self.layers();
+        let in_memory = layers
+            .newest_first()
+            .find_map(|layer| layer.cases.get(hash).copied());
+        match in_memory {
+            Some(stream) => Ok(Some(stream)),
+            None => self.file.case(hash),
+        }
+    }
+
+    /// When an agent asked for resets, ascending; those beyond [`REQUESTS_HORIZON_S`] may be gone.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn requests(&self, agent: &[u8; 16]) -> Result<Vec<Micros>, IndexError> {
+        let layers = self.layers();
+        let mut requests = self.file.requests(agent)?;
+        for layer in layers.oldest_first() {
+            // The layer that is being flushed may be in the file already.
+            let have = requests.last().map_or(0, |(position, _)| *position);
+            let run = layer.requests.get(agent).into_iter().flatten();
+            requests.extend(run.filter(|(position, _)| *position > have));
+        }
+        Ok(requests.into_iter().map(|(_, at)| at).collect())
     }
 
     /// The positions of the events of a type that every start reads again, ascending.

@@ -32,6 +32,15 @@ pub enum Fact {
     ReadAtStart(u16),
     /// The account is gone, and holds no name any more.
     Erased,
+    /// A reset case with this hash was opened for the account, by the agent with this key.
+    Case {
+        /// Hash of the case's id.
+        case: [u8; 16],
+        /// Key of the agent's name.
+        agent: [u8; 16],
+        /// When.
+        at: Micros,
+    },
 }
 
 /// A record does not follow from what stands before it.
@@ -59,6 +68,10 @@ pub(super) struct Layer {
     /// Accounts that were erased: what an older layer or the file says of their names is void.
     pub erased: HashSet<StreamKey>,
     pub challenges: HashMap<[u8; 16], (StreamKey, Micros)>,
+    /// Reset cases, open or not.
+    pub cases: HashMap<[u8; 16], StreamKey>,
+    /// Positions and times of an agent's requests for resets.
+    pub requests: HashMap<[u8; 16], Vec<(u64, Micros)>>,
     /// Number and bytes of the records by event type.
     pub counts: Counts,
     /// What every start reads again: event type and position.
@@ -97,6 +110,10 @@ impl Layer {
             Some(Fact::Erased) => {
                 self.names.retain(|_, holder| *holder != stream);
                 self.erased.insert(stream);
+            }
+            Some(Fact::Case { case, agent, at }) => {
+                self.cases.insert(case, stream);
+                self.requests.entry(agent).or_default().push((position, at));
             }
             None => {}
         }

@@ -5,11 +5,13 @@
 
 pub mod account;
 pub mod attempts;
+pub mod audit;
 pub mod backup_codes;
 pub mod enrolment;
 pub mod log;
 pub mod login;
 mod public;
+pub mod reset;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -118,6 +120,13 @@ events! {
     48 1 "backup-codes-issued" BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
     49 1 "backup-code-accepted" BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
     50 1 "backup-code-rejected" BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
+    60 1 "reset-requested" ResetRequested(reset::v1::ResetRequested),
+    61 1 "reset-approved" ResetApproved(reset::v1::ResetApproved),
+    62 1 "reset-rejected" ResetRejected(reset::v1::ResetRejected),
+    63 1 "reset-cancelled" ResetCancelled(reset::v1::ResetCancelled),
+    69 1 "reset-expired" ResetExpired(reset::v1::ResetExpired),
+    70 1 "reset-executed" ResetExecuted(reset::v1::ResetExecuted),
+    71 1 "reset-requests-refused" ResetRequestsRefused(reset::v1::ResetRequestsRefused),
     64 1 "login-started" LoginStarted(login::v1::LoginStarted),
     65 1 "login-completed" LoginCompleted(login::v1::LoginCompleted),
     66 1 "totp-accepted" TotpAccepted(login::v1::TotpAccepted),
@@ -132,6 +141,8 @@ events! {
     41 1 "password-rehashed" PasswordRehashed(account::v1::PasswordRehashed),
     42 1 "keys-rotated" KeysRotated(log::v1::KeysRotated),
     43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
+    51 1 "subject-viewed" SubjectViewed(audit::v1::SubjectViewed),
+    52 1 "audit-exported" AuditExported(audit::v1::AuditExported),
 }
 
 impl Event {
@@ -148,6 +159,12 @@ impl Event {
             }
             Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
             Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
+            Self::FactorSuspended(e) => numbered([&mut e.reason, &mut e.ticket]),
+            Self::ResetRequested(e) => vec![(1, &mut e.reason), (2, &mut e.ticket)],
+            Self::ResetApproved(e) => vec![(1, &mut e.reason)],
+            Self::ResetRejected(e) => vec![(1, &mut e.reason)],
+            Self::ResetCancelled(e) => numbered([&mut e.reason]),
+            Self::ResetExecuted(e) => vec![(1, &mut e.reason)],
             Self::PasswordRehashed(e) => vec![(1, &mut e.verifier)],
             Self::KeysRotated(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
@@ -158,6 +175,8 @@ impl Event {
             | Self::ClockJumped(_)
             | Self::ClockBackAccepted(_)
             | Self::DataKeysRewrapped(_)
+            | Self::SubjectViewed(_)
+            | Self::AuditExported(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -173,8 +192,9 @@ impl Event {
             | Self::CodeReplayed(_)
             | Self::AttemptsThrottled(_)
             | Self::DoubleCodeRequired(_)
-            | Self::FactorSuspended(_)
-            | Self::AttemptsSuppressed(_) => Vec::new(),
+            | Self::AttemptsSuppressed(_)
+            | Self::ResetExpired(_)
+            | Self::ResetRequestsRefused(_) => Vec::new(),
         }
     }
 
@@ -186,8 +206,23 @@ impl Event {
                 | Self::PasswordRehashed(_)
                 | Self::KeysRotated(_)
                 | Self::DataKeysRewrapped(_)
+                | Self::SubjectViewed(_)
+                | Self::AuditExported(_)
         )
     }
+
+    /// Whether the event says that somebody looked at a history or took it away.
+    pub fn is_look_up(&self) -> bool {
+        matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))
+    }
+}
+
+/// The fields that are there, numbered from 1 by their place.
+fn numbered<const N: usize>(fields: [&mut Option<Protected>; N]) -> Vec<(u16, &mut Protected)> {
+    let fields = (1..).zip(fields);
+    fields
+        .filter_map(|(number, field)| Some((number, field.as_mut()?)))
+        .collect()
 }
 
 fn to_bytes<T: Serialize>(payload: &T, name: &'static str) -> Result<Vec<u8>, EventError> {

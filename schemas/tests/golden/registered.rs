@@ -53,9 +53,12 @@ latest_events! {
     EnrolmentStarted EnrolmentCodeRejected EnrolmentCancelled EnrolmentExpired
     TwoFactorEnabled TwoFactorDisabled
     BackupCodesIssued BackupCodeAccepted BackupCodeRejected
+    ResetRequested ResetApproved ResetRejected ResetCancelled ResetExpired ResetExecuted
+    ResetRequestsRefused
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
+    SubjectViewed AuditExported
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {

@@ -2,6 +2,7 @@
 
 use countersign_schemas::code::BackupCode;
 
+use crate::audit_cases;
 use crate::made_cases::{audit_events, problems};
 
 /// Document, case, bytes.
@@ -16,12 +17,14 @@ pub fn cases() -> Vec<Case> {
     all.extend(queries());
     all.extend(replies());
     all.extend(answers());
+    all.extend(audit_cases::cases());
     all.extend(problems());
     all.extend(audit_events());
+    all.extend(crate::reset_cases::wire());
     all
 }
 
-fn case(document: &'static str, name: &str, body: impl Into<String>) -> Case {
+pub fn case(document: &'static str, name: &str, body: impl Into<String>) -> Case {
     // A combining accent is written as itself: serde_json escapes only what it must.
     (
         document,
