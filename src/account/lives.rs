@@ -271,14 +271,23 @@ pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
                 Some(back) => Some(s.challenges.len().checked_sub(1 + back)?),
                 None => None,
             };
-            let (code, meaning) = type_in(s_now, code)?;
             let next = next.as_ref().and_then(|next| type_in(s_now, next));
-            let (next, next_meaning) = next.unzip();
-            let challenge = nth.map(|nth| s.challenges[nth].clone());
-            let deed = Deed::Verify(nth, meaning, next_meaning);
-            (verify(challenge, code, next), deed)
+            answer(s_now, nth, type_in(s_now, code)?, next)
         }
     })
+}
+
+/// Answers a challenge, or none, by a code and perhaps the next one.
+fn answer(
+    s: &Scenario,
+    nth: Option<usize>,
+    (code, meaning): (Code, Meaning),
+    next: Option<(Code, Meaning)>,
+) -> (Ask, Deed) {
+    let (next, next_meaning) = next.unzip();
+    let challenge = nth.map(|nth| s.challenges[nth].clone());
+    let deed = Deed::Verify(nth, meaning, next_meaning);
+    (verify(challenge, code, next), deed)
 }
 
 /// Brings the code beside the password where one is shown.
