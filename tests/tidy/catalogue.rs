@@ -22,7 +22,6 @@ const UNUSED: &[&str] = &["C-04", "X-06", "TM-02", "V-12", "S-07"];
 const VOID: &[&str] = &["TM-06", "TM-08", "V-11"];
 /// Rows that are not built yet, and where they will be.
 const LATER: &[(&str, &str)] = &[
-    ("R-08", "issue 7: notices to the user"),
     (
         "S-03",
         "issue 8: a role per NATS account; there are no tenants",
