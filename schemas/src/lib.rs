@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod code;
 pub mod command;
 pub mod event;
+mod forms;
 pub mod ids;
 mod meta;
 pub mod query;
@@ -19,4 +20,8 @@ pub mod reply;
 pub mod sealed;
 pub mod secret;
 pub mod strict;
+pub mod support;
+pub mod support_reply;
 pub mod time;
+
+pub use forms::stored_forms;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::Policy;
 use super::gathering::steps_showing;
 use super::model::{Deed, Meaning, Proven};
+use super::reset_words::*;
 use super::scenario::{Password, Scenario, nobody};
 use super::sentences::*;
 
@@ -49,6 +50,10 @@ pub(super) enum Op {
     StartLogin(bool),
     Verify(Option<usize>, Typed, Option<Typed>),
     ClearAttempts,
+    SuspendFactor,
+    RequestReset,
+    ResetStep(Step, usize),
+    UserCancelReset,
 }
 
 fn typed() -> impl Strategy<Value = Typed> {
@@ -85,7 +90,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (200_000..3_000_000_u64).prop_map(Op::Wait),
         1 => (1..100_u64).prop_map(Op::ClockBack),
         1 => (1..=2_u8).prop_map(Op::Source),
-        1 => prop_oneof![4 => Just("shop"), 1 => Just("forum")].prop_map(Op::Caller),
+        2 => prop_oneof![4 => Just("shop"), 2 => Just("forum")].prop_map(Op::Caller),
         1 => Just(Op::Register),
         2 => shown(0.7).prop_map(Op::ChangePassword),
         2 => right().prop_map(Op::Enable),
@@ -95,10 +100,41 @@ fn op() -> impl Strategy<Value = Op> {
         2 => shown(0.7).prop_map(Op::Regenerate),
         1 => shown(0.4).prop_map(Op::Disable),
         2 => Just(Op::ClearAttempts),
+        3 => Just(Op::RequestReset),
+        6 => reset_step(),
+        1 => prop_oneof![Just(Op::UserCancelReset), Just(Op::SuspendFactor)],
         6 => right().prop_map(Op::StartLogin),
         24 => (prop::option::of(prop_oneof![6 => Just(0_usize), 1 => 0..10_usize]), typed(), next())
             .prop_map(|(challenge, code, next)| Op::Verify(challenge, code, next)),
     ]
+}
+
+fn reset_step() -> impl Strategy<Value = Op> {
+    let step = prop_oneof![
+        4 => Just(Step::Approve),
+        4 => Just(Step::Execute),
+        1 => Just(Step::Reject),
+        1 => Just(Step::Cancel),
+    ];
+    let back = prop_oneof![6 => Just(0_usize), 1 => 0..3_usize];
+    (step, back).prop_map(|(step, back)| Op::ResetStep(step, back))
+}
+
+/// Two agents who do what they are there for, with the waits that they should and should not keep.
+fn reset() -> impl Strategy<Value = Vec<Op>> {
+    let wait = || prop_oneof![3 => 0..10_000_u64, 2 => 250_000..300_000_u64, 1 => 0..700_000_u64];
+    (wait(), wait()).prop_map(|(first, second)| {
+        vec![
+            Op::Caller("shop"),
+            Op::RequestReset,
+            Op::Wait(first),
+            Op::Caller("forum"),
+            Op::ResetStep(Step::Approve, 0),
+            Op::Wait(second),
+            Op::ResetStep(Step::Execute, 0),
+            Op::Caller("shop"),
+        ]
+    })
 }
 
 /// One thing, or a row of guesses by somebody who has the password.
@@ -114,6 +150,7 @@ fn moment() -> impl Strategy<Value = Vec<Op>> {
     let confirm = (-12..=12_i64).prop_map(|step| vec![Op::Confirm(0, Typed::Step(step))]);
     prop_oneof![
         30 => op().prop_map(|op| vec![op]),
+        1 => reset(),
         1 => prop::collection::vec(guess, 4..20).prop_map(|row| row.concat()),
         1 => prop::collection::vec(confirm, 1..7)
             .prop_map(|row| [vec![Op::Enable(true)], row.concat()].concat()),
@@ -217,6 +254,14 @@ pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
             (ask, Deed::Disable(proven))
         }
         Op::ClearAttempts => (clear_attempts(s_now), Deed::ClearAttempts),
+        Op::SuspendFactor => (suspend_factor(s_now), Deed::SuspendFactor),
+        Op::RequestReset => (request_reset(s_now), Deed::RequestReset),
+        Op::UserCancelReset => (user_cancel(s_now), Deed::UserCancelReset),
+        Op::ResetStep(step, back) => {
+            let nth = s.cases.len().checked_sub(1 + back)?;
+            let ask = with_case(*step, case_back(s_now, *back));
+            (ask, Deed::ResetStep(*step, nth))
+        }
         Op::StartLogin(right) => {
             let ask = start_login(password(*right))(s_now);
             (ask, Deed::StartLogin(*right))

@@ -119,6 +119,9 @@ impl Desk {
             Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
             Asked::Admin(asked) => self.admin(asked, message, waiting),
             Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::AccountAt

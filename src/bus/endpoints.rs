@@ -13,6 +13,12 @@ pub enum Asked {
     Command(CommandKind),
     /// What a login check may know of an account.
     LoginStatus,
+    /// Whose name it is.
+    FindAccount,
+    /// What an agent may know of an account.
+    AccountCard,
+    /// The reset cases.
+    ResetQueue,
     /// One account's history.
     AuditTimeline,
     /// A page of the whole history.
@@ -55,7 +61,8 @@ pub enum AdminAsked {
 /// One subject, or one family of subjects with an id at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The last fixed token of the subject, unique.
+    /// The last fixed token of the subject, unique; `user-cancel-reset` for the owner's
+    /// `cancel-reset`, since the agents have one too.
     pub name: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
@@ -69,6 +76,21 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         Asked::LoginStatus,
         "login-status",
         "What a login check may know of an account",
+    ),
+    (
+        Asked::FindAccount,
+        "find-account",
+        "The account that holds a username, by the whole name",
+    ),
+    (
+        Asked::AccountCard,
+        "account-card",
+        "What an agent may know of an account: no secret, no code, no full name",
+    ),
+    (
+        Asked::ResetQueue,
+        "reset-queue",
+        "The reset cases, the open ones unless a state is named",
     ),
     (
         Asked::AuditTimeline,
@@ -170,6 +192,9 @@ impl Endpoint {
             Asked::Command(CommandKind::Support) => "support",
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
             Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::AccountAt
@@ -186,7 +211,11 @@ impl Endpoint {
     /// The subject to subscribe to; `*` stands for the id at the end.
     pub fn subject(&self) -> String {
         let id = if self.takes_id() { ".*" } else { "" };
-        format!("{PREFIX}.{}.{}{id}", self.kind(), self.name)
+        format!(
+            "{PREFIX}.{}.{}{id}",
+            self.kind(),
+            Command::token_of(self.name)
+        )
     }
 
     /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
@@ -195,6 +224,9 @@ impl Endpoint {
             Asked::Command(_) => "key",
             Asked::Admin(_)
             | Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
             | Asked::AccountAt
@@ -214,6 +246,7 @@ impl Endpoint {
             Asked::Command(CommandKind::Platform) => &[Role::Platform],
             Asked::Command(CommandKind::Support) => &[Role::Support],
             Asked::LoginStatus => &[Role::Platform, Role::Support],
+            Asked::FindAccount | Asked::AccountCard | Asked::ResetQueue => &[Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
             Asked::AuditPage
             | Asked::AccountAt
@@ -248,8 +281,14 @@ impl Endpoint {
 
     fn takes_id(&self) -> bool {
         match self.asked {
-            Asked::LoginStatus | Asked::AuditTimeline | Asked::AccountAt | Asked::Schema => true,
+            Asked::LoginStatus
+            | Asked::AccountCard
+            | Asked::AuditTimeline
+            | Asked::AccountAt
+            | Asked::Schema => true,
             Asked::Command(_)
+            | Asked::FindAccount
+            | Asked::ResetQueue
             | Asked::AuditPage
             | Asked::Checkpoint
             | Asked::Proof
@@ -275,8 +314,14 @@ mod tests {
         for endpoint in &all {
             let subject = endpoint.subject();
             let fixed = subject.strip_suffix(".*").unwrap_or(&subject);
-            assert_eq!(fixed.rsplit('.').next(), Some(endpoint.name));
+            let token = match endpoint.name {
+                "user-cancel-reset" => "cancel-reset",
+                name => name,
+            };
+            assert_eq!(fixed.rsplit('.').next(), Some(token));
         }
+        let subjects: std::collections::BTreeSet<_> = all.iter().map(Endpoint::subject).collect();
+        assert_eq!(subjects.len(), all.len());
     }
 
     #[test]

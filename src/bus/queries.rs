@@ -14,7 +14,8 @@ use countersign_schemas::audit::{
 };
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::query::{
-    AuditPageQuery, AuditTimelineQuery, NoFields, decode_query, page_limit,
+    AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
+    page_limit,
 };
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
@@ -43,6 +44,12 @@ const LONG_QUEUE_MAX: usize = 256;
 pub enum Query {
     /// What a login check may know of an account.
     LoginStatus(AccountId),
+    /// Whose name it is.
+    FindAccount(FindAccountQuery),
+    /// What an agent may know of an account.
+    AccountCard(AccountId),
+    /// The reset cases.
+    ResetQueue(ResetQueueQuery),
     /// One account's history.
     AuditTimeline(AccountId, AuditTimelineQuery),
     /// A page of the whole history.
@@ -85,6 +92,12 @@ impl Query {
                 decode_query::<NoFields>(body)?;
                 Self::LoginStatus(account()?)
             }
+            Asked::FindAccount => Self::FindAccount(decode_query(body)?),
+            Asked::AccountCard => {
+                decode_query::<NoFields>(body)?;
+                Self::AccountCard(account()?)
+            }
+            Asked::ResetQueue => Self::ResetQueue(decode_query(body)?),
             Asked::AuditTimeline => {
                 let query: AuditTimelineQuery = decode_query(body)?;
                 let account = account()?;
@@ -127,6 +140,8 @@ impl Query {
             | Self::Consistency(_)
             | Self::AuditRecords(_)
             | Self::AuditExport(_) => true,
+            // These wait for the record of who looked, as auditors' queries do.
+            Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => true,
             Self::LoginStatus(_)
             | Self::Backup
             | Self::LogStats
@@ -230,6 +245,16 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
     let (queries, min) = (engine.queries(), question.min_position);
     let body = match &question.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
+        Query::FindAccount(query) => {
+            // A name that nobody has is on record too: trying names out must not stay unseen.
+            let found = queries.find_account(query);
+            let subject = found.as_ref().ok().map(|found| &found.account_id);
+            let look_up = LookUp::Viewed(subject, "find-account");
+            queries.record_look_up(&question.viewer, &look_up)?;
+            json(&found?)
+        }
+        Query::AccountCard(account) => json(&queries.account_card(account, min)?),
+        Query::ResetQueue(query) => json(&queries.reset_queue(query, min)?),
         Query::AuditTimeline(account, query) => json(&queries.audit_timeline(account, query, min)?),
         Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
         Query::AccountAt(account, query) => json(&queries.account_at(account, query)?),
@@ -253,6 +278,8 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
 /// What a query shows of somebody's history, where it shows that.
 fn look_up(query: &Query) -> Option<LookUp<'_>> {
     match query {
+        Query::AccountCard(account) => Some(LookUp::Viewed(Some(account), "account-card")),
+        Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
         Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
         Query::AuditPage(query) => {
             let account = query.account_id.as_ref()?;
@@ -265,8 +292,9 @@ fn look_up(query: &Query) -> Option<LookUp<'_>> {
             query.format.as_str(),
             filter_text(query),
         )),
-        // Checkpoints and proofs are about the log, not about anybody.
-        Query::LoginStatus(_)
+        // Whom a name led to, only the answer knows. Checkpoints and proofs are about the log.
+        Query::FindAccount(_)
+        | Query::LoginStatus(_)
         | Query::Checkpoint
         | Query::Proof(_)
         | Query::Consistency(_)

@@ -32,6 +32,10 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// back what was decided before it.
 pub const BATCH_COMMANDS_MAX: usize = 1_024;
 
+/// Commands of one batch that have a batch of their own after it: each costs several commits, and
+/// the logins that are queued wait for all of them.
+pub const BATCH_ALONE_MAX: usize = 8;
+
 /// What has been decided and waits for its commit.
 #[derive(Default)]
 pub struct Batch {
@@ -179,6 +183,7 @@ impl Batch {
     pub fn has_room(&self) -> bool {
         self.records.len() < BATCH_EVENTS_MAX
             && self.bytes < BATCH_BYTES_MAX
+            && self.alone.len() < BATCH_ALONE_MAX
             && self.replies.len() + self.stale.len() + self.alone.len() < BATCH_COMMANDS_MAX
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::accounts::Accounts;
 use super::epoch::signer;
+use super::forms;
 use super::foundation::{
     Foundation, keys_file, log_folder, service_record, snapshots_file, views_file,
 };
@@ -122,6 +123,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     epoch::sign(&mut archive, &found.index)?;
     rotating::complete(&mut found, now)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
+    forms::put_in_force(&mut found, now)?;
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut found, &options.policy, reason, now)?;
     }
@@ -204,7 +206,8 @@ fn put_policy_in_force(
     let event = service::policy_in_force(policy);
     let last = found
         .index
-        .policy()?
+        .read_at_start(event.type_code())?
+        .pop_last()
         .and_then(|position| record(&found.log.reader(), position));
     match last.map(|record| record.event()) {
         Some(Ok(last)) if last == event => Ok(()),

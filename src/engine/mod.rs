@@ -34,6 +34,10 @@ mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+mod forms;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod forms_tests;
 mod foundation;
 mod hashing;
 #[cfg(test)]
@@ -60,10 +64,17 @@ mod queries;
 mod race_tests;
 mod refusals;
 mod request;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reset_tests;
+mod resets;
 mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod rotating_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod secret_tests;
 mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -74,6 +85,7 @@ mod start_error;
 #[allow(clippy::unwrap_used)]
 mod store_tests;
 mod subject;
+mod support_queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod swap_tests;
@@ -161,7 +173,6 @@ pub struct Engine {
     admin: Admin,
     keeper: Keeper,
     draining: AtomicBool,
-    stop_followers: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -179,6 +190,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             log: reader.clone(),
             backup_folder,
+            backing_up: Arc::default(),
         };
         projector::start(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
         let (queue, inbox) = sync_channel(QUEUE_MAX);
@@ -189,24 +201,15 @@ impl Engine {
             }))
         };
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), log);
-        let stop_followers = Arc::new(AtomicBool::new(false));
-        let projecting = (
-            Arc::clone(&shared),
-            Arc::clone(&stop_followers),
-            reader.clone(),
-        );
-        let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
+        let (projecting, to_show) = (Arc::clone(&shared), reader.clone());
+        let indexing = Arc::clone(&shared);
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
         let threads = vec![
             spawn("writer", move || writer.run(&inbox)),
             spawn("projector", move || {
-                let (shared, stop, reader) = projecting;
-                projector::run(&reader, &shared.views, &shared.progress, &stop);
+                projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
-            spawn("indexer", move || {
-                let (shared, stop) = indexing;
-                indexer::run(&shared, &reader, &stop);
-            }),
+            spawn("indexer", move || indexer::run(&indexing, &reader)),
         ];
         Ok(Self {
             shared,
@@ -215,7 +218,6 @@ impl Engine {
             admin,
             keeper: Keeper::start(keeping, writing),
             draining: AtomicBool::new(false),
-            stop_followers,
             threads: Mutex::new(threads),
         })
     }
@@ -335,8 +337,7 @@ impl Engine {
         }
         // A writer that has failed is gone and takes no message.
         let _ = self.queue.send(Message::Stop);
-        self.stop_followers.store(true, Ordering::Release);
-        self.shared.progress.wait_shown(u64::MAX, Duration::ZERO);
+        self.shared.progress.stop();
         for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the engine had panicked");

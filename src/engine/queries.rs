@@ -255,6 +255,7 @@ fn unseen(account: &AccountId, position: u64) -> LoginStatus {
         backup_codes_low: false,
         set_no: 0,
         enabled_at: None,
+        after_reset_days: None,
         position,
     }
 }

@@ -35,6 +35,8 @@ static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
         include_str!("../account/attempts.rs"),
         include_str!("../account/clear.rs"),
         include_str!("../account/passwords.rs"),
+        include_str!("../account/reset.rs"),
+        include_str!("../account/suspension.rs"),
         include_str!("../../schemas/src/sealed.rs"),
     ];
     let digest = sources

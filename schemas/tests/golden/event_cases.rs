@@ -19,9 +19,9 @@ use enrolment::{DisabledBy, FirstFactor, Mismatch};
 use login::TotpReason;
 
 /// The last microsecond of the last whole second before the end of jiff's time.
-const LAST: Micros = Micros(253_402_207_199_999_999);
+pub const LAST: Micros = Micros(253_402_207_199_999_999);
 /// An ordinary instant, with microseconds.
-const NOW: Micros = Micros(1_771_837_200_123_456);
+pub const NOW: Micros = Micros(1_771_837_200_123_456);
 /// Characters of one to four bytes, a combining one, a direction mark, a control and a quote.
 pub const ODD: &str = "é e\u{301} 漢 🦀 \u{202e}\u{7}\"\\";
 
@@ -39,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         waits(),
         erasures(),
         look_ups(),
+        crate::reset_cases::events(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -52,7 +53,7 @@ pub fn sealed(key: u32, length: u8) -> Sealed<'static> {
     }
 }
 
-fn protected(key: u32, length: u8) -> Protected {
+pub fn protected(key: u32, length: u8) -> Protected {
     Protected::Sealed(sealed(key, length))
 }
 
@@ -65,7 +66,7 @@ fn purpose_beside(first_factor: FirstFactor) -> Purpose {
     }
 }
 
-fn longest() -> String {
+pub fn longest() -> String {
     "Z".repeat(64)
 }
 
@@ -82,6 +83,16 @@ fn log_wide() -> Vec<Case> {
     let policy = |policy: &str| {
         Event::PolicyInForce(log::PolicyInForce {
             policy: policy.into(),
+        })
+    };
+    let schemas = |forms: &[(&str, u16, u8)]| {
+        let form = |(name, version, byte): &(&str, u16, u8)| log::Form {
+            name: (*name).to_owned(),
+            version: *version,
+            fingerprint: [*byte; 16],
+        };
+        Event::SchemasInForce(log::SchemasInForce {
+            forms: forms.iter().map(form).collect(),
         })
     };
     let unknown = |count| Event::UnknownNameRefused(log::UnknownNameRefused { count });
@@ -109,6 +120,12 @@ fn log_wide() -> Vec<Case> {
         ("smallest", unknown(0)),
         ("largest", unknown(u32::MAX)),
         ("two-bytes", unknown(128)),
+        ("smallest", schemas(&[])),
+        (
+            "largest",
+            schemas(&[(&longest(), u16::MAX, 0xff), ("a", 0, 0)]),
+        ),
+        ("unicode", schemas(&[(ODD, 2, 7)])),
         ("smallest", jumped(0)),
         ("largest", jumped(u64::MAX)),
         ("ordinary", jumped(90_000_000)),
@@ -334,6 +351,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: consecutive / 2,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -344,6 +362,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: failures,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -411,11 +430,25 @@ fn waits() -> Vec<Case> {
         let double = attempts::DoubleCodeRequired { until };
         cases.push((name, Event::DoubleCodeRequired(double)));
     }
-    // One cause, one byte: there is no smaller, larger or odder case yet.
-    let suspended = attempts::FactorSuspended {
-        cause: attempts::SuspendedCause::Failures,
+    let suspended = |cause, reason, ticket| {
+        Event::FactorSuspended(attempts::FactorSuspended {
+            cause,
+            reason,
+            ticket,
+        })
     };
-    cases.push(("failures", Event::FactorSuspended(suspended)));
+    let (failures, support) = (
+        attempts::SuspendedCause::Failures,
+        attempts::SuspendedCause::Support,
+    );
+    let largest = || Some(protected(u32::MAX, 130));
+    cases.push(("failures", suspended(failures, None, None)));
+    cases.push(("largest", suspended(support, largest(), largest())));
+    let reason = Some(protected(1, 40));
+    cases.push((
+        "support",
+        suspended(support, reason, Some(protected(1, 20))),
+    ));
     for (name, by, reason) in [
         ("smallest", String::new(), protected(0, 0)),
         ("largest", longest(), protected(u32::MAX, 130)),

@@ -16,6 +16,7 @@ mod mutants;
 mod payload_source;
 mod records;
 mod registered;
+mod reset_cases;
 mod schema_check;
 
 mod shape;

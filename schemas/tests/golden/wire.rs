@@ -4,9 +4,12 @@ use countersign_schemas::admin;
 use countersign_schemas::audit;
 use countersign_schemas::catalogue;
 use countersign_schemas::command::Command;
-use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, NoFields, decode_query};
+use countersign_schemas::query::{
+    AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
+};
 use countersign_schemas::refusal::{ErrorCode, Problem};
 use countersign_schemas::reply::{self, Success};
+use countersign_schemas::support_reply;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,7 +43,20 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         | "checkpoint-request"
         | "log-stats-request"
         | "view-list-request"
+        | "account-card-request"
         | "key-list-request" => query::<NoFields>(body),
+        "find-account-request" => query::<FindAccountQuery>(body),
+        "reset-queue-request" => query::<ResetQueueQuery>(body),
+        "find-account-response" => written::<support_reply::AccountFound>(body),
+        "account-card-response" => written::<support_reply::AccountCard>(body),
+        "reset-queue-response" => written::<support_reply::ResetQueue>(body),
+        "suspend-factor-response" => success::<support_reply::FactorSuspended>(body),
+        "request-reset-response" => success::<support_reply::ResetRequested>(body),
+        "approve-reset-response" => success::<support_reply::ResetApproved>(body),
+        "reject-reset-response"
+        | "cancel-reset-response"
+        | "user-cancel-reset-response"
+        | "execute-reset-response" => success::<support_reply::CaseChanged>(body),
         "backup-request" => query::<admin::BackupRequest>(body),
         "view-rebuild-request" => query::<admin::ViewRebuildRequest>(body),
         "backup-response" => written::<admin::BackupTaken>(body),
