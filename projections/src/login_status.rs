@@ -107,7 +107,7 @@ impl Row {
     }
 
     /// The row as the epochs between its last event and the entry at `before` left it.
-    pub(crate) fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
+    pub fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
         let between = |loss: &&u64| (self.position..before).contains(*loss);
         if losses.iter().rev().any(|loss| between(&loss)) {
             self.until_reset = true;
@@ -168,6 +168,7 @@ impl Row {
             | Event::ResetRequestsRefused(_) => {}
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)
@@ -182,7 +183,9 @@ impl Row {
             | Event::AccountErased(_)
             | Event::PasswordRehashed(_)
             | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_) => {}
+            | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_) => {}
         }
     }
 

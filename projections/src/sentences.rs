@@ -3,6 +3,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use countersign_schemas::event::attempts::v1::SuspendedCause;
+use countersign_schemas::event::audit::v1::{AuditExported, SubjectViewed};
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -24,6 +25,7 @@ pub fn sentence(event: &Event) -> String {
     match event {
         Event::EpochStarted(e) => epoch_started(e),
         Event::PolicyInForce(_) => "A policy came into force.".to_owned(),
+        Event::SchemasInForce(e) => format!("{} stored forms came into use.", e.forms.len()),
         Event::UnknownNameRefused(e) => unknown_name_refused(e.count),
         Event::ClockJumped(e) => {
             format!("The wall clock jumped forward by {} s.", seconds(e.by_us))
@@ -93,6 +95,8 @@ pub fn sentence(event: &Event) -> String {
         }
         Event::KeysRotated(e) => keys_rotated(e),
         Event::DataKeysRewrapped(e) => data_keys_rewrapped(e),
+        Event::SubjectViewed(e) => subject_viewed(e),
+        Event::AuditExported(e) => audit_exported(e),
     }
 }
 
@@ -141,6 +145,21 @@ fn keys_rotated(e: &KeysRotated) -> String {
 fn data_keys_rewrapped(e: &DataKeysRewrapped) -> String {
     let (count, key_id) = (e.count, e.key_id);
     format!("All {count} data keys are protected by key-encryption key {key_id}.")
+}
+
+fn subject_viewed(e: &SubjectViewed) -> String {
+    match &e.account_id {
+        Some(account) => format!("Account {account} was looked at ({}).", e.query),
+        None => format!("Several accounts were looked at ({}).", e.query),
+    }
+}
+
+fn audit_exported(e: &AuditExported) -> String {
+    let whose = match &e.account_id {
+        Some(account) => format!("The history of account {account}"),
+        None => "The history".to_owned(),
+    };
+    format!("{whose} was exported ({}).", e.format)
 }
 
 fn epoch_started(e: &EpochStarted) -> String {

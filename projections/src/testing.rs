@@ -3,6 +3,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::*;
 use countersign_schemas::event::attempts::v1::*;
+use countersign_schemas::event::audit::v1::*;
 use countersign_schemas::event::backup_codes::v1::*;
 use countersign_schemas::event::enrolment::v1::*;
 use countersign_schemas::event::log::v1::*;
@@ -91,6 +92,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::UnknownNameRefused(UnknownNameRefused { count: 2 }),
         Event::ClockJumped(ClockJumped { by_us: 90_000_000 }),
         Event::ClockBackAccepted(ClockBackAccepted { wall: until, behind_us: 90_000_000, reason: "a wrong clock".into() }),
+        Event::SchemasInForce(SchemasInForce { forms: vec![Form { name: "clock-jumped".into(), version: 1, fingerprint: [1; 16] }] }),
         Event::AccountRegistered(AccountRegistered { username: Some(sealed()) }),
         Event::PasswordSet(PasswordSet { verifier: sealed(), cause: PasswordCause::Changed }),
         Event::PasswordRejected(PasswordRejected { purpose: Purpose::Login, credential: 2, failures: 11, wait_until: Some(until), day_failures: 101, all_wait_until: None }),
@@ -124,6 +126,8 @@ pub fn one_of_each() -> Vec<Event> {
         Event::PasswordRehashed(PasswordRehashed { verifier: sealed() }),
         Event::KeysRotated(KeysRotated { key_id: 2, reason: Some(sealed()) }),
         Event::DataKeysRewrapped(DataKeysRewrapped { key_id: 2, count: 12_000 }),
+        Event::SubjectViewed(SubjectViewed { account_id: Some("ada".into()), query: "audit-timeline".into() }),
+        Event::AuditExported(AuditExported { account_id: None, format: "jsonl".into(), filter: "{}".into() }),
     ]
 }
 

@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use crate::admin;
+use crate::audit;
 use crate::command;
 use crate::query;
 use crate::refusal::{ErrorCode, Problem};
@@ -55,6 +56,12 @@ documents! {
         "reset-queue-request" query::ResetQueueQuery,
         "audit-timeline-request" query::AuditTimelineQuery,
         "audit-page-request" query::AuditPageQuery,
+        "account-at-request" audit::AccountAtQuery,
+        "checkpoint-request" query::NoFields,
+        "proof-request" audit::ProofQuery,
+        "consistency-request" audit::ConsistencyQuery,
+        "audit-records-request" audit::AuditRecordsQuery,
+        "audit-export-request" audit::AuditExportQuery,
         "schema-request" query::NoFields,
         "errors-request" query::NoFields,
         "backup-request" admin::BackupRequest,
@@ -89,6 +96,12 @@ documents! {
         "reset-queue-response" support_reply::ResetQueue,
         "audit-timeline-response" reply::AuditPage,
         "audit-page-response" reply::AuditPage,
+        "account-at-response" reply::LoginStatus,
+        "checkpoint-response" audit::SignedCheckpoint,
+        "proof-response" audit::InclusionProof,
+        "consistency-response" audit::ConsistencyProof,
+        "audit-records-response" audit::AuditRecords,
+        "audit-export-response" audit::ExportPage,
         "schema-response" serde_json::Map<String, Value>,
         "errors-response" reply::Errors,
         "backup-response" admin::BackupTaken,

@@ -84,11 +84,14 @@ impl Account {
             // Log-wide events belong to no account; an epoch goes through all, see `went_through`.
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)
             | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_) => {}
+            | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_) => {}
         }
     }
 

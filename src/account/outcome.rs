@@ -223,8 +223,11 @@ pub fn recall(
             | Event::PasswordRehashed(_)
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_),

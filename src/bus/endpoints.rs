@@ -23,6 +23,18 @@ pub enum Asked {
     AuditTimeline,
     /// A page of the whole history.
     AuditPage,
+    /// One account as it was.
+    AccountAt,
+    /// The log's newest state, signed.
+    Checkpoint,
+    /// That a record is in the log.
+    Proof,
+    /// That one state of the log is the beginning of another.
+    Consistency,
+    /// Records as they are hashed.
+    AuditRecords,
+    /// Events to take away.
+    AuditExport,
     /// A JSON Schema document.
     Schema,
     /// The catalogue of refusals and faults.
@@ -91,6 +103,36 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "The whole history, filtered, page by page",
     ),
     (
+        Asked::AccountAt,
+        "account-at",
+        "One account as it was at a position or a time",
+    ),
+    (
+        Asked::Checkpoint,
+        "checkpoint",
+        "The log's newest state, signed",
+    ),
+    (
+        Asked::Proof,
+        "proof",
+        "A record and the proof that it is in the log",
+    ),
+    (
+        Asked::Consistency,
+        "consistency",
+        "The proof that one state of the log is the beginning of another",
+    ),
+    (
+        Asked::AuditRecords,
+        "audit-records",
+        "Records as they are hashed, to derive the tree anew",
+    ),
+    (
+        Asked::AuditExport,
+        "audit-export",
+        "Events to take away, with their records and proofs",
+    ),
+    (
         Asked::Schema,
         "schema",
         "The JSON Schema document of a request or a response",
@@ -155,6 +197,12 @@ impl Endpoint {
             | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
             | Asked::Errors => "query",
         }
@@ -181,6 +229,12 @@ impl Endpoint {
             | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
             | Asked::Errors => "natural",
         }
@@ -194,7 +248,13 @@ impl Endpoint {
             Asked::LoginStatus => &[Role::Platform, Role::Support],
             Asked::FindAccount | Asked::AccountCard | Asked::ResetQueue => &[Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
-            Asked::AuditPage => &[Role::Audit],
+            Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport => &[Role::Audit],
+            Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
@@ -221,11 +281,20 @@ impl Endpoint {
 
     fn takes_id(&self) -> bool {
         match self.asked {
-            Asked::LoginStatus | Asked::AccountCard | Asked::AuditTimeline | Asked::Schema => true,
+            Asked::LoginStatus
+            | Asked::AccountCard
+            | Asked::AuditTimeline
+            | Asked::AccountAt
+            | Asked::Schema => true,
             Asked::Command(_)
             | Asked::FindAccount
             | Asked::ResetQueue
             | Asked::AuditPage
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Errors
             | Asked::Admin(_) => false,
         }

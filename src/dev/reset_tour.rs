@@ -69,7 +69,7 @@ pub async fn play(tour: &mut Tour, args: &ClientArgs, account: &str) -> Result<(
     )?;
     bob.is_refused("execute-reset", &on_case, "reset.cooling_off")
         .await?;
-    tour.title("The owner was told of it, and objects: the reset is off");
+    tour.title("The owner hears of it and objects: the reset is off");
     let body = json!({"account_id": account});
     let vetoed = tour.command("cancel-reset", body).await?;
     holds(

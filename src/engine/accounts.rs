@@ -168,6 +168,11 @@ impl Accounts {
         bytes.ok_or_else(|| HistoryError::at(position, "it is not in the log"))
     }
 
+    /// The positions, ascending, of the epochs that began because events had been lost.
+    pub fn losses(&self) -> Vec<u64> {
+        self.losses.iter().map(|epoch| epoch.position).collect()
+    }
+
     /// How many accounts are in memory, and about how many bytes they take.
     pub fn cached(&self) -> (u64, u64) {
         (self.cache.len() as u64, self.cache.weight())

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::accounts::Accounts;
 use super::epoch::signer;
+use super::forms;
 use super::foundation::{
     Foundation, keys_file, log_folder, service_record, snapshots_file, views_file,
 };
@@ -120,6 +121,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     epoch::sign(&mut archive, &found.index)?;
     rotating::complete(&mut found, now)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
+    forms::put_in_force(&mut found, now)?;
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut found, &options.policy, reason, now)?;
     }
@@ -157,6 +159,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         log_version: AtomicU32::new(log_version),
         recorded_at,
         strangers: RwLock::default(),
+        look_ups: Mutex::default(),
         views,
         progress,
         failed: watch::Sender::new(false),

@@ -47,7 +47,7 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
             at: entry.record.recorded_at,
         })),
         Event::AccountErased(_) => Ok(Some(Fact::Erased)),
-        Event::EpochStarted(_) | Event::PolicyInForce(_) => {
+        Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::SchemasInForce(_) => {
             Ok(Some(Fact::ReadAtStart(entry.record.event_type)))
         }
         _ => Ok(None),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_schemas::event::log::v1::EpochStarted;
-use countersign_schemas::event::{EPOCH_STARTED, Event};
+use countersign_schemas::event::{EPOCH_STARTED, Event, SCHEMAS_IN_FORCE};
 use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Record, StreamKind};
 use countersign_schemas::time::Micros;
@@ -12,6 +12,7 @@ use countersign_schemas::time::Micros;
 use super::batch::service_meta;
 use super::directory::fact;
 use super::erasing;
+use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::projector::decode;
 use super::start_error::StartError;
@@ -107,6 +108,9 @@ impl Foundation {
             INDEX_CACHE_BYTES,
             |position| record(&reader, position),
         )?;
+        for position in index.read_at_start(SCHEMAS_IN_FORCE)? {
+            forms::check(position, &recorded(&reader, position)?)?;
+        }
         catch_up(&index, &reader, &vault, now)?;
         let epochs = index.read_at_start(EPOCH_STARTED)?.into_iter();
         let epochs = epochs.map(|position| {
@@ -155,6 +159,12 @@ impl Foundation {
     }
 }
 
+/// The event at a position that the index names.
+pub(super) fn recorded(reader: &LogReader, position: u64) -> Result<Event, StartError> {
+    let event = record(reader, position).and_then(|record| record.event().ok());
+    event.ok_or_else(|| StartError::Record(format!("the event at position {position} is gone")))
+}
+
 fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
     match record(reader, position)?.event().ok()? {
         Event::EpochStarted(begun) => Some(Epoch { position, begun }),
@@ -182,6 +192,7 @@ fn catch_up(
         }
         for (position, bytes) in page.iter() {
             let entry = decode(position, bytes).map_err(wrong)?;
+            forms::check(position, &entry.event)?;
             let fact = fact(vault, &entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;

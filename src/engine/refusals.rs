@@ -98,7 +98,7 @@ impl Writer {
         let details = NO_EVENT;
         let result = reply.map(|reply| Done { reply, details });
         self.outcomes
-            .remember(key, request.body_tag, now, result.clone());
+            .remember(key, None, request.body_tag, now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

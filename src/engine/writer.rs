@@ -79,6 +79,11 @@ impl Writer {
                 Ok(Message::Rewrapped(key_id, count)) => {
                     self.record_rewrapped(key_id, count, &mut batch);
                 }
+                Ok(Message::LookedUp(first)) => {
+                    self.do_chores(&mut batch);
+                    self.record_look_up(*first, &mut batch);
+                    stop = self.drain(&mut batch, queue);
+                }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.do_chores(&mut batch);
@@ -114,6 +119,7 @@ impl Writer {
                 Ok(Message::Rewrapped(key_id, count)) => {
                     self.record_rewrapped(key_id, count, batch);
                 }
+                Ok(Message::LookedUp(next)) => self.record_look_up(*next, batch),
                 Ok(Message::Stop) => return true,
                 Err(_) => break,
             }
@@ -290,8 +296,9 @@ impl Writer {
         }
         self.recorded_at(group.now);
         let result = reply.map(|reply| Done { reply, details });
+        let stream = batch.entries.last().map(|entry| entry.record.stream_key);
         self.outcomes
-            .remember(group.key, body_tag, group.now, result.clone());
+            .remember(group.key, stream, body_tag, group.now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,
@@ -351,6 +358,10 @@ impl Writer {
         for (reply, outcome) in batch.replies {
             reply(outcome);
             reached("after-reply");
+        }
+        for durable in batch.looks {
+            // Whoever waited too long has been refused.
+            let _ = durable.try_send(());
         }
         for submission in batch.stale {
             super::proofs::enqueue_proof(&self.pool, &self.shared, submission);

@@ -19,7 +19,7 @@ pub const USERS: [(&str, &str); 7] = [
 ];
 
 /// Each subject, and who reaches it.
-const REACH: [(&str, &[&str]); 11] = [
+const REACH: [(&str, &[&str]); 14] = [
     ("command.start-login", &["login-gw"]),
     ("command.cancel-reset", &["login-gw"]),
     ("support.clear-attempts", &["alice", "bob"]),
@@ -29,6 +29,9 @@ const REACH: [(&str, &[&str]); 11] = [
     ("admin.erase-account", &["operator"]),
     ("admin.log-stats", &["operator"]),
     ("query.audit-page", &["auditor"]),
+    ("query.account-at.ada", &["auditor"]),
+    ("query.audit-export", &["auditor"]),
+    ("query.checkpoint", &["operator", "auditor"]),
     ("query.login-status.ada", &["login-gw", "alice", "bob"]),
     (
         "query.errors",
@@ -69,6 +72,11 @@ async fn every_role_reaches_its_own_subjects_and_no_other() {
             assert_eq!(answered, expected, "{user} {subject}");
         }
     }
+    let operator = connection("operator").connect(None).await.unwrap();
+    let reply = ask(&operator, "query.checkpoint", &[], b"").await;
+    let checkpoint = body(&reply);
+    let size = checkpoint["note"].as_str().unwrap().lines().nth(1);
+    assert_eq!(size, Some(checkpoint["size"].to_string().as_str()));
     let auditor = connection("auditor").connect(None).await.unwrap();
     let reply = ask(&auditor, "query.login-status.ada", &[], b"").await;
     assert_eq!(refused(&reply), "403 actor.forbidden");

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod attempts;
+pub mod audit;
 pub mod backup_codes;
 pub mod enrolment;
 pub mod log;
@@ -20,6 +21,8 @@ use crate::sealed::Protected;
 
 /// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
 pub const ACCOUNT_ERASED: u16 = 40;
+/// The number of `schemas-in-force`, which every start holds against its own forms.
+pub const SCHEMAS_IN_FORCE: u16 = 6;
 /// The number of `epoch-started`, which opens every log and every epoch of it.
 pub const EPOCH_STARTED: u16 = 1;
 
@@ -104,6 +107,7 @@ events! {
     3  1 "unknown-name-refused" UnknownNameRefused(log::v1::UnknownNameRefused),
     4  1 "clock-jumped" ClockJumped(log::v1::ClockJumped),
     5  1 "clock-back-accepted" ClockBackAccepted(log::v1::ClockBackAccepted),
+    6  1 "schemas-in-force" SchemasInForce(log::v1::SchemasInForce),
     16 1 "account-registered" AccountRegistered(account::v1::AccountRegistered),
     17 1 "password-set" PasswordSet(account::v1::PasswordSet),
     18 1 "password-rejected" PasswordRejected(account::v1::PasswordRejected),
@@ -137,6 +141,8 @@ events! {
     41 1 "password-rehashed" PasswordRehashed(account::v1::PasswordRehashed),
     42 1 "keys-rotated" KeysRotated(log::v1::KeysRotated),
     43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
+    51 1 "subject-viewed" SubjectViewed(audit::v1::SubjectViewed),
+    52 1 "audit-exported" AuditExported(audit::v1::AuditExported),
 }
 
 impl Event {
@@ -164,10 +170,13 @@ impl Event {
             Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
+            | Self::SchemasInForce(_)
             | Self::UnknownNameRefused(_)
             | Self::ClockJumped(_)
             | Self::ClockBackAccepted(_)
             | Self::DataKeysRewrapped(_)
+            | Self::SubjectViewed(_)
+            | Self::AuditExported(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -197,7 +206,14 @@ impl Event {
                 | Self::PasswordRehashed(_)
                 | Self::KeysRotated(_)
                 | Self::DataKeysRewrapped(_)
+                | Self::SubjectViewed(_)
+                | Self::AuditExported(_)
         )
+    }
+
+    /// Whether the event says that somebody looked at a history or took it away.
+    pub fn is_look_up(&self) -> bool {
+        matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))
     }
 }
 
@@ -251,6 +267,7 @@ mod tests {
         let number = |name| Event::ALL.iter().find(|e| e.2 == name).map(|e| e.0);
         assert_eq!(number("account-erased"), Some(ACCOUNT_ERASED));
         assert_eq!(number("epoch-started"), Some(EPOCH_STARTED));
+        assert_eq!(number("schemas-in-force"), Some(SCHEMAS_IN_FORCE));
     }
 
     #[test]

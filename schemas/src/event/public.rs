@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use super::Event;
 use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
+use super::audit::v1::AuditExported;
 use super::backup_codes::v1::{
     BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
 use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
+use super::log::v1::{EpochStarted, Form, SchemasInForce};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
 use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested};
 
@@ -17,16 +19,11 @@ impl Event {
     /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
     pub fn data(&self) -> Value {
         match self {
-            Self::EpochStarted(e) => json!({
-                "epoch": e.epoch,
-                "log_id": data_encoding::HEXLOWER.encode(&e.log_id),
-                "lost_from": e.lost_from,
-                "spent_through": e.spent_through,
-                "reason": e.reason,
-            }),
+            Self::EpochStarted(e) => epoch_started(e),
             Self::PolicyInForce(e) => json!({
                 "policy": serde_json::from_str::<Value>(&e.policy).unwrap_or(Value::Null),
             }),
+            Self::SchemasInForce(e) => schemas_in_force(e),
             Self::UnknownNameRefused(e) => json!({"count": e.count}),
             Self::ClockJumped(e) => json!({"by_us": e.by_us}),
             Self::ClockBackAccepted(e) => json!({
@@ -104,8 +101,28 @@ impl Event {
             Self::AccountErased(_) | Self::PasswordRehashed(_) => json!({}),
             Self::KeysRotated(e) => json!({"key_id": e.key_id}),
             Self::DataKeysRewrapped(e) => json!({"key_id": e.key_id, "count": e.count}),
+            Self::SubjectViewed(e) => json!({"account_id": e.account_id, "query": e.query}),
+            Self::AuditExported(e) => audit_exported(e),
         }
     }
+}
+
+fn epoch_started(e: &EpochStarted) -> Value {
+    json!({
+        "epoch": e.epoch,
+        "log_id": data_encoding::HEXLOWER.encode(&e.log_id),
+        "lost_from": e.lost_from,
+        "spent_through": e.spent_through,
+        "reason": e.reason,
+    })
+}
+
+fn audit_exported(e: &AuditExported) -> Value {
+    json!({
+        "account_id": e.account_id,
+        "format": e.format,
+        "filter": serde_json::from_str::<Value>(&e.filter).unwrap_or(Value::Null),
+    })
 }
 
 fn reset_requested(e: &ResetRequested) -> Value {
@@ -167,6 +184,17 @@ fn first_factor(proof: &FirstFactor) -> &'static str {
         FirstFactor::Password(_) => "password",
         FirstFactor::Vouched => "vouched",
     }
+}
+
+fn schemas_in_force(e: &SchemasInForce) -> Value {
+    let form = |form: &Form| {
+        json!({
+            "name": form.name,
+            "version": form.version,
+            "fingerprint": data_encoding::HEXLOWER.encode(&form.fingerprint),
+        })
+    };
+    json!({"forms": e.forms.iter().map(form).collect::<Vec<_>>()})
 }
 
 fn password_rejected(e: &PasswordRejected) -> Value {

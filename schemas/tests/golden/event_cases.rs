@@ -5,6 +5,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1 as account;
 use countersign_schemas::event::attempts::v1 as attempts;
+use countersign_schemas::event::audit::v1 as audit;
 use countersign_schemas::event::backup_codes::v1 as backup_codes;
 use countersign_schemas::event::enrolment::v1 as enrolment;
 use countersign_schemas::event::log::v1 as log;
@@ -37,6 +38,7 @@ pub fn cases() -> Vec<Case> {
         logins(),
         waits(),
         erasures(),
+        look_ups(),
         crate::reset_cases::events(),
     ];
     families.into_iter().flatten().collect()
@@ -83,6 +85,16 @@ fn log_wide() -> Vec<Case> {
             policy: policy.into(),
         })
     };
+    let schemas = |forms: &[(&str, u16, u8)]| {
+        let form = |(name, version, byte): &(&str, u16, u8)| log::Form {
+            name: (*name).to_owned(),
+            version: *version,
+            fingerprint: [*byte; 16],
+        };
+        Event::SchemasInForce(log::SchemasInForce {
+            forms: forms.iter().map(form).collect(),
+        })
+    };
     let unknown = |count| Event::UnknownNameRefused(log::UnknownNameRefused { count });
     let jumped = |by_us| Event::ClockJumped(log::ClockJumped { by_us });
     let accepted = |wall, behind_us, reason: &str| {
@@ -108,6 +120,12 @@ fn log_wide() -> Vec<Case> {
         ("smallest", unknown(0)),
         ("largest", unknown(u32::MAX)),
         ("two-bytes", unknown(128)),
+        ("smallest", schemas(&[])),
+        (
+            "largest",
+            schemas(&[(&longest(), u16::MAX, 0xff), ("a", 0, 0)]),
+        ),
+        ("unicode", schemas(&[(ODD, 2, 7)])),
         ("smallest", jumped(0)),
         ("largest", jumped(u64::MAX)),
         ("ordinary", jumped(90_000_000)),
@@ -465,5 +483,31 @@ fn erasures() -> Vec<Case> {
         ("smallest", rewrapped(0, 0)),
         ("largest", rewrapped(u32::MAX, u64::MAX)),
         ("ordinary", rewrapped(2, 12_000)),
+    ]
+}
+
+fn look_ups() -> Vec<Case> {
+    let viewed =
+        |account_id, query| Event::SubjectViewed(audit::SubjectViewed { account_id, query });
+    let exported = |account_id, format, filter| {
+        Event::AuditExported(audit::AuditExported {
+            account_id,
+            format,
+            filter,
+        })
+    };
+    vec![
+        ("smallest", viewed(None, String::new())),
+        ("largest", viewed(Some("a".repeat(64)), longest())),
+        (
+            "ordinary",
+            viewed(Some("ada".into()), "audit-timeline".into()),
+        ),
+        ("smallest", exported(None, String::new(), String::new())),
+        (
+            "largest",
+            exported(Some("a".repeat(64)), longest(), ODD.into()),
+        ),
+        ("ordinary", exported(None, "jsonl".into(), "{}".into())),
     ]
 }

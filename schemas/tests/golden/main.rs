@@ -5,6 +5,7 @@
 //! which is generated.
 #![allow(clippy::unwrap_used)]
 
+mod audit_cases;
 mod documents;
 mod event_cases;
 mod events;

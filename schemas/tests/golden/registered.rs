@@ -48,7 +48,7 @@ macro_rules! latest_events {
 }
 
 latest_events! {
-    EpochStarted PolicyInForce UnknownNameRefused ClockJumped ClockBackAccepted
+    EpochStarted PolicyInForce UnknownNameRefused ClockJumped ClockBackAccepted SchemasInForce
     AccountRegistered PasswordSet PasswordRejected
     EnrolmentStarted EnrolmentCodeRejected EnrolmentCancelled EnrolmentExpired
     TwoFactorEnabled TwoFactorDisabled
@@ -58,6 +58,7 @@ latest_events! {
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
+    SubjectViewed AuditExported
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {

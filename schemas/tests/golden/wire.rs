@@ -1,6 +1,7 @@
 //! What crosses the wire: `wire/<document>/<case>.json`, byte for byte.
 
 use countersign_schemas::admin;
+use countersign_schemas::audit;
 use countersign_schemas::catalogue;
 use countersign_schemas::command::Command;
 use countersign_schemas::query::{
@@ -39,6 +40,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "login-status-request"
         | "schema-request"
         | "errors-request"
+        | "checkpoint-request"
         | "log-stats-request"
         | "view-list-request"
         | "account-card-request"
@@ -61,6 +63,16 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "key-list-response" => written::<admin::KeyList>(body),
         "log-stats-response" => written::<admin::LogStats>(body),
         "view-list-response" | "view-rebuild-response" => written::<admin::ViewList>(body),
+        "account-at-request" => query::<audit::AccountAtQuery>(body),
+        "proof-request" => query::<audit::ProofQuery>(body),
+        "consistency-request" => query::<audit::ConsistencyQuery>(body),
+        "audit-records-request" => query::<audit::AuditRecordsQuery>(body),
+        "audit-export-request" => query::<audit::AuditExportQuery>(body),
+        "checkpoint-response" => written::<audit::SignedCheckpoint>(body),
+        "proof-response" => written::<audit::InclusionProof>(body),
+        "consistency-response" => written::<audit::ConsistencyProof>(body),
+        "audit-records-response" => written::<audit::AuditRecords>(body),
+        "audit-export-response" => written::<audit::ExportPage>(body),
         "audit-timeline-request" => query::<AuditTimelineQuery>(body),
         "audit-page-request" => query::<AuditPageQuery>(body),
         "register-account-response" => success::<reply::AccountRegistered>(body),
@@ -75,7 +87,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "regenerate-backup-codes-response" => success::<reply::BackupCodesRegenerated>(body),
         "start-login-response" => success::<reply::LoginStarted>(body),
         "verify-login-response" => success::<reply::LoginVerified>(body),
-        "login-status-response" => written::<reply::LoginStatus>(body),
+        "login-status-response" | "account-at-response" => written::<reply::LoginStatus>(body),
         "audit-timeline-response" | "audit-page-response" => written::<reply::AuditPage>(body),
         "schema-response" => written::<serde_json::Map<String, serde_json::Value>>(body),
         "errors-response" => written::<reply::Errors>(body),
