@@ -132,11 +132,7 @@ impl Row {
                 PasswordCause::Registered => {}
                 PasswordCause::Changed => self.drop_pending(),
             },
-            Event::TwoFactorEnabled(_) => {
-                self.factor = Factor::On {
-                    enabled_at: recorded_at,
-                };
-            }
+            Event::TwoFactorEnabled(_) => self.turned_on(recorded_at),
             Event::TwoFactorDisabled(_) => self.turned_off(),
             Event::BackupCodesIssued(e) => {
                 self.set_no = e.set_no;
@@ -165,8 +161,8 @@ impl Row {
             | Event::ResetRejected(_)
             | Event::ResetCancelled(_)
             | Event::ResetExpired(_)
-            | Event::ResetRequestsRefused(_) => {}
-            Event::EpochStarted(_)
+            | Event::ResetRequestsRefused(_)
+            | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
@@ -187,6 +183,10 @@ impl Row {
             | Event::SubjectViewed(_)
             | Event::AuditExported(_) => {}
         }
+    }
+
+    fn turned_on(&mut self, enabled_at: Micros) {
+        self.factor = Factor::On { enabled_at };
     }
 
     fn turned_off(&mut self) {

@@ -239,7 +239,7 @@ fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
 #[test]
 fn after_a_loss_a_reset_lets_the_owner_in_again() {
     let (house, ..) = restored();
-    begin(&house, 11).unwrap();
+    begin(&house, 12).unwrap();
     let engine = house.start();
     let by = |engine: &Engine, agent: &str, name: &str, body: Value| {
         let (sender, receiver) = std::sync::mpsc::channel();

@@ -71,20 +71,11 @@ impl Writer {
             let mut batch = Batch::after(self.log.head());
             let mut stop = false;
             match queue.recv_timeout(IDLE) {
-                Ok(Message::Submission(first)) => {
+                Ok(first) => {
                     self.do_chores(&mut batch);
-                    self.take(*first, &mut batch);
-                    stop = self.drain(&mut batch, queue);
+                    stop = self.take_in(first, &mut batch) || self.drain(&mut batch, queue);
                 }
-                Ok(Message::Rewrapped(key_id, count)) => {
-                    self.record_rewrapped(key_id, count, &mut batch);
-                }
-                Ok(Message::LookedUp(first)) => {
-                    self.do_chores(&mut batch);
-                    self.record_look_up(*first, &mut batch);
-                    stop = self.drain(&mut batch, queue);
-                }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.do_chores(&mut batch);
                     if batch.records.is_empty() {
@@ -114,15 +105,21 @@ impl Writer {
     /// Decides what is queued, up to the bounds of a batch, and says whether to stop after it.
     pub(super) fn drain(&mut self, batch: &mut Batch, queue: &Receiver<Message>) -> bool {
         while batch.has_room() {
-            match queue.try_recv() {
-                Ok(Message::Submission(next)) => self.take(*next, batch),
-                Ok(Message::Rewrapped(key_id, count)) => {
-                    self.record_rewrapped(key_id, count, batch);
-                }
-                Ok(Message::LookedUp(next)) => self.record_look_up(*next, batch),
-                Ok(Message::Stop) => return true,
-                Err(_) => break,
+            let Ok(next) = queue.try_recv() else { break };
+            if self.take_in(next, batch) {
+                return true;
             }
+        }
+        false
+    }
+
+    /// Takes in one message, and says whether it was the last.
+    fn take_in(&mut self, message: Message, batch: &mut Batch) -> bool {
+        match message {
+            Message::Submission(next) => self.take(*next, batch),
+            Message::Rewrapped(key_id, count) => self.record_rewrapped(key_id, count, batch),
+            Message::LookedUp(next) => self.record_look_up(*next, batch),
+            Message::Stop => return true,
         }
         false
     }

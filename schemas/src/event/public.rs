@@ -8,12 +8,14 @@ use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
 use super::audit::v1::AuditExported;
 use super::backup_codes::v1::{
-    BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
+    BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
-use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
-use super::log::v1::{EpochStarted, Form, SchemasInForce};
+use super::enrolment::v1::{
+    DisabledBy, EnrolmentCodeRejected, EnrolmentStarted, FirstFactor, Mismatch, TwoFactorEnabled,
+};
+use super::log::v1::{ClockBackAccepted, EpochStarted, Form, SchemasInForce};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
-use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested};
+use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested, ResetRequestsRefused};
 
 impl Event {
     /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
@@ -26,41 +28,23 @@ impl Event {
             Self::SchemasInForce(e) => schemas_in_force(e),
             Self::UnknownNameRefused(e) => json!({"count": e.count}),
             Self::ClockJumped(e) => json!({"by_us": e.by_us}),
-            Self::ClockBackAccepted(e) => json!({
-                "wall": e.wall,
-                "behind_us": e.behind_us,
-                "reason": e.reason,
-            }),
+            Self::ClockBackAccepted(e) => clock_back_accepted(e),
             Self::AccountRegistered(e) => json!({"with_username": e.username.is_some()}),
             Self::PasswordSet(e) => json!({"cause": match e.cause {
                 PasswordCause::Registered => "registered",
                 PasswordCause::Changed => "changed",
             }}),
             Self::PasswordRejected(e) => password_rejected(e),
-            Self::EnrolmentStarted(e) => json!({
-                "authenticator_id": e.authenticator_id,
-                "expires_at": e.expires_at,
-                "proof": first_factor(&e.proof),
-            }),
+            Self::EnrolmentStarted(e) => enrolment_started(e),
             Self::EnrolmentCodeRejected(e) => enrolment_code_rejected(e),
             Self::EnrolmentCancelled(e) => json!({"authenticator_id": e.authenticator_id}),
             Self::EnrolmentExpired(e) => json!({"authenticator_id": e.authenticator_id}),
-            Self::TwoFactorEnabled(e) => json!({
-                "authenticator_id": e.authenticator_id,
-                "step": e.step,
-                "drift": e.drift,
-            }),
+            Self::TwoFactorEnabled(e) => two_factor_enabled(e),
             Self::TwoFactorDisabled(e) => match &e.by {
                 DisabledBy::User(proof) => json!({"by": "user", "proof": first_factor(proof)}),
             },
             Self::BackupCodesIssued(e) => backup_codes_issued(e),
-            Self::BackupCodeAccepted(e) => json!({
-                "set_no": e.set_no,
-                "ordinal": e.ordinal,
-                "remaining": e.remaining,
-                "purpose": purpose(e.purpose),
-                "first_factor": first_factor(&e.first_factor),
-            }),
+            Self::BackupCodeAccepted(e) => backup_code_accepted(e),
             Self::BackupCodeRejected(e) => backup_code_rejected(e),
             Self::LoginStarted(e) => json!({"expires_at": e.expires_at}),
             Self::LoginCompleted(e) => json!({"method": "password", "credential": e.credential}),
@@ -88,14 +72,7 @@ impl Event {
                 "case_id": e.case_id,
                 "told_until": e.told_until,
             }),
-            Self::ResetRequestsRefused(e) => json!({
-                "by": e.by,
-                "cause": match e.cause {
-                    RequestRefused::Open => "open",
-                    RequestRefused::Quota => "quota",
-                },
-                "count": e.count,
-            }),
+            Self::ResetRequestsRefused(e) => reset_requests_refused(e),
             Self::AttemptsCleared(e) => json!({"by": e.by}),
             Self::AttemptsSuppressed(e) => json!({"count": e.count}),
             Self::AccountErased(_) | Self::PasswordRehashed(_) => json!({}),
@@ -105,6 +82,40 @@ impl Event {
             Self::AuditExported(e) => audit_exported(e),
         }
     }
+}
+
+fn clock_back_accepted(e: &ClockBackAccepted) -> Value {
+    json!({"wall": e.wall, "behind_us": e.behind_us, "reason": e.reason})
+}
+
+fn enrolment_started(e: &EnrolmentStarted) -> Value {
+    json!({
+        "authenticator_id": e.authenticator_id,
+        "expires_at": e.expires_at,
+        "proof": first_factor(&e.proof),
+    })
+}
+
+fn two_factor_enabled(e: &TwoFactorEnabled) -> Value {
+    json!({"authenticator_id": e.authenticator_id, "step": e.step, "drift": e.drift})
+}
+
+fn backup_code_accepted(e: &BackupCodeAccepted) -> Value {
+    json!({
+        "set_no": e.set_no,
+        "ordinal": e.ordinal,
+        "remaining": e.remaining,
+        "purpose": purpose(e.purpose),
+        "first_factor": first_factor(&e.first_factor),
+    })
+}
+
+fn reset_requests_refused(e: &ResetRequestsRefused) -> Value {
+    let cause = match e.cause {
+        RequestRefused::Open => "open",
+        RequestRefused::Quota => "quota",
+    };
+    json!({"by": e.by, "cause": cause, "count": e.count})
 }
 
 fn epoch_started(e: &EpochStarted) -> Value {
