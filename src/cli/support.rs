@@ -111,34 +111,48 @@ async fn factor(verb: SupportFactorVerb, args: &ClientArgs) -> Result<(), Fault>
 
 /// A card, one fact a line; what is not so is left out.
 fn card_lines(card: &Value) -> String {
-    let number = |name: &str| card.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let is = |name: &str| card.get(name) == Some(&json!(true));
-    let methods = card.get("methods").and_then(Value::as_array);
-    let methods: Vec<_> = methods
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    let facts = factor_facts(card).into_iter();
+    let line = |(name, value): (&str, String)| format!("{name:<16}  {value}");
+    let lines: Vec<_> = facts
+        .chain(dates(card))
+        .chain(troubles(card))
+        .filter(|(_, value)| !value.is_empty())
+        .map(line)
         .collect();
-    let mut lines = vec![("account", field(card, "account_id").to_owned())];
-    if let Some(name) = card.get("username").filter(|name| name.is_object()) {
-        let length = name
-            .get("length")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
-        let masked = format!("{}… ({length} characters)", field(name, "first"));
-        lines.push(("username", masked));
-    }
-    lines.push(("second factor", field(card, "second_factor").to_owned()));
-    lines.push(("codes taken", methods.join(", ")));
-    lines.push((
-        "backup codes",
-        format!(
-            "{} unused of set {}",
-            number("backup_codes_left"),
-            number("set_no")
-        ),
-    ));
-    for (name, said) in [
+    lines.join("\n")
+}
+
+/// What a line says, and of what.
+type Fact = (&'static str, String);
+
+fn number(holder: &Value, name: &str) -> u64 {
+    holder.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn methods(card: &Value) -> Vec<&str> {
+    let methods = card.get("methods").and_then(Value::as_array);
+    let methods = methods.into_iter().flatten();
+    methods.filter_map(Value::as_str).collect()
+}
+
+fn factor_facts(card: &Value) -> Vec<Fact> {
+    let name = card.get("username").filter(|name| name.is_object());
+    let masked = name.map(|name| {
+        let (first, length) = (field(name, "first"), number(name, "length"));
+        format!("{first}… ({length} characters)")
+    });
+    let (left, set) = (number(card, "backup_codes_left"), number(card, "set_no"));
+    vec![
+        ("account", field(card, "account_id").to_owned()),
+        ("username", masked.unwrap_or_default()),
+        ("second factor", field(card, "second_factor").to_owned()),
+        ("codes taken", methods(card).join(", ")),
+        ("backup codes", format!("{left} unused of set {set}")),
+    ]
+}
+
+fn dates(card: &Value) -> Vec<Fact> {
+    let dates = [
         ("registered_at", "registered"),
         ("password_set_at", "password set"),
         ("enabled_at", "2FA on since"),
@@ -146,38 +160,39 @@ fn card_lines(card: &Value) -> String {
         ("wrong_code_at", "last wrong code"),
         ("throttled_until", "codes wait until"),
         ("cleared_at", "attempts cleared"),
-    ] {
-        if !field(card, name).is_empty() {
-            lines.push((said, local_time(field(card, name))));
-        }
-    }
-    if number("wrong_codes") > 0 {
-        lines.push((
-            "wrong codes",
-            format!("{} since the last login", number("wrong_codes")),
-        ));
+    ];
+    let known = dates
+        .iter()
+        .filter(|(name, _)| !field(card, name).is_empty());
+    known
+        .map(|(name, said)| (*said, local_time(field(card, name))))
+        .collect()
+}
+
+fn troubles(card: &Value) -> Vec<Fact> {
+    let is = |name: &str| card.get(name) == Some(&json!(true));
+    let mut facts = Vec::new();
+    let wrong = number(card, "wrong_codes");
+    if wrong > 0 {
+        facts.push(("wrong codes", format!("{wrong} since the last login")));
     }
     if is("suspended") {
-        lines.push(("suspended", "yes: a backup code or a reset ends it".into()));
+        let ends = match methods(card).is_empty() {
+            true => "only a reset ends it",
+            false => "a backup code or a reset ends it",
+        };
+        facts.push(("suspended", ends.into()));
     }
     if is("double_code") {
-        lines.push(("two codes", "asked for".into()));
+        facts.push(("two codes", "asked for".into()));
     }
     if let Some(case) = card.get("reset").filter(|case| case.is_object()) {
         let said = format!("{} ({})", field(case, "case_id"), field(case, "state"));
-        lines.push(("open reset", said));
+        facts.push(("open reset", said));
     }
-    if number("after_reset_days") > 0 {
-        lines.push((
-            "after a reset",
-            format!("day {}", number("after_reset_days")),
-        ));
+    let day = number(card, "after_reset_days");
+    if day > 0 {
+        facts.push(("after a reset", format!("day {day}")));
     }
-    let line = |(name, value): (&str, String)| format!("{name:<16}  {value}");
-    lines
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    facts
 }
