@@ -50,10 +50,16 @@ pub(super) enum Op {
     StartLogin(bool),
     Verify(Option<usize>, Typed, Option<Typed>),
     ClearAttempts,
-    SuspendFactor,
-    RequestReset,
-    ResetStep(Step, usize),
-    UserCancelReset,
+    Reset(ResetOp),
+}
+
+/// What is done about a reset.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ResetOp {
+    Suspend,
+    Request,
+    Step(Step, usize),
+    UserCancel,
 }
 
 fn typed() -> impl Strategy<Value = Typed> {
@@ -100,16 +106,14 @@ fn op() -> impl Strategy<Value = Op> {
         2 => shown(0.7).prop_map(Op::Regenerate),
         1 => shown(0.4).prop_map(Op::Disable),
         2 => Just(Op::ClearAttempts),
-        3 => Just(Op::RequestReset),
-        6 => reset_step(),
-        1 => prop_oneof![Just(Op::UserCancelReset), Just(Op::SuspendFactor)],
+        8 => reset_op().prop_map(Op::Reset),
         6 => right().prop_map(Op::StartLogin),
         24 => (prop::option::of(prop_oneof![6 => Just(0_usize), 1 => 0..10_usize]), typed(), next())
             .prop_map(|(challenge, code, next)| Op::Verify(challenge, code, next)),
     ]
 }
 
-fn reset_step() -> impl Strategy<Value = Op> {
+fn reset_op() -> impl Strategy<Value = ResetOp> {
     let step = prop_oneof![
         4 => Just(Step::Approve),
         4 => Just(Step::Execute),
@@ -117,7 +121,11 @@ fn reset_step() -> impl Strategy<Value = Op> {
         1 => Just(Step::Cancel),
     ];
     let back = prop_oneof![6 => Just(0_usize), 1 => 0..3_usize];
-    (step, back).prop_map(|(step, back)| Op::ResetStep(step, back))
+    prop_oneof![
+        3 => Just(ResetOp::Request),
+        4 => (step, back).prop_map(|(step, back)| ResetOp::Step(step, back)),
+        1 => prop_oneof![Just(ResetOp::UserCancel), Just(ResetOp::Suspend)],
+    ]
 }
 
 /// Two agents who do what they are there for, with the waits that they should and should not keep.
@@ -126,12 +134,12 @@ fn reset() -> impl Strategy<Value = Vec<Op>> {
     (wait(), wait()).prop_map(|(first, second)| {
         vec![
             Op::Caller("shop"),
-            Op::RequestReset,
+            Op::Reset(ResetOp::Request),
             Op::Wait(first),
             Op::Caller("forum"),
-            Op::ResetStep(Step::Approve, 0),
+            Op::Reset(ResetOp::Step(Step::Approve, 0)),
             Op::Wait(second),
-            Op::ResetStep(Step::Execute, 0),
+            Op::Reset(ResetOp::Step(Step::Execute, 0)),
             Op::Caller("shop"),
         ]
     })
@@ -250,14 +258,7 @@ fn ask(s: &Scenario, op: &Op) -> Option<(Ask, Deed)> {
             (ask, Deed::Disable(proven))
         }
         Op::ClearAttempts => (clear_attempts(s), Deed::ClearAttempts),
-        Op::SuspendFactor => (suspend_factor(s), Deed::SuspendFactor),
-        Op::RequestReset => (request_reset(s), Deed::RequestReset),
-        Op::UserCancelReset => (user_cancel(s), Deed::UserCancelReset),
-        Op::ResetStep(step, back) => {
-            let nth = s.cases.len().checked_sub(1 + back)?;
-            let ask = with_case(*step, case_back(s, *back));
-            (ask, Deed::ResetStep(*step, nth))
-        }
+        Op::Reset(op) => return reset_ask(s, *op),
         Op::StartLogin(right) => {
             let ask = start_login(password(*right))(s);
             (ask, Deed::StartLogin(*right))
@@ -273,6 +274,19 @@ fn ask(s: &Scenario, op: &Op) -> Option<(Ask, Deed)> {
             let challenge = nth.map(|nth| s.challenges[nth].clone());
             let deed = Deed::Verify(nth, meaning, next_meaning);
             (verify(challenge, code, next), deed)
+        }
+    })
+}
+
+fn reset_ask(s: &Scenario, op: ResetOp) -> Option<(Ask, Deed)> {
+    Some(match op {
+        ResetOp::Suspend => (suspend_factor(s), Deed::SuspendFactor),
+        ResetOp::Request => (request_reset(s), Deed::RequestReset),
+        ResetOp::UserCancel => (user_cancel(s), Deed::UserCancelReset),
+        ResetOp::Step(step, back) => {
+            let nth = s.cases.len().checked_sub(1 + back)?;
+            let ask = with_case(step, case_back(s, back));
+            (ask, Deed::ResetStep(step, nth))
         }
     })
 }

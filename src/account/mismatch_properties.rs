@@ -329,14 +329,14 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             purpose,
             first_factor,
         }),
-        _ => any_limit(byte, at),
+        _ => any_consequence(byte, at),
     }
 }
 
-fn any_limit(byte: u8, at: Micros) -> Event {
+fn any_consequence(byte: u8, until: Micros) -> Event {
     match byte % 3 {
-        0 => Event::AttemptsThrottled(AttemptsThrottled { until: at }),
-        1 => Event::DoubleCodeRequired(DoubleCodeRequired { until: at }),
+        0 => Event::AttemptsThrottled(AttemptsThrottled { until }),
+        1 => Event::DoubleCodeRequired(DoubleCodeRequired { until }),
         _ => Event::FactorSuspended(FactorSuspended {
             cause: match byte {
                 0..128 => SuspendedCause::Failures,
