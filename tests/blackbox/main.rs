@@ -4,6 +4,7 @@
 //! computed by another crate, and every answer is held against the laws of the contract.
 #![allow(clippy::unwrap_used)]
 
+mod auditing;
 mod bad_input;
 mod canary;
 mod cli;
@@ -15,6 +16,7 @@ mod losses;
 mod python;
 mod races;
 mod refusals;
+mod reset;
 mod rotation;
 mod starting;
 mod successes;

@@ -15,11 +15,12 @@ const GROUPS: &[(&str, u8)] = &[
     ("V", 14),
     ("S", 10),
     ("R", 12),
+    ("RS", 12),
 ];
 /// Numbers that the catalogue does not give out.
 const UNUSED: &[&str] = &["C-04", "X-06", "TM-02", "V-12", "S-07"];
 /// Rows that the contract makes void.
-const VOID: &[&str] = &["TM-06", "TM-08", "V-11"];
+const VOID: &[&str] = &["TM-06", "TM-08", "V-11", "RS-03", "RS-10", "RS-11"];
 /// Rows that are not built yet, and where they will be.
 const LATER: &[(&str, &str)] = &[
     (
