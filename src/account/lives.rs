@@ -216,55 +216,51 @@ fn password(right: bool) -> Password {
 
 /// Moves the world, or says which command the op is.
 pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
-    let s_now = &*s;
+    match op {
+        Op::Wait(seconds) => s.wall = s.wall.plus_s(*seconds),
+        Op::ClockBack(seconds) => s.wall = s.wall.minus_s(*seconds),
+        Op::Source(source) => s.source_key = [*source; 8],
+        Op::Caller(caller) => s.caller = caller,
+        command => return ask(s, command),
+    }
+    None
+}
+
+/// The command that an op is; none where there is nothing yet that it could name.
+fn ask(s: &Scenario, op: &Op) -> Option<(Ask, Deed)> {
     Some(match op {
-        Op::Wait(seconds) => {
-            s.wall = s.wall.plus_s(*seconds);
-            return None;
-        }
-        Op::ClockBack(seconds) => {
-            s.wall = s.wall.minus_s(*seconds);
-            return None;
-        }
-        Op::Source(source) => {
-            s.source_key = [*source; 8];
-            return None;
-        }
-        Op::Caller(caller) => {
-            s.caller = caller;
-            return None;
-        }
-        Op::Register => (register("a good password")(s_now), Deed::Register),
+        Op::Wait(_) | Op::ClockBack(_) | Op::Source(_) | Op::Caller(_) => return None,
+        Op::Register => (register("a good password")(s), Deed::Register),
         Op::ChangePassword(shown) => {
-            let ask = change_password(password(shown.right), "another password")(s_now);
-            let (ask, proven) = prove(s_now, ask, shown)?;
+            let ask = change_password(password(shown.right), "another password")(s);
+            let (ask, proven) = prove(s, ask, shown)?;
             (ask, Deed::ChangePassword(proven))
         }
-        Op::Enable(right) => (enable(password(*right))(s_now), Deed::Enable(*right)),
+        Op::Enable(right) => (enable(password(*right))(s), Deed::Enable(*right)),
         Op::Confirm(back, code) => {
             let nth = s.authenticators.len().checked_sub(1 + back)?;
-            let (code, meaning) = type_in(s_now, code)?;
-            let ask = confirm_nth(nth, move |_| code.clone())(s_now);
+            let (code, meaning) = type_in(s, code)?;
+            let ask = confirm_nth(nth, move |_| code.clone())(s);
             (ask, Deed::Confirm(nth, meaning))
         }
         Op::Cancel(back) => {
             let nth = s.authenticators.len().checked_sub(1 + back)?;
-            (cancel_nth(nth)(s_now), Deed::Cancel(nth))
+            (cancel_nth(nth)(s), Deed::Cancel(nth))
         }
         Op::Regenerate(shown) => {
-            let ask = regenerate(password(shown.right))(s_now);
-            let (ask, proven) = prove(s_now, ask, shown)?;
+            let ask = regenerate(password(shown.right))(s);
+            let (ask, proven) = prove(s, ask, shown)?;
             (ask, Deed::Regenerate(proven))
         }
         Op::Disable(shown) => {
-            let ask = disable(password(shown.right))(s_now);
-            let (ask, proven) = prove(s_now, ask, shown)?;
+            let ask = disable(password(shown.right))(s);
+            let (ask, proven) = prove(s, ask, shown)?;
             (ask, Deed::Disable(proven))
         }
-        Op::ClearAttempts => (clear_attempts(s_now), Deed::ClearAttempts),
-        Op::Reset(op) => return reset_ask(s_now, *op),
+        Op::ClearAttempts => (clear_attempts(s), Deed::ClearAttempts),
+        Op::Reset(op) => return reset_ask(s, *op),
         Op::StartLogin(right) => {
-            let ask = start_login(password(*right))(s_now);
+            let ask = start_login(password(*right))(s);
             (ask, Deed::StartLogin(*right))
         }
         Op::Verify(back, code, next) => {
@@ -272,8 +268,8 @@ pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
                 Some(back) => Some(s.challenges.len().checked_sub(1 + back)?),
                 None => None,
             };
-            let (code, meaning) = type_in(s_now, code)?;
-            let next = next.as_ref().and_then(|next| type_in(s_now, next));
+            let (code, meaning) = type_in(s, code)?;
+            let next = next.as_ref().and_then(|next| type_in(s, next));
             let (next, next_meaning) = next.unzip();
             let challenge = nth.map(|nth| s.challenges[nth].clone());
             let deed = Deed::Verify(nth, meaning, next_meaning);

@@ -15,6 +15,7 @@ mod keys;
 mod log;
 mod login;
 mod policy;
+mod progress;
 mod reference;
 mod reset;
 mod serve;
@@ -145,7 +146,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
         Noun::Support(verb) => interruptible(Box::pin(support::run(verb, &client))).await,
-        Noun::Audit(verb) => interruptible(audit::run(verb, &client)).await,
+        Noun::Audit(verb) => interruptible(Box::pin(audit::run(verb, &client))).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
         Noun::View(verb) => interruptible(log::view(verb, &client)).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,

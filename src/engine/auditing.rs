@@ -143,7 +143,8 @@ impl Queries {
 
     /// The size that was asked for, the newest where none was.
     pub(super) fn size(&self, asked: Option<u64>, pointer: &'static str) -> Result<u64, Refusal> {
-        let (newest, _) = self.shared.index.tree_head();
+        let newest = self.shared.index.tree_head();
+        let (newest, _) = newest.map_err(|error| unavailable(&error))?;
         match asked.unwrap_or(newest) {
             size if (1..=newest).contains(&size) => Ok(size),
             _ => Err(DecodeError::at(pointer, "the log has no state of this size").into()),

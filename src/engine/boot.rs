@@ -91,6 +91,7 @@ pub fn init(
     let root = leaf_hash(&bytes);
     let mut archive = Archive::open(keyring_file, signer(&keyring))?;
     archive.sign(1, &root, |_| Ok(root))?;
+    archive.keep_copy_in(data);
     Ok(())
 }
 
@@ -118,6 +119,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     });
     let mut found = found?;
     let mut archive = epoch::archive(&found, data, keyring)?;
+    archive.keep_copy_in(data);
     epoch::sign(&mut archive, &found.index)?;
     rotating::complete(&mut found, now)?;
     put_policy_in_force(&mut found, &options.policy, now)?;

@@ -129,7 +129,7 @@ fn an_erased_account_stays_gone_over_restarts_and_rebuilds() {
     house.enrol(&engine, "ada");
     house.enrol(&engine, "bob");
     erase(&house, &engine);
-    let root = engine.shared.index.tree_head();
+    let root = engine.shared.index.tree_head().unwrap();
     drop(engine);
     for gone in [&[][..], &["index.redb", "views.redb", "snapshots.redb"]] {
         for file in gone {

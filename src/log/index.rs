@@ -287,10 +287,21 @@ impl Index {
         self.layers().open_group.is_none()
     }
 
-    /// How many leaves the Merkle tree has, and its root: every one of them is durable.
-    pub fn tree_head(&self) -> (u64, Hash) {
-        let layers = self.layers();
-        (layers.tree.size(), layers.tree.root())
+    /// How many leaves the Merkle tree has up to the end of the last whole group, and the root over
+    /// them: every one of them is durable.
+    ///
+    /// # Errors
+    /// As [`Index::tile`].
+    pub fn tree_head(&self) -> Result<(u64, Hash), TileError> {
+        let (size, cut) = {
+            let layers = self.layers();
+            let Some((_, cut)) = layers.open_group else {
+                return Ok((layers.tree.size(), layers.tree.root()));
+            };
+            (layers.tree.size(), u64::from(cut))
+        };
+        let whole = size - cut;
+        Ok((whole, self.root_at(whole)?))
     }
 
     /// A tile of the Merkle tree, for proofs.

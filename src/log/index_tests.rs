@@ -306,10 +306,30 @@ fn the_tree_is_the_same_whenever_it_is_flushed_or_reopened() {
             drop(index);
             index = house.open();
         }
-        assert_eq!(index.tree_head(), (n + 1, expected.root()));
+        assert_eq!(index.tree_head().unwrap(), (n + 1, expected.root()));
     }
     let root = index.root_at(300).unwrap();
     let proof = crate::log::proof::prove_consistency(|l, t| index.tile(l, t), 300, 700).unwrap();
-    let (size, head) = index.tree_head();
+    let (size, head) = index.tree_head().unwrap();
     crate::log::proof::check_consistency(300, &root, size, &head, &proof).unwrap();
+}
+
+#[test]
+fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
+    let mut house = House::new();
+    let index = house.open();
+    house.push(&index, ADA, NOW, 0);
+    let whole = index.tree_head().unwrap();
+    for group_index in 0..3 {
+        let record = Record {
+            group_index,
+            group_len: 3,
+            ..record(BOB, u32::from(group_index) + 1, NOW, 1)
+        };
+        assert_eq!(index.tree_head().unwrap(), whole, "after {group_index}");
+        house.records.push(record.clone());
+        let (position, bytes) = (house.records.len() as u64, record.encode().unwrap());
+        index.push(position, &record, &bytes, None, NOW).unwrap();
+    }
+    assert_eq!(index.tree_head().unwrap().0, 4);
 }

@@ -158,7 +158,7 @@ fn check_all(index: &Index) -> Result<(), String> {
         .ok()
         .map(|counts| counts.values().map(|c| c.0).sum());
     same("counts", counted == Some(tail));
-    same("tree", index.tree_head() == (tail, tree.root()));
+    same("tree", index.tree_head() == Ok((tail, tree.root())));
     same(
         "root",
         tail == 0 || index.root_at(tail).ok() == Some(tree.root()),

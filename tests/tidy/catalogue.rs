@@ -27,7 +27,6 @@ const LATER: &[(&str, &str)] = &[
         "S-03",
         "issue 8: a role per NATS account; there are no tenants",
     ),
-    ("S-04", "issue 3: a log of a million accounts"),
     ("S-09", "issue 8: a share of the queue for each caller"),
     (
         "TM-09",
