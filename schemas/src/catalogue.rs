@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin;
 use crate::command;
+use crate::published;
 use crate::query;
 use crate::refusal::{ErrorCode, Problem};
 use crate::reply::{self, Success};
@@ -75,6 +76,7 @@ documents! {
         "key-list-response" admin::KeyList,
         "view-rebuild-response" admin::ViewList,
         "audit-event" reply::AuditEvent,
+        "published-event" published::PublishedEvent,
         "problem" Problem,
     }
 }
@@ -82,7 +84,7 @@ documents! {
 /// Returns every document's name, in the list's order.
 ///
 /// A name is one token of a subject. An endpoint's documents are `<endpoint>-request` and `<endpoint>-response`; beside them stand
-/// `audit-event` and `problem`.
+/// `audit-event`, `published-event` and `problem`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     DOCUMENTS.iter().map(|(name, _)| *name)
 }

@@ -11,6 +11,7 @@ pub mod command;
 pub mod event;
 pub mod ids;
 mod meta;
+pub mod published;
 pub mod query;
 pub mod record;
 pub mod refusal;

@@ -3,6 +3,7 @@
 use countersign_schemas::admin;
 use countersign_schemas::catalogue;
 use countersign_schemas::command::Command;
+use countersign_schemas::published::PublishedEvent;
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, NoFields, decode_query};
 use countersign_schemas::refusal::{ErrorCode, Problem};
 use countersign_schemas::reply::{self, Success};
@@ -64,6 +65,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "schema-response" => written::<serde_json::Map<String, serde_json::Value>>(body),
         "errors-response" => written::<reply::Errors>(body),
         "audit-event" => written::<reply::AuditEvent>(body),
+        "published-event" => written::<PublishedEvent>(body),
         "problem" => written::<Problem>(body),
         _ => command(
             document.strip_suffix("-request").expect("a known document"),
