@@ -18,6 +18,7 @@ use super::foundation::{
 };
 use super::indexer::record;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::snapshots::Snapshots;
 use super::start_error::{InitError, StartError};
 use super::vault::{Random, system_random};
@@ -159,6 +160,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         strangers: RwLock::default(),
         views,
         progress,
+        publication: Publication::default(),
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))

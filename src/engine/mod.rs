@@ -45,6 +45,7 @@ mod projector;
 #[allow(clippy::unwrap_used)]
 mod proof_tests;
 mod proofs;
+mod publisher;
 mod queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -61,9 +62,11 @@ mod shared;
 mod snapshot_tests;
 pub mod snapshots;
 mod start_error;
+mod stopping;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod store_tests;
+mod stream_witness;
 mod subject;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -96,7 +99,6 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use crate::account::{Evidence, Policy};
-use crate::crash_point::reached;
 pub use admin::Admin;
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
@@ -108,10 +110,12 @@ use pool::Pool;
 use proofs::{
     current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
 };
+pub use publisher::{Feed, PublishedEpoch};
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
+use stopping::Writing;
 pub use vault::{Random, system_random};
 use writer::Writer;
 
@@ -149,7 +153,8 @@ pub struct Engine {
     keeper: Keeper,
     draining: AtomicBool,
     stop_followers: Arc<AtomicBool>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    followers: Mutex<Vec<JoinHandle<()>>>,
+    writer: Mutex<Writing>,
 }
 
 impl Engine {
@@ -184,8 +189,8 @@ impl Engine {
         );
         let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
-        let threads = vec![
-            spawn("writer", move || writer.run(&inbox)),
+        let writer = spawn("writer", move || writer.run(&inbox));
+        let followers = vec![
             spawn("projector", move || {
                 let (shared, stop, reader) = projecting;
                 projector::run(&reader, &shared.views, &shared.progress, &stop);
@@ -203,7 +208,8 @@ impl Engine {
             keeper: Keeper::start(keeping, writing),
             draining: AtomicBool::new(false),
             stop_followers,
-            threads: Mutex::new(threads),
+            followers: Mutex::new(followers),
+            writer: Mutex::new(Writing::Thread(writer)),
         })
     }
 
@@ -295,6 +301,14 @@ impl Engine {
         }
     }
 
+    /// What other services are told.
+    pub fn feed(&self) -> Feed {
+        Feed {
+            shared: Arc::clone(&self.shared),
+            log: self.admin.log.clone(),
+        }
+    }
+
     /// The operators' side.
     pub fn admin(&self) -> &Admin {
         &self.admin
@@ -309,42 +323,12 @@ impl Engine {
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.shared.failed.subscribe()
     }
-
-    /// Takes nothing more, finishes what was taken, and closes the files; may be called again.
-    ///
-    /// Waits for proofs at most `within`; what they could not begin by then is told `draining`.
-    pub fn drain(&self, within: Duration) {
-        self.draining.store(true, Ordering::Release);
-        for submission in self.pool.stop(within) {
-            refuse(submission.reply, ErrorCode::Draining);
-        }
-        // A writer that has failed is gone and takes no message.
-        let _ = self.queue.send(Message::Stop);
-        self.stop_followers.store(true, Ordering::Release);
-        self.shared.progress.wait_shown(u64::MAX, Duration::ZERO);
-        for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the engine had panicked");
-            }
-        }
-        self.keeper.stop();
-        reached("checkpoint-unsigned");
-        indexer::sign(&self.shared);
-        reached("views-unflushed");
-        if let Err(error) = self.shared.views.flush() {
-            tracing::warn!(%error, "the views are not durable; the next start brings them up to date");
-        }
-        reached("views-flushed");
-    }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.drain(Duration::ZERO);
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(work)

@@ -15,6 +15,7 @@ use super::clock::AcceptedClock;
 use super::directory::Strangers;
 use super::epoch;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
@@ -53,6 +54,8 @@ pub struct Shared {
     pub views: Views,
     /// How far the log is committed and shown.
     pub progress: Progress,
+    /// How far it is published.
+    pub publication: Publication,
     /// Turns true when a commit has failed.
     pub failed: watch::Sender<bool>,
 }

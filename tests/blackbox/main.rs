@@ -12,6 +12,7 @@ mod idempotency;
 mod identity;
 mod life;
 mod losses;
+mod publishing;
 mod python;
 mod races;
 mod refusals;
