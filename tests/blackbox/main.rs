@@ -16,6 +16,7 @@ mod publishing;
 mod python;
 mod races;
 mod refusals;
+mod repeats;
 mod rotation;
 mod starting;
 mod successes;

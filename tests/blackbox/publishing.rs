@@ -155,7 +155,8 @@ async fn register(bus: Bus, stop: Arc<AtomicBool>) {
     }
 }
 
-/// N-08: the stream's own memory of message ids is not what keeps an event from being told twice.
+/// N-08, N-19: the stream's own memory of message ids is not what keeps an event from being told
+/// twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n08_each_event_is_told_once_though_service_and_broker_are_killed_in_turns() {
     let mut broker = Lasting::start();

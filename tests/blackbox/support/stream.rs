@@ -66,6 +66,12 @@ impl Stream {
         info["state"]["last_seq"].as_u64().unwrap_or(0)
     }
 
+    /// Whether its last event is the one at this position.
+    pub async fn ends_at(&self, position: u64) -> bool {
+        let last = self.last().await;
+        last > 0 && self.page(last).await[0].position() == position
+    }
+
     /// Its configuration with one setting changed.
     pub async fn changed(&self, key: &str, value: Value) -> Value {
         let mut config = self.call("INFO", json!({})).await.unwrap()["config"].take();
