@@ -12,13 +12,18 @@
 //! ```
 //!
 //! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `login_status.rs` the fold and its row,
-//! `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes, `sentences.rs` the
-//! words. Absences: no clock, no thread, no randomness; nothing here is read while deciding.
+//! `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes, `account_card.rs` and
+//! `reset_queue.rs` what support sees, `sentences.rs` and `reset_sentences.rs` the words,
+//! `notices.rs` what the owner is to be told. Absences: no clock, no thread, no randomness; nothing here is read while deciding.
 
+mod account_card;
 mod audit_trail;
 mod checkpoint;
 mod login_status;
 mod login_view;
+mod notices;
+mod reset_queue;
+mod reset_sentences;
 mod sentences;
 mod views;
 
@@ -33,9 +38,12 @@ use countersign_schemas::event::{Event, EventError};
 use countersign_schemas::record::Record;
 use redb::WriteTransaction;
 
+pub use account_card::{AccountCards, CardRow};
 pub use audit_trail::{AuditTrail, Filter, Page};
 pub use login_status::{Factor, Row, fold};
 pub use login_view::LoginStatusView;
+pub use notices::{NoticeKind, notice_of};
+pub use reset_queue::{CaseRow, ResetQueue};
 pub use sentences::{audit_event, sentence};
 pub use views::{Opened, ViewState, Views};
 

@@ -12,6 +12,7 @@ use crate::Entry;
 
 /// At so many unused backup codes or fewer it is time to make new ones (CONTRACT §4).
 const BACKUP_CODES_LOW_MAX: u8 = 3;
+const DAY_S: u64 = 86_400;
 
 /// The second factor as the account's events left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,8 @@ pub struct Row {
     pub set_no: u32,
     /// Whether events may be missing, so that only a reset lets the account in again.
     pub until_reset: bool,
+    /// When support last reset the second factor, and until when logins tell of it.
+    pub after_reset: Option<(Micros, Micros)>,
 }
 
 /// Folds one entry into the row of its account; entries that the row already holds change nothing.
@@ -99,11 +102,12 @@ impl Row {
             backup_codes_left: 0,
             set_no: 0,
             until_reset: false,
+            after_reset: None,
         }
     }
 
     /// The row as the epochs between its last event and the entry at `before` left it.
-    pub(crate) fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
+    pub fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
         let between = |loss: &&u64| (self.position..before).contains(*loss);
         if losses.iter().rev().any(|loss| between(&loss)) {
             self.until_reset = true;
@@ -128,18 +132,8 @@ impl Row {
                 PasswordCause::Registered => {}
                 PasswordCause::Changed => self.drop_pending(),
             },
-            Event::TwoFactorEnabled(_) => {
-                self.factor = Factor::On {
-                    enabled_at: recorded_at,
-                };
-            }
-            Event::TwoFactorDisabled(_) => {
-                self.factor = Factor::Off;
-                self.backup_codes_left = 0;
-                self.throttled_until = None;
-                self.double_code_until = None;
-                self.suspended = false;
-            }
+            Event::TwoFactorEnabled(_) => self.turned_on(recorded_at),
+            Event::TwoFactorDisabled(_) => self.turned_off(),
             Event::BackupCodesIssued(e) => {
                 self.set_no = e.set_no;
                 self.backup_codes_left = e.slots;
@@ -157,8 +151,20 @@ impl Row {
                 self.throttled_until = None;
                 self.double_code_until = None;
             }
-            Event::EpochStarted(_)
+            Event::ResetExecuted(e) => {
+                self.turned_off();
+                self.until_reset = false;
+                self.after_reset = Some((recorded_at, e.told_until));
+            }
+            Event::ResetRequested(_)
+            | Event::ResetApproved(_)
+            | Event::ResetRejected(_)
+            | Event::ResetCancelled(_)
+            | Event::ResetExpired(_)
+            | Event::ResetRequestsRefused(_)
+            | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)
@@ -173,8 +179,29 @@ impl Row {
             | Event::AccountErased(_)
             | Event::PasswordRehashed(_)
             | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_) => {}
+            | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_) => {}
         }
+    }
+
+    fn turned_on(&mut self, enabled_at: Micros) {
+        self.factor = Factor::On { enabled_at };
+    }
+
+    fn turned_off(&mut self) {
+        self.factor = Factor::Off;
+        self.backup_codes_left = 0;
+        self.throttled_until = None;
+        self.double_code_until = None;
+        self.suspended = false;
+    }
+
+    /// Which day it is since support reset the second factor, from 1, while logins tell of it.
+    pub fn after_reset_days(&self, now: Micros) -> Option<u32> {
+        let (at, _) = self.after_reset.filter(|(_, until)| now < *until)?;
+        let days = now.0.saturating_sub(at.0) / (DAY_S * Micros::SECOND);
+        Some(days as u32 + 1)
     }
 
     /// A factor that is on stays on, whatever becomes of an enrolment.
@@ -211,6 +238,7 @@ impl Row {
             backup_codes_low: is_on && self.backup_codes_left <= BACKUP_CODES_LOW_MAX,
             set_no: self.set_no,
             enabled_at,
+            after_reset_days: self.after_reset_days(now),
             position,
         }
     }

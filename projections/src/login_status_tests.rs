@@ -42,6 +42,8 @@ fn throttled() -> Event {
 fn suspended() -> Event {
     Event::FactorSuspended(FactorSuspended {
         cause: SuspendedCause::Failures,
+        reason: None,
+        ticket: None,
     })
 }
 
@@ -71,6 +73,7 @@ fn a_registered_account_is_off() {
         backup_codes_left: 0,
         backup_codes_low: false,
         set_no: 0,
+        after_reset_days: None,
         enabled_at: None,
         position: 100,
     };
@@ -230,12 +233,38 @@ fn a_log_wide_entry_changes_no_row() {
 }
 
 #[test]
-fn a_rows_bytes_are_those_of_version_2() {
+fn a_rows_bytes_are_those_of_version_3() {
     let bytes =
         postcard::to_allocvec(&given(&[on(), vec![throttled()]].concat()).unwrap()).unwrap();
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(
-        hex, "036164610502c0d5d6f89fef920301c0a0a8a9a0ef920300000a0100",
+        hex, "036164610502c0d5d6f89fef920301c0a0a8a9a0ef920300000a010000",
         "another shape is another VERSION of the view, with another pin here"
     );
+}
+
+#[test]
+fn a_reset_turns_everything_off_and_shows_its_day_for_as_long_as_its_event_says() {
+    let suspended = vec![throttled(), suspended()];
+    let reset = reset_executed("c-1", at(0).plus_s(30 * 86_400));
+    let row = given(&[on(), suspended, vec![reset]].concat()).unwrap();
+    let (executed_at, until) = row.after_reset.unwrap();
+    assert_eq!(row.factor, Factor::Off);
+    assert!(!row.suspended && row.backup_codes_left == 0);
+    let days = |now| row.status(now, 9).after_reset_days;
+    assert_eq!(days(executed_at), Some(1));
+    assert_eq!(days(executed_at.plus_s(86_399)), Some(1));
+    assert_eq!(days(executed_at.plus_s(86_400)), Some(2));
+    assert_eq!(days(until), None);
+}
+
+#[test]
+fn a_reset_lets_an_account_in_again_that_a_loss_had_suspended() {
+    let row = given(&on()).map(|row| row.after_losses(&[5], 6)).unwrap();
+    assert!(row.until_reset);
+    let reset = entry(6, "ada", reset_executed("c-1", at(9)));
+    let row = fold(Some(row), &reset, &[5]).unwrap();
+    assert!(!row.until_reset);
+    let shown = row.after_losses(&[5], u64::MAX).status(at(7), 6);
+    assert_eq!(shown.second_factor, FactorState::Off);
 }

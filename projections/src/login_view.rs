@@ -14,9 +14,9 @@ use crate::{Entry, Projection, ViewError};
 
 /// stream key → postcard [`Row`].
 pub(crate) const ROWS: TableDefinition<&[u8; 16], &[u8]> =
-    TableDefinition::new("login-status@2/rows");
+    TableDefinition::new("login-status@3/rows");
 /// The positions of the epochs that began because events had been lost.
-const LOSSES: TableDefinition<u64, ()> = TableDefinition::new("login-status@2/losses");
+const LOSSES: TableDefinition<u64, ()> = TableDefinition::new("login-status@3/losses");
 /// Rows that may wait in memory (about 20 MB) before the view stops answering and leaves it to
 /// the projector to catch up.
 const OVERLAY_ROWS_MAX: usize = 65_536;
@@ -191,7 +191,7 @@ impl LoginStatusView {
 
 impl Projection for LoginStatusView {
     const NAME: &'static str = "login-status";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
         let mut table = txn.open_table(ROWS)?;

@@ -3,6 +3,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use countersign_schemas::event::attempts::v1::SuspendedCause;
+use countersign_schemas::event::audit::v1::{AuditExported, SubjectViewed};
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -17,20 +18,17 @@ use countersign_schemas::reply::{AuditEvent, Caller, Source};
 use countersign_schemas::time::Micros;
 
 use crate::Entry;
+use crate::reset_sentences as reset;
 
 /// An event in one plain English sentence: no secret, no username, nothing that was sealed.
 pub fn sentence(event: &Event) -> String {
     match event {
         Event::EpochStarted(e) => epoch_started(e),
         Event::PolicyInForce(_) => "A policy came into force.".to_owned(),
+        Event::SchemasInForce(e) => format!("{} stored forms came into use.", e.forms.len()),
         Event::UnknownNameRefused(e) => unknown_name_refused(e.count),
-        Event::ClockJumped(e) => {
-            format!("The wall clock jumped forward by {} s.", seconds(e.by_us))
-        }
-        Event::ClockBackAccepted(e) => format!(
-            "A wall clock {} s behind the log was accepted, so codes are checked by it again.",
-            seconds(e.behind_us)
-        ),
+        Event::ClockJumped(e) => clock_jumped(e.by_us),
+        Event::ClockBackAccepted(e) => clock_back_accepted(e.behind_us),
         Event::AccountRegistered(_) => "The account was registered.".to_owned(),
         Event::PasswordSet(e) => password_set(e.cause),
         Event::PasswordRejected(e) => password_rejected(e),
@@ -40,10 +38,7 @@ pub fn sentence(event: &Event) -> String {
         Event::EnrolmentExpired(_) => {
             "An enrolment lapsed because no code confirmed it in time.".to_owned()
         }
-        Event::TwoFactorEnabled(e) => format!(
-            "Two-factor authentication was turned on with an authenticator code (step {}).",
-            e.step
-        ),
+        Event::TwoFactorEnabled(e) => two_factor_enabled(e.step),
         Event::TwoFactorDisabled(e) => two_factor_disabled(&e.by),
         Event::BackupCodesIssued(e) => backup_codes_issued(e),
         Event::BackupCodeAccepted(e) => backup_code_accepted(e),
@@ -57,26 +52,21 @@ pub fn sentence(event: &Event) -> String {
         }
         Event::TotpAccepted(e) => totp_accepted(e),
         Event::TotpRejected(e) => totp_rejected(e),
-        Event::CodeReplayed(e) => format!(
-            "An authenticator code was refused because it had been used before (step {}).",
-            e.step
-        ),
-        Event::AttemptsThrottled(e) => format!(
-            "No authenticator code is compared until {:.0} because of wrong ones.",
-            e.until
-        ),
-        Event::DoubleCodeRequired(e) => format!(
-            "Two consecutive authenticator codes are asked for until {:.0} because of many wrong ones.",
-            e.until
-        ),
+        Event::CodeReplayed(e) => code_replayed(e.step),
+        Event::AttemptsThrottled(e) => attempts_throttled(e.until),
+        Event::DoubleCodeRequired(e) => double_code_required(e.until),
         Event::FactorSuspended(e) => factor_suspended(e.cause),
-        Event::AttemptsSuppressed(e) => match e.count {
-            1 => "1 attempt was refused without being compared.".to_owned(),
-            count => format!("{count} attempts were refused without being compared."),
-        },
+        Event::AttemptsSuppressed(e) => attempts_suppressed(e.count),
         Event::AttemptsCleared(_) => {
             "Support let authenticator codes be tried again; a suspension stays.".to_owned()
         }
+        Event::ResetRequested(e) => reset::requested(e),
+        Event::ResetApproved(e) => reset::approved(e),
+        Event::ResetRejected(_) => reset::REJECTED.to_owned(),
+        Event::ResetCancelled(e) => reset::cancelled(e.by).to_owned(),
+        Event::ResetExpired(_) => reset::EXPIRED.to_owned(),
+        Event::ResetExecuted(_) => reset::EXECUTED.to_owned(),
+        Event::ResetRequestsRefused(e) => reset::refused(e),
         Event::AccountErased(_) => {
             "The account was erased: what was sealed for it can no longer be read.".to_owned()
         }
@@ -85,6 +75,44 @@ pub fn sentence(event: &Event) -> String {
         }
         Event::KeysRotated(e) => keys_rotated(e),
         Event::DataKeysRewrapped(e) => data_keys_rewrapped(e),
+        Event::SubjectViewed(e) => subject_viewed(e),
+        Event::AuditExported(e) => audit_exported(e),
+    }
+}
+
+fn clock_jumped(by_us: u64) -> String {
+    format!("The wall clock jumped forward by {} s.", seconds(by_us))
+}
+
+fn clock_back_accepted(behind_us: u64) -> String {
+    format!(
+        "A wall clock {} s behind the log was accepted, so codes are checked by it again.",
+        seconds(behind_us)
+    )
+}
+
+fn two_factor_enabled(step: u64) -> String {
+    format!("Two-factor authentication was turned on with an authenticator code (step {step}).")
+}
+
+fn code_replayed(step: u64) -> String {
+    format!("An authenticator code was refused because it had been used before (step {step}).")
+}
+
+fn attempts_throttled(until: Micros) -> String {
+    format!("No authenticator code is compared until {until:.0} because of wrong ones.")
+}
+
+fn double_code_required(until: Micros) -> String {
+    format!(
+        "Two consecutive authenticator codes are asked for until {until:.0} because of many wrong ones."
+    )
+}
+
+fn attempts_suppressed(count: u32) -> String {
+    match count {
+        1 => "1 attempt was refused without being compared.".to_owned(),
+        count => format!("{count} attempts were refused without being compared."),
     }
 }
 
@@ -133,6 +161,21 @@ fn keys_rotated(e: &KeysRotated) -> String {
 fn data_keys_rewrapped(e: &DataKeysRewrapped) -> String {
     let (count, key_id) = (e.count, e.key_id);
     format!("All {count} data keys are protected by key-encryption key {key_id}.")
+}
+
+fn subject_viewed(e: &SubjectViewed) -> String {
+    match &e.account_id {
+        Some(account) => format!("Account {account} was looked at ({}).", e.query),
+        None => format!("Several accounts were looked at ({}).", e.query),
+    }
+}
+
+fn audit_exported(e: &AuditExported) -> String {
+    let whose = match &e.account_id {
+        Some(account) => format!("The history of account {account}"),
+        None => "The history".to_owned(),
+    };
+    format!("{whose} was exported ({}).", e.format)
 }
 
 fn epoch_started(e: &EpochStarted) -> String {
@@ -288,6 +331,10 @@ fn factor_suspended(cause: SuspendedCause) -> String {
     match cause {
         SuspendedCause::Failures => {
             "Authenticator codes were suspended because too many in a row were wrong.".to_owned()
+        }
+        SuspendedCause::Support => {
+            "Support suspended the authenticator codes and every open login, for a stolen phone."
+                .to_owned()
         }
     }
 }

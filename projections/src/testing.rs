@@ -3,10 +3,12 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::*;
 use countersign_schemas::event::attempts::v1::*;
+use countersign_schemas::event::audit::v1::*;
 use countersign_schemas::event::backup_codes::v1::*;
 use countersign_schemas::event::enrolment::v1::*;
 use countersign_schemas::event::log::v1::*;
 use countersign_schemas::event::login::v1::*;
+use countersign_schemas::event::reset::v1::*;
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Meta, Record, Role, StreamKind};
 use countersign_schemas::sealed::{Protected, Sealed};
@@ -90,6 +92,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::UnknownNameRefused(UnknownNameRefused { count: 2 }),
         Event::ClockJumped(ClockJumped { by_us: 90_000_000 }),
         Event::ClockBackAccepted(ClockBackAccepted { wall: until, behind_us: 90_000_000, reason: "a wrong clock".into() }),
+        Event::SchemasInForce(SchemasInForce { forms: vec![Form { name: "clock-jumped".into(), version: 1, fingerprint: [1; 16] }] }),
         Event::AccountRegistered(AccountRegistered { username: Some(sealed()) }),
         Event::PasswordSet(PasswordSet { verifier: sealed(), cause: PasswordCause::Changed }),
         Event::PasswordRejected(PasswordRejected { purpose: Purpose::Login, credential: 2, failures: 11, wait_until: Some(until), day_failures: 101, all_wait_until: None }),
@@ -102,20 +105,29 @@ pub fn one_of_each() -> Vec<Event> {
         backup_codes_issued(1),
         backup_code_accepted(9),
         Event::BackupCodeRejected(BackupCodeRejected { set_no: 1, ordinal: 4, reason: BackupCodeReason::Used, purpose: Purpose::Login, first_factor }),
+        reset_requested("c-1", until),
+        reset_approved("c-1", until),
+        Event::ResetRejected(ResetRejected { case_id: "c-1".into(), reason: sealed() }),
+        reset_cancelled("c-1", CancelledBy::User),
+        Event::ResetExpired(ResetExpired { case_id: "c-1".into() }),
+        reset_executed("c-1", until),
+        Event::ResetRequestsRefused(ResetRequestsRefused { by: "agent-1".into(), cause: RequestRefused::Quota, count: 3 }),
         Event::LoginStarted(LoginStarted { challenge: [7; 16], expires_at: until, credential: 2 }),
         Event::LoginCompleted(LoginCompleted { credential: 2 }),
         totp_accepted(),
-        Event::TotpRejected(TotpRejected { reason: TotpReason::Wrong, enrolment: 3, failures: 1, consecutive: 1, purpose: Purpose::Login, first_factor }),
-        Event::CodeReplayed(CodeReplayed { step: 59_061_240, enrolment: 3, failures: 2, consecutive: 2, purpose: Purpose::Login, first_factor }),
+        Event::TotpRejected(TotpRejected { reason: TotpReason::Wrong, enrolment: 3, failures: 1, consecutive: 1, day_failures: 1, purpose: Purpose::Login, first_factor }),
+        Event::CodeReplayed(CodeReplayed { step: 59_061_240, enrolment: 3, failures: 2, consecutive: 2, day_failures: 2, purpose: Purpose::Login, first_factor }),
         Event::AttemptsThrottled(AttemptsThrottled { until }),
         Event::DoubleCodeRequired(DoubleCodeRequired { until }),
-        Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures }),
+        Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures, reason: None, ticket: None }),
         Event::AttemptsCleared(AttemptsCleared { by: "agent-1".into(), reason: sealed() }),
         Event::AttemptsSuppressed(AttemptsSuppressed { count: 12_000 }),
         Event::AccountErased(AccountErased { reason: Some(sealed()) }),
         Event::PasswordRehashed(PasswordRehashed { verifier: sealed() }),
         Event::KeysRotated(KeysRotated { key_id: 2, reason: Some(sealed()) }),
         Event::DataKeysRewrapped(DataKeysRewrapped { key_id: 2, count: 12_000 }),
+        Event::SubjectViewed(SubjectViewed { account_id: Some("ada".into()), query: "audit-timeline".into() }),
+        Event::AuditExported(AuditExported { account_id: None, format: "jsonl".into(), filter: "{}".into() }),
     ]
 }
 
@@ -181,6 +193,44 @@ pub fn totp_accepted() -> Event {
         purpose: Purpose::Login,
         first_factor: FirstFactor::Vouched,
         challenge: None,
+    })
+}
+
+/// A case was opened.
+pub fn reset_requested(case: &str, expires_at: Micros) -> Event {
+    Event::ResetRequested(ResetRequested {
+        case_id: case.into(),
+        expires_at,
+        lost: Some(Lost::Both),
+        reason: sealed(),
+        ticket: sealed(),
+    })
+}
+
+/// A case was approved.
+pub fn reset_approved(case: &str, execute_after: Micros) -> Event {
+    Event::ResetApproved(ResetApproved {
+        case_id: case.into(),
+        execute_after,
+        reason: sealed(),
+    })
+}
+
+/// A case was called off.
+pub fn reset_cancelled(case: &str, by: CancelledBy) -> Event {
+    Event::ResetCancelled(ResetCancelled {
+        case_id: case.into(),
+        by,
+        reason: (by == CancelledBy::Agent).then(sealed),
+    })
+}
+
+/// A case was executed.
+pub fn reset_executed(case: &str, told_until: Micros) -> Event {
+    Event::ResetExecuted(ResetExecuted {
+        case_id: case.into(),
+        told_until,
+        reason: sealed(),
     })
 }
 

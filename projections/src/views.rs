@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use countersign_schemas::record::Record;
 use redb::{Database, DatabaseError, Durability, TableHandle, WriteTransaction};
 
+use crate::account_card::AccountCards;
 use crate::audit_trail::AuditTrail;
 use crate::checkpoint::{Checkpoint, Progress, advance, make_tables, tables_prefix};
 use crate::login_view::LoginStatusView;
+use crate::reset_queue::ResetQueue;
 use crate::{Entry, Projection, ViewError};
 
 /// Entries after which a commit is durable even if nobody asked: pages that were freed since the
@@ -42,9 +44,12 @@ pub struct ViewState {
     pub halted: Option<String>,
 }
 
+/// The login view, the audit trail, the account cards, the reset queue.
+const VIEWS: usize = 4;
+
 struct State {
-    /// The login view, then the audit trail.
-    views: [Progress; 2],
+    /// In that order.
+    views: [Progress; VIEWS],
     /// Entries in commits that a crash would take back.
     unflushed: usize,
 }
@@ -56,6 +61,8 @@ struct State {
 pub struct Views {
     login_status: LoginStatusView,
     audit_trail: AuditTrail,
+    account_cards: AccountCards,
+    reset_queue: ResetQueue,
     state: Mutex<State>,
     db: Arc<Database>,
 }
@@ -104,13 +111,19 @@ impl Views {
         let ours = [
             tables_prefix(LoginStatusView::NAME, LoginStatusView::VERSION),
             tables_prefix(AuditTrail::NAME, AuditTrail::VERSION),
+            tables_prefix(AccountCards::NAME, AccountCards::VERSION),
+            tables_prefix(ResetQueue::NAME, ResetQueue::VERSION),
         ];
         drop_tables(&txn, |table| !ours.iter().any(|p| table.starts_with(p)))?;
         let login_status = LoginStatusView::new(db.clone());
         let audit_trail = AuditTrail::new(db.clone());
+        let account_cards = AccountCards::new(db.clone());
+        let reset_queue = ResetQueue::new(db.clone());
         let views = [
             make_tables(&login_status, &txn)?,
             make_tables(&audit_trail, &txn)?,
+            make_tables(&account_cards, &txn)?,
+            make_tables(&reset_queue, &txn)?,
         ];
         txn.commit()?;
         login_status.persisted(views[0].checkpoint.position)?;
@@ -119,6 +132,8 @@ impl Views {
         Ok(Self {
             login_status,
             audit_trail,
+            account_cards,
+            reset_queue,
             state,
             db,
         })
@@ -204,6 +219,8 @@ impl Views {
         drop_tables(&txn, |table| table.starts_with(&prefix))?;
         make_tables(&self.login_status, &txn)?;
         make_tables(&self.audit_trail, &txn)?;
+        make_tables(&self.account_cards, &txn)?;
+        make_tables(&self.reset_queue, &txn)?;
         txn.commit()?;
         view.checkpoint = Checkpoint::default();
         view.halted = None;
@@ -254,6 +271,7 @@ impl Views {
         self.flush()?;
         let db = self.db;
         drop((self.login_status, self.audit_trail));
+        drop((self.account_cards, self.reset_queue));
         let db = Arc::into_inner(db).expect("the views alone share the database");
         Ok(db.close()?)
     }
@@ -266,6 +284,16 @@ impl Views {
     /// The audit trail.
     pub fn audit_trail(&self) -> &AuditTrail {
         &self.audit_trail
+    }
+
+    /// The account cards.
+    pub fn account_cards(&self) -> &AccountCards {
+        &self.account_cards
+    }
+
+    /// The reset queue.
+    pub fn reset_queue(&self) -> &ResetQueue {
+        &self.reset_queue
     }
 
     #[cfg(test)]
@@ -287,10 +315,12 @@ impl Views {
             txn.set_quick_repair(false);
             txn.set_durability(Durability::None)?;
         }
-        let [login, audit] = &state.views;
+        let [login, audit, cards, queue] = &state.views;
         let next = [
             advance(&self.login_status, login, &txn, entries)?,
             advance(&self.audit_trail, audit, &txn, entries)?,
+            advance(&self.account_cards, cards, &txn, entries)?,
+            advance(&self.reset_queue, queue, &txn, entries)?,
         ];
         let mut pairs = state.views.iter().zip(&next);
         if pairs.any(|(before, after)| before.halted != after.halted) {

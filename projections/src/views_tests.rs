@@ -12,10 +12,10 @@ use crate::audit_trail::{BY_ACCOUNT, BY_CALLER, BY_TYPE};
 use crate::checkpoint::CheckpointTable;
 use crate::login_view::ROWS;
 use crate::testing::*;
-use crate::{Entry, Row, ViewError, Views, fold};
+use crate::{Entry, Row, ViewError, Views, account_card, fold, reset_queue};
 
 pub(crate) const CACHE: usize = 1 << 20;
-const VIEWS: [&str; 2] = ["login-status", "audit-trail"];
+const VIEWS: [&str; 4] = ["login-status", "audit-trail", "account-card", "reset-queue"];
 
 pub(crate) fn open(path: &Path) -> Views {
     Views::open(path, CACHE).unwrap().0
@@ -42,8 +42,14 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
     rows!(BY_ACCOUNT);
     rows!(BY_TYPE);
     rows!(BY_CALLER);
-    rows!(CheckpointTable::new("login-status@2/checkpoint"));
+    rows!(account_card::CARDS);
+    rows!(reset_queue::CASES);
+    rows!(reset_queue::BY_ACCOUNT);
+    rows!(reset_queue::BY_STATE);
+    rows!(CheckpointTable::new("login-status@3/checkpoint"));
     rows!(CheckpointTable::new("audit-trail@1/checkpoint"));
+    rows!(CheckpointTable::new("account-card@1/checkpoint"));
+    rows!(CheckpointTable::new("reset-queue@1/checkpoint"));
     lines
 }
 
@@ -162,10 +168,10 @@ fn a_gap_halts_that_projection_and_only_that() {
     assert_eq!(halted.len(), 1);
     assert_eq!(halted[0].0, "audit-trail");
     assert!(halted[0].1.contains("expected position 3 and was given 5"));
-    assert_eq!(views.checkpoint(), 7, "the login view alone runs");
+    assert_eq!(views.checkpoint(), 7, "the others run");
     views.catch_up(&entries).unwrap();
     let held: Vec<u64> = views.list().iter().map(|v| v.checkpoint).collect();
-    assert_eq!(held, [9, 2], "a halted view stays where it was");
+    assert_eq!(held, [9, 2, 9, 9], "a halted view stays where it was");
     // The next start tries again, and from its own checkpoint it finds no gap.
     views.close().unwrap();
     let views = open(&path);
@@ -180,7 +186,7 @@ fn a_gap_inside_a_slice_halts_with_nothing_of_the_slice_kept() {
     let mut entries: Vec<Entry> = (1..=9).map(|n| entry(n, "ada", registered())).collect();
     entries.remove(6);
     views.catch_up(&entries).unwrap();
-    assert_eq!(views.halted().len(), 2);
+    assert_eq!(views.halted().len(), VIEWS.len());
     assert_eq!(views.checkpoint(), 0);
     assert_eq!(dump(&views), dump(&open(&folder.path().join("empty.redb"))));
 }

@@ -5,11 +5,14 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use crate::admin;
+use crate::audit;
 use crate::command;
 use crate::published;
 use crate::query;
 use crate::refusal::{ErrorCode, Problem};
 use crate::reply::{self, Success};
+use crate::support;
+use crate::support_reply;
 
 /// Makes one document's schema.
 type Generate = fn() -> Schema;
@@ -38,12 +41,28 @@ documents! {
         "disable-2fa-request" command::Disable2fa,
         "start-login-request" command::StartLogin,
         "verify-login-request" command::VerifyLogin,
+        "user-cancel-reset-request" support::UserCancelReset,
         "clear-attempts-request" command::ClearAttempts,
+        "suspend-factor-request" support::SuspendFactor,
+        "request-reset-request" support::RequestReset,
+        "approve-reset-request" support::ApproveReset,
+        "reject-reset-request" support::RejectReset,
+        "cancel-reset-request" support::CancelReset,
+        "execute-reset-request" support::ExecuteReset,
         "erase-account-request" command::EraseAccount,
         "rotate-keys-request" command::RotateKeys,
         "login-status-request" query::NoFields,
+        "find-account-request" query::FindAccountQuery,
+        "account-card-request" query::NoFields,
+        "reset-queue-request" query::ResetQueueQuery,
         "audit-timeline-request" query::AuditTimelineQuery,
         "audit-page-request" query::AuditPageQuery,
+        "account-at-request" audit::AccountAtQuery,
+        "checkpoint-request" query::NoFields,
+        "proof-request" audit::ProofQuery,
+        "consistency-request" audit::ConsistencyQuery,
+        "audit-records-request" audit::AuditRecordsQuery,
+        "audit-export-request" audit::AuditExportQuery,
         "schema-request" query::NoFields,
         "errors-request" query::NoFields,
         "backup-request" admin::BackupRequest,
@@ -62,12 +81,28 @@ documents! {
         "disable-2fa-response" Success<reply::FactorChanged>,
         "start-login-response" Success<reply::LoginStarted>,
         "verify-login-response" Success<reply::LoginVerified>,
+        "user-cancel-reset-response" Success<support_reply::CaseChanged>,
         "clear-attempts-response" Success<reply::FactorChanged>,
+        "suspend-factor-response" Success<support_reply::FactorSuspended>,
+        "request-reset-response" Success<support_reply::ResetRequested>,
+        "approve-reset-response" Success<support_reply::ResetApproved>,
+        "reject-reset-response" Success<support_reply::CaseChanged>,
+        "cancel-reset-response" Success<support_reply::CaseChanged>,
+        "execute-reset-response" Success<support_reply::CaseChanged>,
         "erase-account-response" Success<reply::AccountErased>,
         "rotate-keys-response" Success<reply::KeysRotated>,
         "login-status-response" reply::LoginStatus,
+        "find-account-response" support_reply::AccountFound,
+        "account-card-response" support_reply::AccountCard,
+        "reset-queue-response" support_reply::ResetQueue,
         "audit-timeline-response" reply::AuditPage,
         "audit-page-response" reply::AuditPage,
+        "account-at-response" reply::LoginStatus,
+        "checkpoint-response" audit::SignedCheckpoint,
+        "proof-response" audit::InclusionProof,
+        "consistency-response" audit::ConsistencyProof,
+        "audit-records-response" audit::AuditRecords,
+        "audit-export-response" audit::ExportPage,
         "schema-response" serde_json::Map<String, Value>,
         "errors-response" reply::Errors,
         "backup-response" admin::BackupTaken,

@@ -10,6 +10,10 @@ use crate::ids::{
 };
 use crate::secret::SecretText;
 use crate::strict::{DecodeError, decode, optional_object};
+use crate::support::{
+    ApproveReset, CancelReset, ExecuteReset, RejectReset, RequestReset, SuspendFactor,
+    UserCancelReset,
+};
 
 /// Where a request came from, as the platform saw it; sealed at rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,11 +51,16 @@ macro_rules! request {
         pub struct $name {
             $($(#[$field_doc])* pub $field: $type,)*
             /// Where the request came from.
-            #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
-            pub context: Option<Context>,
+            #[serde(
+                default,
+                skip_serializing_if = "Option::is_none",
+                deserialize_with = "crate::strict::optional_object"
+            )]
+            pub context: Option<crate::command::Context>,
         }
     };
 }
+pub(crate) use request;
 
 request!(
     /// Makes an account with a username and a password.
@@ -236,6 +245,14 @@ macro_rules! commands {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
+            /// The last token of its subject: the name, but where two roles have one word.
+            pub fn token_of(name: &str) -> &str {
+                match name {
+                    "user-cancel-reset" => "cancel-reset",
+                    name => name,
+                }
+            }
+
             /// Decodes the body of the command called `name`, strictly.
             ///
             /// Errors: [`DecodeError`], which repeats no value of the body. An unknown name is
@@ -276,7 +293,14 @@ commands! {
     Disable2fa Platform "disable-2fa" "Turn 2FA off",
     StartLogin Platform "start-login" "Check the password and open a challenge when 2FA is on",
     VerifyLogin Platform "verify-login" "Check an app code or a backup code",
+    UserCancelReset Platform "user-cancel-reset" "Object to a support reset as the account's owner",
     ClearAttempts Support "clear-attempts" "Let app codes be tried again after many wrong ones",
+    SuspendFactor Support "suspend-factor" "Stop app codes and open challenges at once, for a stolen phone",
+    RequestReset Support "request-reset" "Ask for a reset of the second factor, to be approved by another agent",
+    ApproveReset Support "approve-reset" "Approve another agent's reset; its cooling-off time begins",
+    RejectReset Support "reject-reset" "Turn a reset down",
+    CancelReset Support "cancel-reset" "Call a reset off",
+    ExecuteReset Support "execute-reset" "Turn the second factor off once the cooling-off time is over",
     EraseAccount Operator "erase-account" "Destroy an account's data keys, so that nothing of it can be read any more",
     RotateKeys Operator "rotate-keys" "Bring a new key-encryption key and a new pepper into use",
 }
@@ -294,7 +318,14 @@ impl Command {
             | Self::CancelEnrolment(_)
             | Self::StartLogin(_)
             | Self::VerifyLogin(_)
+            | Self::UserCancelReset(_)
             | Self::ClearAttempts(_)
+            | Self::SuspendFactor(_)
+            | Self::RequestReset(_)
+            | Self::ApproveReset(_)
+            | Self::RejectReset(_)
+            | Self::CancelReset(_)
+            | Self::ExecuteReset(_)
             | Self::EraseAccount(_)
             | Self::RotateKeys(_) => &None,
         };
@@ -326,7 +357,14 @@ impl Command {
             | Self::CancelEnrolment(_)
             | Self::RegenerateBackupCodes(_)
             | Self::Disable2fa(_)
+            | Self::UserCancelReset(_)
             | Self::ClearAttempts(_)
+            | Self::SuspendFactor(_)
+            | Self::RequestReset(_)
+            | Self::ApproveReset(_)
+            | Self::RejectReset(_)
+            | Self::CancelReset(_)
+            | Self::ExecuteReset(_)
             | Self::EraseAccount(_)
             | Self::RotateKeys(_) => return Ok(self),
         };
@@ -339,47 +377,5 @@ impl Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_names_its_account_in_exactly_one_way() {
-        for body in [
-            r#"{"password":"p"}"#,
-            r#"{"username":"a","account_id":"a","password":"p"}"#,
-        ] {
-            assert!(
-                Command::decode("start-login", body.as_bytes()).is_err(),
-                "{body}"
-            );
-        }
-        assert!(Command::decode("start-login", br#"{"username":"a","password":"p"}"#).is_ok());
-        assert!(Command::decode("verify-login", br#"{"code":"123456"}"#).is_err());
-    }
-
-    #[test]
-    fn an_enrolment_takes_no_code_since_there_is_no_app_yet() {
-        let with = |proof: &str| {
-            let body = format!(r#"{{"account_id":"a","proof":{{"password":"p"{proof}}}}}"#);
-            ["enable-2fa", "disable-2fa"].map(|name| Command::decode(name, body.as_bytes()).is_ok())
-        };
-        assert_eq!(with(""), [true, true]);
-        assert_eq!(with(r#","code":"123456""#), [false, true]);
-        assert_eq!(
-            with(r#","code":"123456","next_code":"123457""#),
-            [false, true]
-        );
-        assert_eq!(with(r#","next_code":"123457""#), [false, false]);
-    }
-
-    #[test]
-    fn a_caller_cannot_bring_time_step_or_secret() {
-        for field in ["now", "step", "secret", "digits", "algorithm", "enabled"] {
-            let body = format!(r#"{{"account_id":"a","proof":{{"password":"p"}},"{field}":"1"}}"#);
-            assert!(
-                Command::decode("enable-2fa", body.as_bytes()).is_err(),
-                "{field}"
-            );
-        }
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

@@ -167,6 +167,22 @@ text!(
     str::to_owned
 );
 text!(
+    /// The id of a reset case: 1–64 of `[A-Za-z0-9_-]`; no secret.
+    CaseId,
+    "a case id is 1 to 64 of A-Z a-z 0-9 _ -",
+    64,
+    is_word,
+    str::to_owned
+);
+text!(
+    /// The number of a ticket in the agents' own system: 1–64 bytes, sealed at rest.
+    Ticket,
+    "a ticket is 1 to 64 bytes",
+    64,
+    |_| true,
+    str::to_owned
+);
+text!(
     /// The address that a request came from, as the platform saw it: 1–45 printable ASCII
     /// characters (the longest form of an IPv6 address).
     SourceIp,
@@ -217,6 +233,18 @@ impl fmt::Debug for ChallengeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ChallengeId(…)")
     }
+}
+
+impl CaseId {
+    /// The key under which its account is found: the first 16 bytes of its SHA-256.
+    pub fn hash(&self) -> [u8; 16] {
+        digest16(&[self.0.as_bytes()])
+    }
+}
+
+/// The key under which an agent's requests are counted: the first 16 bytes of SHA-256 of the name.
+pub fn agent_key(name: &str) -> [u8; 16] {
+    digest16(&[name.as_bytes()])
 }
 
 /// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.

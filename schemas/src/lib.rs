@@ -4,11 +4,13 @@
 //! renaming a field here is a change of the contract.
 
 pub mod admin;
+pub mod audit;
 mod canonical;
 pub mod catalogue;
 pub mod code;
 pub mod command;
 pub mod event;
+mod forms;
 pub mod ids;
 mod meta;
 pub mod published;
@@ -19,4 +21,8 @@ pub mod reply;
 pub mod sealed;
 pub mod secret;
 pub mod strict;
+pub mod support;
+pub mod support_reply;
 pub mod time;
+
+pub use forms::stored_forms;

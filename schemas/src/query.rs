@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, Username};
 use crate::strict::{DecodeError, decode};
+use crate::support::CaseState;
 use crate::time::Micros;
 
 /// The largest page that a query may ask for.
@@ -49,6 +50,23 @@ pub struct AuditPageQuery {
     /// Only events recorded before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Micros>,
+}
+
+/// Whose name it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindAccountQuery {
+    /// The whole username, compared in lower case.
+    pub username: Username,
+}
+
+/// Which reset cases to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetQueueQuery {
+    /// Only cases in this state; the open ones when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<CaseState>,
 }
 
 /// A query whose answer needs nothing but its subject.

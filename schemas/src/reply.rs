@@ -36,6 +36,7 @@ macro_rules! reply {
         pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
     };
 }
+pub(crate) use reply;
 
 reply!(
     /// The account that was made.
@@ -162,6 +163,9 @@ pub enum LoginStarted {
         account_id: AccountId,
         /// `password`.
         method: PasswordMethod,
+        /// Which day it is since support reset the second factor, from 1, for 30 days.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_reset_days: Option<u32>,
         /// A compact JWS, where the request named an audience.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assertion: Option<SecretText>,
@@ -197,6 +201,9 @@ reply!(
         backup_codes_left: u8,
         /// Whether it is time to make new ones (3 or fewer left).
         backup_codes_low: bool,
+        /// Which day it is since support reset the second factor, from 1, for 30 days.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_reset_days: Option<u32>,
         /// A compact JWS, where the request named an audience.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assertion: Option<SecretText>,
@@ -223,6 +230,9 @@ reply!(
         set_no: u32,
         /// Since when the second factor is on.
         enabled_at: Option<Micros>,
+        /// Which day it is since support reset the second factor, from 1, for 30 days.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_reset_days: Option<u32>,
         /// The log position that the view had reached.
         position: u64,
     }

@@ -278,6 +278,8 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
             source_key: [0; 8],
             name_taken: false,
             next_key_id: None,
+            requested_at: &[],
+            is_own_account: false,
         };
         let Decision::Done { events, reply } = decide(&self.account, command, evidence, &ctx)
         else {

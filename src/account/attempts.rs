@@ -23,6 +23,7 @@ use super::policy::Policy;
 /// Failures whose times are remembered: as many as any policy may count.
 pub const FAILURES_MAX: usize = 100;
 const HOUR_S: u64 = 3_600;
+const DAY_S: u64 = 86_400;
 
 /// Wrong app codes of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,14 +88,24 @@ impl CodeAttempts {
         (failures, self.consecutive.saturating_add(1))
     }
 
+    /// The failures of the last 24 hours with one more.
+    pub fn counted_today(&self, now: Micros) -> u16 {
+        let since = now.minus_s(DAY_S);
+        let earlier = self.failed_at.iter().filter(|at| **at > since).count();
+        (earlier + 1).min(FAILURES_MAX) as u16
+    }
+
     /// What one failure more (of a pair or a single code) leads to, beyond the event that counts it.
     pub fn consequences(&self, now: Micros, pair: bool, policy: &Policy) -> Vec<Event> {
         let (failures, consecutive) = self.counted(now, policy);
         let mut events = Vec::new();
         let suspends = consecutive >= policy.suspend_after;
         if suspends {
-            let cause = SuspendedCause::Failures;
-            events.push(Event::FactorSuspended(FactorSuspended { cause }));
+            events.push(Event::FactorSuspended(FactorSuspended {
+                cause: SuspendedCause::Failures,
+                reason: None,
+                ticket: None,
+            }));
         }
         let wait_s = policy.wait_s(u32::from(
             failures.saturating_sub(policy.code_failures_free),

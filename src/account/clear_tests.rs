@@ -2,6 +2,7 @@
 
 use countersign_schemas::event::Event;
 
+use super::reset_words::*;
 use super::scenario::Password::{Absent, Right};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;

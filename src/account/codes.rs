@@ -203,6 +203,7 @@ impl Attempt<'_> {
     fn reject_totp(&self, wrong: WrongTotp, ctx: &Ctx) -> Decision {
         let attempts = &self.account.attempts;
         let (failures, consecutive) = attempts.counted(ctx.now, ctx.policy);
+        let day_failures = attempts.counted_today(ctx.now);
         let (purpose, first_factor) = (self.purpose, self.first_factor);
         let enrolment = self.on.enrolment;
         let pair = matches!(wrong, WrongTotp::Reason(TotpReason::WrongPair));
@@ -212,6 +213,7 @@ impl Attempt<'_> {
                 enrolment,
                 failures,
                 consecutive,
+                day_failures,
                 purpose,
                 first_factor,
             }),
@@ -220,6 +222,7 @@ impl Attempt<'_> {
                 enrolment,
                 failures,
                 consecutive,
+                day_failures,
                 purpose,
                 first_factor,
             }),

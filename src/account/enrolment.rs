@@ -9,8 +9,9 @@ use countersign_schemas::event::enrolment::v1::{
     DisabledBy, EnrolmentCancelled, EnrolmentCodeRejected, EnrolmentExpired, EnrolmentStarted,
     FirstFactor, Mismatch, TwoFactorDisabled, TwoFactorEnabled,
 };
+use countersign_schemas::event::reset::v1::CancelledBy;
 use countersign_schemas::ids::AuthenticatorId;
-use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
 
 use super::codes::GivenCode;
@@ -81,7 +82,7 @@ pub(super) fn confirm(
     if ctx.now >= pending.expires_at {
         let authenticator_id = pending.authenticator_id.clone();
         let event = Event::EnrolmentExpired(EnrolmentExpired { authenticator_id });
-        let refusal = super::Refusal::new(ErrorCode::EnrolmentExpired);
+        let refusal = Refusal::new(ErrorCode::EnrolmentExpired);
         return Decision::recorded_refusal(vec![event], refusal);
     }
     let (step_now, matched) = match (&command.code, &evidence.code) {
@@ -152,10 +153,10 @@ pub(super) fn disable(
         by: DisabledBy::User(proof),
     });
     let spent = code.map(|accepted| accepted.event);
-    Decision::recorded(
-        spent.into_iter().chain([disabled]).collect(),
-        Reply::FactorOff,
-    )
+    // Otherwise a case could outlive the factor that it is about, and take the next one away.
+    let ended = account.reset_ended_by(CancelledBy::Disabled, ctx.now);
+    let events = spent.into_iter().chain([disabled]).chain(ended).collect();
+    Decision::recorded(events, Reply::FactorOff)
 }
 
 /// The pending enrolment of that authenticator.

@@ -1,5 +1,6 @@
 //! `erase-account`, in sentences.
 
+use super::reset_words::*;
 use super::scenario::Password::Right;
 use super::scenario::{given, nobody};
 use super::sentences::*;

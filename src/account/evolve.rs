@@ -66,21 +66,32 @@ impl Account {
                 self.attempts.failed(recorded.at, pair, e.consecutive);
             }
             Event::CodeReplayed(e) => self.attempts.failed(recorded.at, false, e.consecutive),
-            Event::BackupCodeRejected(_) | Event::AttemptsSuppressed(_) => {}
+            Event::BackupCodeRejected(_)
+            | Event::AttemptsSuppressed(_)
+            | Event::ResetRequestsRefused(_) => {}
             Event::AttemptsThrottled(e) => self.attempts.throttled_until = Some(e.until),
             Event::DoubleCodeRequired(e) => self.attempts.double_code_until = Some(e.until),
-            Event::FactorSuspended(_) => self.attempts.suspended = true,
+            Event::FactorSuspended(e) => self.factor_suspended(e),
             Event::AttemptsCleared(e) => self.attempts_cleared(recorded.at, e),
+            Event::ResetRequested(e) => self.reset_requested(recorded.caller, e),
+            Event::ResetApproved(e) => self.reset_approved(e),
+            Event::ResetRejected(_) | Event::ResetCancelled(_) | Event::ResetExpired(_) => {
+                self.reset = None;
+            }
+            Event::ResetExecuted(e) => self.reset_executed(recorded.at, e),
             Event::AccountErased(_) => self.erased(),
             Event::PasswordRehashed(e) => self.password_rehashed(recorded, e),
             // Log-wide events belong to no account; an epoch goes through all, see `went_through`.
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)
             | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_) => {}
+            | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_) => {}
         }
     }
 
@@ -94,6 +105,8 @@ impl Account {
             return;
         }
         self.until_reset = true;
+        // Whoever called it off may have done so in what was lost.
+        self.reset = None;
         self.challenges.clear();
         self.drop_pending();
         if let Factor::On(on) = &mut self.factor {

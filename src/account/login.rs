@@ -5,12 +5,13 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::event::login::v1::{LoginCompleted, LoginStarted};
+use countersign_schemas::event::reset::v1::CancelledBy;
 use countersign_schemas::ids::ChallengeId;
 use countersign_schemas::refusal::ErrorCode;
 
 use super::codes::{Attempt, clock_is_behind};
 use super::evidence::Evidence;
-use super::outcome::{Reply, login_verified, methods};
+use super::outcome::{Reply, login_by_password, login_verified, methods};
 use super::{Account, Ctx, Decision, credentials, rotation};
 
 pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decision {
@@ -29,7 +30,8 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
     if account.on().is_none() {
         let event = Event::LoginCompleted(LoginCompleted { credential });
         let events = rehashed.into_iter().chain([event]).collect();
-        return Decision::recorded(events, Reply::LoginByPassword { account_id });
+        let reply = login_by_password(account, account_id, ctx.now);
+        return Decision::recorded(events, reply);
     }
     let mut bits = [0; 16];
     bits.copy_from_slice(&ctx.entropy[..16]);
@@ -78,8 +80,11 @@ pub(super) fn verify(
     match attempt.judge(&command.code, has_next, evidence, ctx) {
         Ok(accepted) => {
             let low_codes = ctx.policy.low_codes;
-            let reply = login_verified(account, accepted.method, accepted.left, low_codes);
-            Decision::recorded(vec![accepted.event], reply)
+            let (method, left) = (accepted.method, accepted.left);
+            let reply = login_verified(account, method, left, low_codes, ctx.now);
+            // Whoever can do that has lost nothing.
+            let ended = account.reset_ended_by(CancelledBy::Login, ctx.now);
+            Decision::recorded([accepted.event].into_iter().chain(ended).collect(), reply)
         }
         Err(decision) => *decision,
     }

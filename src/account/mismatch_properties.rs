@@ -17,6 +17,9 @@ use countersign_schemas::event::enrolment::v1::{
 use countersign_schemas::event::login::v1::{
     CodeReplayed, LoginCompleted, LoginStarted, TotpAccepted, TotpReason, TotpRejected,
 };
+use countersign_schemas::event::reset::v1::{
+    CancelledBy, ResetApproved, ResetCancelled, ResetExecuted, ResetExpired, ResetRequested,
+};
 use countersign_schemas::ids::{AuthenticatorId, ChallengeId};
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
@@ -24,6 +27,7 @@ use proptest::prelude::*;
 
 use super::lives::{begin, happen, life, policy};
 use super::properties::submit;
+use super::reset_words::{clear_attempts, request_reset, suspend_factor, user_cancel};
 use super::scenario::{ACCOUNT, Outcome, Password, START, Scenario};
 use super::sentences::*;
 use super::{Account, CodeEvidence, Created, Evidence, Issued, ProofEvidence, Recorded};
@@ -138,6 +142,15 @@ fn asks() -> Vec<BoxedAsk> {
         boxed(verify_pair(wrong_code(), wrong_code())),
         boxed(verify_vouched(wrong_backup_code(2))),
         boxed(verify_login(wrong_code())),
+        boxed(with_code(
+            change_password(Password::Right, "another password"),
+            wrong_code(),
+            None,
+        )),
+        boxed(clear_attempts),
+        boxed(suspend_factor),
+        boxed(request_reset),
+        boxed(user_cancel),
     ]
 }
 
@@ -196,7 +209,7 @@ fn time() -> impl Strategy<Value = Micros> {
 
 /// Any event of an account, with any numbers in it.
 fn event() -> impl Strategy<Value = Event> {
-    (0..20_u8, any::<u64>(), any::<u16>(), any::<u8>(), time()).prop_map(any_event)
+    (0..24_u8, any::<u64>(), any::<u16>(), any::<u8>(), time()).prop_map(any_event)
 }
 
 /// The random parts of one event: its kind and numbers of every size.
@@ -205,7 +218,8 @@ type Parts = (u8, u64, u16, u8, Micros);
 fn any_event(parts: Parts) -> Event {
     match parts.0 {
         0..=11 => any_factor_event(parts),
-        12.. => any_code_event(parts),
+        12..=19 => any_code_event(parts),
+        20.. => any_reset_event(parts),
     }
 }
 
@@ -302,6 +316,7 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             enrolment,
             failures,
             consecutive,
+            day_failures: failures,
             purpose,
             first_factor,
         }),
@@ -310,16 +325,55 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             enrolment,
             failures,
             consecutive,
+            day_failures: failures,
             purpose,
             first_factor,
         }),
-        _ => match byte % 3 {
-            0 => Event::AttemptsThrottled(AttemptsThrottled { until: at }),
-            1 => Event::DoubleCodeRequired(DoubleCodeRequired { until: at }),
-            _ => Event::FactorSuspended(FactorSuspended {
-                cause: SuspendedCause::Failures,
-            }),
-        },
+        _ => any_consequence(byte, at),
+    }
+}
+
+fn any_consequence(byte: u8, until: Micros) -> Event {
+    match byte % 3 {
+        0 => Event::AttemptsThrottled(AttemptsThrottled { until }),
+        1 => Event::DoubleCodeRequired(DoubleCodeRequired { until }),
+        _ => Event::FactorSuspended(FactorSuspended {
+            cause: match byte {
+                0..128 => SuspendedCause::Failures,
+                128.. => SuspendedCause::Support,
+            },
+            reason: None,
+            ticket: None,
+        }),
+    }
+}
+
+fn any_reset_event((kind, _, _, byte, at): Parts) -> Event {
+    let (case_id, reason) = ("the one".to_owned(), Protected::clear(b"reason"));
+    match kind {
+        20 => Event::ResetRequested(ResetRequested {
+            case_id,
+            expires_at: at,
+            lost: None,
+            ticket: reason.clone(),
+            reason,
+        }),
+        21 => Event::ResetApproved(ResetApproved {
+            case_id,
+            execute_after: at,
+            reason,
+        }),
+        22 if byte < 128 => Event::ResetExpired(ResetExpired { case_id }),
+        22 => Event::ResetCancelled(ResetCancelled {
+            case_id,
+            by: CancelledBy::User,
+            reason: None,
+        }),
+        _ => Event::ResetExecuted(ResetExecuted {
+            case_id,
+            told_until: at,
+            reason,
+        }),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod bound;
 mod clear;
 mod codes;
 mod credentials;
+mod decision;
 mod enrolment;
 mod erasure;
 mod evidence;
@@ -28,8 +29,10 @@ mod login;
 pub mod outcome;
 pub mod passwords;
 pub mod policy;
+mod reset;
 mod rotation;
 pub mod service;
+mod suspension;
 pub mod usual_limits;
 
 #[cfg(test)]
@@ -57,9 +60,15 @@ mod mismatch_properties;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod model_reset;
+#[cfg(test)]
 mod proof_tests;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod reset_tests;
+#[cfg(test)]
+mod reset_words;
 #[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]
@@ -70,21 +79,22 @@ mod sentences;
 mod stale_tests;
 
 use countersign_schemas::command::Command;
-use countersign_schemas::event::Event;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::ids::{AccountId, StreamKey};
-use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
 pub use attempts::CodeAttempts;
 pub use clear::Clear;
+pub use decision::Decision;
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, ProofEvidence};
 pub use evolve::Recorded;
 pub use outcome::Reply;
 pub use passwords::PasswordAttempts;
 pub use policy::Policy;
+pub use reset::{AfterReset, Case};
 
 /// Open login challenges of one account; the oldest is dropped for a ninth.
 pub const CHALLENGES_MAX: usize = 8;
@@ -118,6 +128,10 @@ pub struct Account {
     pub clears: Vec<Clear>,
     /// Whether events may be missing from here, so that nothing is believed before a reset.
     pub until_reset: bool,
+    /// The open reset case.
+    pub reset: Option<Case>,
+    /// The last executed reset.
+    pub after_reset: Option<AfterReset>,
 }
 
 /// A protected field together with the place that its associated data names.
@@ -267,50 +281,10 @@ pub struct Ctx<'a> {
     pub name_taken: bool,
     /// The number of the next keys; none while the last ones still replace those before.
     pub next_key_id: Option<u32>,
-}
-
-/// A verdict and its events in one value, so that neither can be forgotten.
-#[derive(Debug)]
-pub enum Decision {
-    /// Decided: the events to record (perhaps none) and the answer.
-    Done {
-        /// What is to be recorded, in order, as one group.
-        events: Vec<Event>,
-        /// What is answered once that is durable.
-        reply: Result<Reply, Refusal>,
-    },
-    /// The evidence was computed against an account that has moved on: gather it anew.
-    Stale,
-}
-
-impl Decision {
-    fn recorded(events: Vec<Event>, reply: Reply) -> Self {
-        Self::Done {
-            events,
-            reply: Ok(reply),
-        }
-    }
-
-    fn recorded_refusal(events: Vec<Event>, refusal: Refusal) -> Self {
-        Self::Done {
-            events,
-            reply: Err(refusal),
-        }
-    }
-
-    fn refused(code: ErrorCode) -> Self {
-        Self::Done {
-            events: Vec::new(),
-            reply: Err(Refusal::new(code)),
-        }
-    }
-
-    fn refused_for(code: ErrorCode, seconds: u64) -> Self {
-        Self::Done {
-            events: Vec::new(),
-            reply: Err(Refusal::after(code, seconds)),
-        }
-    }
+    /// When the caller asked for resets of any account, within the policy's window at least.
+    pub requested_at: &'a [Micros],
+    /// Whether the caller's own name is that of the account.
+    pub is_own_account: bool,
 }
 
 /// Decides one command against the account as it is now.
@@ -328,7 +302,14 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::Disable2fa(c) => enrolment::disable(account, c, evidence, ctx),
         Command::StartLogin(_) => login::start(account, evidence, ctx),
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
+        Command::UserCancelReset(c) => reset::user_cancel(account, c, ctx),
         Command::ClearAttempts(c) => clear::clear(account, c, ctx),
+        Command::SuspendFactor(c) => suspension::suspend(account, c),
+        Command::RequestReset(c) => reset::request(account, c, ctx),
+        Command::ApproveReset(c) => reset::approve(account, c, ctx),
+        Command::RejectReset(c) => reset::reject(account, c, ctx),
+        Command::CancelReset(c) => reset::cancel(account, c, ctx),
+        Command::ExecuteReset(c) => reset::execute(account, c, ctx),
         Command::EraseAccount(c) => erasure::erase(account, c),
         Command::RotateKeys(c) => rotation::rotate(c, ctx),
     }
@@ -342,6 +323,7 @@ impl Account {
             + self.challenges.len() * 96
             + self.passwords.len() * 48
             + self.clears.len() * 96
+            + self.reset.as_ref().map_or(0, |_| 128)
             + codes;
         // The struct itself, the id and up to five sealed fields, of which the codes' is the largest.
         size_of::<Self>() + 64 + 5 * 128 + codes * 96 + variable

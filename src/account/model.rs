@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_schemas::time::Micros;
 
+use super::model_reset::Case;
 use super::policy::Policy;
+use super::reset_words::Step;
 
 /// What a typed code is, known from the plain secrets and sets.
 #[derive(Clone, Debug)]
@@ -38,6 +40,10 @@ pub(super) enum Deed {
     StartLogin(bool),
     Verify(Option<usize>, Meaning, Option<Meaning>),
     ClearAttempts,
+    SuspendFactor,
+    RequestReset,
+    ResetStep(Step, usize),
+    UserCancelReset,
 }
 
 /// When and by whom.
@@ -65,7 +71,7 @@ enum Factor {
 }
 
 #[derive(Debug)]
-struct Challenge {
+pub(super) struct Challenge {
     nth: usize,
     caller: &'static str,
     expires_at: Micros,
@@ -74,7 +80,7 @@ struct Challenge {
 #[derive(Debug)]
 pub(super) struct Model {
     policy: Policy,
-    exists: bool,
+    pub(super) exists: bool,
     /// By source: failures, the last one, until when it waits.
     passwords: BTreeMap<u8, (u32, Micros, Micros)>,
     /// Wrong passwords of the day: when it began, how many, until when everybody waits.
@@ -87,14 +93,18 @@ pub(super) struct Model {
     failures: Vec<(Micros, bool)>,
     in_a_row: u16,
     waits_until: Micros,
-    suspended: bool,
+    pub(super) suspended: bool,
+    pub(super) reset: Option<Case>,
+    pub(super) cases_made: usize,
+    /// Who asked for a reset, and when.
+    pub(super) asked: Vec<(&'static str, Micros)>,
     /// When support cleared the attempts, and who.
     clears: Vec<(Micros, &'static str)>,
-    challenges: Vec<Challenge>,
+    pub(super) challenges: Vec<Challenge>,
     challenges_made: usize,
 }
 
-type Word = &'static str;
+pub(super) type Word = &'static str;
 const OK: Word = "ok";
 const ALL_TEN: std::ops::RangeInclusive<u8> = 1..=10;
 
@@ -113,6 +123,9 @@ impl Model {
             in_a_row: 0,
             waits_until: Micros(0),
             suspended: false,
+            reset: None,
+            cases_made: 0,
+            asked: Vec::new(),
             clears: Vec::new(),
             challenges: Vec::new(),
             challenges_made: 0,
@@ -137,6 +150,10 @@ impl Model {
                 return self.verify(*challenge, code, next.as_ref(), world);
             }
             Deed::ClearAttempts => return self.clear_attempts(world),
+            Deed::SuspendFactor => return self.suspend(),
+            Deed::RequestReset => return self.request_reset(world),
+            Deed::ResetStep(step, nth) => return self.step(*step, *nth, world),
+            Deed::UserCancelReset => return self.user_cancel(world),
             Deed::ChangePassword(proven) => {
                 self.password(proven.right, world)?;
                 self.code_beside(proven, world)?;
@@ -173,10 +190,7 @@ impl Model {
                 if !self.is_on() {
                     return Err("factor.not_on");
                 }
-                self.factor = Factor::Off;
-                self.challenges.clear();
-                self.failures.clear();
-                self.login_succeeded();
+                self.turn_off();
             }
             Deed::StartLogin(right) => {
                 self.password(*right, world)?;
@@ -188,6 +202,22 @@ impl Model {
         // Whoever comes here has proved the password.
         self.passwords.remove(&world.source);
         Ok(())
+    }
+
+    pub(super) fn turn_off(&mut self) {
+        self.factor = Factor::Off;
+        self.challenges.clear();
+        self.failures.clear();
+        self.reset = None;
+        self.code_succeeded();
+    }
+
+    pub(super) fn needs_factor(&self) -> Result<(), Word> {
+        match self.is_on() {
+            _ if !self.exists => Err("account.not_found"),
+            true => Ok(()),
+            false => Err("factor.not_on"),
+        }
     }
 
     fn is_on(&self) -> bool {
@@ -311,6 +341,7 @@ impl Model {
         }
         self.code(code, next, world)?;
         self.challenges.retain(|open| Some(open.nth) != challenge);
+        self.reset = None;
         Ok(())
     }
 
@@ -334,18 +365,13 @@ impl Model {
             Meaning::App(steps) => self.app_code(steps, next, world)?,
             Meaning::Backup(place) => self.backup_code(*place)?,
         }
-        self.login_succeeded();
+        self.code_succeeded();
         Ok(())
     }
 
     /// Once in 7 days, and once in 30 by the same agent; a row of failures and a suspension stay.
     fn clear_attempts(&mut self, world: World) -> Result<(), Word> {
-        if !self.exists {
-            return Err("account.not_found");
-        }
-        if !self.is_on() {
-            return Err("factor.not_on");
-        }
+        self.needs_factor()?;
         let is_too_early = |(at, agent): &(Micros, &str)| {
             let days = if *agent == world.caller { 30 } else { 7 };
             world.now < at.plus_s(days * 86_400)
@@ -428,7 +454,7 @@ impl Model {
         }
     }
 
-    fn login_succeeded(&mut self) {
+    fn code_succeeded(&mut self) {
         self.in_a_row = 0;
         self.waits_until = Micros(0);
         self.suspended = false;

@@ -5,7 +5,7 @@ use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::backup_codes::v1::BackupCodeAccepted;
 use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, Mismatch};
 use countersign_schemas::event::login::v1::TotpAccepted;
-use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
+use countersign_schemas::ids::{AccountId, AuthenticatorId, CaseId, ChallengeId};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
 use countersign_schemas::time::Micros;
@@ -59,6 +59,26 @@ pub enum Reply {
     FactorOff,
     /// App codes may be tried again.
     AttemptsCleared,
+    /// App codes and open challenges are stopped.
+    FactorSuspended,
+    /// A reset case was opened.
+    ResetRequested {
+        /// Its id.
+        case_id: CaseId,
+        /// When it ends by itself.
+        expires_at: Micros,
+    },
+    /// A reset case was approved.
+    ResetApproved {
+        /// When it may be executed.
+        execute_after: Micros,
+    },
+    /// A reset case was turned down.
+    ResetRejected,
+    /// A reset case was called off.
+    ResetCancelled,
+    /// The second factor was reset.
+    ResetExecuted,
     /// The account is gone and its data keys with it.
     AccountErased,
     /// New keys are in use.
@@ -81,6 +101,8 @@ pub enum Reply {
     LoginByPassword {
         /// The account.
         account_id: AccountId,
+        /// Which day it is since support reset the second factor.
+        after_reset_days: Option<u32>,
     },
     /// Both factors were right.
     LoginVerified {
@@ -92,6 +114,8 @@ pub enum Reply {
         left: u8,
         /// Whether they run low.
         low: bool,
+        /// Which day it is since support reset the second factor.
+        after_reset_days: Option<u32>,
     },
 }
 
@@ -107,6 +131,12 @@ impl Reply {
             | Self::PasswordChanged
             | Self::FactorOff
             | Self::AttemptsCleared
+            | Self::FactorSuspended
+            | Self::ResetRequested { .. }
+            | Self::ResetApproved { .. }
+            | Self::ResetRejected
+            | Self::ResetCancelled
+            | Self::ResetExecuted
             | Self::AccountErased
             | Self::KeysRotated { .. }
             | Self::LoginByPassword { .. }
@@ -118,14 +148,19 @@ impl Reply {
 /// The answer of a command whose events stand in the log: a pure function of those events and the
 /// account after the last of them, equal to what was answered the first time.
 ///
-/// A secret reply cannot be found again: it is `outcome.unseen`.
-pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Reply, Refusal> {
+/// `at` is when they were recorded. A secret reply cannot be found again: it is `outcome.unseen`.
+pub fn recall(
+    events: &[Event],
+    after: &Account,
+    policy: &Policy,
+    at: Micros,
+) -> Result<Reply, Refusal> {
     let unseen = || Err(Refusal::new(ErrorCode::OutcomeUnseen));
     match events.first() {
         Some(Event::AccountErased(_)) => return Ok(Reply::AccountErased),
         Some(Event::KeysRotated(e)) => return Ok(Reply::KeysRotated { key_id: e.key_id }),
         // It stands before the login that brought it.
-        Some(Event::PasswordRehashed(_)) => return recall(&events[1..], after, policy),
+        Some(Event::PasswordRehashed(_)) => return recall(&events[1..], after, policy, at),
         _ => {}
     }
     let Some(account_id) = after.id.clone() else {
@@ -149,36 +184,50 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
         Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
         Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
         Some(Event::AttemptsCleared(_)) => Ok(Reply::AttemptsCleared),
-        Some(Event::LoginCompleted(_)) => Ok(Reply::LoginByPassword { account_id }),
+        Some(Event::LoginCompleted(_)) => Ok(login_by_password(after, account_id, at)),
         // A code that was a proof stands before what it proved.
         Some(
             Event::TotpAccepted(TotpAccepted { purpose, .. })
             | Event::BackupCodeAccepted(BackupCodeAccepted { purpose, .. }),
-        ) if *purpose != Purpose::Login => recall(&events[1..], after, policy),
+        ) if *purpose != Purpose::Login => recall(&events[1..], after, policy, at),
         Some(Event::TotpAccepted(_)) => {
             let left = after.on().map_or(0, |on| on.codes.left());
-            Ok(login_verified(after, Method::Totp, left, policy.low_codes))
+            let low_codes = policy.low_codes;
+            Ok(login_verified(after, Method::Totp, left, low_codes, at))
         }
         Some(Event::BackupCodeAccepted(e)) => Ok(login_verified(
             after,
             Method::BackupCode,
             e.remaining,
             policy.low_codes,
+            at,
         )),
         Some(Event::TotpRejected(_) | Event::CodeReplayed(_) | Event::BackupCodeRejected(_)) => {
             Err(Refusal::new(ErrorCode::CodeInvalid))
         }
+        Some(Event::FactorSuspended(_)) => Ok(Reply::FactorSuspended),
+        Some(
+            Event::ResetRequested(_)
+            | Event::ResetApproved(_)
+            | Event::ResetRejected(_)
+            | Event::ResetCancelled(_)
+            | Event::ResetExpired(_)
+            | Event::ResetExecuted(_),
+        ) => recall_reset(events),
         Some(
             Event::AttemptsThrottled(_)
             | Event::DoubleCodeRequired(_)
-            | Event::FactorSuspended(_)
             | Event::AttemptsSuppressed(_)
+            | Event::ResetRequestsRefused(_)
             | Event::AccountErased(_)
             | Event::PasswordRehashed(_)
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
+            | Event::SubjectViewed(_)
+            | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
+            | Event::SchemasInForce(_)
             | Event::UnknownNameRefused(_)
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_),
@@ -187,8 +236,44 @@ pub fn recall(events: &[Event], after: &Account, policy: &Policy) -> Result<Repl
     }
 }
 
+/// The answer of what agents and the owner did about a reset.
+fn recall_reset(events: &[Event]) -> Result<Reply, Refusal> {
+    let internal = || Refusal::new(ErrorCode::Internal);
+    match events.first() {
+        // It stands before the request that follows a case that had lapsed.
+        Some(Event::ResetExpired(_)) if events.len() > 1 => recall_reset(&events[1..]),
+        Some(Event::ResetExpired(_)) => Err(Refusal::new(ErrorCode::ResetClosed)),
+        Some(Event::ResetRequested(e)) => Ok(Reply::ResetRequested {
+            case_id: CaseId::parse(&e.case_id).map_err(|_| internal())?,
+            expires_at: e.expires_at,
+        }),
+        Some(Event::ResetApproved(e)) => Ok(Reply::ResetApproved {
+            execute_after: e.execute_after,
+        }),
+        Some(Event::ResetRejected(_)) => Ok(Reply::ResetRejected),
+        Some(Event::ResetCancelled(_)) => Ok(Reply::ResetCancelled),
+        Some(Event::ResetExecuted(_)) => Ok(Reply::ResetExecuted),
+        Some(_) | None => Err(internal()),
+    }
+}
+
+/// A completed login by password alone.
+pub(super) fn login_by_password(account: &Account, account_id: AccountId, now: Micros) -> Reply {
+    let after_reset_days = account.after_reset_days(now);
+    Reply::LoginByPassword {
+        account_id,
+        after_reset_days,
+    }
+}
+
 /// A completed login with a code.
-pub(super) fn login_verified(account: &Account, method: Method, left: u8, low_codes: u8) -> Reply {
+pub(super) fn login_verified(
+    account: &Account,
+    method: Method,
+    left: u8,
+    low_codes: u8,
+    now: Micros,
+) -> Reply {
     let account_id = account
         .id
         .clone()
@@ -198,6 +283,7 @@ pub(super) fn login_verified(account: &Account, method: Method, left: u8, low_co
         method,
         left,
         low: left <= low_codes,
+        after_reset_days: account.after_reset_days(now),
     }
 }
 

@@ -7,6 +7,8 @@ use super::blocklist::is_common;
 
 /// The most steps of 30 s that any policy lets a code be early or late.
 pub const WINDOW_STEPS_MAX: u64 = 2;
+/// The longest window in which any policy counts an agent's requests for resets.
+pub const REQUESTS_WINDOW_MAX_S: u64 = 7 * 86_400;
 
 /// The numbers that the rules decide by.
 ///
@@ -66,6 +68,17 @@ pub struct Policy {
     pub clock_back_max_s: u64,
     /// How far the wall clock may run ahead of the monotonic clock before that is an alarm.
     pub clock_forward_max_s: u64,
+    /// How long an approved reset waits before it can be executed, at least an hour: time for the
+    /// owner to object (three business days at GitLab).
+    pub reset_cooling_off_s: u64,
+    /// When a reset case ends by itself, counted from the request.
+    pub reset_ttl_s: u64,
+    /// Requests for a reset that one agent may make in the window, of whatever account, 1–100.
+    pub reset_requests_max: u16,
+    /// The rolling window of that limit.
+    pub reset_requests_window_s: u64,
+    /// How long after a reset every login tells of it, so that platforms hold risky actions back.
+    pub reset_told_s: u64,
     /// Memory of one Argon2id, KiB (OWASP Password Storage Cheat Sheet).
     pub kdf_memory_kib: u32,
     /// Passes of one Argon2id.
@@ -101,6 +114,11 @@ impl Default for Policy {
             low_codes: 3,
             clock_back_max_s: 60,
             clock_forward_max_s: 60,
+            reset_cooling_off_s: 72 * 3_600,
+            reset_ttl_s: 7 * 86_400,
+            reset_requests_max: 5,
+            reset_requests_window_s: 86_400,
+            reset_told_s: 30 * 86_400,
             kdf_memory_kib: 19_456,
             kdf_passes: 2,
             kdf_lanes: 1,
@@ -125,7 +143,13 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] with the first number that does not.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let rules = [self.code_rules(), self.password_rules(), self.other_rules()].concat();
+        let rules = [
+            self.code_rules(),
+            self.password_rules(),
+            self.reset_rules(),
+            self.other_rules(),
+        ]
+        .concat();
         match rules.iter().find(|(holds, _, _)| !holds) {
             Some((_, name, range)) => Err(PolicyError { name, range }),
             None => Ok(()),
@@ -236,6 +260,37 @@ impl Policy {
             ),
             ((1..=16).contains(&self.kdf_passes), "kdf_passes", "1 to 16"),
             (self.kdf_lanes == 1, "kdf_lanes", "1"),
+        ]
+    }
+
+    /// Support resets.
+    fn reset_rules(&self) -> Vec<Rule> {
+        vec![
+            (
+                (3_600..=30 * 86_400).contains(&self.reset_cooling_off_s),
+                "reset_cooling_off_s",
+                "3600 to 2592000",
+            ),
+            (
+                self.reset_ttl_s > self.reset_cooling_off_s && self.reset_ttl_s <= 90 * 86_400,
+                "reset_ttl_s",
+                "above reset_cooling_off_s and at most 7776000",
+            ),
+            (
+                (1..=100).contains(&self.reset_requests_max),
+                "reset_requests_max",
+                "1 to 100",
+            ),
+            (
+                (3_600..=REQUESTS_WINDOW_MAX_S).contains(&self.reset_requests_window_s),
+                "reset_requests_window_s",
+                "3600 to 604800",
+            ),
+            (
+                self.reset_told_s <= 365 * 86_400,
+                "reset_told_s",
+                "0 to 31536000",
+            ),
         ]
     }
 

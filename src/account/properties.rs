@@ -5,7 +5,7 @@
 //! ```
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 
 use countersign_schemas::event::Event;
@@ -38,11 +38,26 @@ struct Laws {
     codes: BTreeSet<(u32, u8)>,
     single_failures: Vec<Micros>,
     cleared_at: Option<Micros>,
+    /// Who asked for a reset, and who approved it when.
+    asked_by: BTreeMap<String, &'static str>,
+    approved: BTreeMap<String, (&'static str, Micros)>,
 }
 
 impl Laws {
-    fn hold(&mut self, event: &Event, at: Micros, policy: &Policy) {
+    fn hold(&mut self, event: &Event, world: World, policy: &Policy) {
+        let at = world.now;
         match event {
+            Event::ResetRequested(e) => {
+                self.asked_by.insert(e.case_id.clone(), world.caller);
+            }
+            Event::ResetApproved(e) => {
+                let before = self.approved.insert(e.case_id.clone(), (world.caller, at));
+                assert_eq!(before, None, "approved twice");
+            }
+            Event::ResetExecuted(e) => self.reset(&e.case_id, at),
+            Event::ResetRejected(_) | Event::ResetCancelled(_) | Event::ResetExpired(_) => {
+                self.approved.clear();
+            }
             Event::TwoFactorEnabled(e) => {
                 self.enrolment += 1;
                 self.last_step = None;
@@ -67,6 +82,14 @@ impl Laws {
             Event::TotpRejected(e) if e.reason == TotpReason::Wrong => self.fail(at, policy),
             _ => {}
         }
+    }
+
+    /// R-18: two agents, and 72 hours between the approval and the end.
+    fn reset(&mut self, case: &str, at: Micros) {
+        let (approved_by, approved_at) = self.approved.remove(case).expect("approved");
+        assert_ne!(self.asked_by[case], approved_by, "a reset by one agent");
+        assert!(at >= approved_at.plus_s(72 * 3_600), "executed too early");
+        self.single_failures.clear();
     }
 
     fn spend(&mut self, step: u64) {
@@ -119,7 +142,8 @@ fn assert_owner_gets_in(mut s: Scenario) {
     s.wall = s.now().plus_s(60);
     s.with_source(9)
         .log_in_with(backup_code(slot + 1))
-        .records(&["backup-code-accepted"]);
+        .where_event(|event| matches!(event, Event::BackupCodeAccepted(_)))
+        .where_account(|account| account.reset.is_none());
 }
 
 /// Lives through it all; gives every event, and how many commands there were.
@@ -147,7 +171,7 @@ fn live(ops: &[Op], policy: &Policy, seed: u64) -> (Vec<Event>, u64) {
             assert_only_counted(&before, &s);
         }
         for event in &outcome.events {
-            laws.hold(event, world.now, policy);
+            laws.hold(event, world, policy);
         }
         log.extend(outcome.events);
         commands += 1;
@@ -167,7 +191,7 @@ fn any_seed() -> u64 {
     RandomState::new().hash_one(())
 }
 
-/// H6: R-02, R-03, R-06, R-24 in every life; the model answers as the rules do.
+/// H6: R-02, R-03, R-06, R-18, R-24 in every life; the model answers as the rules do.
 #[test]
 fn every_life_keeps_the_laws_and_answers_as_the_model() {
     let seed = bound("LIVES_SEED").unwrap_or_else(any_seed);

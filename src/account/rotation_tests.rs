@@ -2,6 +2,7 @@
 
 use countersign_schemas::event::Event;
 
+use super::reset_words::*;
 use super::scenario::Password::{Right, Vouched, Wrong};
 use super::scenario::{given, nobody};
 use super::sentences::*;

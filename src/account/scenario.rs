@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use countersign_schemas::code::{BackupCode, Code};
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{AuthenticatorId, ChallengeId};
+use countersign_schemas::ids::{AuthenticatorId, CaseId, ChallengeId};
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
@@ -57,6 +57,11 @@ pub(super) struct Scenario {
     pub(super) source_key: [u8; 8],
     pub(super) name_taken: bool,
     pub(super) next_key_id: Option<u32>,
+    /// Which agent asked for a reset, of whatever account, and when.
+    pub(super) requests: Vec<(&'static str, Micros)>,
+    pub(super) is_own_account: bool,
+    /// The cases, oldest first.
+    pub(super) cases: Vec<CaseId>,
     /// Whether a proven password is kept in an outdated way.
     pub(super) outdated: bool,
     pub(super) secrets: Vec<TotpSecret>,
@@ -81,6 +86,9 @@ pub(super) fn nobody() -> Scenario {
         source_key: [1; 8],
         name_taken: false,
         next_key_id: Some(2),
+        requests: Vec::new(),
+        is_own_account: false,
+        cases: Vec::new(),
         outdated: false,
         secrets: Vec::new(),
         authenticators: Vec::new(),
@@ -247,6 +255,8 @@ impl Scenario {
             entropy[..20].copy_from_slice(RFC_SECRET);
         }
         self.draws += 1;
+        let own = |(by, at): &(&str, Micros)| (*by == self.caller).then_some(*at);
+        let requested_at: Vec<_> = self.requests.iter().filter_map(own).collect();
         let ctx = Ctx {
             now: self.now(),
             clock_floor: self.accepted_wall.unwrap_or(self.now()),
@@ -256,6 +266,8 @@ impl Scenario {
             source_key: self.source_key,
             name_taken: self.name_taken,
             next_key_id: self.next_key_id,
+            requested_at: &requested_at,
+            is_own_account: self.is_own_account,
         };
         let decision = decide(&self.account, command, evidence, &ctx);
         let again = decide(&self.account, command, evidence, &ctx);
@@ -266,9 +278,10 @@ impl Scenario {
                 reply: None,
             };
         };
-        self.fold(&events, ctx.now);
+        let now = ctx.now;
+        self.fold(&events, now);
         if !events.is_empty() {
-            assert_recalled(&events, &self.account, &self.policy, &reply);
+            assert_recalled(&events, &self.account, &self.policy, now, &reply);
         }
         if let Ok(reply) = &reply {
             self.learn(reply);
@@ -284,6 +297,9 @@ impl Scenario {
             self.recorded_at = now;
             if matches!(event, Event::UnknownNameRefused(_)) {
                 continue;
+            }
+            if matches!(event, Event::ResetRequested(_)) {
+                self.requests.push((self.caller, now));
             }
             let recorded = Recorded {
                 account_id: ACCOUNT,
@@ -313,7 +329,13 @@ impl Scenario {
                 self.sets.insert(*set_no, issued.codes.clone());
             }
             Reply::CodeRequired { challenge_id, .. } => self.challenges.push(challenge_id.clone()),
-            Reply::AccountRegistered { .. }
+            Reply::ResetRequested { case_id, .. } => self.cases.push(case_id.clone()),
+            Reply::FactorSuspended
+            | Reply::ResetApproved { .. }
+            | Reply::ResetRejected
+            | Reply::ResetCancelled
+            | Reply::ResetExecuted
+            | Reply::AccountRegistered { .. }
             | Reply::PasswordChanged
             | Reply::FactorOff
             | Reply::AttemptsCleared

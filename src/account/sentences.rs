@@ -2,16 +2,17 @@
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::{
-    CancelEnrolment, ChangePassword, ClearAttempts, Command, ConfirmCode, Disable2fa, Enable2fa,
-    EraseAccount, Proof, RegenerateBackupCodes, RegisterAccount, RotateKeys, StartLogin,
-    VerifyLogin,
+    CancelEnrolment, ChangePassword, Command, ConfirmCode, Disable2fa, Enable2fa, Proof,
+    RegenerateBackupCodes, RegisterAccount, StartLogin, VerifyLogin,
 };
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId, Reason, Username};
+use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId, Username};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
 use countersign_schemas::secret::SecretText;
+use countersign_schemas::time::Micros;
 
+use super::reset_words::tell_reset;
 use super::scenario::{ACCOUNT, Password, Scenario, nobody, offset};
 use super::{Account, Policy, Reply, outcome};
 use crate::crypto::otp::{hotp, matching_steps, step_at};
@@ -52,7 +53,7 @@ pub(super) fn boxed(ask: impl FnOnce(&Scenario) -> Ask + 'static) -> BoxedAsk {
     Box::new(ask)
 }
 
-fn account_id() -> AccountId {
+pub(super) fn account_id() -> AccountId {
     AccountId::parse(ACCOUNT).expect("an id")
 }
 
@@ -188,32 +189,6 @@ pub(super) fn disable(password: Password) -> impl FnOnce(&Scenario) -> Ask {
         context: None,
     });
     move |_| (command, password)
-}
-
-pub(super) fn clear_attempts(_: &Scenario) -> Ask {
-    let command = Command::ClearAttempts(ClearAttempts {
-        account_id: account_id(),
-        reason: Reason::parse("the owner called").expect("a reason"),
-        context: None,
-    });
-    (command, Password::Absent)
-}
-
-pub(super) fn erase(_: &Scenario) -> Ask {
-    let command = Command::EraseAccount(EraseAccount {
-        account_id: account_id(),
-        reason: Reason::parse("the owner asked for it").expect("a reason"),
-        context: None,
-    });
-    (command, Password::Absent)
-}
-
-pub(super) fn rotate_keys(_: &Scenario) -> Ask {
-    let command = Command::RotateKeys(RotateKeys {
-        reason: Reason::parse("a yearly custom").expect("a reason"),
-        context: None,
-    });
-    (command, Password::Absent)
 }
 
 pub(super) fn start_login(password: Password) -> impl FnOnce(&Scenario) -> Ask {
@@ -354,20 +329,37 @@ fn tell_reply(reply: &Reply) -> String {
         } => format!("set {set_no}, {superseded_unused} superseded"),
         Reply::FactorOff => "off".into(),
         Reply::AttemptsCleared => "attempts cleared".into(),
+        Reply::FactorSuspended => "suspended".into(),
+        Reply::ResetRequested { .. }
+        | Reply::ResetApproved { .. }
+        | Reply::ResetRejected
+        | Reply::ResetCancelled
+        | Reply::ResetExecuted => tell_reset(reply),
         Reply::AccountErased => "erased".into(),
         Reply::KeysRotated { key_id } => format!("keys {key_id}"),
         Reply::CodeRequired { methods, .. } => {
             let methods: Vec<_> = methods.iter().copied().map(name).collect();
             format!("code required: {}", methods.join(" or "))
         }
-        Reply::LoginByPassword { .. } => "logged in by password".into(),
+        Reply::LoginByPassword {
+            after_reset_days, ..
+        } => format!("logged in by password{}", after_reset(*after_reset_days)),
         Reply::LoginVerified {
-            method, left, low, ..
+            method,
+            left,
+            low,
+            after_reset_days,
+            ..
         } => {
             let low = if *low { ", low" } else { "" };
-            format!("logged in by {}, {left} left{low}", name(*method))
+            let days = after_reset(*after_reset_days);
+            format!("logged in by {}, {left} left{low}{days}", name(*method))
         }
     }
+}
+
+fn after_reset(days: Option<u32>) -> String {
+    days.map_or_else(String::new, |n| format!(", day {n} after a reset"))
 }
 
 fn name(method: Method) -> &'static str {
@@ -384,9 +376,10 @@ pub(super) fn assert_recalled(
     events: &[Event],
     after: &Account,
     policy: &Policy,
+    at: Micros,
     reply: &Result<Reply, Refusal>,
 ) {
-    let recalled = outcome::recall(events, after, policy);
+    let recalled = outcome::recall(events, after, policy, at);
     match reply {
         Ok(reply) if reply.is_secret() => {
             let refusal = recalled.expect_err("a secret is told once");

@@ -3,10 +3,13 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
+use countersign_schemas::event::audit::v1::{AuditExported, SubjectViewed};
 use countersign_schemas::event::log::v1::{
-    ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, KeysRotated, PolicyInForce,
-    UnknownNameRefused,
+    ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, Form, KeysRotated,
+    PolicyInForce, SchemasInForce, UnknownNameRefused,
 };
+use countersign_schemas::event::reset::v1::{RequestRefused, ResetRequestsRefused};
+use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
@@ -49,9 +52,28 @@ pub fn policy_in_force(policy: &Policy) -> Event {
     Event::PolicyInForce(PolicyInForce { policy })
 }
 
+/// Stored forms that the log has not named yet come into use.
+pub fn schemas_in_force(forms: Vec<Form>) -> Event {
+    Event::SchemasInForce(SchemasInForce { forms })
+}
+
 /// So many attempts at an account were refused without being compared.
 pub fn attempts_suppressed(count: u32) -> Event {
     Event::AttemptsSuppressed(AttemptsSuppressed { count })
+}
+
+/// So many requests of an agent for a reset were refused.
+pub fn reset_requests_refused(by: String, cause: RequestRefused, count: u32) -> Event {
+    Event::ResetRequestsRefused(ResetRequestsRefused { by, cause, count })
+}
+
+/// Why a request for a reset was refused, where auditors are to hear of it.
+pub fn request_refused(code: ErrorCode) -> Option<RequestRefused> {
+    match code {
+        ErrorCode::ResetOpen => Some(RequestRefused::Open),
+        ErrorCode::QuotaExceeded => Some(RequestRefused::Quota),
+        _ => None,
+    }
 }
 
 /// So many logins named nobody.
@@ -89,6 +111,23 @@ pub fn keys_rotated(key_id: u32) -> Event {
 /// So many data keys are wrapped by this key-encryption key, and none by an older one.
 pub fn data_keys_rewrapped(key_id: u32, count: u64) -> Event {
     Event::DataKeysRewrapped(DataKeysRewrapped { key_id, count })
+}
+
+/// Somebody looked at an account, or at several.
+pub fn subject_viewed(account: Option<&AccountId>, query: &str) -> Event {
+    Event::SubjectViewed(SubjectViewed {
+        account_id: account.map(|id| id.as_str().to_owned()),
+        query: query.into(),
+    })
+}
+
+/// Somebody took events away; `filter` is JSON.
+pub fn audit_exported(account: Option<&AccountId>, format: &str, filter: &str) -> Event {
+    Event::AuditExported(AuditExported {
+        account_id: account.map(|id| id.as_str().to_owned()),
+        format: format.into(),
+        filter: filter.into(),
+    })
 }
 
 /// Whether a refusal says that an attempt was made and not compared.

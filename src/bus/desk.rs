@@ -6,8 +6,8 @@ use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use countersign_schemas::admin::{BackupRequest, ViewRebuildRequest, check_reason};
 use countersign_schemas::command::{Command, CommandKind};
-use countersign_schemas::ids::{AccountId, CommandId};
-use countersign_schemas::query::{NoFields, decode_query, page_limit};
+use countersign_schemas::ids::CommandId;
+use countersign_schemas::query::{NoFields, decode_query};
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::decode;
@@ -23,7 +23,7 @@ use super::queries::{Query, QueryPool, Question};
 use super::replier::{Answer, Ticket, Waiting};
 use super::reply::{Echo, Told};
 use super::stats::Stats;
-use crate::engine::{Engine, Request};
+use crate::engine::{Caller, Engine, Request, Viewer};
 
 /// The largest payload of a request, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 65_536;
@@ -117,12 +117,21 @@ impl Desk {
         }
         match endpoint.asked {
             Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
-            Asked::Admin(asked) => self.admin(asked, message, waiting.received_at),
+            Asked::Admin(asked) => self.admin(asked, message, waiting),
             Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
-            | Asked::Errors => self.query(endpoint, message, waiting.received_at),
+            | Asked::Errors => self.query(endpoint, message, waiting),
         }
     }
 
@@ -131,11 +140,11 @@ impl Desk {
         &self,
         asked: AdminAsked,
         message: &Message,
-        received_at: Micros,
+        waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.identity.caller_of_command(map, Role::Operator)?;
-        let headers = in_time(map, received_at)?;
+        let headers = in_time(map, waiting.received_at)?;
         if headers.command_id.is_none() {
             return Err(Refusal::because(
                 ErrorCode::RequestInvalid,
@@ -172,6 +181,7 @@ impl Desk {
             query,
             min_position: None,
             deadline: headers.deadline,
+            viewer: viewer(caller, headers.on_behalf_of, waiting),
         }))
     }
 
@@ -211,23 +221,14 @@ impl Desk {
         &self,
         endpoint: &Endpoint,
         message: &Message,
-        received_at: Micros,
+        waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
-        self.identity.check_query(map, endpoint.roles())?;
-        let headers = in_time(map, received_at)?;
+        let caller = self.identity.caller_of_query(map, endpoint.roles())?;
+        let headers = in_time(map, waiting.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
         let body = &message.payload;
-        let query = match endpoint.asked {
-            Asked::LoginStatus => {
-                decode_query::<NoFields>(body)?;
-                Query::LoginStatus(account(id)?)
-            }
-            Asked::AuditTimeline => {
-                let query = decode_query(body)?;
-                Query::AuditTimeline(account(id)?, query)
-            }
-            Asked::AuditPage => Query::AuditPage(decode_query(body)?),
+        match endpoint.asked {
             Asked::Schema => {
                 decode_query::<NoFields>(body)?;
                 let unknown = || Refusal::because(ErrorCode::RequestInvalid, NO_SUCH_SCHEMA);
@@ -241,23 +242,23 @@ impl Desk {
                 decode_query::<NoFields>(body)?;
                 return Ok(Work::Tell(self.documents.errors()));
             }
-            Asked::Command(_) | Asked::Admin(_) => unreachable!("these are admitted elsewhere"),
-        };
-        match &query {
-            Query::AuditTimeline(_, query) => page_limit(query.limit).map(|_| ())?,
-            Query::AuditPage(query) => page_limit(query.limit).map(|_| ())?,
-            Query::LoginStatus(_)
-            | Query::Backup
-            | Query::LogStats
-            | Query::ViewList
-            | Query::KeyList
-            | Query::ViewRebuild(_) => {}
+            _ => {}
         }
+        let query = Query::decode(endpoint.asked, id, body)?;
         Ok(Work::Ask(Question {
             query,
             min_position: headers.min_position,
             deadline: headers.deadline,
+            viewer: viewer(caller, headers.on_behalf_of, waiting),
         }))
+    }
+}
+
+fn viewer(caller: Caller, on_behalf_of: Option<String>, waiting: &Waiting) -> Viewer {
+    Viewer {
+        caller,
+        on_behalf_of,
+        trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
     }
 }
 
@@ -268,10 +269,6 @@ fn in_time(map: Option<&HeaderMap>, received_at: Micros) -> Result<Headers, Refu
         Some(deadline) if deadline <= received_at => Err(Refusal::new(ErrorCode::DeadlineExceeded)),
         Some(_) | None => Ok(headers),
     }
-}
-
-fn account(id: &str) -> Result<AccountId, Refusal> {
-    AccountId::parse(id).map_err(|rule| Refusal::because(ErrorCode::RequestInvalid, rule.0))
 }
 
 fn new_command_id(now: Micros) -> CommandId {

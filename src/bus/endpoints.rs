@@ -13,10 +13,28 @@ pub enum Asked {
     Command(CommandKind),
     /// What a login check may know of an account.
     LoginStatus,
+    /// Whose name it is.
+    FindAccount,
+    /// What an agent may know of an account.
+    AccountCard,
+    /// The reset cases.
+    ResetQueue,
     /// One account's history.
     AuditTimeline,
     /// A page of the whole history.
     AuditPage,
+    /// One account as it was.
+    AccountAt,
+    /// The log's newest state, signed.
+    Checkpoint,
+    /// That a record is in the log.
+    Proof,
+    /// That one state of the log is the beginning of another.
+    Consistency,
+    /// Records as they are hashed.
+    AuditRecords,
+    /// Events to take away.
+    AuditExport,
     /// A JSON Schema document.
     Schema,
     /// The catalogue of refusals and faults.
@@ -43,7 +61,8 @@ pub enum AdminAsked {
 /// One subject, or one family of subjects with an id at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The last fixed token of the subject, unique.
+    /// The last fixed token of the subject, unique; `user-cancel-reset` for the owner's
+    /// `cancel-reset`, since the agents have one too.
     pub name: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
@@ -59,6 +78,21 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "What a login check may know of an account",
     ),
     (
+        Asked::FindAccount,
+        "find-account",
+        "The account that holds a username, by the whole name",
+    ),
+    (
+        Asked::AccountCard,
+        "account-card",
+        "What an agent may know of an account: no secret, no code, no full name",
+    ),
+    (
+        Asked::ResetQueue,
+        "reset-queue",
+        "The reset cases, the open ones unless a state is named",
+    ),
+    (
         Asked::AuditTimeline,
         "audit-timeline",
         "One account's history, page by page",
@@ -67,6 +101,36 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         Asked::AuditPage,
         "audit-page",
         "The whole history, filtered, page by page",
+    ),
+    (
+        Asked::AccountAt,
+        "account-at",
+        "One account as it was at a position or a time",
+    ),
+    (
+        Asked::Checkpoint,
+        "checkpoint",
+        "The log's newest state, signed",
+    ),
+    (
+        Asked::Proof,
+        "proof",
+        "A record and the proof that it is in the log",
+    ),
+    (
+        Asked::Consistency,
+        "consistency",
+        "The proof that one state of the log is the beginning of another",
+    ),
+    (
+        Asked::AuditRecords,
+        "audit-records",
+        "Records as they are hashed, to derive the tree anew",
+    ),
+    (
+        Asked::AuditExport,
+        "audit-export",
+        "Events to take away, with their records and proofs",
     ),
     (
         Asked::Schema,
@@ -128,8 +192,17 @@ impl Endpoint {
             Asked::Command(CommandKind::Support) => "support",
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
             Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
             | Asked::Errors => "query",
         }
@@ -138,7 +211,11 @@ impl Endpoint {
     /// The subject to subscribe to; `*` stands for the id at the end.
     pub fn subject(&self) -> String {
         let id = if self.takes_id() { ".*" } else { "" };
-        format!("{PREFIX}.{}.{}{id}", self.kind(), self.name)
+        format!(
+            "{PREFIX}.{}.{}{id}",
+            self.kind(),
+            Command::token_of(self.name)
+        )
     }
 
     /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
@@ -147,8 +224,17 @@ impl Endpoint {
             Asked::Command(_) => "key",
             Asked::Admin(_)
             | Asked::LoginStatus
+            | Asked::FindAccount
+            | Asked::AccountCard
+            | Asked::ResetQueue
             | Asked::AuditTimeline
             | Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
             | Asked::Schema
             | Asked::Errors => "natural",
         }
@@ -160,8 +246,15 @@ impl Endpoint {
             Asked::Command(CommandKind::Platform) => &[Role::Platform],
             Asked::Command(CommandKind::Support) => &[Role::Support],
             Asked::LoginStatus => &[Role::Platform, Role::Support],
+            Asked::FindAccount | Asked::AccountCard | Asked::ResetQueue => &[Role::Support],
             Asked::AuditTimeline => &[Role::Support, Role::Audit],
-            Asked::AuditPage => &[Role::Audit],
+            Asked::AuditPage
+            | Asked::AccountAt
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport => &[Role::Audit],
+            Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
@@ -188,8 +281,22 @@ impl Endpoint {
 
     fn takes_id(&self) -> bool {
         match self.asked {
-            Asked::LoginStatus | Asked::AuditTimeline | Asked::Schema => true,
-            Asked::Command(_) | Asked::AuditPage | Asked::Errors | Asked::Admin(_) => false,
+            Asked::LoginStatus
+            | Asked::AccountCard
+            | Asked::AuditTimeline
+            | Asked::AccountAt
+            | Asked::Schema => true,
+            Asked::Command(_)
+            | Asked::FindAccount
+            | Asked::ResetQueue
+            | Asked::AuditPage
+            | Asked::Checkpoint
+            | Asked::Proof
+            | Asked::Consistency
+            | Asked::AuditRecords
+            | Asked::AuditExport
+            | Asked::Errors
+            | Asked::Admin(_) => false,
         }
     }
 }
@@ -207,8 +314,14 @@ mod tests {
         for endpoint in &all {
             let subject = endpoint.subject();
             let fixed = subject.strip_suffix(".*").unwrap_or(&subject);
-            assert_eq!(fixed.rsplit('.').next(), Some(endpoint.name));
+            let token = match endpoint.name {
+                "user-cancel-reset" => "cancel-reset",
+                name => name,
+            };
+            assert_eq!(fixed.rsplit('.').next(), Some(token));
         }
+        let subjects: std::collections::BTreeSet<_> = all.iter().map(Endpoint::subject).collect();
+        assert_eq!(subjects.len(), all.len());
     }
 
     #[test]

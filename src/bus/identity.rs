@@ -76,22 +76,34 @@ impl Identity {
         })
     }
 
-    /// Checks that the caller's role may ask a query that is open to `roles`.
+    /// The caller of a query that is open to `roles`; its role follows the caller's NATS account.
     ///
     /// # Errors
     /// `actor.unverified` as for a command; `actor.forbidden` where the caller's NATS account has
-    /// no role or another one. Dev mode allows everything.
-    pub fn check_query(&self, headers: Option<&HeaderMap>, roles: &[Role]) -> Result<(), Refusal> {
-        match self {
+    /// no role or another one. Dev mode allows everything, in the last of the roles: the auditor's
+    /// where there is one.
+    pub fn caller_of_query(
+        &self,
+        headers: Option<&HeaderMap>,
+        roles: &[Role],
+    ) -> Result<Caller, Refusal> {
+        let (name, role) = match self {
             Self::Verified { accounts } => {
-                let account = vouched(headers)?.account;
-                match accounts.get(&account) {
-                    Some(role) if roles.contains(role) => Ok(()),
-                    Some(_) | None => Err(Refusal::new(ErrorCode::ActorForbidden)),
-                }
+                let info = vouched(headers)?;
+                let role = accounts.get(&info.account).filter(|r| roles.contains(r));
+                let forbidden = || Refusal::new(ErrorCode::ActorForbidden);
+                (info.user, *role.ok_or_else(forbidden)?)
             }
-            Self::Dev => claimed(headers).map(|_| ()),
-        }
+            Self::Dev => {
+                let role = roles.last().expect("every query is open to somebody");
+                (claimed(headers)?, *role)
+            }
+        };
+        Ok(Caller {
+            name,
+            verified: matches!(self, Self::Verified { .. }),
+            role,
+        })
     }
 }
 
@@ -181,9 +193,13 @@ mod tests {
         let verified = Identity::default();
         let ask = |account: &str, roles: &[Role]| {
             let info = format!(r#"{{"acc":"{account}","user":"u"}}"#);
-            verified.check_query(Some(&headers(&[(REQUEST_INFO, &info)])), roles)
+            verified.caller_of_query(Some(&headers(&[(REQUEST_INFO, &info)])), roles)
         };
-        assert_eq!(ask("AUDIT", &[Role::Audit, Role::Support]), Ok(()));
+        let auditor = ask("AUDIT", &[Role::Support, Role::Audit]).unwrap();
+        assert_eq!((auditor.name.as_str(), auditor.role), ("u", Role::Audit));
+        assert!(auditor.verified);
+        let anybody = Identity::Dev.caller_of_query(None, &[Role::Support, Role::Audit]);
+        assert_eq!(anybody.unwrap().role, Role::Audit);
         assert_eq!(
             code(ask("PLATFORM", &[Role::Audit])),
             ErrorCode::ActorForbidden

@@ -9,14 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
+use countersign_schemas::audit::{
+    AccountAtQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery, ProofQuery,
+};
 use countersign_schemas::ids::AccountId;
-use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
+use countersign_schemas::query::{
+    AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
+    page_limit,
+};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
+use super::endpoints::Asked;
 use super::replier::Ticket;
 use super::reply::{Told, json};
-use crate::engine::Engine;
+use crate::engine::{Engine, LookUp, Viewer, filter_text};
 
 /// Threads for queries that are answered at once.
 const PROMPT_THREADS: usize = 2;
@@ -27,15 +34,38 @@ const PATIENT_THREADS: usize = 8;
 /// Such queries that may wait for a thread: 2 s at most, at 500 ms each.
 const PATIENT_QUEUE_MAX: usize = 32;
 
+/// Threads for auditors' queries, which may read long histories or wait for their record.
+const LONG_THREADS: usize = 2;
+/// Such queries that may wait for a thread.
+const LONG_QUEUE_MAX: usize = 256;
+
 /// A query that reads a view.
 #[derive(Debug)]
 pub enum Query {
     /// What a login check may know of an account.
     LoginStatus(AccountId),
+    /// Whose name it is.
+    FindAccount(FindAccountQuery),
+    /// What an agent may know of an account.
+    AccountCard(AccountId),
+    /// The reset cases.
+    ResetQueue(ResetQueueQuery),
     /// One account's history.
     AuditTimeline(AccountId, AuditTimelineQuery),
     /// A page of the whole history.
     AuditPage(AuditPageQuery),
+    /// One account as it was.
+    AccountAt(AccountId, AccountAtQuery),
+    /// The log's newest state, signed.
+    Checkpoint,
+    /// That a record is in the log.
+    Proof(ProofQuery),
+    /// That one state of the log is the beginning of another.
+    Consistency(ConsistencyQuery),
+    /// Records as they are hashed.
+    AuditRecords(AuditRecordsQuery),
+    /// Events to take away.
+    AuditExport(AuditExportQuery),
     /// A backup into the configured folder.
     Backup,
     /// The numbers of the log.
@@ -48,6 +78,80 @@ pub enum Query {
     ViewRebuild(String),
 }
 
+impl Query {
+    /// Reads a query of a view.
+    ///
+    /// # Errors
+    /// `request.invalid` or `request.malformed`, as the body or the id asks for it.
+    pub fn decode(asked: Asked, id: &str, body: &[u8]) -> Result<Self, Refusal> {
+        let account = || {
+            AccountId::parse(id).map_err(|rule| Refusal::because(ErrorCode::RequestInvalid, rule.0))
+        };
+        Ok(match asked {
+            Asked::LoginStatus => {
+                decode_query::<NoFields>(body)?;
+                Self::LoginStatus(account()?)
+            }
+            Asked::FindAccount => Self::FindAccount(decode_query(body)?),
+            Asked::AccountCard => {
+                decode_query::<NoFields>(body)?;
+                Self::AccountCard(account()?)
+            }
+            Asked::ResetQueue => Self::ResetQueue(decode_query(body)?),
+            Asked::AuditTimeline => {
+                let query: AuditTimelineQuery = decode_query(body)?;
+                let account = account()?;
+                page_limit(query.limit)?;
+                Self::AuditTimeline(account, query)
+            }
+            Asked::AuditPage => {
+                let query: AuditPageQuery = decode_query(body)?;
+                page_limit(query.limit)?;
+                Self::AuditPage(query)
+            }
+            Asked::AccountAt => {
+                let query: AccountAtQuery = decode_query(body)?;
+                let account = account()?;
+                query.moment()?;
+                Self::AccountAt(account, query)
+            }
+            Asked::Checkpoint => {
+                decode_query::<NoFields>(body)?;
+                Self::Checkpoint
+            }
+            Asked::Proof => Self::Proof(decode_query(body)?),
+            Asked::Consistency => Self::Consistency(decode_query(body)?),
+            Asked::AuditRecords => Self::AuditRecords(decode_query(body)?),
+            Asked::AuditExport => Self::AuditExport(decode_query(body)?),
+            Asked::Schema | Asked::Errors | Asked::Command(_) | Asked::Admin(_) => {
+                unreachable!("these read no view for an id or a filter")
+            }
+        })
+    }
+
+    /// Whether it can take long, so that it must not stand before anybody's login check.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::AuditTimeline(..)
+            | Self::AuditPage(_)
+            | Self::AccountAt(..)
+            | Self::Checkpoint
+            | Self::Proof(_)
+            | Self::Consistency(_)
+            | Self::AuditRecords(_)
+            | Self::AuditExport(_) => true,
+            // These wait for the record of who looked, as auditors' queries do.
+            Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => true,
+            Self::LoginStatus(_)
+            | Self::Backup
+            | Self::LogStats
+            | Self::ViewList
+            | Self::KeyList
+            | Self::ViewRebuild(_) => false,
+        }
+    }
+}
+
 /// A query and what bounds its answer.
 #[derive(Debug)]
 pub struct Question {
@@ -57,6 +161,8 @@ pub struct Question {
     pub min_position: Option<u64>,
     /// Later than this nobody waits for the answer.
     pub deadline: Option<Micros>,
+    /// Who asks.
+    pub viewer: Viewer,
 }
 
 type Job = (Question, Ticket);
@@ -65,6 +171,7 @@ type Job = (Question, Ticket);
 pub struct QueryPool {
     prompt: SyncSender<Job>,
     patient: SyncSender<Job>,
+    long: SyncSender<Job>,
 }
 
 impl QueryPool {
@@ -76,12 +183,14 @@ impl QueryPool {
         Ok(Self {
             prompt: lane(engine, "query", PROMPT_THREADS, PROMPT_QUEUE_MAX)?,
             patient: lane(engine, "query-wait", PATIENT_THREADS, PATIENT_QUEUE_MAX)?,
+            long: lane(engine, "query-audit", LONG_THREADS, LONG_QUEUE_MAX)?,
         })
     }
 
     /// Takes a query; never waits. Where the queue is full the answer is `overloaded`.
     pub fn ask(&self, question: Question, ticket: Ticket) {
         let lane = match question.min_position {
+            None if question.query.is_long() => &self.long,
             None => &self.prompt,
             Some(_) => &self.patient,
         };
@@ -134,14 +243,65 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         return Err(Refusal::new(ErrorCode::DeadlineExceeded));
     }
     let (queries, min) = (engine.queries(), question.min_position);
-    match &question.query {
+    let body = match &question.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
+        Query::FindAccount(query) => {
+            // A name that nobody has is on record too: trying names out must not stay unseen.
+            let found = queries.find_account(query);
+            let subject = found.as_ref().ok().map(|found| &found.account_id);
+            let look_up = LookUp::Viewed(subject, "find-account");
+            queries.record_look_up(&question.viewer, &look_up)?;
+            json(&found?)
+        }
+        Query::AccountCard(account) => json(&queries.account_card(account, min)?),
+        Query::ResetQueue(query) => json(&queries.reset_queue(query, min)?),
         Query::AuditTimeline(account, query) => json(&queries.audit_timeline(account, query, min)?),
         Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
+        Query::AccountAt(account, query) => json(&queries.account_at(account, query)?),
+        Query::Checkpoint => json(&queries.checkpoint()?),
+        Query::Proof(query) => json(&queries.proof(query)?),
+        Query::Consistency(query) => json(&queries.consistency(query)?),
+        Query::AuditRecords(query) => json(&queries.audit_records(query)?),
+        Query::AuditExport(query) => json(&queries.audit_export(query)?),
         Query::Backup => json(&engine.admin().backup()?),
         Query::LogStats => json(&engine.admin().log_stats()?),
         Query::KeyList => json(&engine.admin().key_list()?),
         Query::ViewList => json(&engine.admin().view_list()),
         Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view)?),
+    }?;
+    if let Some(look_up) = look_up(&question.query) {
+        queries.record_look_up(&question.viewer, &look_up)?;
+    }
+    Ok(body)
+}
+
+/// What a query shows of somebody's history, where it shows that.
+fn look_up(query: &Query) -> Option<LookUp<'_>> {
+    match query {
+        Query::AccountCard(account) => Some(LookUp::Viewed(Some(account), "account-card")),
+        Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
+        Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
+        Query::AuditPage(query) => {
+            let account = query.account_id.as_ref()?;
+            Some(LookUp::Viewed(Some(account), "audit-page"))
+        }
+        Query::AccountAt(account, _) => Some(LookUp::Viewed(Some(account), "account-at")),
+        Query::AuditRecords(_) => Some(LookUp::Exported(None, "records", "{}".into())),
+        Query::AuditExport(query) => Some(LookUp::Exported(
+            query.account_id.as_ref(),
+            query.format.as_str(),
+            filter_text(query),
+        )),
+        // Whom a name led to, only the answer knows. Checkpoints and proofs are about the log.
+        Query::FindAccount(_)
+        | Query::LoginStatus(_)
+        | Query::Checkpoint
+        | Query::Proof(_)
+        | Query::Consistency(_)
+        | Query::Backup
+        | Query::LogStats
+        | Query::ViewList
+        | Query::KeyList
+        | Query::ViewRebuild(_) => None,
     }
 }

@@ -8,6 +8,8 @@ use countersign_schemas::ids::CommandId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{self as wire, CompleteStatus, Details, FactorState, Success};
 use countersign_schemas::secret::SecretText;
+use countersign_schemas::support::CaseState;
+use countersign_schemas::support_reply::{self, SuspendedState};
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
@@ -182,6 +184,15 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
             let state = wire::ErasedState::Erased;
             with_details(wire::AccountErased { state }, details)
         }
+        Reply::FactorSuspended => {
+            let state = SuspendedState::Suspended;
+            with_details(support_reply::FactorSuspended { state }, details)
+        }
+        reset @ (Reply::ResetRequested { .. }
+        | Reply::ResetApproved { .. }
+        | Reply::ResetRejected
+        | Reply::ResetCancelled
+        | Reply::ResetExecuted) => reset_success(reset, details),
         Reply::AttemptsCleared => {
             let state = FactorState::On;
             with_details(wire::FactorChanged { state }, details)
@@ -189,6 +200,34 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
         login @ (Reply::CodeRequired { .. }
         | Reply::LoginByPassword { .. }
         | Reply::LoginVerified { .. }) => login_success(login, details),
+    }
+}
+
+fn reset_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
+    let changed = |state| with_details(support_reply::CaseChanged { state }, details);
+    match reply {
+        Reply::ResetRequested {
+            case_id,
+            expires_at,
+        } => {
+            let body = support_reply::ResetRequested {
+                case_id,
+                state: CaseState::WaitingApproval,
+                expires_at,
+            };
+            with_details(body, details)
+        }
+        Reply::ResetApproved { execute_after } => {
+            let body = support_reply::ResetApproved {
+                state: CaseState::CoolingOff,
+                execute_after,
+            };
+            with_details(body, details)
+        }
+        Reply::ResetRejected => changed(CaseState::Rejected),
+        Reply::ResetCancelled => changed(CaseState::Cancelled),
+        Reply::ResetExecuted => changed(CaseState::Executed),
+        _ => unreachable!("only the replies of resets come here"),
     }
 }
 
@@ -208,10 +247,14 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
             };
             with_details(body, details)
         }
-        Reply::LoginByPassword { account_id } => {
+        Reply::LoginByPassword {
+            account_id,
+            after_reset_days,
+        } => {
             let body = wire::LoginStarted::Complete {
                 account_id,
                 method: wire::PasswordMethod::Password,
+                after_reset_days,
                 assertion: None,
             };
             with_details(body, details)
@@ -221,6 +264,7 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
             method,
             left,
             low,
+            after_reset_days,
         } => {
             let body = wire::LoginVerified {
                 account_id,
@@ -228,6 +272,7 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
                 method,
                 backup_codes_left: left,
                 backup_codes_low: low,
+                after_reset_days,
                 assertion: None,
             };
             with_details(body, details)
@@ -239,6 +284,12 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
         | Reply::BackupCodesRegenerated { .. }
         | Reply::FactorOff
         | Reply::AttemptsCleared
+        | Reply::FactorSuspended
+        | Reply::ResetRequested { .. }
+        | Reply::ResetApproved { .. }
+        | Reply::ResetRejected
+        | Reply::ResetCancelled
+        | Reply::ResetExecuted
         | Reply::AccountErased
         | Reply::KeysRotated { .. } => unreachable!("only the replies of logins come here"),
     }

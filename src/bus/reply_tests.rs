@@ -157,6 +157,7 @@ fn a_success_is_the_body_of_the_contract() {
     assert_eq!(required["challenge_id"].as_str().unwrap().len(), 32);
     let by_password = body(Reply::LoginByPassword {
         account_id: account(),
+        after_reset_days: None,
     });
     assert_eq!(by_password["status"], "complete");
     assert_eq!(by_password["method"], "password");
@@ -165,10 +166,13 @@ fn a_success_is_the_body_of_the_contract() {
         method: Method::BackupCode,
         left: 3,
         low: true,
+        after_reset_days: Some(1),
     });
     assert_eq!(verified["status"], "complete");
     assert_eq!(verified["method"], "backup-code");
     assert_eq!(verified["backup_codes_low"], true);
+    assert_eq!(by_password.get("after_reset_days"), None);
+    assert_eq!(verified["after_reset_days"], 1);
     assert_eq!(verified.get("assertion"), None);
 }
 

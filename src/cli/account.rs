@@ -101,6 +101,9 @@ async fn erase(account: &str, reason: &str, args: &ClientArgs) -> Result<(), Fau
         ..args.clone()
     };
     let mut client = Client::connect(&patient).await?;
+    if !args.json {
+        eprintln!("keys are destroyed once a minute, so this may take as long");
+    }
     let answer = client.admin("erase-account", &body).await?;
     show::answer(args, &answer, |_| format!("{account} is erased"))
 }

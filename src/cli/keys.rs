@@ -122,7 +122,7 @@ fn forget(key_id: u32, keyring: &Path, data: &Path) -> Result<(), Fault> {
     let counts = keys.counts().map_err(Fault::failed)?;
     if let Some(count) = counts.get(&key_id) {
         return Err(Fault::Negative(format!(
-            "key {key_id} still wraps {count} data keys, so nothing was changed: rotate, and wait until `keys list` shows 0"
+            "keys.redb still needs key {key_id} ({count} data keys), so nothing was changed: rotate, and let the service run until `data-keys-rewrapped` is in the log"
         )));
     }
     let ring = Keyring::load(keyring).map_err(Fault::failed)?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
 use super::show;
+use crate::crypto::data_keys::back_up_stopped;
 use crate::crypto::note;
 use crate::engine;
 use crate::log::{EventLog, LogOptions};
@@ -224,9 +225,8 @@ fn copy_stopped(data: &Path, to: &Path) -> Result<(), Fault> {
         .reader()
         .back_up(&to.join("log"))
         .map_err(Fault::failed)?;
-    let keys = to.join("keys");
-    std::fs::create_dir_all(&keys).map_err(Fault::failed)?;
-    std::fs::copy(data.join("keys.redb"), keys.join("keys.redb")).map_err(Fault::failed)?;
+    let keys = to.join("keys").join("keys.redb");
+    back_up_stopped(&data.join("keys.redb"), &keys).map_err(Fault::failed)?;
     log.close().map_err(Fault::failed)?;
     show::line(&format!(
         "copied up to position {} into {}",

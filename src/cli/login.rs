@@ -114,7 +114,7 @@ fn verified(body: &Value) -> String {
     )
 }
 
-fn status(body: &Value) -> String {
+pub fn status(body: &Value) -> String {
     let number = |name: &str| body.get(name).and_then(Value::as_u64).unwrap_or_default();
     let mut text = format!("second factor: {}\n", show::field(body, "second_factor"));
     if let Some(since) = body.get("enabled_at").and_then(Value::as_str) {

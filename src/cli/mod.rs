@@ -5,6 +5,7 @@ mod audit;
 mod backup_codes;
 pub mod client;
 mod config;
+mod confirm;
 mod dev;
 mod factor;
 pub mod fault;
@@ -14,7 +15,9 @@ mod keys;
 mod log;
 mod login;
 mod policy;
+mod progress;
 mod reference;
+mod reset;
 mod serve;
 pub mod show;
 mod support;
@@ -93,6 +96,11 @@ enum Noun {
 
 /// Runs one command line; the exit code is the contract's (CONTRACT §8).
 pub fn run(cli: Cli) -> ExitCode {
+    if let Err(error) = forbid_core_files() {
+        eprintln!(
+            "countersign: warning: this process may leave a core file with secrets in it ({error})"
+        );
+    }
     let json = cli.client.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -113,6 +121,20 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// A core file would hold every key in clear. The limit alone does not keep the system from handing
+/// one to a program that collects them (core(5)).
+fn forbid_core_files() -> std::io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    rustix::process::setrlimit(Resource::Core, none)?;
+    Ok(rustix::process::set_dumpable_behavior(
+        DumpableBehavior::NotDumpable,
+    )?)
+}
+
 async fn dispatch(cli: Cli) -> Result<(), Fault> {
     let client = cli.client;
     match cli.noun {
@@ -123,8 +145,8 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Factor(verb) => interruptible(Box::pin(factor::run(verb, &client))).await,
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
-        Noun::Support(verb) => interruptible(support::run(verb, &client)).await,
-        Noun::Audit(verb) => interruptible(audit::run(verb, &client)).await,
+        Noun::Support(verb) => interruptible(Box::pin(support::run(verb, &client))).await,
+        Noun::Audit(verb) => interruptible(Box::pin(audit::run(verb, &client))).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
         Noun::View(verb) => interruptible(log::view(verb, &client)).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
@@ -140,5 +162,18 @@ async fn interruptible(work: impl Future<Output = Result<(), Fault>>) -> Result<
     tokio::select! {
         result = work => result,
         _ = tokio::signal::ctrl_c() => Err(Fault::Interrupted),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    /// T11: a program that collects cores gets none of this process.
+    #[test]
+    fn a_process_that_may_hold_secrets_is_not_dumpable() {
+        super::forbid_core_files().unwrap();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
     }
 }

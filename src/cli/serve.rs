@@ -57,14 +57,6 @@ pub enum IdentityMode {
 
 pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     start_logging();
-    // A core file would hold every key in clear.
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
-        tracing::warn!(%error, "core files cannot be switched off");
-    }
     let config = Config::read(args.config.as_deref())?;
     if args.identity == IdentityMode::Verified && config.policy.kdf_memory_kib < KDF_MEMORY_KIB_MIN
     {

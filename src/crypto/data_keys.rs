@@ -6,11 +6,12 @@
 //! stages, commits, discards and condemns; one thread rewrites the file, which destroys what is
 //! condemned.
 
+#[path = "data_keys_copies.rs"]
+mod copies;
 #[path = "data_keys_rewriting.rs"]
 mod rewriting;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -27,6 +28,8 @@ use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
 
+pub use copies::back_up_stopped;
+
 /// Unwrapped keys that are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
 /// Keys that may wait for one commit; a batch of the writer has at most 512 events.
@@ -37,7 +40,7 @@ pub struct DataKeys {
     path: PathBuf,
     keyring: RwLock<Arc<Keyring>>,
     /// Replaced as a whole by an erasure, hence the lock; everything else only reads it.
-    store: RwLock<Database>,
+    store: RwLock<Arc<Database>>,
     /// Locked before the store where both are.
     staged: Mutex<BTreeMap<Name, (DataKey, Row)>>,
     /// What the next rewriting leaves out; nobody is given these keys any more.
@@ -56,6 +59,11 @@ pub enum DataKeysError {
         "there is no key store at {0}: restore it from its backup, without it nothing sealed can be read"
     )]
     Missing(PathBuf),
+    /// A link, or no regular file.
+    #[error(
+        "the key store {0} is not a regular file: put the file itself there, since an erasure replaces it and would leave what a link leads to"
+    )]
+    NotAFile(PathBuf),
     /// Another process has it open.
     #[error("the key store {0} is open in another process: stop that one first")]
     InUse(PathBuf),
@@ -121,8 +129,9 @@ impl DataKeys {
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
     ///
     /// # Errors
-    /// [`DataKeysError::Missing`], [`DataKeysError::InUse`], [`DataKeysError::Damaged`],
-    /// [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`], or [`DataKeysError::Io`].
+    /// [`DataKeysError::Missing`], [`DataKeysError::NotAFile`], [`DataKeysError::InUse`],
+    /// [`DataKeysError::Damaged`], [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`], or
+    /// [`DataKeysError::Io`].
     pub fn open(path: &Path, keyring: Arc<Keyring>, create: bool) -> Result<Self, DataKeysError> {
         let io_error = |source| DataKeysError::Io {
             path: path.to_owned(),
@@ -138,6 +147,9 @@ impl DataKeys {
             })?);
             key_file::publish(&staging, path).map_err(|error| io_error(io::Error::other(error)))?;
         }
+        if !path.symlink_metadata().map_err(io_error)?.is_file() {
+            return Err(DataKeysError::NotAFile(path.to_owned()));
+        }
         let store = key_store::open(path)?;
         // What an erasure that was interrupted left; it may hold the very key to be erased.
         key_file::remove_if_there(&staging).map_err(io_error)?;
@@ -145,7 +157,7 @@ impl DataKeys {
         Ok(Self {
             path: path.to_owned(),
             keyring: RwLock::new(keyring),
-            store: RwLock::new(store),
+            store: RwLock::new(Arc::new(store)),
             staged: Mutex::new(BTreeMap::new()),
             condemned: Mutex::default(),
             late: Mutex::default(),
@@ -281,27 +293,6 @@ impl DataKeys {
         Ok(())
     }
 
-    /// Copies the durable keys into another store, still wrapped; it has its name once it is whole.
-    ///
-    /// # Errors
-    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; an earlier copy is as it was.
-    pub fn back_up(&self, target: &Path) -> Result<(), DataKeysError> {
-        let io_error = |source| DataKeysError::Io {
-            path: target.to_owned(),
-            source,
-        };
-        let folder = key_file::folder_of(target);
-        fs::create_dir_all(folder).map_err(io_error)?;
-        let staging = key_file::staging_path(target);
-        let condemned = self.condemned().clone();
-        let copy = key_store::create(&staging, |txn| {
-            key_store::copy(&condemned, None, &self.store(), txn)
-        })?;
-        drop(copy);
-        fs::rename(&staging, target).map_err(io_error)?;
-        key_file::sync_folder(folder).map_err(io_error)
-    }
-
     /// Forgets all staged keys; nothing may have been appended that they sealed.
     pub fn discard_staged(&self) {
         self.staged().clear();
@@ -322,8 +313,14 @@ impl DataKeys {
         Arc::clone(&keyring.expect("no holder of this lock panics"))
     }
 
-    fn store(&self) -> RwLockReadGuard<'_, Database> {
+    fn store(&self) -> RwLockReadGuard<'_, Arc<Database>> {
         self.store.read().expect("no holder of this lock panics")
+    }
+
+    /// The store for a read of all of it: under the lock, that would hold up every commit once a
+    /// rewriting waits for the lock. It is the old one once it has been replaced.
+    fn store_for_long(&self) -> Arc<Database> {
+        Arc::clone(&self.store())
     }
 
     fn staged(&self) -> MutexGuard<'_, BTreeMap<Name, (DataKey, Row)>> {

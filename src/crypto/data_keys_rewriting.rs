@@ -56,7 +56,7 @@ impl DataKeys {
     /// # Errors
     /// [`DataKeysError::Storage`].
     pub fn counts(&self) -> Result<BTreeMap<u32, u64>, DataKeysError> {
-        key_store::counts(&self.store())
+        key_store::counts(&self.store_for_long())
     }
 
     /// Whether a key was destroyed or is about to be: what it sealed cannot be read any more, and
@@ -102,7 +102,7 @@ impl DataKeys {
         let keyring = self.keyring();
         let staging = key_file::staging_path(&self.path);
         let new = key_store::create(&staging, |txn| {
-            key_store::copy(condemned, Some(&keyring), &self.store(), txn)
+            key_store::copy(condemned, Some(&keyring), &self.store_for_long(), txn)
         })?;
         reached("keys-copied");
         let mut staged = self.staged();
@@ -114,7 +114,7 @@ impl DataKeys {
         reached("keys-unreplaced");
         fs::rename(&staging, &self.path).map_err(io_error)?;
         reached("keys-replaced");
-        *store = new;
+        *store = Arc::new(new);
         staged.retain(|name, _| !is_condemned(condemned, name));
         self.unwrapped
             .retain(|name, _| !is_condemned(condemned, name));

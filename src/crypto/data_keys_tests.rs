@@ -1,6 +1,7 @@
 //! What the key store keeps, what it forgets, and what it refuses to open.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
@@ -361,6 +362,67 @@ fn keys_that_are_committed_while_the_store_is_rewritten_are_kept() {
         let erased = byte < 50;
         assert_eq!(house.current(&[byte; 16]).is_none(), erased, "{byte}");
     }
+}
+
+/// The store is refused without that key, so whoever asks which keys are needed must hear of it.
+#[test]
+fn a_key_that_the_store_is_checked_by_is_counted_though_it_wraps_nothing() {
+    let house = house();
+    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(1, 0)]));
+}
+
+/// A backup, a count: they end on the store that they began with, and hold nobody up meanwhile.
+#[test]
+fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {
+    let house = house();
+    for byte in 0..100 {
+        house.stage(&[byte; 16], byte);
+    }
+    house.keys.commit().unwrap();
+    let old = house.keys.store_for_long();
+    house.keys.condemn(&[7; 16], 1);
+    house.keys.rewrite().unwrap();
+    house.stage(&[200; 16], 200);
+    house.keys.commit().unwrap();
+    assert_eq!(key_store::counts(&old).unwrap(), BTreeMap::from([(1, 100)]));
+    let now = house.keys.counts().unwrap();
+    assert_eq!(now, BTreeMap::from([(1, 100)]));
+    drop(old);
+    assert!(house.reopened().current(&[7; 16]).is_none());
+}
+
+#[test]
+fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
+    let House { folder, keys } = house();
+    let (store, copy) = (
+        path_in(folder.path()),
+        folder.path().join("copies/keys.redb"),
+    );
+    let in_use = back_up_stopped(&store, &copy);
+    assert!(matches!(in_use, Err(DataKeysError::InUse(_))) && !copy.exists());
+    keys.stage_new(&ADA, [7; 32], [7; 12]).unwrap();
+    keys.commit().unwrap();
+    drop(keys);
+    for _ in 0..2 {
+        back_up_stopped(&store, &copy).unwrap();
+    }
+    fs::write(&store, b"gone").unwrap();
+    assert!(back_up_stopped(&store, &copy).is_err());
+    assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
+    let opened = DataKeys::open(&copy, keyring(folder.path(), 1), false).unwrap();
+    assert!(opened.current(&ADA).unwrap().is_some());
+}
+
+/// D-17: a rewriting would put a new file in the link's place and destroy nothing.
+#[test]
+fn a_link_to_a_key_store_is_refused() {
+    let House { folder, keys } = house();
+    drop(keys);
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(path_in(folder.path()), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, path_in(folder.path())).unwrap();
+    let refused = DataKeys::open(&path_in(folder.path()), keyring(folder.path(), 1), false);
+    assert!(matches!(refused, Err(DataKeysError::NotAFile(_))));
 }
 
 #[test]

@@ -180,10 +180,15 @@ fn kek_id_of(row: &Row) -> u32 {
     u32::from_le_bytes(*bytes)
 }
 
-/// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store.
+/// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store. One
+/// that the store is checked by has a count, if only 0.
 pub(super) fn counts(store: &Database) -> Result<BTreeMap<u32, u64>, DataKeysError> {
     let mut counts = BTreeMap::new();
-    for row in store.begin_read()?.open_table(KEYS)?.iter()? {
+    let txn = store.begin_read()?;
+    for row in txn.open_table(KEK_CHECKS)?.iter()? {
+        counts.insert(row?.0.value(), 0);
+    }
+    for row in txn.open_table(KEYS)?.iter()? {
         *counts.entry(kek_id_of(row?.1.value())).or_default() += 1;
     }
     Ok(counts)

@@ -172,6 +172,15 @@ impl NoteKey {
         format!("{}+{id}+{}", self.name, BASE64.encode(&key))
     }
 
+    /// Returns the same key under the name that a log had in another of its epochs.
+    pub fn renamed(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: key_id(name, &self.key),
+            key: self.key,
+        }
+    }
+
     /// Returns the key's name, which is the log's origin.
     pub fn name(&self) -> &str {
         &self.name

@@ -194,3 +194,14 @@ fn debug_shows_no_private_key() {
     assert!(!shown.contains("[7, 7"));
     assert!(!shown.contains(&HEXLOWER.encode(&[7; 4])));
 }
+
+#[test]
+fn a_key_is_known_under_the_names_of_other_epochs() {
+    let other = NoteSigner::new(&[7; 32], &[0xcd; 16]);
+    let note = other.sign(41, &[9; 32]);
+    let ours = signer().public().clone();
+    assert_eq!(ours.open(&note), Err(NoteError::OtherKey));
+    let renamed = ours.renamed(other.public().name());
+    assert_eq!(&renamed, other.public());
+    assert_eq!(renamed.open_checkpoint(&note).unwrap().size, 41);
+}

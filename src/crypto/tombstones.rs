@@ -71,7 +71,7 @@ impl Tombstones {
     /// replaced.
     ///
     /// # Errors
-    /// [`CreateError::Io`]: what stood there still does.
+    /// [`CreateError::Io`]: what stood there still does, or this one does but may not last.
     pub fn write(&self, tombstone: &Tombstone) -> Result<(), CreateError> {
         let path = self.folder.join(name_of(tombstone));
         key_file::create_folders(&self.folder).map_err(|source| CreateError::Io {
@@ -79,6 +79,20 @@ impl Tombstones {
             source,
         })?;
         key_file::replace_private(&path, render(tombstone).as_bytes())
+    }
+
+    /// Takes one back that may or may not be durable: the erasure was not begun.
+    ///
+    /// # Errors
+    /// What the operating system said; the next start may erase then.
+    pub fn withdraw(&self, tombstone: &Tombstone) -> io::Result<()> {
+        match self.folder.is_dir() {
+            true => {
+                key_file::remove_if_there(&self.folder.join(name_of(tombstone)))?;
+                key_file::sync_folder(&self.folder)
+            }
+            false => Ok(()),
+        }
     }
 
     /// Reads all of them, in no particular order; what an interrupted writing left is removed.
@@ -179,6 +193,18 @@ mod tests {
         };
         tombstones.write(&later).unwrap();
         assert_eq!(tombstones.read().unwrap(), [later]);
+    }
+
+    #[test]
+    fn one_that_is_withdrawn_is_gone_and_so_is_one_that_never_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let tombstones = beside(folder.path());
+        tombstones.withdraw(&tombstone()).unwrap();
+        tombstones.write(&tombstone()).unwrap();
+        for _ in 0..2 {
+            tombstones.withdraw(&tombstone()).unwrap();
+            assert_eq!(tombstones.read().unwrap(), []);
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Accounts {
     }
 
     /// The epochs that began because events had been lost, ascending.
-    pub fn losses(&self) -> &[Epoch] {
+    pub fn later_epochs(&self) -> &[Epoch] {
         &self.losses
     }
 
@@ -173,6 +173,11 @@ impl Accounts {
         bytes.ok_or_else(|| HistoryError::at(position, "it is not in the log"))
     }
 
+    /// The positions, ascending, of the epochs that began because events had been lost.
+    pub fn losses(&self) -> Vec<u64> {
+        self.losses.iter().map(|epoch| epoch.position).collect()
+    }
+
     /// How many accounts are in memory, and about how many bytes they take.
     pub fn cached(&self) -> (u64, u64) {
         (self.cache.len() as u64, self.cache.weight())
@@ -190,8 +195,8 @@ impl Accounts {
     }
 
     #[cfg(test)]
-    pub fn has_snapshot(&self, stream: StreamKey) -> bool {
-        self.snapshots.load(stream, u32::MAX).is_some()
+    pub fn snapshot_version(&self, stream: StreamKey) -> Option<u32> {
+        Some(self.snapshots.load(stream, u32::MAX)?.version)
     }
 
     /// Queues a snapshot.

@@ -1,7 +1,7 @@
 //! What operators ask of the running engine: numbers, views, a backup. Nothing here decides.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use countersign_schemas::admin::{
     BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, PublicationState,
@@ -24,6 +24,8 @@ pub struct Admin {
     pub(super) shared: Arc<Shared>,
     pub(super) log: LogReader,
     pub(super) backup_folder: Option<PathBuf>,
+    /// Held by the one backup that is under way.
+    pub(super) backing_up: Arc<Mutex<()>>,
 }
 
 impl Admin {
@@ -137,10 +139,14 @@ impl Admin {
     /// Copies log and data keys into the configured folder, incrementally, while serving.
     ///
     /// # Errors
-    /// `request.invalid` when no folder is configured, `store.unavailable`.
+    /// `request.invalid` when no folder is configured, `overloaded` while another backup is under
+    /// way, `store.unavailable`.
     pub fn backup(&self) -> Result<BackupTaken, Refusal> {
         let Some(folder) = &self.backup_folder else {
             return Err(Refusal::because(ErrorCode::RequestInvalid, NO_FOLDER));
+        };
+        let Ok(_alone) = self.backing_up.try_lock() else {
+            return Err(Refusal::new(ErrorCode::Overloaded));
         };
         // The log first: every key that its copy needs was durable before the record, so a later copy
         // of the keys has it.

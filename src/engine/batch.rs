@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 
 use countersign_projections::Entry;
 use countersign_schemas::command::Command;
@@ -13,6 +14,7 @@ use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
 use super::directory::fact;
+use super::look_ups::Viewer;
 use super::subject::source_key;
 use super::vault::VaultError;
 use super::{Outcome, ReplyTo, Request, Shared, Submission};
@@ -29,6 +31,10 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Commands in one batch, whether they record anything or not: a flood of refusals must not hold
 /// back what was decided before it.
 pub const BATCH_COMMANDS_MAX: usize = 1_024;
+
+/// Commands of one batch that have a batch of their own after it: each costs several commits, and
+/// the logins that are queued wait for all of them.
+pub const BATCH_ALONE_MAX: usize = 8;
 
 /// What has been decided and waits for its commit.
 #[derive(Default)]
@@ -53,6 +59,8 @@ pub struct Batch {
     pub commits_nothing: bool,
     /// Commands that have a batch each of their own, after this one.
     pub alone: Vec<Submission>,
+    /// Who waits for the record of a look at a history.
+    pub looks: Vec<SyncSender<()>>,
     /// Commands whose evidence the batch has made stale; gathered anew once it is published.
     pub stale: Vec<Submission>,
 }
@@ -96,6 +104,22 @@ impl Origin {
             source: None,
         };
         let source = source_facts(request);
+        Self { meta, source }
+    }
+
+    /// Somebody who looked at a history, under an id of the service's making.
+    pub fn viewer(id: &CommandId, viewer: &Viewer) -> Self {
+        let meta = Meta {
+            caller: viewer.caller.name.clone().into(),
+            verified: viewer.caller.verified,
+            role: viewer.caller.role,
+            trace_id: viewer.trace_id,
+            ..service_meta(id)
+        };
+        let source = SourceFacts {
+            on_behalf_of: viewer.on_behalf_of.clone(),
+            ..SourceFacts::default()
+        };
         Self { meta, source }
     }
 
@@ -159,6 +183,7 @@ impl Batch {
     pub fn has_room(&self) -> bool {
         self.records.len() < BATCH_EVENTS_MAX
             && self.bytes < BATCH_BYTES_MAX
+            && self.alone.len() < BATCH_ALONE_MAX
             && self.replies.len() + self.stale.len() + self.alone.len() < BATCH_COMMANDS_MAX
     }
 
@@ -215,15 +240,17 @@ impl Batch {
         let version = stream.version + 1 + index as u32;
         shared.vault.seal_event(stream.key, version, &mut event)?;
         let event_type = event.type_code();
-        let source = match stream.kind {
-            StreamKind::Account => {
+        // The log's own stream has no data key that an erasure could destroy, so of a user's source
+        // it keeps nothing; for whom an agent looked is no user's.
+        let keeps_source = stream.kind == StreamKind::Account || event.is_look_up();
+        let source = match keeps_source {
+            true => {
                 let facts = &group.origin.source;
                 shared
                     .vault
                     .seal_source(stream.key, version, event_type, facts)?
             }
-            // The log's own stream has no data key that an erasure could destroy.
-            StreamKind::Log => None,
+            false => None,
         };
         let record = Record {
             event_type,

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::accounts::Accounts;
 use super::epoch::signer;
+use super::forms;
 use super::foundation::{
     Foundation, keys_file, log_folder, service_record, snapshots_file, views_file,
 };
@@ -91,6 +92,7 @@ pub fn init(
     let root = leaf_hash(&bytes);
     let mut archive = Archive::open(keyring_file, signer(&keyring))?;
     archive.sign(1, &root, |_| Ok(root))?;
+    archive.keep_copy_in(data);
     Ok(())
 }
 
@@ -118,9 +120,11 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     });
     let mut found = found?;
     let mut archive = epoch::archive(&found, data, keyring)?;
+    archive.keep_copy_in(data);
     epoch::sign(&mut archive, &found.index)?;
     rotating::complete(&mut found, now)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
+    forms::put_in_force(&mut found, now)?;
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut found, &options.policy, reason, now)?;
     }
@@ -158,6 +162,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         log_version: AtomicU32::new(log_version),
         recorded_at,
         strangers: RwLock::default(),
+        look_ups: Mutex::default(),
         views,
         progress,
         publication: Publication::default(),
@@ -203,7 +208,8 @@ fn put_policy_in_force(
     let event = service::policy_in_force(policy);
     let last = found
         .index
-        .policy()?
+        .read_at_start(event.type_code())?
+        .pop_last()
         .and_then(|position| record(&found.log.reader(), position));
     match last.map(|record| record.event()) {
         Some(Ok(last)) if last == event => Ok(()),

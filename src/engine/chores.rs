@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
+use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::time::Micros;
 
 use super::Shared;
@@ -96,10 +96,7 @@ impl Writer {
                 return;
             }
         };
-        // No two records of a log have one position, so no two of these have one id.
-        let position = batch.head + batch.records.len() as u64 + 1;
-        let id = CommandId::parse(&format!("{}-{position}", event.name()))
-            .expect("an event name and a number are printable");
+        let id = batch.own_command_id(&event);
         let group = Group {
             events: vec![event],
             origin: Origin::service(&id),

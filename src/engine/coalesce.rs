@@ -5,7 +5,9 @@
 //! stands still or jumps neither hides a flood nor lets one fill the log.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 
+use countersign_schemas::event::reset::v1::RequestRefused;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
 
@@ -19,12 +21,56 @@ pub const NAMES_RECORDED_MAX: u32 = 5;
 /// The counts.
 #[derive(Debug, Default)]
 pub struct Coalesced {
-    attempts: HashMap<StreamKey, u32>,
-    /// When each account's count began, oldest first.
-    begun: VecDeque<(Micros, StreamKey)>,
-    /// Attempts at accounts for which there was no room.
-    overflow: u64,
+    attempts: Counts<StreamKey>,
+    /// Requests for resets: of which account, by which agent, and why they were refused.
+    requests: Counts<(StreamKey, String, RequestRefused)>,
     names: Names,
+}
+
+/// Refusals counted by what they have in common.
+#[derive(Debug)]
+struct Counts<K> {
+    counts: HashMap<K, u32>,
+    /// When each count began, oldest first.
+    begun: VecDeque<(Micros, K)>,
+    /// Those for which there was no room.
+    overflow: u64,
+}
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self {
+            counts: HashMap::new(),
+            begun: VecDeque::new(),
+            overflow: 0,
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Counts<K> {
+    fn count(&mut self, key: K, now: Micros) {
+        if let Some(count) = self.counts.get_mut(&key) {
+            *count = count.saturating_add(1);
+        } else if self.counts.len() < ACCOUNTS_MAX {
+            self.counts.insert(key.clone(), 1);
+            self.begun.push_back((now, key));
+        } else {
+            self.overflow += 1;
+        }
+    }
+
+    /// Those whose minute is over, with their counts, at most `max` of them.
+    fn due(&mut self, now: Micros, max: usize) -> Vec<(K, u32)> {
+        let mut due = Vec::new();
+        let is_over = |(begun, _): &&(Micros, K)| begun.plus_s(WINDOW_S) <= now;
+        while due.len() < max
+            && self.begun.front().filter(is_over).is_some()
+            && let Some((_, key)) = self.begun.pop_front()
+        {
+            due.extend(self.counts.remove(&key).map(|count| (key, count)));
+        }
+        due
+    }
 }
 
 /// Logins of unknown names.
@@ -38,32 +84,32 @@ struct Names {
 impl Coalesced {
     /// Counts an attempt at an account that was refused without being compared.
     pub fn attempt(&mut self, account: StreamKey, now: Micros) {
-        if let Some(count) = self.attempts.get_mut(&account) {
-            *count = count.saturating_add(1);
-        } else if self.attempts.len() < ACCOUNTS_MAX {
-            self.attempts.insert(account, 1);
-            self.begun.push_back((now, account));
-        } else {
-            self.overflow += 1;
-        }
+        self.attempts.count(account, now);
+    }
+
+    /// Counts a request for a reset of an account that was refused.
+    pub fn request(&mut self, account: StreamKey, by: &str, cause: RequestRefused, now: Micros) {
+        self.requests.count((account, by.to_owned(), cause), now);
     }
 
     /// The accounts whose minute is over, with their counts, at most `max` of them.
     pub fn due_attempts(&mut self, now: Micros, max: usize) -> Vec<(StreamKey, u32)> {
-        let mut due = Vec::new();
-        let is_over = |(begun, _): &&(Micros, StreamKey)| begun.plus_s(WINDOW_S) <= now;
-        while due.len() < max
-            && self.begun.front().filter(is_over).is_some()
-            && let Some((_, account)) = self.begun.pop_front()
-        {
-            due.extend(self.attempts.remove(&account).map(|count| (account, count)));
-        }
-        due
+        self.attempts.due(now, max)
+    }
+
+    /// The refused requests whose minute is over, with their counts, at most `max` of them.
+    #[allow(clippy::type_complexity)]
+    pub fn due_requests(
+        &mut self,
+        now: Micros,
+        max: usize,
+    ) -> Vec<((StreamKey, String, RequestRefused), u32)> {
+        self.requests.due(now, max)
     }
 
     /// How many attempts there was no room to count by account, since this was last asked.
     pub fn take_overflow(&mut self) -> u64 {
-        std::mem::take(&mut self.overflow)
+        std::mem::take(&mut self.attempts.overflow) + std::mem::take(&mut self.requests.overflow)
     }
 
     /// Whether a login of an unknown name is recorded at once; otherwise it is counted.

@@ -1,5 +1,5 @@
-//! Facts across accounts: which account a name or a challenge belongs to, and who knocked on
-//! doors that do not exist. What the log holds of them is found through the index; decisions of a
+//! Facts across accounts: which account a name, a challenge or a reset case belongs to, when an
+//! agent asked for resets, and who knocked on doors that do not exist. What the log holds of them is found through the index; decisions of a
 //! batch that is not durable yet are the batch's own.
 
 use std::collections::{HashMap, VecDeque};
@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use countersign_projections::Entry;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountRegistered;
+use countersign_schemas::ids::{CaseId, agent_key};
 use countersign_schemas::time::Micros;
 
 use super::vault::{Vault, VaultError};
@@ -40,9 +41,15 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
             Ok(Some(Fact::Name(vault.keyring().name_hash(name))))
         }
         Event::LoginStarted(e) => Ok(Some(Fact::Challenge(e.challenge, e.expires_at))),
-        Event::PolicyInForce(_) => Ok(Some(Fact::Policy)),
+        Event::ResetRequested(e) => Ok(CaseId::parse(&e.case_id).ok().map(|case| Fact::Case {
+            case: case.hash(),
+            agent: agent_key(&entry.record.meta.caller),
+            at: entry.record.recorded_at,
+        })),
         Event::AccountErased(_) => Ok(Some(Fact::Erased)),
-        Event::EpochStarted(_) => Ok(Some(Fact::Epoch)),
+        Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::SchemasInForce(_) => {
+            Ok(Some(Fact::ReadAtStart(entry.record.event_type)))
+        }
         _ => Ok(None),
     }
 }

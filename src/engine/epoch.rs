@@ -93,7 +93,7 @@ fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, St
 /// # Errors
 /// As [`Archive::sign`]; the note must not be told then.
 pub fn sign<'a>(archive: &'a mut Archive, index: &Index) -> Result<&'a str, CheckpointRefusal> {
-    let (size, root) = index.tree_head();
+    let (size, root) = index.tree_head()?;
     archive.sign(size, &root, |size| index.root_at(size))
 }
 
@@ -139,8 +139,9 @@ pub fn new_epoch(
         keyring = keyring.begin_epoch(keyring_file, epoch.begun.log_id)?;
         reached("epoch-keyring");
     }
-    let (size, root) = found.index.tree_head();
-    Archive::begin_epoch(keyring_file, signer(&keyring), size, &root)?;
+    let (size, root) = found.index.tree_head().map_err(CheckpointRefusal::from)?;
+    let mut archive = Archive::begin_epoch(keyring_file, signer(&keyring), size, &root)?;
+    archive.keep_copy_in(data);
     found.log.close().map_err(StartError::from)?;
     Ok(epoch)
 }

@@ -53,8 +53,8 @@ fn begin(house: &House, lost_from: u64) -> Result<Epoch, NewEpochError> {
     new_epoch(&data, &keyring, lost_from, "restored", now, options)
 }
 
-/// Ada with 2FA and Bob without, a copy of their data at position 10, then four codes used: the log
-/// is at position 14 when it stops, and the data folder is the copy again.
+/// Ada with 2FA and Bob without, a copy of their data at position 11, then four codes used: the log
+/// is at position 15 when it stops, and the data folder is the copy again.
 fn restored() -> (House, TotpSecret, Vec<String>) {
     let house = House::new();
     let engine = house.start();
@@ -103,10 +103,10 @@ fn the_head_is_signed_for_when_a_log_is_made_when_it_starts_and_when_it_stops() 
     house.enrol(&engine, "ada");
     assert_eq!(archive(&house).newest().unwrap().size, 1);
     engine.shared.sign_checkpoint().unwrap();
-    assert_eq!(archive(&house).newest().unwrap().size, 7);
+    assert_eq!(archive(&house).newest().unwrap().size, 8);
     let _ = house.send(&engine, "verify-login", verify("000000"));
     drop(engine);
-    assert_eq!(archive(&house).newest().unwrap().size, 8);
+    assert_eq!(archive(&house).newest().unwrap().size, 9);
 }
 
 #[test]
@@ -116,17 +116,17 @@ fn a_log_that_is_shorter_than_signed_for_is_refused_and_names_the_one_remedy() {
     assert!(matches!(
         refused,
         CheckpointRefusal::Shorter {
-            archived: 14,
-            head: 10,
-            lost_from: 11
+            archived: 15,
+            head: 11,
+            lost_from: 12
         }
     ));
     let text = refused.to_string();
-    assert!(text.contains("new-epoch --lost-from 11 --reason"), "{text}");
+    assert!(text.contains("new-epoch --lost-from 12 --reason"), "{text}");
     assert!(house.try_start().is_err(), "again");
     assert!(matches!(
-        begin(&house, 10),
-        Err(NewEpochError::OtherLoss { due: 11 })
+        begin(&house, 11),
+        Err(NewEpochError::OtherLoss { due: 12 })
     ));
     assert!(house.try_start().is_err(), "nothing was begun");
 }
@@ -141,9 +141,9 @@ fn a_log_that_lost_its_checkpoints_does_not_pass_for_a_new_one() {
     fs::remove_file(house.keyring().with_file_name("checkpoint-history")).unwrap();
     assert!(matches!(
         refusal(&house),
-        CheckpointRefusal::Missing { head: 7, .. }
+        CheckpointRefusal::Missing { head: 8, .. }
     ));
-    assert_eq!(begin(&house, 8).unwrap().position, 8);
+    assert_eq!(begin(&house, 9).unwrap().position, 9);
     house.start();
 }
 
@@ -158,7 +158,7 @@ fn a_log_that_went_another_way_than_signed_for_is_refused_where_it_parts() {
     let history = fs::read_to_string(keys.join("checkpoint-history")).unwrap();
     let old: Vec<_> = history
         .lines()
-        .filter(|line| !line.contains(" 14 "))
+        .filter(|line| !line.contains(" 15 "))
         .collect();
     fs::write(keys.join("checkpoint-history"), old.join("\n") + "\n").unwrap();
     let engine = house.start();
@@ -171,11 +171,11 @@ fn a_log_that_went_another_way_than_signed_for_is_refused_where_it_parts() {
     assert!(matches!(
         refusal(&house),
         CheckpointRefusal::Forked {
-            archived: 14,
-            lost_from: 11
+            archived: 15,
+            lost_from: 12
         }
     ));
-    begin(&house, 11).unwrap();
+    begin(&house, 12).unwrap();
     house.start();
 }
 
@@ -185,7 +185,7 @@ fn nothing_is_given_up_of_a_log_that_is_whole() {
     let engine = house.start();
     house.enrol(&engine, "ada");
     drop(engine);
-    for lost_from in [1, 7, 8, 9] {
+    for lost_from in [1, 8, 9, 10] {
         assert!(matches!(
             begin(&house, lost_from),
             Err(NewEpochError::NothingLost)
@@ -197,7 +197,7 @@ fn nothing_is_given_up_of_a_log_that_is_whole() {
 #[test]
 fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
     let (house, secret, codes) = restored();
-    begin(&house, 11).unwrap();
+    begin(&house, 12).unwrap();
     let engine = house.start();
     house.pass(300);
     let suspended = Err(ErrorCode::FactorSuspended);
@@ -235,10 +235,48 @@ fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
     assert_eq!(refused.map(|_| ()), suspended);
 }
 
+/// What a loss suspended, with the factor on or off, a reset lets in again, for good.
+#[test]
+fn after_a_loss_a_reset_lets_the_owner_in_again() {
+    let (house, ..) = restored();
+    begin(&house, 12).unwrap();
+    let engine = house.start();
+    let by = |engine: &Engine, agent: &str, name: &str, body: Value| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut request = house.request(name, &body, &house.fresh_id(), engine);
+        request.caller.name = agent.into();
+        engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
+        receiver.recv().unwrap().result.unwrap().reply
+    };
+    for account in ["ada", "bob"] {
+        let body = json!({"account_id": account, "reason": "the loss", "ticket": "T-1"});
+        let Reply::ResetRequested { case_id, .. } = by(&engine, "alice", "request-reset", body)
+        else {
+            panic!("a case is opened");
+        };
+        let case = json!({"case_id": case_id, "reason": "the loss"});
+        by(&engine, "bert", "approve-reset", case.clone());
+        house.pass(72 * 3_600);
+        by(&engine, "alice", "execute-reset", case);
+        assert_eq!(status(&engine, account).0, FactorState::Off);
+        let login = house.send(&engine, "start-login", login(account, PASSWORD));
+        assert!(matches!(login, Ok(Reply::LoginByPassword { .. })));
+    }
+    drop(engine);
+    fs::remove_file(house.data().join("views.redb")).unwrap();
+    fs::remove_file(house.data().join("index.redb")).unwrap();
+    let engine = house.start();
+    for account in ["ada", "bob"] {
+        assert_eq!(status(&engine, account).0, FactorState::Off);
+        let login = house.send(&engine, "start-login", login(account, PASSWORD));
+        assert!(matches!(login, Ok(Reply::LoginByPassword { .. })));
+    }
+}
+
 #[test]
 fn a_second_loss_counts_on() {
     let (house, ..) = restored();
-    assert_eq!(begin(&house, 11).unwrap().begun.epoch, 2);
+    assert_eq!(begin(&house, 12).unwrap().begun.epoch, 2);
     let engine = house.start();
     house.enrol(&engine, "eve");
     drop(engine);
@@ -277,7 +315,7 @@ fn an_interrupted_new_epoch_is_refused_at_start_and_finished_by_the_same_command
             now,
         )
         .unwrap();
-        let event = service::log_went_on(2, [7; 16], 11, now, "restored");
+        let event = service::log_went_on(2, [7; 16], 12, now, "restored");
         found.append(&event, now).unwrap();
         drop(found);
         if steps == 2 {
@@ -287,16 +325,16 @@ fn an_interrupted_new_epoch_is_refused_at_start_and_finished_by_the_same_command
         let refused = house.try_start().err().unwrap();
         assert!(matches!(
             refused,
-            StartError::EpochUnfinished { lost_from: 11 }
+            StartError::EpochUnfinished { lost_from: 12 }
         ));
         assert!(matches!(
-            begin(&house, 12),
-            Err(NewEpochError::OtherLoss { due: 11 })
+            begin(&house, 13),
+            Err(NewEpochError::OtherLoss { due: 12 })
         ));
-        let epoch = begin(&house, 11).unwrap();
-        assert_eq!((epoch.position, epoch.begun.log_id), (11, [7; 16]));
+        let epoch = begin(&house, 12).unwrap();
+        assert_eq!((epoch.position, epoch.begun.log_id), (12, [7; 16]));
         let engine = house.start();
-        assert_eq!(engine.admin().log_stats().unwrap().position, 11);
+        assert_eq!(engine.admin().log_stats().unwrap().position, 12);
         assert_eq!(status(&engine, "bob"), (FactorState::On, 0, 0));
     }
 }
@@ -304,16 +342,16 @@ fn an_interrupted_new_epoch_is_refused_at_start_and_finished_by_the_same_command
 #[test]
 fn an_account_folds_alike_from_every_snapshot_when_its_history_has_a_loss_in_it() {
     let (house, ..) = restored();
-    begin(&house, 11).unwrap();
+    begin(&house, 12).unwrap();
     let engine = house.start();
     let _ = house.send(&engine, "start-login", login("ada", "wrong password"));
     let ada = StreamKey::of(&AccountId::parse("ada").unwrap());
     let accounts = &engine.shared.accounts;
     let whole = accounts.rebuild(ada, u32::MAX, u64::MAX).unwrap();
     assert!(whole.until_reset && whole.on().unwrap().codes.left() == 0);
-    let before = accounts.rebuild(ada, whole.version, 11).unwrap();
+    let before = accounts.rebuild(ada, whole.version, 12).unwrap();
     assert!(before.until_reset, "its last event is after the loss");
-    let before = accounts.rebuild(ada, whole.version - 1, 11).unwrap();
+    let before = accounts.rebuild(ada, whole.version - 1, 12).unwrap();
     assert!(!before.until_reset && before.on().unwrap().codes.left() == 10);
     let path = house.folder().join("snapshots.redb");
     for version in 1..=whole.version {
@@ -359,10 +397,10 @@ fn an_older_copy_of_the_keyring_does_not_go_on_with_a_later_epoch() {
     let history = fs::read_to_string(older.join("checkpoint-history")).unwrap();
     let old: Vec<_> = history
         .lines()
-        .filter(|line| !line.contains(" 14 "))
+        .filter(|line| !line.contains(" 15 "))
         .collect();
     fs::write(older.join("checkpoint-history"), old.join("\n") + "\n").unwrap();
-    begin(&house, 11).unwrap();
+    begin(&house, 12).unwrap();
     let engine = house.start();
     house.enrol(&engine, "eve");
     drop(engine);

@@ -11,6 +11,7 @@
 use countersign_schemas::event::{Event, EventError};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{Record, RecordError};
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
 use super::accounts::{Accounts, HistoryError};
@@ -94,7 +95,9 @@ impl Writer {
             record: bytes.clone(),
         };
         reached("tombstone-unwritten");
-        vault.entomb(&tombstone)?;
+        vault
+            .entomb(&tombstone)
+            .inspect_err(|_| vault.withdraw(&tombstone))?;
         vault.condemn(stream, tombstone.through);
         reached("tombstone-written");
         Ok(())
@@ -136,8 +139,11 @@ pub(super) fn complete(
         if stands.is_some_and(|bytes| *bytes == *tombstone.record) {
             continue;
         }
-        let account = accounts.load(StreamKey(tombstone.stream_key))?;
-        if account.exists() {
+        let stream = StreamKey(tombstone.stream_key);
+        let account = accounts.load(stream)?;
+        let generation = generation(index, accounts, stream, account.version)?;
+        // What a restored log lost with the record was erased; what lives now may be another life.
+        if account.exists() && generation <= Some(tombstone.through) {
             let record = next(Record::decode(&tombstone.record)?, account.version + 1)?;
             let record = Record {
                 recorded_at: record.recorded_at.max(index.tail().at),
@@ -155,6 +161,36 @@ pub(super) fn complete(
         }
     }
     Ok(())
+}
+
+/// The generation of the data keys that the present life of an account is sealed under: each life
+/// has its own. None where nothing of it is sealed.
+fn generation(
+    index: &Index,
+    accounts: &Accounts,
+    stream: StreamKey,
+    version: u32,
+) -> Result<Option<u32>, CompletionError> {
+    let positions = index.positions(&stream, 0, version);
+    let mut generation = None;
+    for position in positions.map_err(HistoryError::from)? {
+        let record = accounts.record(position)?;
+        let mut event = record.event()?;
+        if let Event::AccountErased(_) = event {
+            generation = None;
+            continue;
+        }
+        let sealed = event
+            .protected()
+            .into_iter()
+            .find_map(|(_, value)| match value {
+                Protected::Sealed(sealed) => Some(sealed.key),
+                Protected::Clear(_) => None,
+            });
+        let source = record.meta.source.as_ref().map(|source| source.key);
+        generation = generation.or(sealed).or(source);
+    }
+    Ok(generation)
 }
 
 /// The record of an erasure as this version of its account. Another version than it was made for,

@@ -10,10 +10,11 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
+use super::batch::{BATCH_ALONE_MAX, Batch};
 use super::house::{House, PASSWORD, verify};
 use super::start_error::StartError;
-use super::{Engine, Outcome, new_epoch};
-use crate::account::{Held, Reply};
+use super::{Engine, Outcome, Submission, new_epoch};
+use crate::account::{Evidence, Held, Reply};
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {
@@ -103,6 +104,23 @@ fn an_erased_account_is_gone_and_its_history_stays_without_what_was_sealed() {
     assert_eq!(reason(&engine).as_deref(), Some("she asked for it"));
 }
 
+#[test]
+fn what_was_told_of_an_erased_account_is_repeated_to_nobody() {
+    let house = House::new();
+    let engine = house.start();
+    house
+        .send(&engine, "register-account", register("ada", "ada"))
+        .unwrap();
+    let enable = || {
+        let body = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
+        house.send_as(&engine, "once", "enable-2fa", body)
+    };
+    assert!(enable().result.is_ok() && enable().replayed);
+    erase(&house, &engine);
+    let refused = enable().result.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::OutcomeUnseen);
+}
+
 /// Every derived file is made anew from a log whose sealed names have no key any more.
 #[test]
 fn an_erased_account_stays_gone_over_restarts_and_rebuilds() {
@@ -111,7 +129,7 @@ fn an_erased_account_stays_gone_over_restarts_and_rebuilds() {
     house.enrol(&engine, "ada");
     house.enrol(&engine, "bob");
     erase(&house, &engine);
-    let root = engine.shared.index.tree_head();
+    let root = engine.shared.index.tree_head().unwrap();
     drop(engine);
     for gone in [&[][..], &["index.redb", "views.redb", "snapshots.redb"]] {
         for file in gone {
@@ -144,7 +162,7 @@ fn id_and_name_are_free_again_and_the_next_life_goes_on_counting() {
     std::fs::remove_file(house.data().join("index.redb")).unwrap();
     let engine = house.start();
     for (name, id) in [("ada", "eve"), ("ada2", "ada")] {
-        let Ok(Reply::LoginByPassword { account_id }) = log_in(&house, &engine, name) else {
+        let Ok(Reply::LoginByPassword { account_id, .. }) = log_in(&house, &engine, name) else {
             panic!("{name} logs in");
         };
         assert_eq!(account_id.as_str(), id);
@@ -260,7 +278,17 @@ fn a_restored_old_log_is_told_of_the_erasure_once() {
     assert!(log_in(&house, &engine, "ada").is_ok());
     erase(&house, &engine);
     drop(engine);
-    copy(&old, &house.data());
+    go_back(&house, &old);
+    for _ in 0..2 {
+        let engine = house.start();
+        assert_gone(&house, &engine, 6);
+        assert_eq!(reason(&engine), None);
+    }
+}
+
+/// Restores the data folder to an older copy and goes on as a new epoch.
+fn go_back(house: &House, old: &Path) {
+    copy(old, &house.data());
     let Some(StartError::Checkpoint(refusal)) = house.try_start().err() else {
         panic!("events are lost");
     };
@@ -268,11 +296,25 @@ fn a_restored_old_log_is_told_of_the_erasure_once() {
     let lost_from = refusal.lost_from().unwrap();
     let options = LogOptions::default();
     new_epoch(&data, &keyring, lost_from, "lost", house.time(), options).unwrap();
-    for _ in 0..2 {
-        let engine = house.start();
-        assert_gone(&house, &engine, 6);
-        assert_eq!(reason(&engine), None);
-    }
+}
+
+/// A tombstone whose record was lost with its whole life speaks of that life, not of the next.
+#[test]
+fn a_tombstone_of_a_lost_life_does_not_erase_the_next_one() {
+    let house = House::new();
+    let old = house.folder().join("old");
+    copy(&house.data(), &old);
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    erase(&house, &engine);
+    drop(engine);
+    go_back(&house, &old);
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let engine = house.start();
+    assert_eq!(status(&engine), Ok(FactorState::On));
+    assert!(log_in(&house, &engine, "ada").is_ok());
 }
 
 /// What a crash between the tombstone and the commit leaves: a log that does not have the record.
@@ -300,6 +342,23 @@ fn an_erasure_that_never_reached_the_log_is_completed_and_its_repetition_is_answ
     assert_gone(&house, &engine, 6);
     let again = house.send_as(&engine, "once", "erase-account", erase_ada());
     assert!(again.replayed && again.result.is_ok());
+}
+
+#[test]
+fn erasures_give_way_to_what_is_queued_behind_them() {
+    let house = House::new();
+    let engine = house.start();
+    let mut batch = Batch::after(0);
+    while batch.has_room() {
+        let request = house.request("erase-account", &erase_ada(), "id", &engine);
+        batch.alone.push(Submission {
+            evidence: Evidence::none(request.received_at),
+            request,
+            gatherings: 0,
+            reply: Box::new(drop),
+        });
+    }
+    assert_eq!(batch.alone.len(), BATCH_ALONE_MAX);
 }
 
 #[test]

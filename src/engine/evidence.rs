@@ -46,7 +46,14 @@ pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micro
         }
         Command::ConfirmCode(_) => account.pending().is_some(),
         Command::CancelEnrolment(_)
+        | Command::UserCancelReset(_)
         | Command::ClearAttempts(_)
+        | Command::SuspendFactor(_)
+        | Command::RequestReset(_)
+        | Command::ApproveReset(_)
+        | Command::RejectReset(_)
+        | Command::CancelReset(_)
+        | Command::ExecuteReset(_)
         | Command::EraseAccount(_)
         | Command::RotateKeys(_) => false,
         Command::VerifyLogin(c) => matches!(c.code, Code::Backup(_)) && account.on().is_some(),
@@ -106,7 +113,14 @@ impl Inquiry<'_> {
             }
             Command::ConfirmCode(c) => self.confirming(&c.code, &mut evidence)?,
             Command::CancelEnrolment(_)
+            | Command::UserCancelReset(_)
             | Command::ClearAttempts(_)
+            | Command::SuspendFactor(_)
+            | Command::RequestReset(_)
+            | Command::ApproveReset(_)
+            | Command::RejectReset(_)
+            | Command::CancelReset(_)
+            | Command::ExecuteReset(_)
             | Command::EraseAccount(_)
             | Command::RotateKeys(_) => {}
             Command::RegenerateBackupCodes(c) => {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::EpochStarted;
+use countersign_schemas::event::{EPOCH_STARTED, Event, SCHEMAS_IN_FORCE};
 use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Record, StreamKind};
 use countersign_schemas::time::Micros;
@@ -12,13 +12,14 @@ use countersign_schemas::time::Micros;
 use super::batch::service_meta;
 use super::directory::fact;
 use super::erasing;
+use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::projector::decode;
 use super::start_error::StartError;
 use super::vault::{Random, Vault};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::Keyring;
-use crate::log::index::{Fact, Index};
+use crate::log::index::Index;
 use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
 /// Page cache of `index.redb`.
@@ -107,8 +108,11 @@ impl Foundation {
             INDEX_CACHE_BYTES,
             |position| record(&reader, position),
         )?;
+        for position in index.read_at_start(SCHEMAS_IN_FORCE)? {
+            forms::check(position, &recorded(&reader, position)?)?;
+        }
         catch_up(&index, &reader, &vault, now)?;
-        let epochs = index.epochs()?.into_iter();
+        let epochs = index.read_at_start(EPOCH_STARTED)?.into_iter();
         let epochs = epochs.map(|position| {
             let gone = || StartError::Record(format!("the epoch at position {position} is gone"));
             epoch_at(&reader, position).ok_or_else(gone)
@@ -142,19 +146,23 @@ impl Foundation {
             .map_err(|error| StartError::Record(error.to_string()))?;
         let head = self.log.head();
         let position = self.log.append(head, std::slice::from_ref(&bytes))?;
-        let fact = match event {
-            Event::PolicyInForce(_) => Some(Fact::Policy),
-            Event::EpochStarted(begun) => {
-                let begun = begun.clone();
-                self.epochs.push(Epoch { position, begun });
-                Some(Fact::Epoch)
-            }
-            _ => None,
-        };
+        if let Event::EpochStarted(begun) = event {
+            let begun = begun.clone();
+            self.epochs.push(Epoch { position, begun });
+        }
+        let wrong = |why: String| StartError::Record(why);
+        let entry = decode(position, &bytes).map_err(wrong)?;
+        let fact = fact(&self.vault, &entry).map_err(|error| wrong(error.to_string()))?;
         self.index
             .push(position, &record, &bytes, fact, now)
-            .map_err(|error| StartError::Record(error.to_string()))
+            .map_err(|error| wrong(error.to_string()))
     }
+}
+
+/// The event at a position that the index names.
+pub(super) fn recorded(reader: &LogReader, position: u64) -> Result<Event, StartError> {
+    let event = record(reader, position).and_then(|record| record.event().ok());
+    event.ok_or_else(|| StartError::Record(format!("the event at position {position} is gone")))
 }
 
 fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
@@ -184,6 +192,7 @@ fn catch_up(
         }
         for (position, bytes) in page.iter() {
             let entry = decode(position, bytes).map_err(wrong)?;
+            forms::check(position, &entry.event)?;
             let fact = fact(vault, &entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;

@@ -1,7 +1,6 @@
 //! The indexer: one thread that carries the index's memory into its file, behind the commits, and
 //! signs what the log has grown to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_schemas::record::Record;
@@ -23,12 +22,11 @@ const SIGN_EVERY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(50);
 
 /// Flushes until told to stop, and then once more, durably.
-pub fn run(shared: &Shared, log: &LogReader, stop: &AtomicBool) {
+pub fn run(shared: &Shared, log: &LogReader) {
     let (mut flushed_at, mut durable_at) = (Instant::now(), Instant::now());
     let mut signed_at = Instant::now();
     let mut volatile = 0;
-    while !stop.load(Ordering::Acquire) {
-        std::thread::sleep(TICK);
+    while !shared.progress.is_stopping(TICK) {
         let waiting = shared.index.waiting();
         let due = waiting > 0 && flushed_at.elapsed() >= FLUSH_EVERY;
         let undurable = volatile + waiting as u64;

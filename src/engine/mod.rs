@@ -8,6 +8,10 @@
 
 mod accounts;
 mod admin;
+mod auditing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod auditing_tests;
 mod batch;
 mod boot;
 mod chores;
@@ -26,9 +30,14 @@ mod erasing;
 #[allow(clippy::unwrap_used)]
 mod erasing_tests;
 mod evidence;
+mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod flood_tests;
+mod forms;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod forms_tests;
 mod foundation;
 mod hashing;
 #[cfg(test)]
@@ -37,6 +46,10 @@ mod house;
 mod indexer;
 mod keeper;
 mod key_list;
+mod look_ups;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod look_ups_tests;
 mod outcomes;
 mod pool;
 mod progress;
@@ -52,10 +65,17 @@ mod queries;
 mod race_tests;
 mod refusals;
 mod request;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reset_tests;
+mod resets;
 mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod rotating_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod secret_tests;
 mod shared;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -68,6 +88,7 @@ mod stopping;
 mod store_tests;
 mod stream_witness;
 mod subject;
+mod support_queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod swap_tests;
@@ -102,9 +123,11 @@ pub use admin::Admin;
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
 pub use epoch::new_epoch;
+pub use exporting::filter_text;
 pub use foundation::Epoch;
 use keeper::Keeper;
 pub use key_list::key_list;
+pub use look_ups::{LookUp, Viewer};
 use pool::Pool;
 use proofs::{
     current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
@@ -140,6 +163,8 @@ enum Message {
     Submission(Box<Submission>),
     /// No key-encryption key but the active one wraps anything: this one, so many data keys.
     Rewrapped(u32, u64),
+    /// Somebody looked at an account, or took events away.
+    LookedUp(Box<look_ups::Looking>),
     Stop,
 }
 
@@ -151,7 +176,6 @@ pub struct Engine {
     admin: Admin,
     keeper: Keeper,
     draining: AtomicBool,
-    stop_followers: Arc<AtomicBool>,
     followers: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Writing>,
 }
@@ -170,6 +194,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             log: reader.clone(),
             backup_folder,
+            backing_up: Arc::default(),
         };
         projector::start(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
         let (queue, inbox) = sync_channel(QUEUE_MAX);
@@ -180,24 +205,15 @@ impl Engine {
             }))
         };
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), log);
-        let stop_followers = Arc::new(AtomicBool::new(false));
-        let projecting = (
-            Arc::clone(&shared),
-            Arc::clone(&stop_followers),
-            reader.clone(),
-        );
-        let indexing = (Arc::clone(&shared), Arc::clone(&stop_followers));
+        let (projecting, to_show) = (Arc::clone(&shared), reader.clone());
+        let indexing = Arc::clone(&shared);
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
         let writer = spawn("writer", move || writer.run(&inbox));
         let followers = vec![
             spawn("projector", move || {
-                let (shared, stop, reader) = projecting;
-                projector::run(&reader, &shared.views, &shared.progress, &stop);
+                projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
-            spawn("indexer", move || {
-                let (shared, stop) = indexing;
-                indexer::run(&shared, &reader, &stop);
-            }),
+            spawn("indexer", move || indexer::run(&indexing, &reader)),
         ];
         Ok(Self {
             shared,
@@ -206,7 +222,6 @@ impl Engine {
             admin,
             keeper: Keeper::start(keeping, writing),
             draining: AtomicBool::new(false),
-            stop_followers,
             followers: Mutex::new(followers),
             writer: Mutex::new(Writing::Thread(writer)),
         })
@@ -297,6 +312,8 @@ impl Engine {
     pub fn queries(&self) -> Queries {
         Queries {
             shared: Arc::clone(&self.shared),
+            queue: self.queue.clone(),
+            log: self.admin.log.clone(),
         }
     }
 

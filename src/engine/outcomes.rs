@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::CommandKey;
+use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::accounts::HistoryError;
 use super::{Done, Outcome, Shared};
-use crate::account::{Account, outcome::recall};
+use crate::account::{Account, Reply, outcome::recall};
 use crate::log::index::CommandPlace;
 
 /// How long an outcome is kept as it was told (CONTRACT §3).
@@ -37,6 +37,8 @@ pub struct Outcomes {
 }
 
 struct Kept {
+    /// Whose history the command's events went to; none where it has no events.
+    stream: Option<StreamKey>,
     body_tag: [u8; 16],
     result: Result<Done, Refusal>,
 }
@@ -84,10 +86,12 @@ impl Outcomes {
         }))
     }
 
-    /// Keeps an outcome that appended events, as it is about to be told.
+    /// Keeps an outcome as it is about to be told. With that of an erasure, those of the account
+    /// before it go: they may hold its secrets and its name.
     pub fn remember(
         &mut self,
         key: CommandKey,
+        stream: Option<StreamKey>,
         body_tag: [u8; 16],
         now: Micros,
         result: Result<Done, Refusal>,
@@ -97,7 +101,19 @@ impl Outcomes {
         {
             self.kept.remove(&oldest);
         }
-        self.kept.insert(key, Kept { body_tag, result });
+        if let Ok(Done {
+            reply: Reply::AccountErased,
+            ..
+        }) = &result
+        {
+            self.kept.retain(|_, kept| kept.stream != stream);
+        }
+        let kept = Kept {
+            stream,
+            body_tag,
+            result,
+        };
+        self.kept.insert(key, kept);
         self.order.push_back((now, key));
     }
 
@@ -154,6 +170,7 @@ fn recalled(
         version: last.version,
         at: last.recorded_at,
     };
-    let result = recall(&events, &after, &shared.policy).map(|reply| Done { reply, details });
+    let at = last.recorded_at;
+    let result = recall(&events, &after, &shared.policy, at).map(|reply| Done { reply, details });
     Ok((last.meta.body_tag, result))
 }

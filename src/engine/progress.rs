@@ -8,12 +8,15 @@ use tokio::sync::watch;
 /// Entries that are worth a round of the views at once; fewer wait for company.
 const WORTH_A_ROUND: u64 = 1_024;
 
-/// Two positions that rise, and a third that somebody waits to see shown.
+/// Two positions that rise, and a third that somebody waits to see shown; and whether those that
+/// follow the log are to stop.
 #[derive(Default)]
 pub struct Progress {
     state: Mutex<State>,
     changed: Condvar,
     signal: watch::Sender<u64>,
+    /// Apart, so that a commit wakes nobody who only waits for the end.
+    stopped: Condvar,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -21,6 +24,7 @@ struct State {
     committed: u64,
     shown: u64,
     wanted: u64,
+    stopping: bool,
 }
 
 impl Progress {
@@ -70,12 +74,32 @@ impl Progress {
     /// most `linger`, unless somebody waits to see it. A round of the views costs much the same for
     /// one entry and for a thousand.
     pub fn wait_for_work(&self, idle: Duration, linger: Duration) {
-        let state = self.wait(idle, |state| state.committed > state.shown);
+        let state = self.wait(idle, |state| {
+            state.stopping || state.committed > state.shown
+        });
         if state.committed > state.shown {
             self.wait(linger, |state| {
-                state.wanted > state.shown || state.committed >= state.shown + WORTH_A_ROUND
+                state.stopping
+                    || state.wanted > state.shown
+                    || state.committed >= state.shown + WORTH_A_ROUND
             });
         }
+    }
+
+    /// Tells those that follow the log to stop, and ends their waiting.
+    pub fn stop(&self) {
+        self.state().stopping = true;
+        self.changed.notify_all();
+        self.stopped.notify_all();
+    }
+
+    /// Whether those that follow the log are to stop; waits for it, at most so long.
+    pub fn is_stopping(&self, at_most: Duration) -> bool {
+        let waited = self
+            .stopped
+            .wait_timeout_while(self.state(), at_most, |state| !state.stopping);
+        let (state, _) = waited.expect("no holder of this lock panics");
+        state.stopping
     }
 
     fn wait(&self, at_most: Duration, enough: impl Fn(&State) -> bool) -> State {
@@ -93,6 +117,7 @@ impl Progress {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -121,6 +146,22 @@ mod tests {
             });
             assert!(progress.wait_shown(1, LONG));
             assert!(projector.join().is_ok());
+        });
+    }
+
+    #[test]
+    fn a_stop_ends_the_waiting_and_the_lingering() {
+        let progress = Progress::default();
+        std::thread::scope(|threads| {
+            let projector = threads.spawn(|| {
+                progress.wait_for_work(LONG, LONG);
+                progress.commit(1);
+                progress.wait_for_work(LONG, LONG);
+            });
+            let indexer = threads.spawn(|| progress.is_stopping(LONG));
+            progress.stop();
+            assert!(projector.join().is_ok());
+            assert!(indexer.join().unwrap());
         });
     }
 

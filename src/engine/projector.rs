@@ -1,6 +1,5 @@
 //! The projector: one thread that carries the log into the views, from their own checkpoint.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_projections::{Entry, Views};
@@ -25,16 +24,16 @@ const LINGER: Duration = Duration::from_millis(250);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Carries the log into the views until told to stop.
-pub fn run(log: &LogReader, views: &Views, progress: &Progress, stop: &AtomicBool) {
+pub fn run(log: &LogReader, views: &Views, progress: &Progress) {
     let mut flushed_at = Instant::now();
     let mut undurable = 0;
-    while !stop.load(Ordering::Acquire) {
+    while !progress.is_stopping(Duration::ZERO) {
         progress.wait_for_work(IDLE, LINGER);
         match catch_up(log, views, progress) {
             Ok(carried) => undurable += carried,
             Err(error) => {
                 tracing::error!(%error, "the views are behind; commands go on");
-                std::thread::sleep(RETRY_AFTER);
+                progress.is_stopping(RETRY_AFTER);
             }
         }
         let is_due = undurable >= UNDURABLE_ENTRIES_MAX || flushed_at.elapsed() >= FLUSH_EVERY;

@@ -113,7 +113,7 @@ impl Feed {
     /// The epochs of the log, the newest last; never none.
     pub fn epochs(&self) -> Vec<PublishedEpoch> {
         let first = *self.shared.vault.keyring().first_log_id();
-        let later = self.shared.accounts.losses().iter();
+        let later = self.shared.accounts.later_epochs().iter();
         let later = later.map(|epoch| (epoch.begun.log_id, epoch.begun.lost_from));
         [(first, None)]
             .into_iter()

@@ -1,19 +1,21 @@
 //! Answers from the views; nothing here decides.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use countersign_projections::{Entry, Filter, audit_event};
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit};
-use countersign_schemas::record::StreamKind;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
+use countersign_schemas::time::Micros;
 
-use super::Shared;
 use super::vault::VaultError;
+use super::{Message, Shared};
+use crate::log::LogReader;
 
 /// How long a query waits for a view (CONTRACT §3).
 const VIEW_WAIT: Duration = Duration::from_millis(500);
@@ -24,6 +26,9 @@ const GROUP_ROOM: usize = 8;
 #[derive(Clone)]
 pub struct Queries {
     pub(super) shared: Arc<Shared>,
+    /// For the records of look-ups.
+    pub(super) queue: SyncSender<Message>,
+    pub(super) log: LogReader,
 }
 
 impl Queries {
@@ -142,7 +147,7 @@ impl Queries {
         Ok(AuditPage { events, next })
     }
 
-    fn entry(&self, position: u64) -> Result<Entry<'static>, Refusal> {
+    pub(super) fn entry(&self, position: u64) -> Result<Entry<'static>, Refusal> {
         let record = self
             .shared
             .accounts
@@ -152,18 +157,15 @@ impl Queries {
     }
 
     /// Where an event's request came from; what cannot be opened is left out and said.
-    fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
+    pub(super) fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
         let record = &entry.record;
         let sealed = record.meta.source.as_ref()?;
-        let opened = match record.stream_kind {
-            StreamKind::Account => self.shared.vault.open_source(
-                record.stream_key,
-                record.version,
-                record.event_type,
-                sealed,
-            ),
-            StreamKind::Log => return None,
-        };
+        let opened = self.shared.vault.open_source(
+            record.stream_key,
+            record.version,
+            record.event_type,
+            sealed,
+        );
         match opened {
             Ok(source) => Some(source),
             Err(VaultError::Erased) => None,
@@ -175,7 +177,7 @@ impl Queries {
     }
 
     /// The first position recorded at or after a time: times ascend along the log.
-    fn first_at_or_after(&self, from: countersign_schemas::time::Micros) -> Result<u64, Refusal> {
+    pub(super) fn first_at_or_after(&self, from: Micros) -> Result<u64, Refusal> {
         let (mut low, mut high) = (1, self.shared.progress.committed() + 1);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -190,7 +192,7 @@ impl Queries {
 
     /// Waits until the trail shows what was committed when the query came, and what the caller
     /// names: a page with a hole in it would be taken for the whole.
-    fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
+    pub(super) fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
         let progress = &self.shared.progress;
         let wanted = min_position.unwrap_or(0).max(progress.committed());
         in_time(progress.wait_shown(wanted, VIEW_WAIT))
@@ -224,7 +226,7 @@ fn whole_groups(entries: &[Entry], limit: usize) -> usize {
 }
 
 /// The numbers of event types given by name.
-fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> {
+pub(super) fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> {
     let code = |name: &String| {
         Event::ALL
             .iter()
@@ -253,11 +255,12 @@ fn unseen(account: &AccountId, position: u64) -> LoginStatus {
         backup_codes_low: false,
         set_no: 0,
         enabled_at: None,
+        after_reset_days: None,
         position,
     }
 }
 
-fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
     tracing::error!(%error, "a query cannot be answered");
     Refusal::new(ErrorCode::StoreUnavailable)
 }

@@ -3,6 +3,8 @@
 //! The known and the unknown name stay alike: a wrong password for either costs an Argon2id, a
 //! decision and a durable commit, with a record in it or not.
 
+use countersign_schemas::command::Command;
+use countersign_schemas::event::reset::v1::RequestRefused;
 use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
@@ -15,12 +17,32 @@ use super::{Done, Outcome, Request};
 use crate::account::{Account, Reply, service};
 
 impl Writer {
-    /// Counts a refusal of an attempt that was not compared.
-    pub(super) fn count_refusal(&mut self, account: &Account, refusal: Option<&Refusal>) {
-        if !refusal.is_some_and(|refusal| service::is_suppressed(refusal.code)) {
+    /// Counts a refusal of an attempt that was not compared, or of a request for a reset.
+    pub(super) fn count_refusal(
+        &mut self,
+        account: &Account,
+        request: &Request,
+        refusal: Option<&Refusal>,
+    ) {
+        let Some(refusal) = refusal else { return };
+        let monotonic = (self.shared.monotonic)();
+        let by = &request.caller.name;
+        if let (Some(cause), Command::RequestReset(_), Some(stream)) = (
+            service::request_refused(refusal.code),
+            &request.command,
+            account.stream_key(),
+        ) {
+            if cause == RequestRefused::Quota {
+                tracing::error!(
+                    by,
+                    "ALARM: an agent asked for more resets than one agent may"
+                );
+            }
+            self.coalesced.request(stream, by, cause, monotonic);
+        }
+        if !service::is_suppressed(refusal.code) {
             return;
         }
-        let monotonic = (self.shared.monotonic)();
         match account.stream_key() {
             Some(stream) => self.coalesced.attempt(stream, monotonic),
             None => self.coalesced.uncompared_name(monotonic),
@@ -31,6 +53,10 @@ impl Writer {
     pub(super) fn tell_counts(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
         for (stream, count) in self.coalesced.due_attempts(monotonic, max) {
             let event = service::attempts_suppressed(count);
+            self.record_own(event, Some(stream), batch);
+        }
+        for ((stream, by, cause), count) in self.coalesced.due_requests(monotonic, max) {
+            let event = service::reset_requests_refused(by, cause, count);
             self.record_own(event, Some(stream), batch);
         }
         if let Some(count) = self.coalesced.due_names(monotonic) {
@@ -72,7 +98,7 @@ impl Writer {
         let details = NO_EVENT;
         let result = reply.map(|reply| Done { reply, details });
         self.outcomes
-            .remember(key, request.body_tag, now, result.clone());
+            .remember(key, None, request.body_tag, now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

@@ -87,7 +87,14 @@ pub fn is_vouched(command: &Command, vouched: bool) -> bool {
         | Command::ChangePassword(_)
         | Command::ConfirmCode(_)
         | Command::CancelEnrolment(_)
+        | Command::UserCancelReset(_)
         | Command::ClearAttempts(_)
+        | Command::SuspendFactor(_)
+        | Command::RequestReset(_)
+        | Command::ApproveReset(_)
+        | Command::RejectReset(_)
+        | Command::CancelReset(_)
+        | Command::ExecuteReset(_)
         | Command::EraseAccount(_)
         | Command::RotateKeys(_) => false,
     };

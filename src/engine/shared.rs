@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_projections::Views;
 use countersign_schemas::refusal::ErrorCode;
@@ -14,6 +14,7 @@ use super::accounts::Accounts;
 use super::clock::AcceptedClock;
 use super::directory::Strangers;
 use super::epoch;
+use super::look_ups::RecordedLooks;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::subject::{Subject, unavailable};
@@ -50,6 +51,8 @@ pub struct Shared {
     pub recorded_at: AtomicU64,
     /// Wrong passwords of unknown names.
     pub strangers: RwLock<Strangers>,
+    /// Which looks at histories were recorded lately.
+    pub look_ups: Mutex<RecordedLooks>,
     /// The read models.
     pub views: Views,
     /// How far the log is committed and shown.
@@ -82,6 +85,10 @@ impl Shared {
         self.strangers
             .write()
             .expect("no holder of this lock panics")
+    }
+
+    pub fn look_ups(&self) -> MutexGuard<'_, RecordedLooks> {
+        self.look_ups.lock().expect("no holder of this lock panics")
     }
 
     /// Signs what the log is now, where it has grown; the note is durable beside the keyring.

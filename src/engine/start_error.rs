@@ -72,9 +72,31 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The keyring is a copy from before a rotation.
+    #[error(
+        "the log has {in_log} rotations of the keys and the keyring only {in_keyring}, so it is an old copy: give the newest one, and the newest keys.redb"
+    )]
+    OldKeyring {
+        /// Rotations in the log.
+        in_log: u64,
+        /// Rotations that the keyring went through.
+        in_keyring: u32,
+    },
     /// A record cannot be read or does not follow.
     #[error("the log was not opened: {0}")]
     Record(String),
+    /// This build would misread records of the log.
+    #[error(
+        "the log holds {name} v{version} in another form than this build reads (named at position {position}), so nothing was started: start a build that has that form"
+    )]
+    Form {
+        /// The event's name, or the block's of a record.
+        name: String,
+        /// Its schema version.
+        version: u16,
+        /// Where the log came to use it.
+        position: u64,
+    },
     /// The index cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),

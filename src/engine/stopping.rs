@@ -45,8 +45,7 @@ impl Engine {
     /// As [`Engine::finish`], and then closes the files; may be called again.
     pub fn drain(&self, within: Duration) {
         self.finish(within);
-        self.stop_followers.store(true, Ordering::Release);
-        self.shared.progress.wait_shown(u64::MAX, Duration::ZERO);
+        self.shared.progress.stop();
         let followers =
             std::mem::take(&mut *self.followers.lock().expect("nobody panics holding it"));
         for thread in followers {

@@ -59,8 +59,8 @@ fn pages_of_any_size_give_the_whole_history_and_split_no_command() {
         .queries()
         .audit_page(&AuditPageQuery::default(), None)
         .unwrap();
-    assert_eq!((all.events.len(), all.next), (7, None));
-    for limit in 1..=7 {
+    assert_eq!((all.events.len(), all.next), (8, None));
+    for limit in 1..=8 {
         let (mut events, mut after) = (Vec::new(), None);
         loop {
             let query = AuditPageQuery {
@@ -148,8 +148,8 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
     let engine = house.start();
     let (_, codes) = house.enrol(&engine, "ada");
     let stats = engine.admin().log_stats().unwrap();
-    assert_eq!((stats.position, stats.segments.len()), (7, 1));
-    assert_eq!(stats.events.iter().map(|event| event.count).sum::<u64>(), 7);
+    assert_eq!((stats.position, stats.segments.len()), (8, 1));
+    assert_eq!(stats.events.iter().map(|event| event.count).sum::<u64>(), 8);
     let before = engine
         .queries()
         .audit_page(&AuditPageQuery::default(), None)
@@ -166,8 +166,12 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
         }
     };
     assert_eq!(after, before);
+    let other = engine.admin().backing_up.lock().unwrap();
+    let refused = engine.admin().backup().unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Overloaded, "one at a time");
+    drop(other);
     let backup = engine.admin().backup().unwrap();
-    assert_eq!((backup.position, backup.files.len()), (7, 2));
+    assert_eq!((backup.position, backup.files.len()), (8, 2));
     assert!(
         house
             .send(&engine, "verify-login", verify(&codes[0]))
@@ -195,9 +199,9 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
     .unwrap();
     assert!(house.try_start().is_err());
     let (data, keyring, options) = (house.data(), house.keyring(), LogOptions::default());
-    new_epoch(&data, &keyring, 8, "the disk died", house.time(), options).unwrap();
+    new_epoch(&data, &keyring, 9, "the disk died", house.time(), options).unwrap();
     let engine = house.start();
-    assert_eq!(engine.admin().log_stats().unwrap().position, 8);
+    assert_eq!(engine.admin().log_stats().unwrap().position, 9);
 }
 
 #[test]
@@ -257,5 +261,5 @@ fn a_restart_shows_the_history_at_once() {
         .queries()
         .audit_page(&AuditPageQuery::default(), None)
         .unwrap();
-    assert_eq!(page.events.len(), 7);
+    assert_eq!(page.events.len(), 8);
 }

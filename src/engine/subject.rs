@@ -1,7 +1,7 @@
 //! Whose history a command belongs to, and where it came from.
 
 use countersign_schemas::command::Command;
-use countersign_schemas::ids::{ChallengeId, StreamKey, Username};
+use countersign_schemas::ids::{CaseId, ChallengeId, StreamKey, Username};
 use countersign_schemas::refusal::ErrorCode;
 
 use super::batch::Batch;
@@ -41,7 +41,14 @@ pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode>
             Some(username) => return by_name(shared, username),
             None => c.account_id.as_ref(),
         },
+        Command::UserCancelReset(c) => Some(&c.account_id),
         Command::ClearAttempts(c) => Some(&c.account_id),
+        Command::SuspendFactor(c) => Some(&c.account_id),
+        Command::RequestReset(c) => Some(&c.account_id),
+        Command::ApproveReset(c) => return by_case(shared, &c.case_id),
+        Command::RejectReset(c) => return by_case(shared, &c.case_id),
+        Command::CancelReset(c) => return by_case(shared, &c.case_id),
+        Command::ExecuteReset(c) => return by_case(shared, &c.case_id),
         Command::EraseAccount(c) => Some(&c.account_id),
         Command::RotateKeys(_) => None,
         Command::VerifyLogin(c) => match &c.challenge_id {
@@ -82,6 +89,18 @@ fn by_challenge(shared: &Shared, challenge: &ChallengeId) -> Result<Subject, Err
     })
 }
 
+fn by_case(shared: &Shared, case: &CaseId) -> Result<Subject, ErrorCode> {
+    let hash = case.hash();
+    let stream = shared
+        .index
+        .case(&hash)
+        .map_err(|error| unavailable(&error))?;
+    Ok(Subject {
+        stream,
+        stranger: hash,
+    })
+}
+
 /// Whether another account, perhaps one of the batch, holds the name that a command asks for.
 ///
 /// # Errors
@@ -104,7 +123,14 @@ pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<b
         | Command::Disable2fa(_)
         | Command::StartLogin(_)
         | Command::VerifyLogin(_)
+        | Command::UserCancelReset(_)
         | Command::ClearAttempts(_)
+        | Command::SuspendFactor(_)
+        | Command::RequestReset(_)
+        | Command::ApproveReset(_)
+        | Command::RejectReset(_)
+        | Command::CancelReset(_)
+        | Command::ExecuteReset(_)
         | Command::EraseAccount(_)
         | Command::RotateKeys(_) => Ok(false),
     }

@@ -292,6 +292,16 @@ impl Vault {
         Ok(self.tombstones.write(tombstone)?)
     }
 
+    /// Takes back a tombstone whose writing failed: it may stand all the same.
+    pub fn withdraw(&self, tombstone: &Tombstone) {
+        if let Err(error) = self.tombstones.withdraw(tombstone) {
+            tracing::error!(
+                %error,
+                "ALARM: the tombstone of an erasure that was refused may stand beside the keyring: delete the newest file there, or the next start erases that account"
+            );
+        }
+    }
+
     /// Gives out no key of a stream up to this generation any more.
     pub fn condemn(&self, stream: StreamKey, through: u32) {
         self.keys.condemn(&stream.0, through);

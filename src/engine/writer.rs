@@ -23,7 +23,7 @@ use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::verdict::Verdict;
 use super::{Done, GATHERINGS_MAX, Message, Outcome, ReplyTo, Shared, Submission};
-use super::{evidence, rotating, subject};
+use super::{evidence, resets, rotating, subject};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Reply, decide};
 use crate::crash_point::reached;
 use crate::log::EventLog;
@@ -72,15 +72,11 @@ impl Writer {
             let mut batch = Batch::after(self.log.head());
             let mut stop = false;
             match queue.recv_timeout(IDLE) {
-                Ok(Message::Submission(first)) => {
+                Ok(first) => {
                     self.do_chores(&mut batch);
-                    self.take(*first, &mut batch);
-                    stop = self.drain(&mut batch, queue);
+                    stop = self.take_in(first, &mut batch) || self.drain(&mut batch, queue);
                 }
-                Ok(Message::Rewrapped(key_id, count)) => {
-                    self.record_rewrapped(key_id, count, &mut batch);
-                }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.do_chores(&mut batch);
                     if batch.records.is_empty() {
@@ -108,14 +104,21 @@ impl Writer {
     /// Decides what is queued, up to the bounds of a batch, and says whether to stop after it.
     pub(super) fn drain(&mut self, batch: &mut Batch, queue: &Receiver<Message>) -> bool {
         while batch.has_room() {
-            match queue.try_recv() {
-                Ok(Message::Submission(next)) => self.take(*next, batch),
-                Ok(Message::Rewrapped(key_id, count)) => {
-                    self.record_rewrapped(key_id, count, batch);
-                }
-                Ok(Message::Stop) => return true,
-                Err(_) => break,
+            let Ok(next) = queue.try_recv() else { break };
+            if self.take_in(next, batch) {
+                return true;
             }
+        }
+        false
+    }
+
+    /// Takes in one message, and says whether it was the last.
+    fn take_in(&mut self, message: Message, batch: &mut Batch) -> bool {
+        match message {
+            Message::Submission(next) => self.take(*next, batch),
+            Message::Rewrapped(key_id, count) => self.record_rewrapped(key_id, count, batch),
+            Message::LookedUp(next) => self.record_look_up(*next, batch),
+            Message::Stop => return true,
         }
         false
     }
@@ -194,7 +197,7 @@ impl Writer {
             };
             match decision {
                 Decision::Done { events, reply } if events.is_empty() => {
-                    self.count_refusal(&account, reply.as_ref().err());
+                    self.count_refusal(&account, &submission.request, reply.as_ref().err());
                     return Verdict::answer(reply, NO_EVENT);
                 }
                 Decision::Done { events, reply } => {
@@ -245,6 +248,7 @@ impl Writer {
             tracing::error!(%error, "nothing is decided without random bytes");
             ErrorCode::StoreUnavailable
         })?;
+        let requested_at = resets::requested_at(&self.shared, request, batch)?;
         let ctx = Ctx {
             now,
             clock_floor: self.clock_floor(now),
@@ -254,6 +258,8 @@ impl Writer {
             source_key: subject::source_key(&self.shared.vault, request),
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
+            requested_at: &requested_at,
+            is_own_account: resets::is_own_account(&self.shared, request, account)?,
         };
         Ok(decide(
             account,
@@ -286,8 +292,9 @@ impl Writer {
         }
         self.recorded_at(group.now);
         let result = reply.map(|reply| Done { reply, details });
+        let stream = batch.entries.last().map(|entry| entry.record.stream_key);
         self.outcomes
-            .remember(group.key, body_tag, group.now, result.clone());
+            .remember(group.key, stream, body_tag, group.now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,
@@ -347,6 +354,10 @@ impl Writer {
         for (reply, outcome) in batch.replies {
             reply(outcome);
             reached("after-reply");
+        }
+        for durable in batch.looks {
+            // Whoever waited too long has been refused.
+            let _ = durable.try_send(());
         }
         for submission in batch.stale {
             super::proofs::enqueue_proof(&self.pool, &self.shared, submission);

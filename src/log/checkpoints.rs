@@ -16,6 +16,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use countersign_schemas::audit::SignedCheckpoint;
+use data_encoding::BASE64;
+
 pub use super::checkpoint_refusal::CheckpointRefusal;
 use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, replace, thinned};
 use super::tiles::TileError;
@@ -31,6 +34,8 @@ const UNARCHIVED_HEAD_MAX: u64 = 1;
 
 const NEWEST: &str = "checkpoint";
 const HISTORY: &str = "checkpoint-history";
+/// The newest note and its public key in the data folder, as `query.checkpoint` answers.
+pub const COPY: &str = "checkpoint.json";
 
 /// The checkpoints of one epoch of a log, and the key that signs the next one.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub struct Archive {
     history: Vec<String>,
     /// The file has more or less than the lines, so that it must be written anew.
     history_torn: bool,
+    /// Where auditors find the newest note beside the log.
+    copy_path: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +109,7 @@ impl Archive {
             signed: Vec::new(),
             history: Vec::new(),
             history_torn: false,
+            copy_path: None,
         };
         let text = read(&archive.history_path, HISTORY_BYTES_MAX)?.unwrap_or_default();
         // A crash cuts the line that was being written; the newest note is in the other file.
@@ -117,6 +125,30 @@ impl Archive {
             }
         }
         Ok(archive)
+    }
+
+    /// Keeps a copy of the newest note and its public key in a data folder too, so that the folder
+    /// or a copy of it can be verified without the keyring's. Nothing rests on it: a copy that
+    /// cannot be written is said and left.
+    pub fn keep_copy_in(&mut self, data: &Path) {
+        self.copy_path = Some(data.join(COPY));
+        self.copy_newest();
+    }
+
+    fn copy_newest(&self) {
+        let (Some(path), Some(newest)) = (&self.copy_path, self.signed.last()) else {
+            return;
+        };
+        let document = SignedCheckpoint {
+            note: newest.note.clone(),
+            size: newest.checkpoint.size,
+            root: BASE64.encode(&newest.checkpoint.root),
+            vkey: self.signer.public().vkey(),
+        };
+        let text = serde_json::to_string(&document).expect("texts and a number");
+        if let Err(error) = replace(path, &(text + "\n")) {
+            tracing::warn!(%error, path = %path.display(), "no copy of the checkpoint beside the log");
+        }
     }
 
     /// Returns where the newest checkpoint stands.
@@ -240,6 +272,7 @@ impl Archive {
         written.map_err(|source| io_error(&self.history_path, source))?;
         let checkpoint = self.believe(&self.newest_path, "the note", &note)?;
         self.add(checkpoint, note);
+        self.copy_newest();
         Ok(())
     }
 

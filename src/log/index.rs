@@ -9,6 +9,7 @@
 //! would cost it two thirds of its rate, so they are made behind it, in large batches. What a crash
 //! takes back is caught up from the log's tail at the next start.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -28,6 +29,8 @@ pub use super::layers::{CommandPlace, Counts, Fact, NotNext};
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
+/// How long an agent's request for a reset is remembered: longer than any policy's window.
+pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
 
 /// Positions by stream and by command, accounts by name and by challenge.
 ///
@@ -204,31 +207,54 @@ impl Index {
         }
     }
 
-    /// The position of the policy that was last in force.
+    /// The account that a reset case was opened for, whatever became of it.
     ///
     /// # Errors
     /// [`IndexError`] when the file cannot be read.
-    pub fn policy(&self) -> Result<Option<u64>, IndexError> {
+    pub fn case(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
         let layers = self.layers();
-        match layers.newest_first().find_map(|layer| layer.policy) {
-            Some(position) => Ok(Some(position)),
-            None => self.file.policy(),
+        let in_memory = layers
+            .newest_first()
+            .find_map(|layer| layer.cases.get(hash).copied());
+        match in_memory {
+            Some(stream) => Ok(Some(stream)),
+            None => self.file.case(hash),
         }
     }
 
-    /// The positions of the epochs, ascending.
+    /// When an agent asked for resets, ascending; those beyond [`REQUESTS_HORIZON_S`] may be gone.
     ///
     /// # Errors
     /// [`IndexError`] when the file cannot be read.
-    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
+    pub fn requests(&self, agent: &[u8; 16]) -> Result<Vec<Micros>, IndexError> {
         let layers = self.layers();
-        let mut epochs = self.file.epochs()?;
+        let mut requests = self.file.requests(agent)?;
         for layer in layers.oldest_first() {
             // The layer that is being flushed may be in the file already.
-            let have = epochs.last().copied().unwrap_or_default();
-            epochs.extend(layer.epochs.iter().filter(|position| **position > have));
+            let have = requests.last().map_or(0, |(position, _)| *position);
+            let run = layer.requests.get(agent).into_iter().flatten();
+            requests.extend(run.filter(|(position, _)| *position > have));
         }
-        Ok(epochs)
+        Ok(requests.into_iter().map(|(_, at)| at).collect())
+    }
+
+    /// The positions of the events of a type that every start reads again, ascending.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn read_at_start(&self, event_type: u16) -> Result<BTreeSet<u64>, IndexError> {
+        let layers = self.layers();
+        let mut positions = self.file.read_at_start(event_type)?;
+        for layer in layers.oldest_first() {
+            let range = (event_type, 0)..=(event_type, u64::MAX);
+            positions.extend(
+                layer
+                    .read_at_start
+                    .range(range)
+                    .map(|(_, position)| position),
+            );
+        }
+        Ok(positions)
     }
 
     /// Number and bytes of all records, by the number of their event type.
@@ -261,10 +287,21 @@ impl Index {
         self.layers().open_group.is_none()
     }
 
-    /// How many leaves the Merkle tree has, and its root: every one of them is durable.
-    pub fn tree_head(&self) -> (u64, Hash) {
-        let layers = self.layers();
-        (layers.tree.size(), layers.tree.root())
+    /// How many leaves the Merkle tree has up to the end of the last whole group, and the root over
+    /// them: every one of them is durable.
+    ///
+    /// # Errors
+    /// As [`Index::tile`].
+    pub fn tree_head(&self) -> Result<(u64, Hash), TileError> {
+        let (size, cut) = {
+            let layers = self.layers();
+            let Some((_, cut)) = layers.open_group else {
+                return Ok((layers.tree.size(), layers.tree.root()));
+            };
+            (layers.tree.size(), u64::from(cut))
+        };
+        let whole = size - cut;
+        Ok((whole, self.root_at(whole)?))
     }
 
     /// A tile of the Merkle tree, for proofs.

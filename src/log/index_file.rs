@@ -1,46 +1,22 @@
 //! The file of the index: `index.redb`, derived from the log, deletable at any time.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
-use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
 
-use super::index::{COMMAND_HORIZON_S, CommandPlace};
+use super::index::CommandPlace;
+use super::index_tables::{
+    CASES, CHALLENGES, COMMANDS, COMMANDS_FROM, COUNTS, FRONTIER, NAMES, READ_AT_START, REQUESTS,
+    STREAMS, TAIL, TILES, forget_old_commands, write_layer,
+};
 use super::layers::{Counts, Layer};
 use super::segment::Storage;
 use super::tiles::{TileError, Tree};
 use super::tree::Frontier;
-
-/// (stream key, version) → position.
-const STREAMS: TableDefinition<(&[u8; 16], u32), u64> = TableDefinition::new("streams_v1");
-/// command key → (position of its first event, number of events, recorded at).
-const COMMANDS: TableDefinition<&[u8; 16], (u64, u16, u64)> = TableDefinition::new("commands_v1");
-/// keyed hash of a login name → stream key.
-const NAMES: TableDefinition<&[u8; 16], &[u8; 16]> = TableDefinition::new("names_v1");
-/// hash of a challenge → (stream key, lapses at).
-const CHALLENGES: TableDefinition<&[u8; 16], (&[u8; 16], u64)> =
-    TableDefinition::new("challenges_v1");
-/// one row: position, recorded at and command key of the last record that is in.
-const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v1");
-/// (level, index) → the hashes of a Merkle tile (C2SP), as wide as it was last stored.
-const TILES: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("tiles_v1");
-/// one row: the Merkle frontier at the last record that is in.
-const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1");
-/// event type → (number, bytes) of its records.
-const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
-/// one row: position of the policy that was last in force.
-const POLICY: TableDefinition<(), u64> = TableDefinition::new("policy_v1");
-/// positions of the epochs.
-const EPOCHS: TableDefinition<u64, ()> = TableDefinition::new("epochs_v1");
-/// one row: the first position whose command may still be in.
-const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
-
-/// Old commands forgotten in one flush, beside those that it adds.
-const FORGET_MAX: u64 = 131_072;
 
 /// The index could not be read or written. The log is not concerned.
 #[derive(Debug, thiserror::Error)]
@@ -128,12 +104,13 @@ impl IndexFile {
             txn.open_table(COMMANDS)?;
             txn.open_table(NAMES)?;
             txn.open_table(CHALLENGES)?;
+            txn.open_table(CASES)?;
+            txn.open_table(REQUESTS)?;
             txn.open_table(TAIL)?;
             txn.open_table(TILES)?;
             txn.open_table(FRONTIER)?;
             txn.open_table(COUNTS)?;
-            txn.open_table(POLICY)?;
-            txn.open_table(EPOCHS)?;
+            txn.open_table(READ_AT_START)?;
             txn.open_table(COMMANDS_FROM)?;
             Ok(txn.commit()?)
         })();
@@ -149,7 +126,7 @@ impl IndexFile {
     fn tree_of(&self, record: &impl Fn(u64) -> Option<Record<'static>>) -> Option<Tree> {
         let tail = self.tail();
         if tail.position == 0 {
-            return Some(Tree::default());
+            return self.has_no_stream().then(Tree::default);
         }
         let last = record(tail.position).filter(|r| Tail::of(tail.position, r) == tail)?;
         let frontier = Frontier::decode(&self.frontier().ok()??).ok()?;
@@ -160,6 +137,15 @@ impl IndexFile {
         let ends_here = frontier.size() == tail.position;
         let tree = Tree::resume(frontier, &last.encode().ok()?, read).ok()?;
         ends_here.then_some(tree)
+    }
+
+    /// Whether nothing was ever taken in, by this build or an older one.
+    fn has_no_stream(&self) -> bool {
+        let read = || -> Result<bool, redb::Error> {
+            let table = self.db.begin_read()?.open_table(STREAMS)?;
+            Ok(table.first()?.is_none())
+        };
+        read().unwrap_or(false)
     }
 
     fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
@@ -250,6 +236,26 @@ impl IndexFile {
         })
     }
 
+    pub fn case(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(CASES)?;
+            Ok(table.get(hash)?.map(|row| StreamKey(*row.value())))
+        })
+    }
+
+    /// Positions and times, ascending.
+    pub fn requests(&self, agent: &[u8; 16]) -> Result<Vec<(u64, Micros)>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(REQUESTS)?;
+            let rows = table.range((agent, 0)..=(agent, u64::MAX))?;
+            rows.map(|row| {
+                let (key, at) = row?;
+                Ok((key.value().1, Micros(at.value())))
+            })
+            .collect()
+        })
+    }
+
     pub fn counts(&self) -> Result<Counts, IndexError> {
         self.read(|| {
             let table = self.db.begin_read()?.open_table(COUNTS)?;
@@ -261,17 +267,11 @@ impl IndexFile {
         })
     }
 
-    pub fn policy(&self) -> Result<Option<u64>, IndexError> {
+    pub fn read_at_start(&self, event_type: u16) -> Result<BTreeSet<u64>, IndexError> {
         self.read(|| {
-            let table = self.db.begin_read()?.open_table(POLICY)?;
-            Ok(table.get(())?.map(|row| row.value()))
-        })
-    }
-
-    pub fn epochs(&self) -> Result<Vec<u64>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(EPOCHS)?;
-            table.iter()?.map(|row| Ok(row?.0.value())).collect()
+            let table = self.db.begin_read()?.open_table(READ_AT_START)?;
+            let rows = table.range((event_type, 0)..=(event_type, u64::MAX))?;
+            rows.map(|row| Ok(row?.0.value().1)).collect()
         })
     }
 
@@ -313,87 +313,4 @@ fn durable(db: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
     Ok(txn)
-}
-
-fn write_layer(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(), redb::Error> {
-    let mut runs: Vec<_> = layer.streams.iter().collect();
-    runs.sort_unstable_by_key(|(stream, _)| stream.0);
-    let mut table = txn.open_table(STREAMS)?;
-    for (stream, (first, run)) in runs {
-        for (version, position) in (*first..).zip(run) {
-            table.insert((&stream.0, version), position)?;
-        }
-    }
-    let mut commands: Vec<_> = layer.commands.iter().collect();
-    commands.sort_unstable_by_key(|(key, _)| key.0);
-    let mut table = txn.open_table(COMMANDS)?;
-    for (key, place) in commands {
-        table.insert(&key.0, (place.first, place.len, place.at.0))?;
-    }
-    let mut table = txn.open_table(NAMES)?;
-    if !layer.erased.is_empty() {
-        // A walk over all names; it needs no key of an account that has none any more.
-        table.retain(|_, holder| !layer.erased.contains(&StreamKey(*holder)))?;
-    }
-    for (name, stream) in &layer.names {
-        table.insert(name, &stream.0)?;
-    }
-    let mut table = txn.open_table(CHALLENGES)?;
-    table.retain(|_, (_, expires_at)| now.0 < expires_at)?;
-    for (hash, (stream, expires_at)) in &layer.challenges {
-        table.insert(hash, (&stream.0, expires_at.0))?;
-    }
-    if let Some(position) = layer.policy {
-        txn.open_table(POLICY)?.insert((), position)?;
-    }
-    let mut table = txn.open_table(EPOCHS)?;
-    for position in &layer.epochs {
-        table.insert(position, ())?;
-    }
-    let mut table = txn.open_table(COUNTS)?;
-    for (event_type, (number, bytes)) in &layer.counts {
-        let (before, bytes_before) = table.get(event_type)?.map_or((0, 0), |row| row.value());
-        table.insert(event_type, (before + number, bytes_before + bytes))?;
-    }
-    drop(table);
-    let mut table = txn.open_table(TILES)?;
-    for (tile, bytes) in &layer.tiles {
-        table.insert((tile.level, tile.index), bytes.as_slice())?;
-    }
-    let mut table = txn.open_table(FRONTIER)?;
-    table.insert((), layer.frontier.as_slice())?;
-    let tail = &layer.tail;
-    let mut table = txn.open_table(TAIL)?;
-    table.insert((), (tail.position, tail.at.0, &tail.command))?;
-    Ok(())
-}
-
-/// Forgets commands beyond their horizon. Times ascend along the log, so a walk from the first
-/// position that may still be in finds them all, without an index by time.
-fn forget_old_commands(
-    txn: &WriteTransaction,
-    now: Micros,
-    record: &impl Fn(u64) -> Option<Record<'static>>,
-) -> Result<(), redb::Error> {
-    let mut from_table = txn.open_table(COMMANDS_FROM)?;
-    let from = from_table.get(())?.map_or(1, |row| row.value());
-    let mut commands = txn.open_table(COMMANDS)?;
-    let mut next = from;
-    while next < from + FORGET_MAX {
-        let Some(old) = record(next).filter(|r| r.recorded_at.plus_s(COMMAND_HORIZON_S) <= now)
-        else {
-            break;
-        };
-        // The same id can have been used again since, for another command.
-        let key = &old.command_key.0;
-        if commands
-            .get(key)?
-            .is_some_and(|place| place.value().0 == next)
-        {
-            commands.remove(key)?;
-        }
-        next += 1;
-    }
-    from_table.insert((), next)?;
-    Ok(())
 }

@@ -129,13 +129,15 @@ fn what_was_pushed_is_found_before_during_and_after_a_flush() {
 }
 
 #[test]
-fn names_and_challenges_and_the_policy_are_found_after_a_restart() {
+fn names_challenges_cases_and_what_a_start_reads_are_found_after_a_restart() {
     let mut house = House::new();
     let index = house.open();
     let facts = [
         Fact::Name([7; 16]),
         Fact::Challenge([8; 16], NOW.plus_s(300)),
-        Fact::Policy,
+        Fact::ReadAtStart(2),
+        asked_for([9; 16]),
+        asked_for([10; 16]),
     ];
     for (n, fact) in facts.into_iter().enumerate() {
         let record = house.make(ADA, NOW, n as u8);
@@ -151,8 +153,12 @@ fn names_and_challenges_and_the_policy_are_found_after_a_restart() {
     }
     for _ in 0..2 {
         assert_eq!(index.name(&[7; 16]).unwrap(), Some(ADA));
+        assert_eq!(index.case(&[9; 16]).unwrap(), Some(ADA));
+        assert_eq!(index.requests(&[1; 16]).unwrap(), [NOW, NOW]);
+        assert!(index.requests(&[2; 16]).unwrap().is_empty());
         assert_eq!(index.challenge(&[8; 16]).unwrap(), Some(ADA));
-        assert_eq!(index.policy().unwrap(), Some(3));
+        assert_eq!(index.read_at_start(2).unwrap(), BTreeSet::from([3]));
+        assert!(index.read_at_start(1).unwrap().is_empty());
         index
             .flush(true, NOW, |position| house.record(position))
             .unwrap();
@@ -166,6 +172,19 @@ fn names_and_challenges_and_the_policy_are_found_after_a_restart() {
         .flush(true, NOW.plus_s(300), |position| house.record(position))
         .unwrap();
     assert_eq!(index.challenge(&[8; 16]).unwrap(), None, "lapsed");
+    assert_eq!(index.requests(&[1; 16]).unwrap(), [NOW, NOW]);
+    let late = NOW.plus_s(REQUESTS_HORIZON_S);
+    house.push(&index, ADA, late, 10);
+    index
+        .flush(true, late, |position| house.record(position))
+        .unwrap();
+    assert!(index.requests(&[1; 16]).unwrap().is_empty(), "forgotten");
+    assert_eq!(index.case(&[10; 16]).unwrap(), Some(ADA), "for good");
+}
+
+fn asked_for(case: [u8; 16]) -> Fact {
+    let (agent, at) = ([1; 16], NOW);
+    Fact::Case { case, agent, at }
 }
 
 #[test]
@@ -287,10 +306,30 @@ fn the_tree_is_the_same_whenever_it_is_flushed_or_reopened() {
             drop(index);
             index = house.open();
         }
-        assert_eq!(index.tree_head(), (n + 1, expected.root()));
+        assert_eq!(index.tree_head().unwrap(), (n + 1, expected.root()));
     }
     let root = index.root_at(300).unwrap();
     let proof = crate::log::proof::prove_consistency(|l, t| index.tile(l, t), 300, 700).unwrap();
-    let (size, head) = index.tree_head();
+    let (size, head) = index.tree_head().unwrap();
     crate::log::proof::check_consistency(300, &root, size, &head, &proof).unwrap();
+}
+
+#[test]
+fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
+    let mut house = House::new();
+    let index = house.open();
+    house.push(&index, ADA, NOW, 0);
+    let whole = index.tree_head().unwrap();
+    for group_index in 0..3 {
+        let record = Record {
+            group_index,
+            group_len: 3,
+            ..record(BOB, u32::from(group_index) + 1, NOW, 1)
+        };
+        assert_eq!(index.tree_head().unwrap(), whole, "after {group_index}");
+        house.records.push(record.clone());
+        let (position, bytes) = (house.records.len() as u64, record.encode().unwrap());
+        index.push(position, &record, &bytes, None, NOW).unwrap();
+    }
+    assert_eq!(index.tree_head().unwrap().0, 4);
 }

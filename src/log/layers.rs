@@ -1,6 +1,6 @@
 //! The index's memory: layers of what was pushed and is not in the file yet.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
@@ -28,12 +28,19 @@ pub enum Fact {
     Name([u8; 16]),
     /// A login challenge with this hash was opened for the account, until then.
     Challenge([u8; 16], Micros),
-    /// The policy that decides from here on.
-    Policy,
-    /// An epoch of the log that begins.
-    Epoch,
+    /// An event of this type, which every start reads again.
+    ReadAtStart(u16),
     /// The account is gone, and holds no name any more.
     Erased,
+    /// A reset case with this hash was opened for the account, by the agent with this key.
+    Case {
+        /// Hash of the case's id.
+        case: [u8; 16],
+        /// Key of the agent's name.
+        agent: [u8; 16],
+        /// When.
+        at: Micros,
+    },
 }
 
 /// A record does not follow from what stands before it.
@@ -61,12 +68,14 @@ pub(super) struct Layer {
     /// Accounts that were erased: what an older layer or the file says of their names is void.
     pub erased: HashSet<StreamKey>,
     pub challenges: HashMap<[u8; 16], (StreamKey, Micros)>,
+    /// Reset cases, open or not.
+    pub cases: HashMap<[u8; 16], StreamKey>,
+    /// Positions and times of an agent's requests for resets.
+    pub requests: HashMap<[u8; 16], Vec<(u64, Micros)>>,
     /// Number and bytes of the records by event type.
     pub counts: Counts,
-    /// Position of the last policy.
-    pub policy: Option<u64>,
-    /// Positions of the epochs.
-    pub epochs: Vec<u64>,
+    /// What every start reads again: event type and position.
+    pub read_at_start: BTreeSet<(u16, u64)>,
     pub entries: usize,
     /// The Merkle tiles that changed with it, and the frontier after its last record.
     pub tiles: Vec<(Tile, Vec<u8>)>,
@@ -95,11 +104,16 @@ impl Layer {
             Some(Fact::Challenge(hash, expires_at)) => {
                 self.challenges.insert(hash, (stream, expires_at));
             }
-            Some(Fact::Policy) => self.policy = Some(position),
-            Some(Fact::Epoch) => self.epochs.push(position),
+            Some(Fact::ReadAtStart(event_type)) => {
+                self.read_at_start.insert((event_type, position));
+            }
             Some(Fact::Erased) => {
                 self.names.retain(|_, holder| *holder != stream);
                 self.erased.insert(stream);
+            }
+            Some(Fact::Case { case, agent, at }) => {
+                self.cases.insert(case, stream);
+                self.requests.entry(agent).or_default().push((position, at));
             }
             None => {}
         }

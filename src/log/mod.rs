@@ -25,6 +25,7 @@ mod folder;
 mod history;
 pub mod index;
 mod index_file;
+mod index_tables;
 mod layers;
 pub mod offline;
 mod page;

@@ -66,4 +66,22 @@ impl LogReader {
         let page = self.read(position, 1, PAGE_BYTES_MAX)?;
         Ok(page.iter().next().map(|(_, record)| record.to_vec()))
     }
+
+    /// Hands over the records at ascending positions, all of them at or below the head; one short
+    /// transaction for each [`PAGE_RECORDS_MAX`] of them and for each segment.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`]; what was handed over before is right.
+    pub fn read_each(
+        &self,
+        positions: &[u64],
+        mut take: impl FnMut(u64, &[u8]),
+    ) -> Result<(), ReadLogError> {
+        let mut rest = positions;
+        while !rest.is_empty() {
+            let some = &rest[..rest.len().min(PAGE_RECORDS_MAX)];
+            rest = &rest[self.shared.read_each(some, &mut take)?..];
+        }
+        Ok(())
+    }
 }

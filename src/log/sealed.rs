@@ -106,6 +106,31 @@ impl SealedSegments {
         })
     }
 
+    /// Hands over the records of the one segment that holds the first of these ascending
+    /// positions, and says how many of them that were.
+    pub(super) fn read_each(
+        &self,
+        positions: &[u64],
+        take: &mut impl FnMut(u64, &[u8]),
+    ) -> Result<usize, ReadLogError> {
+        let mut state = self.state();
+        let index = state.ends.partition_point(|end| *end < positions[0]);
+        let Some(&end) = state.ends.get(index) else {
+            return Err(ReadLogError::Closed);
+        };
+        let number = u32::try_from(index + 1).expect("segments are counted in 32 bits");
+        let count = positions.partition_point(|position| *position <= end);
+        let read = self.open_one(&mut state, number).and_then(|db| {
+            drop(state);
+            segment::read_each(&*db, &positions[..count], take)
+        });
+        let count = read.map(|()| count);
+        count.map_err(|fault| ReadLogError::Segment {
+            segment: folder::segment_path(&self.folder, number),
+            fault,
+        })
+    }
+
     /// Forgets every segment; a page being read ends first, as it holds its own handle.
     pub(super) fn close(&self) {
         *self.state() = State::default();

@@ -178,6 +178,30 @@ pub(super) fn read(
     Ok(taken)
 }
 
+/// Hands over the records at ascending positions, in one short transaction.
+pub(super) fn read_each(
+    db: &impl ReadableDatabase,
+    positions: &[u64],
+    take: &mut impl FnMut(u64, &[u8]),
+) -> Result<(), SegmentFault> {
+    let missing = guarded(|| {
+        let table = db.begin_read()?.open_table(RECORDS)?;
+        for position in positions {
+            match table.get(position)? {
+                Some(record) => take(*position, record.value()),
+                None => return Ok(Some(*position)),
+            }
+        }
+        Ok(None)
+    })?;
+    match missing {
+        None => Ok(()),
+        Some(position) => Err(SegmentFault::Damaged(format!(
+            "the record at position {position} is missing"
+        ))),
+    }
+}
+
 /// Runs redb, which documents that it may panic on a file that was altered behind its back: that
 /// is a refusal like any other damage, not a crash of the reader's thread.
 fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, SegmentFault> {

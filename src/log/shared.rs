@@ -119,6 +119,31 @@ impl Shared {
         }
     }
 
+    /// Hands over the records of the one segment that holds the first of these ascending
+    /// positions, and says how many of them that were.
+    pub(super) fn read_each(
+        &self,
+        positions: &[u64],
+        take: &mut impl FnMut(u64, &[u8]),
+    ) -> Result<usize, ReadLogError> {
+        let active = self.active();
+        match &*active {
+            Active::Closed => Err(ReadLogError::Closed),
+            Active::Open { segment, db } if segment.first <= positions[0] => {
+                let read = segment::read_each(db, positions, take);
+                let count = read.map(|()| positions.len());
+                count.map_err(|fault| ReadLogError::Segment {
+                    segment: folder::segment_path(&self.folder, segment.number),
+                    fault,
+                })
+            }
+            Active::Open { .. } | Active::Between => {
+                drop(active);
+                self.sealed.read_each(positions, take)
+            }
+        }
+    }
+
     pub(super) fn close(&self) -> Result<(), AppendError> {
         let active = std::mem::replace(&mut *self.active_mut(), Active::Closed);
         self.sealed.close();

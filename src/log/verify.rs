@@ -185,6 +185,11 @@ impl Verifier {
         Ok(())
     }
 
+    /// Whether the last record that was taken ended its command's events.
+    pub fn is_whole(&self) -> bool {
+        self.sequence.open_group.is_none()
+    }
+
     /// Returns the position of the last record that was taken.
     pub fn position(&self) -> u64 {
         self.frontier.size()
@@ -253,4 +258,4 @@ impl Sequence {
 
 #[cfg(test)]
 #[path = "verify_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,9 @@
 //! Erasing an account: killed at any step, it is completed at the next start.
 
+use countersign::crash_point::KEY_POINTS;
 use serde_json::{Value, json};
 
+use super::rotation;
 use super::support::bus::{Bus, ERASE};
 use super::support::person::{PASSWORD, Person};
 use super::support::service::Service;
@@ -82,6 +84,31 @@ async fn an_erasure_that_is_killed_at_any_step_is_completed_at_the_next_start() 
         .await
         .refused("credentials.invalid");
         service.kill();
+        // The log's own, which seals the reason.
+        assert_eq!(data_keys(&site), 1, "{point}");
+    }
+}
+
+/// How many data keys the store of a stopped service has.
+fn data_keys(site: &Site) -> u64 {
+    let mut command = binary();
+    command.args(["keys", "list", "--json", "--keyring"]);
+    command.arg(site.keyring()).arg("--data").arg(site.data());
+    let listed = ends(command);
+    assert!(listed.status.success(), "{listed:?}");
+    let list: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let keys = list["keys"].as_array().unwrap().iter();
+    keys.filter_map(|key| key["seals"].as_u64()).sum()
+}
+
+#[test]
+fn every_point_at_which_keys_change_is_died_at() {
+    let steps = STEPS.iter().chain(rotation::STEPS);
+    let died_at: Vec<_> = steps
+        .filter_map(|(step, _)| step.split(':').next())
+        .collect();
+    for point in KEY_POINTS {
+        assert!(died_at.contains(point), "nobody dies at {point}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! computed by another crate, and every answer is held against the laws of the contract.
 #![allow(clippy::unwrap_used)]
 
+mod auditing;
 mod bad_input;
 mod canary;
 mod cli;
@@ -17,6 +18,7 @@ mod python;
 mod races;
 mod refusals;
 mod repeats;
+mod reset;
 mod rotation;
 mod starting;
 mod successes;

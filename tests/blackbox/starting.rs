@@ -218,6 +218,16 @@ async fn init_refuses_what_exists_and_a_keyring_inside_the_data_folder() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// T11: a service that crashes leaves its keys in no file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_leaves_no_core_file() {
+    let rig = Rig::start(CHEAP).await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", rig.service.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core"));
+    let words: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(words[4..6], ["0", "0"], "{words:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_an_unclean_end_it_starts_by_itself() {
     let site = lived(false).await;

@@ -7,6 +7,8 @@ mod connection;
 mod contract;
 mod identity;
 mod life;
+mod look_ups;
+mod reset;
 mod roles;
 mod service;
 mod strict;

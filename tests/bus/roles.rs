@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::service::{PATIENCE, Service, ask, body, refused, register, server, wall};
 
-const USERS: [(&str, &str); 7] = [
+pub const USERS: [(&str, &str); 7] = [
     ("countersign", "CS_SERVICE_PASSWORD"),
     ("login-gw", "CS_PLATFORM_PASSWORD"),
     ("alice", "CS_ALICE_PASSWORD"),

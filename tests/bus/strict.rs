@@ -175,6 +175,53 @@ async fn queries_are_as_strict_as_commands() {
             Some("422 request.invalid"),
         ),
         ("query.audit-page", "[]", Some("422 request.invalid")),
+        ("query.account-at.ada", "{}", Some("422 request.invalid")),
+        (
+            "query.account-at.ada",
+            r#"{"position":1,"at":"2026-01-01T00:00:00Z"}"#,
+            Some("422 request.invalid"),
+        ),
+        (
+            "query.account-at.ada",
+            r#"{"position":99}"#,
+            Some("422 request.invalid"),
+        ),
+        (
+            "query.account-at.ada",
+            r#"{"position":1}"#,
+            Some("404 account.not_found"),
+        ),
+        (
+            "query.checkpoint",
+            r#"{"x":1}"#,
+            Some("422 request.invalid"),
+        ),
+        ("query.proof", "", Some("422 request.invalid")),
+        (
+            "query.proof",
+            r#"{"position":0}"#,
+            Some("422 request.invalid"),
+        ),
+        (
+            "query.consistency",
+            r#"{"from":99}"#,
+            Some("422 request.invalid"),
+        ),
+        (
+            "query.audit-records",
+            r#"{"limit":1}"#,
+            Some("422 request.invalid"),
+        ),
+        (
+            "query.audit-export",
+            r#"{"format":"xml","through":1}"#,
+            Some("422 request.invalid"),
+        ),
+        (
+            "query.audit-export",
+            r#"{"format":"csv","through":1,"types":["no-such"]}"#,
+            Some("422 request.invalid"),
+        ),
         ("query.schema.nothing", "", Some("422 request.invalid")),
         ("query.errors", "[]", Some("422 request.invalid")),
     ] {

@@ -8,7 +8,12 @@ use crate::wire::{Ack, Answer};
 
 /// What no command asks for: how the log began, its policy, and the counts of throttled attempts,
 /// which are told after a minute or at a clean stop.
-const OWN_KINDS: &[&str] = &["epoch-started", "policy-in-force", "attempts-suppressed"];
+const OWN_KINDS: &[&str] = &[
+    "epoch-started",
+    "policy-in-force",
+    "schemas-in-force",
+    "attempts-suppressed",
+];
 
 /// Everything in the log so far, and what follows from it.
 #[derive(Default)]

@@ -28,6 +28,9 @@ fn stream(position: u64) -> StreamKey {
     StreamKey([1 + u8::try_from(position % STREAMS).unwrap(); 16])
 }
 
+/// One agent asked for every case.
+const AGENT: [u8; 16] = [7; 16];
+
 fn hash(position: u64) -> [u8; 16] {
     (u128::from(position).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_0C5D_3B1E_2D47)).to_be_bytes()
 }
@@ -40,8 +43,12 @@ fn fact(position: u64) -> Option<Fact> {
     match position % 11 {
         0 => Some(Fact::Name(hash(position))),
         1 => Some(Fact::Challenge(hash(position), at(position).plus_s(86_400))),
-        2 => Some(Fact::Policy),
-        3 => Some(Fact::Epoch),
+        kind @ (2 | 3) => Some(Fact::ReadAtStart(kind as u16)),
+        4 => Some(Fact::Case {
+            case: hash(position),
+            agent: AGENT,
+            at: at(position),
+        }),
         _ => None,
     }
 }
@@ -133,20 +140,25 @@ fn check_all(index: &Index) -> Result<(), String> {
         let found = match fact(position) {
             Some(Fact::Name(name)) => index.name(&name).ok(),
             Some(Fact::Challenge(challenge, _)) => index.challenge(&challenge).ok(),
-            Some(Fact::Policy | Fact::Epoch | Fact::Erased) | None => Some(stream),
+            Some(Fact::Case { case, .. }) => index.case(&case).ok(),
+            Some(Fact::ReadAtStart(_) | Fact::Erased) | None => Some(stream),
         };
-        same("name or challenge", found == Some(stream));
+        same("name, challenge or case", found == Some(stream));
     }
-    let policy = (1..=tail).rev().find(|at| fact(*at) == Some(Fact::Policy));
-    same("policy", index.policy().ok() == Some(policy));
-    let epochs = (1..=tail).filter(|at| fact(*at) == Some(Fact::Epoch));
-    same("epochs", index.epochs().ok() == Some(epochs.collect()));
+    let asked = (1..=tail).filter(|at| matches!(fact(*at), Some(Fact::Case { .. })));
+    let requests = index.requests(&AGENT).ok();
+    same("requests", requests == Some(asked.map(at).collect()));
+    for kind in [2, 3] {
+        let due = (1..=tail).filter(|at| fact(*at) == Some(Fact::ReadAtStart(kind)));
+        let found = index.read_at_start(kind).ok();
+        same("what a start reads", found == Some(due.collect()));
+    }
     let counted = index
         .counts()
         .ok()
         .map(|counts| counts.values().map(|c| c.0).sum());
     same("counts", counted == Some(tail));
-    same("tree", index.tree_head() == (tail, tree.root()));
+    same("tree", index.tree_head() == Ok((tail, tree.root())));
     same(
         "root",
         tail == 0 || index.root_at(tail).ok() == Some(tree.root()),

@@ -26,6 +26,8 @@ pub mod v1 {
     pub enum SuspendedCause {
         /// Too many failures in a row.
         Failures,
+        /// A support agent, because the phone was stolen.
+        Support,
     }
 
     /// App codes are suspended until a backup code or a reset ends it.
@@ -33,6 +35,10 @@ pub mod v1 {
     pub struct FactorSuspended {
         /// Why.
         pub cause: SuspendedCause,
+        /// The agent's reason, where it was one.
+        pub reason: Option<Protected>,
+        /// The ticket in which the owner asked for it.
+        pub ticket: Option<Protected>,
     }
 
     /// Attempts were refused without being compared, and none of them has a record of its own.

@@ -29,6 +29,24 @@ pub mod v1 {
         pub policy: String,
     }
 
+    /// Stored forms came into use: from here on, records may hold them.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct SchemasInForce {
+        /// Those that the log had not named before.
+        pub forms: Vec<Form>,
+    }
+
+    /// One stored form: the payload of an event type in one version, or a block of every record.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Form {
+        /// The event's name, or the block's.
+        pub name: String,
+        /// Its schema version, from 1.
+        pub version: u16,
+        /// The first 16 bytes of SHA-256 over its shape.
+        pub fingerprint: [u8; 16],
+    }
+
     /// The wall clock jumped forward against the monotonic clock.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ClockJumped {

@@ -66,6 +66,8 @@ pub mod v1 {
         pub failures: u16,
         /// Failures since the last accepted code, this one included.
         pub consecutive: u16,
+        /// Failures of the last 24 hours, this one included.
+        pub day_failures: u16,
         /// What the code was given for.
         pub purpose: Purpose,
         /// What proved the owner before.
@@ -83,6 +85,8 @@ pub mod v1 {
         pub failures: u16,
         /// Failures since the last accepted code, this one included.
         pub consecutive: u16,
+        /// Failures of the last 24 hours, this one included.
+        pub day_failures: u16,
         /// What the code was given for.
         pub purpose: Purpose,
         /// What proved the owner before.

@@ -5,11 +5,13 @@
 
 pub mod account;
 pub mod attempts;
+pub mod audit;
 pub mod backup_codes;
 pub mod enrolment;
 pub mod log;
 pub mod login;
 mod public;
+pub mod reset;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +21,10 @@ use crate::sealed::Protected;
 
 /// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
 pub const ACCOUNT_ERASED: u16 = 40;
+/// The number of `schemas-in-force`, which every start holds against its own forms.
+pub const SCHEMAS_IN_FORCE: u16 = 6;
+/// The number of `epoch-started`, which opens every log and every epoch of it.
+pub const EPOCH_STARTED: u16 = 1;
 
 /// An event of the log that this build cannot read. The node must stop: an event that is skipped
 /// is an event that is lost.
@@ -101,6 +107,7 @@ events! {
     3  1 "unknown-name-refused" UnknownNameRefused(log::v1::UnknownNameRefused),
     4  1 "clock-jumped" ClockJumped(log::v1::ClockJumped),
     5  1 "clock-back-accepted" ClockBackAccepted(log::v1::ClockBackAccepted),
+    6  1 "schemas-in-force" SchemasInForce(log::v1::SchemasInForce),
     16 1 "account-registered" AccountRegistered(account::v1::AccountRegistered),
     17 1 "password-set" PasswordSet(account::v1::PasswordSet),
     18 1 "password-rejected" PasswordRejected(account::v1::PasswordRejected),
@@ -113,6 +120,13 @@ events! {
     48 1 "backup-codes-issued" BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
     49 1 "backup-code-accepted" BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
     50 1 "backup-code-rejected" BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
+    60 1 "reset-requested" ResetRequested(reset::v1::ResetRequested),
+    61 1 "reset-approved" ResetApproved(reset::v1::ResetApproved),
+    62 1 "reset-rejected" ResetRejected(reset::v1::ResetRejected),
+    63 1 "reset-cancelled" ResetCancelled(reset::v1::ResetCancelled),
+    69 1 "reset-expired" ResetExpired(reset::v1::ResetExpired),
+    70 1 "reset-executed" ResetExecuted(reset::v1::ResetExecuted),
+    71 1 "reset-requests-refused" ResetRequestsRefused(reset::v1::ResetRequestsRefused),
     64 1 "login-started" LoginStarted(login::v1::LoginStarted),
     65 1 "login-completed" LoginCompleted(login::v1::LoginCompleted),
     66 1 "totp-accepted" TotpAccepted(login::v1::TotpAccepted),
@@ -127,6 +141,8 @@ events! {
     41 1 "password-rehashed" PasswordRehashed(account::v1::PasswordRehashed),
     42 1 "keys-rotated" KeysRotated(log::v1::KeysRotated),
     43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
+    51 1 "subject-viewed" SubjectViewed(audit::v1::SubjectViewed),
+    52 1 "audit-exported" AuditExported(audit::v1::AuditExported),
 }
 
 impl Event {
@@ -143,15 +159,24 @@ impl Event {
             }
             Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
             Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
+            Self::FactorSuspended(e) => numbered([&mut e.reason, &mut e.ticket]),
+            Self::ResetRequested(e) => vec![(1, &mut e.reason), (2, &mut e.ticket)],
+            Self::ResetApproved(e) => vec![(1, &mut e.reason)],
+            Self::ResetRejected(e) => vec![(1, &mut e.reason)],
+            Self::ResetCancelled(e) => numbered([&mut e.reason]),
+            Self::ResetExecuted(e) => vec![(1, &mut e.reason)],
             Self::PasswordRehashed(e) => vec![(1, &mut e.verifier)],
             Self::KeysRotated(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
             Self::EpochStarted(_)
             | Self::PolicyInForce(_)
+            | Self::SchemasInForce(_)
             | Self::UnknownNameRefused(_)
             | Self::ClockJumped(_)
             | Self::ClockBackAccepted(_)
             | Self::DataKeysRewrapped(_)
+            | Self::SubjectViewed(_)
+            | Self::AuditExported(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -167,8 +192,9 @@ impl Event {
             | Self::CodeReplayed(_)
             | Self::AttemptsThrottled(_)
             | Self::DoubleCodeRequired(_)
-            | Self::FactorSuspended(_)
-            | Self::AttemptsSuppressed(_) => Vec::new(),
+            | Self::AttemptsSuppressed(_)
+            | Self::ResetExpired(_)
+            | Self::ResetRequestsRefused(_) => Vec::new(),
         }
     }
 
@@ -181,8 +207,23 @@ impl Event {
                 | Self::PasswordRehashed(_)
                 | Self::KeysRotated(_)
                 | Self::DataKeysRewrapped(_)
+                | Self::SubjectViewed(_)
+                | Self::AuditExported(_)
         )
     }
+
+    /// Whether the event says that somebody looked at a history or took it away.
+    pub fn is_look_up(&self) -> bool {
+        matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))
+    }
+}
+
+/// The fields that are there, numbered from 1 by their place.
+fn numbered<const N: usize>(fields: [&mut Option<Protected>; N]) -> Vec<(u16, &mut Protected)> {
+    let fields = (1..).zip(fields);
+    fields
+        .filter_map(|(number, field)| Some((number, field.as_mut()?)))
+        .collect()
 }
 
 fn to_bytes<T: Serialize>(payload: &T, name: &'static str) -> Result<Vec<u8>, EventError> {
@@ -223,9 +264,11 @@ mod tests {
 
     /// V-07, V-09.
     #[test]
-    fn the_number_of_an_erasure_is_the_lists() {
-        let erased = Event::ALL.iter().find(|e| e.2 == "account-erased");
-        assert_eq!(erased.map(|e| e.0), Some(ACCOUNT_ERASED));
+    fn the_numbers_that_are_named_are_the_lists() {
+        let number = |name| Event::ALL.iter().find(|e| e.2 == name).map(|e| e.0);
+        assert_eq!(number("account-erased"), Some(ACCOUNT_ERASED));
+        assert_eq!(number("epoch-started"), Some(EPOCH_STARTED));
+        assert_eq!(number("schemas-in-force"), Some(SCHEMAS_IN_FORCE));
     }
 
     #[test]

@@ -6,63 +6,45 @@ use serde_json::{Value, json};
 use super::Event;
 use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
+use super::audit::v1::AuditExported;
 use super::backup_codes::v1::{
-    BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
+    BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
-use super::enrolment::v1::{DisabledBy, EnrolmentCodeRejected, FirstFactor, Mismatch};
+use super::enrolment::v1::{
+    DisabledBy, EnrolmentCodeRejected, EnrolmentStarted, FirstFactor, Mismatch, TwoFactorEnabled,
+};
+use super::log::v1::{ClockBackAccepted, EpochStarted, Form, SchemasInForce};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
+use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested, ResetRequestsRefused};
 
 impl Event {
     /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
     pub fn data(&self) -> Value {
         match self {
-            Self::EpochStarted(e) => json!({
-                "epoch": e.epoch,
-                "log_id": data_encoding::HEXLOWER.encode(&e.log_id),
-                "lost_from": e.lost_from,
-                "spent_through": e.spent_through,
-                "reason": e.reason,
-            }),
+            Self::EpochStarted(e) => epoch_started(e),
             Self::PolicyInForce(e) => json!({
                 "policy": serde_json::from_str::<Value>(&e.policy).unwrap_or(Value::Null),
             }),
+            Self::SchemasInForce(e) => schemas_in_force(e),
             Self::UnknownNameRefused(e) => json!({"count": e.count}),
             Self::ClockJumped(e) => json!({"by_us": e.by_us}),
-            Self::ClockBackAccepted(e) => json!({
-                "wall": e.wall,
-                "behind_us": e.behind_us,
-                "reason": e.reason,
-            }),
+            Self::ClockBackAccepted(e) => clock_back_accepted(e),
             Self::AccountRegistered(e) => json!({"with_username": e.username.is_some()}),
             Self::PasswordSet(e) => json!({"cause": match e.cause {
                 PasswordCause::Registered => "registered",
                 PasswordCause::Changed => "changed",
             }}),
             Self::PasswordRejected(e) => password_rejected(e),
-            Self::EnrolmentStarted(e) => json!({
-                "authenticator_id": e.authenticator_id,
-                "expires_at": e.expires_at,
-                "proof": first_factor(&e.proof),
-            }),
+            Self::EnrolmentStarted(e) => enrolment_started(e),
             Self::EnrolmentCodeRejected(e) => enrolment_code_rejected(e),
             Self::EnrolmentCancelled(e) => json!({"authenticator_id": e.authenticator_id}),
             Self::EnrolmentExpired(e) => json!({"authenticator_id": e.authenticator_id}),
-            Self::TwoFactorEnabled(e) => json!({
-                "authenticator_id": e.authenticator_id,
-                "step": e.step,
-                "drift": e.drift,
-            }),
+            Self::TwoFactorEnabled(e) => two_factor_enabled(e),
             Self::TwoFactorDisabled(e) => match &e.by {
                 DisabledBy::User(proof) => json!({"by": "user", "proof": first_factor(proof)}),
             },
             Self::BackupCodesIssued(e) => backup_codes_issued(e),
-            Self::BackupCodeAccepted(e) => json!({
-                "set_no": e.set_no,
-                "ordinal": e.ordinal,
-                "remaining": e.remaining,
-                "purpose": purpose(e.purpose),
-                "first_factor": first_factor(&e.first_factor),
-            }),
+            Self::BackupCodeAccepted(e) => backup_code_accepted(e),
             Self::BackupCodeRejected(e) => backup_code_rejected(e),
             Self::LoginStarted(e) => json!({"expires_at": e.expires_at}),
             Self::LoginCompleted(e) => json!({"method": "password", "credential": e.credential}),
@@ -73,13 +55,105 @@ impl Event {
             Self::DoubleCodeRequired(e) => json!({"until": e.until}),
             Self::FactorSuspended(e) => json!({"cause": match e.cause {
                 SuspendedCause::Failures => "failures",
+                SuspendedCause::Support => "support",
             }}),
+            Self::ResetRequested(e) => reset_requested(e),
+            Self::ResetApproved(e) => json!({
+                "case_id": e.case_id,
+                "execute_after": e.execute_after,
+            }),
+            Self::ResetRejected(e) => json!({"case_id": e.case_id}),
+            Self::ResetCancelled(e) => json!({
+                "case_id": e.case_id,
+                "by": cancelled_by(e.by),
+            }),
+            Self::ResetExpired(e) => json!({"case_id": e.case_id}),
+            Self::ResetExecuted(e) => json!({
+                "case_id": e.case_id,
+                "told_until": e.told_until,
+            }),
+            Self::ResetRequestsRefused(e) => reset_requests_refused(e),
             Self::AttemptsCleared(e) => json!({"by": e.by}),
             Self::AttemptsSuppressed(e) => json!({"count": e.count}),
             Self::AccountErased(_) | Self::PasswordRehashed(_) => json!({}),
             Self::KeysRotated(e) => json!({"key_id": e.key_id}),
             Self::DataKeysRewrapped(e) => json!({"key_id": e.key_id, "count": e.count}),
+            Self::SubjectViewed(e) => json!({"account_id": e.account_id, "query": e.query}),
+            Self::AuditExported(e) => audit_exported(e),
         }
+    }
+}
+
+fn clock_back_accepted(e: &ClockBackAccepted) -> Value {
+    json!({"wall": e.wall, "behind_us": e.behind_us, "reason": e.reason})
+}
+
+fn enrolment_started(e: &EnrolmentStarted) -> Value {
+    json!({
+        "authenticator_id": e.authenticator_id,
+        "expires_at": e.expires_at,
+        "proof": first_factor(&e.proof),
+    })
+}
+
+fn two_factor_enabled(e: &TwoFactorEnabled) -> Value {
+    json!({"authenticator_id": e.authenticator_id, "step": e.step, "drift": e.drift})
+}
+
+fn backup_code_accepted(e: &BackupCodeAccepted) -> Value {
+    json!({
+        "set_no": e.set_no,
+        "ordinal": e.ordinal,
+        "remaining": e.remaining,
+        "purpose": purpose(e.purpose),
+        "first_factor": first_factor(&e.first_factor),
+    })
+}
+
+fn reset_requests_refused(e: &ResetRequestsRefused) -> Value {
+    let cause = match e.cause {
+        RequestRefused::Open => "open",
+        RequestRefused::Quota => "quota",
+    };
+    json!({"by": e.by, "cause": cause, "count": e.count})
+}
+
+fn epoch_started(e: &EpochStarted) -> Value {
+    json!({
+        "epoch": e.epoch,
+        "log_id": data_encoding::HEXLOWER.encode(&e.log_id),
+        "lost_from": e.lost_from,
+        "spent_through": e.spent_through,
+        "reason": e.reason,
+    })
+}
+
+fn audit_exported(e: &AuditExported) -> Value {
+    json!({
+        "account_id": e.account_id,
+        "format": e.format,
+        "filter": serde_json::from_str::<Value>(&e.filter).unwrap_or(Value::Null),
+    })
+}
+
+fn reset_requested(e: &ResetRequested) -> Value {
+    json!({
+        "case_id": e.case_id,
+        "expires_at": e.expires_at,
+        "lost": e.lost.map(|lost| match lost {
+            Lost::App => "app",
+            Lost::BackupCodes => "backup-codes",
+            Lost::Both => "both",
+        }),
+    })
+}
+
+fn cancelled_by(by: CancelledBy) -> &'static str {
+    match by {
+        CancelledBy::Agent => "agent",
+        CancelledBy::User => "user",
+        CancelledBy::Login => "login",
+        CancelledBy::Disabled => "disabled",
     }
 }
 
@@ -100,6 +174,7 @@ fn code_replayed(e: &CodeReplayed) -> Value {
         "enrolment": e.enrolment,
         "failures": e.failures,
         "consecutive": e.consecutive,
+        "day_failures": e.day_failures,
         "purpose": purpose(e.purpose),
         "first_factor": first_factor(&e.first_factor),
     })
@@ -120,6 +195,17 @@ fn first_factor(proof: &FirstFactor) -> &'static str {
         FirstFactor::Password(_) => "password",
         FirstFactor::Vouched => "vouched",
     }
+}
+
+fn schemas_in_force(e: &SchemasInForce) -> Value {
+    let form = |form: &Form| {
+        json!({
+            "name": form.name,
+            "version": form.version,
+            "fingerprint": data_encoding::HEXLOWER.encode(&form.fingerprint),
+        })
+    };
+    json!({"forms": e.forms.iter().map(form).collect::<Vec<_>>()})
 }
 
 fn password_rejected(e: &PasswordRejected) -> Value {
@@ -181,6 +267,7 @@ fn totp_rejected(e: &TotpRejected) -> Value {
         "enrolment": e.enrolment,
         "failures": e.failures,
         "consecutive": e.consecutive,
+        "day_failures": e.day_failures,
         "purpose": purpose(e.purpose),
         "first_factor": first_factor(&e.first_factor),
     })

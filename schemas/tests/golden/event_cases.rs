@@ -5,6 +5,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1 as account;
 use countersign_schemas::event::attempts::v1 as attempts;
+use countersign_schemas::event::audit::v1 as audit;
 use countersign_schemas::event::backup_codes::v1 as backup_codes;
 use countersign_schemas::event::enrolment::v1 as enrolment;
 use countersign_schemas::event::log::v1 as log;
@@ -18,9 +19,9 @@ use enrolment::{DisabledBy, FirstFactor, Mismatch};
 use login::TotpReason;
 
 /// The last microsecond of the last whole second before the end of jiff's time.
-const LAST: Micros = Micros(253_402_207_199_999_999);
+pub const LAST: Micros = Micros(253_402_207_199_999_999);
 /// An ordinary instant, with microseconds.
-const NOW: Micros = Micros(1_771_837_200_123_456);
+pub const NOW: Micros = Micros(1_771_837_200_123_456);
 /// Characters of one to four bytes, a combining one, a direction mark, a control and a quote.
 pub const ODD: &str = "é e\u{301} 漢 🦀 \u{202e}\u{7}\"\\";
 
@@ -37,6 +38,8 @@ pub fn cases() -> Vec<Case> {
         logins(),
         waits(),
         erasures(),
+        look_ups(),
+        crate::reset_cases::events(),
     ];
     families.into_iter().flatten().collect()
 }
@@ -50,7 +53,7 @@ pub fn sealed(key: u32, length: u8) -> Sealed<'static> {
     }
 }
 
-fn protected(key: u32, length: u8) -> Protected {
+pub fn protected(key: u32, length: u8) -> Protected {
     Protected::Sealed(sealed(key, length))
 }
 
@@ -63,7 +66,7 @@ fn purpose_beside(first_factor: FirstFactor) -> Purpose {
     }
 }
 
-fn longest() -> String {
+pub fn longest() -> String {
     "Z".repeat(64)
 }
 
@@ -80,6 +83,16 @@ fn log_wide() -> Vec<Case> {
     let policy = |policy: &str| {
         Event::PolicyInForce(log::PolicyInForce {
             policy: policy.into(),
+        })
+    };
+    let schemas = |forms: &[(&str, u16, u8)]| {
+        let form = |(name, version, byte): &(&str, u16, u8)| log::Form {
+            name: (*name).to_owned(),
+            version: *version,
+            fingerprint: [*byte; 16],
+        };
+        Event::SchemasInForce(log::SchemasInForce {
+            forms: forms.iter().map(form).collect(),
         })
     };
     let unknown = |count| Event::UnknownNameRefused(log::UnknownNameRefused { count });
@@ -107,6 +120,12 @@ fn log_wide() -> Vec<Case> {
         ("smallest", unknown(0)),
         ("largest", unknown(u32::MAX)),
         ("two-bytes", unknown(128)),
+        ("smallest", schemas(&[])),
+        (
+            "largest",
+            schemas(&[(&longest(), u16::MAX, 0xff), ("a", 0, 0)]),
+        ),
+        ("unicode", schemas(&[(ODD, 2, 7)])),
         ("smallest", jumped(0)),
         ("largest", jumped(u64::MAX)),
         ("ordinary", jumped(90_000_000)),
@@ -332,6 +351,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: consecutive / 2,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -342,6 +362,7 @@ fn logins() -> Vec<Case> {
             enrolment,
             failures,
             consecutive,
+            day_failures: failures,
             purpose: purpose_beside(first_factor),
             first_factor,
         })
@@ -409,11 +430,25 @@ fn waits() -> Vec<Case> {
         let double = attempts::DoubleCodeRequired { until };
         cases.push((name, Event::DoubleCodeRequired(double)));
     }
-    // One cause, one byte: there is no smaller, larger or odder case yet.
-    let suspended = attempts::FactorSuspended {
-        cause: attempts::SuspendedCause::Failures,
+    let suspended = |cause, reason, ticket| {
+        Event::FactorSuspended(attempts::FactorSuspended {
+            cause,
+            reason,
+            ticket,
+        })
     };
-    cases.push(("failures", Event::FactorSuspended(suspended)));
+    let (failures, support) = (
+        attempts::SuspendedCause::Failures,
+        attempts::SuspendedCause::Support,
+    );
+    let largest = || Some(protected(u32::MAX, 130));
+    cases.push(("failures", suspended(failures, None, None)));
+    cases.push(("largest", suspended(support, largest(), largest())));
+    let reason = Some(protected(1, 40));
+    cases.push((
+        "support",
+        suspended(support, reason, Some(protected(1, 20))),
+    ));
     for (name, by, reason) in [
         ("smallest", String::new(), protected(0, 0)),
         ("largest", longest(), protected(u32::MAX, 130)),
@@ -448,5 +483,31 @@ fn erasures() -> Vec<Case> {
         ("smallest", rewrapped(0, 0)),
         ("largest", rewrapped(u32::MAX, u64::MAX)),
         ("ordinary", rewrapped(2, 12_000)),
+    ]
+}
+
+fn look_ups() -> Vec<Case> {
+    let viewed =
+        |account_id, query| Event::SubjectViewed(audit::SubjectViewed { account_id, query });
+    let exported = |account_id, format, filter| {
+        Event::AuditExported(audit::AuditExported {
+            account_id,
+            format,
+            filter,
+        })
+    };
+    vec![
+        ("smallest", viewed(None, String::new())),
+        ("largest", viewed(Some("a".repeat(64)), longest())),
+        (
+            "ordinary",
+            viewed(Some("ada".into()), "audit-timeline".into()),
+        ),
+        ("smallest", exported(None, String::new(), String::new())),
+        (
+            "largest",
+            exported(Some("a".repeat(64)), longest(), ODD.into()),
+        ),
+        ("ordinary", exported(None, "jsonl".into(), "{}".into())),
     ]
 }

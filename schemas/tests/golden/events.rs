@@ -10,10 +10,8 @@ use crate::files::{hold, listed, none, read, readable};
 use crate::mutants::{every_byte, mutations, truncations};
 use crate::registered::{payload, stored_forms};
 
-/// Cases that every type and version must have; fewer only where there are no more values.
+/// Cases that every type and version must have.
 const CASES_MIN: usize = 3;
-/// `FactorSuspended` v1 has a single possible value.
-const FEWER_VALUES: &[(&str, u16)] = &[("factor-suspended", 1)];
 
 /// The readable form: identity, every stored field, and what auditors see.
 fn reading(event: &Event) -> Vec<u8> {
@@ -124,14 +122,10 @@ fn every_type_and_version_has_its_fixtures() {
                 let held = counts
                     .remove(&(form.name.to_owned(), form.version))
                     .unwrap_or(0);
-                let needed = match FEWER_VALUES.contains(&(form.name, form.version)) {
-                    true => 1,
-                    false => CASES_MIN,
-                };
-                (held < needed).then(|| {
+                (held < CASES_MIN).then(|| {
                     let (name, version) = (form.name, form.version);
                     format!(
-                        "{name} v{version} has {held} fixtures: add cases until there are {needed}"
+                        "{name} v{version} has {held} fixtures: add cases until there are {CASES_MIN}"
                     )
                 })
             })

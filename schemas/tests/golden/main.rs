@@ -5,6 +5,7 @@
 //! which is generated.
 #![allow(clippy::unwrap_used)]
 
+mod audit_cases;
 mod documents;
 mod event_cases;
 mod events;
@@ -15,6 +16,7 @@ mod mutants;
 mod payload_source;
 mod records;
 mod registered;
+mod reset_cases;
 mod schema_check;
 
 mod shape;

@@ -48,14 +48,17 @@ macro_rules! latest_events {
 }
 
 latest_events! {
-    EpochStarted PolicyInForce UnknownNameRefused ClockJumped ClockBackAccepted
+    EpochStarted PolicyInForce UnknownNameRefused ClockJumped ClockBackAccepted SchemasInForce
     AccountRegistered PasswordSet PasswordRejected
     EnrolmentStarted EnrolmentCodeRejected EnrolmentCancelled EnrolmentExpired
     TwoFactorEnabled TwoFactorDisabled
     BackupCodesIssued BackupCodeAccepted BackupCodeRejected
+    ResetRequested ResetApproved ResetRejected ResetCancelled ResetExpired ResetExecuted
+    ResetRequestsRefused
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
+    SubjectViewed AuditExported
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {

@@ -1,12 +1,16 @@
 //! What crosses the wire: `wire/<document>/<case>.json`, byte for byte.
 
 use countersign_schemas::admin;
+use countersign_schemas::audit;
 use countersign_schemas::catalogue;
 use countersign_schemas::command::Command;
 use countersign_schemas::published::PublishedEvent;
-use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, NoFields, decode_query};
+use countersign_schemas::query::{
+    AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
+};
 use countersign_schemas::refusal::{ErrorCode, Problem};
 use countersign_schemas::reply::{self, Success};
+use countersign_schemas::support_reply;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,15 +41,39 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "login-status-request"
         | "schema-request"
         | "errors-request"
+        | "checkpoint-request"
         | "log-stats-request"
         | "view-list-request"
+        | "account-card-request"
         | "key-list-request" => query::<NoFields>(body),
+        "find-account-request" => query::<FindAccountQuery>(body),
+        "reset-queue-request" => query::<ResetQueueQuery>(body),
+        "find-account-response" => written::<support_reply::AccountFound>(body),
+        "account-card-response" => written::<support_reply::AccountCard>(body),
+        "reset-queue-response" => written::<support_reply::ResetQueue>(body),
+        "suspend-factor-response" => success::<support_reply::FactorSuspended>(body),
+        "request-reset-response" => success::<support_reply::ResetRequested>(body),
+        "approve-reset-response" => success::<support_reply::ResetApproved>(body),
+        "reject-reset-response"
+        | "cancel-reset-response"
+        | "user-cancel-reset-response"
+        | "execute-reset-response" => success::<support_reply::CaseChanged>(body),
         "backup-request" => query::<admin::BackupRequest>(body),
         "view-rebuild-request" => query::<admin::ViewRebuildRequest>(body),
         "backup-response" => written::<admin::BackupTaken>(body),
         "key-list-response" => written::<admin::KeyList>(body),
         "log-stats-response" => written::<admin::LogStats>(body),
         "view-list-response" | "view-rebuild-response" => written::<admin::ViewList>(body),
+        "account-at-request" => query::<audit::AccountAtQuery>(body),
+        "proof-request" => query::<audit::ProofQuery>(body),
+        "consistency-request" => query::<audit::ConsistencyQuery>(body),
+        "audit-records-request" => query::<audit::AuditRecordsQuery>(body),
+        "audit-export-request" => query::<audit::AuditExportQuery>(body),
+        "checkpoint-response" => written::<audit::SignedCheckpoint>(body),
+        "proof-response" => written::<audit::InclusionProof>(body),
+        "consistency-response" => written::<audit::ConsistencyProof>(body),
+        "audit-records-response" => written::<audit::AuditRecords>(body),
+        "audit-export-response" => written::<audit::ExportPage>(body),
         "audit-timeline-request" => query::<AuditTimelineQuery>(body),
         "audit-page-request" => query::<AuditPageQuery>(body),
         "register-account-response" => success::<reply::AccountRegistered>(body),
@@ -60,7 +88,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "regenerate-backup-codes-response" => success::<reply::BackupCodesRegenerated>(body),
         "start-login-response" => success::<reply::LoginStarted>(body),
         "verify-login-response" => success::<reply::LoginVerified>(body),
-        "login-status-response" => written::<reply::LoginStatus>(body),
+        "login-status-response" | "account-at-response" => written::<reply::LoginStatus>(body),
         "audit-timeline-response" | "audit-page-response" => written::<reply::AuditPage>(body),
         "schema-response" => written::<serde_json::Map<String, serde_json::Value>>(body),
         "errors-response" => written::<reply::Errors>(body),

@@ -81,6 +81,23 @@ fn records_come_back_at_their_positions_over_several_segments() {
 }
 
 #[test]
+fn scattered_records_are_handed_over_in_order_from_every_segment() {
+    let (_parent, folder) = place();
+    let log = log_with(&folder, 20, 100);
+    for step in [1, 7, 33] {
+        let positions: Vec<u64> = (1..=100).step_by(step).collect();
+        let mut found = Vec::new();
+        let taken = log.reader().read_each(&positions, |at, bytes| {
+            assert_eq!(bytes, record(at));
+            found.push(at);
+        });
+        assert!(taken.is_ok() && found == positions, "{step}: {found:?}");
+    }
+    let beyond = log.reader().read_each(&[99, 101], |_, _| {});
+    assert!(matches!(beyond, Err(ReadLogError::Segment { .. })));
+}
+
+#[test]
 fn a_closed_log_opens_with_everything_in_it_and_goes_on() {
     let (_parent, folder) = place();
     log_with(&folder, 20, 100).close().unwrap();

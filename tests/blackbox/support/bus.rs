@@ -1,6 +1,7 @@
 //! A platform service on the bus: subjects, headers and bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
@@ -30,6 +31,15 @@ pub struct Bus {
     client: Client,
     caller: String,
     patience: Duration,
+    /// Every answer with its subject, where they are kept.
+    heard: Option<Arc<Mutex<Vec<Heard>>>>,
+}
+
+/// An answer that was kept: its subject, its headers and its body.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    pub subject: String,
+    pub text: String,
 }
 
 impl Bus {
@@ -48,6 +58,32 @@ impl Bus {
             client: options.connect(url).await.unwrap(),
             caller: "shop".into(),
             patience: PATIENCE,
+            heard: None,
+        }
+    }
+
+    /// The same connection, which keeps every answer from here on.
+    pub fn keeping(&self) -> Self {
+        Self {
+            heard: Some(Arc::default()),
+            ..self.clone()
+        }
+    }
+
+    /// What was kept.
+    pub fn heard(&self) -> Vec<Heard> {
+        let heard = self.heard.as_ref().unwrap();
+        heard.lock().unwrap().clone()
+    }
+
+    fn keep(&self, subject: &str, headers: Option<&HeaderMap>, payload: &[u8]) {
+        if let Some(heard) = &self.heard {
+            let body = String::from_utf8_lossy(payload);
+            let heard_now = Heard {
+                subject: subject.into(),
+                text: format!("{headers:?} {body}"),
+            };
+            heard.lock().unwrap().push(heard_now);
         }
     }
 
@@ -85,6 +121,7 @@ impl Bus {
             .timeout(Some(self.patience));
         let message = self.client.send_request(subject.to_owned(), request).await;
         let message = message.map_err(|error| error.kind())?;
+        self.keep(subject, message.headers.as_ref(), &message.payload);
         Ok(Answer::read(message.headers, &message.payload, payload))
     }
 
@@ -142,7 +179,9 @@ impl Bus {
     /// The JSON that is answered on any subject.
     pub async fn raw(&self, subject: &str) -> Value {
         let message = self.client.request(subject.to_owned(), "".into()).await;
-        serde_json::from_slice(&message.unwrap().payload).unwrap()
+        let message = message.unwrap();
+        self.keep(subject, message.headers.as_ref(), &message.payload);
+        serde_json::from_slice(&message.payload).unwrap()
     }
 
     /// Every event of one account up to this position; they fit one page.

@@ -1,5 +1,12 @@
 //! `audit`: read the history.
 
+mod export;
+mod export_file;
+mod known;
+mod manifest;
+mod ocsf;
+mod verify;
+
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -36,6 +43,23 @@ pub enum AuditVerb {
         #[arg(long)]
         to: Option<String>,
     },
+    /// Show an account as it was at a position or a time
+    AccountAt {
+        /// The account's id
+        account: String,
+        /// Right after the event at this position
+        #[arg(long, required_unless_present = "at", conflicts_with = "at")]
+        position: Option<u64>,
+        /// At this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
+    /// Print the log's newest state, signed: keep it, to verify against it later
+    Checkpoint,
+    /// Take events away, with what proves them
+    Export(export::ExportArgs),
+    /// Derive the whole history anew and check it: the service's, a stopped log's, an export's
+    Verify(verify::VerifyArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,9 +73,28 @@ pub struct PageArgs {
 }
 
 pub async fn run(verb: AuditVerb, args: &ClientArgs) -> Result<(), Fault> {
-    let (name, body) = match verb {
+    let (name, body, human): (String, Value, fn(&Value) -> String) = match verb {
+        AuditVerb::Export(given) => return export::run(&given, args).await,
+        AuditVerb::Verify(given) => return verify::run(&given, args).await,
+        AuditVerb::Checkpoint => ("checkpoint".into(), json!({}), note),
+        AuditVerb::AccountAt {
+            account,
+            position,
+            at,
+        } => {
+            let moment = match (position, at) {
+                (Some(position), _) => json!({"position": position}),
+                (None, at) => json!({"at": at}),
+            };
+            (
+                format!("account-at.{account}"),
+                moment,
+                super::login::status,
+            )
+        }
         AuditVerb::Timeline { account, page } => {
-            (format!("audit-timeline.{account}"), page_body(&page))
+            let body = page_body(&page);
+            (format!("audit-timeline.{account}"), body, show::events)
         }
         AuditVerb::Page {
             page,
@@ -75,11 +118,16 @@ pub async fn run(verb: AuditVerb, args: &ClientArgs) -> Result<(), Fault> {
                     body[name] = value.into();
                 }
             }
-            ("audit-page".into(), body)
+            ("audit-page".into(), body, show::events)
         }
     };
     let answer = Client::connect(args).await?.query(&name, &body).await?;
-    show::answer(args, &answer, show::events)
+    show::answer(args, &answer, human)
+}
+
+/// The signed note itself, which public tools read.
+fn note(body: &Value) -> String {
+    show::field(body, "note").to_owned()
 }
 
 fn page_body(page: &PageArgs) -> Value {

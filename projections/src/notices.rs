@@ -1,0 +1,155 @@
+//! What the owner of an account is to be told of an event, and which events end other sessions.
+//!
+//! A notice follows from its event, so none is recorded: whoever publishes derives it. A mail
+//! service may gather equal ones; the events count what it needs for that.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::PasswordCause;
+use countersign_schemas::event::attempts::v1::SuspendedCause;
+use countersign_schemas::event::backup_codes::v1::IssueCause;
+
+/// Wrong codes of a day at which the owner is told (SECURITY R-08).
+const WRONG_CODES_TOLD: [u16; 4] = [1, 5, 10, 50];
+
+/// What the owner is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoticeKind {
+    /// Support was asked for a reset.
+    ResetRequested,
+    /// A reset was approved; it will be executed unless the owner objects.
+    ResetApproved,
+    /// A reset was turned down.
+    ResetRejected,
+    /// A reset was called off.
+    ResetCancelled,
+    /// A reset lapsed.
+    ResetExpired,
+    /// The second factor was reset.
+    ResetExecuted,
+    /// The second factor was turned on.
+    FactorOn,
+    /// The second factor was turned off.
+    FactorOff,
+    /// There are new backup codes, and the old ones are worthless.
+    NewBackupCodes,
+    /// A backup code was used.
+    BackupCodeUsed,
+    /// A wrong or used backup code was tried.
+    BackupCodeRefused,
+    /// A code of the app was tried a second time.
+    CodeReplayed,
+    /// Codes were wrong after a right password: the first of a day, the 5th, the 10th, the 50th.
+    WrongCodes,
+    /// So many codes were wrong that two are asked for.
+    BudgetSpent,
+    /// The app was suspended after too many wrong codes.
+    SuspendedByFailures,
+    /// The app was suspended by support.
+    SuspendedBySupport,
+    /// Support let codes be tried again.
+    AttemptsCleared,
+    /// The password was changed.
+    PasswordChanged,
+}
+
+impl NoticeKind {
+    /// The kebab-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ResetRequested => "reset-requested",
+            Self::ResetApproved => "reset-approved",
+            Self::ResetRejected => "reset-rejected",
+            Self::ResetCancelled => "reset-cancelled",
+            Self::ResetExpired => "reset-expired",
+            Self::ResetExecuted => "reset-executed",
+            Self::FactorOn => "factor-on",
+            Self::FactorOff => "factor-off",
+            Self::NewBackupCodes => "new-backup-codes",
+            Self::BackupCodeUsed => "backup-code-used",
+            Self::BackupCodeRefused => "backup-code-refused",
+            Self::CodeReplayed => "code-replayed",
+            Self::WrongCodes => "wrong-codes",
+            Self::BudgetSpent => "budget-spent",
+            Self::SuspendedByFailures => "suspended-by-failures",
+            Self::SuspendedBySupport => "suspended-by-support",
+            Self::AttemptsCleared => "attempts-cleared",
+            Self::PasswordChanged => "password-changed",
+        }
+    }
+
+    /// Whether platforms should end the account's other sessions (SECURITY R-19): what logs in
+    /// changed, or somebody else may have had it.
+    pub fn ends_sessions(self) -> bool {
+        matches!(
+            self,
+            Self::ResetExecuted
+                | Self::FactorOn
+                | Self::FactorOff
+                | Self::NewBackupCodes
+                | Self::SuspendedBySupport
+                | Self::PasswordChanged
+        )
+    }
+}
+
+/// What the owner is to be told of an event; none where there is nothing to tell.
+pub fn notice_of(event: &Event) -> Option<NoticeKind> {
+    Some(match event {
+        Event::ResetRequested(_) => NoticeKind::ResetRequested,
+        Event::ResetApproved(_) => NoticeKind::ResetApproved,
+        Event::ResetRejected(_) => NoticeKind::ResetRejected,
+        Event::ResetCancelled(_) => NoticeKind::ResetCancelled,
+        Event::ResetExpired(_) => NoticeKind::ResetExpired,
+        Event::ResetExecuted(_) => NoticeKind::ResetExecuted,
+        Event::TwoFactorEnabled(_) => NoticeKind::FactorOn,
+        Event::TwoFactorDisabled(_) => NoticeKind::FactorOff,
+        Event::BackupCodesIssued(e) => match e.cause {
+            // They come with the factor, of which the owner is told.
+            IssueCause::Enrolment => return None,
+            IssueCause::Regenerated(_) => NoticeKind::NewBackupCodes,
+        },
+        Event::BackupCodeAccepted(_) => NoticeKind::BackupCodeUsed,
+        Event::BackupCodeRejected(_) => NoticeKind::BackupCodeRefused,
+        Event::CodeReplayed(_) => NoticeKind::CodeReplayed,
+        Event::TotpRejected(e) if WRONG_CODES_TOLD.contains(&e.day_failures) => {
+            NoticeKind::WrongCodes
+        }
+        Event::DoubleCodeRequired(_) => NoticeKind::BudgetSpent,
+        Event::FactorSuspended(e) => match e.cause {
+            SuspendedCause::Failures => NoticeKind::SuspendedByFailures,
+            SuspendedCause::Support => NoticeKind::SuspendedBySupport,
+        },
+        Event::AttemptsCleared(_) => NoticeKind::AttemptsCleared,
+        Event::PasswordSet(e) if e.cause == PasswordCause::Changed => NoticeKind::PasswordChanged,
+        Event::TotpRejected(_)
+        | Event::PasswordSet(_)
+        | Event::EpochStarted(_)
+        | Event::PolicyInForce(_)
+        | Event::SchemasInForce(_)
+        | Event::SubjectViewed(_)
+        | Event::AuditExported(_)
+        | Event::UnknownNameRefused(_)
+        | Event::ClockJumped(_)
+        | Event::ClockBackAccepted(_)
+        | Event::AccountRegistered(_)
+        | Event::PasswordRejected(_)
+        | Event::EnrolmentStarted(_)
+        | Event::EnrolmentCodeRejected(_)
+        | Event::EnrolmentCancelled(_)
+        | Event::EnrolmentExpired(_)
+        | Event::LoginStarted(_)
+        | Event::LoginCompleted(_)
+        | Event::TotpAccepted(_)
+        | Event::AttemptsThrottled(_)
+        | Event::AttemptsSuppressed(_)
+        | Event::ResetRequestsRefused(_)
+        | Event::AccountErased(_)
+        | Event::PasswordRehashed(_)
+        | Event::KeysRotated(_)
+        | Event::DataKeysRewrapped(_) => return None,
+    })
+}
+
+#[cfg(test)]
+#[path = "notices_tests.rs"]
+mod tests;

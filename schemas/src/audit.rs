@@ -1,0 +1,216 @@
+//! What an auditor gets beside the events themselves: signed checkpoints, proofs, raw records.
+//!
+//! Hashes and records are base64 with padding (RFC 4648 §4). The tree is that of RFC 6962: the
+//! record at position n is leaf n − 1, and its leaf hash is SHA-256(0x00 ‖ record).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::AccountId;
+use crate::reply::AuditEvent;
+use crate::strict::DecodeError;
+use crate::time::Micros;
+
+/// A proof that a record is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProofQuery {
+    /// The record's position, from 1.
+    pub position: u64,
+    /// The size of the tree to prove it in; the newest when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+/// A proof that one state of the log is the beginning of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsistencyQuery {
+    /// The size of the earlier tree, from 1.
+    pub from: u64,
+    /// The size of the later tree; the newest when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+}
+
+/// An account as it was: exactly one of the two fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountAtQuery {
+    /// Right after the event at this position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// At this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Micros>,
+}
+
+/// A moment of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Right after the event at a position.
+    Position(u64),
+    /// At a time.
+    Time(Micros),
+}
+
+impl AccountAtQuery {
+    /// The moment that is asked for.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] unless exactly one is given.
+    pub fn moment(&self) -> Result<Moment, DecodeError> {
+        match (self.position, self.at) {
+            (Some(position), None) => Ok(Moment::Position(position)),
+            (None, Some(at)) => Ok(Moment::Time(at)),
+            _ => Err(DecodeError::at("", "give exactly one of position and at")),
+        }
+    }
+}
+
+/// Records as they are hashed, for whoever derives the tree anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRecordsQuery {
+    /// Only records after this position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+/// The newest state of the log, signed (C2SP tlog-checkpoint).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignedCheckpoint {
+    /// The signed note.
+    pub note: String,
+    /// How many records it covers.
+    pub size: u64,
+    /// The root over them.
+    pub root: String,
+    /// The key that verifies the note, `name+hash+key` (C2SP signed-note).
+    pub vkey: String,
+}
+
+/// A record and the proof that it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InclusionProof {
+    /// The record's bytes.
+    pub record: String,
+    /// Their leaf hash.
+    pub leaf_hash: String,
+    /// The hashes from the leaf up (RFC 6962 §2.1.1).
+    pub inclusion: Vec<String>,
+    /// The size of the tree that they lead to.
+    pub size: u64,
+    /// Its root.
+    pub root: String,
+}
+
+/// A proof that one state of the log is the beginning of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConsistencyProof {
+    /// The hashes (RFC 6962 §2.1.2); none for equal sizes.
+    pub proof: Vec<String>,
+    /// The size of the earlier tree.
+    pub from: u64,
+    /// The size of the later tree.
+    pub to: u64,
+}
+
+/// Consecutive records, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditRecords {
+    /// Their bytes; the first stands at the position after the one that was asked for.
+    pub records: Vec<String>,
+    /// The following `after`; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// The form in which events are taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// One event of the contract a line.
+    Jsonl,
+    /// One event a row.
+    Csv,
+    /// One Open Cybersecurity Schema Framework event a line.
+    Ocsf,
+}
+
+impl ExportFormat {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Ocsf => "ocsf",
+        }
+    }
+}
+
+/// Which events to take away; every filter given must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditExportQuery {
+    /// What they will be written as; recorded.
+    pub format: ExportFormat,
+    /// The last position to take, from 1; proofs are for a tree of that size.
+    pub through: u64,
+    /// Only events after this position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only events of these types (kebab-case names).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub types: Option<Vec<String>>,
+    /// Only events of this account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<AccountId>,
+    /// Only events recorded at or after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Micros>,
+    /// Only events recorded before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Micros>,
+    /// Whether each event comes with its record and the proof that the record is in the log.
+    #[serde(default)]
+    pub proofs: bool,
+}
+
+impl AuditExportQuery {
+    /// Whether every event is asked for, so that the records alone give the tree.
+    pub fn is_everything(&self) -> bool {
+        let filters = [
+            self.types.is_some(),
+            self.account_id.is_some(),
+            self.from.is_some(),
+            self.to.is_some(),
+        ];
+        !filters.contains(&true)
+    }
+}
+
+/// Some of the events that were asked for, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportPage {
+    /// The events.
+    pub events: Vec<ExportedEvent>,
+    /// The following `after`; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// An event with what proves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportedEvent {
+    /// The event.
+    #[serde(flatten)]
+    pub event: AuditEvent,
+    /// The record that it was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// The hashes from its leaf to the root of the tree of the size that was asked for; absent
+    /// where every event was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inclusion: Option<Vec<String>>,
+}

@@ -1,0 +1,44 @@
+//! What is refused before any rule is asked.
+
+use super::*;
+
+#[test]
+fn a_login_names_its_account_in_exactly_one_way() {
+    for body in [
+        r#"{"password":"p"}"#,
+        r#"{"username":"a","account_id":"a","password":"p"}"#,
+    ] {
+        assert!(
+            Command::decode("start-login", body.as_bytes()).is_err(),
+            "{body}"
+        );
+    }
+    assert!(Command::decode("start-login", br#"{"username":"a","password":"p"}"#).is_ok());
+    assert!(Command::decode("verify-login", br#"{"code":"123456"}"#).is_err());
+}
+
+#[test]
+fn an_enrolment_takes_no_code_since_there_is_no_app_yet() {
+    let with = |proof: &str| {
+        let body = format!(r#"{{"account_id":"a","proof":{{"password":"p"{proof}}}}}"#);
+        ["enable-2fa", "disable-2fa"].map(|name| Command::decode(name, body.as_bytes()).is_ok())
+    };
+    assert_eq!(with(""), [true, true]);
+    assert_eq!(with(r#","code":"123456""#), [false, true]);
+    assert_eq!(
+        with(r#","code":"123456","next_code":"123457""#),
+        [false, true]
+    );
+    assert_eq!(with(r#","next_code":"123457""#), [false, false]);
+}
+
+#[test]
+fn a_caller_cannot_bring_time_step_or_secret() {
+    for field in ["now", "step", "secret", "digits", "algorithm", "enabled"] {
+        let body = format!(r#"{{"account_id":"a","proof":{{"password":"p"}},"{field}":"1"}}"#);
+        assert!(
+            Command::decode("enable-2fa", body.as_bytes()).is_err(),
+            "{field}"
+        );
+    }
+}

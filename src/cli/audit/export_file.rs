@@ -1,0 +1,326 @@
+//! An export verified by somebody who has the file and the log's public key, and nothing else.
+//!
+//! An export of everything is a log: every leaf and the root are derived anew, and positions,
+//! versions, times and groups must follow. One that was filtered has a proof with each record, so
+//! that nothing in it can be changed or made up; that nothing was left out cannot be seen from it,
+//! but for an account's whole history up to its last event, whose versions have no gap.
+//!
+//! What an event says is derived from its record too. Only where a request came from and for whom
+//! stays the service's word: that is sealed in the record.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Take};
+use std::path::Path;
+
+use countersign_projections::{Entry, audit_event};
+use countersign_schemas::audit::{ExportFormat, ExportedEvent};
+use countersign_schemas::record::Record;
+use countersign_schemas::reply::AuditEvent;
+use data_encoding::{BASE64, HEXLOWER};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::known::{Known, KnownArgs};
+use super::manifest::{Manifest, ManifestLine};
+use super::verify::{Report, key_line, negative, report};
+use crate::cli::fault::Fault;
+use crate::cli::progress::{Progress, grouped};
+use crate::crypto::note::Checkpoint;
+use crate::log::proof::check_inclusion;
+use crate::log::tree::{HASH_BYTES, Hash, leaf_hash};
+use crate::log::verify::Verifier;
+
+/// The longest line, in bytes: a record of 60 KiB is 80 KiB in base64, and an event's JSON is at
+/// most six times what it stands for.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// The longest manifest, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
+
+/// Verifies an export.
+///
+/// # Errors
+/// [`Fault::Negative`] with the first thing that is wrong, [`Fault::Usage`] where the file or what
+/// it is compared with is not one.
+pub fn verify_export(path: &Path, args: &KnownArgs, json: bool) -> Result<Report, Fault> {
+    let unread =
+        |error: std::io::Error| Fault::Usage(format!("{} is not read ({error})", path.display()));
+    let mut file = File::open(path).map_err(unread)?;
+    let (manifest, events_end) = read_manifest(&mut file).map_err(unread)??;
+    let mut known = Known::new(args, None)?;
+    let head = known.believe(&manifest.checkpoint, "the manifest")?;
+    check_manifest(&manifest, &head, &known)?;
+    file.seek(SeekFrom::Start(0)).map_err(unread)?;
+    let mut lines = Lines {
+        input: BufReader::new(file.take(events_end)),
+        hash: Sha256::new(),
+        line: Vec::new(),
+        number: 0,
+    };
+    let mut progress = Progress::new("verifying", json);
+    let mut show = |done| progress.at(done, manifest.count);
+    let checked = match manifest.filter.is_empty() {
+        true => whole(&mut lines, &manifest, &known, &mut show),
+        false => part(&mut lines, &manifest, &head, &known, &mut show),
+    };
+    drop(progress);
+    let (count, report) = checked?;
+    if count != manifest.count {
+        let (expected, next) = (manifest.count, count + 1);
+        return Err(Fault::Negative(format!(
+            "event {next} of the file: the manifest counts {expected} events, and here are {count}"
+        )));
+    }
+    if HEXLOWER.encode(&lines.hash.finalize()) != manifest.sha256 {
+        return Err(Fault::Negative(
+            "the file is not the one that was exported: every record is right, so what was changed is where a request came from or for whom, or the spelling".into(),
+        ));
+    }
+    Ok(report)
+}
+
+/// Reads the last line; gives where it begins.
+fn read_manifest(file: &mut File) -> std::io::Result<Result<(Manifest, u64), Fault>> {
+    let length = file.metadata()?.len();
+    let begin = length.saturating_sub(MANIFEST_BYTES_MAX);
+    file.seek(SeekFrom::Start(begin))?;
+    let mut tail = Vec::new();
+    file.take(MANIFEST_BYTES_MAX).read_to_end(&mut tail)?;
+    let missing = || {
+        Fault::Negative(
+            "the last line is no manifest: the export was cut off, or it is not one of JSON lines"
+                .into(),
+        )
+    };
+    let Some(whole) = tail.strip_suffix(b"\n") else {
+        return Ok(Err(missing()));
+    };
+    let at = whole
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let Ok(line) = serde_json::from_slice::<ManifestLine>(&whole[at..]) else {
+        return Ok(Err(missing()));
+    };
+    if line.manifest.line().as_bytes() != &tail[at..] {
+        return Ok(Err(missing()));
+    }
+    Ok(Ok((line.manifest, begin + at as u64)))
+}
+
+fn check_manifest(manifest: &Manifest, head: &Checkpoint, known: &Known) -> Result<(), Fault> {
+    let wrong = |what: &str| Err(Fault::Negative(format!("the manifest was changed: {what}")));
+    if manifest.format != ExportFormat::Jsonl {
+        return wrong("it is of another form");
+    }
+    if !manifest.is_whole() {
+        return wrong("it is not what it was when it was written");
+    }
+    if manifest.vkey != known.key.vkey() {
+        return wrong("it names another key");
+    }
+    if manifest.through != head.size {
+        return wrong("its checkpoint is of another size");
+    }
+    let is_later = |checkpoint: &&Checkpoint| checkpoint.size > head.size;
+    if let Some(later) = known.checkpoints.iter().find(is_later) {
+        return Err(Fault::Usage(format!(
+            "the export ends at position {}, before the checkpoint of {} events that it is to be compared with",
+            head.size, later.size
+        )));
+    }
+    Ok(())
+}
+
+/// The lines of the events, hashed as they are read.
+struct Lines {
+    input: BufReader<Take<File>>,
+    hash: Sha256,
+    line: Vec<u8>,
+    number: u64,
+}
+
+/// An event of the file, with its record.
+struct Line {
+    exported: ExportedEvent,
+    record: Vec<u8>,
+}
+
+impl Lines {
+    /// The next event; none at the end.
+    fn next(&mut self) -> Result<Option<Line>, Fault> {
+        self.line.clear();
+        self.number += 1;
+        let number = self.number;
+        let wrong = |what: &str| Fault::Negative(format!("event {number} of the file: {what}"));
+        let limit = LINE_BYTES_MAX as u64;
+        let read = (&mut self.input)
+            .take(limit)
+            .read_until(b'\n', &mut self.line);
+        if read.map_err(Fault::failed)? == 0 {
+            return Ok(None);
+        }
+        let Some(line) = self.line.strip_suffix(b"\n") else {
+            return Err(wrong("the line does not end"));
+        };
+        let exported: ExportedEvent =
+            serde_json::from_slice(line).map_err(|_| wrong("the line is no exported event"))?;
+        self.hash.update(&self.line);
+        let position = exported.event.position;
+        let wrong = |what: &str| Fault::Negative(format!("position {position}: {what}"));
+        let again = serde_json::to_vec(&exported).map_err(Fault::failed)?;
+        if again != line {
+            return Err(wrong("the line is not as it was written"));
+        }
+        let record = exported.record.as_ref();
+        let record = record.and_then(|text| BASE64.decode(text.as_bytes()).ok());
+        let record = record.ok_or_else(|| wrong("it has no record"))?;
+        Ok(Some(Line { exported, record }))
+    }
+}
+
+/// Compares what an event says with what its record says.
+fn check_event(line: &Line) -> Result<(), Fault> {
+    let shown = &line.exported.event;
+    let position = shown.position;
+    let wrong = |what: String| Fault::Negative(format!("position {position}: {what}"));
+    let record = Record::decode(&line.record).map_err(|error| wrong(error.to_string()))?;
+    let entry = Entry::decode(position, record).map_err(|error| wrong(error.to_string()))?;
+    // What is sealed cannot be derived.
+    let derived = AuditEvent {
+        source: shown.source.clone(),
+        on_behalf_of: shown.on_behalf_of.clone(),
+        ..audit_event(&entry, None)
+    };
+    match derived == *shown {
+        true => Ok(()),
+        false => Err(wrong("the event does not say what its record says".into())),
+    }
+}
+
+type Checked = Result<(u64, Report), Fault>;
+
+/// Verifies an export of everything, which is a log.
+fn whole(
+    lines: &mut Lines,
+    manifest: &Manifest,
+    known: &Known,
+    show: &mut impl FnMut(u64),
+) -> Checked {
+    let mut verifier = Verifier::new(&known.checkpoints);
+    while let Some(line) = lines.next()? {
+        let pushed = verifier.push(line.exported.event.position, &line.record);
+        pushed.map_err(|bad| negative(&bad))?;
+        check_event(&line)?;
+        if line.exported.inclusion.is_some() {
+            let position = line.exported.event.position;
+            let what = format!("position {position}: an export of everything has no such proof");
+            return Err(Fault::Negative(what));
+        }
+        show(verifier.position());
+    }
+    let count = verifier.position();
+    let verified = verifier.finish().map_err(|bad| negative(&bad))?;
+    let mut report = report(&verified, known);
+    report.document["count"] = json!(manifest.count);
+    Ok((count, report))
+}
+
+/// Verifies an export of some events, each by its own proof.
+fn part(
+    lines: &mut Lines,
+    manifest: &Manifest,
+    head: &Checkpoint,
+    known: &Known,
+    show: &mut impl FnMut(u64),
+) -> Checked {
+    if known.checkpoints.len() > 1 {
+        return Err(Fault::Usage(
+            "a filtered export cannot be compared with --since: verify the log, or an export of everything".into(),
+        ));
+    }
+    let mut order = Order::default();
+    let mut count = 0;
+    while let Some(line) = lines.next()? {
+        let event = &line.exported.event;
+        let wrong = |what: &str| Fault::Negative(format!("position {}: {what}", event.position));
+        let proof = hashes(line.exported.inclusion.as_deref());
+        let proof = proof.ok_or_else(|| wrong("it has no proof"))?;
+        let leaf = leaf_hash(&line.record);
+        check_inclusion(&leaf, event.position, head.size, &head.root, &proof)
+            .map_err(|error| wrong(&error.to_string()))?;
+        check_event(&line)?;
+        order.take(event, manifest).map_err(wrong)?;
+        count += 1;
+        show(count);
+    }
+    let document = json!({
+        "verified": true,
+        "count": count,
+        "through": head.size,
+        "root": BASE64.encode(&head.root),
+        "origin": head.origin,
+        "vkey": known.key.vkey(),
+        "key_given": known.is_given,
+    });
+    let text = format!(
+        "verified: {} events are in the log that was signed for at {} events\nroot      {}\nlog       {}\nnote: a filtered export cannot show that nothing was left out\n{}",
+        grouped(count),
+        grouped(head.size),
+        BASE64.encode(&head.root),
+        head.origin,
+        key_line(known)
+    );
+    Ok((count, Report { document, text }))
+}
+
+fn hashes(texts: Option<&[String]>) -> Option<Vec<Hash>> {
+    let hash = |text: &String| -> Option<Hash> {
+        let bytes = BASE64.decode(text.as_bytes()).ok()?;
+        <[u8; HASH_BYTES]>::try_from(bytes).ok()
+    };
+    texts?.iter().map(hash).collect()
+}
+
+/// What the next event of a filtered export must follow from.
+#[derive(Default)]
+struct Order {
+    position: u64,
+    versions: HashMap<Option<String>, u32>,
+}
+
+impl Order {
+    fn take(&mut self, event: &AuditEvent, manifest: &Manifest) -> Result<(), &'static str> {
+        let filter = &manifest.filter;
+        if event.position <= self.position {
+            return Err("it does not stand after the one before it");
+        }
+        self.position = event.position;
+        let asked_for = filter
+            .types
+            .as_ref()
+            .is_none_or(|types| types.contains(&event.kind))
+            && filter
+                .account_id
+                .as_ref()
+                .is_none_or(|id| event.account_id.as_ref() == Some(id))
+            && filter.from.is_none_or(|from| event.at >= from)
+            && filter.to.is_none_or(|to| event.at < to);
+        if !asked_for {
+            return Err("the filter of the export does not ask for it");
+        }
+        let stream = event.account_id.as_ref().map(|id| id.as_str().to_owned());
+        let version = self.versions.entry(stream).or_default();
+        let is_all = filter.types.is_none() && filter.from.is_none() && filter.account_id.is_some();
+        if event.version <= *version || (is_all && event.version != *version + 1) {
+            return Err("its version is not the next one, so an event is missing before it");
+        }
+        *version = event.version;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "export_file_tests.rs"]
+mod tests;

@@ -1,0 +1,243 @@
+//! An export in the hands of somebody who changes it.
+
+use countersign_schemas::audit::{AuditExportQuery, ExportPage, SignedCheckpoint};
+use countersign_schemas::ids::AccountId;
+use countersign_schemas::reply::Source;
+
+use super::super::export::ExportWriter;
+use super::*;
+use crate::log::proof::prove_inclusion;
+use crate::log::tiles::Tree;
+use crate::log::verify::tests::{checkpoint, records, signer};
+
+/// The first five records: an epoch, two commands of one event, one of two.
+fn few() -> Vec<Vec<u8>> {
+    records()[..5].to_vec()
+}
+
+fn everything(through: u64) -> AuditExportQuery {
+    AuditExportQuery {
+        format: ExportFormat::Jsonl,
+        through,
+        after: None,
+        types: None,
+        account_id: None,
+        from: None,
+        to: None,
+        proofs: true,
+    }
+}
+
+fn of(account: &str, through: u64) -> AuditExportQuery {
+    AuditExportQuery {
+        account_id: Some(AccountId::parse(account).unwrap()),
+        ..everything(through)
+    }
+}
+
+/// What the service would hand out.
+fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> ExportPage {
+    let mut tree = Tree::default();
+    for record in records {
+        tree.append(leaf_hash(record));
+    }
+    let exported = |(position, bytes): (u64, &Vec<u8>)| {
+        let entry = Entry::decode(position, Record::decode(bytes).unwrap()).unwrap();
+        let mut event = audit_event(&entry, None);
+        event.source = Some(Source {
+            ip: Some("203.0.113.7".into()),
+            agent: None,
+        });
+        let proof = || {
+            let size = records.len() as u64;
+            let proof = prove_inclusion(|l, i| tree.read(l, i), position, size).unwrap();
+            proof.iter().map(|hash| BASE64.encode(hash)).collect()
+        };
+        ExportedEvent {
+            event,
+            record: Some(BASE64.encode(bytes)),
+            inclusion: query.account_id.is_some().then(proof),
+        }
+    };
+    let asked_for = |e: &ExportedEvent| {
+        let account = query.account_id.as_ref();
+        account.is_none_or(|id| e.event.account_id.as_ref() == Some(id))
+    };
+    let events = (1..).zip(records).map(exported).filter(asked_for).collect();
+    ExportPage { events, next: None }
+}
+
+fn exported(records: &[Vec<u8>], query: &AuditExportQuery) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
+    writer.take(&page(records, query)).unwrap();
+    let head = checkpoint(records);
+    let signed = SignedCheckpoint {
+        note: signer().sign(head.size, &head.root),
+        size: head.size,
+        root: BASE64.encode(&head.root),
+        vkey: signer().public().vkey(),
+    };
+    writer.finish(query, &signed).unwrap();
+    bytes
+}
+
+/// An auditor's machine: a file and a key.
+struct Desk {
+    folder: tempfile::TempDir,
+    args: KnownArgs,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            args: KnownArgs {
+                key: Some(signer().public().vkey()),
+                since: Vec::new(),
+            },
+        }
+    }
+
+    fn verify(&self, bytes: &[u8]) -> Result<Report, String> {
+        let path = self.folder.path().join("export.jsonl");
+        std::fs::write(&path, bytes).unwrap();
+        match verify_export(&path, &self.args, true) {
+            Ok(report) => Ok(report),
+            Err(Fault::Negative(why)) => Err(why),
+            Err(other) => panic!("another answer: {other}"),
+        }
+    }
+
+    fn refused(&self, bytes: &[u8]) -> String {
+        self.verify(bytes).err().expect("it was changed")
+    }
+}
+
+#[test]
+fn an_export_verifies_with_nothing_but_the_file_and_the_key() {
+    let desk = Desk::new();
+    let all = records();
+    let report = desk.verify(&exported(&all, &everything(21))).unwrap();
+    assert_eq!(report.document["records"], 21);
+    assert_eq!(report.document["unsigned"], 0);
+    let report = desk.verify(&exported(&all, &of("ada", 21))).unwrap();
+    assert_eq!(report.document["count"], 5);
+    assert_eq!(report.document["through"], 21);
+}
+
+#[test]
+fn every_flipped_bit_of_every_byte_of_an_export_is_found() {
+    let desk = Desk::new();
+    for query in [everything(5), of("ada", 5)] {
+        let good = exported(&few(), &query);
+        desk.verify(&good).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            desk.refused(&bad);
+        }
+    }
+}
+
+#[test]
+fn a_removed_doubled_or_moved_line_and_a_cut_head_or_tail_are_found() {
+    let desk = Desk::new();
+    for query in [everything(5), of("ada", 21)] {
+        let from = if query.is_everything() {
+            few()
+        } else {
+            records()
+        };
+        let good = exported(&from, &query);
+        let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
+        for at in 0..lines.len() {
+            let mut bad = lines.clone();
+            bad.remove(at);
+            desk.refused(&bad.concat());
+            let mut bad = lines.clone();
+            bad.insert(at, lines[at]);
+            desk.refused(&bad.concat());
+            if at > 0 {
+                let mut bad = lines.clone();
+                bad.swap(at - 1, at);
+                desk.refused(&bad.concat());
+                desk.refused(&lines[at..].concat());
+                desk.refused(&lines[..at].concat());
+            }
+        }
+    }
+}
+
+/// An attacker who writes the manifest anew, so that counts and hashes fit.
+#[test]
+fn hashes_made_anew_do_not_help_whoever_changed_a_record_or_what_is_said_of_it() {
+    let desk = Desk::new();
+    for query in [everything(21), of("ada", 21)] {
+        let records = records();
+        let whole = page(&records, &query);
+        let forged = |change: &dyn Fn(&mut ExportPage)| {
+            let mut page = whole.clone();
+            change(&mut page);
+            let mut bytes = Vec::new();
+            let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
+            writer.take(&page).unwrap();
+            let head = checkpoint(&records);
+            let signed = SignedCheckpoint {
+                note: signer().sign(head.size, &head.root),
+                size: head.size,
+                root: BASE64.encode(&head.root),
+                vkey: signer().public().vkey(),
+            };
+            writer.finish(&query, &signed).unwrap();
+            desk.refused(&bytes)
+        };
+        let position = whole.events[1].event.position;
+        let told = forged(&|page| page.events[1].event.text = "Nothing happened.".into());
+        assert_eq!(
+            told,
+            format!("position {position}: the event does not say what its record says")
+        );
+        let told = forged(&|page| page.events[1].event.caller.name = "eve".into());
+        assert!(
+            told.starts_with(&format!("position {position}: the event")),
+            "{told}"
+        );
+        let told = forged(&|page| {
+            page.events.remove(1);
+        });
+        assert!(
+            told.contains(&position.to_string()) || told.contains("version"),
+            "{told}"
+        );
+        forged(&|page| page.events.swap(1, 2));
+        forged(&|page| page.events[1].record = page.events[2].record.clone());
+    }
+}
+
+#[test]
+fn another_key_and_an_older_or_foreign_checkpoint_are_refused() {
+    let mut desk = Desk::new();
+    let all = records();
+    let good = exported(&all, &everything(21));
+    let other = crate::crypto::note::NoteSigner::new(&[8; 32], &[0xab; 16]);
+    desk.args.key = Some(other.public().vkey());
+    let told = desk.refused(&good);
+    assert!(
+        told.starts_with("the checkpoint of the manifest: "),
+        "{told}"
+    );
+    desk.args.key = Some(signer().public().vkey());
+    let since = desk.folder.path().join("since");
+    let old = checkpoint(&all[..9]);
+    std::fs::write(&since, signer().sign(old.size, &old.root)).unwrap();
+    desk.args.since = vec![since.clone()];
+    let report = desk.verify(&good).unwrap();
+    assert_eq!(report.document["checkpoints"], 2);
+    std::fs::write(&since, signer().sign(old.size, &[1; 32])).unwrap();
+    let told = desk.refused(&good);
+    assert!(
+        told.starts_with("position 1: the events up to 9 are not those"),
+        "{told}"
+    );
+}

@@ -1,0 +1,105 @@
+//! What is believed before a history is verified: a public key, and the checkpoints it signed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use countersign_schemas::audit::SignedCheckpoint;
+
+use crate::cli::fault::Fault;
+use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteKey};
+
+/// What a person gives to verify by.
+#[derive(Debug, clap::Args)]
+pub struct KnownArgs {
+    /// The public key of the log's checkpoints, as `keys list` prints it [default: the one found beside the log]
+    #[arg(long, value_name = "VKEY")]
+    pub key: Option<String>,
+    /// File with a checkpoint kept from earlier, a signed note or what `audit checkpoint --json` printed; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub since: Vec<PathBuf>,
+}
+
+/// The key, where it is from, and what it signed.
+pub struct Known {
+    /// The key.
+    pub key: NoteKey,
+    /// Whether the person gave it, so that it is more than what the log says of itself.
+    pub is_given: bool,
+    /// Checkpoints whose signatures are right.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+impl Known {
+    /// Takes the key that was given, else the one that stands beside the history, and every
+    /// checkpoint kept from earlier.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] without a key, or for a file that cannot be read; [`Fault::Negative`] for
+    /// a checkpoint that the key did not sign.
+    pub fn new(args: &KnownArgs, found: Option<&str>) -> Result<Self, Fault> {
+        let vkey = args.key.as_deref().or(found).ok_or_else(|| {
+            Fault::Usage(
+                "no key to verify by: give the one that `countersign keys list` prints with --key"
+                    .into(),
+            )
+        })?;
+        let key = NoteKey::parse(vkey)
+            .map_err(|error| Fault::Usage(format!("this is no public key of a log: {error}")))?;
+        let mut known = Self {
+            key,
+            is_given: args.key.is_some(),
+            checkpoints: Vec::new(),
+        };
+        for path in &args.since {
+            let (note, _) = read_note(path)?
+                .ok_or_else(|| Fault::Usage(format!("there is no file {}", path.display())))?;
+            known.believe(&note, &path.display().to_string())?;
+        }
+        Ok(known)
+    }
+
+    /// Takes a checkpoint whose signature is right; one of an earlier epoch has the name of that.
+    ///
+    /// # Errors
+    /// [`Fault::Negative`] when it is not.
+    pub fn believe(&mut self, note: &str, place: &str) -> Result<Checkpoint, Fault> {
+        let checkpoint = open(&self.key, note)
+            .map_err(|error| Fault::Negative(format!("the checkpoint of {place}: {error}")))?;
+        self.checkpoints.push(checkpoint.clone());
+        Ok(checkpoint)
+    }
+}
+
+fn open(key: &NoteKey, note: &str) -> Result<Checkpoint, NoteError> {
+    match key.open_checkpoint(note) {
+        Err(NoteError::OtherKey) => {
+            let origin = note.lines().next().unwrap_or_default();
+            key.renamed(origin).open_checkpoint(note)
+        }
+        opened => opened,
+    }
+}
+
+/// Reads a note, plain or in the document of `query.checkpoint`, with the key where it has one;
+/// none where there is no file.
+///
+/// # Errors
+/// [`Fault::Usage`] when it cannot be read.
+pub fn read_note(path: &Path) -> Result<Option<(String, Option<String>)>, Fault> {
+    let unread = |why: String| Fault::Usage(format!("{} is not read: {why}", path.display()));
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unread(error.to_string())),
+        Ok(file) if file.len() > 4 * NOTE_BYTES_MAX as u64 => {
+            return Err(unread("it is too long for a checkpoint".into()));
+        }
+        Ok(_) => {}
+    }
+    let text = fs::read_to_string(path).map_err(|error| unread(error.to_string()))?;
+    Ok(Some(
+        match serde_json::from_str::<SignedCheckpoint>(&text) {
+            Ok(document) => (document.note, Some(document.vkey)),
+            Err(_) => (text, None),
+        },
+    ))
+}

@@ -1,0 +1,69 @@
+//! What a decision on a reset may know across accounts: how much its agent asked for, and whose
+//! the account is.
+
+use countersign_schemas::command::Command;
+use countersign_schemas::ids::{Username, agent_key};
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::time::Micros;
+
+use super::batch::Batch;
+use super::subject::unavailable;
+use super::{Request, Shared};
+use crate::account::Account;
+use crate::log::index::Fact;
+
+/// When the caller asked for resets, those that the batch holds and nobody else sees yet included;
+/// none where the command is no such request.
+///
+/// # Errors
+/// `store.unavailable` when the index cannot be read.
+pub fn requested_at(
+    shared: &Shared,
+    request: &Request,
+    batch: &Batch,
+) -> Result<Vec<Micros>, ErrorCode> {
+    let Command::RequestReset(_) = request.command else {
+        return Ok(Vec::new());
+    };
+    let key = agent_key(&request.caller.name);
+    let mut times = shared
+        .index
+        .requests(&key)
+        .map_err(|error| unavailable(&error))?;
+    times.extend(batch.facts.iter().filter_map(|fact| match fact {
+        Some(Fact::Case { agent, at, .. }) if *agent == key => Some(*at),
+        Some(_) | None => None,
+    }));
+    Ok(times)
+}
+
+/// Whether an agent's own name is the account's, by its id or by its username; asked of resets only.
+///
+/// # Errors
+/// `store.unavailable` when the index cannot be read.
+pub fn is_own_account(
+    shared: &Shared,
+    request: &Request,
+    account: &Account,
+) -> Result<bool, ErrorCode> {
+    let (Command::RequestReset(_) | Command::ApproveReset(_) | Command::ExecuteReset(_)) =
+        request.command
+    else {
+        return Ok(false);
+    };
+    let (Some(id), name) = (&account.id, &request.caller.name) else {
+        return Ok(false);
+    };
+    if id.as_str() == name {
+        return Ok(true);
+    }
+    let Ok(username) = Username::parse(name) else {
+        return Ok(false);
+    };
+    let hash = shared.vault.keyring().name_hash(username.as_str());
+    let holder = shared
+        .index
+        .name(&hash)
+        .map_err(|error| unavailable(&error))?;
+    Ok(holder.is_some() && holder == account.stream_key())
+}

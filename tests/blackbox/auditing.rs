@@ -1,0 +1,237 @@
+//! What an auditor does: verify a running service, a stopped one's folder and an export, take
+//! events away, and find out whatever was changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::support::person::Person;
+use super::support::site::{binary, ends};
+use super::support::{CHEAP, Rig};
+
+/// An auditor's command lines against one service.
+struct Auditor {
+    url: String,
+    folder: PathBuf,
+}
+
+/// Exit code, standard output, standard error.
+type Ran = (i32, String, String);
+
+impl Auditor {
+    fn on(rig: &Rig) -> Self {
+        Self {
+            url: rig.broker.url(),
+            folder: rig.site.path().to_owned(),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        let mut command = binary();
+        command.args(words);
+        command.args(["--server", &self.url, "--caller", "auditor"]);
+        let output = ends(command);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    /// Its document, after a success.
+    fn json(&self, words: &[&str]) -> Value {
+        let (code, stdout, stderr) = self.run(&[words, &["--json"]].concat());
+        assert_eq!(code, 0, "{words:?}: {stdout} {stderr}");
+        serde_json::from_str(&stdout).unwrap()
+    }
+
+    /// A check that must come out negative; gives its reason.
+    fn negative(&self, words: &[&str]) -> Value {
+        let (code, stdout, stderr) = self.run(&[words, &["--json"]].concat());
+        assert_eq!(code, 6, "{words:?}: {stdout} {stderr}");
+        let said: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(said["verified"], false);
+        assert!(stderr.contains(said["reason"].as_str().unwrap()));
+        said
+    }
+}
+
+fn stop(rig: &mut Rig) {
+    rig.service.terminate();
+    assert!(rig.service.ended().success());
+}
+
+fn change(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_log_is_verified_over_the_bus_and_against_what_was_kept() {
+    let rig = Rig::start(CHEAP).await;
+    let auditor = Auditor::on(&rig);
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    let kept = auditor.json(&["audit", "checkpoint"]);
+    fs::write(auditor.path("kept.json"), kept.to_string()).unwrap();
+    let (_, note, _) = auditor.run(&["audit", "checkpoint"]);
+    assert!(note.contains("\n\n— "), "{note}");
+    fs::write(auditor.path("kept"), note).unwrap();
+    ada.vouched(&ada.codes[0]).await.ok();
+    let found = auditor.json(&["audit", "verify"]);
+    assert_eq!(
+        (&found["verified"], &found["key_given"]),
+        (&json!(true), &json!(false))
+    );
+    assert!(found["records"].as_u64() > kept["size"].as_u64());
+    let vkey = kept["vkey"].as_str().unwrap();
+    let (since, plain) = (auditor.path("kept.json"), auditor.path("kept"));
+    let words = [
+        "audit", "verify", "--key", vkey, "--since", &since, "--since", &plain,
+    ];
+    let found = auditor.json(&words);
+    assert_eq!(found["checkpoints"], 3);
+    let (code, text, _) = auditor.run(&words);
+    assert!(code == 0 && text.starts_with("verified: "), "{text}");
+    // A checkpoint that was never this log's.
+    let text = kept["note"].as_str().unwrap();
+    let size = kept["size"].as_u64().unwrap();
+    let forged = text.replacen(&format!("\n{size}\n"), &format!("\n{}\n", size - 1), 1);
+    fs::write(&plain, forged).unwrap();
+    let said = auditor.negative(&words);
+    assert!(
+        said["reason"]
+            .as_str()
+            .unwrap()
+            .contains("signature is wrong")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_log_is_verified_without_its_keyring_and_every_change_is_found() {
+    let mut rig = Rig::start(CHEAP).await;
+    let auditor = Auditor::on(&rig);
+    Person::with_2fa(&rig.bus, "ada").await;
+    let vkey = auditor.json(&["audit", "checkpoint"])["vkey"].clone();
+    stop(&mut rig);
+    let keyring = rig.site.keyring();
+    fs::rename(keyring.parent().unwrap(), auditor.path("elsewhere")).unwrap();
+    let data = rig.site.data().to_str().unwrap().to_owned();
+    let words = ["audit", "verify", "--data", &data];
+    let found = auditor.json(&words);
+    assert_eq!((&found["unsigned"], &found["vkey"]), (&json!(0), &vkey));
+    let with_key = [
+        "audit",
+        "verify",
+        "--data",
+        &data,
+        "--key",
+        vkey.as_str().unwrap(),
+    ];
+    assert_eq!(auditor.json(&with_key)["key_given"], true);
+    // A byte of a record: the account's id is in clear.
+    let segment = rig.site.data().join("log/00000001.redb");
+    let bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(3).rposition(|w| w == b"ada").unwrap();
+    change(&segment, at);
+    let said = auditor.negative(&words);
+    assert!(said["position"].as_u64().unwrap() >= 1);
+    change(&segment, at);
+    auditor.json(&words);
+    // The copy of the checkpoint beside the log.
+    let copy = rig.site.data().join("checkpoint.json");
+    change(&copy, 60);
+    let (code, _, said) = auditor.run(&with_key);
+    assert!(code == 6 || code == 2, "{said}");
+    fs::remove_file(&copy).unwrap();
+    let (code, _, said) = auditor.run(&with_key);
+    assert!(code == 2 && said.contains("--since"), "{said}");
+    fs::remove_file(&segment).unwrap();
+    let (code, _, said) = auditor.run(&["audit", "verify", "--data", &data]);
+    assert_eq!(code, 2, "no key and no checkpoint: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
+    let mut rig = Rig::start(CHEAP).await;
+    let auditor = Auditor::on(&rig);
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    Person::with_2fa(&rig.bus, "bob").await;
+    ada.vouched(&ada.codes[0]).await.ok();
+    let vkey = auditor.json(&["audit", "checkpoint"])["vkey"].clone();
+    let vkey = vkey.as_str().unwrap();
+    let (code, all, _) = auditor.run(&["audit", "export"]);
+    assert_eq!(code, 0);
+    fs::write(auditor.path("all"), &all).unwrap();
+    let hers = auditor.path("hers");
+    let words = [
+        "audit",
+        "export",
+        "--account",
+        "ada",
+        "--type",
+        "totp-accepted,backup-code-accepted,two-factor-enabled",
+        "-o",
+        &hers,
+    ];
+    let (code, _, said) = auditor.run(&words);
+    assert_eq!(code, 0, "{said}");
+    let (code, _, said) = auditor.run(&words);
+    assert!(code == 2 && said.contains("cannot be made"), "{said}");
+    stop(&mut rig);
+    for (file, count) in [("all", all.lines().count() - 1), ("hers", 2)] {
+        let path = auditor.path(file);
+        let words = ["audit", "verify", "--export", &path, "--key", vkey];
+        let found = auditor.json(&words);
+        assert_eq!(found["count"], json!(count), "{found}");
+        let good = fs::read(&path).unwrap();
+        for at in [5, good.len() / 2, good.len() - 30] {
+            change(path.as_ref(), at);
+            auditor.negative(&words);
+            fs::write(&path, &good).unwrap();
+        }
+    }
+    let (code, _, _) = auditor.run(&["audit", "verify", "--export", &hers]);
+    assert_eq!(code, 2, "a key is needed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_other_forms_are_whole_and_have_their_manifest_beside_them() {
+    let rig = Rig::start(CHEAP).await;
+    let auditor = Auditor::on(&rig);
+    Person::with_2fa(&rig.bus, "ada").await;
+    for format in ["csv", "ocsf"] {
+        let path = auditor.path(format);
+        let (code, _, said) = auditor.run(&["audit", "export", "--format", format, "-o", &path]);
+        assert_eq!(code, 0, "{said}");
+        let text = fs::read_to_string(&path).unwrap();
+        let manifest = fs::read(format!("{path}.manifest.json")).unwrap();
+        let manifest = &serde_json::from_slice::<Value>(&manifest).unwrap()["manifest"];
+        let lines = text.lines().count() as u64;
+        let head = u64::from(format == "csv");
+        assert_eq!(manifest["count"].as_u64(), Some(lines - head));
+        let hash = <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes());
+        let hash = data_encoding::HEXLOWER.encode(&hash);
+        assert_eq!(manifest["sha256"], hash);
+        if format == "ocsf" {
+            let is_event =
+                |line: &str| serde_json::from_str::<Value>(line).unwrap()["class_uid"].is_u64();
+            assert!(text.lines().all(is_event));
+        }
+    }
+    let page = json!({"types": ["audit-exported"]});
+    let recorded = rig.bus.query("audit-page", page).await;
+    let formats: Vec<Value> = recorded.ok()["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["data"]["format"].clone())
+        .collect();
+    assert_eq!(formats, [json!("csv"), json!("ocsf")]);
+}
