@@ -20,7 +20,7 @@ pub enum StreamError {
     },
     /// The stream is another log's.
     #[error(
-        "the stream {stream} is not this log's ({found}): give each installation a NATS account of its own, or delete that stream"
+        "the stream {stream} is not this log's ({found}), so nothing is published: give each installation a NATS account of its own, or delete that stream"
     )]
     Foreign {
         /// Its name.
@@ -50,14 +50,12 @@ pub enum StreamError {
 }
 
 impl StreamError {
-    /// Whether waiting cannot help, so that a service which starts says so instead.
+    /// Whether a service that starts says so instead of serving. Another log's stream halts only
+    /// publication: it says nothing of this log.
     pub fn refuses_start(&self) -> bool {
         match self {
-            Self::Away(_) | Self::NotTaken(_) | Self::Log(_) => false,
-            Self::Drifted { .. }
-            | Self::Foreign { .. }
-            | Self::Refused { .. }
-            | Self::KnowsMore(_) => true,
+            Self::Away(_) | Self::NotTaken(_) | Self::Log(_) | Self::Foreign { .. } => false,
+            Self::Drifted { .. } | Self::Refused { .. } | Self::KnowsMore(_) => true,
         }
     }
 }

@@ -324,6 +324,23 @@ async fn a_service_stops_when_the_stream_that_comes_later_is_ahead_of_its_log() 
     assert!(lines(&site).iter().any(said), "{:?}", lines(&site));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_installation_on_the_same_broker_serves_and_leaves_the_stream_alone() {
+    let broker = Lasting::start();
+    let (_, mut first, bus, _) = lived(&broker).await;
+    let history = history(&bus).await;
+    let stream = Stream::at(&broker.url(), STREAM).await;
+    stream.comes_to_tell(&history).await;
+    first.terminate();
+    assert!(first.ended().success());
+    let site = Site::new(CHEAP);
+    let _second = Service::start(&site, &broker.url(), DEV);
+    Person::register(&bus, "ada").await;
+    let said = |line: &String| line.contains("ERROR") && line.contains("is not this log's");
+    eventually("it says so", || lines(&site).iter().any(said));
+    stream.comes_to_tell(&history).await;
+}
+
 /// N-14: of two services on copies of one log, each with keys of its own, one is told no.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n14_of_two_publishers_of_one_log_the_stream_takes_one_and_the_other_stops() {
