@@ -7,6 +7,10 @@ use serde::Deserialize;
 
 use super::fault::Fault;
 use crate::account::Policy;
+use crate::bus::Publishing;
+
+/// The most replicas that JetStream makes.
+const REPLICAS_MAX: usize = 5;
 
 /// What the file may say; every part has a default.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,6 +26,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the service names itself.
     pub service: Service,
+    /// How other services are told.
+    pub publication: Publication,
 }
 
 /// `[directory]`
@@ -85,6 +91,25 @@ impl Default for Service {
     }
 }
 
+/// `[publication]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publication {
+    /// Whether events are published to the stream `COUNTERSIGN_EVENTS`.
+    pub enabled: bool,
+    /// The replicas that the stream is made with and must have at least, 1 to 5.
+    pub replicas: usize,
+}
+
+impl Default for Publication {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            replicas: Publishing::default().replicas,
+        }
+    }
+}
+
 impl Config {
     /// Reads the file, or gives the defaults where none is named.
     ///
@@ -108,6 +133,11 @@ impl Config {
             .map_err(|error| wrong(error.to_string()))?;
         if config.service.issuer.is_empty() || config.service.issuer.len() > 64 {
             return Err(wrong("[service] issuer must be 1 to 64 bytes".into()));
+        }
+        if !(1..=REPLICAS_MAX).contains(&config.publication.replicas) {
+            return Err(wrong(format!(
+                "[publication] replicas must be 1 to {REPLICAS_MAX}"
+            )));
         }
         Ok(config)
     }

@@ -17,7 +17,7 @@ use super::client::ClientArgs;
 use super::config::{Config, DirectoryMode};
 use super::fault::Fault;
 use super::input;
-use crate::bus::{self, BusConfig, Identity};
+use crate::bus::{self, BusConfig, Identity, Publishing};
 use crate::engine::{self, Engine, EngineOptions};
 use crate::log::LogOptions;
 
@@ -82,6 +82,9 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
             }
         },
         issuer: config.service.issuer.clone(),
+        publishing: config.publication.enabled.then_some(Publishing {
+            replicas: config.publication.replicas,
+        }),
         ..BusConfig::default()
     };
     let options = EngineOptions {

@@ -19,6 +19,7 @@ use super::foundation::{
 };
 use super::indexer::record;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::snapshots::Snapshots;
 use super::start_error::{InitError, StartError};
 use super::vault::{Random, system_random};
@@ -164,6 +165,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         look_ups: Mutex::default(),
         views,
         progress,
+        publication: Publication::default(),
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))

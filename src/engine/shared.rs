@@ -16,6 +16,7 @@ use super::directory::Strangers;
 use super::epoch;
 use super::look_ups::RecordedLooks;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
@@ -56,6 +57,8 @@ pub struct Shared {
     pub views: Views,
     /// How far the log is committed and shown.
     pub progress: Progress,
+    /// How far it is published.
+    pub publication: Publication,
     /// Turns true when a commit has failed.
     pub failed: watch::Sender<bool>,
 }

@@ -4,6 +4,7 @@
 //! computed by another crate, and every answer is held against the laws of the contract.
 #![allow(clippy::unwrap_used)]
 
+mod assertions;
 mod auditing;
 mod bad_input;
 mod canary;
@@ -13,9 +14,11 @@ mod idempotency;
 mod identity;
 mod life;
 mod losses;
+mod publishing;
 mod python;
 mod races;
 mod refusals;
+mod repeats;
 mod reset;
 mod rotation;
 mod starting;
