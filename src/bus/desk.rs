@@ -21,7 +21,7 @@ use super::headers::{self, Headers};
 use super::identity::Identity;
 use super::queries::{Query, QueryPool, Question};
 use super::replier::{Answer, Ticket, Waiting};
-use super::reply::{Echo, Told};
+use super::reply::{Echo, Told, json};
 use super::stats::Stats;
 use crate::engine::{Caller, Engine, Request, Viewer};
 
@@ -95,7 +95,8 @@ impl Desk {
         let ticket = Ticket::new(slot, waiting);
         match work {
             Ok(Work::Decide(request)) => {
-                let reply = Box::new(|outcome| ticket.tell(Told::Outcome(outcome)));
+                let audience = request.command.audience().cloned();
+                let reply = Box::new(move |outcome| ticket.tell(Told::Outcome(outcome, audience)));
                 self.engine.submit(request, reply);
             }
             Ok(Work::Ask(question)) => self.queries.ask(question, ticket),
@@ -131,7 +132,8 @@ impl Desk {
             | Asked::AuditRecords
             | Asked::AuditExport
             | Asked::Schema
-            | Asked::Errors => self.query(endpoint, message, waiting),
+            | Asked::Errors
+            | Asked::Jwks => self.query(endpoint, message, waiting),
         }
     }
 
@@ -241,6 +243,10 @@ impl Desk {
             Asked::Errors => {
                 decode_query::<NoFields>(body)?;
                 return Ok(Work::Tell(self.documents.errors()));
+            }
+            Asked::Jwks => {
+                decode_query::<NoFields>(body)?;
+                return json(&self.engine.jwks()).map(Work::Tell);
             }
             _ => {}
         }

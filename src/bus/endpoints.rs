@@ -39,6 +39,8 @@ pub enum Asked {
     Schema,
     /// The catalogue of refusals and faults.
     Errors,
+    /// The public keys that verify assertions.
+    Jwks,
     /// An operator's request.
     Admin(AdminAsked),
 }
@@ -143,6 +145,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "The catalogue of refusals and faults",
     ),
     (
+        Asked::Jwks,
+        "jwks",
+        "The public keys that verify assertions",
+    ),
+    (
         Asked::Admin(AdminAsked::Backup),
         "backup",
         "Copy log and data keys into the configured folder while serving",
@@ -204,7 +211,8 @@ impl Endpoint {
             | Asked::AuditRecords
             | Asked::AuditExport
             | Asked::Schema
-            | Asked::Errors => "query",
+            | Asked::Errors
+            | Asked::Jwks => "query",
         }
     }
 
@@ -236,7 +244,8 @@ impl Endpoint {
             | Asked::AuditRecords
             | Asked::AuditExport
             | Asked::Schema
-            | Asked::Errors => "natural",
+            | Asked::Errors
+            | Asked::Jwks => "natural",
         }
     }
 
@@ -256,7 +265,7 @@ impl Endpoint {
             | Asked::AuditExport => &[Role::Audit],
             Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
-            Asked::Schema | Asked::Errors => {
+            Asked::Schema | Asked::Errors | Asked::Jwks => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
             }
         }
@@ -296,6 +305,7 @@ impl Endpoint {
             | Asked::AuditRecords
             | Asked::AuditExport
             | Asked::Errors
+            | Asked::Jwks
             | Asked::Admin(_) => false,
         }
     }

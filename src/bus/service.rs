@@ -169,6 +169,7 @@ impl Service {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
             issuer: config.issuer.into(),
+            log_id: engine.log_id().into(),
             client,
         };
         let replies = tokio::spawn(replier.clone().run(to_send));

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod admin;
+mod assertions;
 mod auditing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -162,7 +162,7 @@ impl Writer {
         if request.deadline.is_some_and(|deadline| wall > deadline) {
             return Some(Verdict::refused(ErrorCode::DeadlineExceeded));
         }
-        match self.outcomes.of(&self.shared, key, &request.body_tag, now) {
+        match self.outcomes.of(&self.shared, key, request, now) {
             Ok(None) => None,
             Ok(Some(outcome)) => Some(Verdict::Answer(Box::new(outcome))),
             Err(error) => {

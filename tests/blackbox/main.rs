@@ -4,6 +4,7 @@
 //! computed by another crate, and every answer is held against the laws of the contract.
 #![allow(clippy::unwrap_used)]
 
+mod assertions;
 mod auditing;
 mod bad_input;
 mod canary;

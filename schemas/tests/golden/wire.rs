@@ -41,6 +41,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "login-status-request"
         | "schema-request"
         | "errors-request"
+        | "jwks-request"
         | "checkpoint-request"
         | "log-stats-request"
         | "view-list-request"
@@ -91,6 +92,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "login-status-response" | "account-at-response" => written::<reply::LoginStatus>(body),
         "audit-timeline-response" | "audit-page-response" => written::<reply::AuditPage>(body),
         "schema-response" => written::<serde_json::Map<String, serde_json::Value>>(body),
+        "jwks-response" => written::<reply::Jwks>(body),
         "errors-response" => written::<reply::Errors>(body),
         "audit-event" => written::<reply::AuditEvent>(body),
         "published-event" => written::<PublishedEvent>(body),

@@ -225,6 +225,7 @@ fn queries() -> Vec<Case> {
         case("login-status-request", "smallest", "{}"),
         case("schema-request", "smallest", "{}"),
         case("errors-request", "smallest", "{}"),
+        case("jwks-request", "smallest", "{}"),
         case("audit-timeline-request", "smallest", "{}"),
         case(
             "audit-timeline-request",
@@ -398,6 +399,11 @@ fn answers() -> Vec<Case> {
             "log-stats-response",
             "publication-halted",
             r#"{"position":0,"record_bytes":0,"file_bytes":0,"segments":[],"events":[],"index":{"position":0,"waiting":0},"cache":{"accounts":0,"bytes":0,"bytes_max":0},"publication":{"position":0,"lag":0,"halted":"JetStream does not answer"}}"#,
+        ),
+        case(
+            "jwks-response",
+            "one",
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
         ),
         case("view-list-response", "none", r#"{"views":[]}"#),
         case(
