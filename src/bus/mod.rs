@@ -14,6 +14,7 @@
 mod batch;
 mod connection;
 mod desk;
+mod directory;
 mod discovery;
 mod documents;
 mod endpoints;
@@ -32,6 +33,7 @@ mod stream_error;
 
 pub use connection::{Connection, ConnectionError, DEFAULT_SERVER, OLDEST_SERVER, check_version};
 pub use desk::PAYLOAD_BYTES_MAX;
+pub use directory::DirectoryConfig;
 pub use documents::Documents;
 pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
 pub use identity::Identity;

@@ -12,6 +12,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::connection::{Connection, ConnectionError, check_version};
 use super::desk::Desk;
+use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
 use super::endpoints;
@@ -42,6 +43,8 @@ pub struct BusConfig {
     pub identity: Identity,
     /// The service's name as authenticator apps and code sheets show it.
     pub issuer: String,
+    /// Another service that checks passwords; none where the engine does or callers vouch.
+    pub directory: Option<DirectoryConfig>,
     /// Requests that may wait for their answer at the same time, at least 1; one more is
     /// `overloaded`.
     pub in_flight_max: usize,
@@ -55,6 +58,7 @@ impl Default for BusConfig {
             connection: Connection::default(),
             identity: Identity::default(),
             issuer: "Countersign".into(),
+            directory: None,
             in_flight_max: IN_FLIGHT_MAX,
             publishing: Some(Publishing::default()),
         }
@@ -165,6 +169,9 @@ impl Service {
         let endpoints: Arc<[_]> = endpoints::all().into();
         let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
+        let directory = config
+            .directory
+            .map(|directory| Arc::new(Directory::new(directory, client.clone())));
         let replier = Replier {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
@@ -186,6 +193,7 @@ impl Service {
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
             identity: config.identity,
+            directory,
             endpoints,
             stats,
             answers,

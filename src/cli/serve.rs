@@ -82,6 +82,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
             }
         },
         issuer: config.service.issuer.clone(),
+        directory: config.directory.asked(),
         publishing: config.publication.enabled.then_some(Publishing {
             replicas: config.publication.replicas,
         }),
@@ -92,6 +93,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         keyring: args.keyring,
         policy: config.policy.clone(),
         vouched: config.directory.mode == DirectoryMode::Vouched,
+        elsewhere: config.directory.mode == DirectoryMode::Nats,
         vouching: config.directory.vouching.clone(),
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),

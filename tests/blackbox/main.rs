@@ -9,6 +9,7 @@ mod auditing;
 mod bad_input;
 mod canary;
 mod cli;
+mod directory;
 mod erasure;
 mod idempotency;
 mod identity;
