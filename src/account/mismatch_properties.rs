@@ -331,14 +331,14 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             purpose,
             first_factor,
         }),
-        _ => any_consequence(byte, at),
+        _ => any_limit(byte, at),
     }
 }
 
-fn any_consequence(byte: u8, until: Micros) -> Event {
+fn any_limit(byte: u8, at: Micros) -> Event {
     match byte % 3 {
-        0 => Event::AttemptsThrottled(AttemptsThrottled { until }),
-        1 => Event::DoubleCodeRequired(DoubleCodeRequired { until }),
+        0 => Event::AttemptsThrottled(AttemptsThrottled { until: at }),
+        1 => Event::DoubleCodeRequired(DoubleCodeRequired { until: at }),
         _ => Event::FactorSuspended(FactorSuspended {
             cause: match byte {
                 0..128 => SuspendedCause::Failures,

@@ -105,7 +105,7 @@ pub async fn run(verb: ResetVerb, args: &ClientArgs) -> Result<(), Fault> {
             let answer = client.support("request-reset", &body).await?;
             show::answer(args, &answer, |body| {
                 format!(
-                    "case {} waits for another agent's approval until {}\nnext: countersign support reset approve {} --reason …",
+                    "case {} is open until {}; another agent must approve it\nnext: countersign support reset approve {} --reason …",
                     field(body, "case_id"),
                     local_time(field(body, "expires_at")),
                     field(body, "case_id"),
@@ -184,7 +184,12 @@ async fn open_case(client: &mut Client, id: &str) -> Result<Option<Value>, Fault
     let queue = client.query("reset-queue", &json!({})).await?.body;
     let cases = queue.get("cases").and_then(Value::as_array).cloned();
     let mut cases = cases.unwrap_or_default().into_iter();
-    Ok(cases.find(|case| field(case, "case_id") == id))
+    let case = cases.find(|case| field(case, "case_id") == id);
+    if case.is_none() && queue.get("more") == Some(&json!(true)) {
+        let why = "the queue is too long to show the case first: give --yes and --json";
+        return Err(Fault::Usage(why.into()));
+    }
+    Ok(case)
 }
 
 fn describe(case: &Value) -> String {
@@ -251,7 +256,7 @@ fn table(queue: &Value) -> String {
 
 fn next(case: &Value) -> String {
     match field(case, "state") {
-        "waiting-approval" => format!("approve before {}", local_time(field(case, "expires_at"))),
+        "waiting-approval" => format!("open until {}", local_time(field(case, "expires_at"))),
         "cooling-off" => format!("execute after {}", local_time(field(case, "execute_after"))),
         _ => match field(case, "closed_at") {
             "" => "-".into(),

@@ -91,7 +91,7 @@ async fn agents_at_their_shells_see_what_will_change_and_type_the_account_back()
         "alice",
         "T-1",
         "lost",
-        "approve before",
+        "open until",
     ] {
         assert!(table.stdout.contains(shown), "{}", table.stdout);
     }
