@@ -77,6 +77,7 @@ async fn published(data: &Path, keyring: &Path, url: &str) -> Outcome<f64> {
         keyring: keyring.into(),
         policy: Policy::default(),
         vouched: true,
+        elsewhere: false,
         vouching: None,
         monotonic: Arc::clone(&clock),
         clock,

@@ -19,12 +19,12 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
         Ok(proof) => proof,
         Err(decision) => return *decision,
     };
-    let Some(account_id) = account.id.clone() else {
-        return Decision::refused(ErrorCode::CredentialsInvalid);
-    };
     let credential = match proof {
         FirstFactor::Password(version) => version,
         FirstFactor::Vouched => VOUCHED_CREDENTIAL,
+    };
+    let Some(account_id) = account.id.clone() else {
+        return Decision::refused(ErrorCode::CredentialsInvalid);
     };
     let rehashed = rotation::rehashed(proof, evidence);
     if account.on().is_none() {

@@ -14,12 +14,15 @@
 mod batch;
 mod connection;
 mod desk;
+mod directory;
 mod discovery;
 mod documents;
 mod endpoints;
 pub mod headers;
+mod http;
 mod identity;
 mod jetstream;
+mod metrics;
 mod publisher;
 mod queries;
 mod replier;
@@ -32,6 +35,7 @@ mod stream_error;
 
 pub use connection::{Connection, ConnectionError, DEFAULT_SERVER, OLDEST_SERVER, check_version};
 pub use desk::PAYLOAD_BYTES_MAX;
+pub use directory::DirectoryConfig;
 pub use documents::Documents;
 pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
 pub use identity::Identity;

@@ -1,5 +1,6 @@
 //! The service's life: connect, serve, connect again, stop without losing a request.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::connection::{Connection, ConnectionError, check_version};
 use super::desk::Desk;
+use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
-use super::endpoints;
+use super::endpoints::{self, Endpoint};
+use super::http::{Probe, listen};
 use super::identity::Identity;
 use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
@@ -42,6 +45,10 @@ pub struct BusConfig {
     pub identity: Identity,
     /// The service's name as authenticator apps and code sheets show it.
     pub issuer: String,
+    /// Where `/livez`, `/readyz` and `/metrics` are answered; none where they are not.
+    pub http: Option<SocketAddr>,
+    /// Another service that checks passwords; none where the engine does or callers vouch.
+    pub directory: Option<DirectoryConfig>,
     /// Requests that may wait for their answer at the same time, at least 1; one more is
     /// `overloaded`.
     pub in_flight_max: usize,
@@ -55,6 +62,8 @@ impl Default for BusConfig {
             connection: Connection::default(),
             identity: Identity::default(),
             issuer: "Countersign".into(),
+            http: None,
+            directory: None,
             in_flight_max: IN_FLIGHT_MAX,
             publishing: Some(Publishing::default()),
         }
@@ -75,6 +84,14 @@ pub enum BusError {
     /// Events cannot be published, and waiting cannot help.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// The HTTP address cannot be used.
+    #[error("cannot listen on {address} for HTTP ({source}): name another with --http")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There are no threads for queries.
     #[error("cannot start the threads for queries: {0}; look at the limits of this process")]
     Threads(#[source] std::io::Error),
@@ -95,6 +112,18 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), BusError> {
     let mut stop = pin!(stop);
+    let endpoints: Arc<[_]> = endpoints::all().into();
+    let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
+    if let Some(address) = config.http {
+        let probe = Probe {
+            engine: Arc::clone(&engine),
+            endpoints: Arc::clone(&endpoints),
+            stats: Arc::clone(&stats),
+            ready: ready.subscribe(),
+        };
+        let listening = listen(address, probe).await;
+        listening.map_err(|source| BusError::Http { address, source })?;
+    }
     let (event_sender, mut events) = mpsc::channel(EVENTS_MAX);
     let connection = config.connection.clone();
     let first = tokio::select! {
@@ -107,7 +136,7 @@ pub async fn serve(
     let (clients, client_in_use) = watch::channel(first);
     let publishing = config.publishing.clone();
     let mut publisher = Running::start(publishing, &engine, client_in_use.clone()).await?;
-    let (service, replies) = Service::start(engine, config, client_in_use)?;
+    let (service, replies) = Service::start(engine, config, (endpoints, stats), client_in_use)?;
     let mut served = false;
     loop {
         let client = clients.borrow().clone();
@@ -160,11 +189,13 @@ impl Service {
     fn start(
         engine: Arc<Engine>,
         config: BusConfig,
+        (endpoints, stats): (Arc<[Endpoint]>, Arc<[Stats]>),
         client: watch::Receiver<Client>,
     ) -> Result<(Self, JoinHandle<()>), BusError> {
-        let endpoints: Arc<[_]> = endpoints::all().into();
-        let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
+        let directory = config
+            .directory
+            .map(|directory| Arc::new(Directory::new(directory, client.clone())));
         let replier = Replier {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
@@ -186,6 +217,7 @@ impl Service {
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
             identity: config.identity,
+            directory,
             endpoints,
             stats,
             answers,

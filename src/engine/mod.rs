@@ -22,6 +22,7 @@ mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
+mod elsewhere;
 mod epoch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -123,6 +124,7 @@ use crate::account::{Evidence, Policy};
 pub use admin::Admin;
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
+pub use elsewhere::AskElsewhere;
 pub use epoch::new_epoch;
 pub use exporting::filter_text;
 pub use foundation::Epoch;

@@ -31,6 +31,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Whether callers answer for the first factor.
     pub vouched: bool,
+    /// Whether another service checks passwords.
+    pub elsewhere: bool,
     /// The callers that may answer for the first factor; all when none.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
