@@ -165,7 +165,7 @@ const QUERIES: &[(Asked, &str, &str)] = &[
     (
         Asked::Admin(AdminAsked::ViewRebuild),
         "view-rebuild",
-        "Empty a view and fold it anew from the log",
+        "Build a view anew from the log, beside the one that serves",
     ),
 ];
 

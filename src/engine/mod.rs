@@ -81,6 +81,7 @@ mod shared;
 mod snapshot_tests;
 pub mod snapshots;
 mod start_error;
+mod stopped_views;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod store_tests;
@@ -100,6 +101,9 @@ mod time_tests;
 mod timing_tests;
 mod vault;
 mod verdict;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod view_tests;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -135,6 +139,7 @@ pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
+pub use stopped_views::{list_stopped_views, rebuild_stopped_view};
 pub use vault::{Random, system_random};
 use writer::Writer;
 

@@ -235,3 +235,45 @@ async fn the_other_forms_are_whole_and_have_their_manifest_beside_them() {
         .collect();
     assert_eq!(formats, [json!("csv"), json!("ocsf")]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_is_built_anew_beside_a_running_service_and_on_a_stopped_ones_files() {
+    let mut rig = Rig::start(CHEAP).await;
+    let auditor = Auditor::on(&rig);
+    Person::with_2fa(&rig.bus, "ada").await;
+    let is_whole = |list: &Value| {
+        let views = list["views"].as_array().unwrap();
+        assert_eq!(views.len(), 4);
+        views.iter().all(|view| {
+            view["position"] == list["head"]
+                && view["halted"].is_null()
+                && view["building"].is_null()
+        })
+    };
+    let words = ["view", "rebuild", "audit-trail", "--reason", "a test"];
+    assert!(is_whole(&auditor.json(&words)));
+    let (code, text, _) = auditor.run(&["view", "list"]);
+    assert!(
+        code == 0 && text.lines().count() == 4 && text.contains("follows"),
+        "{text}"
+    );
+    let (code, _, said) = auditor.run(&["view", "rebuild", "no-such", "--reason", "a test"]);
+    assert_eq!(code, 3, "{said}");
+    stop(&mut rig);
+    let data = rig.site.data().to_str().unwrap().to_owned();
+    fs::remove_file(rig.site.data().join("views.redb")).unwrap();
+    assert!(!is_whole(&auditor.json(&["view", "list", "--data", &data])));
+    assert!(is_whole(&auditor.json(&[
+        "view",
+        "rebuild",
+        "login-status",
+        "--data",
+        &data
+    ])));
+    assert!(is_whole(&auditor.json(&["view", "list", "--data", &data])));
+    let (code, _, said) = auditor.run(&["view", "rebuild", "no-such", "--data", &data]);
+    assert!(code == 2 && said.contains("view list"), "{said}");
+    rig.restart();
+    let status = rig.bus.query("login-status.ada", json!({})).await;
+    assert_eq!(status.ok()["second_factor"], "on");
+}

@@ -15,6 +15,7 @@ const GROUPS: &[(&str, u8)] = &[
     ("V", 14),
     ("S", 10),
     ("R", 12),
+    ("J", 8),
 ];
 /// Numbers that the catalogue does not give out.
 const UNUSED: &[&str] = &["C-04", "X-06", "TM-02", "V-12", "S-07"];
