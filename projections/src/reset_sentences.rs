@@ -23,7 +23,7 @@ pub(crate) fn requested(e: &ResetRequested) -> String {
         Some(Lost::Both) => " for a lost app and lost backup codes",
     };
     format!(
-        "Support asked for a reset of two-factor authentication{lost}, to be approved by a second agent until {:.0}.",
+        "Support asked for a reset of two-factor authentication{lost}, which a second agent must approve; the case is open until {:.0}.",
         e.expires_at
     )
 }

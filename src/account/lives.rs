@@ -50,10 +50,16 @@ pub(super) enum Op {
     StartLogin(bool),
     Verify(Option<usize>, Typed, Option<Typed>),
     ClearAttempts,
-    SuspendFactor,
-    RequestReset,
-    ResetStep(Step, usize),
-    UserCancelReset,
+    Reset(ResetOp),
+}
+
+/// What is done about a reset.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ResetOp {
+    Suspend,
+    Request,
+    Step(Step, usize),
+    UserCancel,
 }
 
 fn typed() -> impl Strategy<Value = Typed> {
@@ -100,16 +106,14 @@ fn op() -> impl Strategy<Value = Op> {
         2 => shown(0.7).prop_map(Op::Regenerate),
         1 => shown(0.4).prop_map(Op::Disable),
         2 => Just(Op::ClearAttempts),
-        3 => Just(Op::RequestReset),
-        6 => reset_step(),
-        1 => prop_oneof![Just(Op::UserCancelReset), Just(Op::SuspendFactor)],
+        8 => reset_op().prop_map(Op::Reset),
         6 => right().prop_map(Op::StartLogin),
         24 => (prop::option::of(prop_oneof![6 => Just(0_usize), 1 => 0..10_usize]), typed(), next())
             .prop_map(|(challenge, code, next)| Op::Verify(challenge, code, next)),
     ]
 }
 
-fn reset_step() -> impl Strategy<Value = Op> {
+fn reset_op() -> impl Strategy<Value = ResetOp> {
     let step = prop_oneof![
         4 => Just(Step::Approve),
         4 => Just(Step::Execute),
@@ -117,7 +121,11 @@ fn reset_step() -> impl Strategy<Value = Op> {
         1 => Just(Step::Cancel),
     ];
     let back = prop_oneof![6 => Just(0_usize), 1 => 0..3_usize];
-    (step, back).prop_map(|(step, back)| Op::ResetStep(step, back))
+    prop_oneof![
+        3 => Just(ResetOp::Request),
+        4 => (step, back).prop_map(|(step, back)| ResetOp::Step(step, back)),
+        1 => prop_oneof![Just(ResetOp::UserCancel), Just(ResetOp::Suspend)],
+    ]
 }
 
 /// Two agents who do what they are there for, with the waits that they should and should not keep.
@@ -126,12 +134,12 @@ fn reset() -> impl Strategy<Value = Vec<Op>> {
     (wait(), wait()).prop_map(|(first, second)| {
         vec![
             Op::Caller("shop"),
-            Op::RequestReset,
+            Op::Reset(ResetOp::Request),
             Op::Wait(first),
             Op::Caller("forum"),
-            Op::ResetStep(Step::Approve, 0),
+            Op::Reset(ResetOp::Step(Step::Approve, 0)),
             Op::Wait(second),
-            Op::ResetStep(Step::Execute, 0),
+            Op::Reset(ResetOp::Step(Step::Execute, 0)),
             Op::Caller("shop"),
         ]
     })
@@ -208,62 +216,51 @@ fn password(right: bool) -> Password {
 
 /// Moves the world, or says which command the op is.
 pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
-    let s_now = &*s;
+    match op {
+        Op::Wait(seconds) => s.wall = s.wall.plus_s(*seconds),
+        Op::ClockBack(seconds) => s.wall = s.wall.minus_s(*seconds),
+        Op::Source(source) => s.source_key = [*source; 8],
+        Op::Caller(caller) => s.caller = caller,
+        command => return ask(s, command),
+    }
+    None
+}
+
+/// The command that an op is; none where there is nothing yet that it could name.
+fn ask(s: &Scenario, op: &Op) -> Option<(Ask, Deed)> {
     Some(match op {
-        Op::Wait(seconds) => {
-            s.wall = s.wall.plus_s(*seconds);
-            return None;
-        }
-        Op::ClockBack(seconds) => {
-            s.wall = s.wall.minus_s(*seconds);
-            return None;
-        }
-        Op::Source(source) => {
-            s.source_key = [*source; 8];
-            return None;
-        }
-        Op::Caller(caller) => {
-            s.caller = caller;
-            return None;
-        }
-        Op::Register => (register("a good password")(s_now), Deed::Register),
+        Op::Wait(_) | Op::ClockBack(_) | Op::Source(_) | Op::Caller(_) => return None,
+        Op::Register => (register("a good password")(s), Deed::Register),
         Op::ChangePassword(shown) => {
-            let ask = change_password(password(shown.right), "another password")(s_now);
-            let (ask, proven) = prove(s_now, ask, shown)?;
+            let ask = change_password(password(shown.right), "another password")(s);
+            let (ask, proven) = prove(s, ask, shown)?;
             (ask, Deed::ChangePassword(proven))
         }
-        Op::Enable(right) => (enable(password(*right))(s_now), Deed::Enable(*right)),
+        Op::Enable(right) => (enable(password(*right))(s), Deed::Enable(*right)),
         Op::Confirm(back, code) => {
             let nth = s.authenticators.len().checked_sub(1 + back)?;
-            let (code, meaning) = type_in(s_now, code)?;
-            let ask = confirm_nth(nth, move |_| code.clone())(s_now);
+            let (code, meaning) = type_in(s, code)?;
+            let ask = confirm_nth(nth, move |_| code.clone())(s);
             (ask, Deed::Confirm(nth, meaning))
         }
         Op::Cancel(back) => {
             let nth = s.authenticators.len().checked_sub(1 + back)?;
-            (cancel_nth(nth)(s_now), Deed::Cancel(nth))
+            (cancel_nth(nth)(s), Deed::Cancel(nth))
         }
         Op::Regenerate(shown) => {
-            let ask = regenerate(password(shown.right))(s_now);
-            let (ask, proven) = prove(s_now, ask, shown)?;
+            let ask = regenerate(password(shown.right))(s);
+            let (ask, proven) = prove(s, ask, shown)?;
             (ask, Deed::Regenerate(proven))
         }
         Op::Disable(shown) => {
-            let ask = disable(password(shown.right))(s_now);
-            let (ask, proven) = prove(s_now, ask, shown)?;
+            let ask = disable(password(shown.right))(s);
+            let (ask, proven) = prove(s, ask, shown)?;
             (ask, Deed::Disable(proven))
         }
-        Op::ClearAttempts => (clear_attempts(s_now), Deed::ClearAttempts),
-        Op::SuspendFactor => (suspend_factor(s_now), Deed::SuspendFactor),
-        Op::RequestReset => (request_reset(s_now), Deed::RequestReset),
-        Op::UserCancelReset => (user_cancel(s_now), Deed::UserCancelReset),
-        Op::ResetStep(step, back) => {
-            let nth = s.cases.len().checked_sub(1 + back)?;
-            let ask = with_case(*step, case_back(s_now, *back));
-            (ask, Deed::ResetStep(*step, nth))
-        }
+        Op::ClearAttempts => (clear_attempts(s), Deed::ClearAttempts),
+        Op::Reset(op) => return reset_ask(s, *op),
         Op::StartLogin(right) => {
-            let ask = start_login(password(*right))(s_now);
+            let ask = start_login(password(*right))(s);
             (ask, Deed::StartLogin(*right))
         }
         Op::Verify(back, code, next) => {
@@ -271,12 +268,25 @@ pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
                 Some(back) => Some(s.challenges.len().checked_sub(1 + back)?),
                 None => None,
             };
-            let (code, meaning) = type_in(s_now, code)?;
-            let next = next.as_ref().and_then(|next| type_in(s_now, next));
+            let (code, meaning) = type_in(s, code)?;
+            let next = next.as_ref().and_then(|next| type_in(s, next));
             let (next, next_meaning) = next.unzip();
             let challenge = nth.map(|nth| s.challenges[nth].clone());
             let deed = Deed::Verify(nth, meaning, next_meaning);
             (verify(challenge, code, next), deed)
+        }
+    })
+}
+
+fn reset_ask(s: &Scenario, op: ResetOp) -> Option<(Ask, Deed)> {
+    Some(match op {
+        ResetOp::Suspend => (suspend_factor(s), Deed::SuspendFactor),
+        ResetOp::Request => (request_reset(s), Deed::RequestReset),
+        ResetOp::UserCancel => (user_cancel(s), Deed::UserCancelReset),
+        ResetOp::Step(step, back) => {
+            let nth = s.cases.len().checked_sub(1 + back)?;
+            let ask = with_case(step, case_back(s, back));
+            (ask, Deed::ResetStep(step, nth))
         }
     })
 }

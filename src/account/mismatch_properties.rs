@@ -27,6 +27,7 @@ use proptest::prelude::*;
 
 use super::lives::{begin, happen, life, policy};
 use super::properties::submit;
+use super::reset_words::{clear_attempts, request_reset, suspend_factor, user_cancel};
 use super::scenario::{ACCOUNT, Outcome, Password, START, Scenario};
 use super::sentences::*;
 use super::{Account, CodeEvidence, Created, Evidence, Issued, ProofEvidence, Recorded};
@@ -141,6 +142,15 @@ fn asks() -> Vec<BoxedAsk> {
         boxed(verify_pair(wrong_code(), wrong_code())),
         boxed(verify_vouched(wrong_backup_code(2))),
         boxed(verify_login(wrong_code())),
+        boxed(with_code(
+            change_password(Password::Right, "another password"),
+            wrong_code(),
+            None,
+        )),
+        boxed(clear_attempts),
+        boxed(suspend_factor),
+        boxed(request_reset),
+        boxed(user_cancel),
     ]
 }
 
@@ -319,18 +329,22 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             purpose,
             first_factor,
         }),
-        _ => match byte % 3 {
-            0 => Event::AttemptsThrottled(AttemptsThrottled { until: at }),
-            1 => Event::DoubleCodeRequired(DoubleCodeRequired { until: at }),
-            _ => Event::FactorSuspended(FactorSuspended {
-                cause: match byte {
-                    0..128 => SuspendedCause::Failures,
-                    128.. => SuspendedCause::Support,
-                },
-                reason: None,
-                ticket: None,
-            }),
-        },
+        _ => any_limit(byte, at),
+    }
+}
+
+fn any_limit(byte: u8, at: Micros) -> Event {
+    match byte % 3 {
+        0 => Event::AttemptsThrottled(AttemptsThrottled { until: at }),
+        1 => Event::DoubleCodeRequired(DoubleCodeRequired { until: at }),
+        _ => Event::FactorSuspended(FactorSuspended {
+            cause: match byte {
+                0..128 => SuspendedCause::Failures,
+                128.. => SuspendedCause::Support,
+            },
+            reason: None,
+            ticket: None,
+        }),
     }
 }
 

@@ -84,6 +84,7 @@ async fn play(broker: &Broker, once: bool) -> Result<(), Fault> {
         format!("factor enable {account}"),
         format!("audit timeline {account}"),
         "audit page --limit 20".into(),
+        "support reset list --state cancelled".into(),
     ] {
         println!("  {program} {line}");
     }

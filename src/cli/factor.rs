@@ -48,6 +48,11 @@ pub enum FactorVerb {
         #[command(flatten)]
         code: CodeToo,
     },
+    /// Object to a support reset, as the account's owner
+    CancelReset {
+        /// The account's id
+        account: String,
+    },
 }
 
 pub async fn run(verb: FactorVerb, args: &ClientArgs) -> Result<(), Fault> {
@@ -113,7 +118,19 @@ pub async fn run(verb: FactorVerb, args: &ClientArgs) -> Result<(), Fault> {
                 .await?;
             show::answer(args, &answer, |_| format!("2FA is off for {account}"))
         }
+        FactorVerb::CancelReset { account } => cancel_reset(&account, args).await,
     }
+}
+
+async fn cancel_reset(account: &str, args: &ClientArgs) -> Result<(), Fault> {
+    let body = json!({"account_id": account});
+    let answer = Client::connect(args)
+        .await?
+        .command("cancel-reset", &body)
+        .await?;
+    show::answer(args, &answer, |_| {
+        format!("the reset of {account} is called off; the second factor stays as it is")
+    })
 }
 
 fn enrolment(account: &str, qr: &str, body: &Value) -> String {

@@ -5,6 +5,7 @@ mod audit;
 mod backup_codes;
 pub mod client;
 mod config;
+mod confirm;
 mod dev;
 mod factor;
 pub mod fault;
@@ -16,6 +17,7 @@ mod login;
 mod policy;
 mod progress;
 mod reference;
+mod reset;
 mod serve;
 pub mod show;
 mod support;
@@ -144,7 +146,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Factor(verb) => interruptible(Box::pin(factor::run(verb, &client))).await,
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
-        Noun::Support(verb) => interruptible(support::run(verb, &client)).await,
+        Noun::Support(verb) => interruptible(Box::pin(support::run(verb, &client))).await,
         Noun::Audit(verb) => interruptible(Box::pin(audit::run(verb, &client))).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
         Noun::View(verb) => interruptible(view::run(verb, &client)).await,

@@ -99,8 +99,38 @@ pub fn events(page: &Value) -> String {
     text
 }
 
+/// Rows of a table, every column as wide as its widest cell but the last.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
+    let widths: Vec<_> = (0..N).map(|at| width(at).unwrap_or_default()).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// How long ago a time of the log was, in its two largest units.
+pub fn age(text: &str, now: Micros) -> String {
+    let Ok(at) = Micros::parse(text) else {
+        return text.to_owned();
+    };
+    let minutes = now.0.saturating_sub(at.0) / (60 * Micros::SECOND);
+    let (days, hours) = (minutes / 1_440, minutes / 60 % 24);
+    match (days, hours) {
+        (0, 0) => format!("{minutes} min"),
+        (0, hours) => format!("{hours} h {} min", minutes % 60),
+        (days, hours) => format!("{days} d {hours} h"),
+    }
+}
+
 /// A time of the log in this machine's zone, to the second.
-fn local_time(text: &str) -> String {
+pub fn local_time(text: &str) -> String {
     Micros::parse(text)
         .ok()
         .and_then(|at| jiff::Timestamp::from_microsecond(at.0.cast_signed()).ok())
@@ -109,4 +139,27 @@ fn local_time(text: &str) -> String {
             || text.to_owned(),
             |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_its_two_largest_units() {
+        let now = Micros(1_800_000_000_000_000);
+        let ago = |seconds| age(&now.minus_s(seconds).to_string(), now);
+        let ages = [59, 60, 3_599, 3_600, 86_399, 86_400, 7 * 86_400 + 7_200].map(ago);
+        let told = [
+            "0 min",
+            "1 min",
+            "59 min",
+            "1 h 0 min",
+            "23 h 59 min",
+            "1 d 0 h",
+            "7 d 2 h",
+        ];
+        assert_eq!(ages, told);
+        assert_eq!(age("soon", now), "soon");
+    }
 }

@@ -3,4 +3,5 @@
 pub mod broker;
 pub mod fetch;
 pub mod find;
+mod reset_tour;
 pub mod tour;

@@ -8,6 +8,7 @@ use countersign_schemas::code::{Code, TotpCode};
 use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 
+use super::reset_tour;
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::fault::Fault;
 use crate::cli::show;
@@ -23,6 +24,7 @@ const ELIDED: [&str; 3] = ["qr_svg", "backup_codes_file", "password"];
 /// One tour on its way.
 pub struct Tour {
     client: Client,
+    args: ClientArgs,
     ask_person: bool,
     steps: usize,
 }
@@ -35,6 +37,7 @@ impl Tour {
     pub async fn connect(args: &ClientArgs, ask_person: bool) -> Result<Self, Fault> {
         Ok(Self {
             client: Client::connect(args).await?,
+            args: args.clone(),
             ask_person,
             steps: 0,
         })
@@ -53,6 +56,8 @@ impl Tour {
         self.log_in_with_the_app(&username, &enrolled).await?;
         self.use_backup_codes(&username, &account, &enrolled)
             .await?;
+        let args = self.args.clone();
+        Box::pin(reset_tour::play(self, &args, &account)).await?;
         self.turn_off(&username, &account).await?;
         self.read_back(&account).await?;
         Ok(account)
@@ -189,7 +194,7 @@ impl Tour {
             .get("events")
             .and_then(Value::as_array)
             .map_or(0, Vec::len);
-        holds("every event of the tour is there", events >= 15)
+        holds("every event of the tour is there", events >= 18)
     }
 
     /// Opens a login challenge with the password.
@@ -199,7 +204,7 @@ impl Tour {
     }
 
     /// Sends a command that must succeed.
-    async fn command(&mut self, name: &str, body: Value) -> Result<Value, Fault> {
+    pub(super) async fn command(&mut self, name: &str, body: Value) -> Result<Value, Fault> {
         println!("→ {name} {}", shown(&body));
         let reply = self.client.command(name, &body).await?.body;
         println!("← {}", shown(&reply));
@@ -221,7 +226,7 @@ impl Tour {
         }
     }
 
-    fn title(&mut self, title: &str) {
+    pub(super) fn title(&mut self, title: &str) {
         self.steps += 1;
         println!("\n── {}. {title}", self.steps);
     }
@@ -279,14 +284,14 @@ fn backup_codes(reply: &Value) -> Result<Vec<String>, Fault> {
     Ok(codes)
 }
 
-fn text(reply: &Value, name: &str) -> Result<String, Fault> {
+pub(super) fn text(reply: &Value, name: &str) -> Result<String, Fault> {
     match show::field(reply, name) {
         "" => Err(Fault::Failed(format!("the reply has no {name}"))),
         value => Ok(value.to_owned()),
     }
 }
 
-fn holds(what: &str, is_so: bool) -> Result<(), Fault> {
+pub(super) fn holds(what: &str, is_so: bool) -> Result<(), Fault> {
     match is_so {
         true => Ok(()),
         false => Err(Fault::Failed(format!(
@@ -296,7 +301,7 @@ fn holds(what: &str, is_so: bool) -> Result<(), Fault> {
 }
 
 /// A document on one line, without what is long or not for the screen.
-fn shown(body: &Value) -> String {
+pub(super) fn shown(body: &Value) -> String {
     let mut body = body.clone();
     for name in ELIDED {
         for holder in ["", "/proof"] {

@@ -190,8 +190,8 @@ impl Accounts {
     }
 
     #[cfg(test)]
-    pub fn has_snapshot(&self, stream: StreamKey) -> bool {
-        self.snapshots.load(stream, u32::MAX).is_some()
+    pub fn snapshot_version(&self, stream: StreamKey) -> Option<u32> {
+        Some(self.snapshots.load(stream, u32::MAX)?.version)
     }
 
     /// Queues a snapshot.

@@ -31,6 +31,7 @@ const SNAPSHOTS: TableDefinition<Key, Row> = TableDefinition::new("snapshots_v1"
 static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
     let sources = [
         include_str!("../account/mod.rs"),
+        include_str!("../account/erasure.rs"),
         include_str!("../account/evolve.rs"),
         include_str!("../account/attempts.rs"),
         include_str!("../account/clear.rs"),

@@ -16,6 +16,7 @@ mod losses;
 mod python;
 mod races;
 mod refusals;
+mod reset;
 mod rotation;
 mod starting;
 mod successes;

@@ -8,7 +8,7 @@ use countersign::dev::broker::{Broker, BrokerOptions};
 
 use crate::service::{Service, ask, body, refused, register, server, wall};
 
-const USERS: [(&str, &str); 7] = [
+pub const USERS: [(&str, &str); 7] = [
     ("countersign", "CS_SERVICE_PASSWORD"),
     ("login-gw", "CS_PLATFORM_PASSWORD"),
     ("alice", "CS_ALICE_PASSWORD"),
@@ -19,9 +19,13 @@ const USERS: [(&str, &str); 7] = [
 ];
 
 /// Each subject, and who reaches it.
-const REACH: [(&str, &[&str]); 10] = [
+const REACH: [(&str, &[&str]); 14] = [
     ("command.start-login", &["login-gw"]),
+    ("command.cancel-reset", &["login-gw"]),
     ("support.clear-attempts", &["alice", "bob"]),
+    ("support.cancel-reset", &["alice", "bob"]),
+    ("query.reset-queue", &["alice", "bob"]),
+    ("query.account-card.ada", &["alice", "bob"]),
     ("admin.erase-account", &["operator"]),
     ("admin.log-stats", &["operator"]),
     ("query.audit-page", &["auditor"]),

@@ -76,6 +76,17 @@ impl House {
     }
 
     pub fn send(&self, engine: &Engine, name: &str, body: &Value) -> Result<Reply, ErrorCode> {
+        self.send_by(engine, "golden", name, body)
+    }
+
+    /// Sends it as this caller.
+    pub fn send_by(
+        &self,
+        engine: &Engine,
+        caller: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<Reply, ErrorCode> {
         let number = self.next_id.fetch_add(1, Ordering::SeqCst);
         let id = format!("golden-{}-{number}", self.time().0);
         let payload = serde_json::to_vec(body).unwrap();
@@ -83,13 +94,13 @@ impl House {
             command: Command::decode(name, &payload).unwrap(),
             command_id: CommandId::parse(&id).unwrap(),
             caller: Caller {
-                name: "golden".into(),
+                name: caller.into(),
                 verified: true,
                 role: Role::Platform,
             },
             on_behalf_of: Some("a-user".into()),
             trace_id: Some([7; 16]),
-            body_tag: engine.body_tag("golden", name, &payload),
+            body_tag: engine.body_tag(caller, name, &payload),
             received_at: self.time(),
             deadline: None,
         };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::house::House;
 
-const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// Codes that a later build must still judge alike.
 pub struct Codes {
@@ -30,6 +30,7 @@ impl Life<'_> {
         self.cleo();
         self.dan();
         self.eve();
+        self.resets();
         codes
     }
 
@@ -39,7 +40,7 @@ impl Life<'_> {
         self.house.send(self.engine, name, &body)
     }
 
-    fn verify(&self, account: &str, code: &str) -> Result<Reply, ErrorCode> {
+    pub fn verify(&self, account: &str, code: &str) -> Result<Reply, ErrorCode> {
         self.send("verify-login", account, json!({"code": code}))
     }
 
@@ -67,7 +68,7 @@ impl Life<'_> {
     }
 
     /// Registers and turns 2FA on; gives secret and backup codes.
-    fn enrol(&self, account: &str) -> (TotpSecret, Vec<String>) {
+    pub fn enrol(&self, account: &str) -> (TotpSecret, Vec<String>) {
         self.register(account);
         let (authenticator, secret) = self.enable(account);
         let code = self.house.code(&secret, 0);

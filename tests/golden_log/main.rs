@@ -9,6 +9,7 @@
 
 mod house;
 mod life;
+mod resets;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,8 +18,9 @@ use std::path::{Path, PathBuf};
 use countersign::account::Policy;
 use countersign::engine::Engine;
 use countersign_schemas::ids::AccountId;
-use countersign_schemas::query::AuditPageQuery;
+use countersign_schemas::query::{AuditPageQuery, ResetQueueQuery};
 use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::support::CaseState;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,7 +32,15 @@ use countersign::log::offline::verify_folder;
 use house::House;
 use life::Life;
 
-const ACCOUNTS: [&str; 5] = ["ada", "bob", "cleo", "dan", "eve"];
+const ACCOUNTS: [&str; 8] = ["ada", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"];
+const CASE_STATES: [CaseState; 6] = [
+    CaseState::WaitingApproval,
+    CaseState::CoolingOff,
+    CaseState::Executed,
+    CaseState::Rejected,
+    CaseState::Cancelled,
+    CaseState::Expired,
+];
 const KEYRING: &str = "keyring.test-keys-only.toml";
 const EXPECTED: &str = "expected.json";
 /// 2026-11-24T12:00:00Z
@@ -86,7 +96,11 @@ fn shown(engine: &Engine) -> Value {
         // The wording may become better.
         event.as_object_mut().unwrap().remove("text");
     }
-    json!({"login_status": statuses, "audit": events})
+    let cases = CASE_STATES.map(|state| {
+        let query = ResetQueueQuery { state: Some(state) };
+        queries.reset_queue(&query, None).unwrap()
+    });
+    json!({"login_status": statuses, "audit": events, "resets": cases})
 }
 
 /// Whether everything that was expected is there and equal; new fields may have come.
@@ -105,6 +119,9 @@ fn covers(actual: &Value, expected: &Value) -> bool {
 fn compare(engine: &Engine, expected: &Value, name: &str) {
     let actual = shown(engine);
     for (found, wanted) in pairs(&actual, expected, "login_status") {
+        assert!(covers(found, wanted), "{name}: {found} is not {wanted}");
+    }
+    for (found, wanted) in pairs(&actual, expected, "resets") {
         assert!(covers(found, wanted), "{name}: {found} is not {wanted}");
     }
     let events = pairs(&actual, expected, "audit");

@@ -1,0 +1,272 @@
+//! `support reset`: a reset case from the request to its end, each step shown before it is sent.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientArgs};
+use super::confirm::{Assent, confirm};
+use super::fault::Fault;
+use super::show::{self, age, field, local_time};
+use crate::engine::wall_clock;
+
+#[derive(Debug, Subcommand)]
+pub enum ResetVerb {
+    /// Ask for a reset of an account's second factor, to be approved by another agent
+    Request {
+        /// The account's id
+        account: String,
+        #[command(flatten)]
+        why: Why,
+        /// The ticket in which the owner asked for it (1 to 64 bytes)
+        #[arg(long)]
+        ticket: String,
+        /// What the owner says is lost
+        #[arg(long)]
+        lost: Option<Lost>,
+        #[command(flatten)]
+        assent: Assent,
+    },
+    /// Approve another agent's reset; its cooling-off time begins
+    Approve(Step),
+    /// Turn a reset down
+    Reject(Step),
+    /// Call a reset off
+    Cancel(Step),
+    /// Turn the second factor off once the cooling-off time is over
+    Execute(Step),
+    /// Show the cases and how long they have been waiting
+    List {
+        /// Only cases in this state [default: the open ones]
+        #[arg(long)]
+        state: Option<State>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Why {
+    /// Why, for the second agent and the auditors (1 to 500 bytes)
+    #[arg(long, value_parser = super::input::reason)]
+    pub reason: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Step {
+    /// The case's id, as `support reset list` shows it
+    case: String,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    assent: Assent,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Lost {
+    App,
+    BackupCodes,
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum State {
+    WaitingApproval,
+    CoolingOff,
+    Executed,
+    Rejected,
+    Cancelled,
+    Expired,
+}
+
+/// The word of a value as the command line and the contract spell it.
+fn word(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+pub async fn run(verb: ResetVerb, args: &ClientArgs) -> Result<(), Fault> {
+    let mut client = Client::connect(args).await?;
+    match verb {
+        ResetVerb::Request {
+            account,
+            why,
+            ticket,
+            lost,
+            assent,
+        } => {
+            let mut body = json!({"account_id": account, "reason": why.reason, "ticket": ticket});
+            if let Some(lost) = lost {
+                body["lost"] = word(&lost).into();
+            }
+            let plan = format!(
+                "A reset of the second factor of {account} will be asked for. Another agent must approve it; \
+                 after the cooling-off time it can be executed, and until then any login with a code and the \
+                 owner's objection call it off. The owner is told at once."
+            );
+            confirm(args, &assent, &account, &plan)?;
+            let answer = client.support("request-reset", &body).await?;
+            show::answer(args, &answer, |body| {
+                format!(
+                    "case {} is open until {}; another agent must approve it\nnext: countersign support reset approve {} --reason …",
+                    field(body, "case_id"),
+                    local_time(field(body, "expires_at")),
+                    field(body, "case_id"),
+                )
+            })
+        }
+        ResetVerb::Approve(step) => take(&mut client, args, &APPROVE, step).await,
+        ResetVerb::Reject(step) => take(&mut client, args, &REJECT, step).await,
+        ResetVerb::Cancel(step) => take(&mut client, args, &CANCEL, step).await,
+        ResetVerb::Execute(step) => take(&mut client, args, &EXECUTE, step).await,
+        ResetVerb::List { state } => {
+            let body = state.map_or_else(|| json!({}), |state| json!({"state": word(&state)}));
+            let answer = client.query("reset-queue", &body).await?;
+            show::answer(args, &answer, table)
+        }
+    }
+}
+
+/// One step of a case: its command, what it will do, and what it did.
+struct Action {
+    command: &'static str,
+    will: &'static str,
+    done: &'static str,
+}
+
+const APPROVE: Action = Action {
+    command: "approve-reset",
+    will: "Approving begins the cooling-off time now; the answer says when the reset may be executed. The owner is told and can object.",
+    done: "approved",
+};
+const REJECT: Action = Action {
+    command: "reject-reset",
+    will: "Rejecting ends the case now. The factor stays as it is.",
+    done: "rejected",
+};
+const CANCEL: Action = Action {
+    command: "cancel-reset",
+    will: "Cancelling ends the case now. The factor stays as it is.",
+    done: "cancelled",
+};
+const EXECUTE: Action = Action {
+    command: "execute-reset",
+    will: "Executing turns the second factor off now: the app, every backup code and every open login are void, and nothing brings them back.",
+    done: "executed",
+};
+
+async fn take(
+    client: &mut Client,
+    args: &ClientArgs,
+    action: &Action,
+    step: Step,
+) -> Result<(), Fault> {
+    let case = match step.assent.is_given() && args.json {
+        true => None,
+        false => open_case(client, &step.case).await?,
+    };
+    // What is not open is refused by the service, which knows why; there is nothing to ask first.
+    if let Some(case) = &case {
+        let plan = format!("{}\n{}", describe(case), action.will);
+        confirm(args, &step.assent, field(case, "account_id"), &plan)?;
+    }
+    let body = json!({"case_id": step.case, "reason": step.why.reason});
+    let answer = client.support(action.command, &body).await?;
+    let account = case.as_ref().map_or("", |case| field(case, "account_id"));
+    show::answer(args, &answer, |body| {
+        let when = match field(body, "execute_after") {
+            "" => String::new(),
+            at => format!("; it may be executed after {}", local_time(at)),
+        };
+        format!("the reset of {account} is {}{when}", action.done)
+    })
+}
+
+/// An open case of the queue.
+async fn open_case(client: &mut Client, id: &str) -> Result<Option<Value>, Fault> {
+    let queue = client.query("reset-queue", &json!({})).await?.body;
+    let cases = queue.get("cases").and_then(Value::as_array).cloned();
+    let mut cases = cases.unwrap_or_default().into_iter();
+    let case = cases.find(|case| field(case, "case_id") == id);
+    if case.is_none() && queue.get("more") == Some(&json!(true)) {
+        let why = "the queue is too long to show the case first: give --yes and --json";
+        return Err(Fault::Usage(why.into()));
+    }
+    Ok(case)
+}
+
+fn describe(case: &Value) -> String {
+    let now = wall_clock();
+    let mut text = format!(
+        "Case {} of account {}: {}, asked for by {} {} ago (ticket {}).\nReason: {}",
+        field(case, "case_id"),
+        field(case, "account_id"),
+        field(case, "state"),
+        field(case, "requested_by"),
+        age(field(case, "requested_at"), now),
+        field(case, "ticket"),
+        field(case, "reason"),
+    );
+    if !field(case, "approved_by").is_empty() {
+        text.push_str(&format!(
+            "\nApproved by {}; it may be executed after {}.",
+            field(case, "approved_by"),
+            local_time(field(case, "execute_after")),
+        ));
+    }
+    text.push_str(&format!(
+        "\nIt ends by itself at {}.",
+        local_time(field(case, "expires_at"))
+    ));
+    text
+}
+
+/// The queue as a table: what waits, for whom, since when, and what comes next.
+fn table(queue: &Value) -> String {
+    let none = Vec::new();
+    let cases = queue
+        .get("cases")
+        .and_then(Value::as_array)
+        .unwrap_or(&none);
+    if cases.is_empty() {
+        return "no cases".into();
+    }
+    let now = wall_clock();
+    let mut rows = vec![
+        [
+            "CASE", "ACCOUNT", "STATE", "BY", "AGE", "NEXT", "TICKET", "REASON",
+        ]
+        .map(String::from),
+    ];
+    rows.extend(cases.iter().map(|case| {
+        [
+            field(case, "case_id").into(),
+            field(case, "account_id").into(),
+            field(case, "state").into(),
+            field(case, "requested_by").into(),
+            age(field(case, "requested_at"), now),
+            next(case),
+            one_line(field(case, "ticket")),
+            one_line(field(case, "reason")),
+        ]
+    }));
+    let mut text = show::columns(&rows);
+    if queue.get("more") == Some(&json!(true)) {
+        text.push_str("there are more: ask for one --state\n");
+    }
+    text
+}
+
+fn next(case: &Value) -> String {
+    match field(case, "state") {
+        "waiting-approval" => format!("open until {}", local_time(field(case, "expires_at"))),
+        "cooling-off" => format!("execute after {}", local_time(field(case, "execute_after"))),
+        _ => match field(case, "closed_at") {
+            "" => "-".into(),
+            at => format!("ended {} by {}", local_time(at), field(case, "closed_by")),
+        },
+    }
+}
+
+/// What an agent wrote, without what would break the table or the terminal.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(shown).collect()
+}
