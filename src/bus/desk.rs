@@ -130,6 +130,7 @@ impl Desk {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
             | Asked::Errors => self.query(endpoint, message, waiting),
         }

@@ -35,6 +35,8 @@ pub enum Asked {
     AuditRecords,
     /// Events to take away.
     AuditExport,
+    /// Why a decision came out as it did.
+    AuditExplain,
     /// A JSON Schema document.
     Schema,
     /// The catalogue of refusals and faults.
@@ -133,6 +135,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "Events to take away, with their records and proofs",
     ),
     (
+        Asked::AuditExplain,
+        "audit-explain",
+        "Why a decision came out as it did, made again from the log",
+    ),
+    (
         Asked::Schema,
         "schema",
         "The JSON Schema document of a request or a response",
@@ -203,6 +210,7 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
             | Asked::Errors => "query",
         }
@@ -235,6 +243,7 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
             | Asked::Errors => "natural",
         }
@@ -253,7 +262,8 @@ impl Endpoint {
             | Asked::Proof
             | Asked::Consistency
             | Asked::AuditRecords
-            | Asked::AuditExport => &[Role::Audit],
+            | Asked::AuditExport
+            | Asked::AuditExplain => &[Role::Audit],
             Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors => {
@@ -295,6 +305,7 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Errors
             | Asked::Admin(_) => false,
         }

@@ -30,6 +30,7 @@ mod erasing;
 #[allow(clippy::unwrap_used)]
 mod erasing_tests;
 mod evidence;
+mod explaining;
 mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
