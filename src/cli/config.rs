@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use crate::account::Policy;
@@ -16,7 +16,7 @@ const DIRECTORY_TIMEOUT_MS: u64 = 2_000;
 const REPLICAS_MAX: usize = 5;
 
 /// What the file may say; every part has a default.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Who holds passwords.
@@ -34,7 +34,7 @@ pub struct Config {
 }
 
 /// `[directory]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Directory {
     /// Who checks the first factor.
@@ -90,7 +90,7 @@ impl Directory {
 }
 
 /// Who checks the first factor.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DirectoryMode {
     /// This service holds the passwords.
@@ -103,7 +103,7 @@ pub enum DirectoryMode {
 }
 
 /// `[backup]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backup {
     /// The folder that `log backup` copies into; without one it is refused.
@@ -111,7 +111,7 @@ pub struct Backup {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Records after which a segment of the log is sealed.
@@ -127,7 +127,7 @@ impl Default for Limits {
 }
 
 /// `[service]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     /// The name that authenticator apps and code sheets show, 1 to 64 bytes.
@@ -143,7 +143,7 @@ impl Default for Service {
 }
 
 /// `[publication]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Publication {
     /// Whether events are published to the stream `COUNTERSIGN_EVENTS`.
