@@ -16,6 +16,7 @@ mod idempotency;
 mod identity;
 mod life;
 mod losses;
+mod notices;
 mod operating;
 mod publishing;
 mod python;
