@@ -17,7 +17,7 @@ pub struct BackupRequest {
     pub reason: String,
 }
 
-/// Empties a view and folds it anew from the log.
+/// Builds a view anew from the log, beside the one that serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewRebuildRequest {
@@ -52,6 +52,9 @@ pub struct BackupTaken {
 pub struct ViewList {
     /// One entry for each.
     pub views: Vec<ViewEntry>,
+    /// The last position of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<u64>,
 }
 
 /// One view.
@@ -65,6 +68,10 @@ pub struct ViewEntry {
     pub position: u64,
     /// Why it no longer follows the log.
     pub halted: Option<String>,
+    /// The position that the tables have reached which are built anew beside it; absent where none
+    /// are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub building: Option<u64>,
 }
 
 /// The keys that protect a log, without any of them.

@@ -133,6 +133,7 @@ impl Desk {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
             | Asked::Errors
             | Asked::Jwks => self.query(endpoint, message, waiting),

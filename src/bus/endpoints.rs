@@ -35,6 +35,8 @@ pub enum Asked {
     AuditRecords,
     /// Events to take away.
     AuditExport,
+    /// Why a decision came out as it did.
+    AuditExplain,
     /// A JSON Schema document.
     Schema,
     /// The catalogue of refusals and faults.
@@ -135,6 +137,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "Events to take away, with their records and proofs",
     ),
     (
+        Asked::AuditExplain,
+        "audit-explain",
+        "Why a decision came out as it did, made again from the log",
+    ),
+    (
         Asked::Schema,
         "schema",
         "The JSON Schema document of a request or a response",
@@ -172,7 +179,7 @@ const QUERIES: &[(Asked, &str, &str)] = &[
     (
         Asked::Admin(AdminAsked::ViewRebuild),
         "view-rebuild",
-        "Empty a view and fold it anew from the log",
+        "Build a view anew from the log, beside the one that serves",
     ),
 ];
 
@@ -210,6 +217,7 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
             | Asked::Errors
             | Asked::Jwks => "query",
@@ -243,6 +251,7 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
             | Asked::Errors
             | Asked::Jwks => "natural",
@@ -262,7 +271,8 @@ impl Endpoint {
             | Asked::Proof
             | Asked::Consistency
             | Asked::AuditRecords
-            | Asked::AuditExport => &[Role::Audit],
+            | Asked::AuditExport
+            | Asked::AuditExplain => &[Role::Audit],
             Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
             Asked::Schema | Asked::Errors | Asked::Jwks => {
@@ -304,6 +314,7 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Errors
             | Asked::Jwks
             | Asked::Admin(_) => false,

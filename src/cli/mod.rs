@@ -24,6 +24,7 @@ mod reset;
 mod serve;
 pub mod show;
 mod support;
+mod view;
 
 use std::process::ExitCode;
 
@@ -81,7 +82,7 @@ enum Noun {
     Log(log::LogVerb),
     /// Look at the views, fold one anew
     #[command(subcommand)]
-    View(log::ViewVerb),
+    View(view::ViewVerb),
     /// Look at the keys, rotate them
     #[command(subcommand)]
     Keys(keys::KeysVerb),
@@ -158,7 +159,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Support(verb) => interruptible(Box::pin(support::run(verb, &client))).await,
         Noun::Audit(verb) => interruptible(Box::pin(audit::run(verb, &client))).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
-        Noun::View(verb) => interruptible(log::view(verb, &client)).await,
+        Noun::View(verb) => interruptible(view::run(verb, &client)).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,

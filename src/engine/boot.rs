@@ -180,7 +180,7 @@ fn existing_views(data: &Path) -> Option<Result<Views, StartError>> {
     views_file(data).exists().then(|| open_views(data))
 }
 
-fn open_views(data: &Path) -> Result<Views, StartError> {
+pub(super) fn open_views(data: &Path) -> Result<Views, StartError> {
     let (views, opened) = Views::open(&views_file(data), VIEWS_CACHE_BYTES)
         .map_err(|error| StartError::Views(error.to_string()))?;
     match opened {
@@ -191,7 +191,7 @@ fn open_views(data: &Path) -> Result<Views, StartError> {
 }
 
 /// Empties the views that were folded from another log than this one: a restored, a forked.
-fn rebuild_strange_views(views: &Views, log: &EventLog) -> Result<(), StartError> {
+pub(super) fn rebuild_strange_views(views: &Views, log: &EventLog) -> Result<(), StartError> {
     let reader = log.reader();
     let strange = views
         .rebuild_forked(|position| record(&reader, position))

@@ -32,6 +32,7 @@ mod erasing;
 #[allow(clippy::unwrap_used)]
 mod erasing_tests;
 mod evidence;
+mod explaining;
 mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -84,6 +85,7 @@ mod shared;
 mod snapshot_tests;
 pub mod snapshots;
 mod start_error;
+mod stopped_views;
 mod stopping;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -105,6 +107,9 @@ mod time_tests;
 mod timing_tests;
 mod vault;
 mod verdict;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod view_tests;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -140,6 +145,7 @@ pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
+pub use stopped_views::{list_stopped_views, rebuild_stopped_view};
 use stopping::Writing;
 pub use vault::{Random, system_random};
 use writer::Writer;

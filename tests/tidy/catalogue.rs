@@ -18,6 +18,7 @@ const GROUPS: &[(&str, u8)] = &[
     ("RS", 12),
     ("P", 12),
     ("N", 20),
+    ("J", 8),
 ];
 const SEVERAL_NODES: &str = "several nodes: the log is this machine's, the stream a copy";
 /// Numbers that the catalogue does not give out.

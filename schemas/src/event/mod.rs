@@ -212,6 +212,20 @@ impl Event {
         )
     }
 
+    /// Whether the service records the event by itself, without a command that asks for it.
+    pub fn is_of_the_service(&self) -> bool {
+        matches!(
+            self,
+            Self::EpochStarted(_)
+                | Self::PolicyInForce(_)
+                | Self::SchemasInForce(_)
+                | Self::ClockJumped(_)
+                | Self::ClockBackAccepted(_)
+                | Self::AttemptsSuppressed(_)
+                | Self::DataKeysRewrapped(_)
+        ) || self.is_look_up()
+    }
+
     /// Whether the event says that somebody looked at a history or took it away.
     pub fn is_look_up(&self) -> bool {
         matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))

@@ -70,6 +70,8 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "consistency-request" => query::<audit::ConsistencyQuery>(body),
         "audit-records-request" => query::<audit::AuditRecordsQuery>(body),
         "audit-export-request" => query::<audit::AuditExportQuery>(body),
+        "audit-explain-request" => query::<audit::AuditExplainQuery>(body),
+        "audit-explain-response" => written::<audit::Explanation>(body),
         "checkpoint-response" => written::<audit::SignedCheckpoint>(body),
         "proof-response" => written::<audit::InclusionProof>(body),
         "consistency-response" => written::<audit::ConsistencyProof>(body),

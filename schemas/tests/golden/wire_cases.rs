@@ -417,6 +417,11 @@ fn answers() -> Vec<Case> {
             r#"{"views":[{"view":"audit-trail","version":1,"position":7,"halted":"it met a gap"}]}"#,
         ),
         case(
+            "view-list-response",
+            "building",
+            r#"{"views":[{"view":"audit-trail","version":1,"position":7,"halted":null,"building":3}],"head":7}"#,
+        ),
+        case(
             "errors-response",
             "one",
             r#"{"errors":[{"code":"draining","status":503,"title":"Wait","retryable":true}]}"#,
