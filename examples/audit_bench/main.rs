@@ -82,6 +82,7 @@ fn options(data: &Path, keyring: &Path) -> EngineOptions {
         keyring: keyring.into(),
         policy: Policy::default(),
         vouched: true,
+        elsewhere: false,
         vouching: None,
         clock: Arc::new(wall_clock),
         monotonic: Arc::new(monotonic_clock),

@@ -137,6 +137,21 @@ pub struct LogStats {
     pub index: IndexState,
     /// Accounts in memory.
     pub cache: CacheState,
+    /// How far events are published; absent in answers of before there was a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<PublicationState>,
+}
+
+/// How far the log is published to the stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublicationState {
+    /// The last position up to which everything is published; 0 while nothing is known.
+    pub position: u64,
+    /// Positions behind the log's last one.
+    pub lag: u64,
+    /// Why nothing is published at the moment; absent while all is well, or where it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
 }
 
 /// One segment.

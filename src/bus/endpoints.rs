@@ -41,6 +41,8 @@ pub enum Asked {
     Schema,
     /// The catalogue of refusals and faults.
     Errors,
+    /// The public keys that verify assertions.
+    Jwks,
     /// An operator's request.
     Admin(AdminAsked),
 }
@@ -150,6 +152,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "The catalogue of refusals and faults",
     ),
     (
+        Asked::Jwks,
+        "jwks",
+        "The public keys that verify assertions",
+    ),
+    (
         Asked::Admin(AdminAsked::Backup),
         "backup",
         "Copy log and data keys into the configured folder while serving",
@@ -212,7 +219,8 @@ impl Endpoint {
             | Asked::AuditExport
             | Asked::AuditExplain
             | Asked::Schema
-            | Asked::Errors => "query",
+            | Asked::Errors
+            | Asked::Jwks => "query",
         }
     }
 
@@ -245,7 +253,8 @@ impl Endpoint {
             | Asked::AuditExport
             | Asked::AuditExplain
             | Asked::Schema
-            | Asked::Errors => "natural",
+            | Asked::Errors
+            | Asked::Jwks => "natural",
         }
     }
 
@@ -266,7 +275,7 @@ impl Endpoint {
             | Asked::AuditExplain => &[Role::Audit],
             Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
-            Asked::Schema | Asked::Errors => {
+            Asked::Schema | Asked::Errors | Asked::Jwks => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
             }
         }
@@ -307,6 +316,7 @@ impl Endpoint {
             | Asked::AuditExport
             | Asked::AuditExplain
             | Asked::Errors
+            | Asked::Jwks
             | Asked::Admin(_) => false,
         }
     }

@@ -127,7 +127,7 @@ impl Query {
             Asked::AuditRecords => Self::AuditRecords(decode_query(body)?),
             Asked::AuditExport => Self::AuditExport(decode_query(body)?),
             Asked::AuditExplain => Self::AuditExplain(decode_query(body)?),
-            Asked::Schema | Asked::Errors | Asked::Command(_) | Asked::Admin(_) => {
+            Asked::Schema | Asked::Errors | Asked::Jwks | Asked::Command(_) | Asked::Admin(_) => {
                 unreachable!("these read no view for an id or a filter")
             }
         })

@@ -1,5 +1,6 @@
 //! The service's life: connect, serve, connect again, stop without losing a request.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +13,18 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::connection::{Connection, ConnectionError, check_version};
 use super::desk::Desk;
+use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
-use super::endpoints;
+use super::endpoints::{self, Endpoint};
+use super::http::{Probe, listen};
 use super::identity::Identity;
+use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
 use super::replier::{IN_FLIGHT_MAX, Replier};
 use super::session::Session;
 use super::stats::Stats;
+use super::stream_error::StreamError;
 use crate::engine::Engine;
 
 /// How long stopping may take, from the signal to the last reply.
@@ -40,9 +45,15 @@ pub struct BusConfig {
     pub identity: Identity,
     /// The service's name as authenticator apps and code sheets show it.
     pub issuer: String,
+    /// Where `/livez`, `/readyz` and `/metrics` are answered; none where they are not.
+    pub http: Option<SocketAddr>,
+    /// Another service that checks passwords; none where the engine does or callers vouch.
+    pub directory: Option<DirectoryConfig>,
     /// Requests that may wait for their answer at the same time, at least 1; one more is
     /// `overloaded`.
     pub in_flight_max: usize,
+    /// How events are published to the stream; none where they are not.
+    pub publishing: Option<Publishing>,
 }
 
 impl Default for BusConfig {
@@ -51,7 +62,10 @@ impl Default for BusConfig {
             connection: Connection::default(),
             identity: Identity::default(),
             issuer: "Countersign".into(),
+            http: None,
+            directory: None,
             in_flight_max: IN_FLIGHT_MAX,
+            publishing: Some(Publishing::default()),
         }
     }
 }
@@ -67,6 +81,17 @@ pub enum BusError {
         "the NATS server refuses a subscription ({0}); give the service's user the subjects countersign.v1.> and $SRV.>"
     )]
     NotPermitted(String),
+    /// Events cannot be published, and waiting cannot help.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The HTTP address cannot be used.
+    #[error("cannot listen on {address} for HTTP ({source}): name another with --http")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There are no threads for queries.
     #[error("cannot start the threads for queries: {0}; look at the limits of this process")]
     Threads(#[source] std::io::Error),
@@ -78,7 +103,8 @@ pub enum BusError {
 /// waited for. Stopping drains the engine too, so it is of no use afterwards.
 ///
 /// # Errors
-/// [`BusError`], only before `ready` was true for the first time.
+/// [`BusError`], only before `ready` was true for the first time; but [`StreamError::KnowsMore`]
+/// whenever the stream is found to have an event that the log has not.
 pub async fn serve(
     engine: Arc<Engine>,
     config: BusConfig,
@@ -86,6 +112,18 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), BusError> {
     let mut stop = pin!(stop);
+    let endpoints: Arc<[_]> = endpoints::all().into();
+    let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
+    if let Some(address) = config.http {
+        let probe = Probe {
+            engine: Arc::clone(&engine),
+            endpoints: Arc::clone(&endpoints),
+            stats: Arc::clone(&stats),
+            ready: ready.subscribe(),
+        };
+        let listening = listen(address, probe).await;
+        listening.map_err(|source| BusError::Http { address, source })?;
+    }
     let (event_sender, mut events) = mpsc::channel(EVENTS_MAX);
     let connection = config.connection.clone();
     let first = tokio::select! {
@@ -96,7 +134,9 @@ pub async fn serve(
         }
     };
     let (clients, client_in_use) = watch::channel(first);
-    let (service, replies) = Service::start(engine, config, client_in_use)?;
+    let publishing = config.publishing.clone();
+    let mut publisher = Running::start(publishing, &engine, client_in_use.clone()).await?;
+    let (service, replies) = Service::start(engine, config, (endpoints, stats), client_in_use)?;
     let mut served = false;
     loop {
         let client = clients.borrow().clone();
@@ -109,8 +149,13 @@ pub async fn serve(
             tokio::select! {
                 () = &mut stop => {
                     set(&ready, false);
-                    service.stop(Some((session, client)), replies).await;
+                    service.stop(Some((session, client)), publisher, replies).await;
                     return Ok(());
+                }
+                error = publisher.failed() => {
+                    set(&ready, false);
+                    service.stop(Some((session, client)), publisher, replies).await;
+                    return Err(error.into());
                 }
                 () = session.ended() => set(&ready, false),
                 () = watch_connection(&client, &mut events, &ready) => {}
@@ -124,7 +169,7 @@ pub async fn serve(
             () = &mut stop => {
                 // Without a client to come, the replier gives up on what it holds.
                 drop(clients);
-                service.stop(None, replies).await;
+                service.stop(None, publisher, replies).await;
                 return Ok(());
             }
         }
@@ -144,15 +189,18 @@ impl Service {
     fn start(
         engine: Arc<Engine>,
         config: BusConfig,
+        (endpoints, stats): (Arc<[Endpoint]>, Arc<[Stats]>),
         client: watch::Receiver<Client>,
     ) -> Result<(Self, JoinHandle<()>), BusError> {
-        let endpoints: Arc<[_]> = endpoints::all().into();
-        let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
+        let directory = config
+            .directory
+            .map(|directory| Arc::new(Directory::new(directory, client.clone())));
         let replier = Replier {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
             issuer: config.issuer.into(),
+            log_id: engine.log_id().into(),
             client,
         };
         let replies = tokio::spawn(replier.clone().run(to_send));
@@ -169,6 +217,7 @@ impl Service {
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
             identity: config.identity,
+            directory,
             endpoints,
             stats,
             answers,
@@ -187,7 +236,12 @@ impl Service {
     }
 
     /// Takes no more, answers what is here, and lets the last reply leave.
-    async fn stop(self, serving: Option<(Session, Client)>, replies: JoinHandle<()>) {
+    async fn stop(
+        self,
+        serving: Option<(Session, Client)>,
+        publisher: Running,
+        replies: JoinHandle<()>,
+    ) {
         let Self { engine, desk, .. } = self;
         let stopping = async {
             let client = match serving {
@@ -199,8 +253,10 @@ impl Service {
             };
             // The last sender of answers beside those of requests in flight.
             drop(desk);
-            drain(engine).await;
+            finish(&engine).await;
             let _ = replies.await;
+            publisher.finish().await;
+            drain(engine).await;
             if let Some(client) = client {
                 // Never ends while the broker is away.
                 if timeout(FLUSH_MAX, client.flush()).await.is_err() {
@@ -216,6 +272,14 @@ impl Service {
 }
 
 /// Lets the engine finish what is queued, away from the tasks that publish the answers.
+async fn finish(engine: &Arc<Engine>) {
+    let engine = Arc::clone(engine);
+    if let Err(error) = tokio::task::spawn_blocking(move || engine.finish(DRAIN_MAX)).await {
+        tracing::error!("the engine did not finish: {error}");
+    }
+}
+
+/// Lets the engine finish and close its files.
 async fn drain(engine: Arc<Engine>) {
     if let Err(error) = tokio::task::spawn_blocking(move || engine.drain(DRAIN_MAX)).await {
         tracing::error!("the engine did not drain: {error}");

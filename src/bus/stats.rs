@@ -67,6 +67,19 @@ impl Stats {
         }
     }
 
+    /// How many requests were answered with success, and with each word.
+    pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let refused = ErrorCode::ALL.iter().zip(self.refused.iter().map(load));
+        let refused: Vec<_> = refused
+            .filter(|(_, count)| *count > 0)
+            .map(|(code, count)| (code.as_str(), count))
+            .collect();
+        let in_vain: u64 = refused.iter().map(|(_, count)| count).sum();
+        let ok = load(&self.answered).saturating_sub(in_vain);
+        [("ok", ok)].into_iter().chain(refused).collect()
+    }
+
     /// The members of ADR-32's endpoint statistics, `data` included; times in nanoseconds there.
     /// Errors are faults (5xx) only: a wrong code is no error of the service.
     pub fn members(&self) -> Value {

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use crate::account::Policy;
+use crate::bus::{DirectoryConfig, Publishing};
+
+/// How long the other service may take to check a password.
+const DIRECTORY_TIMEOUT_MS: u64 = 2_000;
+/// The most replicas that JetStream makes.
+const REPLICAS_MAX: usize = 5;
 
 /// What the file may say; every part has a default.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Who holds passwords.
@@ -22,31 +29,81 @@ pub struct Config {
     pub limits: Limits,
     /// How the service names itself.
     pub service: Service,
+    /// How other services are told.
+    pub publication: Publication,
 }
 
 /// `[directory]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Directory {
     /// Who checks the first factor.
     pub mode: DirectoryMode,
     /// The callers that may answer for the first factor; every caller when absent.
     pub vouching: Option<BTreeSet<String>>,
+    /// Where the other service is asked, in mode `nats`.
+    pub subject: Option<String>,
+    /// How long it may take, in milliseconds, 1 to 10,000.
+    pub timeout_ms: Option<u64>,
+}
+
+impl Directory {
+    /// The service that checks passwords, if another one does.
+    pub fn asked(&self) -> Option<DirectoryConfig> {
+        let subject = self
+            .subject
+            .clone()
+            .filter(|_| self.mode == DirectoryMode::Nats)?;
+        let timeout_ms = self.timeout_ms.unwrap_or(DIRECTORY_TIMEOUT_MS);
+        Some(DirectoryConfig {
+            subject,
+            timeout: Duration::from_millis(timeout_ms),
+        })
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let is_nats = self.mode == DirectoryMode::Nats;
+        let is_subject = |subject: &String| {
+            let is_token = |token: &str| {
+                !token.is_empty()
+                    && token
+                        .bytes()
+                        .all(|b| b.is_ascii_graphic() && !b"*>".contains(&b))
+            };
+            subject.split('.').all(is_token)
+        };
+        match &self.subject {
+            None if is_nats => Err("[directory] mode = \"nats\" needs a subject to ask on"),
+            Some(_) if !is_nats => Err("[directory] subject is for mode = \"nats\""),
+            Some(subject) if !is_subject(subject) => {
+                Err("[directory] subject is one subject without wildcards")
+            }
+            _ if self
+                .timeout_ms
+                .is_some_and(|ms| !(1..=10_000).contains(&ms)) =>
+            {
+                Err("[directory] timeout_ms is 1 to 10000")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Who checks the first factor.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DirectoryMode {
     /// This service holds the passwords.
     #[default]
     Builtin,
+    /// Another service checks it, over NATS; accounts need no registration.
+    Nats,
     /// The caller has checked it; accounts need no registration.
     Vouched,
 }
 
 /// `[backup]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backup {
     /// The folder that `log backup` copies into; without one it is refused.
@@ -54,7 +111,7 @@ pub struct Backup {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Records after which a segment of the log is sealed.
@@ -70,7 +127,7 @@ impl Default for Limits {
 }
 
 /// `[service]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     /// The name that authenticator apps and code sheets show, 1 to 64 bytes.
@@ -81,6 +138,25 @@ impl Default for Service {
     fn default() -> Self {
         Self {
             issuer: "Countersign".into(),
+        }
+    }
+}
+
+/// `[publication]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publication {
+    /// Whether events are published to the stream `COUNTERSIGN_EVENTS`.
+    pub enabled: bool,
+    /// The replicas that the stream is made with and must have at least, 1 to 5.
+    pub replicas: usize,
+}
+
+impl Default for Publication {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            replicas: Publishing::default().replicas,
         }
     }
 }
@@ -106,8 +182,14 @@ impl Config {
             .policy
             .check()
             .map_err(|error| wrong(error.to_string()))?;
+        config.directory.check().map_err(|why| wrong(why.into()))?;
         if config.service.issuer.is_empty() || config.service.issuer.len() > 64 {
             return Err(wrong("[service] issuer must be 1 to 64 bytes".into()));
+        }
+        if !(1..=REPLICAS_MAX).contains(&config.publication.replicas) {
+            return Err(wrong(format!(
+                "[publication] replicas must be 1 to {REPLICAS_MAX}"
+            )));
         }
         Ok(config)
     }

@@ -225,7 +225,8 @@ fn stats(body: &Value) -> String {
     let (position, bytes) = (number("/position"), number("/record_bytes"));
     let mut text = format!(
         "events          {position}\nrecord bytes    {bytes} ({} per event)\nfile bytes      {}\n\
-         index           up to {}, {} waiting\naccounts        {} in memory, {} of {} bytes\n\n",
+         index           up to {}, {} waiting\naccounts        {} in memory, {} of {} bytes\n\
+         published       up to {}, {} behind{}\n\n",
         bytes / position.max(1),
         number("/file_bytes"),
         number("/index/position"),
@@ -233,6 +234,11 @@ fn stats(body: &Value) -> String {
         number("/cache/accounts"),
         number("/cache/bytes"),
         number("/cache/bytes_max"),
+        number("/publication/position"),
+        number("/publication/lag"),
+        body.pointer("/publication/halted")
+            .and_then(Value::as_str)
+            .map_or_else(String::new, |why| format!(": {why}")),
     );
     let none = Vec::new();
     for segment in body["segments"].as_array().unwrap_or(&none) {

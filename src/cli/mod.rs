@@ -5,10 +5,13 @@ mod audit;
 mod backup_codes;
 pub mod client;
 mod config;
+mod config_show;
 mod confirm;
 mod dev;
+mod doctor;
 mod factor;
 pub mod fault;
+mod health;
 mod init;
 mod input;
 mod keys;
@@ -89,6 +92,13 @@ enum Noun {
     /// Show the contract's JSON Schemas
     #[command(subcommand)]
     Schema(reference::SchemaVerb),
+    /// Look whether everything is as it should be, and say the cure of what is not
+    Doctor(doctor::DoctorArgs),
+    /// Show the configuration in force
+    #[command(subcommand)]
+    Config(config_show::ConfigVerb),
+    /// Ask a running service whether it is ready
+    Health(health::HealthArgs),
     /// Print shell completions
     Completions(reference::CompletionsArgs),
     /// Print the man page (roff)
@@ -153,6 +163,9 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
+        Noun::Doctor(args) => interruptible(Box::pin(doctor::run(args, &client))).await,
+        Noun::Config(verb) => config_show::run(&verb, &client),
+        Noun::Health(args) => health::run(&args),
         Noun::Completions(args) => reference::completions(&args),
         Noun::Man => reference::man(),
     }

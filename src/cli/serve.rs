@@ -1,6 +1,7 @@
 //! `serve`: the service.
 
 use std::io::{IsTerminal, stderr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::client::ClientArgs;
 use super::config::{Config, DirectoryMode};
 use super::fault::Fault;
 use super::input;
-use crate::bus::{self, BusConfig, Identity};
+use crate::bus::{self, BusConfig, Identity, Publishing};
 use crate::engine::{self, Engine, EngineOptions};
 use crate::log::LogOptions;
 
@@ -38,6 +39,9 @@ pub struct ServeArgs {
     /// How callers are told apart
     #[arg(long, env = "COUNTERSIGN_IDENTITY", default_value = "verified")]
     identity: IdentityMode,
+    /// Where /livez, /readyz and /metrics are answered, such as 127.0.0.1:8080
+    #[arg(long, value_name = "ADDR", env = "COUNTERSIGN_HTTP")]
+    http: Option<SocketAddr>,
     /// Create data folder and keyring where neither exists
     #[arg(long)]
     init: bool,
@@ -82,6 +86,11 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
             }
         },
         issuer: config.service.issuer.clone(),
+        directory: config.directory.asked(),
+        http: args.http,
+        publishing: config.publication.enabled.then_some(Publishing {
+            replicas: config.publication.replicas,
+        }),
         ..BusConfig::default()
     };
     let options = EngineOptions {
@@ -89,6 +98,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         keyring: args.keyring,
         policy: config.policy.clone(),
         vouched: config.directory.mode == DirectoryMode::Vouched,
+        elsewhere: config.directory.mode == DirectoryMode::Nats,
         vouching: config.directory.vouching.clone(),
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),

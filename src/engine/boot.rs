@@ -19,6 +19,7 @@ use super::foundation::{
 };
 use super::indexer::record;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::snapshots::Snapshots;
 use super::start_error::{InitError, StartError};
 use super::vault::{Random, system_random};
@@ -43,6 +44,8 @@ pub struct EngineOptions {
     pub policy: Policy,
     /// Whether callers answer for the first factor (`[directory] mode = "vouched"`).
     pub vouched: bool,
+    /// Whether another service checks passwords (`[directory] mode = "nats"`).
+    pub elsewhere: bool,
     /// The callers that may answer for the first factor (`[directory] vouching`); all when none.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
@@ -151,6 +154,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         vault,
         policy: options.policy,
         vouched: options.vouched,
+        elsewhere: options.elsewhere,
         vouching: options.vouching,
         clock: options.clock,
         monotonic: options.monotonic,
@@ -164,6 +168,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         look_ups: Mutex::default(),
         views,
         progress,
+        publication: Publication::default(),
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))

@@ -191,7 +191,7 @@ pub fn decode(position: u64, bytes: &[u8]) -> Result<Entry<'_>, String> {
 }
 
 /// The entries up to the end of the last whole group.
-fn whole_groups<'a, 'b>(entries: &'a [Entry<'b>]) -> &'a [Entry<'b>] {
+pub fn whole_groups<'a, 'b>(entries: &'a [Entry<'b>]) -> &'a [Entry<'b>] {
     let ends_group = |entry: &Entry| entry.record.group_index + 1 == entry.record.group_len;
     let end = entries
         .iter()

@@ -50,7 +50,7 @@ impl Queries {
             .map_err(|error| unavailable(&error))?;
         match row {
             Some(row) => Ok(row.status(self.shared.now(), position)),
-            None if self.shared.vouched => Ok(unseen(account, position)),
+            None if self.shared.vouched || self.shared.elsewhere => Ok(unseen(account, position)),
             None => Err(Refusal::new(ErrorCode::AccountNotFound)),
         }
     }

@@ -16,6 +16,7 @@ use super::directory::Strangers;
 use super::epoch;
 use super::look_ups::RecordedLooks;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
@@ -30,6 +31,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Whether callers answer for the first factor.
     pub vouched: bool,
+    /// Whether another service checks passwords.
+    pub elsewhere: bool,
     /// The callers that may answer for the first factor; all when none.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
@@ -56,6 +59,8 @@ pub struct Shared {
     pub views: Views,
     /// How far the log is committed and shown.
     pub progress: Progress,
+    /// How far it is published.
+    pub publication: Publication,
     /// Turns true when a commit has failed.
     pub failed: watch::Sender<bool>,
 }

@@ -4,18 +4,24 @@
 //! computed by another crate, and every answer is held against the laws of the contract.
 #![allow(clippy::unwrap_used)]
 
+mod assertions;
 mod auditing;
 mod bad_input;
 mod canary;
 mod cli;
+mod directory;
 mod erasure;
+mod http;
 mod idempotency;
 mod identity;
 mod life;
 mod losses;
+mod operating;
+mod publishing;
 mod python;
 mod races;
 mod refusals;
+mod repeats;
 mod reset;
 mod rotation;
 mod starting;

@@ -203,6 +203,7 @@ impl Event {
         !matches!(
             self,
             Self::LoginStarted(_)
+                | Self::AttemptsSuppressed(_)
                 | Self::PasswordRehashed(_)
                 | Self::KeysRotated(_)
                 | Self::DataKeysRewrapped(_)
