@@ -11,6 +11,7 @@ mod canary;
 mod cli;
 mod directory;
 mod erasure;
+mod gateways;
 mod http;
 mod idempotency;
 mod identity;
