@@ -17,7 +17,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::directory::{Directory, submit};
 use super::documents::Documents;
-use super::endpoints::{AdminAsked, Asked, Endpoint};
+use super::endpoints::{AdminAsked, Asked, Document, Endpoint, Queried};
 use super::headers::{self, Headers};
 use super::identity::Identity;
 use super::queries::{Query, QueryPool, Question};
@@ -121,22 +121,8 @@ impl Desk {
         match endpoint.asked {
             Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
             Asked::Admin(asked) => self.admin(asked, message, waiting),
-            Asked::LoginStatus
-            | Asked::FindAccount
-            | Asked::AccountCard
-            | Asked::ResetQueue
-            | Asked::AuditTimeline
-            | Asked::AuditPage
-            | Asked::AccountAt
-            | Asked::Checkpoint
-            | Asked::Proof
-            | Asked::Consistency
-            | Asked::AuditRecords
-            | Asked::AuditExport
-            | Asked::AuditExplain
-            | Asked::Schema
-            | Asked::Errors
-            | Asked::Jwks => self.query(endpoint, message, waiting),
+            Asked::Query(queried) => self.query(endpoint, queried, message, waiting),
+            Asked::Document(document) => self.document(endpoint, document, message, waiting),
         }
     }
 
@@ -226,6 +212,7 @@ impl Desk {
     fn query(
         &self,
         endpoint: &Endpoint,
+        queried: Queried,
         message: &Message,
         waiting: &Waiting,
     ) -> Result<Work, Refusal> {
@@ -233,34 +220,37 @@ impl Desk {
         let caller = self.identity.caller_of_query(map, endpoint.roles())?;
         let headers = in_time(map, waiting.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
-        let body = &message.payload;
-        match endpoint.asked {
-            Asked::Schema => {
-                decode_query::<NoFields>(body)?;
-                let unknown = || Refusal::because(ErrorCode::RequestInvalid, NO_SUCH_SCHEMA);
-                return self
-                    .documents
-                    .schema(id)
-                    .map(Work::Tell)
-                    .ok_or_else(unknown);
-            }
-            Asked::Errors => {
-                decode_query::<NoFields>(body)?;
-                return Ok(Work::Tell(self.documents.errors()));
-            }
-            Asked::Jwks => {
-                decode_query::<NoFields>(body)?;
-                return json(&self.engine.jwks()).map(Work::Tell);
-            }
-            _ => {}
-        }
-        let query = Query::decode(endpoint.asked, id, body)?;
+        let query = Query::decode(queried, id, &message.payload)?;
         Ok(Work::Ask(Question {
             query,
             min_position: headers.min_position,
             deadline: headers.deadline,
             viewer: viewer(caller, headers.on_behalf_of, waiting),
         }))
+    }
+
+    /// What needs neither log nor views, and is told at once.
+    fn document(
+        &self,
+        endpoint: &Endpoint,
+        document: Document,
+        message: &Message,
+        waiting: &Waiting,
+    ) -> Result<Work, Refusal> {
+        let map = message.headers.as_ref();
+        self.identity.caller_of_query(map, endpoint.roles())?;
+        in_time(map, waiting.received_at)?;
+        decode_query::<NoFields>(&message.payload)?;
+        let body = match document {
+            Document::Schema => {
+                let name = endpoint.id_in(&message.subject).unwrap_or_default();
+                let unknown = || Refusal::because(ErrorCode::RequestInvalid, NO_SUCH_SCHEMA);
+                self.documents.schema(name).ok_or_else(unknown)?
+            }
+            Document::Errors => self.documents.errors(),
+            Document::Jwks => json(&self.engine.jwks())?,
+        };
+        Ok(Work::Tell(body))
     }
 }
 

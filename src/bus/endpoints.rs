@@ -11,6 +11,17 @@ pub const PREFIX: &str = "countersign.v1";
 pub enum Asked {
     /// The command of the endpoint's name.
     Command(CommandKind),
+    /// A question that reads log or views.
+    Query(Queried),
+    /// A document that follows from build and keys.
+    Document(Document),
+    /// An operator's request.
+    Admin(AdminAsked),
+}
+
+/// What is asked of log and views.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queried {
     /// What a login check may know of an account.
     LoginStatus,
     /// Whose name it is.
@@ -37,14 +48,17 @@ pub enum Asked {
     AuditExport,
     /// Why a decision came out as it did.
     AuditExplain,
+}
+
+/// A document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
     /// A JSON Schema document.
     Schema,
     /// The catalogue of refusals and faults.
     Errors,
     /// The public keys that verify assertions.
     Jwks,
-    /// An operator's request.
-    Admin(AdminAsked),
 }
 
 /// What an operator asks.
@@ -77,82 +91,82 @@ pub struct Endpoint {
 /// The queries and the operators' requests; the commands are [`Command::ALL`].
 const QUERIES: &[(Asked, &str, &str)] = &[
     (
-        Asked::LoginStatus,
+        Asked::Query(Queried::LoginStatus),
         "login-status",
         "What a login check may know of an account",
     ),
     (
-        Asked::FindAccount,
+        Asked::Query(Queried::FindAccount),
         "find-account",
         "The account that holds a username, by the whole name",
     ),
     (
-        Asked::AccountCard,
+        Asked::Query(Queried::AccountCard),
         "account-card",
         "What an agent may know of an account: no secret, no code, no full name",
     ),
     (
-        Asked::ResetQueue,
+        Asked::Query(Queried::ResetQueue),
         "reset-queue",
         "The reset cases, the open ones unless a state is named",
     ),
     (
-        Asked::AuditTimeline,
+        Asked::Query(Queried::AuditTimeline),
         "audit-timeline",
         "One account's history, page by page",
     ),
     (
-        Asked::AuditPage,
+        Asked::Query(Queried::AuditPage),
         "audit-page",
         "The whole history, filtered, page by page",
     ),
     (
-        Asked::AccountAt,
+        Asked::Query(Queried::AccountAt),
         "account-at",
         "One account as it was at a position or a time",
     ),
     (
-        Asked::Checkpoint,
+        Asked::Query(Queried::Checkpoint),
         "checkpoint",
         "The log's newest state, signed",
     ),
     (
-        Asked::Proof,
+        Asked::Query(Queried::Proof),
         "proof",
         "A record and the proof that it is in the log",
     ),
     (
-        Asked::Consistency,
+        Asked::Query(Queried::Consistency),
         "consistency",
         "The proof that one state of the log is the beginning of another",
     ),
     (
-        Asked::AuditRecords,
+        Asked::Query(Queried::AuditRecords),
         "audit-records",
         "Records as they are hashed, to derive the tree anew",
     ),
     (
-        Asked::AuditExport,
+        Asked::Query(Queried::AuditExport),
         "audit-export",
         "Events to take away, with their records and proofs",
     ),
     (
-        Asked::AuditExplain,
+        Asked::Query(Queried::AuditExplain),
         "audit-explain",
         "Why a decision came out as it did, made again from the log",
     ),
     (
-        Asked::Schema,
+        Asked::Document(Document::Schema),
         "schema",
         "The JSON Schema document of a request or a response",
     ),
     (
-        Asked::Errors,
+        Asked::Document(Document::Errors),
         "errors",
         "The catalogue of refusals and faults",
     ),
     (
-        Asked::Jwks,
+        Asked::Document(Document::Jwks),
         "jwks",
         "The public keys that verify assertions",
     ),
@@ -205,22 +219,7 @@ impl Endpoint {
             Asked::Command(CommandKind::Platform) => "command",
             Asked::Command(CommandKind::Support) => "support",
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
-            Asked::LoginStatus
-            | Asked::FindAccount
-            | Asked::AccountCard
-            | Asked::ResetQueue
-            | Asked::AuditTimeline
-            | Asked::AuditPage
-            | Asked::AccountAt
-            | Asked::Checkpoint
-            | Asked::Proof
-            | Asked::Consistency
-            | Asked::AuditRecords
-            | Asked::AuditExport
-            | Asked::AuditExplain
-            | Asked::Schema
-            | Asked::Errors
-            | Asked::Jwks => "query",
+            Asked::Query(_) | Asked::Document(_) => "query",
         }
     }
 
@@ -238,23 +237,7 @@ impl Endpoint {
     pub fn idempotent(&self) -> &'static str {
         match self.asked {
             Asked::Command(_) => "key",
-            Asked::Admin(_)
-            | Asked::LoginStatus
-            | Asked::FindAccount
-            | Asked::AccountCard
-            | Asked::ResetQueue
-            | Asked::AuditTimeline
-            | Asked::AuditPage
-            | Asked::AccountAt
-            | Asked::Checkpoint
-            | Asked::Proof
-            | Asked::Consistency
-            | Asked::AuditRecords
-            | Asked::AuditExport
-            | Asked::AuditExplain
-            | Asked::Schema
-            | Asked::Errors
-            | Asked::Jwks => "natural",
+            Asked::Admin(_) | Asked::Query(_) | Asked::Document(_) => "natural",
         }
     }
 
@@ -263,21 +246,9 @@ impl Endpoint {
         match self.asked {
             Asked::Command(CommandKind::Platform) => &[Role::Platform],
             Asked::Command(CommandKind::Support) => &[Role::Support],
-            Asked::LoginStatus => &[Role::Platform, Role::Support],
-            Asked::FindAccount | Asked::AccountCard | Asked::ResetQueue => &[Role::Support],
-            Asked::AuditTimeline => &[Role::Support, Role::Audit],
-            Asked::AuditPage
-            | Asked::AccountAt
-            | Asked::Proof
-            | Asked::Consistency
-            | Asked::AuditRecords
-            | Asked::AuditExport
-            | Asked::AuditExplain => &[Role::Audit],
-            Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
-            Asked::Schema | Asked::Errors | Asked::Jwks => {
-                &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
-            }
+            Asked::Query(queried) => queried.roles(),
+            Asked::Document(_) => &[Role::Platform, Role::Support, Role::Operator, Role::Audit],
         }
     }
 
@@ -300,25 +271,35 @@ impl Endpoint {
 
     fn takes_id(&self) -> bool {
         match self.asked {
-            Asked::LoginStatus
-            | Asked::AccountCard
-            | Asked::AuditTimeline
-            | Asked::AccountAt
-            | Asked::Schema => true,
-            Asked::Command(_)
-            | Asked::FindAccount
-            | Asked::ResetQueue
-            | Asked::AuditPage
-            | Asked::Checkpoint
-            | Asked::Proof
-            | Asked::Consistency
-            | Asked::AuditRecords
-            | Asked::AuditExport
-            | Asked::AuditExplain
-            | Asked::Errors
-            | Asked::Jwks
-            | Asked::Admin(_) => false,
+            Asked::Query(queried) => queried.takes_id(),
+            Asked::Document(document) => document == Document::Schema,
+            Asked::Command(_) | Asked::Admin(_) => false,
         }
+    }
+}
+
+impl Queried {
+    fn roles(self) -> &'static [Role] {
+        match self {
+            Self::LoginStatus => &[Role::Platform, Role::Support],
+            Self::FindAccount | Self::AccountCard | Self::ResetQueue => &[Role::Support],
+            Self::AuditTimeline => &[Role::Support, Role::Audit],
+            Self::Checkpoint => &[Role::Operator, Role::Audit],
+            Self::AuditPage
+            | Self::AccountAt
+            | Self::Proof
+            | Self::Consistency
+            | Self::AuditRecords
+            | Self::AuditExport
+            | Self::AuditExplain => &[Role::Audit],
+        }
+    }
+
+    fn takes_id(self) -> bool {
+        matches!(
+            self,
+            Self::LoginStatus | Self::AccountCard | Self::AuditTimeline | Self::AccountAt
+        )
     }
 }
 

@@ -21,7 +21,7 @@ use countersign_schemas::query::{
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
-use super::endpoints::Asked;
+use super::endpoints::Queried;
 use super::replier::Ticket;
 use super::reply::{Told, json};
 use crate::engine::{Engine, LookUp, Viewer, filter_text};
@@ -86,50 +86,47 @@ impl Query {
     ///
     /// # Errors
     /// `request.invalid` or `request.malformed`, as the body or the id asks for it.
-    pub fn decode(asked: Asked, id: &str, body: &[u8]) -> Result<Self, Refusal> {
+    pub fn decode(queried: Queried, id: &str, body: &[u8]) -> Result<Self, Refusal> {
         let account = || {
             AccountId::parse(id).map_err(|rule| Refusal::because(ErrorCode::RequestInvalid, rule.0))
         };
-        Ok(match asked {
-            Asked::LoginStatus => {
+        Ok(match queried {
+            Queried::LoginStatus => {
                 decode_query::<NoFields>(body)?;
                 Self::LoginStatus(account()?)
             }
-            Asked::FindAccount => Self::FindAccount(decode_query(body)?),
-            Asked::AccountCard => {
+            Queried::FindAccount => Self::FindAccount(decode_query(body)?),
+            Queried::AccountCard => {
                 decode_query::<NoFields>(body)?;
                 Self::AccountCard(account()?)
             }
-            Asked::ResetQueue => Self::ResetQueue(decode_query(body)?),
-            Asked::AuditTimeline => {
+            Queried::ResetQueue => Self::ResetQueue(decode_query(body)?),
+            Queried::AuditTimeline => {
                 let query: AuditTimelineQuery = decode_query(body)?;
                 let account = account()?;
                 page_limit(query.limit)?;
                 Self::AuditTimeline(account, query)
             }
-            Asked::AuditPage => {
+            Queried::AuditPage => {
                 let query: AuditPageQuery = decode_query(body)?;
                 page_limit(query.limit)?;
                 Self::AuditPage(query)
             }
-            Asked::AccountAt => {
+            Queried::AccountAt => {
                 let query: AccountAtQuery = decode_query(body)?;
                 let account = account()?;
                 query.moment()?;
                 Self::AccountAt(account, query)
             }
-            Asked::Checkpoint => {
+            Queried::Checkpoint => {
                 decode_query::<NoFields>(body)?;
                 Self::Checkpoint
             }
-            Asked::Proof => Self::Proof(decode_query(body)?),
-            Asked::Consistency => Self::Consistency(decode_query(body)?),
-            Asked::AuditRecords => Self::AuditRecords(decode_query(body)?),
-            Asked::AuditExport => Self::AuditExport(decode_query(body)?),
-            Asked::AuditExplain => Self::AuditExplain(decode_query(body)?),
-            Asked::Schema | Asked::Errors | Asked::Jwks | Asked::Command(_) | Asked::Admin(_) => {
-                unreachable!("these read no view for an id or a filter")
-            }
+            Queried::Proof => Self::Proof(decode_query(body)?),
+            Queried::Consistency => Self::Consistency(decode_query(body)?),
+            Queried::AuditRecords => Self::AuditRecords(decode_query(body)?),
+            Queried::AuditExport => Self::AuditExport(decode_query(body)?),
+            Queried::AuditExplain => Self::AuditExplain(decode_query(body)?),
         })
     }
 
