@@ -22,6 +22,7 @@ mod reply;
 mod service;
 mod session;
 mod stats;
+mod traffic;
 
 pub use connection::{Connection, ConnectionError, DEFAULT_SERVER, OLDEST_SERVER, check_version};
 pub use desk::PAYLOAD_BYTES_MAX;
@@ -30,3 +31,5 @@ pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
 pub use identity::Identity;
 pub use replier::IN_FLIGHT_MAX;
 pub use service::{BusConfig, BusError, DRAIN_MAX, serve};
+pub use stats::{BOUNDS_US, Counts};
+pub use traffic::Traffic;

@@ -14,12 +14,11 @@ use super::connection::{Connection, ConnectionError, check_version};
 use super::desk::Desk;
 use super::discovery::Discovery;
 use super::documents::Documents;
-use super::endpoints;
 use super::identity::Identity;
 use super::queries::QueryPool;
 use super::replier::{IN_FLIGHT_MAX, Replier};
 use super::session::Session;
-use super::stats::Stats;
+use super::traffic::Traffic;
 use crate::engine::Engine;
 
 /// How long stopping may take, from the signal to the last reply.
@@ -43,6 +42,8 @@ pub struct BusConfig {
     /// Requests that may wait for their answer at the same time, at least 1; one more is
     /// `overloaded`.
     pub in_flight_max: usize,
+    /// The endpoints and their counters; whoever reads them keeps a clone.
+    pub traffic: Traffic,
 }
 
 impl Default for BusConfig {
@@ -52,6 +53,7 @@ impl Default for BusConfig {
             identity: Identity::default(),
             issuer: "Countersign".into(),
             in_flight_max: IN_FLIGHT_MAX,
+            traffic: Traffic::default(),
         }
     }
 }
@@ -146,8 +148,7 @@ impl Service {
         config: BusConfig,
         client: watch::Receiver<Client>,
     ) -> Result<(Self, JoinHandle<()>), BusError> {
-        let endpoints: Arc<[_]> = endpoints::all().into();
-        let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
+        let Traffic { endpoints, stats } = config.traffic;
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
         let replier = Replier {
             engine: Arc::clone(&engine),

@@ -9,6 +9,7 @@ mod confirm;
 mod dev;
 mod factor;
 pub mod fault;
+mod health;
 mod init;
 mod input;
 mod keys;
@@ -55,6 +56,8 @@ enum Noun {
     Init(init::InitArgs),
     /// Run the service
     Serve(serve::ServeArgs),
+    /// Ask a service of this machine whether it is ready: exit 0, or 6, or 5 where it is away
+    Health(health::HealthArgs),
     /// Make accounts and change passwords
     #[command(subcommand)]
     Account(account::AccountVerb),
@@ -141,6 +144,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Dev(args) => dev::run(args).await,
         Noun::Init(args) => init::run(&args),
         Noun::Serve(args) => serve::run(args, &client).await,
+        Noun::Health(args) => interruptible(health::run(args, &client)).await,
         Noun::Account(verb) => interruptible(Box::pin(account::run(verb, &client))).await,
         Noun::Factor(verb) => interruptible(Box::pin(factor::run(verb, &client))).await,
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,

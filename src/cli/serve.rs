@@ -1,11 +1,13 @@
 //! `serve`: the service.
 
 use std::io::{IsTerminal, stderr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::Level;
@@ -19,6 +21,7 @@ use super::fault::Fault;
 use super::input;
 use crate::bus::{self, BusConfig, Identity};
 use crate::engine::{self, Engine, EngineOptions};
+use crate::http::{self, Watched};
 use crate::log::LogOptions;
 
 /// The least memory of an Argon2id that a service with verified callers accepts, KiB (OWASP).
@@ -38,6 +41,9 @@ pub struct ServeArgs {
     /// How callers are told apart
     #[arg(long, env = "COUNTERSIGN_IDENTITY", default_value = "verified")]
     identity: IdentityMode,
+    /// Where to answer /livez, /readyz and /metrics, for example 127.0.0.1:9464 [default: nowhere]
+    #[arg(long, env = "COUNTERSIGN_HTTP", value_name = "ADDR")]
+    http: Option<SocketAddr>,
     /// Create data folder and keyring where neither exists
     #[arg(long)]
     init: bool,
@@ -70,6 +76,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
             .map_err(Fault::failed)?;
         tracing::info!("a new log and its keyring were created");
     }
+    let http = listen(args.http).await?;
     let bus = BusConfig {
         connection: client.connection("countersign")?,
         identity: match args.identity {
@@ -101,11 +108,31 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         .await
         .map_err(Fault::failed)?
         .map_err(Fault::failed)?;
-    serve(Arc::new(engine), bus).await
+    serve(Arc::new(engine), bus, http).await
+}
+
+/// Listens before anything is opened, so that an address which is taken is told at once.
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fault> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "/livez, /readyz and /metrics ask nobody who they are: see that only those who watch reach them");
+    }
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|error| {
+        Fault::Failed(format!(
+            "nothing can listen on {address} ({error}): name another address with --http"
+        ))
+    })
 }
 
 /// Serves until a signal or a failed commit.
-async fn serve(engine: Arc<Engine>, config: BusConfig) -> Result<(), Fault> {
+async fn serve(
+    engine: Arc<Engine>,
+    config: BusConfig,
+    http: Option<TcpListener>,
+) -> Result<(), Fault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Fault::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::failed)?;
     let mut failed = engine.failed();
@@ -120,6 +147,17 @@ async fn serve(engine: Arc<Engine>, config: BusConfig) -> Result<(), Fault> {
         }
     };
     let (ready, is_ready) = watch::channel(false);
+    let watching = http.map(|listener| {
+        let watched = Watched {
+            engine: Arc::clone(&engine),
+            traffic: config.traffic.clone(),
+            ready: is_ready.clone(),
+        };
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "answering /livez, /readyz and /metrics");
+        }
+        tokio::spawn(http::serve(listener, watched))
+    });
     let announcing = tokio::spawn(announce(is_ready));
     let served = bus::serve(Arc::clone(&engine), config, ready, stop).await;
     announcing.abort();
@@ -127,6 +165,9 @@ async fn serve(engine: Arc<Engine>, config: BusConfig) -> Result<(), Fault> {
     tokio::task::spawn_blocking(move || engine.drain(Duration::ZERO))
         .await
         .map_err(Fault::failed)?;
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     served.map_err(|error| match error {
         bus::BusError::Connection(error) => Fault::Connection(error),
         other => Fault::failed(other),

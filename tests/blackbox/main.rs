@@ -22,3 +22,4 @@ mod starting;
 mod successes;
 mod support;
 mod trouble;
+mod watching;
