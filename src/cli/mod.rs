@@ -5,6 +5,7 @@ mod audit;
 mod backup_codes;
 pub mod client;
 mod config;
+mod config_show;
 mod confirm;
 mod dev;
 mod factor;
@@ -20,6 +21,7 @@ mod progress;
 mod reference;
 mod reset;
 mod serve;
+mod settings;
 pub mod show;
 mod support;
 
@@ -88,6 +90,9 @@ enum Noun {
     /// Compute what the limits on guessing are worth
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
+    /// Show the settings that are in force
+    #[command(subcommand)]
+    Config(config_show::ConfigVerb),
     /// Show the contract's JSON Schemas
     #[command(subcommand)]
     Schema(reference::SchemaVerb),
@@ -155,6 +160,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::View(verb) => interruptible(log::view(verb, &client)).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
+        Noun::Config(verb) => config_show::run(&verb, &client),
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
         Noun::Completions(args) => reference::completions(&args),
         Noun::Man => reference::man(),

@@ -2,11 +2,9 @@
 
 use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -16,9 +14,10 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::client::ClientArgs;
-use super::config::{Config, DirectoryMode};
+use super::config::{Config, DirectoryMode, IdentityMode};
 use super::fault::Fault;
 use super::input;
+use super::settings::{SettingsArgs, effective};
 use crate::bus::{self, BusConfig, Identity};
 use crate::engine::{self, Engine, EngineOptions};
 use crate::http::{self, Watched};
@@ -29,21 +28,8 @@ const KDF_MEMORY_KIB_MIN: u32 = 19_456;
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// The data folder
-    #[arg(long, env = "COUNTERSIGN_DATA")]
-    data: PathBuf,
-    /// The keyring file
-    #[arg(long, env = "COUNTERSIGN_KEYRING")]
-    keyring: PathBuf,
-    /// The configuration file (TOML)
-    #[arg(long, env = "COUNTERSIGN_CONFIG")]
-    config: Option<PathBuf>,
-    /// How callers are told apart
-    #[arg(long, env = "COUNTERSIGN_IDENTITY", default_value = "verified")]
-    identity: IdentityMode,
-    /// Where to answer /livez, /readyz and /metrics, for example 127.0.0.1:9464 [default: nowhere]
-    #[arg(long, env = "COUNTERSIGN_HTTP", value_name = "ADDR")]
-    http: Option<SocketAddr>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Create data folder and keyring where neither exists
     #[arg(long)]
     init: bool,
@@ -52,34 +38,25 @@ pub struct ServeArgs {
     accept_clock_back: Option<String>,
 }
 
-/// How callers are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum IdentityMode {
-    /// By what the broker says of them
-    Verified,
-    /// By their own word: for one machine and for tests
-    Dev,
-}
-
 pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     start_logging();
-    let config = Config::read(args.config.as_deref())?;
-    if args.identity == IdentityMode::Verified && config.policy.kdf_memory_kib < KDF_MEMORY_KIB_MIN
-    {
+    let config = effective(&args.settings, client)?;
+    let (data, keyring) = (config.data()?, config.keyring()?);
+    let identity = config.service.identity;
+    if identity == IdentityMode::Verified && config.policy.kdf_memory_kib < KDF_MEMORY_KIB_MIN {
         return Err(Fault::Failed(format!(
             "[policy] kdf_memory_kib is below {KDF_MEMORY_KIB_MIN}, which is for tests: raise it, or run with --identity dev"
         )));
     }
-    if args.init && !args.data.exists() && !args.keyring.exists() {
+    if args.init && !data.exists() && !keyring.exists() {
         let now = engine::wall_clock();
-        engine::init(&args.data, &args.keyring, now, log_options(&config))
-            .map_err(Fault::failed)?;
+        engine::init(&data, &keyring, now, log_options(&config)).map_err(Fault::failed)?;
         tracing::info!("a new log and its keyring were created");
     }
-    let http = listen(args.http).await?;
+    let http = listen(config.service.http).await?;
     let bus = BusConfig {
-        connection: client.connection("countersign")?,
-        identity: match args.identity {
+        connection: config.client(client).connection("countersign")?,
+        identity: match identity {
             IdentityMode::Verified => Identity::default(),
             IdentityMode::Dev => {
                 tracing::warn!(
@@ -92,8 +69,8 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         ..BusConfig::default()
     };
     let options = EngineOptions {
-        data: args.data,
-        keyring: args.keyring,
+        data,
+        keyring,
         policy: config.policy.clone(),
         vouched: config.directory.mode == DirectoryMode::Vouched,
         vouching: config.directory.vouching.clone(),

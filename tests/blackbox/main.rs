@@ -8,6 +8,7 @@ mod auditing;
 mod bad_input;
 mod canary;
 mod cli;
+mod configuring;
 mod erasure;
 mod idempotency;
 mod identity;
