@@ -8,6 +8,7 @@ mod config;
 mod config_show;
 mod confirm;
 mod dev;
+mod doctor;
 mod factor;
 pub mod fault;
 mod health;
@@ -31,6 +32,7 @@ use clap::{Parser, Subcommand};
 
 use client::ClientArgs;
 use fault::Fault;
+use settings::SettingsArgs;
 
 /// What the exit codes mean; part of `--help`.
 const EXIT_CODES: &str = "\
@@ -90,6 +92,8 @@ enum Noun {
     /// Compute what the limits on guessing are worth
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
+    /// Look at an installation and say what is wrong; beside a running service too
+    Doctor(Box<SettingsArgs>),
     /// Show the settings that are in force
     #[command(subcommand)]
     Config(config_show::ConfigVerb),
@@ -160,6 +164,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::View(verb) => interruptible(log::view(verb, &client)).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
+        Noun::Doctor(args) => interruptible(Box::pin(doctor::run(*args, &client))).await,
         Noun::Config(verb) => config_show::run(&verb, &client),
         Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
         Noun::Completions(args) => reference::completions(&args),

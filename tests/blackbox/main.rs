@@ -9,6 +9,7 @@ mod bad_input;
 mod canary;
 mod cli;
 mod configuring;
+mod doctor;
 mod erasure;
 mod idempotency;
 mod identity;
