@@ -134,6 +134,7 @@ impl House {
                 ..Policy::default()
             },
             vouched: true,
+            elsewhere: false,
             vouching: None,
             monotonic: Arc::clone(&clock),
             clock,
@@ -168,6 +169,7 @@ impl House {
             on_behalf_of: None,
             trace_id: None,
             body_tag: self.engine.body_tag("bench", name, &payload),
+            directory: None,
             received_at: self.engine.now(),
             deadline: None,
         };

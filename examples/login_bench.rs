@@ -95,6 +95,7 @@ fn engine(folder: &Path, skipped_s: Arc<AtomicU64>) -> Outcome<Arc<Engine>> {
             ..Policy::default()
         },
         vouched: true,
+        elsewhere: false,
         vouching: None,
         monotonic: Arc::clone(&clock),
         clock,

@@ -89,6 +89,7 @@ fn engine(folder: &Path, kdf_memory_kib: u32) -> Outcome<Arc<Engine>> {
             ..Policy::default()
         },
         vouched: false,
+        elsewhere: false,
         vouching: None,
         clock: Arc::new(wall_clock),
         monotonic: Arc::new(monotonic_clock),

@@ -327,7 +327,7 @@ fn every_context_is_a_user_of_the_broker_with_its_own_inbox() {
 
 /// The names of metrics in the rules are ones that the service has.
 #[test]
-fn the_alerts_watch_stream_disk_checkpoint_and_clock() {
+fn the_alerts_watch_stream_publication_disk_checkpoint_and_clock() {
     let rules = yaml("alerts.yaml");
     let rules = rules["groups"][0]["rules"].as_vec().unwrap();
     let expressions: Vec<_> = rules
@@ -337,6 +337,7 @@ fn the_alerts_watch_stream_disk_checkpoint_and_clock() {
     let all = expressions.join("\n");
     for metric in [
         "jetstream_stream_total_bytes",
+        "countersign_publication_lag_events",
         "countersign_disk_free_bytes",
         "countersign_checkpoint_age_seconds",
         "countersign_clock_jumps_total",

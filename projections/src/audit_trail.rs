@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::StreamKey;
+use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::record::StreamKind;
 use redb::{
     Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction,
@@ -14,18 +14,21 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::stored_position;
 use crate::{Entry, Projection, ViewError};
 
-/// (stream key, position): accounts only, since log-wide events are found by their type.
+/// (stream key, position): accounts only, since log-wide events are found by their type; and under
+/// a key of its own whoever looked at an account.
 pub(crate) const BY_ACCOUNT: TableDefinition<(&[u8; 16], u64), ()> =
-    TableDefinition::new("audit-trail@1/by-account");
+    TableDefinition::new("audit-trail@2/by-account");
 /// (event type, position).
 pub(crate) const BY_TYPE: TableDefinition<(u16, u64), ()> =
-    TableDefinition::new("audit-trail@1/by-type");
+    TableDefinition::new("audit-trail@2/by-type");
 /// (hash of the caller's name, position).
 pub(crate) const BY_CALLER: TableDefinition<(&[u8; 16], u64), ()> =
-    TableDefinition::new("audit-trail@1/by-caller");
+    TableDefinition::new("audit-trail@2/by-caller");
 /// Look-ups in the indexes that one call may spend, some 20 ms; a rare match in a long history
 /// is found by asking again from where the call stopped.
 const SEEKS_MAX: usize = 16_384;
+/// The names of the types that tell of looks at a history.
+const LOOKS: [&str; 2] = ["subject-viewed", "audit-exported"];
 
 /// The indexes over the log.
 pub struct AuditTrail {
@@ -35,7 +38,7 @@ pub struct AuditTrail {
 /// Which events to find; every filter given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only this account's.
+    /// Only this account's; where types of look-ups are asked for, those at this account too.
     pub account: Option<StreamKey>,
     /// Only those of one of these type numbers; empty for any.
     pub types: Vec<u16>,
@@ -101,7 +104,7 @@ impl AuditTrail {
 
 impl Projection for AuditTrail {
     const NAME: &'static str = "audit-trail";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
         let mut accounts = Vec::with_capacity(entries.len());
@@ -110,6 +113,9 @@ impl Projection for AuditTrail {
         for entry in entries {
             if entry.record.stream_kind == StreamKind::Account {
                 accounts.push((entry.record.stream_key.0, entry.position));
+            }
+            if let Some(account) = looked_at(&entry.event) {
+                accounts.push((looks_key(&StreamKey::of(&account)), entry.position));
             }
             types.push((entry.event.type_code(), entry.position));
             callers.push((caller_key(&entry.record.meta.caller), entry.position));
@@ -134,6 +140,35 @@ impl Projection for AuditTrail {
     }
 }
 
+/// Whose history a look-up was of.
+fn looked_at(event: &Event) -> Option<AccountId> {
+    let account = match event {
+        Event::SubjectViewed(e) => e.account_id.as_ref(),
+        Event::AuditExported(e) => e.account_id.as_ref(),
+        _ => None,
+    };
+    AccountId::parse(account?).ok()
+}
+
+/// The key under which looks at an account stand beside its own events.
+fn looks_key(account: &StreamKey) -> [u8; 16] {
+    let digest = Sha256::new()
+        .chain_update(b"looks at")
+        .chain_update(account.0)
+        .finalize();
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    key
+}
+
+/// Whether look-ups are asked for by their types.
+fn asks_for_looks(types: &[u16]) -> bool {
+    let mut looks = Event::ALL
+        .iter()
+        .filter(|(code, _, _)| types.contains(code));
+    looks.any(|(_, _, name)| LOOKS.contains(name))
+}
+
 /// The first 16 bytes of SHA-256 of a caller's name.
 fn caller_key(name: &str) -> [u8; 16] {
     let digest = Sha256::digest(name.as_bytes());
@@ -146,11 +181,10 @@ fn caller_key(name: &str) -> [u8; 16] {
 enum List {
     /// Every position up to the last.
     All { last: u64 },
-    /// One account's or one caller's.
+    /// One caller's, one account's and perhaps the looks at it; each key with its head.
     Keyed {
         table: ReadOnlyTable<(&'static [u8; 16], u64), ()>,
-        key: [u8; 16],
-        head: u64,
+        heads: Vec<([u8; 16], u64)>,
     },
     /// Those of several types, each with its head.
     Typed {
@@ -168,14 +202,15 @@ impl List {
         match self {
             Self::All { last } if from <= *last => Ok(from),
             Self::All { .. } => Ok(EXHAUSTED),
-            Self::Keyed { table, key, head } => {
-                if *head < from {
+            Self::Keyed { table, heads } => {
+                for (key, head) in heads.iter_mut().filter(|(_, head)| *head < from) {
                     *seeks_left = seeks_left.saturating_sub(1);
                     let range = (&*key, from)..=(&*key, EXHAUSTED);
                     let found = table.range(range)?.next().transpose()?;
                     *head = found.map_or(EXHAUSTED, |(key, _)| key.value().1);
                 }
-                Ok(*head)
+                let lowest = heads.iter().map(|(_, head)| *head).min();
+                Ok(lowest.unwrap_or(EXHAUSTED))
             }
             Self::Typed { table, heads } => {
                 for (code, head) in heads.iter_mut().filter(|(_, head)| *head < from) {
@@ -195,20 +230,17 @@ impl List {
 fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError> {
     let mut lists = Vec::new();
     if let Some(account) = filter.account {
-        let (table, key) = (read.open_table(BY_ACCOUNT)?, account.0);
-        lists.push(List::Keyed {
-            table,
-            key,
-            head: 0,
-        });
+        let mut heads = vec![(account.0, 0)];
+        if asks_for_looks(&filter.types) {
+            heads.push((looks_key(&account), 0));
+        }
+        let table = read.open_table(BY_ACCOUNT)?;
+        lists.push(List::Keyed { table, heads });
     }
     if let Some(caller) = &filter.caller {
-        let (table, key) = (read.open_table(BY_CALLER)?, caller_key(caller));
-        lists.push(List::Keyed {
-            table,
-            key,
-            head: 0,
-        });
+        let heads = vec![(caller_key(caller), 0)];
+        let table = read.open_table(BY_CALLER)?;
+        lists.push(List::Keyed { table, heads });
     }
     if !filter.types.is_empty() {
         // Only types that exist, each once: the filter's length does not multiply the work.

@@ -15,7 +15,10 @@ fn filled(history: &[Entry]) -> (tempfile::TempDir, Views) {
 
 fn matches(filter: &Filter, entry: &Entry) -> bool {
     let account = filter.account.is_none_or(|key| {
-        entry.record.stream_kind == StreamKind::Account && entry.record.stream_key == key
+        let is_own =
+            entry.record.stream_kind == StreamKind::Account && entry.record.stream_key == key;
+        let looked = looked_at(&entry.event).map(|id| StreamKey::of(&id));
+        is_own || (asks_for_looks(&filter.types) && looked == Some(key))
     });
     let caller = filter.caller.as_ref();
     account
@@ -25,7 +28,7 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
 
 fn any_filter(random: &mut Random) -> Filter {
     let account = format!("account-{}", 1 + random.below(25));
-    let types = [66, 2, 48, 7_000, 16, 66];
+    let types = [66, 2, 51, 48, 7_000, 16];
     Filter {
         account: (random.below(2) == 0).then(|| key(&account)),
         types: types[..random.below(types.len() as u64 + 1) as usize].to_vec(),
@@ -115,4 +118,38 @@ fn types_that_do_not_exist_find_nothing() {
     };
     let page = views.audit_trail().positions(&filter, 0, 5).unwrap();
     assert_eq!(page, Page::default());
+}
+
+#[test]
+fn who_looked_at_an_account_is_found_by_it_where_look_ups_are_asked_for() {
+    let looks: Vec<Event> = one_of_each()
+        .into_iter()
+        .filter(Event::is_look_up)
+        .collect();
+    let of_ada = looks.iter().find(|event| looked_at(event).is_some());
+    let of_ada = of_ada.unwrap().clone();
+    let history = [
+        entry(1, "ada", registered()),
+        entry(2, "", of_ada.clone()),
+        entry(3, "bob", registered()),
+        entry(4, "", of_ada.clone()),
+    ];
+    let (_folder, views) = filled(&history);
+    let find = |account: &str, types: Vec<u16>| {
+        let filter = Filter {
+            account: Some(key(account)),
+            types,
+            ..Filter::default()
+        };
+        views
+            .audit_trail()
+            .positions(&filter, 0, 10)
+            .unwrap()
+            .positions
+    };
+    let code = of_ada.type_code();
+    assert_eq!(find("ada", vec![]), [1], "her own history has none");
+    assert_eq!(find("ada", vec![code]), [2, 4]);
+    assert_eq!(find("ada", vec![code, registered().type_code()]), [1, 2, 4]);
+    assert_eq!(find("bob", vec![code]), [0; 0]);
 }

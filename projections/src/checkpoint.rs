@@ -1,7 +1,9 @@
 //! How far a view is: the entry that it holds last, kept beside its rows and written with them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use countersign_schemas::record::Record;
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::{Entry, Projection, ViewError};
 
@@ -48,7 +50,20 @@ pub(crate) fn advance<P: Projection>(
         return Ok(after);
     }
     let fresh = &entries[start..];
-    let folded = require_no_gap(P::NAME, held, fresh).and_then(|()| projection.apply(txn, fresh));
+    let fold = || {
+        require_no_gap(P::NAME, held, fresh)?;
+        #[cfg(test)]
+        crate::testing::panics(P::NAME, fresh);
+        projection.apply(txn, fresh)
+    };
+    // A panic halts this view as damage does; nothing of the transaction is kept.
+    let folded = catch_unwind(AssertUnwindSafe(fold)).unwrap_or_else(|_| {
+        Err(ViewError::Damaged {
+            view: P::NAME,
+            what: "entry, at which its fold panicked,",
+            at: format!("one of the positions after {held}"),
+        })
+    });
     match folded {
         Ok(()) => {
             let last = fresh.last().expect("it begins at an entry");
@@ -93,7 +108,20 @@ pub(crate) fn make_tables<P: Projection>(
     projection.apply(txn, &[])?;
     let name = tables_prefix(P::NAME, P::VERSION) + "checkpoint";
     let table = txn.open_table(CheckpointTable::new(&name))?;
-    let checkpoint = table.get(0)?.map(|row| {
+    let checkpoint = read_checkpoint(table.get(0)?);
+    Ok(Progress {
+        name: P::NAME,
+        version: P::VERSION,
+        checkpoint,
+        halted: None,
+    })
+}
+
+/// What a row of a checkpoint's table says; none is before the first entry.
+pub(crate) fn read_checkpoint(
+    row: Option<AccessGuard<'_, (u64, &'static [u8; 16], u64)>>,
+) -> Checkpoint {
+    let checkpoint = row.map(|row| {
         let (position, command_key, recorded_at) = row.value();
         Checkpoint {
             position,
@@ -101,12 +129,7 @@ pub(crate) fn make_tables<P: Projection>(
             recorded_at,
         }
     });
-    Ok(Progress {
-        name: P::NAME,
-        version: P::VERSION,
-        checkpoint: checkpoint.unwrap_or_default(),
-        halted: None,
-    })
+    checkpoint.unwrap_or_default()
 }
 
 /// The position of a view as a reader of its tables sees it.

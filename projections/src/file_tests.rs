@@ -52,6 +52,7 @@ fn a_crash_takes_rows_and_checkpoints_back_together_and_needs_no_repair() {
     assert_eq!(dump(&after), dump(&views));
 }
 
+/// J-08.
 #[test]
 fn a_deleted_damaged_or_foreign_file_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,6 +120,7 @@ fn tables_of_another_version_are_dropped_and_a_changed_one_is_made_anew() {
     views.close().unwrap();
     let (views, opened) = Views::open(&path, CACHE).unwrap();
     assert_eq!(opened, Opened::Existing);
+    views.drop_superseded().unwrap();
     let read = views.database().begin_read().unwrap();
     assert!(read.open_table(other).is_err());
     drop(read);

@@ -11,7 +11,7 @@
 //!                 +--- get, positions -+--> views.redb
 //! ```
 //!
-//! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `login_status.rs` the fold and its row,
+//! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `views/building.rs` builds one anew beside it, `login_status.rs` the fold and its row,
 //! `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes, `account_card.rs` and
 //! `reset_queue.rs` what support sees, `sentences.rs` and `reset_sentences.rs` the words,
 //! `notices.rs` what the owner is to be told. Absences: no clock, no thread, no randomness; nothing here is read while deciding.

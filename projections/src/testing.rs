@@ -275,3 +275,23 @@ pub fn history(seed: u64, groups: u64) -> Vec<Vec<Entry<'static>>> {
     }
     history
 }
+
+thread_local! {
+    /// Where the fold of a view is to panic in this thread.
+    static PANIC_AT: std::cell::Cell<Option<(&'static str, u64)>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes the fold of a view panic at a position, in this thread.
+pub fn panic_at(at: Option<(&'static str, u64)>) {
+    PANIC_AT.set(at);
+}
+
+/// Panics where that was asked for.
+pub fn panics(view: &str, entries: &[Entry]) {
+    if let Some((name, position)) = PANIC_AT.get()
+        && name == view
+    {
+        let meets = entries.iter().any(|entry| entry.position == position);
+        assert!(!meets, "the fold of {view} panics at {position}");
+    }
+}

@@ -1,17 +1,20 @@
 //! The file of the views: opening, catching up, checkpoints, halts.
 
+mod building;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use countersign_schemas::record::Record;
-use redb::{Database, DatabaseError, Durability, TableHandle, WriteTransaction};
+use redb::{Database, DatabaseError, Durability, WriteTransaction};
 
 use crate::account_card::AccountCards;
 use crate::audit_trail::AuditTrail;
 use crate::checkpoint::{Checkpoint, Progress, advance, make_tables, tables_prefix};
 use crate::login_view::LoginStatusView;
 use crate::reset_queue::ResetQueue;
-use crate::{Entry, Projection, ViewError};
+use crate::{Entry, ViewError};
+use building::{drop_tables, next_prefix, resumed};
 
 /// Entries after which a commit is durable even if nobody asked: pages that were freed since the
 /// last durable commit cannot be used again before the next one.
@@ -42,14 +45,23 @@ pub struct ViewState {
     pub checkpoint: u64,
     /// Why it no longer follows the log; none while it does.
     pub halted: Option<String>,
+    /// Position of the last entry in the tables that are built anew beside; none where none are.
+    pub building: Option<u64>,
 }
 
-/// The login view, the audit trail, the account cards, the reset queue.
+/// The places of the views in every list of them.
+const LOGIN_STATUS: usize = 0;
+const AUDIT_TRAIL: usize = 1;
+const ACCOUNT_CARDS: usize = 2;
+const RESET_QUEUE: usize = 3;
+/// How many there are.
 const VIEWS: usize = 4;
 
 struct State {
     /// In that order.
     views: [Progress; VIEWS],
+    /// The same views where they are built anew beside.
+    building: [Option<Progress>; VIEWS],
     /// Entries in commits that a crash would take back.
     unflushed: usize,
 }
@@ -108,13 +120,6 @@ impl Views {
     fn of(db: Database) -> Result<Self, ViewError> {
         let db = Arc::new(db);
         let txn = durable(&db)?;
-        let ours = [
-            tables_prefix(LoginStatusView::NAME, LoginStatusView::VERSION),
-            tables_prefix(AuditTrail::NAME, AuditTrail::VERSION),
-            tables_prefix(AccountCards::NAME, AccountCards::VERSION),
-            tables_prefix(ResetQueue::NAME, ResetQueue::VERSION),
-        ];
-        drop_tables(&txn, |table| !ours.iter().any(|p| table.starts_with(p)))?;
         let login_status = LoginStatusView::new(db.clone());
         let audit_trail = AuditTrail::new(db.clone());
         let account_cards = AccountCards::new(db.clone());
@@ -125,10 +130,18 @@ impl Views {
             make_tables(&account_cards, &txn)?,
             make_tables(&reset_queue, &txn)?,
         ];
+        let mut building = [const { None }; VIEWS];
+        for (view, building) in views.iter().zip(&mut building) {
+            *building = resumed(view, &txn)?;
+        }
         txn.commit()?;
         login_status.persisted(views[0].checkpoint.position)?;
         let unflushed = 0;
-        let state = Mutex::new(State { views, unflushed });
+        let state = Mutex::new(State {
+            views,
+            building,
+            unflushed,
+        });
         Ok(Self {
             login_status,
             audit_trail,
@@ -192,43 +205,44 @@ impl Views {
         let state = self.state();
         let views = state.views.iter();
         views
-            .map(|v| ViewState {
+            .zip(&state.building)
+            .map(|(v, building)| ViewState {
                 name: v.name,
                 version: v.version,
                 checkpoint: v.checkpoint.position,
                 halted: v.halted.clone(),
+                building: building.as_ref().map(|b| b.checkpoint.position),
             })
             .collect()
     }
 
-    /// Empties one view, so that it begins at position 1 again and runs; false for an unknown name.
+    /// Empties one view, so that it begins at position 1 again and runs.
     ///
     /// Durable when it returns. The login view does not answer until it has caught up.
-    ///
-    /// Errors: [`ViewError::Storage`].
-    pub fn rebuild(&self, name: &str) -> Result<bool, ViewError> {
+    fn restart(&self, at: usize) -> Result<(), ViewError> {
         let mut state = self.state();
-        let Some(view) = state.views.iter_mut().find(|v| v.name == name) else {
-            return Ok(false);
-        };
-        if view.name == LoginStatusView::NAME {
+        let view = state.views[at].clone();
+        if at == LOGIN_STATUS {
             self.login_status.rebuilding();
         }
         let txn = durable(&self.db)?;
-        let prefix = tables_prefix(view.name, view.version);
-        drop_tables(&txn, |table| table.starts_with(&prefix))?;
+        let prefixes = [
+            tables_prefix(view.name, view.version),
+            next_prefix(view.name, view.version),
+        ];
+        drop_tables(&txn, |table| prefixes.iter().any(|p| table.starts_with(p)))?;
         make_tables(&self.login_status, &txn)?;
         make_tables(&self.audit_trail, &txn)?;
         make_tables(&self.account_cards, &txn)?;
         make_tables(&self.reset_queue, &txn)?;
         txn.commit()?;
-        view.checkpoint = Checkpoint::default();
-        view.halted = None;
+        state.views[at] = view.at_zero();
+        state.building[at] = None;
         state.unflushed = 0;
-        Ok(true)
+        Ok(())
     }
 
-    /// Rebuilds every view whose last entry is not the log's entry at that position, as after a
+    /// Empties every view whose last entry is not the log's entry at that position, as after a
     /// restored backup or a new epoch; returns their names. Asked once at start.
     ///
     /// `record_at` reads the log; none past its head.
@@ -240,11 +254,11 @@ impl Views {
     ) -> Result<Vec<&'static str>, ViewError> {
         let held = self.state().views.clone().map(|v| (v.name, v.checkpoint));
         let mut forked = Vec::new();
-        for (name, checkpoint) in held {
+        for (at, (name, checkpoint)) in held.into_iter().enumerate() {
             let position = checkpoint.position;
             let same = |record: Record| Checkpoint::at(position, &record) == checkpoint;
             if position > 0 && !record_at(position).is_some_and(same) {
-                self.rebuild(name)?;
+                self.restart(at)?;
                 forked.push(name);
             }
         }
@@ -308,32 +322,40 @@ impl Views {
 
     /// Commits the slice for the running views; false when one halted and nothing was committed.
     fn commit_slice(&self, state: &mut State, entries: &[Entry]) -> Result<bool, ViewError> {
-        let unflushed = state.unflushed + entries.len();
-        let is_durable = unflushed > UNFLUSHED_ENTRIES_MAX;
-        let mut txn = durable(&self.db)?;
-        if !is_durable {
-            txn.set_quick_repair(false);
-            txn.set_durability(Durability::None)?;
-        }
-        let [login, audit, cards, queue] = &state.views;
-        let next = [
-            advance(&self.login_status, login, &txn, entries)?,
-            advance(&self.audit_trail, audit, &txn, entries)?,
-            advance(&self.account_cards, cards, &txn, entries)?,
-            advance(&self.reset_queue, queue, &txn, entries)?,
-        ];
-        let mut pairs = state.views.iter().zip(&next);
-        if pairs.any(|(before, after)| before.halted != after.halted) {
-            txn.abort()?;
-            for (view, after) in state.views.iter_mut().zip(next) {
-                view.halted = after.halted;
+        let (txn, unflushed) = self.begin(state, entries.len())?;
+        let mut next = state.views.clone();
+        for (at, view) in next.iter_mut().enumerate() {
+            let before = view.clone();
+            *view = match at {
+                LOGIN_STATUS => advance(&self.login_status, &before, &txn, entries)?,
+                AUDIT_TRAIL => advance(&self.audit_trail, &before, &txn, entries)?,
+                ACCOUNT_CARDS => advance(&self.account_cards, &before, &txn, entries)?,
+                RESET_QUEUE => advance(&self.reset_queue, &before, &txn, entries)?,
+                _ => unreachable!("there are four views"),
+            };
+            if before.halted != view.halted {
+                // Nothing more is done in a transaction in which a fold may have panicked.
+                state.views[at].halted.clone_from(&view.halted);
+                txn.abort()?;
+                return Ok(false);
             }
-            return Ok(false);
         }
         txn.commit()?;
         state.views = next;
-        state.unflushed = if is_durable { 0 } else { unflushed };
+        state.unflushed = unflushed;
         Ok(true)
+    }
+
+    /// Begins a transaction for so many entries; gives how many a crash can take back after it.
+    fn begin(&self, state: &State, entries: usize) -> Result<(WriteTransaction, usize), ViewError> {
+        let unflushed = state.unflushed + entries;
+        let mut txn = durable(&self.db)?;
+        if unflushed > UNFLUSHED_ENTRIES_MAX {
+            return Ok((txn, 0));
+        }
+        txn.set_quick_repair(false);
+        txn.set_durability(Durability::None)?;
+        Ok((txn, unflushed))
     }
 }
 
@@ -365,14 +387,4 @@ fn durable(db: &Database) -> Result<WriteTransaction, ViewError> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
     Ok(txn)
-}
-
-fn drop_tables(txn: &WriteTransaction, doomed: impl Fn(&str) -> bool) -> Result<(), ViewError> {
-    let tables: Vec<_> = txn.list_tables()?.collect();
-    for table in tables {
-        if doomed(table.name()) {
-            txn.delete_table(table)?;
-        }
-    }
-    Ok(())
 }

@@ -47,7 +47,7 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
     rows!(reset_queue::BY_ACCOUNT);
     rows!(reset_queue::BY_STATE);
     rows!(CheckpointTable::new("login-status@3/checkpoint"));
-    rows!(CheckpointTable::new("audit-trail@1/checkpoint"));
+    rows!(CheckpointTable::new("audit-trail@2/checkpoint"));
     rows!(CheckpointTable::new("account-card@1/checkpoint"));
     rows!(CheckpointTable::new("reset-queue@1/checkpoint"));
     lines
@@ -71,7 +71,7 @@ fn in_slices(
 fn set_audit_trail_back(views: &Views, position: u64) {
     let txn = views.database().begin_write().unwrap();
     let mut table = txn
-        .open_table(CheckpointTable::new("audit-trail@1/checkpoint"))
+        .open_table(CheckpointTable::new("audit-trail@2/checkpoint"))
         .unwrap();
     table.insert(0, (position, &[0; 16], 0)).unwrap();
     drop(table);
@@ -97,11 +97,6 @@ fn a_view_rebuilt_from_zero_equals_the_live_one() {
         let rebuilt = open(&folder.path().join(format!("rebuilt-{seed}.redb")));
         rebuilt.catch_up(&all).unwrap();
         assert_eq!(dump(&live), dump(&rebuilt), "seed {seed}");
-        for name in VIEWS {
-            assert!(live.rebuild(name).unwrap());
-        }
-        live.catch_up(&all).unwrap();
-        assert_eq!(dump(&live), dump(&rebuilt), "seed {seed}, rebuilt in place");
         assert_eq!(live.halted(), []);
     }
 }
@@ -135,6 +130,7 @@ fn the_login_view_is_the_fold_of_what_was_committed_however_far_behind_the_table
     });
 }
 
+/// J-07.
 #[test]
 fn applying_twice_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -206,23 +202,6 @@ fn a_slice_that_splits_a_group_is_refused_whole() {
     assert_eq!((views.checkpoint(), views.halted()), (0, vec![]));
     views.catch_up(&entries).unwrap();
     assert_eq!(views.checkpoint(), 4);
-}
-
-#[test]
-fn a_rebuilt_login_view_does_not_answer_until_it_has_caught_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let views = open(&folder.path().join("views.redb"));
-    let entries: Vec<Entry> = (1..=4).map(|n| entry(n, "ada", registered())).collect();
-    views.catch_up(&entries).unwrap();
-    assert!(!views.rebuild("no-such-view").unwrap());
-    assert!(views.rebuild("login-status").unwrap());
-    assert_eq!(views.checkpoint(), 0);
-    let ada = key("ada");
-    views.catch_up(&entries[..2]).unwrap();
-    let early = views.login_status().get(&ada);
-    assert!(matches!(early, Err(ViewError::Behind(_))));
-    views.catch_up(&entries[2..]).unwrap();
-    assert!(views.login_status().get(&ada).unwrap().is_some());
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct BackupRequest {
     pub reason: String,
 }
 
-/// Empties a view and folds it anew from the log.
+/// Builds a view anew from the log, beside the one that serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewRebuildRequest {
@@ -52,6 +52,9 @@ pub struct BackupTaken {
 pub struct ViewList {
     /// One entry for each.
     pub views: Vec<ViewEntry>,
+    /// The last position of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<u64>,
 }
 
 /// One view.
@@ -65,6 +68,10 @@ pub struct ViewEntry {
     pub position: u64,
     /// Why it no longer follows the log.
     pub halted: Option<String>,
+    /// The position that the tables have reached which are built anew beside it; absent where none
+    /// are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub building: Option<u64>,
 }
 
 /// The keys that protect a log, without any of them.
@@ -130,6 +137,21 @@ pub struct LogStats {
     pub index: IndexState,
     /// Accounts in memory.
     pub cache: CacheState,
+    /// How far events are published; absent in answers of before there was a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<PublicationState>,
+}
+
+/// How far the log is published to the stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublicationState {
+    /// The last position up to which everything is published; 0 while nothing is known.
+    pub position: u64,
+    /// Positions behind the log's last one.
+    pub lag: u64,
+    /// Why nothing is published at the moment; absent while all is well, or where it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
 }
 
 /// One segment.

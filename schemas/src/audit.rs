@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AccountId;
-use crate::reply::AuditEvent;
+use crate::reply::{AuditEvent, LoginStatus};
 use crate::strict::DecodeError;
 use crate::time::Micros;
 
@@ -213,4 +213,57 @@ pub struct ExportedEvent {
     /// where every event was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inclusion: Option<Vec<String>>,
+}
+
+/// A decision that is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditExplainQuery {
+    /// The position of one of its events.
+    pub position: u64,
+}
+
+/// Whether what was asked for was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExplainedVerdict {
+    /// It was.
+    Allowed,
+    /// It was not.
+    Refused,
+    /// Nobody had asked for anything.
+    Recorded,
+}
+
+/// What came of deciding again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RerunResult {
+    /// The same events.
+    Same,
+    /// Others than were recorded.
+    Different,
+    /// It is no decision that is made again.
+    NotMade,
+}
+
+/// Why a decision came out as it did, and that it comes out so again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// The decision's events.
+    pub events: Vec<AuditEvent>,
+    /// Whether what was asked for was done.
+    pub verdict: ExplainedVerdict,
+    /// The reasons, one plain sentence each.
+    pub because: Vec<String>,
+    /// The account right before; absent where it did not exist or the event is no account's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<LoginStatus>,
+    /// The position of the policy that was in force.
+    pub policy_position: u64,
+    /// What came of deciding again from the log alone.
+    pub rerun: RerunResult,
+    /// What came out otherwise, or why nothing was decided again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_detail: Option<String>,
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::admin;
 use crate::audit;
 use crate::command;
+use crate::published;
 use crate::query;
 use crate::refusal::{ErrorCode, Problem};
 use crate::reply::{self, Success};
@@ -62,8 +63,10 @@ documents! {
         "consistency-request" audit::ConsistencyQuery,
         "audit-records-request" audit::AuditRecordsQuery,
         "audit-export-request" audit::AuditExportQuery,
+        "audit-explain-request" audit::AuditExplainQuery,
         "schema-request" query::NoFields,
         "errors-request" query::NoFields,
+        "jwks-request" query::NoFields,
         "backup-request" admin::BackupRequest,
         "log-stats-request" query::NoFields,
         "view-list-request" query::NoFields,
@@ -102,14 +105,17 @@ documents! {
         "consistency-response" audit::ConsistencyProof,
         "audit-records-response" audit::AuditRecords,
         "audit-export-response" audit::ExportPage,
+        "audit-explain-response" audit::Explanation,
         "schema-response" serde_json::Map<String, Value>,
         "errors-response" reply::Errors,
+        "jwks-response" reply::Jwks,
         "backup-response" admin::BackupTaken,
         "log-stats-response" admin::LogStats,
         "view-list-response" admin::ViewList,
         "key-list-response" admin::KeyList,
         "view-rebuild-response" admin::ViewList,
         "audit-event" reply::AuditEvent,
+        "published-event" published::PublishedEvent,
         "problem" Problem,
     }
 }
@@ -117,7 +123,7 @@ documents! {
 /// Returns every document's name, in the list's order.
 ///
 /// A name is one token of a subject. An endpoint's documents are `<endpoint>-request` and `<endpoint>-response`; beside them stand
-/// `audit-event` and `problem`.
+/// `audit-event`, `published-event` and `problem`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     DOCUMENTS.iter().map(|(name, _)| *name)
 }

@@ -306,6 +306,15 @@ commands! {
 }
 
 impl Command {
+    /// Whom an assertion is asked for.
+    pub fn audience(&self) -> Option<&Audience> {
+        match self {
+            Self::StartLogin(c) => c.audience.as_ref(),
+            Self::VerifyLogin(c) => c.audience.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether a proof brings a code, and one that follows it.
     fn proof_codes(&self) -> (bool, bool) {
         let proof = match self {

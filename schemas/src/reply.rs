@@ -304,6 +304,31 @@ reply!(
     }
 );
 reply!(
+    /// The public keys that verify assertions (RFC 7517 §5).
+    Jwks {
+        /// The one in use first.
+        keys: Vec<Jwk>,
+    }
+);
+reply!(
+    /// A public key (RFC 7517 §4, RFC 8037 §2).
+    Jwk {
+        /// `OKP`.
+        kty: String,
+        /// `Ed25519`.
+        crv: String,
+        /// `EdDSA`.
+        alg: String,
+        /// `sig`.
+        #[serde(rename = "use")]
+        usage: String,
+        /// The key's id: its thumbprint (RFC 7638).
+        kid: String,
+        /// The key, in base64url without padding.
+        x: String,
+    }
+);
+reply!(
     /// The catalogue of refusals and faults.
     Errors {
         /// One entry for each word, in the order of the contract's table.

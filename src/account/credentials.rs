@@ -15,6 +15,9 @@ use super::evidence::{Created, Evidence, ProofEvidence};
 use super::outcome::Reply;
 use super::{Account, Ctx, Decision};
 
+/// The version that stands in events where another service holds the password.
+pub const ELSEWHERE: u32 = u32::MAX;
+
 pub(super) fn register(
     account: &Account,
     command: &RegisterAccount,
@@ -103,8 +106,16 @@ pub(super) fn prove(
     }
     let current = account.credential.as_ref().map_or(0, |c| c.version);
     let ended = match evidence.proof {
-        ProofEvidence::Vouched if account.until_reset => suspended(),
+        ProofEvidence::Vouched | ProofEvidence::Elsewhere { right: true }
+            if account.until_reset =>
+        {
+            suspended()
+        }
         ProofEvidence::Vouched => return Ok(FirstFactor::Vouched),
+        ProofEvidence::Elsewhere { right: true } => return Ok(FirstFactor::Password(ELSEWHERE)),
+        ProofEvidence::Elsewhere { right: false } => {
+            wrong_password(account, purpose, ELSEWHERE, ctx)
+        }
         ProofEvidence::Compared {
             credential,
             right: true,

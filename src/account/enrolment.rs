@@ -7,7 +7,7 @@ use countersign_schemas::event::account::v1::{AccountRegistered, Purpose};
 use countersign_schemas::event::backup_codes::v1::IssueCause;
 use countersign_schemas::event::enrolment::v1::{
     DisabledBy, EnrolmentCancelled, EnrolmentCodeRejected, EnrolmentExpired, EnrolmentStarted,
-    FirstFactor, Mismatch, TwoFactorDisabled, TwoFactorEnabled,
+    Mismatch, TwoFactorDisabled, TwoFactorEnabled,
 };
 use countersign_schemas::event::reset::v1::CancelledBy;
 use countersign_schemas::ids::AuthenticatorId;
@@ -37,7 +37,7 @@ pub(super) fn enable(
     let authenticator_id = hex_id(first_chunk::<16>(ctx.entropy, 20));
     let expires_at = ctx.now.plus_s(ctx.policy.enrolment_ttl_s);
     let mut events = Vec::with_capacity(2);
-    if !account.exists() && proof == FirstFactor::Vouched {
+    if !account.exists() {
         events.push(Event::AccountRegistered(AccountRegistered {
             username: None,
         }));

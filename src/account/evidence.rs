@@ -51,6 +51,11 @@ pub enum ProofEvidence {
         /// Whether it matched.
         right: bool,
     },
+    /// Another service was asked.
+    Elsewhere {
+        /// Whether it took the password for right.
+        right: bool,
+    },
     /// The caller answers for it.
     Vouched,
 }

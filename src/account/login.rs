@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 
 use super::codes::{Attempt, clock_is_behind};
 use super::evidence::Evidence;
-use super::outcome::{Reply, login_by_password, login_verified, methods};
+use super::outcome::{Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods};
 use super::{Account, Ctx, Decision, credentials, rotation};
 
 pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decision {
@@ -19,18 +19,23 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
         Ok(proof) => proof,
         Err(decision) => return *decision,
     };
-    let Some(account_id) = account.id.clone() else {
-        return Decision::refused(ErrorCode::CredentialsInvalid);
-    };
     let credential = match proof {
         FirstFactor::Password(version) => version,
-        FirstFactor::Vouched => 0,
+        FirstFactor::Vouched => VOUCHED_CREDENTIAL,
+    };
+    let Some(account_id) = account.id.clone() else {
+        return Decision::refused(ErrorCode::CredentialsInvalid);
     };
     let rehashed = rotation::rehashed(proof, evidence);
     if account.on().is_none() {
         let event = Event::LoginCompleted(LoginCompleted { credential });
         let events = rehashed.into_iter().chain([event]).collect();
-        let reply = login_by_password(account, account_id, ctx.now);
+        let reply = login_by_password(
+            account,
+            account_id,
+            credential == VOUCHED_CREDENTIAL,
+            ctx.now,
+        );
         return Decision::recorded(events, reply);
     }
     let mut bits = [0; 16];
@@ -80,8 +85,8 @@ pub(super) fn verify(
     match attempt.judge(&command.code, has_next, evidence, ctx) {
         Ok(accepted) => {
             let low_codes = ctx.policy.low_codes;
-            let (method, left) = (accepted.method, accepted.left);
-            let reply = login_verified(account, method, left, low_codes, ctx.now);
+            let code = (accepted.method, accepted.left, &first_factor);
+            let reply = login_verified(account, code, low_codes, ctx.now);
             // Whoever can do that has lost nothing.
             let ended = account.reset_ended_by(CancelledBy::Login, ctx.now);
             Decision::recorded([accepted.event].into_iter().chain(ended).collect(), reply)

@@ -158,12 +158,14 @@ fn asks() -> Vec<BoxedAsk> {
 fn assert_rests_on_the_account(before: &Account, evidence: &Evidence, outcome: &Outcome) {
     let credential = before.credential.as_ref().map(|c| c.version);
     let is_proven = match evidence.proof {
-        ProofEvidence::Vouched => true,
+        ProofEvidence::Vouched | ProofEvidence::Elsewhere { right: true } => true,
         ProofEvidence::Compared {
             credential: c,
             right,
         } => right && Some(c) == credential,
-        ProofEvidence::Absent | ProofEvidence::NotCompared => false,
+        ProofEvidence::Absent
+        | ProofEvidence::NotCompared
+        | ProofEvidence::Elsewhere { right: false } => false,
     };
     for event in &outcome.events {
         match (event, &evidence.code) {

@@ -3,7 +3,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::backup_codes::v1::BackupCodeAccepted;
-use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, Mismatch};
+use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, FirstFactor, Mismatch};
 use countersign_schemas::event::login::v1::TotpAccepted;
 use countersign_schemas::ids::{AccountId, AuthenticatorId, CaseId, ChallengeId};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
@@ -13,6 +13,9 @@ use countersign_schemas::time::Micros;
 use super::evidence::Issued;
 use super::{Account, Policy};
 use crate::crypto::otp::TotpSecret;
+
+/// The version that stands where no password did: the caller's word did.
+pub(super) const VOUCHED_CREDENTIAL: u32 = 0;
 
 /// What a command that was done answers; rendered as JSON outside the rules.
 #[derive(Clone, Debug)]
@@ -101,6 +104,8 @@ pub enum Reply {
     LoginByPassword {
         /// The account.
         account_id: AccountId,
+        /// Whether the caller's word stood for the password.
+        vouched: bool,
         /// Which day it is since support reset the second factor.
         after_reset_days: Option<u32>,
     },
@@ -108,6 +113,8 @@ pub enum Reply {
     LoginVerified {
         /// The account.
         account_id: AccountId,
+        /// Whether the caller's word stood for the first factor.
+        vouched: bool,
         /// The kind of code.
         method: Method,
         /// Unused backup codes.
@@ -184,24 +191,24 @@ pub fn recall(
         Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
         Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
         Some(Event::AttemptsCleared(_)) => Ok(Reply::AttemptsCleared),
-        Some(Event::LoginCompleted(_)) => Ok(login_by_password(after, account_id, at)),
+        Some(Event::LoginCompleted(e)) => {
+            let vouched = e.credential == VOUCHED_CREDENTIAL;
+            Ok(login_by_password(after, account_id, vouched, at))
+        }
         // A code that was a proof stands before what it proved.
         Some(
             Event::TotpAccepted(TotpAccepted { purpose, .. })
             | Event::BackupCodeAccepted(BackupCodeAccepted { purpose, .. }),
         ) if *purpose != Purpose::Login => recall(&events[1..], after, policy, at),
-        Some(Event::TotpAccepted(_)) => {
+        Some(Event::TotpAccepted(e)) => {
             let left = after.on().map_or(0, |on| on.codes.left());
-            let low_codes = policy.low_codes;
-            Ok(login_verified(after, Method::Totp, left, low_codes, at))
+            let code = (Method::Totp, left, &e.first_factor);
+            Ok(login_verified(after, code, policy.low_codes, at))
         }
-        Some(Event::BackupCodeAccepted(e)) => Ok(login_verified(
-            after,
-            Method::BackupCode,
-            e.remaining,
-            policy.low_codes,
-            at,
-        )),
+        Some(Event::BackupCodeAccepted(e)) => {
+            let code = (Method::BackupCode, e.remaining, &e.first_factor);
+            Ok(login_verified(after, code, policy.low_codes, at))
+        }
         Some(Event::TotpRejected(_) | Event::CodeReplayed(_) | Event::BackupCodeRejected(_)) => {
             Err(Refusal::new(ErrorCode::CodeInvalid))
         }
@@ -258,19 +265,25 @@ fn recall_reset(events: &[Event]) -> Result<Reply, Refusal> {
 }
 
 /// A completed login by password alone.
-pub(super) fn login_by_password(account: &Account, account_id: AccountId, now: Micros) -> Reply {
+pub(super) fn login_by_password(
+    account: &Account,
+    account_id: AccountId,
+    vouched: bool,
+    now: Micros,
+) -> Reply {
     let after_reset_days = account.after_reset_days(now);
     Reply::LoginByPassword {
         account_id,
+        vouched,
         after_reset_days,
     }
 }
 
-/// A completed login with a code.
+/// A completed login with a code: its kind, how many backup codes are left, and what proved the
+/// owner before.
 pub(super) fn login_verified(
     account: &Account,
-    method: Method,
-    left: u8,
+    (method, left, first_factor): (Method, u8, &FirstFactor),
     low_codes: u8,
     now: Micros,
 ) -> Reply {
@@ -280,6 +293,7 @@ pub(super) fn login_verified(
         .expect("a factor is on, so the account exists");
     Reply::LoginVerified {
         account_id,
+        vouched: *first_factor == FirstFactor::Vouched,
         method,
         left,
         low: left <= low_codes,

@@ -35,7 +35,7 @@ fn hardened_commands() -> Vec<Hardened> {
     ]
 }
 
-/// R-11, B-08.
+/// R-11, B-08, P-09.
 #[test]
 fn where_policy_asks_for_a_code_the_password_alone_proves_nothing() {
     for (ask, done, _) in hardened_commands() {

@@ -15,6 +15,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::attempts::Gate;
+use super::rerun::{Recording, Rerun, rerun};
 use super::sentences::{
     assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
 };
@@ -279,6 +280,7 @@ impl Scenario {
             };
         };
         let now = ctx.now;
+        self.assert_same_again(&events, now);
         self.fold(&events, now);
         if !events.is_empty() {
             assert_recalled(&events, &self.account, &self.policy, now, &reply);
@@ -289,6 +291,28 @@ impl Scenario {
         Outcome {
             events,
             reply: Some(reply),
+        }
+    }
+
+    /// From the events alone the same is decided again, but for what needs facts across accounts.
+    fn assert_same_again(&self, events: &[Event], now: Micros) {
+        let again = rerun(&Recording {
+            before: &self.account,
+            account_id: ACCOUNT,
+            events,
+            at: now,
+            caller: self.caller,
+            source_key: self.source_key,
+            policy: &self.policy,
+        });
+        match again {
+            Rerun::Same => {}
+            Rerun::Different(what) => panic!("{what}: {events:?}"),
+            Rerun::Not(why) => assert!(
+                events.is_empty() || !is_users_own(&events[0]),
+                "{}: {why}",
+                events[0].name()
+            ),
         }
     }
 
@@ -345,4 +369,15 @@ impl Scenario {
             | Reply::LoginVerified { .. } => {}
         }
     }
+}
+
+/// Whether an event comes of a command whose decision rests on the one account alone.
+fn is_users_own(event: &Event) -> bool {
+    let across = [
+        "unknown-name-refused",
+        "factor-suspended",
+        "account-erased",
+        "keys-rotated",
+    ];
+    !event.name().starts_with("reset-") && !across.contains(&event.name())
 }

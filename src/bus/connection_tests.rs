@@ -43,6 +43,7 @@ fn a_user_has_an_inbox_of_their_own() {
     }
 }
 
+/// N-01.
 #[test]
 fn servers_before_2_12_6_are_too_old() {
     for version in ["2.12.6", "2.12.10", "2.15.1-RC.1", "3.0.0"] {

@@ -15,13 +15,14 @@ use countersign_schemas::time::Micros;
 use tokio::sync::mpsc;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use super::directory::{Directory, submit};
 use super::documents::Documents;
 use super::endpoints::{AdminAsked, Asked, Endpoint};
 use super::headers::{self, Headers};
 use super::identity::Identity;
 use super::queries::{Query, QueryPool, Question};
 use super::replier::{Answer, Ticket, Waiting};
-use super::reply::{Echo, Told};
+use super::reply::{Echo, Told, json};
 use super::stats::Stats;
 use crate::engine::{Caller, Engine, Request, Viewer};
 
@@ -47,6 +48,8 @@ pub struct Desk {
     pub answers: mpsc::Sender<Answer>,
     /// The threads that read views.
     pub queries: QueryPool,
+    /// Another service that checks passwords, if one does.
+    pub directory: Option<Arc<Directory>>,
 }
 
 /// A request that was taken.
@@ -94,10 +97,10 @@ impl Desk {
         let work = self.admit(endpoint, &message, &waiting);
         let ticket = Ticket::new(slot, waiting);
         match work {
-            Ok(Work::Decide(request)) => {
-                let reply = Box::new(|outcome| ticket.tell(Told::Outcome(outcome)));
-                self.engine.submit(request, reply);
-            }
+            Ok(Work::Decide(request)) => match &self.directory {
+                Some(directory) => directory.submit(&self.engine, request, ticket),
+                None => submit(&self.engine, request, ticket),
+            },
             Ok(Work::Ask(question)) => self.queries.ask(question, ticket),
             Ok(Work::Tell(body)) => ticket.tell(Told::Answer(body)),
             Err(refusal) => ticket.tell(Told::Refused(refusal)),
@@ -130,8 +133,10 @@ impl Desk {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
-            | Asked::Errors => self.query(endpoint, message, waiting),
+            | Asked::Errors
+            | Asked::Jwks => self.query(endpoint, message, waiting),
         }
     }
 
@@ -210,6 +215,7 @@ impl Desk {
             command,
             command_id,
             caller,
+            directory: None,
             on_behalf_of: headers.on_behalf_of,
             trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
             received_at: waiting.received_at,
@@ -241,6 +247,10 @@ impl Desk {
             Asked::Errors => {
                 decode_query::<NoFields>(body)?;
                 return Ok(Work::Tell(self.documents.errors()));
+            }
+            Asked::Jwks => {
+                decode_query::<NoFields>(body)?;
+                return json(&self.engine.jwks()).map(Work::Tell);
             }
             _ => {}
         }

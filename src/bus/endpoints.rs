@@ -35,10 +35,14 @@ pub enum Asked {
     AuditRecords,
     /// Events to take away.
     AuditExport,
+    /// Why a decision came out as it did.
+    AuditExplain,
     /// A JSON Schema document.
     Schema,
     /// The catalogue of refusals and faults.
     Errors,
+    /// The public keys that verify assertions.
+    Jwks,
     /// An operator's request.
     Admin(AdminAsked),
 }
@@ -133,6 +137,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         "Events to take away, with their records and proofs",
     ),
     (
+        Asked::AuditExplain,
+        "audit-explain",
+        "Why a decision came out as it did, made again from the log",
+    ),
+    (
         Asked::Schema,
         "schema",
         "The JSON Schema document of a request or a response",
@@ -141,6 +150,11 @@ const QUERIES: &[(Asked, &str, &str)] = &[
         Asked::Errors,
         "errors",
         "The catalogue of refusals and faults",
+    ),
+    (
+        Asked::Jwks,
+        "jwks",
+        "The public keys that verify assertions",
     ),
     (
         Asked::Admin(AdminAsked::Backup),
@@ -165,7 +179,7 @@ const QUERIES: &[(Asked, &str, &str)] = &[
     (
         Asked::Admin(AdminAsked::ViewRebuild),
         "view-rebuild",
-        "Empty a view and fold it anew from the log",
+        "Build a view anew from the log, beside the one that serves",
     ),
 ];
 
@@ -203,8 +217,10 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
-            | Asked::Errors => "query",
+            | Asked::Errors
+            | Asked::Jwks => "query",
         }
     }
 
@@ -235,8 +251,10 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Schema
-            | Asked::Errors => "natural",
+            | Asked::Errors
+            | Asked::Jwks => "natural",
         }
     }
 
@@ -253,10 +271,11 @@ impl Endpoint {
             | Asked::Proof
             | Asked::Consistency
             | Asked::AuditRecords
-            | Asked::AuditExport => &[Role::Audit],
+            | Asked::AuditExport
+            | Asked::AuditExplain => &[Role::Audit],
             Asked::Checkpoint => &[Role::Operator, Role::Audit],
             Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
-            Asked::Schema | Asked::Errors => {
+            Asked::Schema | Asked::Errors | Asked::Jwks => {
                 &[Role::Platform, Role::Support, Role::Operator, Role::Audit]
             }
         }
@@ -295,7 +314,9 @@ impl Endpoint {
             | Asked::Consistency
             | Asked::AuditRecords
             | Asked::AuditExport
+            | Asked::AuditExplain
             | Asked::Errors
+            | Asked::Jwks
             | Asked::Admin(_) => false,
         }
     }

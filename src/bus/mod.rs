@@ -4,32 +4,43 @@
 //!  subject ─▶ endpoint loop ─▶ desk: size, caller, headers, body ─▶ engine or query threads
 //!                                                                          │ ticket
 //!  reply subject ◀─ replier: renders, publishes, counts ◀─ 8,192 slots ◀───┘
+//!
+//!  stream COUNTERSIGN_EVENTS ◀─ publisher: whole commands, one atomic batch at a time ◀─ log
 //! ```
 //!
 //! Nothing between a message and the engine waits, and nothing is executed that cannot be
 //! answered: the slot for the answer is taken first.
 
+mod batch;
 mod connection;
 mod desk;
+mod directory;
 mod discovery;
 mod documents;
 mod endpoints;
 pub mod headers;
 mod identity;
+mod jetstream;
+mod publisher;
 mod queries;
 mod replier;
 mod reply;
 mod service;
 mod session;
 mod stats;
+mod stream;
+mod stream_error;
 mod traffic;
 
 pub use connection::{Connection, ConnectionError, DEFAULT_SERVER, OLDEST_SERVER, check_version};
 pub use desk::PAYLOAD_BYTES_MAX;
+pub use directory::DirectoryConfig;
 pub use documents::Documents;
 pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
 pub use identity::Identity;
+pub use publisher::Publishing;
 pub use replier::IN_FLIGHT_MAX;
 pub use service::{BusConfig, BusError, DRAIN_MAX, serve};
 pub use stats::{BOUNDS_US, Counts};
+pub use stream_error::StreamError;
 pub use traffic::Traffic;

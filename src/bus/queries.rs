@@ -10,7 +10,8 @@ use std::thread;
 
 use bytes::Bytes;
 use countersign_schemas::audit::{
-    AccountAtQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery, ProofQuery,
+    AccountAtQuery, AuditExplainQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery,
+    ProofQuery,
 };
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::query::{
@@ -66,6 +67,8 @@ pub enum Query {
     AuditRecords(AuditRecordsQuery),
     /// Events to take away.
     AuditExport(AuditExportQuery),
+    /// Why a decision came out as it did.
+    AuditExplain(AuditExplainQuery),
     /// A backup into the configured folder.
     Backup,
     /// The numbers of the log.
@@ -123,7 +126,8 @@ impl Query {
             Asked::Consistency => Self::Consistency(decode_query(body)?),
             Asked::AuditRecords => Self::AuditRecords(decode_query(body)?),
             Asked::AuditExport => Self::AuditExport(decode_query(body)?),
-            Asked::Schema | Asked::Errors | Asked::Command(_) | Asked::Admin(_) => {
+            Asked::AuditExplain => Self::AuditExplain(decode_query(body)?),
+            Asked::Schema | Asked::Errors | Asked::Jwks | Asked::Command(_) | Asked::Admin(_) => {
                 unreachable!("these read no view for an id or a filter")
             }
         })
@@ -139,7 +143,8 @@ impl Query {
             | Self::Proof(_)
             | Self::Consistency(_)
             | Self::AuditRecords(_)
-            | Self::AuditExport(_) => true,
+            | Self::AuditExport(_)
+            | Self::AuditExplain(_) => true,
             // These wait for the record of who looked, as auditors' queries do.
             Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => true,
             Self::LoginStatus(_)
@@ -263,6 +268,13 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         Query::Consistency(query) => json(&queries.consistency(query)?),
         Query::AuditRecords(query) => json(&queries.audit_records(query)?),
         Query::AuditExport(query) => json(&queries.audit_export(query)?),
+        Query::AuditExplain(query) => {
+            let explained = queries.audit_explain(query)?;
+            let subject = explained.events.first().and_then(|e| e.account_id.as_ref());
+            let look_up = LookUp::Viewed(subject, "audit-explain");
+            queries.record_look_up(&question.viewer, &look_up)?;
+            json(&explained)
+        }
         Query::Backup => json(&engine.admin().backup()?),
         Query::LogStats => json(&engine.admin().log_stats()?),
         Query::KeyList => json(&engine.admin().key_list()?),
@@ -292,8 +304,10 @@ fn look_up(query: &Query) -> Option<LookUp<'_>> {
             query.format.as_str(),
             filter_text(query),
         )),
-        // Whom a name led to, only the answer knows. Checkpoints and proofs are about the log.
+        // Whom a name or a position led to, only the answer knows. Checkpoints and proofs are about
+        // the log.
         Query::FindAccount(_)
+        | Query::AuditExplain(_)
         | Query::LoginStatus(_)
         | Query::Checkpoint
         | Query::Proof(_)

@@ -11,7 +11,7 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 use tokio::sync::{mpsc, watch};
 
-use super::reply::{Echo, Told, render};
+use super::reply::{Echo, Rendered, Speaker, Told, render};
 use super::stats::Stats;
 use crate::engine::Engine;
 
@@ -80,6 +80,8 @@ pub struct Replier {
     pub stats: Arc<[Stats]>,
     /// The service's name as apps and code sheets show it.
     pub issuer: Arc<str>,
+    /// The hexadecimal id of the log.
+    pub log_id: Arc<str>,
     /// The client in use; a new one where the old one has ended.
     pub client: watch::Receiver<Client>,
 }
@@ -92,14 +94,24 @@ impl Replier {
         }
     }
 
+    fn rendered(&self, told: Told, echo: &Echo) -> Rendered {
+        let speaker = Speaker {
+            issuer: &self.issuer,
+            log_id: &self.log_id,
+            key: &|| self.engine.assertion_key(),
+        };
+        let rendered = render(told, echo, &speaker);
+        if rendered.body.len() <= self.client.borrow().max_payload() {
+            return rendered;
+        }
+        let refusal = Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE);
+        render(Told::Refused(refusal), echo, &speaker)
+    }
+
     /// Publishes one answer; waits while the broker takes no more.
     pub async fn publish(&mut self, answer: Answer) {
         let Answer { waiting, told } = answer;
-        let mut rendered = render(told, &waiting.echo, &self.issuer);
-        if rendered.body.len() > self.client.borrow().max_payload() {
-            let refusal = Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE);
-            rendered = render(Told::Refused(refusal), &waiting.echo, &self.issuer);
-        }
+        let rendered = self.rendered(told, &waiting.echo);
         let took_us = self.engine.now().0.saturating_sub(waiting.received_at.0);
         if let Some(stats) = self.stats.get(waiting.endpoint) {
             stats.answered(rendered.refused, took_us);

@@ -4,7 +4,7 @@
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use countersign_schemas::code::BackupCode;
-use countersign_schemas::ids::CommandId;
+use countersign_schemas::ids::{AccountId, Audience, CommandId};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{self as wire, CompleteStatus, Details, FactorState, Success};
 use countersign_schemas::secret::SecretText;
@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::headers::{self, Trace};
 use crate::account::{Issued, Reply};
+use crate::crypto::assertion::{ASSERTION_TTL_S, AssertionKey, Claims};
 use crate::crypto::backup_code;
 use crate::crypto::otp::otpauth_uri;
 use crate::engine::{Done, Outcome};
@@ -26,8 +27,8 @@ const QR_MODULE: u32 = 4;
 /// What is told to the caller of a request.
 #[derive(Debug)]
 pub enum Told {
-    /// What became of a command.
-    Outcome(Outcome),
+    /// What became of a command, and for whom a completed login is asserted.
+    Outcome(Outcome, Option<Audience>),
     /// A query's answer.
     Answer(Bytes),
     /// A refusal or fault of this room or of a query.
@@ -54,11 +55,49 @@ pub struct Rendered {
     pub refused: Option<ErrorCode>,
 }
 
-/// Renders a reply. `issuer` is the service's name as authenticator apps and code sheets show it.
-pub fn render(told: Told, echo: &Echo, issuer: &str) -> Rendered {
+/// Who speaks.
+pub struct Speaker<'a> {
+    /// The service's name as authenticator apps, code sheets and assertions show it.
+    pub issuer: &'a str,
+    /// The hexadecimal id of the log.
+    pub log_id: &'a str,
+    /// Signs assertions; called for a completed login that names an audience only.
+    pub key: &'a (dyn Fn() -> AssertionKey + Sync),
+}
+
+impl Speaker<'_> {
+    /// Asserts a completed login. Everything in it follows from the login, so that a repeated reply
+    /// repeats it.
+    fn assertion(
+        &self,
+        account: &AccountId,
+        audience: &Audience,
+        amr: &[&str],
+        details: &Details,
+    ) -> SecretText {
+        let at = details.at.unix_s();
+        let claims = Claims {
+            iss: self.issuer,
+            sub: account.as_str(),
+            aud: audience.as_str(),
+            iat: at,
+            exp: at + ASSERTION_TTL_S,
+            jti: &format!("{}-{}", self.log_id, details.position),
+            amr,
+            auth_time: at,
+            position: details.position,
+        };
+        SecretText::new((self.key)().sign(&claims))
+    }
+}
+
+/// Renders a reply.
+pub fn render(told: Told, echo: &Echo, speaker: &Speaker) -> Rendered {
     let (body, replayed) = match told {
-        Told::Outcome(outcome) => {
-            let body = outcome.result.and_then(|done| success(done, issuer));
+        Told::Outcome(outcome, audience) => {
+            let body = outcome
+                .result
+                .and_then(|done| success(done, speaker, audience.as_ref()));
             (body, outcome.replayed)
         }
         Told::Answer(body) => (Ok(body), false),
@@ -125,7 +164,8 @@ fn put(headers: &mut HeaderMap, name: &str, value: &str) {
     }
 }
 
-fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
+fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result<Bytes, Refusal> {
+    let issuer = speaker.issuer;
     let Done { reply, details } = done;
     match reply {
         Reply::AccountRegistered { account_id } => {
@@ -199,7 +239,7 @@ fn success(done: Done, issuer: &str) -> Result<Bytes, Refusal> {
         }
         login @ (Reply::CodeRequired { .. }
         | Reply::LoginByPassword { .. }
-        | Reply::LoginVerified { .. }) => login_success(login, details),
+        | Reply::LoginVerified { .. }) => login_success(login, details, speaker, audience),
     }
 }
 
@@ -231,7 +271,15 @@ fn reset_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
     }
 }
 
-fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
+fn login_success(
+    reply: Reply,
+    details: Details,
+    speaker: &Speaker,
+    audience: Option<&Audience>,
+) -> Result<Bytes, Refusal> {
+    let asserted = |account: &AccountId, amr: &[&str]| {
+        audience.map(|audience| speaker.assertion(account, audience, amr, &details))
+    };
     match reply {
         Reply::CodeRequired {
             account_id,
@@ -249,23 +297,29 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
         }
         Reply::LoginByPassword {
             account_id,
+            vouched,
             after_reset_days,
         } => {
+            let amr: &[&str] = if vouched { &[] } else { &["pwd"] };
+            let assertion = asserted(&account_id, amr);
             let body = wire::LoginStarted::Complete {
                 account_id,
                 method: wire::PasswordMethod::Password,
                 after_reset_days,
-                assertion: None,
+                assertion,
             };
             with_details(body, details)
         }
         Reply::LoginVerified {
             account_id,
+            vouched,
             method,
             left,
             low,
             after_reset_days,
         } => {
+            let amr: &[&str] = if vouched { &["otp"] } else { &["pwd", "otp"] };
+            let assertion = asserted(&account_id, amr);
             let body = wire::LoginVerified {
                 account_id,
                 status: CompleteStatus::Complete,
@@ -273,7 +327,7 @@ fn login_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
                 backup_codes_left: left,
                 backup_codes_low: low,
                 after_reset_days,
-                assertion: None,
+                assertion,
             };
             with_details(body, details)
         }

@@ -17,6 +17,12 @@ const DETAILS: Details = Details {
     at: Micros(1_795_521_600_000_000),
 };
 
+const SPEAKER: Speaker = Speaker {
+    issuer: "Countersign",
+    log_id: "ab01",
+    key: &|| AssertionKey::new(&[7; 32]),
+};
+
 fn body(reply: Reply) -> Value {
     let outcome = Outcome {
         result: Ok(Done {
@@ -25,7 +31,7 @@ fn body(reply: Reply) -> Value {
         }),
         replayed: false,
     };
-    let rendered = render(Told::Outcome(outcome), &Echo::default(), "Countersign");
+    let rendered = render(Told::Outcome(outcome, None), &Echo::default(), &SPEAKER);
     assert_eq!(rendered.refused, None);
     assert!(rendered.headers.is_empty());
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
@@ -157,12 +163,14 @@ fn a_success_is_the_body_of_the_contract() {
     assert_eq!(required["challenge_id"].as_str().unwrap().len(), 32);
     let by_password = body(Reply::LoginByPassword {
         account_id: account(),
+        vouched: false,
         after_reset_days: None,
     });
     assert_eq!(by_password["status"], "complete");
     assert_eq!(by_password["method"], "password");
     let verified = body(Reply::LoginVerified {
         account_id: account(),
+        vouched: false,
         method: Method::BackupCode,
         left: 3,
         low: true,
@@ -186,7 +194,7 @@ fn every_refusal_and_fault_has_its_headers_and_its_document() {
             }],
             ..Refusal::after(*code, 5)
         };
-        let rendered = render(Told::Refused(refusal.clone()), &Echo::default(), "x");
+        let rendered = render(Told::Refused(refusal.clone()), &Echo::default(), &SPEAKER);
         assert_eq!(rendered.refused, Some(*code));
         let header = |name| rendered.headers.get(name).unwrap().as_str();
         assert_eq!(header(headers::SERVICE_ERROR), code.title());
@@ -215,7 +223,7 @@ fn id_trace_and_replay_are_told_with_a_reply() {
         result: Err(Refusal::new(ErrorCode::CodeInvalid)),
         replayed: true,
     };
-    let rendered = render(Told::Outcome(outcome), &echo, "x");
+    let rendered = render(Told::Outcome(outcome, None), &echo, &SPEAKER);
     let header = |name| rendered.headers.get(name).unwrap().as_str();
     assert_eq!(header(headers::MSG_ID), "id 1");
     assert_eq!(header(headers::TRACEPARENT), "00-parent");

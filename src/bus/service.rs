@@ -12,12 +12,15 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::connection::{Connection, ConnectionError, check_version};
 use super::desk::Desk;
+use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
 use super::identity::Identity;
+use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
 use super::replier::{IN_FLIGHT_MAX, Replier};
 use super::session::Session;
+use super::stream_error::StreamError;
 use super::traffic::Traffic;
 use crate::engine::Engine;
 
@@ -39,11 +42,15 @@ pub struct BusConfig {
     pub identity: Identity,
     /// The service's name as authenticator apps and code sheets show it.
     pub issuer: String,
+    /// Another service that checks passwords; none where the engine does or callers vouch.
+    pub directory: Option<DirectoryConfig>,
     /// Requests that may wait for their answer at the same time, at least 1; one more is
     /// `overloaded`.
     pub in_flight_max: usize,
     /// The endpoints and their counters; whoever reads them keeps a clone.
     pub traffic: Traffic,
+    /// How events are published to the stream; none where they are not.
+    pub publishing: Option<Publishing>,
 }
 
 impl Default for BusConfig {
@@ -52,8 +59,10 @@ impl Default for BusConfig {
             connection: Connection::default(),
             identity: Identity::default(),
             issuer: "Countersign".into(),
+            directory: None,
             in_flight_max: IN_FLIGHT_MAX,
             traffic: Traffic::default(),
+            publishing: Some(Publishing::default()),
         }
     }
 }
@@ -69,6 +78,9 @@ pub enum BusError {
         "the NATS server refuses a subscription ({0}); give the service's user the subjects countersign.v1.> and $SRV.>"
     )]
     NotPermitted(String),
+    /// Events cannot be published, and waiting cannot help.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// There are no threads for queries.
     #[error("cannot start the threads for queries: {0}; look at the limits of this process")]
     Threads(#[source] std::io::Error),
@@ -80,7 +92,8 @@ pub enum BusError {
 /// waited for. Stopping drains the engine too, so it is of no use afterwards.
 ///
 /// # Errors
-/// [`BusError`], only before `ready` was true for the first time.
+/// [`BusError`], only before `ready` was true for the first time; but [`StreamError::KnowsMore`]
+/// whenever the stream is found to have an event that the log has not.
 pub async fn serve(
     engine: Arc<Engine>,
     config: BusConfig,
@@ -98,6 +111,8 @@ pub async fn serve(
         }
     };
     let (clients, client_in_use) = watch::channel(first);
+    let publishing = config.publishing.clone();
+    let mut publisher = Running::start(publishing, &engine, client_in_use.clone()).await?;
     let (service, replies) = Service::start(engine, config, client_in_use)?;
     let mut served = false;
     loop {
@@ -111,8 +126,13 @@ pub async fn serve(
             tokio::select! {
                 () = &mut stop => {
                     set(&ready, false);
-                    service.stop(Some((session, client)), replies).await;
+                    service.stop(Some((session, client)), publisher, replies).await;
                     return Ok(());
+                }
+                error = publisher.failed() => {
+                    set(&ready, false);
+                    service.stop(Some((session, client)), publisher, replies).await;
+                    return Err(error.into());
                 }
                 () = session.ended() => set(&ready, false),
                 () = watch_connection(&client, &mut events, &ready) => {}
@@ -126,7 +146,7 @@ pub async fn serve(
             () = &mut stop => {
                 // Without a client to come, the replier gives up on what it holds.
                 drop(clients);
-                service.stop(None, replies).await;
+                service.stop(None, publisher, replies).await;
                 return Ok(());
             }
         }
@@ -150,10 +170,14 @@ impl Service {
     ) -> Result<(Self, JoinHandle<()>), BusError> {
         let Traffic { endpoints, stats } = config.traffic;
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
+        let directory = config
+            .directory
+            .map(|directory| Arc::new(Directory::new(directory, client.clone())));
         let replier = Replier {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
             issuer: config.issuer.into(),
+            log_id: engine.log_id().into(),
             client,
         };
         let replies = tokio::spawn(replier.clone().run(to_send));
@@ -170,6 +194,7 @@ impl Service {
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
             identity: config.identity,
+            directory,
             endpoints,
             stats,
             answers,
@@ -188,7 +213,12 @@ impl Service {
     }
 
     /// Takes no more, answers what is here, and lets the last reply leave.
-    async fn stop(self, serving: Option<(Session, Client)>, replies: JoinHandle<()>) {
+    async fn stop(
+        self,
+        serving: Option<(Session, Client)>,
+        publisher: Running,
+        replies: JoinHandle<()>,
+    ) {
         let Self { engine, desk, .. } = self;
         let stopping = async {
             let client = match serving {
@@ -200,8 +230,10 @@ impl Service {
             };
             // The last sender of answers beside those of requests in flight.
             drop(desk);
-            drain(engine).await;
+            finish(&engine).await;
             let _ = replies.await;
+            publisher.finish().await;
+            drain(engine).await;
             if let Some(client) = client {
                 // Never ends while the broker is away.
                 if timeout(FLUSH_MAX, client.flush()).await.is_err() {
@@ -217,6 +249,14 @@ impl Service {
 }
 
 /// Lets the engine finish what is queued, away from the tasks that publish the answers.
+async fn finish(engine: &Arc<Engine>) {
+    let engine = Arc::clone(engine);
+    if let Err(error) = tokio::task::spawn_blocking(move || engine.finish(DRAIN_MAX)).await {
+        tracing::error!("the engine did not finish: {error}");
+    }
+}
+
+/// Lets the engine finish and close its files.
 async fn drain(engine: Arc<Engine>) {
     if let Err(error) = tokio::task::spawn_blocking(move || engine.drain(DRAIN_MAX)).await {
         tracing::error!("the engine did not drain: {error}");

@@ -3,12 +3,19 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use crate::account::Policy;
+use crate::bus::{DirectoryConfig, Publishing};
+
+/// How long the other service may take to check a password.
+const DIRECTORY_TIMEOUT_MS: u64 = 2_000;
+/// The most replicas that JetStream makes.
+const REPLICAS_MAX: usize = 5;
 
 /// What the file may say; every part has a default.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -26,6 +33,8 @@ pub struct Config {
     pub service: Service,
     /// How to reach the broker.
     pub nats: Nats,
+    /// How other services are told.
+    pub publication: Publication,
 }
 
 /// `[directory]`
@@ -36,6 +45,52 @@ pub struct Directory {
     pub mode: DirectoryMode,
     /// The callers that may answer for the first factor; every caller when absent.
     pub vouching: Option<BTreeSet<String>>,
+    /// Where the other service is asked, in mode `nats`.
+    pub subject: Option<String>,
+    /// How long it may take, in milliseconds, 1 to 10,000.
+    pub timeout_ms: Option<u64>,
+}
+
+impl Directory {
+    /// The service that checks passwords, if another one does.
+    pub fn asked(&self) -> Option<DirectoryConfig> {
+        let subject = self
+            .subject
+            .clone()
+            .filter(|_| self.mode == DirectoryMode::Nats)?;
+        let timeout_ms = self.timeout_ms.unwrap_or(DIRECTORY_TIMEOUT_MS);
+        Some(DirectoryConfig {
+            subject,
+            timeout: Duration::from_millis(timeout_ms),
+        })
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let is_nats = self.mode == DirectoryMode::Nats;
+        let is_subject = |subject: &String| {
+            let is_token = |token: &str| {
+                !token.is_empty()
+                    && token
+                        .bytes()
+                        .all(|b| b.is_ascii_graphic() && !b"*>".contains(&b))
+            };
+            subject.split('.').all(is_token)
+        };
+        match &self.subject {
+            None if is_nats => Err("[directory] mode = \"nats\" needs a subject to ask on"),
+            Some(_) if !is_nats => Err("[directory] subject is for mode = \"nats\""),
+            Some(subject) if !is_subject(subject) => {
+                Err("[directory] subject is one subject without wildcards")
+            }
+            _ if self
+                .timeout_ms
+                .is_some_and(|ms| !(1..=10_000).contains(&ms)) =>
+            {
+                Err("[directory] timeout_ms is 1 to 10000")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Who checks the first factor.
@@ -45,6 +100,8 @@ pub enum DirectoryMode {
     /// This service holds the passwords.
     #[default]
     Builtin,
+    /// Another service checks it, over NATS; accounts need no registration.
+    Nats,
     /// The caller has checked it; accounts need no registration.
     Vouched,
 }
@@ -135,6 +192,25 @@ impl Default for Service {
     }
 }
 
+/// `[publication]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Publication {
+    /// Whether events are published to the stream `COUNTERSIGN_EVENTS`.
+    pub enabled: bool,
+    /// The replicas that the stream is made with and must have at least, 1 to 5.
+    pub replicas: usize,
+}
+
+impl Default for Publication {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            replicas: Publishing::default().replicas,
+        }
+    }
+}
+
 impl Config {
     /// Reads the file, or gives the defaults where none is named.
     ///
@@ -156,8 +232,14 @@ impl Config {
             .policy
             .check()
             .map_err(|error| wrong(error.to_string()))?;
+        config.directory.check().map_err(|why| wrong(why.into()))?;
         if config.service.issuer.is_empty() || config.service.issuer.len() > 64 {
             return Err(wrong("[service] issuer must be 1 to 64 bytes".into()));
+        }
+        if !(1..=REPLICAS_MAX).contains(&config.publication.replicas) {
+            return Err(wrong(format!(
+                "[publication] replicas must be 1 to {REPLICAS_MAX}"
+            )));
         }
         Ok(config)
     }

@@ -189,6 +189,7 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
         keyring,
         policy: Policy::default(),
         vouched: false,
+        elsewhere: false,
         vouching: None,
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),

@@ -1,4 +1,4 @@
-//! `log` and `view`: what operators look at. Beside a running service they go over NATS, since the
+//! `log`: what operators look at. Beside a running service they go over NATS, since the
 //! log belongs to one process; a stopped log can be read with `--data`.
 
 use std::path::{Path, PathBuf};
@@ -78,20 +78,6 @@ pub struct From {
     data: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum ViewVerb {
-    /// List the views and how far they are
-    List,
-    /// Empty a view and fold it anew from the log
-    Rebuild {
-        /// The view's name
-        view: String,
-        /// Why
-        #[arg(long)]
-        reason: String,
-    },
-}
-
 pub async fn run(verb: LogVerb, args: &ClientArgs) -> Result<(), Fault> {
     match verb {
         LogVerb::Stream { account, from } => match from.data {
@@ -152,19 +138,6 @@ fn new_epoch(args: &NewEpochArgs) -> Result<(), Fault> {
         note::origin(&epoch.begun.log_id),
         args.keyring.display(),
     ))
-}
-
-pub async fn view(verb: ViewVerb, args: &ClientArgs) -> Result<(), Fault> {
-    let mut client = Client::connect(args).await?;
-    let answer = match verb {
-        ViewVerb::List => client.admin("view-list", &json!({})).await?,
-        ViewVerb::Rebuild { view, reason } => {
-            client
-                .admin("view-rebuild", &json!({"view": view, "reason": reason}))
-                .await?
-        }
-    };
-    show::answer(args, &answer, views)
 }
 
 async fn ask(args: &ClientArgs, query: &str, body: &Value) -> Result<(), Fault> {
@@ -252,7 +225,8 @@ fn stats(body: &Value) -> String {
     let (position, bytes) = (number("/position"), number("/record_bytes"));
     let mut text = format!(
         "events          {position}\nrecord bytes    {bytes} ({} per event)\nfile bytes      {}\n\
-         index           up to {}, {} waiting\naccounts        {} in memory, {} of {} bytes\n\n",
+         index           up to {}, {} waiting\naccounts        {} in memory, {} of {} bytes\n\
+         published       up to {}, {} behind{}\n\n",
         bytes / position.max(1),
         number("/file_bytes"),
         number("/index/position"),
@@ -260,6 +234,11 @@ fn stats(body: &Value) -> String {
         number("/cache/accounts"),
         number("/cache/bytes"),
         number("/cache/bytes_max"),
+        number("/publication/position"),
+        number("/publication/lag"),
+        body.pointer("/publication/halted")
+            .and_then(Value::as_str)
+            .map_or_else(String::new, |why| format!(": {why}")),
     );
     let none = Vec::new();
     for segment in body["segments"].as_array().unwrap_or(&none) {
@@ -288,21 +267,4 @@ fn stats(body: &Value) -> String {
         ));
     }
     text
-}
-
-fn views(body: &Value) -> String {
-    let none = Vec::new();
-    let views = body["views"].as_array().unwrap_or(&none);
-    let line = |view: &Value| {
-        let state = view["halted"]
-            .as_str()
-            .map_or_else(|| "follows".into(), |why| format!("halted: {why}"));
-        format!(
-            "{:<16}v{}  up to {}  {state}\n",
-            show::field(view, "view"),
-            view["version"],
-            view["position"]
-        )
-    };
-    views.iter().map(line).collect()
 }

@@ -20,6 +20,8 @@ pub enum LoginVerb {
         account: Option<String>,
         #[command(flatten)]
         password: PasswordFrom,
+        #[command(flatten)]
+        audience: Audience,
     },
     /// Check an app code or a backup code; asks for the challenge first
     Verify {
@@ -30,6 +32,8 @@ pub enum LoginVerb {
         code: CodeFrom,
         #[command(flatten)]
         next: NextCode,
+        #[command(flatten)]
+        audience: Audience,
     },
     /// Show what a login check may know of an account
     Status {
@@ -38,18 +42,36 @@ pub enum LoginVerb {
     },
 }
 
+/// Whom a completed login is asserted to.
+#[derive(Debug, clap::Args)]
+pub struct Audience {
+    /// Ask for a signed assertion of the completed login, for this audience
+    #[arg(long)]
+    audience: Option<String>,
+}
+
+impl Audience {
+    fn add_to(self, body: &mut Value) {
+        if let Some(audience) = self.audience {
+            body["audience"] = audience.into();
+        }
+    }
+}
+
 pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
     match verb {
         LoginVerb::Start {
             username,
             account,
             password,
+            audience,
         } => {
             let password = secret("password", password.password_from.as_deref())?;
-            let body = match (username, account) {
+            let mut body = match (username, account) {
                 (Some(username), _) => json!({"username": username, "password": password}),
                 (None, account) => json!({"account_id": account, "password": password}),
             };
+            audience.add_to(&mut body);
             let answer = Client::connect(args)
                 .await?
                 .command("start-login", &body)
@@ -60,6 +82,7 @@ pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
             account,
             code,
             next,
+            audience,
         } => {
             let mut body = match account {
                 Some(account) => json!({"account_id": account}),
@@ -67,6 +90,7 @@ pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
             };
             body["code"] = json!(secret("code", code.code_from.as_deref())?);
             next.add_to(&mut body)?;
+            audience.add_to(&mut body);
             let answer = Client::connect(args)
                 .await?
                 .command("verify-login", &body)
@@ -87,8 +111,9 @@ pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
 fn started(body: &Value) -> String {
     match show::field(body, "challenge_id") {
         "" => format!(
-            "signed in as {} by password alone: 2FA is off",
-            show::field(body, "account_id")
+            "signed in as {} by password alone: 2FA is off{}",
+            show::field(body, "account_id"),
+            assertion(body)
         ),
         challenge => format!(
             "a code is needed by {}\nchallenge {challenge}\n\nThen: countersign login verify",
@@ -107,11 +132,19 @@ fn verified(body: &Value) -> String {
         .and_then(Value::as_bool)
         .unwrap_or_default();
     format!(
-        "signed in as {} ({}), {left} backup codes left{}",
+        "signed in as {} ({}), {left} backup codes left{}{}",
         show::field(body, "account_id"),
         show::field(body, "method"),
         if low { ": make new ones" } else { "" },
+        assertion(body),
     )
+}
+
+fn assertion(body: &Value) -> String {
+    match show::field(body, "assertion") {
+        "" => String::new(),
+        assertion => format!("\n{assertion}"),
+    }
 }
 
 pub fn status(body: &Value) -> String {

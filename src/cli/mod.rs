@@ -25,6 +25,7 @@ mod serve;
 mod settings;
 pub mod show;
 mod support;
+mod view;
 
 use std::process::ExitCode;
 
@@ -85,7 +86,7 @@ enum Noun {
     Log(log::LogVerb),
     /// Look at the views, fold one anew
     #[command(subcommand)]
-    View(log::ViewVerb),
+    View(view::ViewVerb),
     /// Look at the keys, rotate them
     #[command(subcommand)]
     Keys(keys::KeysVerb),
@@ -161,7 +162,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Support(verb) => interruptible(Box::pin(support::run(verb, &client))).await,
         Noun::Audit(verb) => interruptible(Box::pin(audit::run(verb, &client))).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
-        Noun::View(verb) => interruptible(log::view(verb, &client)).await,
+        Noun::View(verb) => interruptible(view::run(verb, &client)).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
         Noun::Doctor(args) => interruptible(Box::pin(doctor::run(*args, &client))).await,

@@ -18,7 +18,7 @@ use super::config::{Config, DirectoryMode, IdentityMode};
 use super::fault::Fault;
 use super::input;
 use super::settings::{SettingsArgs, effective};
-use crate::bus::{self, BusConfig, Identity};
+use crate::bus::{self, BusConfig, Identity, Publishing};
 use crate::engine::{self, Engine, EngineOptions};
 use crate::http::{self, Watched};
 use crate::log::LogOptions;
@@ -66,6 +66,10 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
             }
         },
         issuer: config.service.issuer.clone(),
+        directory: config.directory.asked(),
+        publishing: config.publication.enabled.then_some(Publishing {
+            replicas: config.publication.replicas,
+        }),
         ..BusConfig::default()
     };
     let options = EngineOptions {
@@ -73,6 +77,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         keyring,
         policy: config.policy.clone(),
         vouched: config.directory.mode == DirectoryMode::Vouched,
+        elsewhere: config.directory.mode == DirectoryMode::Nats,
         vouching: config.directory.vouching.clone(),
         clock: Arc::new(engine::wall_clock),
         monotonic: Arc::new(engine::monotonic_clock),

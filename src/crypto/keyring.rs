@@ -16,6 +16,7 @@ use file::Hex;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::key_file::{self, CreateError, ReadError};
 use super::seal::{DataKey, KEY_BYTES};
@@ -30,6 +31,9 @@ pub const KEYRING_FILE_BYTES_MAX: u64 = 64 * 1024;
 pub const LOG_ID_BYTES: usize = 16;
 /// Length of a name hash and of a body tag in bytes.
 pub const TAG_BYTES: usize = 16;
+
+/// What the seeds of assertion keys are derived with.
+const ASSERTION_LABEL: &[u8] = b"countersign assertion key";
 
 /// The keys of one log, read from its keyring file.
 pub struct Keyring {
@@ -280,6 +284,17 @@ impl Keyring {
     pub fn pepper(&self, id: u32) -> Option<&[u8]> {
         let found = self.peppers.iter().find(|(about, _)| about.id == id)?;
         Some(&found.1.0)
+    }
+
+    /// Returns the seeds of the Ed25519 keys that sign assertions. Each is derived from a pepper, so
+    /// that it is replaced with that by every rotation.
+    pub fn assertion_seeds(&self) -> impl Iterator<Item = (KeyAbout, Zeroizing<[u8; KEY_BYTES]>)> {
+        self.peppers.iter().map(|(about, pepper)| {
+            let mut mac =
+                Hmac::<Sha256>::new_from_slice(&pepper.0).expect("HMAC takes keys of any length");
+            mac.update(ASSERTION_LABEL);
+            (*about, Zeroizing::new(mac.finalize().into_bytes().into()))
+        })
     }
 
     /// Returns what may be shown of the key-encryption keys.

@@ -4,6 +4,7 @@
 //! except in [`keyring`], [`data_keys`] and [`tombstones`], which own their files. Secrets are wiped when dropped,
 //! redacted in `Debug`, and named in no error.
 
+pub mod assertion;
 pub mod backup_code;
 pub mod data_keys;
 pub mod key_file;

@@ -93,6 +93,11 @@ impl Accounts {
         }
     }
 
+    /// The epochs that began because events had been lost, ascending.
+    pub fn later_epochs(&self) -> &[Epoch] {
+        &self.losses
+    }
+
     /// The account as of its last durable event; an unknown one is empty.
     ///
     /// A miss is not put into the cache: only the writer knows that what it holds is the newest.

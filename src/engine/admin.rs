@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use countersign_schemas::admin::{
-    BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, SegmentEntry, ViewEntry,
-    ViewList,
+    BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, PublicationState,
+    SegmentEntry, ViewList,
 };
 use countersign_schemas::event::Event;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -14,6 +14,7 @@ use countersign_schemas::strict::DecodeError;
 use super::Shared;
 use super::accounts::CACHE_BYTES_MAX;
 use super::key_list::key_list;
+use super::stopped_views::view_list;
 use crate::log::LogReader;
 
 const NO_FOLDER: &str = "no backup folder is configured: set [backup] folder and restart";
@@ -75,7 +76,18 @@ impl Admin {
                 waiting: self.shared.index.waiting() as u64,
             },
             cache: self.cache(),
+            publication: Some(self.publication()),
         })
+    }
+
+    fn publication(&self) -> PublicationState {
+        let publication = &self.shared.publication;
+        let position = publication.through();
+        PublicationState {
+            position,
+            lag: self.log.head().saturating_sub(position),
+            halted: publication.halted(),
+        }
     }
 
     fn cache(&self) -> CacheState {
@@ -99,27 +111,17 @@ impl Admin {
 
     /// The views and how far they are.
     pub fn view_list(&self) -> ViewList {
-        let views = self.shared.views.list().into_iter().map(|view| ViewEntry {
-            view: view.name.into(),
-            version: view.version,
-            position: view.checkpoint,
-            halted: view.halted,
-        });
-        ViewList {
-            views: views.collect(),
-        }
+        view_list(&self.shared.views, self.log.head())
     }
 
-    /// Empties a view; the projector folds it anew at once, and a halt is over.
+    /// Begins to build a view anew; it serves until the projector has built the new one, which then
+    /// takes its place, and a halt is over.
     ///
     /// # Errors
     /// `request.invalid` when there is no view of that name, `store.unavailable`.
     pub fn view_rebuild(&self, view: &str) -> Result<ViewList, Refusal> {
         match self.shared.views.rebuild(view) {
-            Ok(true) => {
-                self.shared.progress.show(self.shared.views.checkpoint());
-                Ok(self.view_list())
-            }
+            Ok(true) => Ok(self.view_list()),
             Ok(false) => Err(DecodeError::at("/view", "there is no view of that name").into()),
             Err(error) => Err(unavailable(&error)),
         }

@@ -56,7 +56,7 @@ impl Queries {
     }
 
     /// Folds an account's events up to a position.
-    fn row_at(&self, stream: &StreamKey, position: u64) -> Result<Option<Row>, Refusal> {
+    pub(super) fn row_at(&self, stream: &StreamKey, position: u64) -> Result<Option<Row>, Refusal> {
         let positions = self.shared.index.positions(stream, 0, u32::MAX);
         let mut positions = positions.map_err(|error| unavailable(&error))?;
         positions.truncate(positions.partition_point(|at| *at <= position));

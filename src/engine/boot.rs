@@ -20,6 +20,7 @@ use super::foundation::{
 use super::gauges::Gauges;
 use super::indexer::record;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::snapshots::Snapshots;
 use super::start_error::{InitError, StartError};
 use super::vault::{Random, system_random};
@@ -44,6 +45,8 @@ pub struct EngineOptions {
     pub policy: Policy,
     /// Whether callers answer for the first factor (`[directory] mode = "vouched"`).
     pub vouched: bool,
+    /// Whether another service checks passwords (`[directory] mode = "nats"`).
+    pub elsewhere: bool,
     /// The callers that may answer for the first factor (`[directory] vouching`); all when none.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
@@ -153,6 +156,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         vault,
         policy: options.policy,
         vouched: options.vouched,
+        elsewhere: options.elsewhere,
         vouching: options.vouching,
         clock: options.clock,
         monotonic: options.monotonic,
@@ -167,6 +171,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         views,
         progress,
         gauges,
+        publication: Publication::default(),
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
@@ -178,7 +183,7 @@ fn existing_views(data: &Path) -> Option<Result<Views, StartError>> {
     views_file(data).exists().then(|| open_views(data))
 }
 
-fn open_views(data: &Path) -> Result<Views, StartError> {
+pub(super) fn open_views(data: &Path) -> Result<Views, StartError> {
     let (views, opened) = Views::open(&views_file(data), VIEWS_CACHE_BYTES)
         .map_err(|error| StartError::Views(error.to_string()))?;
     match opened {
@@ -189,7 +194,7 @@ fn open_views(data: &Path) -> Result<Views, StartError> {
 }
 
 /// Empties the views that were folded from another log than this one: a restored, a forked.
-fn rebuild_strange_views(views: &Views, log: &EventLog) -> Result<(), StartError> {
+pub(super) fn rebuild_strange_views(views: &Views, log: &EventLog) -> Result<(), StartError> {
     let reader = log.reader();
     let strange = views
         .rebuild_forked(|position| record(&reader, position))

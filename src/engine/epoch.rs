@@ -18,6 +18,7 @@ use countersign_schemas::time::Micros;
 
 use super::foundation::{Epoch, Foundation, log_folder, snapshots_file};
 use super::start_error::{NewEpochError, StartError};
+use super::stream_witness;
 use super::vault::system_random;
 use crate::account::service;
 use crate::crash_point::reached;
@@ -36,7 +37,8 @@ pub fn signer(keyring: &Keyring) -> NoteSigner {
 ///
 /// # Errors
 /// [`StartError::Checkpoint`] when it is not; [`StartError::EpochUnfinished`];
-/// [`StartError::Foreign`] when the log is in an epoch that the keyring does not know.
+/// [`StartError::Foreign`] when the log is in an epoch that the keyring does not know; and as
+/// [`stream_witness::check`].
 pub fn archive(
     found: &Foundation,
     data: &Path,
@@ -52,6 +54,7 @@ pub fn archive(
     // An archive that is gone, or came back with an old keyring, does not speak for the epoch.
     let log_id = found.epoch().begun.log_id;
     if log_id == *keyring.log_id() {
+        stream_witness::check(&found.log.reader(), &log_id, keyring_file)?;
         return Ok(archive);
     }
     if keyring.log_ids().any(|id| *id == log_id) {
@@ -117,7 +120,10 @@ pub fn new_epoch(
             Some(due) => due,
             None => return Err(refusal.into()),
         },
-        Err(StartError::EpochUnfinished { lost_from }) => lost_from,
+        Err(
+            StartError::EpochUnfinished { lost_from }
+            | StartError::StreamKnowsMore { lost_from, .. },
+        ) => lost_from,
         Err(other) => return Err(other.into()),
     };
     if due != lost_from {

@@ -34,7 +34,7 @@ pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micro
     match &request.command {
         Command::RegisterAccount(_) => !account.exists(),
         Command::ChangePassword(_) => !waits(),
-        Command::StartLogin(c) => c.password.is_some() && !waits(),
+        Command::StartLogin(c) => c.password.is_some() && request.directory.is_none() && !waits(),
         Command::Enable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
         Command::Disable2fa(c) => {
             let proof = c.proof.as_ref();
@@ -151,9 +151,12 @@ impl Inquiry<'_> {
     /// may hold: only then is made what costs more than the proof itself.
     fn is_proven(&self, given: GivenCode, evidence: &mut Evidence) -> Result<bool, VaultError> {
         let password_held = match evidence.proof {
-            ProofEvidence::Vouched | ProofEvidence::Compared { right: true, .. } => true,
+            ProofEvidence::Vouched
+            | ProofEvidence::Elsewhere { right: true }
+            | ProofEvidence::Compared { right: true, .. } => true,
             ProofEvidence::Absent
             | ProofEvidence::NotCompared
+            | ProofEvidence::Elsewhere { right: false }
             | ProofEvidence::Compared { right: false, .. } => false,
         };
         let (code, next) = given;

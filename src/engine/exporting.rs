@@ -1,6 +1,6 @@
 //! Events to take away: page by page, each with its record and what proves it.
 
-use countersign_projections::{Entry, Filter, audit_event};
+use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, ExportedEvent};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
@@ -97,7 +97,7 @@ impl Queries {
     }
 
     fn chosen(&self, query: &AuditExportQuery, through: u64) -> Result<Found, Refusal> {
-        self.wait_for_trail(None)?;
+        self.wait_for(AuditTrail::NAME, None)?;
         let filter = Filter {
             account: query.account_id.as_ref().map(StreamKey::of),
             types: type_codes(query.types.as_deref())?,

@@ -72,6 +72,10 @@ pub struct Readings {
     pub head: u64,
     /// How far each view is.
     pub views: Vec<ViewState>,
+    /// The last position up to which everything is published.
+    pub published: u64,
+    /// Why nothing is published at the moment, if so.
+    pub publication_halted: Option<String>,
     /// Commands that wait for the writer.
     pub queued: usize,
     /// Commands that wait for a hash.
@@ -106,6 +110,8 @@ impl Engine {
         Readings {
             head: shared.progress.committed(),
             views: shared.views.list(),
+            published: shared.publication.through(),
+            publication_halted: shared.publication.halted(),
             queued: gauges.queued.load(Ordering::Relaxed),
             proofs_waiting: self.pool.waiting(),
             sheds: gauges.sheds.load(Ordering::Relaxed),

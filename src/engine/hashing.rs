@@ -22,6 +22,9 @@ impl Inquiry<'_> {
                 ProofEvidence::Absent
             });
         };
+        if let Some(right) = self.request.directory {
+            return Ok(ProofEvidence::Elsewhere { right });
+        }
         let source = source_key(&self.shared.vault, self.request);
         if self
             .account

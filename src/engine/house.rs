@@ -101,6 +101,7 @@ impl House {
                 ..Policy::default()
             },
             vouched: false,
+            elsewhere: false,
             vouching: None,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             monotonic: Arc::new(move || Micros(monotonic.load(Ordering::SeqCst))),
@@ -132,6 +133,7 @@ impl House {
             on_behalf_of: None,
             trace_id: None,
             body_tag: engine.body_tag("test", name, &payload),
+            directory: None,
             received_at: self.time(),
             deadline: None,
         }

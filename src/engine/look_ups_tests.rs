@@ -46,6 +46,16 @@ fn a_look_is_on_record_with_who_looked_and_for_whom() {
         .record_look_up(&viewer("auditor", Some("Grace H.")), &look)
         .unwrap();
     let events = recorded(&engine);
+    let hers = AuditPageQuery {
+        types: Some(vec!["subject-viewed".into()]),
+        account_id: Some(ada()),
+        ..AuditPageQuery::default()
+    };
+    let hers = queries.audit_page(&hers, None).unwrap();
+    assert_eq!(
+        hers.events, events,
+        "found by the account that was looked at"
+    );
     let shown = serde_json::to_value(&events[0]).unwrap();
     assert_eq!(
         shown["data"],

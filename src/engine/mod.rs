@@ -8,6 +8,7 @@
 
 mod accounts;
 mod admin;
+mod assertions;
 mod auditing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -21,6 +22,7 @@ mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
+mod elsewhere;
 mod epoch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -30,6 +32,7 @@ mod erasing;
 #[allow(clippy::unwrap_used)]
 mod erasing_tests;
 mod evidence;
+mod explaining;
 mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -59,6 +62,7 @@ mod projector;
 #[allow(clippy::unwrap_used)]
 mod proof_tests;
 mod proofs;
+mod publisher;
 mod queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -82,9 +86,12 @@ mod shared;
 mod snapshot_tests;
 pub mod snapshots;
 mod start_error;
+mod stopped_views;
+mod stopping;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod store_tests;
+mod stream_witness;
 mod subject;
 mod support_queries;
 #[cfg(test)]
@@ -101,6 +108,9 @@ mod time_tests;
 mod timing_tests;
 mod vault;
 mod verdict;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod view_tests;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -108,7 +118,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::AccountId;
@@ -118,10 +127,10 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use crate::account::{Evidence, Policy};
-use crate::crash_point::reached;
 pub use admin::Admin;
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
+pub use elsewhere::AskElsewhere;
 pub use epoch::new_epoch;
 pub use exporting::filter_text;
 pub use foundation::Epoch;
@@ -133,10 +142,13 @@ use pool::Pool;
 use proofs::{
     current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
 };
+pub use publisher::{Feed, PublishedEpoch};
 pub use queries::Queries;
 pub use request::{Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
+pub use stopped_views::{list_stopped_views, rebuild_stopped_view};
+use stopping::Writing;
 pub use vault::{Random, system_random};
 use writer::Writer;
 
@@ -175,7 +187,8 @@ pub struct Engine {
     admin: Admin,
     keeper: Keeper,
     draining: AtomicBool,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    followers: Mutex<Vec<JoinHandle<()>>>,
+    writer: Mutex<Writing>,
 }
 
 impl Engine {
@@ -206,8 +219,8 @@ impl Engine {
         let (projecting, to_show) = (Arc::clone(&shared), reader.clone());
         let indexing = Arc::clone(&shared);
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
-        let threads = vec![
-            spawn("writer", move || writer.run(&inbox)),
+        let writer = spawn("writer", move || writer.run(&inbox));
+        let followers = vec![
             spawn("projector", move || {
                 projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
@@ -220,7 +233,8 @@ impl Engine {
             admin,
             keeper: Keeper::start(keeping, writing),
             draining: AtomicBool::new(false),
-            threads: Mutex::new(threads),
+            followers: Mutex::new(followers),
+            writer: Mutex::new(Writing::Thread(writer)),
         })
     }
 
@@ -314,6 +328,14 @@ impl Engine {
         }
     }
 
+    /// What other services are told.
+    pub fn feed(&self) -> Feed {
+        Feed {
+            shared: Arc::clone(&self.shared),
+            log: self.admin.log.clone(),
+        }
+    }
+
     /// The operators' side.
     pub fn admin(&self) -> &Admin {
         &self.admin
@@ -328,41 +350,12 @@ impl Engine {
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.shared.failed.subscribe()
     }
-
-    /// Takes nothing more, finishes what was taken, and closes the files; may be called again.
-    ///
-    /// Waits for proofs at most `within`; what they could not begin by then is told `draining`.
-    pub fn drain(&self, within: Duration) {
-        self.draining.store(true, Ordering::Release);
-        for submission in self.pool.stop(within) {
-            refuse(submission.reply, ErrorCode::Draining);
-        }
-        // A writer that has failed is gone and takes no message.
-        let _ = self.queue.send(Message::Stop);
-        self.shared.progress.stop();
-        for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the engine had panicked");
-            }
-        }
-        self.keeper.stop();
-        reached("checkpoint-unsigned");
-        indexer::sign(&self.shared);
-        reached("views-unflushed");
-        if let Err(error) = self.shared.views.flush() {
-            tracing::warn!(%error, "the views are not durable; the next start brings them up to date");
-        }
-        reached("views-flushed");
-    }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.drain(Duration::ZERO);
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(work)

@@ -14,7 +14,7 @@ use countersign_schemas::time::Micros;
 use subtle::ConstantTimeEq;
 
 use super::accounts::HistoryError;
-use super::{Done, Outcome, Shared};
+use super::{Done, Outcome, Request, Shared};
 use crate::account::{Account, Reply, outcome::recall};
 use crate::log::index::CommandPlace;
 
@@ -52,18 +52,25 @@ impl Outcomes {
         &mut self,
         shared: &Shared,
         key: CommandKey,
-        body_tag: &[u8; 16],
+        request: &Request,
         now: Micros,
     ) -> Result<Option<Outcome>, HistoryError> {
         self.forget(now);
+        let names_audience = request.command.audience().is_some();
         let (stored_tag, result) = match self.kept.get(&key) {
             Some(kept) => (kept.body_tag, kept.result.clone()),
             None => match shared.index.command(&key, now)? {
-                Some(place) => recalled(shared, place)?,
+                Some(place) => {
+                    let (tag, result) = recalled(shared, place)?;
+                    (
+                        tag,
+                        result.and_then(|done| without_assertion(done, names_audience)),
+                    )
+                }
                 None => return Ok(None),
             },
         };
-        let same = bool::from(stored_tag.ct_eq(body_tag));
+        let same = bool::from(stored_tag.ct_eq(&request.body_tag));
         let refused = |code| Outcome {
             result: Err(Refusal::new(code)),
             replayed: false,
@@ -139,6 +146,16 @@ impl Outcomes {
         }
         let count = self.mismatches.entry(key).or_default();
         *count = count.saturating_add(1);
+    }
+}
+
+/// A login that was asserted is not told again: there is no second assertion.
+fn without_assertion(done: Done, names_audience: bool) -> Result<Done, Refusal> {
+    match done.reply {
+        Reply::LoginByPassword { .. } | Reply::LoginVerified { .. } if names_audience => {
+            Err(Refusal::new(ErrorCode::OutcomeUnseen))
+        }
+        _ => Ok(done),
     }
 }
 

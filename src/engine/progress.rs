@@ -3,6 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// Entries that are worth a round of the views at once; fewer wait for company.
 const WORTH_A_ROUND: u64 = 1_024;
 
@@ -12,6 +14,7 @@ const WORTH_A_ROUND: u64 = 1_024;
 pub struct Progress {
     state: Mutex<State>,
     changed: Condvar,
+    signal: watch::Sender<u64>,
     /// Apart, so that a commit wakes nobody who only waits for the end.
     stopped: Condvar,
 }
@@ -31,6 +34,12 @@ impl Progress {
         state.committed = state.committed.max(position);
         drop(state);
         self.changed.notify_all();
+        self.signal.send_replace(position);
+    }
+
+    /// The last durable position, for those who wait elsewhere than on a thread of their own.
+    pub fn committed_signal(&self) -> watch::Receiver<u64> {
+        self.signal.subscribe()
     }
 
     /// Says that every view shows everything up to here; less than before where one begins anew.

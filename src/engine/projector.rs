@@ -1,4 +1,7 @@
 //! The projector: one thread that carries the log into the views, from their own checkpoint.
+//!
+//! A view that is built anew is folded by the same thread, a slice at a time, between the rounds
+//! in which those that serve are brought up to date.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +11,20 @@ use countersign_schemas::record::Record;
 use super::indexer::UNDURABLE_ENTRIES_MAX;
 use super::progress::Progress;
 use crate::crash_point::reached;
-use crate::log::LogReader;
+use crate::log::{LogReader, Page};
 
-/// Entries in one transaction of the views; the group that reaches it may end.
-const PAGE_ENTRIES_MAX: usize = 2_048;
-/// Bytes in one page of the log.
+/// Entries in one transaction of the views; the page that reaches it is the last. Large ones share
+/// the pages of the file that they touch.
+const SLICE_ENTRIES_MAX: usize = 16_384;
+/// Bytes of the records in one transaction of the views.
+const SLICE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Entries and bytes in one page of the log.
+const PAGE_ENTRIES_MAX: usize = 1_024;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often what was carried over is made durable.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How often a long catching-up says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 /// How long it waits for something to do before it looks whether it is to stop.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits for more to do at once; a query that waits ends it.
@@ -27,9 +36,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub fn run(log: &LogReader, views: &Views, progress: &Progress) {
     let mut flushed_at = Instant::now();
     let mut undurable = 0;
+    let mut told = Vec::new();
     while !progress.is_stopping(Duration::ZERO) {
-        progress.wait_for_work(IDLE, LINGER);
-        match catch_up(log, views, progress) {
+        if views.building().is_none() {
+            progress.wait_for_work(IDLE, LINGER);
+        }
+        let carried = catch_up(log, views, progress);
+        tell_halted(views, &mut told);
+        match carried.and_then(|carried| Ok(carried + build(log, views, progress)?)) {
             Ok(carried) => undurable += carried,
             Err(error) => {
                 tracing::error!(%error, "the views are behind; commands go on");
@@ -46,16 +60,34 @@ pub fn run(log: &LogReader, views: &Views, progress: &Progress) {
     }
 }
 
+/// Raises an alarm over each view that has halted since it was last asked.
+fn tell_halted(views: &Views, told: &mut Vec<&'static str>) {
+    let halted = views.halted();
+    told.retain(|known| halted.iter().any(|(view, _)| view == known));
+    for (view, why) in halted {
+        if !told.contains(&view) {
+            tracing::error!(
+                view,
+                why,
+                "ALARM: a view has halted and no longer follows the log; commands go on. Build it anew with `countersign view rebuild`"
+            );
+            told.push(view);
+        }
+    }
+}
+
 /// Catches up before the first command; what took long is durable then, so that a crash right
-/// afterwards does not begin it again.
+/// afterwards does not begin it again. What other versions of the views left is dropped.
 ///
 /// # Errors
 /// As [`catch_up`], and when the views cannot be made durable.
 pub fn start(log: &LogReader, views: &Views, progress: &Progress) -> Result<(), String> {
-    match catch_up(log, views, progress)? {
-        0..UNDURABLE_ENTRIES_MAX => Ok(()),
-        _ => views.flush().map_err(|error| error.to_string()),
+    let carried = catch_up(log, views, progress)?;
+    tell_halted(views, &mut Vec::new());
+    if carried >= UNDURABLE_ENTRIES_MAX {
+        views.flush().map_err(|error| error.to_string())?;
     }
+    views.drop_superseded().map_err(|error| error.to_string())
 }
 
 /// Carries everything that is committed into the views; answers how many entries that was.
@@ -64,16 +96,12 @@ pub fn start(log: &LogReader, views: &Views, progress: &Progress) -> Result<(), 
 /// A sentence when the log or the views cannot be read or written, or an event is unknown.
 pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u64, String> {
     let mut carried = 0;
+    let mut told_at = Instant::now();
     progress.show(views.checkpoint());
     loop {
         let from = views.checkpoint() + 1;
-        let page = log
-            .read(from, PAGE_ENTRIES_MAX, PAGE_BYTES_MAX)
-            .map_err(|error| error.to_string())?;
-        let entries = page
-            .iter()
-            .map(|(position, bytes)| decode(position, bytes))
-            .collect::<Result<Vec<_>, _>>()?;
+        let pages = read(log, from)?;
+        let entries = decode_all(&pages)?;
         let whole = whole_groups(&entries);
         if whole.is_empty() {
             return Ok(carried);
@@ -82,11 +110,74 @@ pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u
         views.catch_up(whole).map_err(|error| error.to_string())?;
         reached("views-written");
         if views.checkpoint() < from {
-            return Err("every view has halted: see `countersign view list`".into());
+            // Every view has halted; `tell_halted` has said so.
+            return Ok(carried);
         }
         carried += whole.len() as u64;
         progress.show(views.checkpoint());
+        if told_at.elapsed() >= TELL_EVERY {
+            let (position, head) = (views.checkpoint(), log.head());
+            tracing::info!(
+                position,
+                head,
+                percent = position * 100 / head,
+                "the views catch up"
+            );
+            told_at = Instant::now();
+        }
     }
+}
+
+/// Folds one slice into the views that are built anew, and puts those that have caught up in their
+/// place; answers how many entries that was.
+///
+/// # Errors
+/// As [`catch_up`].
+pub fn build(log: &LogReader, views: &Views, progress: &Progress) -> Result<u64, String> {
+    let Some(after) = views.building() else {
+        return Ok(0);
+    };
+    let pages = read(log, after + 1)?;
+    let entries = decode_all(&pages)?;
+    let whole = whole_groups(&entries);
+    let given_up = views.build(whole).map_err(|error| error.to_string())?;
+    for (view, why) in given_up {
+        tracing::error!(
+            view,
+            why,
+            "ALARM: a view could not be built anew; the one that was there stays"
+        );
+    }
+    for view in views.switch().map_err(|error| error.to_string())? {
+        tracing::info!(view, "the view that was built anew serves");
+    }
+    progress.show(views.checkpoint());
+    Ok(whole.len() as u64)
+}
+
+/// Reads the records of one slice.
+fn read(log: &LogReader, from: u64) -> Result<Vec<Page>, String> {
+    let (mut pages, mut next, mut entries, mut bytes) = (Vec::new(), from, 0, 0);
+    while entries < SLICE_ENTRIES_MAX && bytes < SLICE_BYTES_MAX {
+        let page = log
+            .read(next, PAGE_ENTRIES_MAX, PAGE_BYTES_MAX)
+            .map_err(|error| error.to_string())?;
+        if page.is_empty() {
+            break;
+        }
+        next = page.next();
+        entries += page.len();
+        bytes += page.iter().map(|(_, record)| record.len()).sum::<usize>();
+        pages.push(page);
+    }
+    Ok(pages)
+}
+
+fn decode_all(pages: &[Page]) -> Result<Vec<Entry<'_>>, String> {
+    let records = pages.iter().flat_map(Page::iter);
+    records
+        .map(|(position, bytes)| decode(position, bytes))
+        .collect()
 }
 
 /// Decodes the record at a position with its event.
@@ -100,7 +191,7 @@ pub fn decode(position: u64, bytes: &[u8]) -> Result<Entry<'_>, String> {
 }
 
 /// The entries up to the end of the last whole group.
-fn whole_groups<'a, 'b>(entries: &'a [Entry<'b>]) -> &'a [Entry<'b>] {
+pub fn whole_groups<'a, 'b>(entries: &'a [Entry<'b>]) -> &'a [Entry<'b>] {
     let ends_group = |entry: &Entry| entry.record.group_index + 1 == entry.record.group_len;
     let end = entries
         .iter()

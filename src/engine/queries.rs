@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use countersign_projections::{Entry, Filter, audit_event};
+use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit};
@@ -50,7 +50,7 @@ impl Queries {
             .map_err(|error| unavailable(&error))?;
         match row {
             Some(row) => Ok(row.status(self.shared.now(), position)),
-            None if self.shared.vouched => Ok(unseen(account, position)),
+            None if self.shared.vouched || self.shared.elsewhere => Ok(unseen(account, position)),
             None => Err(Refusal::new(ErrorCode::AccountNotFound)),
         }
     }
@@ -66,7 +66,7 @@ impl Queries {
         min_position: Option<u64>,
     ) -> Result<AuditPage, Refusal> {
         let limit = page_limit(query.limit)?;
-        self.wait_for_trail(min_position)?;
+        self.wait_for(AuditTrail::NAME, min_position)?;
         let stream = StreamKey::of(account);
         let version = self
             .shared
@@ -99,7 +99,7 @@ impl Queries {
     ) -> Result<AuditPage, Refusal> {
         let limit = page_limit(query.limit)?;
         let types = type_codes(query.types.as_deref())?;
-        self.wait_for_trail(min_position)?;
+        self.wait_for(AuditTrail::NAME, min_position)?;
         let filter = Filter {
             account: query.account_id.as_ref().map(StreamKey::of),
             types,
@@ -190,12 +190,14 @@ impl Queries {
         Ok(low)
     }
 
-    /// Waits until the trail shows what was committed when the query came, and what the caller
-    /// names: a page with a hole in it would be taken for the whole.
-    pub(super) fn wait_for_trail(&self, min_position: Option<u64>) -> Result<(), Refusal> {
+    /// Waits until a view shows what was committed when the query came, and what the caller names: a
+    /// page with a hole in it would be taken for the whole. One that has halted does not answer.
+    pub(super) fn wait_for(&self, view: &str, min_position: Option<u64>) -> Result<(), Refusal> {
         let progress = &self.shared.progress;
         let wanted = min_position.unwrap_or(0).max(progress.committed());
-        in_time(progress.wait_shown(wanted, VIEW_WAIT))
+        in_time(progress.wait_shown(wanted, VIEW_WAIT))?;
+        let halted = self.shared.views.halted();
+        in_time(!halted.iter().any(|(halted, _)| *halted == view))
     }
 }
 

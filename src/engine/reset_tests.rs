@@ -434,3 +434,35 @@ fn what_nobody_has_is_not_found() {
     let found = engine.queries().find_account(&found);
     assert_eq!(found.unwrap_err().code, ErrorCode::AccountNotFound);
 }
+
+/// The case is gone with the account, whoever has the id next.
+#[test]
+fn an_erasure_ends_the_case_and_the_next_account_of_that_id_is_not_concerned() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let case = approved(&house, &engine, "ada");
+    let erase = json!({"account_id": "ada", "reason": "the owner asked for it"});
+    house.send(&engine, "erase-account", erase).unwrap();
+    let gone = send_by(&house, &engine, "alice", "execute-reset", &on_case(&case));
+    assert_eq!(word(gone), Some(ErrorCode::CaseNotFound));
+    let queue = engine
+        .queries()
+        .reset_queue(&ResetQueueQuery::default(), None);
+    assert_eq!(queue.unwrap().cases, []);
+    let (_, codes) = house.enrol(&engine, "ada");
+    house.pass(80 * HOUR_S);
+    let closed = send_by(&house, &engine, "alice", "execute-reset", &on_case(&case));
+    assert_eq!(word(closed), Some(ErrorCode::ResetClosed));
+    let login = house.send(&engine, "verify-login", verify(&codes[0]));
+    assert!(
+        matches!(
+            login,
+            Ok(Reply::LoginVerified {
+                after_reset_days: None,
+                ..
+            })
+        ),
+        "{login:?}"
+    );
+}

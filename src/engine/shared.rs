@@ -17,6 +17,7 @@ use super::epoch;
 use super::gauges::Gauges;
 use super::look_ups::RecordedLooks;
 use super::progress::Progress;
+use super::publisher::Publication;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
@@ -31,6 +32,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Whether callers answer for the first factor.
     pub vouched: bool,
+    /// Whether another service checks passwords.
+    pub elsewhere: bool,
     /// The callers that may answer for the first factor; all when none.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
@@ -59,6 +62,8 @@ pub struct Shared {
     pub progress: Progress,
     /// What operators watch.
     pub gauges: Gauges,
+    /// How far it is published.
+    pub publication: Publication,
     /// Turns true when a commit has failed.
     pub failed: watch::Sender<bool>,
 }

@@ -52,6 +52,26 @@ pub enum StartError {
         /// The first position that it gives up.
         lost_from: u64,
     },
+    /// The published stream was found to have an event that the log has not.
+    #[error(
+        "the published stream has an event at position {published} that the log has not, so events are lost and used codes could live again: restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
+    )]
+    StreamKnowsMore {
+        /// That event's position.
+        published: u64,
+        /// The first position that is lost.
+        lost_from: u64,
+    },
+    /// What the published stream was found to have cannot be read.
+    #[error(
+        "{path}, which says what the published stream has beyond the log, cannot be read ({reason}): mend its permissions, or delete it, and the next start asks the stream again"
+    )]
+    Witness {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The keyring is a copy from before a rotation.
     #[error(
         "the log has {in_log} rotations of the keys and the keyring only {in_keyring}, so it is an old copy: give the newest one, and the newest keys.redb"

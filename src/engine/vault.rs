@@ -86,6 +86,11 @@ impl Vault {
         }
     }
 
+    /// The keyring's file.
+    pub fn keyring_file(&self) -> &Path {
+        &self.keyring_file
+    }
+
     /// Fills bytes at random.
     ///
     /// # Errors

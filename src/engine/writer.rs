@@ -65,8 +65,9 @@ impl Writer {
         }
     }
 
-    /// Works until told to stop, or until a commit fails; then nothing is decided any more.
-    pub fn run(mut self, queue: &Receiver<Message>) {
+    /// Works until told to stop, and then hands back the log; or until a commit fails, and then
+    /// nothing is decided any more.
+    pub fn run(mut self, queue: &Receiver<Message>) -> Option<EventLog> {
         loop {
             let mut batch = Batch::after(self.log.head());
             let mut stop = false;
@@ -80,7 +81,8 @@ impl Writer {
                     self.do_chores(&mut batch);
                     if batch.records.is_empty() {
                         if let Err(error) = self.log.idle() {
-                            return self.fail(&error, Vec::new(), queue);
+                            self.fail(&error, Vec::new(), queue);
+                            return None;
                         }
                         continue;
                     }
@@ -90,15 +92,12 @@ impl Writer {
                 self.finish_chores(&mut batch);
             }
             if let Err(replies) = self.commit(batch) {
-                let error = "a commit failed";
-                return self.fail(&error, replies, queue);
+                self.fail(&"a commit failed", replies, queue);
+                return None;
             }
             if stop {
-                break;
+                return Some(self.log);
             }
-        }
-        if let Err(error) = self.log.close() {
-            tracing::error!(%error, "the log did not close cleanly; it is repaired at the next start");
         }
     }
 
@@ -164,7 +163,7 @@ impl Writer {
         if request.deadline.is_some_and(|deadline| wall > deadline) {
             return Some(Verdict::refused(ErrorCode::DeadlineExceeded));
         }
-        match self.outcomes.of(&self.shared, key, &request.body_tag, now) {
+        match self.outcomes.of(&self.shared, key, request, now) {
             Ok(None) => None,
             Ok(Some(outcome)) => Some(Verdict::Answer(Box::new(outcome))),
             Err(error) => {

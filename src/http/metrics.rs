@@ -17,6 +17,7 @@ pub fn page(readings: &Readings, is_ready: bool, traffic: &Traffic) -> String {
     requests(&mut page, &counts);
     durations(&mut page, &counts);
     engine(&mut page, readings);
+    publication(&mut page, readings);
     clock(&mut page, readings);
     page.0.push_str("# EOF\n");
     page.0
@@ -131,6 +132,19 @@ fn engine(page: &mut Text, readings: &Readings) {
             page.sample("disk_free_bytes", &[("folder", folder)], free);
         }
     }
+}
+
+fn publication(page: &mut Text, readings: &Readings) {
+    page.gauge(
+        "publication_lag_events",
+        "Positions that are not published yet",
+        readings.head.saturating_sub(readings.published),
+    );
+    page.gauge(
+        "publication_halted",
+        "Whether nothing can be published",
+        u64::from(readings.publication_halted.is_some()),
+    );
 }
 
 fn clock(page: &mut Text, readings: &Readings) {

@@ -235,3 +235,80 @@ async fn the_other_forms_are_whole_and_have_their_manifest_beside_them() {
         .collect();
     assert_eq!(formats, [json!("csv"), json!("ocsf")]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_is_built_anew_beside_a_running_service_and_on_a_stopped_ones_files() {
+    let mut rig = Rig::start(CHEAP).await;
+    let auditor = Auditor::on(&rig);
+    Person::with_2fa(&rig.bus, "ada").await;
+    let is_whole = |list: &Value| {
+        let views = list["views"].as_array().unwrap();
+        assert_eq!(views.len(), 4);
+        views.iter().all(|view| {
+            view["position"] == list["head"]
+                && view["halted"].is_null()
+                && view["building"].is_null()
+        })
+    };
+    let words = ["view", "rebuild", "audit-trail", "--reason", "a test"];
+    assert!(is_whole(&auditor.json(&words)));
+    let (code, text, _) = auditor.run(&["view", "list"]);
+    assert!(
+        code == 0 && text.lines().count() == 4 && text.contains("follows"),
+        "{text}"
+    );
+    let (code, _, said) = auditor.run(&["view", "rebuild", "no-such", "--reason", "a test"]);
+    assert_eq!(code, 3, "{said}");
+    stop(&mut rig);
+    let data = rig.site.data().to_str().unwrap().to_owned();
+    fs::remove_file(rig.site.data().join("views.redb")).unwrap();
+    assert!(!is_whole(&auditor.json(&["view", "list", "--data", &data])));
+    assert!(is_whole(&auditor.json(&[
+        "view",
+        "rebuild",
+        "login-status",
+        "--data",
+        &data
+    ])));
+    assert!(is_whole(&auditor.json(&["view", "list", "--data", &data])));
+    let (code, _, said) = auditor.run(&["view", "rebuild", "no-such", "--data", &data]);
+    assert!(code == 2 && said.contains("view list"), "{said}");
+    rig.restart();
+    let status = rig.bus.query("login-status.ada", json!({})).await;
+    assert_eq!(status.ok()["second_factor"], "on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_auditor_hears_why_and_sees_an_account_as_it_was() {
+    let rig = Rig::start(CHEAP).await;
+    let auditor = Auditor::on(&rig);
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    let done = ada.vouched(&ada.codes[0]).await;
+    let position = done.ok()["details"]["position"].as_u64().unwrap();
+    let explained = auditor.json(&["audit", "explain", &position.to_string()]);
+    assert_eq!(
+        (&explained["verdict"], &explained["rerun"]),
+        (&json!("allowed"), &json!("same"))
+    );
+    let (code, text, _) = auditor.run(&["audit", "explain", &position.to_string()]);
+    assert!(
+        code == 0 && text.contains("because:") && text.contains("comes out the same"),
+        "{text}"
+    );
+    let at = |position: u64| {
+        auditor.json(&[
+            "audit",
+            "account-at",
+            "ada",
+            "--position",
+            &position.to_string(),
+        ])
+    };
+    assert_eq!(at(position)["backup_codes_left"], 9);
+    assert_eq!(at(position - 1)["backup_codes_left"], 10);
+    let (code, _, said) = auditor.run(&["audit", "account-at", "ada", "--position", "1"]);
+    assert_eq!(code, 3, "{said}");
+    let (code, text, _) =
+        auditor.run(&["audit", "account-at", "ada", "--at", "2099-01-01T00:00:00Z"]);
+    assert!(code == 0 && text.contains("second factor: on"), "{text}");
+}

@@ -308,6 +308,7 @@ async fn an_unverified_caller_ends_with_4() {
         .refused(4, "actor.unverified");
 }
 
+/// N-03.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_there_ends_with_5_and_a_mistyped_line_with_2() {
     let mut rig = Rig::start(CHEAP).await;

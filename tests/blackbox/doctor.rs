@@ -47,7 +47,9 @@ async fn beside_a_running_service_it_finds_nothing_wrong_but_what_is() {
     let rig = Rig::start(&config).await;
     let url = rig.broker.url();
     let healthy = doctor(&rig.site, &url, &[]);
-    assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
+    // This broker is open: everybody may listen to everybody.
+    assert_eq!(found(&healthy, "inboxes").0, "wrong");
+    assert_eq!(healthy.status.code(), Some(6), "{healthy:?}");
     for (what, words) in [
         ("keyring", "mode 0600"),
         ("keys folder", "writable"),
@@ -59,6 +61,8 @@ async fn beside_a_running_service_it_finds_nothing_wrong_but_what_is() {
         ("clock", "checkpoint"),
         ("broker", "nats-server 2."),
         ("service", "one instance"),
+        ("publication", " behind"),
+        ("stream", "COUNTERSIGN_EVENTS: "),
     ] {
         let (verdict, said) = found(&healthy, what);
         assert_eq!(verdict, "ok", "{what}: {said}");

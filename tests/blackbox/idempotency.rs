@@ -101,6 +101,7 @@ async fn another_body_or_subject_under_the_same_id_is_a_mismatch_and_after_five_
     assert_eq!(ada.start_login().await.position(), first.position() + 1);
 }
 
+/// N-06.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_callers_equal_id_is_another_command() {
     let rig = Rig::start(CHEAP).await;

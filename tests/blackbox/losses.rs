@@ -11,7 +11,7 @@ use super::support::{CHEAP, Rig};
 
 const DEV: &[&str] = &["--identity", "dev"];
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(file.file_name());
@@ -23,7 +23,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn new_epoch(site: &Site, lost_from: &str, dying_at: Option<&str>) -> Output {
+pub fn new_epoch(site: &Site, lost_from: &str, dying_at: Option<&str>) -> Output {
     let mut command = binary();
     command.args(["log", "new-epoch", "--reason", "the disk died"]);
     command.args(["--lost-from", lost_from, "--data"]);

@@ -4,20 +4,25 @@
 //! computed by another crate, and every answer is held against the laws of the contract.
 #![allow(clippy::unwrap_used)]
 
+mod assertions;
 mod auditing;
 mod bad_input;
 mod canary;
 mod cli;
 mod configuring;
+mod directory;
 mod doctor;
 mod erasure;
 mod idempotency;
 mod identity;
 mod life;
 mod losses;
+mod operating;
+mod publishing;
 mod python;
 mod races;
 mod refusals;
+mod repeats;
 mod reset;
 mod rotation;
 mod starting;

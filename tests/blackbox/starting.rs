@@ -13,7 +13,12 @@ const NOWHERE: &str = "nats://127.0.0.1:9";
 
 /// The service refuses to start; the one sentence names each of these words.
 pub fn refuses(site: &Site, more: &[&str], words: &[&str]) -> String {
-    let output = ends(site.serve(NOWHERE, more));
+    refuses_at(NOWHERE, site, more, words)
+}
+
+/// The same on a broker that matters.
+pub fn refuses_at(url: &str, site: &Site, more: &[&str], words: &[&str]) -> String {
+    let output = ends(site.serve(url, more));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_ne!(output.status.code(), None, "killed by a signal: {said}");
     assert_ne!(output.status.code(), Some(0), "{said}");

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::support::bus::Bus;
 use super::support::person::{PASSWORD, Person};
 use super::support::service::{Service, is_ready, lines};
-use super::support::site::{Site, eventually};
+use super::support::site::{PATIENCE, Site, eventually};
 use super::support::{CHEAP, Rig, broker, model};
 
 /// Callers who ask without a pause.
@@ -153,4 +153,65 @@ async fn a_deleted_view_is_made_anew_from_the_log() {
         assert_eq!(rig.bus.history(head).await, events);
     }
     ada.vouched(&ada.codes[0]).await.refused("code.invalid");
+}
+
+/// N-09: the broker cuts off a service that takes nothing any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n09_a_service_that_was_cut_off_as_a_slow_consumer_serves_again_and_has_lost_nothing() {
+    let rig = Rig::start(CHEAP).await;
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    let head = ada.vouched(&ada.codes[0]).await.position();
+    rig.service.signal("STOP");
+    let flood = async_nats::connect(rig.broker.url()).await.unwrap();
+    let payload = bytes::Bytes::from(vec![b' '; 65_536]);
+    // nats-server drops a client for which 64 MiB wait, or that takes nothing for 10 s.
+    let was_cut_off = || {
+        let log = fs::read_to_string(rig.broker.log_file()).unwrap();
+        log.contains("Slow Consumer")
+    };
+    let subject = "countersign.v1.command.start-login";
+    while !was_cut_off() {
+        for _ in 0..64 {
+            let sent = flood.publish_with_reply(subject, "nobody", payload.clone());
+            sent.await.unwrap();
+        }
+        flood.flush().await.unwrap();
+    }
+    rig.service.signal("CONT");
+    is_answered(&rig.bus).await;
+    ada.vouched(&ada.codes[0]).await.refused("code.invalid");
+    ada.vouched(&ada.codes[1]).await.ok();
+    let events = rig.bus.history(head + 2).await;
+    model::has_no_gap(&events);
+    model::check(&events, "ada");
+}
+
+/// N-11.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n11_a_thousand_clients_that_come_back_at_once_are_answered() {
+    let mut rig = Rig::start(CHEAP).await;
+    let ada = Person::register(&rig.bus, "ada").await;
+    let url = rig.broker.url();
+    let mut clients = Vec::new();
+    for _ in 0..1_000 {
+        clients.push(async_nats::connect(&url).await.unwrap());
+    }
+    let port = rig.broker.port();
+    rig.broker.kill();
+    rig.broker = broker(Some(port));
+    is_answered(&rig.bus).await;
+    let asking = clients.iter().map(async |client| {
+        loop {
+            let subject = "countersign.v1.query.login-status.ada";
+            match client.request(subject, "".into()).await {
+                Ok(reply) => return reply.payload,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    let asked = futures_util::future::join_all(asking);
+    let answers = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    assert_eq!(answers.len(), 1_000);
+    assert!(answers.iter().all(|payload| payload.starts_with(b"{")));
+    assert_eq!(ada.status().await["second_factor"], "off");
 }

@@ -119,6 +119,11 @@ async fn metrics_count_commands_by_name_and_outcome_and_name_no_account() {
         assert_eq!(sample(&page, name), value, "{name}");
     }
     assert!(sample(&page, "countersign_checkpoint_age_seconds") < 60.0);
+    assert_eq!(sample(&page, "countersign_publication_halted"), 0.0);
+    eventually("everything is published", || {
+        let (_, page) = get(address, "/metrics");
+        sample(&page, "countersign_publication_lag_events") == 0.0
+    });
     eventually("every view shows the whole log", || {
         let (_, page) = get(address, "/metrics");
         sample(

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use nkeys::KeyPair;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as CertificateKey,
+    date_time_ymd,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -52,9 +53,17 @@ fn certificates() -> TempDir {
     let key = CertificateKey::generate().unwrap();
     let authority = CertifiedIssuer::self_signed(params, key).unwrap();
     written(folder.path(), "ca.pem", &authority.pem());
-    for (name, subject) in [("server", "127.0.0.1"), ("client", "countersign")] {
+    for (name, subject) in [
+        ("server", "127.0.0.1"),
+        ("client", "countersign"),
+        ("elsewhere", "broker.example"),
+        ("expired", "127.0.0.1"),
+    ] {
         let key = CertificateKey::generate().unwrap();
-        let params = CertificateParams::new([subject.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([subject.to_owned()]).unwrap();
+        if name == "expired" {
+            params.not_after = date_time_ymd(2020, 1, 1);
+        }
         let signed = params.signed_by(&key, &authority).unwrap();
         written(folder.path(), &format!("{name}.pem"), &signed.pem());
         written(folder.path(), &format!("{name}.key"), &key.serialize_pem());
@@ -110,6 +119,39 @@ async fn a_broker_that_asks_for_certificates_is_served_over_tls() {
     };
     let refused = missing.connect(None).await.unwrap_err();
     assert!(refused.is_permanent(), "{refused}");
+}
+
+/// P-08: in clear, to another host's certificate, to an expired one: nobody connects.
+#[tokio::test]
+async fn p08_a_broker_that_is_not_proven_is_not_spoken_to() {
+    let certificates = certificates();
+    let file = |name: &str| certificates.path().join(name);
+    let secured = |name: &str| {
+        let (cert, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+        let config = format!("tls {{ cert_file: {cert:?}, key_file: {key:?} }}");
+        broker_with(certificates.path(), &config)
+    };
+    for (name, is_right) in [("server", true), ("elsewhere", false), ("expired", false)] {
+        let broker = secured(name);
+        let connection = Connection {
+            servers: format!("tls://127.0.0.1:{}", broker.port()),
+            tls_ca: Some(file("ca.pem")),
+            ..Connection::default()
+        };
+        match round_trip(&connection).await {
+            Ok(()) => assert!(is_right, "{name}"),
+            Err(ConnectionError::Tls { reason }) => assert!(!is_right, "{name}: {reason}"),
+            Err(other) => panic!("{name}: {other}"),
+        }
+    }
+    let broker = broker_with(certificates.path(), "");
+    let demanding = Connection {
+        servers: format!("tls://127.0.0.1:{}", broker.port()),
+        tls_ca: Some(file("ca.pem")),
+        ..Connection::default()
+    };
+    let refused = demanding.connect(None).await.unwrap_err();
+    assert!(matches!(refused, ConnectionError::Tls { .. }), "{refused}");
 }
 
 #[tokio::test]

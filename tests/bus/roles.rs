@@ -1,12 +1,18 @@
 //! Who may ask what, with exactly the broker configuration that is shipped.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
-use countersign::bus::{BusConfig, Connection, Identity};
+use async_nats::{Client, Event, ServerError};
+use countersign::bus::headers::{CALLER, REQUEST_INFO};
+use countersign::bus::{BusConfig, Connection, Endpoint, Identity, all_endpoints};
 use countersign::dev::broker::{Broker, BrokerOptions};
+use countersign_schemas::record::Role;
+use futures_util::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
-use crate::service::{Service, ask, body, refused, register, server, wall};
+use crate::service::{PATIENCE, Service, ask, body, refused, register, server, wall};
 
 pub const USERS: [(&str, &str); 7] = [
     ("countersign", "CS_SERVICE_PASSWORD"),
@@ -17,68 +23,377 @@ pub const USERS: [(&str, &str); 7] = [
     ("auditor", "CS_AUDIT_PASSWORD"),
     ("sys", "CS_SYS_PASSWORD"),
 ];
-
-/// Each subject, and who reaches it.
-const REACH: [(&str, &[&str]); 14] = [
-    ("command.start-login", &["login-gw"]),
-    ("command.cancel-reset", &["login-gw"]),
-    ("support.clear-attempts", &["alice", "bob"]),
-    ("support.cancel-reset", &["alice", "bob"]),
-    ("query.reset-queue", &["alice", "bob"]),
-    ("query.account-card.ada", &["alice", "bob"]),
-    ("admin.erase-account", &["operator"]),
-    ("admin.log-stats", &["operator"]),
-    ("query.audit-page", &["auditor"]),
-    ("query.account-at.ada", &["auditor"]),
-    ("query.audit-export", &["auditor"]),
-    ("query.checkpoint", &["operator", "auditor"]),
-    ("query.login-status.ada", &["login-gw", "alice", "bob"]),
+/// The users who call, with their roles.
+const CALLERS: [(&str, Role); 5] = [
+    ("login-gw", Role::Platform),
+    ("alice", Role::Support),
+    ("bob", Role::Support),
+    ("operator", Role::Operator),
+    ("auditor", Role::Audit),
+];
+/// What lies beside the endpoints, and who may publish to it.
+const BESIDE: [(&str, &[&str]); 14] = [
+    ("countersign.v1.event.totp-accepted.ada", &["countersign"]),
+    ("$JS.API.STREAM.INFO.COUNTERSIGN_EVENTS", &["countersign"]),
+    ("$JS.API.DIRECT.GET.COUNTERSIGN_EVENTS", &["countersign"]),
+    ("$JS.API.STREAM.DELETE.COUNTERSIGN_EVENTS", &[]),
+    ("$JS.API.STREAM.PURGE.COUNTERSIGN_EVENTS", &[]),
+    ("$JS.API.STREAM.MSG.DELETE.COUNTERSIGN_EVENTS", &[]),
+    ("$JS.API.CONSUMER.CREATE.COUNTERSIGN_EVENTS", &[]),
     (
-        "query.errors",
+        "JS.countersign.API.STREAM.INFO.COUNTERSIGN_EVENTS",
+        &["auditor"],
+    ),
+    (
+        "JS.countersign.API.DIRECT.GET.COUNTERSIGN_EVENTS",
+        &["auditor"],
+    ),
+    ("$SYS.REQ.SERVER.PING", &[]),
+    ("_INBOX.login-gw.guess", &[]),
+    ("countersign.v1.command.start-login", &["login-gw"]),
+    (
+        "$SRV.PING",
         &["login-gw", "alice", "bob", "operator", "auditor"],
     ),
+    ("anything.else", &[]),
 ];
 
-#[tokio::test]
-async fn every_role_reaches_its_own_subjects_and_no_other() {
-    let options = BrokerOptions {
-        config: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/nats.conf")),
-        environment: USERS.map(|(_, name)| (name.into(), "secret".into())).into(),
-        ..BrokerOptions::default()
-    };
-    let broker = Broker::start(&server(), &options).unwrap();
-    let connection = |user: &str| Connection {
-        servers: format!("nats://{user}:secret@127.0.0.1:{}", broker.port()),
-        timeout: Duration::from_millis(500),
-        ..Connection::default()
-    };
-    let config = BusConfig {
-        connection: connection("countersign"),
-        identity: Identity::default(),
-        ..BusConfig::default()
-    };
-    let service = Service::start(config, wall()).await;
-    let gateway = connection("login-gw").connect(None).await.unwrap();
-    let made = ask(&gateway, "command.register-account", &[], &register("ada")).await;
-    assert_eq!(body(&made)["account_id"], "ada");
-    for user in ["login-gw", "alice", "bob", "operator", "auditor"] {
-        let client = connection(user).connect(None).await.unwrap();
-        for (subject, reach) in REACH {
-            let subject = format!("countersign.v1.{subject}");
-            let answered = client.request(subject.clone(), "{}".into()).await.is_ok();
-            // An auditor reaches every query; the service refuses those of other roles.
-            let expected =
-                reach.contains(&user) || (user == "auditor" && subject.contains(".query."));
-            assert_eq!(answered, expected, "{user} {subject}");
+/// The shipped broker with the service behind it, and one account.
+struct House {
+    broker: Broker,
+    service: Service,
+}
+
+impl House {
+    async fn start() -> Self {
+        let options = BrokerOptions {
+            config: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/nats.conf")),
+            environment: USERS.map(|(_, name)| (name.into(), "secret".into())).into(),
+            ..BrokerOptions::default()
+        };
+        let broker = Broker::start(&server(), &options).unwrap();
+        let config = BusConfig {
+            connection: connection(&broker, "countersign"),
+            identity: Identity::default(),
+            ..BusConfig::default()
+        };
+        let service = Service::start(config, wall()).await;
+        Self { broker, service }
+    }
+
+    async fn user(&self, name: &str) -> User {
+        let (sender, events) = mpsc::channel(4_096);
+        let client = connection(&self.broker, name).connect(Some(sender)).await;
+        User {
+            name: name.into(),
+            client: client.unwrap(),
+            events,
         }
     }
-    let operator = connection("operator").connect(None).await.unwrap();
-    let reply = ask(&operator, "query.checkpoint", &[], b"").await;
-    let checkpoint = body(&reply);
-    let size = checkpoint["note"].as_str().unwrap().lines().nth(1);
-    assert_eq!(size, Some(checkpoint["size"].to_string().as_str()));
-    let auditor = connection("auditor").connect(None).await.unwrap();
-    let reply = ask(&auditor, "query.login-status.ada", &[], b"").await;
+}
+
+fn connection(broker: &Broker, user: &str) -> Connection {
+    Connection {
+        servers: format!("nats://{user}:secret@127.0.0.1:{}", broker.port()),
+        timeout: PATIENCE,
+        ..Connection::default()
+    }
+}
+
+/// A user of the broker, and what the broker refused it.
+struct User {
+    name: String,
+    client: Client,
+    events: mpsc::Receiver<Event>,
+}
+
+impl User {
+    /// Waits until the broker has read all that was sent before.
+    async fn round_trip(&self) {
+        let there_and_back = async {
+            if CALLERS.iter().any(|(name, _)| *name == self.name) {
+                let answer = self.client.request("$SRV.PING.countersign", "".into());
+                return answer.await.is_ok();
+            }
+            // These ask nothing of the service, and may publish to their own inbox.
+            let inbox = self.client.new_inbox();
+            let mut own = self.client.subscribe(inbox.clone()).await.unwrap();
+            self.client.publish(inbox, "".into()).await.unwrap();
+            own.next().await.is_some()
+        };
+        let back = tokio::time::timeout(PATIENCE, there_and_back).await;
+        assert!(back.unwrap(), "{} hears nothing", self.name);
+    }
+
+    /// The subjects that the broker has refused since the last call.
+    fn violations(&mut self) -> BTreeSet<String> {
+        let mut refused = BTreeSet::new();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::ServerError(ServerError::Other(text)) = event {
+                let subject = text.split('"').nth(1);
+                refused.insert(subject.unwrap_or(&text).to_owned());
+            }
+        }
+        refused
+    }
+
+    /// Which of these subjects the broker lets it publish to.
+    async fn may_publish(&mut self, subjects: &[String]) -> BTreeSet<String> {
+        self.violations();
+        for subject in subjects {
+            let inbox = self.client.new_inbox();
+            let sent = self
+                .client
+                .publish_with_reply(subject.clone(), inbox, "{}".into());
+            sent.await.unwrap();
+        }
+        self.round_trip().await;
+        let refused = self.violations();
+        let may = |subject: &&String| !refused.contains(*subject);
+        subjects.iter().filter(may).cloned().collect()
+    }
+
+    /// Whether the broker lets it subscribe.
+    async fn may_subscribe(&mut self, subject: &str, queue: Option<&str>) -> bool {
+        self.violations();
+        let subject = subject.to_owned();
+        let subscriber = match queue {
+            Some(queue) => self.client.queue_subscribe(subject, queue.into()).await,
+            None => self.client.subscribe(subject).await,
+        };
+        self.round_trip().await;
+        drop(subscriber);
+        self.violations().is_empty()
+    }
+}
+
+/// The subject of an endpoint for one account.
+fn subject(endpoint: &Endpoint) -> String {
+    endpoint.subject().replace('*', "ada")
+}
+
+/// Whether the broker lets a role through: commands only its own, an auditor every query.
+fn lets_through(endpoint: &Endpoint, role: Role) -> bool {
+    let is_query = endpoint.kind() == "query";
+    endpoint.roles().contains(&role) || (is_query && role == Role::Audit)
+}
+
+/// P-01 and S-03: every pair of a user and a subject.
+#[tokio::test]
+async fn p01_every_role_reaches_its_own_subjects_and_no_other() {
+    let house = House::start().await;
+    let endpoints = all_endpoints();
+    let subjects: Vec<_> = endpoints.iter().map(subject).collect();
+    for (name, role) in CALLERS {
+        let may = house.user(name).await.may_publish(&subjects).await;
+        for (endpoint, subject) in endpoints.iter().zip(&subjects) {
+            let expected = lets_through(endpoint, role);
+            assert_eq!(may.contains(subject), expected, "{name} {subject}");
+        }
+    }
+    let beside = BESIDE.map(|(subject, _)| subject.to_owned());
+    for (name, _) in USERS {
+        let may = house.user(name).await.may_publish(&beside).await;
+        for (subject, users) in BESIDE {
+            let expected = users.contains(&name) || name == "sys";
+            assert_eq!(may.contains(subject), expected, "{name} {subject}");
+        }
+    }
+    house.service.stop().await;
+}
+
+/// P-12: a role without a query is refused by the service where the broker lets it through.
+#[tokio::test]
+async fn p12_what_the_broker_lets_through_is_answered_by_role() {
+    let house = House::start().await;
+    let gateway = house.user("login-gw").await.client;
+    let made = ask(&gateway, "command.register-account", &[], &register("ada")).await;
+    assert_eq!(body(&made)["account_id"], "ada");
+    for (name, role) in CALLERS {
+        let client = house.user(name).await.client;
+        let asked = all_endpoints();
+        for endpoint in asked
+            .iter()
+            .filter(|e| e.kind() == "query" && lets_through(e, role))
+        {
+            let subject = subject(endpoint);
+            let subject = subject.strip_prefix("countersign.v1.").unwrap();
+            let reply = ask(&client, subject, &[], b"").await;
+            let is_refused = reply.headers.is_some() && body(&reply)["code"] == "actor.forbidden";
+            assert_eq!(
+                is_refused,
+                !endpoint.roles().contains(&role),
+                "{name} {subject}"
+            );
+        }
+    }
+    house.service.stop().await;
+}
+
+/// P-02, P-07 and NATS CVE-2026-33246: what a caller says of itself changes nothing.
+#[tokio::test]
+async fn p02_forged_identities_are_without_effect() {
+    let house = House::start().await;
+    let forged = r#"{"acc":"OPERATOR","user":"root","name":"root"}"#;
+    let headers = [(REQUEST_INFO, forged), (CALLER, "root")];
+    let gateway = house.user("login-gw").await.client;
+    let made = ask(
+        &gateway,
+        "command.register-account",
+        &headers,
+        &register("ada"),
+    )
+    .await;
+    assert_eq!(body(&made)["account_id"], "ada");
+    let auditor = house.user("auditor").await.client;
+    let forged = r#"{"acc":"PLATFORM","user":"login-gw"}"#;
+    let headers = [(REQUEST_INFO, forged), (CALLER, "login-gw")];
+    let reply = ask(&auditor, "query.login-status.ada", &headers, b"").await;
     assert_eq!(refused(&reply), "403 actor.forbidden");
-    service.stop().await;
+    let page = body(&ask(&auditor, "query.audit-timeline.ada", &[], b"").await);
+    let event = &page["events"][0];
+    let expected = json!({"name": "login-gw", "role": "platform", "verified": true});
+    assert_eq!(event["caller"], expected);
+    // Inside the service's own account nobody could be told apart, so nobody asks there.
+    let mut inside = house.user("countersign").await;
+    let asked = ["countersign.v1.query.login-status.ada".to_owned()];
+    assert!(inside.may_publish(&asked).await.is_empty());
+    house.service.stop().await;
+}
+
+/// P-03, P-04: nobody reads another's replies or takes another's requests.
+#[tokio::test]
+async fn p03_inboxes_are_private_and_requests_are_the_services() {
+    let house = House::start().await;
+    let own = |name: &str| format!("_INBOX.{name}.>");
+    for (name, role) in CALLERS {
+        let mut user = house.user(name).await;
+        assert!(user.may_subscribe(&own(name), None).await, "{name}");
+        for foreign in [
+            "_INBOX.>",
+            ">",
+            "*.>",
+            "_INBOX.*.>",
+            "$JS.>",
+            "$SYS.>",
+            "_R_.>",
+        ] {
+            assert!(!user.may_subscribe(foreign, None).await, "{name} {foreign}");
+        }
+        for (other, _) in USERS.iter().filter(|(other, _)| *other != name) {
+            assert!(
+                !user.may_subscribe(&own(other), None).await,
+                "{name} {other}"
+            );
+        }
+        for kind in ["command", "support", "admin", "query"] {
+            let all = format!("countersign.v1.{kind}.>");
+            assert!(!user.may_subscribe(&all, None).await, "{name} {all}");
+            let joined = user.may_subscribe(&all, Some("countersign")).await;
+            assert!(!joined, "{name} joins the queue group of {all}");
+        }
+        let is_told = user.may_subscribe("countersign.v1.event.>", None).await;
+        assert_eq!(
+            is_told,
+            matches!(role, Role::Platform | Role::Audit),
+            "{name}"
+        );
+    }
+    let mut service = house.user("countersign").await;
+    assert!(!service.may_subscribe("_INBOX.>", None).await);
+    assert!(!service.may_subscribe(&own("login-gw"), None).await);
+    house.service.stop().await;
+}
+
+/// P-05, P-06: the service answers where it was asked, once, and nowhere else.
+#[tokio::test]
+async fn p05_the_service_answers_whoever_asked_once_and_nobody_else() {
+    let house = House::start().await;
+    let mut service = house.user("countersign").await;
+    let spare = "countersign.v1.command.spare";
+    let mut requests = service.client.subscribe(spare).await.unwrap();
+    let gateway = house.user("login-gw").await;
+    let inbox = gateway.client.new_inbox();
+    let mut replies = gateway.client.subscribe(inbox.clone()).await.unwrap();
+    service.round_trip().await;
+    service.violations();
+    let asked = gateway
+        .client
+        .publish_with_reply(spare, inbox.clone(), "".into());
+    asked.await.unwrap();
+    let request = tokio::time::timeout(PATIENCE, requests.next())
+        .await
+        .unwrap()
+        .unwrap();
+    let reply_to = request.reply.unwrap();
+    for text in ["first", "second"] {
+        service
+            .client
+            .publish(reply_to.clone(), text.into())
+            .await
+            .unwrap();
+    }
+    service
+        .client
+        .publish(inbox, "uninvited".into())
+        .await
+        .unwrap();
+    service.round_trip().await;
+    assert_eq!(service.violations().len(), 2);
+    let first = tokio::time::timeout(PATIENCE, replies.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(first.payload, "first");
+    gateway.round_trip().await;
+    let more = replies.next().now_or_never();
+    assert!(more.is_none(), "{more:?}");
+    house.service.stop().await;
+}
+
+/// An auditor reads the whole stream, with what `nats sub --stream --all --direct` uses.
+#[tokio::test]
+async fn an_auditor_reads_the_published_stream_and_a_platform_hears_it_live() {
+    let house = House::start().await;
+    let gateway = house.user("login-gw").await.client;
+    let mut live = gateway.subscribe("countersign.v1.event.>").await.unwrap();
+    gateway.flush().await.unwrap();
+    ask(&gateway, "command.register-account", &[], &register("ada")).await;
+    loop {
+        let told = tokio::time::timeout(PATIENCE, live.next())
+            .await
+            .unwrap()
+            .unwrap();
+        if told.subject.as_str() == "countersign.v1.event.password-set.ada" {
+            break;
+        }
+    }
+    let auditor = house.user("auditor").await.client;
+    let info = "JS.countersign.API.STREAM.INFO.COUNTERSIGN_EVENTS";
+    // Who listens live hears the messages of a batch before the stream has taken it.
+    let mut last = 0;
+    while last < 4 {
+        let info = auditor.request(info, "".into()).await.unwrap();
+        last = body(&info)["state"]["last_seq"].as_u64().unwrap();
+    }
+    let inbox = auditor.new_inbox();
+    let mut messages = auditor.subscribe(inbox.clone()).await.unwrap();
+    let get = "JS.countersign.API.DIRECT.GET.COUNTERSIGN_EVENTS";
+    let batch = json!({"seq": 1, "batch": 100}).to_string();
+    auditor
+        .publish_with_reply(get, inbox, batch.into())
+        .await
+        .unwrap();
+    let mut kinds = Vec::new();
+    for _ in 0..last {
+        let message = tokio::time::timeout(PATIENCE, messages.next())
+            .await
+            .unwrap()
+            .unwrap();
+        let event: Value = serde_json::from_slice(&message.payload).unwrap();
+        kinds.push(event["type"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(kinds.first().map(String::as_str), Some("epoch-started"));
+    assert_eq!(kinds.last().map(String::as_str), Some("password-set"));
+    house.service.stop().await;
 }

@@ -98,6 +98,7 @@ pub fn engine(folder: &TempDir, clock: Clock) -> Arc<Engine> {
             ..Policy::default()
         },
         vouched: false,
+        elsewhere: false,
         vouching: None,
         monotonic: Arc::clone(&clock),
         clock,

@@ -55,6 +55,7 @@ impl House {
             keyring: self.keyring.clone(),
             policy,
             vouched: false,
+            elsewhere: false,
             vouching: None,
             monotonic: Arc::clone(&clock),
             clock,
@@ -101,6 +102,7 @@ impl House {
             on_behalf_of: Some("a-user".into()),
             trace_id: Some([7; 16]),
             body_tag: engine.body_tag(caller, name, &payload),
+            directory: None,
             received_at: self.time(),
             deadline: None,
         };

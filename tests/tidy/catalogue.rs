@@ -16,18 +16,23 @@ const GROUPS: &[(&str, u8)] = &[
     ("S", 10),
     ("R", 12),
     ("RS", 12),
+    ("P", 12),
+    ("N", 20),
+    ("J", 8),
 ];
+const SEVERAL_NODES: &str = "several nodes: the log is this machine's, the stream a copy";
 /// Numbers that the catalogue does not give out.
 const UNUSED: &[&str] = &["C-04", "X-06", "TM-02", "V-12", "S-07"];
 /// Rows that the contract makes void.
 const VOID: &[&str] = &["TM-06", "TM-08", "V-11", "RS-03", "RS-10", "RS-11"];
 /// Rows that are not built yet, and where they will be.
 const LATER: &[(&str, &str)] = &[
-    (
-        "S-03",
-        "issue 8: a role per NATS account; there are no tenants",
-    ),
     ("S-09", "issue 8: a share of the queue for each caller"),
+    ("N-12", SEVERAL_NODES),
+    ("N-13", SEVERAL_NODES),
+    ("N-15", SEVERAL_NODES),
+    ("N-16", SEVERAL_NODES),
+    ("N-20", SEVERAL_NODES),
     (
         "TM-09",
         "several nodes: the seam of the design, no issue yet",

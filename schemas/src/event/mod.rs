@@ -203,12 +203,27 @@ impl Event {
         !matches!(
             self,
             Self::LoginStarted(_)
+                | Self::AttemptsSuppressed(_)
                 | Self::PasswordRehashed(_)
                 | Self::KeysRotated(_)
                 | Self::DataKeysRewrapped(_)
                 | Self::SubjectViewed(_)
                 | Self::AuditExported(_)
         )
+    }
+
+    /// Whether the service records the event by itself, without a command that asks for it.
+    pub fn is_of_the_service(&self) -> bool {
+        matches!(
+            self,
+            Self::EpochStarted(_)
+                | Self::PolicyInForce(_)
+                | Self::SchemasInForce(_)
+                | Self::ClockJumped(_)
+                | Self::ClockBackAccepted(_)
+                | Self::AttemptsSuppressed(_)
+                | Self::DataKeysRewrapped(_)
+        ) || self.is_look_up()
     }
 
     /// Whether the event says that somebody looked at a history or took it away.

@@ -39,6 +39,7 @@ fn requests() -> Vec<Case> {
             "largest",
             format!(r#"{{"after":{MAX}}}"#),
         ),
+        case("audit-explain-request", "ordinary", r#"{"position":7}"#),
         case(
             "audit-export-request",
             "smallest",
@@ -105,6 +106,23 @@ fn responses() -> Vec<Case> {
             "audit-records-response",
             "with-next",
             format!(r#"{{"records":["AA==","AQI="],"next":{MAX}}}"#),
+        ),
+        case(
+            "audit-explain-response",
+            "recorded",
+            r#"{"events":[],"verdict":"recorded","because":[],"policy_position":0,"rerun":"not-made","rerun_detail":"nobody asked"}"#,
+        ),
+        case(
+            "audit-explain-response",
+            "allowed",
+            format!(
+                r#"{{"events":[{{{event}}}],"verdict":"allowed","because":["It was right."],"before":{{"account_id":"ada","second_factor":"off","methods":[],"throttled_until":null,"double_code":false,"backup_codes_left":0,"backup_codes_low":false,"set_no":0,"enabled_at":null,"position":3}},"policy_position":2,"rerun":"same"}}"#
+            ),
+        ),
+        case(
+            "audit-explain-response",
+            "refused",
+            r#"{"events":[],"verdict":"refused","because":[],"policy_position":2,"rerun":"different","rerun_detail":"another"}"#,
         ),
         case("audit-export-response", "empty", r#"{"events":[]}"#),
         case(

@@ -1,7 +1,8 @@
-//! The cases of documents that the code makes by itself: problems and audit events.
+//! The cases of documents that the code makes by itself: problems, audit and published events.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::AccountId;
+use countersign_schemas::published::{Group, PublishedEvent};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, FieldError, Refusal};
 use countersign_schemas::reply::{AuditEvent, Caller, Source};
 use countersign_schemas::time::Micros;
@@ -63,7 +64,7 @@ pub fn problems() -> Vec<Case> {
 }
 
 /// One for every event type, so that what auditors see of each is held too; one with nothing
-/// that can be absent.
+/// that can be absent; and two as they are published.
 pub fn audit_events() -> Vec<Case> {
     let mut shown = Vec::new();
     for (_, _, name) in Event::ALL {
@@ -85,11 +86,26 @@ pub fn audit_events() -> Vec<Case> {
         }),
         ..audit_event(&event)
     };
+    let group = Group { index: 1, size: 3 };
+    let published = [
+        ("plain", audit_event(&event)),
+        ("every-member", full.clone()),
+    ]
+    .map(|(name, event)| (name, PublishedEvent::of(event, group)))
+    .map(|(name, event)| {
+        (
+            "published-event",
+            name,
+            serde_json::to_string(&event).unwrap(),
+        )
+    })
+    .map(|(document, name, body)| made(document, name, body));
     shown.push(("every-member".into(), full));
     let written = |event| serde_json::to_string(&event).unwrap();
     shown
         .into_iter()
         .map(|(name, event)| made("audit-event", &name, written(event)))
+        .chain(published)
         .collect()
 }
 

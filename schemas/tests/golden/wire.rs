@@ -4,6 +4,7 @@ use countersign_schemas::admin;
 use countersign_schemas::audit;
 use countersign_schemas::catalogue;
 use countersign_schemas::command::Command;
+use countersign_schemas::published::PublishedEvent;
 use countersign_schemas::query::{
     AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
 };
@@ -40,6 +41,7 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "login-status-request"
         | "schema-request"
         | "errors-request"
+        | "jwks-request"
         | "checkpoint-request"
         | "log-stats-request"
         | "view-list-request"
@@ -68,6 +70,8 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "consistency-request" => query::<audit::ConsistencyQuery>(body),
         "audit-records-request" => query::<audit::AuditRecordsQuery>(body),
         "audit-export-request" => query::<audit::AuditExportQuery>(body),
+        "audit-explain-request" => query::<audit::AuditExplainQuery>(body),
+        "audit-explain-response" => written::<audit::Explanation>(body),
         "checkpoint-response" => written::<audit::SignedCheckpoint>(body),
         "proof-response" => written::<audit::InclusionProof>(body),
         "consistency-response" => written::<audit::ConsistencyProof>(body),
@@ -90,8 +94,10 @@ fn recode(document: &str, body: &[u8]) -> Option<Vec<u8>> {
         "login-status-response" | "account-at-response" => written::<reply::LoginStatus>(body),
         "audit-timeline-response" | "audit-page-response" => written::<reply::AuditPage>(body),
         "schema-response" => written::<serde_json::Map<String, serde_json::Value>>(body),
+        "jwks-response" => written::<reply::Jwks>(body),
         "errors-response" => written::<reply::Errors>(body),
         "audit-event" => written::<reply::AuditEvent>(body),
+        "published-event" => written::<PublishedEvent>(body),
         "problem" => written::<Problem>(body),
         _ => command(
             document.strip_suffix("-request").expect("a known document"),

@@ -225,6 +225,7 @@ fn queries() -> Vec<Case> {
         case("login-status-request", "smallest", "{}"),
         case("schema-request", "smallest", "{}"),
         case("errors-request", "smallest", "{}"),
+        case("jwks-request", "smallest", "{}"),
         case("audit-timeline-request", "smallest", "{}"),
         case(
             "audit-timeline-request",
@@ -394,6 +395,16 @@ fn answers() -> Vec<Case> {
             "one",
             r#"{"position":7,"record_bytes":1400,"file_bytes":40960,"segments":[{"file":"00000001.redb","first":1,"last":7,"sealed":false,"bytes":40960}],"events":[{"type":"totp-accepted","count":7,"record_bytes":1400}],"index":{"position":7,"waiting":0},"cache":{"accounts":1,"bytes":2000,"bytes_max":67108864}}"#,
         ),
+        case(
+            "log-stats-response",
+            "publication-halted",
+            r#"{"position":0,"record_bytes":0,"file_bytes":0,"segments":[],"events":[],"index":{"position":0,"waiting":0},"cache":{"accounts":0,"bytes":0,"bytes_max":0},"publication":{"position":0,"lag":0,"halted":"JetStream does not answer"}}"#,
+        ),
+        case(
+            "jwks-response",
+            "one",
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+        ),
         case("view-list-response", "none", r#"{"views":[]}"#),
         case(
             "key-list-response",
@@ -404,6 +415,11 @@ fn answers() -> Vec<Case> {
             "view-rebuild-response",
             "halted",
             r#"{"views":[{"view":"audit-trail","version":1,"position":7,"halted":"it met a gap"}]}"#,
+        ),
+        case(
+            "view-list-response",
+            "building",
+            r#"{"views":[{"view":"audit-trail","version":1,"position":7,"halted":null,"building":3}],"head":7}"#,
         ),
         case(
             "errors-response",

@@ -54,6 +54,11 @@ pub enum AuditVerb {
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
     },
+    /// Say why a decision came out as it did, and make it again from the log
+    Explain {
+        /// The position of one of its events
+        position: u64,
+    },
     /// Print the log's newest state, signed: keep it, to verify against it later
     Checkpoint,
     /// Take events away, with what proves them
@@ -77,6 +82,10 @@ pub async fn run(verb: AuditVerb, args: &ClientArgs) -> Result<(), Fault> {
         AuditVerb::Export(given) => return export::run(&given, args).await,
         AuditVerb::Verify(given) => return verify::run(&given, args).await,
         AuditVerb::Checkpoint => ("checkpoint".into(), json!({}), note),
+        AuditVerb::Explain { position } => {
+            let body = json!({"position": position});
+            ("audit-explain".into(), body, explanation)
+        }
         AuditVerb::AccountAt {
             account,
             position,
@@ -139,4 +148,33 @@ fn page_body(page: &PageArgs) -> Value {
         body["limit"] = limit.into();
     }
     body
+}
+
+/// What happened, why, and what came of deciding again.
+fn explanation(body: &Value) -> String {
+    let mut text = show::events(body);
+    text.push_str(&format!("\n{}, because:\n", show::field(body, "verdict")));
+    let because = body["because"].as_array();
+    for reason in because.into_iter().flatten().filter_map(Value::as_str) {
+        text.push_str(&format!("  {reason}\n"));
+    }
+    if body["before"].is_object() {
+        let before = &body["before"];
+        text.push_str(&format!(
+            "before    second factor {}, {} backup codes left\n",
+            show::field(before, "second_factor"),
+            before["backup_codes_left"]
+        ));
+    }
+    text.push_str(&format!(
+        "policy    in force since position {}\n",
+        body["policy_position"]
+    ));
+    let detail = show::field(body, "rerun_detail");
+    text.push_str(&match show::field(body, "rerun") {
+        "same" => "again     decided anew from the log alone, it comes out the same\n".to_owned(),
+        "different" => format!("again     decided anew it comes out otherwise: {detail}\n"),
+        _ => format!("again     not decided anew: {detail}\n"),
+    });
+    text
 }

@@ -26,6 +26,13 @@ const IP: &str = "2001:db8:cafe:f00d::1234";
 const AGENT: &str = "CanaryAgent/9.81 (6Hb3)";
 const REASON: &str = "canary reason 9Yd7";
 const BEHALF: &str = "canary-behalf-1Jc4";
+/// Why agents do something and on which ticket: theirs to read in the queue, in no file.
+const WHY: [&str; 3] = [
+    "canary request 3Fs6",
+    "canary approval 8Nw2",
+    "canary theft 4Gp9",
+];
+const TICKET: &str = "canary-ticket-7Ez1";
 
 /// What is searched for: what was sent and what was shown.
 #[derive(Default)]
@@ -34,7 +41,7 @@ struct Canaries {
     words: Vec<String>,
     /// Secrets that one answer each creates; no file may hold them either.
     created: Vec<String>,
-    /// Where a request came from: an auditor may see it, no file may hold it.
+    /// Where a request came from, and what agents wrote: some may see it, no file may hold it.
     places: Vec<String>,
     /// The same as bytes, and as people type them.
     raw: Vec<Vec<u8>>,
@@ -90,6 +97,11 @@ async fn operate(bus: &Bus) {
     bus.raw("$SRV.INFO.countersign").await;
     bus.query("login-status.id-2", json!({})).await.ok();
     bus.query("audit-timeline.id-2", json!({})).await.ok();
+    let queue = bus.query("reset-queue", json!({})).await;
+    assert_eq!(queue.ok()["cases"][0]["reason"], WHY[0]);
+    let name = json!({"username": format!("{USERNAME}-two")});
+    bus.query("find-account", name).await.ok();
+    bus.query("account-card.id-2", json!({})).await.ok();
 }
 
 async fn administer(bus: &Bus, name: &str, body: Value) {
@@ -191,7 +203,8 @@ async fn live(bus: &Bus) -> Canaries {
     canaries
         .words
         .extend(typed.map(|code| format!("\"{code}\"")));
-    canaries.places = [IP, AGENT, BEHALF].map(String::from).to_vec();
+    let seen = [IP, AGENT, BEHALF, TICKET].iter().chain(&WHY);
+    canaries.places = seen.map(|word| (*word).to_owned()).collect();
     canaries
 }
 
@@ -201,6 +214,23 @@ async fn stay(bus: &Bus, canaries: &mut Canaries) {
     let body = json!({"account_id": "id-2", "username": name, "password": PASSWORD});
     bus.command("register-account", marked(body)).await.ok();
     enrol(bus, "id-2", PASSWORD, canaries).await;
+    let [asked, agreed, stolen] = WHY;
+    let body = json!({"account_id": "id-2", "reason": asked, "ticket": TICKET});
+    let case = agent(bus, "alice", "request-reset", body).await;
+    let body = json!({"case_id": case["case_id"], "reason": agreed});
+    agent(bus, "bob", "approve-reset", body).await;
+    let body = json!({"account_id": "id-2", "reason": stolen, "ticket": TICKET});
+    agent(bus, "bob", "suspend-factor", body).await;
+}
+
+/// What a support agent's command answers.
+async fn agent(bus: &Bus, name: &str, command: &str, body: Value) -> Value {
+    let subject = format!("countersign.v1.support.{command}");
+    let (id, body) = (fresh_id(), marked(body).to_string());
+    let headers = [("Nats-Msg-Id", id.as_str())];
+    let agent = bus.named(name);
+    let answer = agent.send(&subject, &headers, body.as_bytes()).await;
+    answer.ok().clone()
 }
 
 /// Turns 2FA on; the two codes that the app shows then, the first of them typed already.

@@ -35,6 +35,7 @@ pub const STATUS: &[(&str, u16)] = &[
     ("password.unacceptable", 422),
     ("overloaded", 503),
     ("draining", 503),
+    ("directory.unavailable", 503),
     ("projection.behind", 503),
     ("deadline.exceeded", 504),
 ];

@@ -8,6 +8,7 @@ pub mod phone;
 pub mod qr;
 pub mod service;
 pub mod site;
+pub mod stream;
 
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};

@@ -81,9 +81,14 @@ impl Service {
 
     /// Sends SIGTERM and does not wait.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal and does not wait.
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("/bin/sh")
-            .args(["-c", "kill -TERM \"$0\"", &id])
+            .args(["-c", "kill -\"$0\" \"$1\"", name, &id])
             .status()
             .unwrap();
         assert!(sent.success());

@@ -1,0 +1,268 @@
+//! A view built anew beside the one that serves, and put in its place in one transaction.
+//!
+//! ```text
+//!   NAME@V/…        serves, and goes on following the log
+//!   next:NAME@V/…   is folded from position 1 on, from its own checkpoint after a crash
+//!                   │ has caught up
+//!                   └─▶ one transaction: the old tables go, the new ones take their names
+//! ```
+//! A projection knows its tables by one name each. So while a slice is folded into the tables beside,
+//! they have that name inside the transaction, and the serving ones stand aside; nobody who
+//! reads sees it.
+
+use redb::{
+    ReadableDatabase, ReadableTable, TableDefinition, TableHandle, UntypedTableHandle,
+    WriteTransaction,
+};
+
+use super::{
+    ACCOUNT_CARDS, AUDIT_TRAIL, LOGIN_STATUS, RESET_QUEUE, VIEWS, Views, durable,
+    require_whole_groups,
+};
+use crate::checkpoint::{
+    Checkpoint, CheckpointTable, Progress, advance, make_tables, read_checkpoint, tables_prefix,
+};
+use crate::login_view::LoginStatusView;
+use crate::{Entry, Projection, ViewError};
+
+const NEXT: &str = "next:";
+const ASIDE: &str = "aside:";
+
+impl Views {
+    /// Begins to build one view anew beside itself; it serves and follows the log until
+    /// [`switch`](Self::switch). False for an unknown name. Begun again, it starts at position 1.
+    ///
+    /// Durable when it returns: after a crash, building goes on from where it was flushed.
+    ///
+    /// Errors: [`ViewError::Storage`].
+    pub fn rebuild(&self, name: &str) -> Result<bool, ViewError> {
+        let mut state = self.state();
+        let Some(at) = state.views.iter().position(|v| v.name == name) else {
+            return Ok(false);
+        };
+        let txn = durable(&self.db)?;
+        let begun = match at {
+            LOGIN_STATUS => begin(&self.login_status, &txn)?,
+            AUDIT_TRAIL => begin(&self.audit_trail, &txn)?,
+            ACCOUNT_CARDS => begin(&self.account_cards, &txn)?,
+            RESET_QUEUE => begin(&self.reset_queue, &txn)?,
+            _ => unreachable!("there are four views"),
+        };
+        txn.commit()?;
+        state.building[at] = Some(begun);
+        state.unflushed = 0;
+        Ok(true)
+    }
+
+    /// The lowest position that a view that is built beside has reached; none where none is.
+    pub fn building(&self) -> Option<u64> {
+        let state = self.state();
+        let building = state.building.iter().flatten();
+        building.map(|b| b.checkpoint.position).min()
+    }
+
+    /// Brings every view that is built beside forward, as [`catch_up`](Self::catch_up) does those
+    /// that serve. One that cannot go on is given up; returns why.
+    ///
+    /// Errors: as [`catch_up`](Self::catch_up).
+    pub fn build(&self, entries: &[Entry]) -> Result<Vec<(&'static str, String)>, ViewError> {
+        require_whole_groups(entries)?;
+        let mut state = self.state();
+        let mut given_up = Vec::new();
+        for at in 0..VIEWS {
+            let Some(before) = state.building[at].clone() else {
+                continue;
+            };
+            let (txn, unflushed) = self.begin(&state, entries.len())?;
+            let after = match at {
+                LOGIN_STATUS => build(&self.login_status, &before, &txn, entries)?,
+                AUDIT_TRAIL => build(&self.audit_trail, &before, &txn, entries)?,
+                ACCOUNT_CARDS => build(&self.account_cards, &before, &txn, entries)?,
+                RESET_QUEUE => build(&self.reset_queue, &before, &txn, entries)?,
+                _ => unreachable!("there are four views"),
+            };
+            match after.halted {
+                Some(why) => {
+                    state.building[at] = None;
+                    given_up.push((after.name, why));
+                    txn.abort()?;
+                    self.give_up(&before)?;
+                }
+                None => {
+                    txn.commit()?;
+                    state.building[at] = Some(after);
+                    state.unflushed = unflushed;
+                }
+            }
+        }
+        Ok(given_up)
+    }
+
+    fn give_up(&self, building: &Progress) -> Result<(), ViewError> {
+        let txn = durable(&self.db)?;
+        let next = next_prefix(building.name, building.version);
+        drop_tables(&txn, |table| table.starts_with(&next))?;
+        Ok(txn.commit()?)
+    }
+
+    /// Puts every view that was built beside and has caught up with all that serve in its place,
+    /// each in one transaction; a halt of it is over. Returns their names. Durable.
+    ///
+    /// Errors: [`ViewError::Storage`].
+    pub fn switch(&self) -> Result<Vec<&'static str>, ViewError> {
+        let mut state = self.state();
+        let mut switched = Vec::new();
+        for at in 0..VIEWS {
+            let caught_up = |building: &&Progress| has_caught_up(building, &state.views);
+            let Some(building) = state.building[at].as_ref().filter(caught_up).cloned() else {
+                continue;
+            };
+            let txn = durable(&self.db)?;
+            switch(&building, &txn)?;
+            txn.commit()?;
+            switched.push(building.name);
+            state.views[at] = building;
+            state.building[at] = None;
+            state.unflushed = 0;
+        }
+        if switched.contains(&LoginStatusView::NAME) {
+            let position = state.views[LOGIN_STATUS].checkpoint.position;
+            self.login_status.persisted(position)?;
+        }
+        Ok(switched)
+    }
+
+    /// Drops what other versions of the views and views of the past have left; to be called once
+    /// this build's own have caught up, so that until then the build of before finds its own.
+    ///
+    /// Errors: [`ViewError::Storage`].
+    pub fn drop_superseded(&self) -> Result<(), ViewError> {
+        let state = self.state();
+        let own = |table: &str| {
+            let is_of = |v: &Progress| {
+                table.starts_with(&tables_prefix(v.name, v.version))
+                    || table.starts_with(&next_prefix(v.name, v.version))
+            };
+            state.views.iter().any(is_of)
+        };
+        let is_superseded = |table: UntypedTableHandle| !own(table.name());
+        if !self.db.begin_read()?.list_tables()?.any(is_superseded) {
+            return Ok(());
+        }
+        let txn = durable(&self.db)?;
+        drop_tables(&txn, |table| !own(table))?;
+        Ok(txn.commit()?)
+    }
+}
+
+/// What the names of the tables that are built beside a view's own begin with.
+pub(super) fn next_prefix(name: &str, version: u32) -> String {
+    NEXT.to_owned() + &tables_prefix(name, version)
+}
+
+/// Makes empty tables beside a view's own, in place of any that were there.
+fn begin<P: Projection>(projection: &P, txn: &WriteTransaction) -> Result<Progress, ViewError> {
+    drop_tables(txn, |table| {
+        table.starts_with(&next_prefix(P::NAME, P::VERSION))
+    })?;
+    let own = tables_prefix(P::NAME, P::VERSION);
+    let aside = ASIDE.to_owned() + &own;
+    move_tables(txn, &own, &aside)?;
+    let begun = make_tables(projection, txn)?;
+    move_tables(txn, &own, &next_prefix(P::NAME, P::VERSION))?;
+    move_tables(txn, &aside, &own)?;
+    Ok(begun)
+}
+
+/// Folds a slice into the tables beside.
+fn build<P: Projection>(
+    projection: &P,
+    before: &Progress,
+    txn: &WriteTransaction,
+    entries: &[Entry],
+) -> Result<Progress, ViewError> {
+    let own = tables_prefix(P::NAME, P::VERSION);
+    let (next, aside) = (next_prefix(P::NAME, P::VERSION), ASIDE.to_owned() + &own);
+    move_tables(txn, &own, &aside)?;
+    move_tables(txn, &next, &own)?;
+    let after = advance(projection, before, txn, entries)?;
+    // A transaction in which the fold halted, or even panicked, is not kept.
+    if after.halted.is_none() {
+        move_tables(txn, &own, &next)?;
+        move_tables(txn, &aside, &own)?;
+    }
+    Ok(after)
+}
+
+/// Puts the tables beside in the place of the view's own.
+fn switch(progress: &Progress, txn: &WriteTransaction) -> Result<(), ViewError> {
+    let own = tables_prefix(progress.name, progress.version);
+    drop_tables(txn, |table| table.starts_with(&own))?;
+    move_tables(txn, &next_prefix(progress.name, progress.version), &own)
+}
+
+/// How far the tables beside a view's own are; none where there are none.
+pub(super) fn resumed(
+    of: &Progress,
+    txn: &WriteTransaction,
+) -> Result<Option<Progress>, ViewError> {
+    let name = next_prefix(of.name, of.version) + "checkpoint";
+    let mut tables = txn.list_tables()?;
+    if !tables.any(|table| table.name() == name) {
+        return Ok(None);
+    }
+    let table = txn.open_table(CheckpointTable::new(&name))?;
+    Ok(Some(Progress {
+        checkpoint: read_checkpoint(table.get(0)?),
+        halted: None,
+        ..of.clone()
+    }))
+}
+
+fn move_tables(txn: &WriteTransaction, from: &str, to: &str) -> Result<(), ViewError> {
+    let tables: Vec<_> = txn.list_tables()?.collect();
+    for table in tables {
+        if let Some(rest) = table.name().strip_prefix(from) {
+            let name = to.to_owned() + rest;
+            // Names alone matter: a table keeps its types.
+            txn.rename_table(table, TableDefinition::<u8, u8>::new(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops the tables of which a function says so.
+pub(super) fn drop_tables(
+    txn: &WriteTransaction,
+    doomed: impl Fn(&str) -> bool,
+) -> Result<(), ViewError> {
+    let tables: Vec<_> = txn.list_tables()?.collect();
+    for table in tables {
+        if doomed(table.name()) {
+            txn.delete_table(table)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a view that is built beside may take the place of the one that serves: it holds what
+/// every view holds.
+fn has_caught_up(building: &Progress, views: &[Progress]) -> bool {
+    let position = |view: &Progress| view.checkpoint.position;
+    views.iter().map(position).max() <= Some(building.checkpoint.position)
+}
+
+impl Progress {
+    /// The same view before its first entry.
+    pub(crate) fn at_zero(&self) -> Self {
+        Self {
+            checkpoint: Checkpoint::default(),
+            halted: None,
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "building_tests.rs"]
+mod tests;

@@ -1,0 +1,396 @@
+//! The command and the evidence of a recorded decision, put together from its events.
+
+use countersign_schemas::command::Command;
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::{PasswordCause, Purpose};
+use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
+use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, Mismatch};
+use countersign_schemas::event::login::v1::TotpReason;
+use countersign_schemas::ids::ChallengeId;
+use countersign_schemas::time::Micros;
+use serde_json::{Value, json};
+
+use super::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
+use super::rerun::Recording;
+use super::rerun_stand_ins::{Given, changed, created, new_password};
+use super::{Account, Challenge, ENTROPY_LEN};
+use crate::crypto::otp::step_at;
+
+const OWN: &str = "the service recorded this by itself, no command was decided";
+const NOBODY: &str = "nobody has that name, so there is no account to decide on again";
+const ACROSS: &str = "what support and operators decide rests on facts across accounts too, which are not made again";
+/// The id of the challenge that stands for the one that was presented.
+const CHALLENGE: [u8; 16] = [0x5a; 16];
+
+/// What is needed to decide again.
+pub(super) struct Scene {
+    name: &'static str,
+    body: Value,
+    pub(super) evidence: Evidence,
+    pub(super) entropy: [u8; ENTROPY_LEN],
+    /// The hash of the challenge that was presented.
+    challenge: Option<[u8; 16]>,
+}
+
+impl Scene {
+    fn new(name: &'static str, body: Value, at: Micros) -> Self {
+        Self {
+            name,
+            body,
+            evidence: Evidence::none(at),
+            entropy: [0; ENTROPY_LEN],
+            challenge: None,
+        }
+    }
+
+    fn proven_by(mut self, first_factor: FirstFactor) -> Self {
+        self.evidence.proof = match first_factor {
+            FirstFactor::Vouched => ProofEvidence::Vouched,
+            FirstFactor::Password(credential) => ProofEvidence::Compared {
+                credential,
+                right: true,
+            },
+        };
+        self
+    }
+
+    pub(super) fn command(&self, recording: &Recording) -> Option<Command> {
+        let mut body = self.body.clone();
+        let id = match self.challenge {
+            Some(_) => (
+                "challenge_id",
+                ChallengeId::from_random(CHALLENGE).reveal().into(),
+            ),
+            None => ("account_id", Value::from(recording.account_id)),
+        };
+        body[id.0] = id.1;
+        Command::decode(self.name, body.to_string().as_bytes()).ok()
+    }
+
+    /// The account with the stand-in for the challenge that was presented.
+    pub(super) fn account(&self, before: &Account) -> Account {
+        let mut account = before.clone();
+        for open in &mut account.challenges {
+            if Some(open.hash) == self.challenge {
+                open.hash = ChallengeId::from_random(CHALLENGE).hash();
+            }
+        }
+        account
+    }
+}
+
+/// Puts the decision together from its events.
+///
+/// # Errors
+/// Why there is none to put together.
+pub(super) fn scene(recording: &Recording) -> Result<Scene, &'static str> {
+    let Some(first) = recording.events.first() else {
+        return Err(OWN);
+    };
+    let at = recording.at;
+    let mut scene = match first {
+        Event::PasswordRehashed(e) => {
+            let rest = &recording.events[1..];
+            let mut scene = scene_of(&Recording {
+                events: rest,
+                ..*recording
+            })?;
+            scene.evidence.rehashed = Some(e.verifier.clone());
+            return Ok(scene);
+        }
+        _ => scene_of(recording)?,
+    };
+    scene.evidence.received_at = at;
+    Ok(scene)
+}
+
+fn scene_of(recording: &Recording) -> Result<Scene, &'static str> {
+    let (at, events) = (recording.at, recording.events);
+    let Some(first) = events.first() else {
+        return Err(OWN);
+    };
+    match first {
+        Event::TotpAccepted(_)
+        | Event::TotpRejected(_)
+        | Event::CodeReplayed(_)
+        | Event::BackupCodeAccepted(_)
+        | Event::BackupCodeRejected(_) => code_scene(recording),
+        Event::AccountRegistered(_) => registration(recording),
+        Event::PasswordSet(e) if e.cause == PasswordCause::Changed => {
+            let credential = recording.before.credential.as_ref();
+            let proof = first_factor(credential.map_or(0, |c| c.version));
+            let mut scene = Scene::new("change-password", new_password(recording.policy), at);
+            scene.evidence.created = Created::Verifier(e.verifier.clone());
+            Ok(scene.proven_by(proof))
+        }
+        Event::PasswordRejected(e) => {
+            let mut scene = proof_scene(e.purpose, recording, None);
+            scene.evidence.proof = ProofEvidence::Compared {
+                credential: e.credential,
+                right: false,
+            };
+            Ok(scene)
+        }
+        Event::LoginStarted(e) => {
+            Ok(Scene::new("start-login", json!({}), at).proven_by(first_factor(e.credential)))
+        }
+        Event::LoginCompleted(e) => {
+            Ok(Scene::new("start-login", json!({}), at).proven_by(first_factor(e.credential)))
+        }
+        Event::EnrolmentStarted(_) => enrolment(recording, events),
+        Event::EnrolmentCancelled(e) => {
+            let body = json!({"authenticator_id": e.authenticator_id});
+            Ok(Scene::new("cancel-enrolment", body, at))
+        }
+        Event::EnrolmentExpired(e) => Ok(confirmation(&e.authenticator_id, false, at)),
+        Event::EnrolmentCodeRejected(e) => Ok(rejected_confirmation(
+            recording,
+            e.reason,
+            &e.authenticator_id,
+        )),
+        Event::TwoFactorEnabled(e) => {
+            let mut scene = confirmation(&e.authenticator_id, false, at);
+            scene.evidence.code = pending_code(recording, e.step, i64::from(e.drift));
+            scene.evidence.created = created(events);
+            Ok(scene)
+        }
+        Event::TwoFactorDisabled(e) => {
+            let DisabledBy::User(proof) = e.by;
+            Ok(proof_scene(Purpose::Disable, recording, None).proven_by(proof))
+        }
+        Event::BackupCodesIssued(e) => match e.cause {
+            IssueCause::Regenerated(proof) => {
+                let mut scene = proof_scene(Purpose::Regenerate, recording, None).proven_by(proof);
+                scene.evidence.created = created(events);
+                Ok(scene)
+            }
+            IssueCause::Enrolment => Err(OWN),
+        },
+        Event::AttemptsCleared(_) => Ok(Scene::new(
+            "clear-attempts",
+            json!({"reason": "as recorded"}),
+            at,
+        )),
+        Event::AttemptsSuppressed(_) => Err(OWN),
+        Event::UnknownNameRefused(_) => Err(NOBODY),
+        _ => Err(ACROSS),
+    }
+}
+
+fn first_factor(credential: u32) -> FirstFactor {
+    match credential {
+        0 => FirstFactor::Vouched,
+        version => FirstFactor::Password(version),
+    }
+}
+
+/// A command that a code completed, or that a wrong one ended.
+fn code_scene(recording: &Recording) -> Result<Scene, &'static str> {
+    let policy = recording.policy;
+    let now = step_at(recording.at.unix_s());
+    let near = |step: u64| {
+        now.clamp(
+            step.saturating_sub(policy.window_steps),
+            step + policy.window_steps,
+        )
+    };
+    let totp =
+        |enrolment, step_now, matched: Vec<u64>, next_matched: Vec<u64>| CodeEvidence::Totp {
+            enrolment,
+            step_now,
+            matched,
+            next_matched,
+        };
+    let (purpose, proof, challenge, code, evidence) = match &recording.events[0] {
+        Event::TotpAccepted(e) => {
+            let step_now = e.step.saturating_add_signed(-i64::from(e.drift));
+            let evidence = match e.double_code {
+                false => totp(e.enrolment, step_now, vec![e.step], Vec::new()),
+                true => totp(
+                    e.enrolment,
+                    step_now,
+                    vec![e.step.saturating_sub(1)],
+                    vec![e.step],
+                ),
+            };
+            (
+                e.purpose,
+                e.first_factor,
+                e.challenge,
+                Given::app(e.double_code),
+                evidence,
+            )
+        }
+        Event::TotpRejected(e) => {
+            let pair = e.reason == TotpReason::WrongPair;
+            let evidence = totp(e.enrolment, now, Vec::new(), Vec::new());
+            (e.purpose, e.first_factor, None, Given::app(pair), evidence)
+        }
+        Event::CodeReplayed(e) => {
+            let evidence = totp(e.enrolment, near(e.step), vec![e.step], Vec::new());
+            (e.purpose, e.first_factor, None, Given::app(false), evidence)
+        }
+        Event::BackupCodeAccepted(e) => {
+            let evidence = backup(e.set_no, e.ordinal, true);
+            (
+                e.purpose,
+                e.first_factor,
+                e.challenge,
+                Given::Backup(e.ordinal),
+                evidence,
+            )
+        }
+        Event::BackupCodeRejected(e) => {
+            let evidence = backup(e.set_no, e.ordinal, e.reason == BackupCodeReason::Used);
+            (
+                e.purpose,
+                e.first_factor,
+                None,
+                Given::Backup(e.ordinal),
+                evidence,
+            )
+        }
+        _ => return Err(OWN),
+    };
+    let mut scene = proof_scene(purpose, recording, Some(code));
+    if purpose == Purpose::Login {
+        // A wrong code's event does not say which challenge it was for; one that rests on the same
+        // first factor stands for it.
+        let same =
+            |open: &&Challenge| open.first_factor() == proof && open.caller == recording.caller;
+        let open = recording.before.challenges.iter().find(same);
+        scene.challenge = challenge.or(match proof {
+            FirstFactor::Vouched if challenge.is_none() && open.is_none() => None,
+            _ => open.map(|open| open.hash),
+        });
+    } else {
+        scene = scene.proven_by(proof);
+        scene.evidence.created = match purpose {
+            Purpose::ChangePassword => changed(recording.events),
+            _ => created(recording.events),
+        };
+    }
+    scene.evidence.code = evidence;
+    Ok(scene)
+}
+
+fn backup(set_no: u32, ordinal: u8, right: bool) -> CodeEvidence {
+    CodeEvidence::Backup {
+        set_no,
+        ordinal,
+        right,
+    }
+}
+
+/// The command of a purpose, with a code where there was one.
+fn proof_scene(purpose: Purpose, recording: &Recording, code: Option<Given>) -> Scene {
+    let mut body = json!({});
+    let name = match purpose {
+        Purpose::Login if code.is_some() => "verify-login",
+        Purpose::Login => "start-login",
+        Purpose::ChangePassword => {
+            body = new_password(recording.policy);
+            "change-password"
+        }
+        Purpose::Enable => "enable-2fa",
+        Purpose::Regenerate => "regenerate-backup-codes",
+        Purpose::Disable => "disable-2fa",
+    };
+    if let Some(code) = code {
+        let is_proof = matches!(purpose, Purpose::Regenerate | Purpose::Disable);
+        match is_proof {
+            true => {
+                body["proof"] = json!({});
+                code.put(&mut body["proof"]);
+            }
+            false => code.put(&mut body),
+        }
+    }
+    Scene::new(name, body, recording.at)
+}
+
+fn registration(recording: &Recording) -> Result<Scene, &'static str> {
+    match recording.events.get(1) {
+        Some(Event::PasswordSet(e)) => {
+            let mut body = new_password(recording.policy);
+            body["username"] = "as-recorded".into();
+            if let Some(body) = body.as_object_mut() {
+                body.remove("new_password");
+            }
+            let mut scene = Scene::new("register-account", body, recording.at);
+            scene.evidence.created = Created::Verifier(e.verifier.clone());
+            Ok(scene)
+        }
+        Some(Event::EnrolmentStarted(_)) => enrolment(recording, &recording.events[1..]),
+        _ => Err(ACROSS),
+    }
+}
+
+fn enrolment(recording: &Recording, events: &[Event]) -> Result<Scene, &'static str> {
+    let Some(Event::EnrolmentStarted(e)) = events.first() else {
+        return Err(ACROSS);
+    };
+    let mut body = json!({});
+    for (name, value) in [("account_name", &e.account_name), ("label", &e.label)] {
+        if value.is_some() {
+            body[name] = "as recorded".into();
+        }
+    }
+    let mut scene = Scene::new("enable-2fa", body, recording.at).proven_by(e.proof);
+    // The authenticator's id was random.
+    let id = data_encoding::HEXLOWER_PERMISSIVE.decode(e.authenticator_id.as_bytes());
+    if let Ok(id) = id
+        && id.len() == 16
+    {
+        scene.entropy[20..36].copy_from_slice(&id);
+    }
+    Ok(scene)
+}
+
+fn confirmation(authenticator_id: &str, wrong_kind: bool, at: Micros) -> Scene {
+    let mut body = json!({"authenticator_id": authenticator_id});
+    let code = if wrong_kind {
+        Given::Backup(1)
+    } else {
+        Given::App
+    };
+    code.put(&mut body);
+    Scene::new("confirm-code", body, at)
+}
+
+fn rejected_confirmation(recording: &Recording, reason: Mismatch, id: &str) -> Scene {
+    let mut scene = confirmation(id, reason == Mismatch::WrongKind, recording.at);
+    let now = step_at(recording.at.unix_s());
+    scene.evidence.code = match reason {
+        Mismatch::ClockOff(steps) => {
+            pending_code(recording, now.saturating_add_signed(steps), steps)
+        }
+        Mismatch::Wrong | Mismatch::WrongKind => match pending_code(recording, now, 0) {
+            CodeEvidence::Totp {
+                enrolment,
+                step_now,
+                ..
+            } => CodeEvidence::Totp {
+                enrolment,
+                step_now,
+                matched: Vec::new(),
+                next_matched: Vec::new(),
+            },
+            other => other,
+        },
+    };
+    scene
+}
+
+/// A code that matches a step of the enrolment that waits.
+fn pending_code(recording: &Recording, step: u64, drift: i64) -> CodeEvidence {
+    CodeEvidence::Totp {
+        enrolment: recording
+            .before
+            .pending()
+            .map_or(0, |pending| pending.enrolment),
+        step_now: step.saturating_add_signed(-drift),
+        matched: vec![step],
+        next_matched: Vec::new(),
+    }
+}

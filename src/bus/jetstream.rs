@@ -1,0 +1,192 @@
+//! The few calls of JetStream that publication needs, as requests and JSON.
+
+use async_nats::client::RequestErrorKind;
+use async_nats::{Client, HeaderMap, Message};
+use countersign_schemas::published::{EVENT_PREFIX, PublishedEvent, SOURCE};
+use serde_json::{Value, json};
+
+use super::stream_error::StreamError;
+
+/// What JetStream calls a stream that is not there.
+const NOT_FOUND: u64 = 10_059;
+/// What it says where it is not on, for the server or for the account.
+const NOT_ENABLED: [u64; 2] = [10_076, 10_039];
+
+/// One stream of the service's account.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    client: Client,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a stream is and where it stands.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Its configuration.
+    pub config: Value,
+    /// The sequence of its first message.
+    pub first: u64,
+    /// The sequence of its last message; 0 when there never was one.
+    pub last: u64,
+}
+
+/// A message of a stream: an event and the log that it is of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// What `ce-source` says.
+    pub source: String,
+    /// The event.
+    pub event: PublishedEvent,
+}
+
+impl Stream {
+    /// A stream of this name, which may not be there.
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// What it is, none where it is not there.
+    ///
+    /// # Errors
+    /// [`StreamError::Away`] and [`StreamError::Refused`].
+    pub async fn info(&self) -> Result<Option<Info>, StreamError> {
+        match self.call("STREAM.INFO", &json!({})).await {
+            Ok(answer) => info(&answer).map(Some),
+            Err(Failure::Api { number, .. }) if number == NOT_FOUND => Ok(None),
+            Err(failure) => Err(failure.about("to tell of", &self.name)),
+        }
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// As [`Stream::info`].
+    pub async fn create(&self, config: &Value) -> Result<Info, StreamError> {
+        let answer = self.call("STREAM.CREATE", config).await;
+        info(&answer.map_err(|failure| failure.about("to make", &self.name))?)
+    }
+
+    /// Gives it another configuration.
+    ///
+    /// # Errors
+    /// As [`Stream::info`].
+    pub async fn update(&self, config: &Value) -> Result<Info, StreamError> {
+        let answer = self.call("STREAM.UPDATE", config).await;
+        info(&answer.map_err(|failure| failure.about("to change", &self.name))?)
+    }
+
+    /// The event at a sequence.
+    ///
+    /// # Errors
+    /// [`StreamError::Away`] where it cannot be read now, [`StreamError::Foreign`] where it is no
+    /// event of a log.
+    pub async fn event(&self, sequence: u64) -> Result<Told, StreamError> {
+        let subject = format!("$JS.API.DIRECT.GET.{}", self.name);
+        let body = json!({"seq": sequence}).to_string();
+        let answer = self.client.request(subject, body.into()).await;
+        let message = answer.map_err(|error| Failure::from(error.kind()).about("", &self.name))?;
+        if let Some(status) = message.status {
+            let what = format!("message {sequence} of {}: status {status}", self.name);
+            return Err(StreamError::Away(what));
+        }
+        told(&message).ok_or_else(|| StreamError::Foreign {
+            stream: self.name.clone(),
+            found: format!("message {sequence} is no published event"),
+        })
+    }
+
+    async fn call(&self, verb: &str, body: &Value) -> Result<Value, Failure> {
+        let subject = format!("$JS.API.{verb}.{}", self.name);
+        let answer = self.client.request(subject, body.to_string().into()).await;
+        let answer = answer.map_err(|error| Failure::from(error.kind()))?;
+        answer_of(&answer.payload)
+    }
+}
+
+/// Reads an answer of JetStream: what it says, or the error in it.
+///
+/// # Errors
+/// [`Failure::Api`], and [`Failure::Silent`] where it is no JSON.
+pub fn answer_of(payload: &[u8]) -> Result<Value, Failure> {
+    let answer: Value = serde_json::from_slice(payload)
+        .map_err(|_| Failure::Silent("the answer is no JSON".into()))?;
+    match answer.get("error") {
+        None => Ok(answer),
+        Some(error) => Err(Failure::Api {
+            status: error["code"].as_u64().unwrap_or(500),
+            number: error["err_code"].as_u64().unwrap_or(0),
+            text: error["description"].as_str().unwrap_or_default().to_owned(),
+        }),
+    }
+}
+
+/// Why JetStream did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// It said no.
+    Api {
+        /// The status: 4xx for what is asked, 5xx for what is the matter with it.
+        status: u64,
+        /// Its own number of the error.
+        number: u64,
+        /// Its sentence.
+        text: String,
+    },
+    /// There was no answer, or none that can be read.
+    Silent(String),
+}
+
+impl From<RequestErrorKind> for Failure {
+    fn from(kind: RequestErrorKind) -> Self {
+        Self::Silent(match kind {
+            RequestErrorKind::NoResponders => "it is off, or not for the service's account".into(),
+            RequestErrorKind::TimedOut => {
+                "no answer in time; or the service's user may not ask it".into()
+            }
+            other => other.to_string(),
+        })
+    }
+}
+
+impl Failure {
+    /// What it means for publication; `asked` is what JetStream was asked to do to the stream.
+    pub fn about(self, asked: &str, stream: &str) -> StreamError {
+        match self {
+            Self::Silent(why) => StreamError::Away(why),
+            Self::Api {
+                status,
+                number,
+                text,
+            } if status >= 500 || NOT_ENABLED.contains(&number) => StreamError::Away(text),
+            Self::Api { text, .. } => StreamError::Refused {
+                what: format!("{asked} the stream {stream}"),
+                reason: text,
+            },
+        }
+    }
+}
+
+fn info(answer: &Value) -> Result<Info, StreamError> {
+    let number = |name: &str| answer["state"][name].as_u64();
+    match (number("first_seq"), number("last_seq")) {
+        (Some(first), Some(last)) => Ok(Info {
+            config: answer["config"].clone(),
+            first,
+            last,
+        }),
+        _ => Err(StreamError::Away("the answer tells no state".into())),
+    }
+}
+
+fn told(message: &Message) -> Option<Told> {
+    let header = |headers: &HeaderMap, name: &str| headers.get(name).map(ToString::to_string);
+    let headers = message.headers.as_ref()?;
+    let subject = header(headers, "Nats-Subject")?;
+    let told = Told {
+        source: header(headers, SOURCE)?,
+        event: serde_json::from_slice(&message.payload).ok()?,
+    };
+    let is_whole = subject.starts_with(EVENT_PREFIX) && subject == told.event.subject();
+    is_whole.then_some(told)
+}

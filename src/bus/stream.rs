@@ -1,0 +1,255 @@
+//! The stream of published events: what it must be, whose it is, and where it ends.
+
+use async_nats::Client;
+use countersign_schemas::published::{EVENT_PREFIX, source};
+use serde_json::{Value, json};
+
+use super::jetstream::{Info, Stream, Told};
+use super::stream_error::StreamError;
+use crate::engine::{Feed, PublishedEpoch, StartError};
+
+/// The stream of the first epoch; a later one adds its number.
+const STREAM: &str = "COUNTERSIGN_EVENTS";
+/// How long JetStream remembers message ids, in nanoseconds: 2 minutes.
+const DUPLICATE_WINDOW_NS: u64 = 120_000_000_000;
+
+/// Where the stream of the newest epoch ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The stream.
+    pub stream: String,
+    /// The hexadecimal id of the log's epoch.
+    pub log_id: String,
+    /// The sequence of its last message, 0 before the first.
+    pub sequence: u64,
+    /// The position of the last event that was published.
+    pub position: u64,
+}
+
+/// The name of an epoch's stream.
+pub fn stream_name(epoch: usize) -> String {
+    match epoch {
+        1 => STREAM.into(),
+        later => format!("{STREAM}_{later}"),
+    }
+}
+
+/// Makes or checks the newest epoch's stream, and reads where it ends and that it is this log's.
+///
+/// # Errors
+/// Every [`StreamError`] but [`StreamError::NotTaken`]. What the stream knows beyond the log is
+/// remembered durably before that is returned.
+pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, StreamError> {
+    let epochs = feed.epochs();
+    let (newest, earlier) = epochs.split_last().expect("a log has an epoch");
+    let stream = Stream::new(client.clone(), stream_name(newest.number));
+    let info = match stream.info().await? {
+        Some(info) => info,
+        None => {
+            release(client, earlier).await?;
+            stream.create(&settings(&stream.name, replicas)).await?
+        }
+    };
+    check(&stream.name, &info.config, replicas)?;
+    let position = match info.last {
+        0 => where_it_went_on(client, newest, earlier).await?,
+        last => {
+            let told = stream.event(last).await?;
+            belongs_to(&stream.name, &told, std::slice::from_ref(newest))?;
+            agree(&stream, &info, told, feed).await?
+        }
+    };
+    Ok(End {
+        stream: stream.name,
+        log_id: newest.log_id.clone(),
+        sequence: info.last,
+        position,
+    })
+}
+
+/// What a stream is made with; [`check`] demands all of it but the number of replicas, of which
+/// there may be more.
+pub fn settings(name: &str, replicas: usize) -> Value {
+    json!({
+        "name": name,
+        "description": "What became of accounts and their second factor; see the contract, section 7",
+        "subjects": [format!("{EVENT_PREFIX}.>")],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "num_replicas": replicas,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "deny_delete": true,
+        "deny_purge": true,
+        "allow_direct": true,
+        "allow_atomic": true,
+    })
+}
+
+/// Settings that a person may choose; everything else that is not [`settings`] is drift.
+const FREE: &[&str] = &[
+    "description",
+    "placement",
+    "compression",
+    "metadata",
+    "duplicate_window",
+    "consumer_limits",
+    "max_consumers",
+    "mirror_direct",
+    "first_seq",
+    "republish",
+];
+
+/// Refuses a stream that could lose, change or reorder events.
+fn check(name: &str, found: &Value, replicas: usize) -> Result<(), StreamError> {
+    let wanted = settings(name, replicas);
+    let (wanted, found) = (wanted.as_object(), found.as_object());
+    let (Some(wanted), Some(found)) = (wanted, found) else {
+        return Err(StreamError::Away("the answer tells no settings".into()));
+    };
+    let mut drift = Vec::new();
+    for (key, value) in wanted
+        .iter()
+        .filter(|(key, _)| !FREE.contains(&key.as_str()))
+    {
+        let has = found.get(key).unwrap_or(&Value::Null);
+        let is_right = match key.as_str() {
+            "num_replicas" => has.as_u64().is_some_and(|has| has >= replicas as u64),
+            _ => has == value,
+        };
+        if !is_right {
+            drift.push(format!("{key} is {has} and must be {value}"));
+        }
+    }
+    let is_set = |value: &Value| match value {
+        Value::Null => false,
+        Value::Bool(set) => *set,
+        Value::Number(number) => number.as_u64() != Some(0),
+        Value::String(text) => !text.is_empty() && text != "default",
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(object) => object.values().any(|member| !member.is_null()),
+    };
+    for (key, has) in found {
+        if !wanted.contains_key(key) && !FREE.contains(&key.as_str()) && is_set(has) {
+            drift.push(format!("{key} is {has} and must not be set"));
+        }
+    }
+    match drift.is_empty() {
+        true => Ok(()),
+        false => Err(StreamError::Drifted {
+            stream: name.into(),
+            drift: drift.join(", "),
+        }),
+    }
+}
+
+/// Takes the events' subjects from the stream of the epoch before, which keeps its messages: two
+/// streams cannot have the same.
+async fn release(client: &Client, earlier: &[PublishedEpoch]) -> Result<(), StreamError> {
+    let Some(before) = earlier.last() else {
+        return Ok(());
+    };
+    let stream = Stream::new(client.clone(), stream_name(before.number));
+    let Some(Info {
+        mut config, last, ..
+    }) = stream.info().await?
+    else {
+        return Ok(());
+    };
+    let own = json!([stream.name]);
+    if config["subjects"] == own {
+        return Ok(());
+    }
+    if last > 0 {
+        belongs_to(&stream.name, &stream.event(last).await?, earlier)?;
+    }
+    config["subjects"] = own;
+    stream.update(&config).await.map(drop)
+}
+
+/// The last position that an earlier epoch's stream has and the log still has, 0 without one: what
+/// no stream has is published.
+async fn where_it_went_on(
+    client: &Client,
+    newest: &PublishedEpoch,
+    earlier: &[PublishedEpoch],
+) -> Result<u64, StreamError> {
+    let kept = |epoch: &PublishedEpoch| epoch.lost_from.map_or(u64::MAX, |lost| lost - 1);
+    let mut kept_through = kept(newest);
+    for epoch in earlier.iter().rev() {
+        let stream = Stream::new(client.clone(), stream_name(epoch.number));
+        match stream.info().await? {
+            Some(info) if info.last > 0 => {
+                let told = stream.event(info.last).await?;
+                belongs_to(&stream.name, &told, std::slice::from_ref(epoch))?;
+                return Ok(told.event.position.min(kept_through));
+            }
+            Some(_) | None => kept_through = kept_through.min(kept(epoch)),
+        }
+    }
+    Ok(0)
+}
+
+fn belongs_to(stream: &str, told: &Told, epochs: &[PublishedEpoch]) -> Result<(), StreamError> {
+    match epochs
+        .iter()
+        .any(|epoch| source(&epoch.log_id) == told.source)
+    {
+        true => Ok(()),
+        false => Err(StreamError::Foreign {
+            stream: stream.into(),
+            found: format!("its last event is of {}", told.source),
+        }),
+    }
+}
+
+/// The position of the stream's last event, once the log was found to have it; else finds the first
+/// one that it has not.
+async fn agree(stream: &Stream, info: &Info, last: Told, feed: &Feed) -> Result<u64, StreamError> {
+    let has = |event| {
+        let feed = feed.clone();
+        blocking(move || feed.has(&event).map_err(StreamError::Log))
+    };
+    if has(last.event.clone()).await? {
+        return Ok(last.event.position);
+    }
+    let (mut low, mut high) = (info.first.max(1), info.last);
+    let mut missing = last.event.position;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let told = stream.event(middle).await?;
+        let position = told.event.position;
+        if has(told.event).await? {
+            low = middle + 1;
+        } else {
+            (high, missing) = (middle, position);
+        }
+    }
+    let published = last.event.position;
+    let lost_from = missing.min(feed.head() + 1);
+    let feed = feed.clone();
+    blocking(move || {
+        feed.bear_witness(last.event, lost_from)
+            .map_err(|error| StreamError::Log(error.to_string()))
+    })
+    .await?;
+    Err(Box::new(StartError::StreamKnowsMore {
+        published,
+        lost_from,
+    })
+    .into())
+}
+
+/// Does what reads or writes the disk away from the tasks that answer.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StreamError> + Send + 'static,
+) -> Result<T, StreamError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StreamError::Log(error.to_string()))?
+}

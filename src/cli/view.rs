@@ -1,0 +1,119 @@
+//! `view`: the read models, which can be built anew from the log at any time. Beside a running
+//! service it goes over NATS; with `--data` it works on the files of a stopped one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use countersign_schemas::admin::ViewList;
+use serde_json::{Value, json};
+
+use super::client::{Answer, Client, ClientArgs};
+use super::fault::Fault;
+use super::progress::Progress;
+use super::show;
+use crate::engine::{list_stopped_views, rebuild_stopped_view};
+
+/// How often a view that is being built is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Subcommand)]
+pub enum ViewVerb {
+    /// List the views and how far they are
+    List {
+        #[command(flatten)]
+        of: Stopped,
+    },
+    /// Build a view anew from the log; the old one serves until the new one is whole
+    Rebuild {
+        /// The view's name
+        view: String,
+        /// Why; asked for by a running service
+        #[arg(long, required_unless_present = "data")]
+        reason: Option<String>,
+        #[command(flatten)]
+        of: Stopped,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Stopped {
+    /// The data folder of a stopped service [default: ask the running one]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+pub async fn run(verb: ViewVerb, args: &ClientArgs) -> Result<(), Fault> {
+    let body = match verb {
+        ViewVerb::List {
+            of: Stopped { data: Some(data) },
+        } => document(list_stopped_views(&data).map_err(Fault::failed)?)?,
+        ViewVerb::List { .. } => {
+            let mut client = Client::connect(args).await?;
+            client.admin("view-list", &json!({})).await?.body
+        }
+        ViewVerb::Rebuild {
+            view,
+            of: Stopped { data: Some(data) },
+            ..
+        } => {
+            let mut progress = Progress::new("building", args.json);
+            let built = rebuild_stopped_view(&data, &view, |done, head| progress.at(done, head));
+            drop(progress);
+            let unknown = || Fault::Usage(format!("there is no view {view}: see `view list`"));
+            document(built.map_err(Fault::failed)?.ok_or_else(unknown)?)?
+        }
+        ViewVerb::Rebuild { view, reason, .. } => rebuild(&view, reason, args).await?,
+    };
+    let answer = Answer {
+        body,
+        replayed: false,
+    };
+    show::answer(args, &answer, views)
+}
+
+fn document(list: ViewList) -> Result<Value, Fault> {
+    serde_json::to_value(list).map_err(Fault::failed)
+}
+
+/// Asks for it, and looks until it is done.
+async fn rebuild(view: &str, reason: Option<String>, args: &ClientArgs) -> Result<Value, Fault> {
+    let mut client = Client::connect(args).await?;
+    let body = json!({"view": view, "reason": reason});
+    let mut list = client.admin("view-rebuild", &body).await?.body;
+    let mut progress = Progress::new("building", args.json);
+    loop {
+        let views = list["views"].as_array().into_iter().flatten();
+        let ours = views.into_iter().find(|entry| entry["view"] == view);
+        let Some(done) = ours.and_then(|entry| entry["building"].as_u64()) else {
+            return Ok(list);
+        };
+        progress.at(done, list["head"].as_u64().unwrap_or(done));
+        tokio::time::sleep(LOOK_EVERY).await;
+        list = client.admin("view-list", &json!({})).await?.body;
+    }
+}
+
+/// A table of the views.
+fn views(body: &Value) -> String {
+    let none = Vec::new();
+    let views = body["views"].as_array().unwrap_or(&none);
+    let line = |view: &Value| {
+        let halted = view["halted"].as_str().map(|why| format!("halted: {why}"));
+        let building = view["building"].as_u64();
+        let building = building.map(|at| format!("being built anew, up to {at}"));
+        let state = [halted, building].into_iter().flatten().collect::<Vec<_>>();
+        format!(
+            "{:<16}v{}  up to {}  {}\n",
+            show::field(view, "view"),
+            view["version"],
+            view["position"],
+            if state.is_empty() {
+                "follows".to_owned()
+            } else {
+                state.join("; ")
+            }
+        )
+    };
+    views.iter().map(line).collect()
+}

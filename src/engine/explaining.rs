@@ -1,0 +1,125 @@
+//! A recorded decision explained: what the account was, which policy was in force, why it came out
+//! so, and that it comes out so again.
+
+use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
+use countersign_schemas::audit::{AuditExplainQuery, ExplainedVerdict, Explanation, RerunResult};
+use countersign_schemas::event::Event;
+use countersign_schemas::record::StreamKind;
+use countersign_schemas::refusal::Refusal;
+use countersign_schemas::reply::LoginStatus;
+use countersign_schemas::strict::DecodeError;
+
+use super::Queries;
+use super::queries::{type_codes, unavailable};
+use crate::account::reasons::{Verdict, reasons, verdict};
+use crate::account::rerun::{Recording, Rerun, rerun};
+use crate::account::{Account, Policy};
+
+/// Policies that are looked through at once.
+const POLICIES_PAGE: usize = 500;
+
+impl Queries {
+    /// Explains the decision that an event is of, and makes it again from the log alone.
+    ///
+    /// # Errors
+    /// `request.invalid` for a position that the log has not, `projection.behind`,
+    /// `store.unavailable`.
+    pub fn audit_explain(&self, query: &AuditExplainQuery) -> Result<Explanation, Refusal> {
+        let head = self.shared.progress.committed();
+        if !(1..=head).contains(&query.position) {
+            return Err(DecodeError::at("/position", "the log has no such position").into());
+        }
+        let entries = self.group(query.position)?;
+        let (first, record) = (&entries[0], &entries[0].record);
+        let events: Vec<Event> = entries.iter().map(|entry| entry.event.clone()).collect();
+        let (policy_position, policy) = self.policy_before(first.position)?;
+        let is_of_account = record.stream_kind == StreamKind::Account;
+        let before = match is_of_account {
+            true => self
+                .shared
+                .accounts
+                .rebuild(record.stream_key, record.version - 1, first.position)
+                .map_err(|error| unavailable(&error))?,
+            false => Account::default(),
+        };
+        let again = rerun(&Recording {
+            before: &before,
+            account_id: &record.meta.account_id,
+            events: &events,
+            at: record.recorded_at,
+            caller: &record.meta.caller,
+            source_key: record.meta.source_key,
+            policy: &policy,
+        });
+        let (rerun, rerun_detail) = match again {
+            Rerun::Same => (RerunResult::Same, None),
+            Rerun::Different(what) => (RerunResult::Different, Some(what)),
+            Rerun::Not(why) => (RerunResult::NotMade, Some(why.to_owned())),
+        };
+        let status_before = match is_of_account {
+            true => self.status_before(first)?,
+            false => None,
+        };
+        Ok(Explanation {
+            verdict: match verdict(&events) {
+                Verdict::Allowed => ExplainedVerdict::Allowed,
+                Verdict::Refused => ExplainedVerdict::Refused,
+                Verdict::Recorded => ExplainedVerdict::Recorded,
+            },
+            because: reasons(&before, &events, record.recorded_at, &policy),
+            before: status_before,
+            policy_position,
+            rerun,
+            rerun_detail,
+            events: entries
+                .iter()
+                .map(|entry| audit_event(entry, self.source(entry)))
+                .collect(),
+        })
+    }
+
+    /// Every event of the group that one of them stands in.
+    fn group(&self, position: u64) -> Result<Vec<Entry<'static>>, Refusal> {
+        let one = self.entry(position)?;
+        let first = position - u64::from(one.record.group_index);
+        let end = first + u64::from(one.record.group_len);
+        (first..end).map(|position| self.entry(position)).collect()
+    }
+
+    fn status_before(&self, first: &Entry) -> Result<Option<LoginStatus>, Refusal> {
+        let position = first.position - 1;
+        let row = self.row_at(&first.record.stream_key, position)?;
+        Ok(row.map(|row| row.status(first.record.recorded_at, position)))
+    }
+
+    /// The policy that was in force before a position; the default before the first.
+    fn policy_before(&self, position: u64) -> Result<(u64, Policy), Refusal> {
+        self.wait_for(AuditTrail::NAME, None)?;
+        let filter = Filter {
+            types: type_codes(Some(&["policy-in-force".to_owned()]))?,
+            ..Filter::default()
+        };
+        let (mut last, mut after) = (0, 0);
+        loop {
+            let trail = self.shared.views.audit_trail();
+            let page = trail.positions(&filter, after, POLICIES_PAGE);
+            let page = page.map_err(|error| unavailable(&error))?;
+            let earlier = page.positions.iter().take_while(|at| **at < position);
+            last = earlier.last().copied().unwrap_or(last);
+            match page.next_after {
+                Some(next) if next < position => after = next,
+                Some(_) | None => break,
+            }
+        }
+        if last == 0 {
+            return Ok((0, Policy::default()));
+        }
+        let Event::PolicyInForce(found) = self.entry(last)?.event else {
+            return Err(unavailable(
+                &"the audit trail names a policy where there is none",
+            ));
+        };
+        let policy = serde_json::from_str(&found.policy).map_err(|error| unavailable(&error))?;
+        Ok((last, policy))
+    }
+}

@@ -1,0 +1,74 @@
+//! The views of a stopped service, for whoever may not start it: how far they are, one built anew.
+
+use std::path::Path;
+
+use countersign_projections::Views;
+use countersign_schemas::admin::{ViewEntry, ViewList};
+
+use super::boot::{open_views, rebuild_strange_views};
+use super::foundation::log_folder;
+use super::progress::Progress;
+use super::projector;
+use super::start_error::StartError;
+use crate::log::{EventLog, LogOptions};
+
+/// The views and how far they are, with the last position of the log.
+pub(super) fn view_list(views: &Views, head: u64) -> ViewList {
+    let views = views.list().into_iter().map(|view| ViewEntry {
+        view: view.name.into(),
+        version: view.version,
+        position: view.checkpoint,
+        halted: view.halted,
+        building: view.building,
+    });
+    ViewList {
+        views: views.collect(),
+        head: Some(head),
+    }
+}
+
+/// Lists the views in a data folder that no service has open.
+///
+/// # Errors
+/// [`StartError`] when log or views cannot be opened.
+pub fn list_stopped_views(data: &Path) -> Result<ViewList, StartError> {
+    let log = EventLog::open(&log_folder(data), LogOptions::default())?;
+    let list = view_list(&open_views(data)?, log.head());
+    log.close()?;
+    Ok(list)
+}
+
+/// Brings the views up to date and builds one anew; none where there is no view of that name.
+///
+/// `progress` hears after each slice the position that was reached and the last one. What an
+/// interruption leaves is gone on with by the next call or by the service.
+///
+/// # Errors
+/// [`StartError`] when log or views cannot be opened, read or written.
+pub fn rebuild_stopped_view(
+    data: &Path,
+    view: &str,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Option<ViewList>, StartError> {
+    let log = EventLog::open(&log_folder(data), LogOptions::default())?;
+    let (reader, views) = (log.reader(), open_views(data)?);
+    let unwritten = |error: &dyn std::fmt::Display| StartError::Views(error.to_string());
+    if !views.rebuild(view).map_err(|error| unwritten(&error))? {
+        log.close()?;
+        return Ok(None);
+    }
+    rebuild_strange_views(&views, &log)?;
+    let shown = Progress::default();
+    projector::start(&reader, &views, &shown).map_err(StartError::Views)?;
+    while let Some(position) = views.building() {
+        progress(position, log.head());
+        projector::build(&reader, &views, &shown).map_err(StartError::Views)?;
+        views.flush().map_err(|error| unwritten(&error))?;
+    }
+    progress(log.head(), log.head());
+    let list = view_list(&views, log.head());
+    views.close().map_err(|error| unwritten(&error))?;
+    drop(reader);
+    log.close()?;
+    Ok(Some(list))
+}

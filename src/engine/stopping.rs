@@ -1,0 +1,82 @@
+//! How the engine ends: nothing more is taken, what was taken is finished, the files are closed.
+
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use countersign_schemas::refusal::ErrorCode;
+
+use super::proofs::refuse;
+use super::{Engine, Message, indexer};
+use crate::crash_point::reached;
+use crate::log::EventLog;
+
+/// The log, or the thread that has it.
+pub enum Writing {
+    /// The writer works.
+    Thread(JoinHandle<Option<EventLog>>),
+    /// The writer has ended; without a log where it had failed, or where that is closed.
+    Stopped(Option<EventLog>),
+}
+
+impl Engine {
+    /// Takes nothing more and finishes what was taken; the log can still be read. May be called
+    /// again.
+    ///
+    /// Waits for proofs at most `within`; what they could not begin by then is told `draining`.
+    pub fn finish(&self, within: Duration) {
+        self.draining.store(true, Ordering::Release);
+        for submission in self.pool.stop(within) {
+            refuse(submission.reply, ErrorCode::Draining);
+        }
+        // A writer that has failed is gone and takes no message.
+        let _ = self.queue.send(Message::Stop);
+        let mut writer = self.writer.lock().expect("nobody panics holding it");
+        let log = match std::mem::replace(&mut *writer, Writing::Stopped(None)) {
+            Writing::Stopped(log) => log,
+            Writing::Thread(thread) => thread.join().unwrap_or_else(|_| {
+                tracing::error!("the writer had panicked");
+                None
+            }),
+        };
+        *writer = Writing::Stopped(log);
+    }
+
+    /// As [`Engine::finish`], and then closes the files; may be called again.
+    pub fn drain(&self, within: Duration) {
+        self.finish(within);
+        self.shared.progress.stop();
+        let followers =
+            std::mem::take(&mut *self.followers.lock().expect("nobody panics holding it"));
+        for thread in followers {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the engine had panicked");
+            }
+        }
+        self.close_log();
+        self.keeper.stop();
+        reached("checkpoint-unsigned");
+        indexer::sign(&self.shared);
+        reached("views-unflushed");
+        if let Err(error) = self.shared.views.flush() {
+            tracing::warn!(%error, "the views are not durable; the next start brings them up to date");
+        }
+        reached("views-flushed");
+    }
+
+    fn close_log(&self) {
+        let mut writer = self.writer.lock().expect("nobody panics holding it");
+        if let Writing::Stopped(log) = &mut *writer
+            && let Some(log) = log.take()
+            && let Err(error) = log.close()
+        {
+            tracing::error!(%error, "the log did not close cleanly; it is repaired at the next start");
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.drain(Duration::ZERO);
+    }
+}

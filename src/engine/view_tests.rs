@@ -1,0 +1,165 @@
+//! Views that fail, lie or are missing: commands go on, and the log decides.
+
+use countersign_projections::Row;
+use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::query::AuditPageQuery;
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::reply::FactorState;
+use redb::{Database, ReadableTable, TableDefinition};
+use serde_json::json;
+
+use super::Engine;
+use super::house::{House, PASSWORD, verify};
+use crate::account::Reply;
+
+type Rows = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
+const ROWS: Rows = TableDefinition::new("login-status@3/rows");
+const CARDS: Rows = TableDefinition::new("account-card@1/cards");
+
+fn ada() -> AccountId {
+    AccountId::parse("ada").unwrap()
+}
+
+/// Changes Ada's row in the file of a stopped service.
+fn tamper(house: &House, rows: Rows, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let db = Database::open(house.data().join("views.redb")).unwrap();
+    let txn = db.begin_write().unwrap();
+    let mut table = txn.open_table(rows).unwrap();
+    let key = StreamKey::of(&ada()).0;
+    let row = table.get(&key).unwrap().unwrap().value().to_vec();
+    table.insert(&key, change(row).as_slice()).unwrap();
+    drop(table);
+    txn.commit().unwrap();
+}
+
+/// Stops it once its views have everything.
+fn stop(engine: Engine) {
+    let all = AuditPageQuery::default();
+    engine.queries().audit_page(&all, None).unwrap();
+    drop(engine);
+}
+
+fn built(engine: &Engine, view: &str) {
+    engine.admin().view_rebuild(view).unwrap();
+    while engine
+        .admin()
+        .view_list()
+        .views
+        .iter()
+        .any(|v| v.building.is_some())
+    {
+        std::thread::yield_now();
+    }
+}
+
+fn status(engine: &Engine) -> Result<FactorState, ErrorCode> {
+    let status = engine.queries().login_status(&ada(), None);
+    status
+        .map(|s| s.second_factor)
+        .map_err(|refusal| refusal.code)
+}
+
+/// J-05: the view says off, the log says on: the log wins.
+#[test]
+fn j05_a_view_that_lies_decides_nothing() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, _) = house.enrol(&engine, "ada");
+    stop(engine);
+    tamper(&house, ROWS, |row| {
+        let row: Row = postcard::from_bytes(&row).unwrap();
+        let factor = countersign_projections::Factor::Off;
+        postcard::to_allocvec(&Row { factor, ..row }).unwrap()
+    });
+    let engine = house.start();
+    assert_eq!(status(&engine), Ok(FactorState::Off), "the view lies");
+    let login = json!({"username": "ada", "password": PASSWORD});
+    let started = house.send(&engine, "start-login", login).unwrap();
+    assert!(matches!(started, Reply::CodeRequired { .. }), "{started:?}");
+    house.pass(30);
+    let code = house.code(&secret, 0);
+    let done = house.send(&engine, "verify-login", verify(&code)).unwrap();
+    assert!(matches!(done, Reply::LoginVerified { .. }));
+    built(&engine, "login-status");
+    assert_eq!(
+        status(&engine),
+        Ok(FactorState::On),
+        "built anew it tells the truth"
+    );
+}
+
+/// J-01, J-03: a view that halts is behind for ever; logins are decided from the log alone.
+#[test]
+fn j03_a_halted_view_is_told_and_commands_go_on_without_it() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, _) = house.enrol(&engine, "ada");
+    stop(engine);
+    tamper(&house, ROWS, |_| vec![0xff; 3]);
+    let engine = house.start();
+    house.pass(30);
+    let code = house.code(&secret, 0);
+    house.send(&engine, "verify-login", verify(&code)).unwrap();
+    let replayed = house.send(&engine, "verify-login", verify(&code));
+    assert_eq!(
+        replayed.unwrap_err(),
+        ErrorCode::CodeInvalid,
+        "a code works once"
+    );
+    assert!(status(&engine).is_err(), "what is behind is not told");
+    // The trail goes on too, and has the login.
+    let query = AuditPageQuery {
+        types: Some(vec!["totp-accepted".into()]),
+        ..AuditPageQuery::default()
+    };
+    let page = engine.queries().audit_page(&query, None).unwrap();
+    assert_eq!(page.events.len(), 1);
+    let halted = engine.admin().view_list().views[0].halted.clone();
+    assert!(halted.is_some_and(|why| why.contains("damaged row")));
+    built(&engine, "login-status");
+    assert_eq!(status(&engine), Ok(FactorState::On));
+    assert_eq!(engine.admin().view_list().views[0].halted, None);
+}
+
+/// J-08.
+#[test]
+fn j08_deleted_views_are_built_at_the_next_start() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    std::fs::remove_file(house.data().join("views.redb")).unwrap();
+    let engine = house.start();
+    let list = engine.admin().view_list();
+    assert!(
+        list.views
+            .iter()
+            .all(|view| Some(view.position) == list.head)
+    );
+    assert_eq!(status(&engine), Ok(FactorState::On));
+}
+
+/// A card of a view that no longer follows the log would be taken for the newest.
+#[test]
+fn a_halted_view_does_not_answer_and_the_others_do() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let card = |engine: &Engine| engine.queries().account_card(&ada(), None);
+    card(&engine).unwrap();
+    stop(engine);
+    tamper(&house, CARDS, |_| vec![0xff; 3]);
+    let engine = house.start();
+    let wrong = house.send(&engine, "verify-login", verify("000000"));
+    assert_eq!(wrong.unwrap_err(), ErrorCode::CodeInvalid);
+    assert_eq!(card(&engine).unwrap_err().code, ErrorCode::ProjectionBehind);
+    assert_eq!(status(&engine), Ok(FactorState::On));
+    let page = engine
+        .queries()
+        .audit_page(&AuditPageQuery::default(), None);
+    assert!(page.is_ok_and(|page| page.events.len() > 8));
+    let halted = engine.admin().view_list().views[2].halted.clone();
+    assert!(halted.is_some());
+    built(&engine, "account-card");
+    assert_eq!(card(&engine).unwrap().wrong_codes, 1);
+}

@@ -1,0 +1,98 @@
+//! `doctor` on the shipped broker, and on an open one.
+
+use std::path::Path;
+use std::process::Output;
+
+use countersign::dev::broker::{Broker, BrokerOptions};
+use countersign::dev::find::{find_or_fetch, tools_folder};
+
+use super::support::service::Service;
+use super::support::site::{Site, binary, ends, eventually};
+use super::support::{CHEAP, Rig};
+
+fn run(words: &[&str]) -> Output {
+    let mut command = binary();
+    command.args(words);
+    ends(command)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The broker that is shipped, each password `secret`.
+fn shipped() -> Broker {
+    let server = find_or_fetch(None, &tools_folder(), &mut |line| println!("{line}")).unwrap();
+    let names = [
+        "SERVICE", "PLATFORM", "ALICE", "BOB", "OPERATOR", "AUDIT", "SYS",
+    ];
+    let options = BrokerOptions {
+        config: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/nats.conf")),
+        environment: names
+            .map(|name| (format!("CS_{name}_PASSWORD"), "secret".into()))
+            .into(),
+        ..BrokerOptions::default()
+    };
+    Broker::start(&server, &options).unwrap()
+}
+
+#[test]
+fn the_doctor_finds_a_shipped_installation_well() {
+    let broker = shipped();
+    let url = |user: &str| format!("nats://{user}:secret@127.0.0.1:{}", broker.port());
+    let site = Site::new("[directory]\nvouching = [\"login-gw\"]\n");
+    let _service = Service::start(&site, &url("countersign"), &[]);
+    let (keyring, config) = (site.keyring(), site.config());
+    let (keyring, config) = (keyring.to_str().unwrap(), config.to_str().unwrap());
+    let (operator, gateway) = (url("operator"), url("login-gw"));
+    let words = [
+        "doctor",
+        "--server",
+        &operator,
+        "--keyring",
+        keyring,
+        "--config",
+        config,
+    ];
+    eventually("everything is published", || {
+        said(&run(&words)).contains(" 0 behind")
+    });
+    let well = run(&words);
+    assert_eq!(well.status.code(), Some(0), "{well:?}");
+    for part in [
+        "mode 0600",
+        "s old, covers ",
+        "nobody may listen",
+        "audit-trail follows",
+        "one instance",
+    ] {
+        assert!(said(&well).contains(part), "{}", said(&well));
+    }
+    assert!(!said(&well).contains("WRONG"));
+    let gateway = run(&["doctor", "--server", &gateway, "--timeout", "1s"]);
+    assert_eq!(gateway.status.code(), Some(0), "{gateway:?}");
+    assert!(said(&gateway).contains("operator's rights"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_names_what_is_wrong_and_ends_with_6() {
+    let mut rig = Rig::start(CHEAP).await;
+    let url = rig.broker.url();
+    let open = run(&["doctor", "--server", &url]);
+    assert_eq!(open.status.code(), Some(6), "{open:?}");
+    assert!(said(&open).contains("this user may listen to everybody's replies"));
+    rig.service.terminate();
+    assert!(rig.service.ended().success());
+    let absent = run(&["doctor", "--server", &url, "--keyring", "/nowhere/keyring"]);
+    assert_eq!(absent.status.code(), Some(6));
+    for part in ["none answers on this broker", "WRONG  keyring"] {
+        assert!(said(&absent).contains(part), "{}", said(&absent));
+    }
+    rig.broker.kill();
+    let away = run(&["doctor", "--server", &url, "--json"]);
+    assert_eq!(away.status.code(), Some(6));
+    let found: serde_json::Value = serde_json::from_str(&said(&away)).unwrap();
+    let findings = found["findings"].as_array().unwrap();
+    let broker = findings.iter().find(|finding| finding["what"] == "broker");
+    assert_eq!(broker.unwrap()["verdict"], "wrong");
+}

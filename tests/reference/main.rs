@@ -1,0 +1,87 @@
+//! What is generated for those who ask over NATS: `schemas/json/asyncapi.yaml`, rewritten by
+//! `UPDATE_SCHEMAS=1 cargo test --test reference`.
+#![allow(clippy::unwrap_used)]
+
+mod asyncapi;
+mod yaml;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use countersign::bus::all_endpoints;
+use serde_json::Value;
+
+/// Where the generated documents are.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/json");
+
+#[test]
+fn the_checked_in_asyncapi_document_is_the_generated_one() {
+    let file = Path::new(FOLDER).join("asyncapi.yaml");
+    let generated = yaml::written(&asyncapi::document());
+    if std::env::var_os("UPDATE_SCHEMAS").is_some_and(|value| value == "1") {
+        fs::write(&file, &generated).unwrap();
+    }
+    let cure = "UPDATE_SCHEMAS=1 cargo test --test reference";
+    assert_eq!(fs::read_to_string(file).unwrap(), generated, "{cure}");
+}
+
+/// Every `$ref` of a document.
+fn references(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get("$ref") {
+                into.insert(reference.clone());
+            }
+            members.values().for_each(|member| references(member, into));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn every_endpoint_is_a_channel_and_every_reference_leads_somewhere() {
+    let document = asyncapi::document();
+    let channels = document["channels"].as_object().unwrap();
+    for endpoint in all_endpoints() {
+        let address = endpoint.subject().replace('*', "{id}");
+        let is_its_own = |channel: &Value| channel["address"] == address.as_str();
+        assert!(channels.values().any(is_its_own), "{address}");
+        let operation = &document["operations"][endpoint.name];
+        assert_eq!(operation["bindings"]["nats"]["queue"], "countersign");
+    }
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    for reference in found {
+        let leads = match reference.strip_prefix('#') {
+            Some(pointer) => document.pointer(pointer).is_some(),
+            None => Path::new(FOLDER).join(&reference).exists(),
+        };
+        assert!(leads, "{reference}");
+    }
+}
+
+#[test]
+fn what_is_written_as_yaml_keeps_every_string_a_string() {
+    let value = serde_json::json!({
+        "a": {"b": [], "c": {}, "no": "no", "n": 1},
+        "list": [{"x": "1", "y\"": [true, null]}, "# no comment", "a: b"],
+    });
+    let expected = [
+        "a:",
+        "  b: []",
+        "  c: {}",
+        "  n: 1",
+        "  no: \"no\"",
+        "list:",
+        "  - x: \"1\"",
+        "    \"y\\\"\":",
+        "      - true",
+        "      - null",
+        "  - \"# no comment\"",
+        "  - \"a: b\"",
+        "",
+    ];
+    assert_eq!(yaml::written(&value), expected.join("\n"));
+}
