@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::client::ClientArgs;
 use super::config::{Config, IdentityMode};
 use super::fault::Fault;
+use crate::bus::DEFAULT_SERVER;
 
 /// The settings that flags and the environment may give too.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -52,6 +53,9 @@ pub fn effective(args: &SettingsArgs, client: &ClientArgs) -> Result<Config, Fau
     put(&mut nats.tlscert, &client.tlscert);
     put(&mut nats.tlskey, &client.tlskey);
     put(&mut nats.inbox_prefix, &client.inbox_prefix);
+    if client.context.is_none() {
+        nats.server.get_or_insert_with(|| DEFAULT_SERVER.into());
+    }
     Ok(config)
 }
 

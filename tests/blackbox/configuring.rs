@@ -43,6 +43,8 @@ fn each_setting_comes_from_the_flag_the_environment_the_file_or_the_default() {
     );
     assert_eq!(plain("service.data"), (Value::Null, "default".into()));
     assert_eq!(plain("policy.window_steps"), (1.into(), "default".into()));
+    let server = ("nats://127.0.0.1:4222".into(), "default".into());
+    assert_eq!(plain("nats.server"), server);
     let with_file = || {
         let mut command = binary();
         command.env("COUNTERSIGN_CONFIG", &file);
