@@ -43,8 +43,20 @@ pub struct PublishedEvent {
     pub data: Value,
     /// The event in one plain sentence.
     pub text: String,
+    /// What the account's owner is to be told of it; absent where there is nothing to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
     /// Its place among the published events of its command.
     pub group: Group,
+}
+
+/// A notice to the owner of an account, for a service that sends mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Notice {
+    /// Kebab-case word, such as `reset-requested`.
+    pub kind: String,
+    /// Whether platforms should end the account's other sessions.
+    pub ends_sessions: bool,
 }
 
 /// The place of an event among the published events of its command.
@@ -70,8 +82,14 @@ impl PublishedEvent {
             trace_id: event.trace_id,
             data: event.data,
             text: event.text,
+            notice: None,
             group,
         }
+    }
+
+    /// With what the owner is to be told.
+    pub fn with_notice(self, notice: Option<Notice>) -> Self {
+        Self { notice, ..self }
     }
 
     /// The subject: the type, then the account where there is one.

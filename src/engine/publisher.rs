@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_projections::{Entry, audit_event};
-use countersign_schemas::published::{Group, PublishedEvent};
+use countersign_projections::{Entry, audit_event, notice_of};
+use countersign_schemas::event::Event;
+use countersign_schemas::published::{Group, Notice, PublishedEvent};
 use tokio::sync::watch;
 
 use super::Shared;
@@ -156,6 +157,13 @@ impl Feed {
     }
 }
 
+fn notice(event: &Event) -> Option<Notice> {
+    notice_of(event).map(|kind| Notice {
+        kind: kind.as_str().into(),
+        ends_sessions: kind.ends_sessions(),
+    })
+}
+
 /// The events for others among whole groups, numbered within their command.
 fn published(entries: &[Entry]) -> Vec<PublishedEvent> {
     let mut events = Vec::with_capacity(entries.len());
@@ -163,7 +171,8 @@ fn published(entries: &[Entry]) -> Vec<PublishedEvent> {
         let told = || group.iter().filter(|entry| entry.event.is_published());
         let size = told().count() as u16;
         events.extend(told().zip(0..).map(|(entry, index)| {
-            PublishedEvent::of(audit_event(entry, None), Group { index, size })
+            let group = Group { index, size };
+            PublishedEvent::of(audit_event(entry, None), group).with_notice(notice(&entry.event))
         }));
     }
     events

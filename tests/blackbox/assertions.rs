@@ -102,12 +102,14 @@ async fn n07_a_repeated_login_has_its_first_assertion_and_another_process_makes_
 async fn the_key_is_rotated_with_the_others_and_the_one_before_still_verifies() {
     let rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
-    let assertion = async |code: &str| {
-        let answer = rig.bus.command("verify-login", asking(ada.vouching(code)));
-        answer.await.field("assertion")
+    let told = async |id: &str, code: &str| {
+        let body = asking(ada.vouching(code));
+        rig.bus.command_as("verify-login", id, body).await
     };
+    let assertion = async |code: &str| told(&fresh_id(), code).await.field("assertion");
     let kid = |assertion: &str| decode_header(assertion).unwrap().kid;
-    let before = assertion(&ada.codes[0]).await;
+    let first = told("once", &ada.codes[0]).await;
+    let before = first.field("assertion");
     assert_eq!(keys(&rig.bus).await.keys.len(), 1);
     let id = fresh_id();
     let headers = [("Nats-Msg-Id", id.as_str())];
@@ -116,6 +118,12 @@ async fn the_key_is_rotated_with_the_others_and_the_one_before_still_verifies() 
         .send(subject, &headers, br#"{"reason":"yearly"}"#)
         .await
         .ok();
+    let again = told("once", &ada.codes[0]).await;
+    assert!(again.is_replayed());
+    assert_eq!(
+        again.body, first.body,
+        "a new key makes no second assertion"
+    );
     let after = assertion(&ada.codes[1]).await;
     assert_ne!(kid(&before), kid(&after));
     let keys = keys(&rig.bus).await;

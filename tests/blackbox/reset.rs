@@ -8,7 +8,7 @@ use super::support::person::Person;
 use super::support::{CHEAP, Rig};
 
 /// Sends a support agent's command, and gives its word where it is refused.
-async fn support(bus: &Bus, name: &str, body: Value) -> Result<Value, String> {
+pub(super) async fn support(bus: &Bus, name: &str, body: Value) -> Result<Value, String> {
     let subject = format!("countersign.v1.support.{name}");
     let headers = [("Nats-Msg-Id", &*fresh_id())];
     let answer = bus

@@ -27,7 +27,7 @@ async fn the_service_is_found_as_a_nats_micro_service() {
     let info = srv(format!("$SRV.INFO.countersign.{id}")).await;
     assert_eq!(info["type"], "io.nats.micro.v1.info_response");
     let endpoints = info["endpoints"].as_array().unwrap();
-    assert_eq!(endpoints.len(), Command::ALL.len() + 20);
+    assert_eq!(endpoints.len(), Command::ALL.len() + 21);
     for endpoint in endpoints {
         assert_eq!(endpoint["queue_group"], "countersign");
         for key in [

@@ -1,5 +1,5 @@
 //! What is generated for those who ask over NATS: `schemas/json/asyncapi.yaml`, rewritten by
-//! `UPDATE_SCHEMAS=1 cargo test --test reference`.
+//! `UPDATE_SCHEMAS=1 cargo test --test reference`. And what is shipped for containers.
 #![allow(clippy::unwrap_used)]
 
 mod asyncapi;

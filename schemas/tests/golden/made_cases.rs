@@ -2,7 +2,7 @@
 
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::AccountId;
-use countersign_schemas::published::{Group, PublishedEvent};
+use countersign_schemas::published::{Group, Notice, PublishedEvent};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, FieldError, Refusal};
 use countersign_schemas::reply::{AuditEvent, Caller, Source};
 use countersign_schemas::time::Micros;
@@ -91,15 +91,23 @@ pub fn audit_events() -> Vec<Case> {
         ("plain", audit_event(&event)),
         ("every-member", full.clone()),
     ]
-    .map(|(name, event)| (name, PublishedEvent::of(event, group)))
-    .map(|(name, event)| {
-        (
-            "published-event",
-            name,
-            serde_json::to_string(&event).unwrap(),
-        )
-    })
-    .map(|(document, name, body)| made(document, name, body));
+    .map(|(name, event)| (name, PublishedEvent::of(event, group)));
+    let notice = Notice {
+        kind: "factor-on".into(),
+        ends_sessions: true,
+    };
+    let noticed = published[0].1.clone().with_notice(Some(notice));
+    let published = published
+        .into_iter()
+        .chain([("with-a-notice", noticed)])
+        .map(|(name, event)| {
+            (
+                "published-event",
+                name,
+                serde_json::to_string(&event).unwrap(),
+            )
+        })
+        .map(|(document, name, body)| made(document, name, body));
     shown.push(("every-member".into(), full));
     let written = |event| serde_json::to_string(&event).unwrap();
     shown

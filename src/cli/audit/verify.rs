@@ -191,7 +191,7 @@ pub fn key_line(known: &Known) -> String {
     match known.is_given {
         true => format!("key       {}\n", known.key.vkey()),
         false => format!(
-            "key       {} (found beside the log: compare it with what you know, or give it with --key)\n",
+            "key       {} (as it stands with the log itself: compare it with what you know, or give it with --key)\n",
             known.key.vkey()
         ),
     }

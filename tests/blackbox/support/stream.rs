@@ -164,6 +164,7 @@ fn check(stream: &[Published], told: &[&Value]) {
 fn check_message(published: &Published, event: &Value) {
     let mut body = published.body.clone();
     body.as_object_mut().unwrap().remove("group").unwrap();
+    body.as_object_mut().unwrap().remove("notice");
     let mut event = event.clone();
     for sealed in ["source", "on_behalf_of"] {
         event.as_object_mut().unwrap().remove(sealed);

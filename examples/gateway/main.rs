@@ -1,0 +1,60 @@
+//! A minimal login gateway: `cargo run --example gateway -- nats://USER:PASSWORD@HOST:4222`.
+//! It asks for a name and a password and, where 2FA is on, for a code of either kind.
+
+use std::{error::Error, io::stdin};
+
+use async_nats::{Client, ConnectOptions, HeaderMap, Request, ServerAddr};
+use serde_json::{Value, json};
+
+type Answered = Result<Value, Box<dyn Error>>;
+
+/// Sends a command. What was not answered is asked again under the same id: it is done once.
+async fn command(nats: &Client, name: &str, body: Value) -> Answered {
+    let subject = format!("countersign.v1.command.{name}");
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", uuid::Uuid::now_v7().to_string());
+    for _ in 0..3 {
+        let request = Request::new().headers(headers.clone());
+        let request = request.payload(body.to_string().into());
+        let Ok(reply) = nats.send_request(subject.clone(), request).await else {
+            continue;
+        };
+        let headers = reply.headers.unwrap_or_default();
+        return match headers.get("Countersign-Error") {
+            Some(word) => Err(format!("refused: {word}").into()),
+            None => Ok(serde_json::from_slice(&reply.payload)?),
+        };
+    }
+    Err("no answer".into())
+}
+
+async fn log_in(nats: &Client) -> Answered {
+    let first = json!({"username": ask("name")?, "password": ask("password")?});
+    let answer = command(nats, "start-login", first).await?;
+    if answer["status"] == "complete" {
+        return Ok(answer);
+    }
+    let second = json!({"challenge_id": answer["challenge_id"], "code": ask("code")?});
+    command(nats, "verify-login", second).await
+}
+
+fn ask(what: &str) -> std::io::Result<String> {
+    eprint!("{what}: ");
+    Ok(stdin().lines().next().transpose()?.unwrap_or_default())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url: ServerAddr = std::env::args().nth(1).ok_or("which server?")?.parse()?;
+    let mut options = ConnectOptions::new();
+    // Replies carry secrets, so every user has an inbox that nobody else may read.
+    if let Some(user) = url.username() {
+        options = options.custom_inbox_prefix(format!("_INBOX.{user}"));
+    }
+    let login = log_in(&options.connect(url).await?).await?;
+    println!(
+        "{} is signed in by {}",
+        login["account_id"], login["method"]
+    );
+    Ok(())
+}
