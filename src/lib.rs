@@ -19,6 +19,7 @@
 //! | [`log`] | the append-only log in segments, and the index over it |
 //! | [`engine`] | evidence before the writer, the writer, and what follows a commit |
 //! | [`bus`] | the NATS service: endpoints, callers, replies, stopping without a loss |
+//! | [`http`] | `/livez`, `/readyz` and `/metrics`, and asking them |
 //! | [`cli`], [`dev`] | the command line; a broker and a tour on this machine |
 //!
 //! What is absent, and a test keeps so: no event is built outside `account`; no clock outside
@@ -37,4 +38,5 @@ pub mod crash_point;
 pub mod crypto;
 pub mod dev;
 pub mod engine;
+pub mod http;
 pub mod log;

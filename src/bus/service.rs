@@ -1,6 +1,5 @@
 //! The service's life: connect, serve, connect again, stop without losing a request.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +15,13 @@ use super::desk::Desk;
 use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
-use super::endpoints::{self, Endpoint};
-use super::http::{Probe, listen};
 use super::identity::Identity;
 use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
 use super::replier::{IN_FLIGHT_MAX, Replier};
 use super::session::Session;
-use super::stats::Stats;
 use super::stream_error::StreamError;
+use super::traffic::Traffic;
 use crate::engine::Engine;
 
 /// How long stopping may take, from the signal to the last reply.
@@ -45,13 +42,13 @@ pub struct BusConfig {
     pub identity: Identity,
     /// The service's name as authenticator apps and code sheets show it.
     pub issuer: String,
-    /// Where `/livez`, `/readyz` and `/metrics` are answered; none where they are not.
-    pub http: Option<SocketAddr>,
     /// Another service that checks passwords; none where the engine does or callers vouch.
     pub directory: Option<DirectoryConfig>,
     /// Requests that may wait for their answer at the same time, at least 1; one more is
     /// `overloaded`.
     pub in_flight_max: usize,
+    /// The endpoints and their counters; whoever reads them keeps a clone.
+    pub traffic: Traffic,
     /// How events are published to the stream; none where they are not.
     pub publishing: Option<Publishing>,
 }
@@ -62,9 +59,9 @@ impl Default for BusConfig {
             connection: Connection::default(),
             identity: Identity::default(),
             issuer: "Countersign".into(),
-            http: None,
             directory: None,
             in_flight_max: IN_FLIGHT_MAX,
+            traffic: Traffic::default(),
             publishing: Some(Publishing::default()),
         }
     }
@@ -84,14 +81,6 @@ pub enum BusError {
     /// Events cannot be published, and waiting cannot help.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The HTTP address cannot be used.
-    #[error("cannot listen on {address} for HTTP ({source}): name another with --http")]
-    Http {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
     /// There are no threads for queries.
     #[error("cannot start the threads for queries: {0}; look at the limits of this process")]
     Threads(#[source] std::io::Error),
@@ -112,18 +101,6 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), BusError> {
     let mut stop = pin!(stop);
-    let endpoints: Arc<[_]> = endpoints::all().into();
-    let stats: Arc<[_]> = endpoints.iter().map(|_| Stats::default()).collect();
-    if let Some(address) = config.http {
-        let probe = Probe {
-            engine: Arc::clone(&engine),
-            endpoints: Arc::clone(&endpoints),
-            stats: Arc::clone(&stats),
-            ready: ready.subscribe(),
-        };
-        let listening = listen(address, probe).await;
-        listening.map_err(|source| BusError::Http { address, source })?;
-    }
     let (event_sender, mut events) = mpsc::channel(EVENTS_MAX);
     let connection = config.connection.clone();
     let first = tokio::select! {
@@ -136,7 +113,7 @@ pub async fn serve(
     let (clients, client_in_use) = watch::channel(first);
     let publishing = config.publishing.clone();
     let mut publisher = Running::start(publishing, &engine, client_in_use.clone()).await?;
-    let (service, replies) = Service::start(engine, config, (endpoints, stats), client_in_use)?;
+    let (service, replies) = Service::start(engine, config, client_in_use)?;
     let mut served = false;
     loop {
         let client = clients.borrow().clone();
@@ -189,9 +166,9 @@ impl Service {
     fn start(
         engine: Arc<Engine>,
         config: BusConfig,
-        (endpoints, stats): (Arc<[Endpoint]>, Arc<[Stats]>),
         client: watch::Receiver<Client>,
     ) -> Result<(Self, JoinHandle<()>), BusError> {
+        let Traffic { endpoints, stats } = config.traffic;
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
         let directory = config
             .directory

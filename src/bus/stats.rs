@@ -14,6 +14,34 @@ const BUCKETS: usize = (BUCKETS_PER_DOUBLING * DOUBLINGS_MAX) as usize;
 /// Stands for no last error.
 const NONE: u64 = u64::MAX;
 
+/// One endpoint's counters at one moment.
+#[derive(Debug)]
+pub struct Counts {
+    /// Requests that arrived.
+    pub received: u64,
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Requests without a reply subject, which are not executed.
+    pub unanswerable: u64,
+    /// Answers that were refusals or faults, by word; words that never were are absent.
+    pub refused: Vec<(&'static str, u64)>,
+    /// The time that all answers took, in microseconds.
+    pub processing_us: u64,
+    /// For each of [`BOUNDS_US`], the answers that took less.
+    pub within: Vec<u64>,
+}
+
+/// Bounds of the histogram, in microseconds: 256 µs to 16.8 s, each twice the one before.
+pub const BOUNDS_US: [u64; 17] = {
+    let mut bounds = [0; 17];
+    let mut at = 0;
+    while at < bounds.len() {
+        bounds[at] = 1 << (at + 8);
+        at += 1;
+    }
+    bounds
+};
+
 /// The counters.
 #[derive(Debug)]
 pub struct Stats {
@@ -67,17 +95,22 @@ impl Stats {
         }
     }
 
-    /// How many requests were answered with success, and with each word.
-    pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
+    /// Reads the counters.
+    pub fn counts(&self) -> Counts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let refused = ErrorCode::ALL.iter().zip(self.refused.iter().map(load));
-        let refused: Vec<_> = refused
-            .filter(|(_, count)| *count > 0)
-            .map(|(code, count)| (code.as_str(), count))
-            .collect();
-        let in_vain: u64 = refused.iter().map(|(_, count)| count).sum();
-        let ok = load(&self.answered).saturating_sub(in_vain);
-        [("ok", ok)].into_iter().chain(refused).collect()
+        let below = |bound: &u64| self.durations[..bucket(*bound)].iter().map(load).sum();
+        Counts {
+            received: load(&self.received),
+            answered: load(&self.answered),
+            unanswerable: load(&self.unanswerable),
+            refused: refused
+                .filter(|(_, count)| *count > 0)
+                .map(|(code, count)| (code.as_str(), count))
+                .collect(),
+            processing_us: load(&self.processing_us),
+            within: BOUNDS_US.iter().map(below).collect(),
+        }
     }
 
     /// The members of ADR-32's endpoint statistics, `data` included; times in nanoseconds there.
@@ -180,6 +213,20 @@ mod tests {
             "{p50} {p99}"
         );
         assert_eq!(members["average_processing_time"], 500_500);
+    }
+
+    #[test]
+    fn the_histogram_counts_what_took_less_than_each_bound() {
+        let stats = Stats::default();
+        for us in [1, 255, 256, 1_000_000, u64::MAX] {
+            stats.answered(None, us);
+        }
+        let within = stats.counts().within;
+        assert_eq!(within[..2], [2, 3], "{within:?}");
+        assert_eq!(within[BOUNDS_US.len() - 1], 4, "{within:?}");
+        for bound in BOUNDS_US {
+            assert_eq!(floor_us(bucket(bound)), bound, "a bucket begins there");
+        }
     }
 
     #[test]

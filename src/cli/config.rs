@@ -1,9 +1,11 @@
 //! The configuration file: TOML, unknown keys are errors.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
@@ -27,8 +29,10 @@ pub struct Config {
     pub backup: Backup,
     /// Sizes.
     pub limits: Limits,
-    /// How the service names itself.
+    /// How the service names itself, where its files are, how it is watched.
     pub service: Service,
+    /// How to reach the broker.
+    pub nats: Nats,
     /// How other services are told.
     pub publication: Publication,
 }
@@ -107,7 +111,7 @@ pub enum DirectoryMode {
 #[serde(default, deny_unknown_fields)]
 pub struct Backup {
     /// The folder that `log backup` copies into; without one it is refused.
-    pub folder: Option<std::path::PathBuf>,
+    pub folder: Option<PathBuf>,
 }
 
 /// `[limits]`
@@ -132,12 +136,58 @@ impl Default for Limits {
 pub struct Service {
     /// The name that authenticator apps and code sheets show, 1 to 64 bytes.
     pub issuer: String,
+    /// The data folder.
+    pub data: Option<PathBuf>,
+    /// The keyring file.
+    pub keyring: Option<PathBuf>,
+    /// How callers are told apart.
+    pub identity: IdentityMode,
+    /// Where `/livez`, `/readyz` and `/metrics` are answered; nowhere when absent.
+    pub http: Option<SocketAddr>,
+}
+
+/// How callers are told apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityMode {
+    /// By what the broker says of them
+    #[default]
+    Verified,
+    /// By their own word: for one machine and for tests
+    Dev,
+}
+
+/// `[nats]`: the same words as the flags have; a password comes from the environment or a file of
+/// credentials.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nats {
+    /// Server URLs, separated by commas.
+    pub server: Option<String>,
+    /// The broker's user.
+    pub user: Option<String>,
+    /// Credentials file.
+    pub creds: Option<PathBuf>,
+    /// File with an nkey seed.
+    pub nkey: Option<PathBuf>,
+    /// Certificates of the authorities to trust.
+    pub tlsca: Option<PathBuf>,
+    /// Our certificate.
+    pub tlscert: Option<PathBuf>,
+    /// Our certificate's key.
+    pub tlskey: Option<PathBuf>,
+    /// Prefix of reply subjects.
+    pub inbox_prefix: Option<String>,
 }
 
 impl Default for Service {
     fn default() -> Self {
         Self {
             issuer: "Countersign".into(),
+            data: None,
+            keyring: None,
+            identity: IdentityMode::default(),
+            http: None,
         }
     }
 }
@@ -200,5 +250,44 @@ fn one_line(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
     let message = error.message().replace('\n', ", ");
-    format!("line {line}: {message}; mend or remove it")
+    format!("line {line}: {}; mend or remove it", nearest(&message))
+}
+
+/// What serde says of an unknown word, with the nearest of the words that it knows in the place of
+/// all of them.
+fn nearest(message: &str) -> String {
+    let Some((said, expected)) = message.split_once(", expected ") else {
+        return message.to_owned();
+    };
+    let unknown = ["unknown field `", "unknown variant `"]
+        .iter()
+        .find_map(|start| said.strip_prefix(start)?.strip_suffix('`'));
+    let known = expected.split('`').skip(1).step_by(2);
+    let likeness = |word: &&str| strsim::jaro_winkler(word, unknown.unwrap_or_default());
+    match known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+        Some(word) if unknown.is_some() => format!("{said}, the nearest that is known is `{word}`"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_word_is_told_with_the_nearest_that_is_known() {
+        for (text, unknown, known) in [
+            ("[polcy]", "polcy", "policy"),
+            ("[policy]\nwindow_stepz = 1", "window_stepz", "window_steps"),
+            ("[directory]\nmode = \"vouch\"", "vouch", "vouched"),
+            ("[backup]\nfolders = \"x\"", "folders", "folder"),
+            ("[nats]\nurl = \"x\"", "url", "user"),
+        ] {
+            let error = toml::from_str::<Config>(text).err();
+            let said = error.map_or_else(String::new, |error| one_line(text, &error));
+            let words = format!("`{unknown}`, the nearest that is known is `{known}`");
+            let other = format!("unknown field `{unknown}`, expected `{known}`");
+            assert!(said.contains(&words) || said.contains(&other), "{said}");
+        }
+    }
 }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Subcommand;
 use tokio::sync::{oneshot, watch};
 
 use super::client::ClientArgs;
 use super::fault::Fault;
+use super::show;
 use crate::account::Policy;
 use crate::bus::{self, BusConfig, Connection, Identity};
 use crate::dev::broker::{Broker, BrokerOptions};
@@ -22,8 +24,22 @@ const READY_WITHIN: Duration = Duration::from_secs(15);
 /// How long stopping may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// The variables that `docker/nats.conf` takes its passwords from.
+const PASSWORDS: [&str; 7] = [
+    "CS_SERVICE_PASSWORD",
+    "CS_PLATFORM_PASSWORD",
+    "CS_ALICE_PASSWORD",
+    "CS_BOB_PASSWORD",
+    "CS_OPERATOR_PASSWORD",
+    "CS_AUDIT_PASSWORD",
+    "CS_SYS_PASSWORD",
+];
+
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct DevArgs {
+    #[command(subcommand)]
+    verb: Option<DevVerb>,
     /// End after the tour; exit 0 only if every step held
     #[arg(long)]
     once: bool,
@@ -35,7 +51,35 @@ pub struct DevArgs {
     nats_server: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum DevVerb {
+    /// Print new passwords for the users of docker/nats.conf, as an environment file
+    Env,
+}
+
+/// Prints a password of 125 random bits for each user of the broker: letters and digits that begin
+/// with a letter, since nats-server reads a substituted value as configuration.
+fn env() -> Result<(), Fault> {
+    let mut text = String::from(
+        "# Passwords of the broker's users; `countersign dev env` prints such a file with passwords of your own.\n",
+    );
+    for name in PASSWORDS {
+        let mut random = [0; 16];
+        if !engine::system_random(&mut random) {
+            return Err(Fault::failed(
+                "the system gives no random bytes: see that getrandom works in this container",
+            ));
+        }
+        let password = data_encoding::BASE32_NOPAD.encode(&random).to_lowercase();
+        text.push_str(&format!("{name}=p{}\n", &password[1..]));
+    }
+    show::line(&text)
+}
+
 pub async fn run(args: DevArgs) -> Result<(), Fault> {
+    if let Some(DevVerb::Env) = args.verb {
+        return env();
+    }
     println!(
         "Countersign, for development: every caller is believed and the broker asks no password.\n"
     );

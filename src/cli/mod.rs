@@ -22,6 +22,7 @@ mod progress;
 mod reference;
 mod reset;
 mod serve;
+mod settings;
 pub mod show;
 mod support;
 mod view;
@@ -32,6 +33,7 @@ use clap::{Parser, Subcommand};
 
 use client::ClientArgs;
 use fault::Fault;
+use settings::SettingsArgs;
 
 /// What the exit codes mean; part of `--help`.
 const EXIT_CODES: &str = "\
@@ -59,6 +61,8 @@ enum Noun {
     Init(init::InitArgs),
     /// Run the service
     Serve(serve::ServeArgs),
+    /// Ask a service of this machine whether it is ready: exit 0, or 6, or 5 where it is away
+    Health(health::HealthArgs),
     /// Make accounts and change passwords
     #[command(subcommand)]
     Account(account::AccountVerb),
@@ -89,16 +93,14 @@ enum Noun {
     /// Compute what the limits on guessing are worth
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
+    /// Look at an installation and say what is wrong; beside a running service too
+    Doctor(Box<SettingsArgs>),
+    /// Show the settings that are in force
+    #[command(subcommand)]
+    Config(config_show::ConfigVerb),
     /// Show the contract's JSON Schemas
     #[command(subcommand)]
     Schema(reference::SchemaVerb),
-    /// Look whether everything is as it should be, and say the cure of what is not
-    Doctor(doctor::DoctorArgs),
-    /// Show the configuration in force
-    #[command(subcommand)]
-    Config(config_show::ConfigVerb),
-    /// Ask a running service whether it is ready
-    Health(health::HealthArgs),
     /// Print shell completions
     Completions(reference::CompletionsArgs),
     /// Print the man page (roff)
@@ -152,6 +154,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Dev(args) => dev::run(args).await,
         Noun::Init(args) => init::run(&args),
         Noun::Serve(args) => serve::run(args, &client).await,
+        Noun::Health(args) => interruptible(health::run(args, &client)).await,
         Noun::Account(verb) => interruptible(Box::pin(account::run(verb, &client))).await,
         Noun::Factor(verb) => interruptible(Box::pin(factor::run(verb, &client))).await,
         Noun::BackupCodes(verb) => interruptible(backup_codes::run(verb, &client)).await,
@@ -162,10 +165,9 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::View(verb) => interruptible(view::run(verb, &client)).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
-        Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
-        Noun::Doctor(args) => interruptible(Box::pin(doctor::run(args, &client))).await,
+        Noun::Doctor(args) => interruptible(Box::pin(doctor::run(*args, &client))).await,
         Noun::Config(verb) => config_show::run(&verb, &client),
-        Noun::Health(args) => health::run(&args),
+        Noun::Schema(verb) => interruptible(reference::schema(verb, &client)).await,
         Noun::Completions(args) => reference::completions(&args),
         Noun::Man => reference::man(),
     }

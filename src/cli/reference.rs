@@ -4,6 +4,7 @@ use std::io::stdout;
 
 use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
+use countersign_schemas::catalogue;
 use serde_json::{Value, json};
 
 use super::client::{Client, ClientArgs};
@@ -14,9 +15,11 @@ use super::{Cli, show};
 pub enum SchemaVerb {
     /// Show one JSON Schema, as the running service has it
     Show {
-        /// Its name, for example verify-login.request
+        /// Its name, for example verify-login-request
         name: String,
     },
+    /// List the names of the JSON Schemas of this version
+    Ls,
     /// List the errors that the service knows
     Errors,
 }
@@ -31,12 +34,21 @@ pub async fn schema(verb: SchemaVerb, args: &ClientArgs) -> Result<(), Fault> {
     let query = match verb {
         SchemaVerb::Show { name } => format!("schema.{name}"),
         SchemaVerb::Errors => "errors".into(),
+        SchemaVerb::Ls => return names(args),
     };
     let answer = Client::connect(args)
         .await?
         .query(&query, &json!({}))
         .await?;
     show::answer(args, &answer, |body: &Value| format!("{body:#}"))
+}
+
+fn names(args: &ClientArgs) -> Result<(), Fault> {
+    let names: Vec<_> = catalogue::documents().into_iter().map(|d| d.0).collect();
+    match args.json {
+        true => show::line(&json!({"schemas": names}).to_string()),
+        false => show::line(&names.join("\n")),
+    }
 }
 
 pub fn completions(args: &CompletionsArgs) -> Result<(), Fault> {

@@ -2,11 +2,10 @@
 
 use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::Level;
@@ -15,11 +14,13 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::client::ClientArgs;
-use super::config::{Config, DirectoryMode};
+use super::config::{Config, DirectoryMode, IdentityMode};
 use super::fault::Fault;
 use super::input;
+use super::settings::{SettingsArgs, effective};
 use crate::bus::{self, BusConfig, Identity, Publishing};
 use crate::engine::{self, Engine, EngineOptions};
+use crate::http::{self, Watched};
 use crate::log::LogOptions;
 
 /// The least memory of an Argon2id that a service with verified callers accepts, KiB (OWASP).
@@ -27,21 +28,8 @@ const KDF_MEMORY_KIB_MIN: u32 = 19_456;
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// The data folder
-    #[arg(long, env = "COUNTERSIGN_DATA")]
-    data: PathBuf,
-    /// The keyring file
-    #[arg(long, env = "COUNTERSIGN_KEYRING")]
-    keyring: PathBuf,
-    /// The configuration file (TOML)
-    #[arg(long, env = "COUNTERSIGN_CONFIG")]
-    config: Option<PathBuf>,
-    /// How callers are told apart
-    #[arg(long, env = "COUNTERSIGN_IDENTITY", default_value = "verified")]
-    identity: IdentityMode,
-    /// Where /livez, /readyz and /metrics are answered, such as 127.0.0.1:8080
-    #[arg(long, value_name = "ADDR", env = "COUNTERSIGN_HTTP")]
-    http: Option<SocketAddr>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Create data folder and keyring where neither exists
     #[arg(long)]
     init: bool,
@@ -50,33 +38,25 @@ pub struct ServeArgs {
     accept_clock_back: Option<String>,
 }
 
-/// How callers are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum IdentityMode {
-    /// By what the broker says of them
-    Verified,
-    /// By their own word: for one machine and for tests
-    Dev,
-}
-
 pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     start_logging();
-    let config = Config::read(args.config.as_deref())?;
-    if args.identity == IdentityMode::Verified && config.policy.kdf_memory_kib < KDF_MEMORY_KIB_MIN
-    {
+    let config = effective(&args.settings, client)?;
+    let (data, keyring) = (config.data()?, config.keyring()?);
+    let identity = config.service.identity;
+    if identity == IdentityMode::Verified && config.policy.kdf_memory_kib < KDF_MEMORY_KIB_MIN {
         return Err(Fault::Failed(format!(
             "[policy] kdf_memory_kib is below {KDF_MEMORY_KIB_MIN}, which is for tests: raise it, or run with --identity dev"
         )));
     }
-    if args.init && !args.data.exists() && !args.keyring.exists() {
+    if args.init && !data.exists() && !keyring.exists() {
         let now = engine::wall_clock();
-        engine::init(&args.data, &args.keyring, now, log_options(&config))
-            .map_err(Fault::failed)?;
+        engine::init(&data, &keyring, now, log_options(&config)).map_err(Fault::failed)?;
         tracing::info!("a new log and its keyring were created");
     }
+    let http = listen(config.service.http).await?;
     let bus = BusConfig {
-        connection: client.connection("countersign")?,
-        identity: match args.identity {
+        connection: config.client(client).connection("countersign")?,
+        identity: match identity {
             IdentityMode::Verified => Identity::default(),
             IdentityMode::Dev => {
                 tracing::warn!(
@@ -87,15 +67,14 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         },
         issuer: config.service.issuer.clone(),
         directory: config.directory.asked(),
-        http: args.http,
         publishing: config.publication.enabled.then_some(Publishing {
             replicas: config.publication.replicas,
         }),
         ..BusConfig::default()
     };
     let options = EngineOptions {
-        data: args.data,
-        keyring: args.keyring,
+        data,
+        keyring,
         policy: config.policy.clone(),
         vouched: config.directory.mode == DirectoryMode::Vouched,
         elsewhere: config.directory.mode == DirectoryMode::Nats,
@@ -111,11 +90,31 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         .await
         .map_err(Fault::failed)?
         .map_err(Fault::failed)?;
-    serve(Arc::new(engine), bus).await
+    serve(Arc::new(engine), bus, http).await
+}
+
+/// Listens before anything is opened, so that an address which is taken is told at once.
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fault> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "/livez, /readyz and /metrics ask nobody who they are: see that only those who watch reach them");
+    }
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|error| {
+        Fault::Failed(format!(
+            "nothing can listen on {address} ({error}): name another address with --http"
+        ))
+    })
 }
 
 /// Serves until a signal or a failed commit.
-async fn serve(engine: Arc<Engine>, config: BusConfig) -> Result<(), Fault> {
+async fn serve(
+    engine: Arc<Engine>,
+    config: BusConfig,
+    http: Option<TcpListener>,
+) -> Result<(), Fault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Fault::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::failed)?;
     let mut failed = engine.failed();
@@ -130,6 +129,17 @@ async fn serve(engine: Arc<Engine>, config: BusConfig) -> Result<(), Fault> {
         }
     };
     let (ready, is_ready) = watch::channel(false);
+    let watching = http.map(|listener| {
+        let watched = Watched {
+            engine: Arc::clone(&engine),
+            traffic: config.traffic.clone(),
+            ready: is_ready.clone(),
+        };
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "answering /livez, /readyz and /metrics");
+        }
+        tokio::spawn(http::serve(listener, watched))
+    });
     let announcing = tokio::spawn(announce(is_ready));
     let served = bus::serve(Arc::clone(&engine), config, ready, stop).await;
     announcing.abort();
@@ -137,6 +147,9 @@ async fn serve(engine: Arc<Engine>, config: BusConfig) -> Result<(), Fault> {
     tokio::task::spawn_blocking(move || engine.drain(Duration::ZERO))
         .await
         .map_err(Fault::failed)?;
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     served.map_err(|error| match error {
         bus::BusError::Connection(error) => Fault::Connection(error),
         other => Fault::failed(other),

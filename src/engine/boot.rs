@@ -17,6 +17,7 @@ use super::forms;
 use super::foundation::{
     Foundation, keys_file, log_folder, service_record, snapshots_file, views_file,
 };
+use super::gauges::Gauges;
 use super::indexer::record;
 use super::progress::Progress;
 use super::publisher::Publication;
@@ -150,6 +151,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let recorded_at = AtomicU64::new(index.tail().at.0);
     let progress = Progress::default();
     progress.commit(log.head());
+    let gauges = Gauges::new(&options.data, &options.keyring, now);
     let shared = Shared {
         vault,
         policy: options.policy,
@@ -168,6 +170,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         look_ups: Mutex::default(),
         views,
         progress,
+        gauges,
         publication: Publication::default(),
         failed: watch::Sender::new(false),
     };

@@ -54,6 +54,7 @@ impl Writer {
                 by_us,
                 "ALARM: the wall clock jumped forward: see that this machine's time is right"
             );
+            self.shared.gauges.clock_jumped();
             self.record_own(service::clock_jumped(by_us), None, batch);
         }
         self.watch.wall_seen = self.watch.wall_seen.max(wall);
@@ -68,6 +69,7 @@ impl Writer {
             (true, true) | (false, false) => {}
         }
         self.watch.is_behind = is_behind;
+        self.shared.gauges.clock_is_behind(is_behind);
     }
 
     /// What the wall clock must have reached for codes to be checked.

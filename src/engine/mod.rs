@@ -42,6 +42,7 @@ mod forms;
 #[allow(clippy::unwrap_used)]
 mod forms_tests;
 mod foundation;
+mod gauges;
 mod hashing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -133,6 +134,7 @@ pub use elsewhere::AskElsewhere;
 pub use epoch::new_epoch;
 pub use exporting::filter_text;
 pub use foundation::Epoch;
+pub use gauges::{Readings, free_bytes};
 use keeper::Keeper;
 pub use key_list::key_list;
 pub use look_ups::{LookUp, Viewer};
@@ -266,7 +268,7 @@ impl Engine {
             self.shared.log_time(),
         ) {
             match is_repeat(&self.shared, &submission) {
-                true => enqueue(&self.queue, submission),
+                true => enqueue(&self.shared, &self.queue, submission),
                 false => enqueue_proof(&self.pool, &self.shared, submission),
             }
         } else {

@@ -82,6 +82,11 @@ impl<T: Send + 'static> Pool<T> {
         Ok(())
     }
 
+    /// How many jobs wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting.len()
+    }
+
     /// Ends the threads once they have done what waits, and gives back what they could not begin
     /// in time.
     pub fn stop(&self, within: Duration) -> Vec<T> {

@@ -27,6 +27,7 @@ pub(super) fn enqueue_proof(pool: &Pool<Submission>, shared: &Shared, submission
         Err(code) => return refuse(submission.reply, code),
     };
     if let Err(submission) = pool.submit(key, submission) {
+        shared.gauges.shed();
         refuse(submission.reply, ErrorCode::Overloaded);
     }
 }
@@ -60,7 +61,7 @@ pub(super) fn gather_and_enqueue(
             return refuse(submission.reply, ErrorCode::Internal);
         }
     }
-    enqueue(queue, submission);
+    enqueue(shared, queue, submission);
 }
 
 /// Whether the command was done before: the writer tells its outcome again, and needs no proof.
@@ -72,13 +73,16 @@ pub(super) fn is_repeat(shared: &Shared, submission: &Submission) -> bool {
 }
 
 /// Hands a command to the writer; sheds it when there is no room.
-pub(super) fn enqueue(queue: &SyncSender<Message>, submission: Submission) {
+pub(super) fn enqueue(shared: &Shared, queue: &SyncSender<Message>, submission: Submission) {
+    shared.gauges.queued();
     match queue.try_send(Message::Submission(Box::new(submission))) {
         Ok(()) => {}
         Err(TrySendError::Full(Message::Submission(submission))) => {
+            shared.gauges.unqueued();
             refuse(submission.reply, ErrorCode::Overloaded);
         }
         Err(TrySendError::Disconnected(Message::Submission(submission))) => {
+            shared.gauges.unqueued();
             refuse(submission.reply, ErrorCode::StoreUnavailable);
         }
         // Only submissions are sent here.

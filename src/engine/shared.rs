@@ -14,6 +14,7 @@ use super::accounts::Accounts;
 use super::clock::AcceptedClock;
 use super::directory::Strangers;
 use super::epoch;
+use super::gauges::Gauges;
 use super::look_ups::RecordedLooks;
 use super::progress::Progress;
 use super::publisher::Publication;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub views: Views,
     /// How far the log is committed and shown.
     pub progress: Progress,
+    /// What operators watch.
+    pub gauges: Gauges,
     /// How far it is published.
     pub publication: Publication,
     /// Turns true when a commit has failed.
@@ -102,7 +105,9 @@ impl Shared {
             .checkpoints
             .lock()
             .expect("no holder of this lock panics");
-        epoch::sign(&mut archive, &self.index).map(str::to_owned)
+        let note = epoch::sign(&mut archive, &self.index)?.to_owned();
+        self.gauges.signed(self.now());
+        Ok(note)
     }
 
     /// The state of a command's account: the newest where the writer has one that is not durable

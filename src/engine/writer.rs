@@ -125,6 +125,7 @@ impl Writer {
 
     /// Decides one command, or puts it off to a batch of its own.
     fn take(&mut self, submission: Submission, batch: &mut Batch) {
+        self.shared.gauges.unqueued();
         match submission.request.command {
             // What follows it outside the log must follow nothing that is not durable yet.
             Command::EraseAccount(_) | Command::RotateKeys(_) => batch.alone.push(submission),

@@ -353,6 +353,13 @@ fn completions_the_man_page_and_the_version_are_printed() {
             said.stderr
         );
     }
+    let schemas = run(&["schema", "ls"], "");
+    assert!(
+        schemas
+            .stdout
+            .lines()
+            .any(|name| name == "verify-login-request")
+    );
     let man = run(&["man"], "");
     assert!(
         man.code == 0 && man.stdout.contains(".TH"),

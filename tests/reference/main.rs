@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod asyncapi;
-mod docker;
 mod yaml;
 
 use std::collections::BTreeSet;

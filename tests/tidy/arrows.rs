@@ -58,6 +58,11 @@ const ROOMS: &[Room] = &[
         crates: OURS,
         rooms: &["account", "crypto", "log", "engine", "bus"],
     },
+    Room {
+        place: "src/http",
+        crates: &["countersign"],
+        rooms: &["engine", "bus", "http"],
+    },
 ];
 
 /// What may be named only where NATS is spoken.

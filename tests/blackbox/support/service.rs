@@ -45,15 +45,25 @@ impl Service {
     }
 
     fn spawn_armed(site: &Site, url: &str, more: &[&str], crash_at: Option<&str>) -> Self {
+        let mut command = site.serve(url, more);
+        if let Some(point) = crash_at {
+            command.env("COUNTERSIGN_CRASH_AT", point);
+        }
+        Self::spawn_as(site, command)
+    }
+
+    /// Starts it by a command line of one's own and waits for its line `ready`.
+    pub fn run(site: &Site, command: Command) -> Self {
+        let before = lines(site).len();
+        Self::spawn_as(site, command).ready(site, before)
+    }
+
+    fn spawn_as(site: &Site, mut command: Command) -> Self {
         let lines = OpenOptions::new()
             .create(true)
             .append(true)
             .open(site.log_lines())
             .unwrap();
-        let mut command = site.serve(url, more);
-        if let Some(point) = crash_at {
-            command.env("COUNTERSIGN_CRASH_AT", point);
-        }
         let child = command
             .env("RUST_LOG", "trace")
             .stderr(lines)

@@ -1,0 +1,192 @@
+//! What is asked over the network: the broker, the service, the stream.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_nats::{Event, ServerError};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::Findings;
+use crate::bus::{OLDEST_SERVER, PAYLOAD_BYTES_MAX};
+use crate::cli::client::{Client, ClientArgs};
+use crate::cli::config::Config;
+use crate::cli::fault::Fault;
+use crate::cli::show;
+use crate::http::{asked_at, readiness};
+
+/// How long the broker may take for one look.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+/// Events of the connection that may wait.
+const EVENTS_MAX: usize = 64;
+/// How long answers to a call for all instances are collected.
+const INSTANCES_WITHIN: Duration = Duration::from_millis(500);
+/// The stream of published events.
+const STREAM: &str = "COUNTERSIGN_EVENTS";
+
+/// Whether the service says that it is ready.
+pub async fn http(address: SocketAddr, client: &ClientArgs, findings: &mut Findings) {
+    match readiness(asked_at(address), client.timeout).await {
+        Ok((true, _)) => findings.ok("readiness", "the service is ready"),
+        Ok((false, page)) => findings.wrong("readiness", page.trim_end().replace('\n', "; ")),
+        Err(error) => findings.wrong("readiness", error.to_string()),
+    }
+}
+
+/// Whether there is a broker that will do, who answers on it, and what it keeps.
+pub async fn look(config: &Config, client: &ClientArgs, findings: &mut Findings) {
+    let connection = match config.client(client).connection("countersign-doctor") {
+        Ok(connection) => connection,
+        Err(error) => return findings.wrong("broker", error.to_string()),
+    };
+    let (sender, mut events) = mpsc::channel(EVENTS_MAX);
+    let nats = match connection.connect(Some(sender)).await {
+        Ok(nats) => nats,
+        Err(error) => return findings.wrong("broker", error.to_string()),
+    };
+    let info = nats.server_info();
+    let (major, minor, patch) = OLDEST_SERVER;
+    findings.ok(
+        "broker",
+        format!(
+            "nats-server {}, at least {major}.{minor}.{patch}",
+            info.version
+        ),
+    );
+    if info.max_payload < PAYLOAD_BYTES_MAX {
+        findings.wrong(
+            "payload",
+            format!(
+                "the broker takes {} bytes: set max_payload to at least {PAYLOAD_BYTES_MAX}",
+                info.max_payload
+            ),
+        );
+    }
+    inboxes(&nats, &mut events, findings).await;
+    instances(&nats, findings).await;
+    stream(&nats, client.timeout, findings).await;
+    operated(&config.client(client), findings).await;
+}
+
+/// Who answers as the service: one instance holds the log.
+async fn instances(nats: &async_nats::Client, findings: &mut Findings) {
+    let inbox = nats.new_inbox();
+    let asked = async {
+        let answers = nats.subscribe(inbox.clone()).await.ok()?;
+        nats.publish_with_reply("$SRV.PING.countersign", inbox, "".into())
+            .await
+            .ok()?;
+        Some(answers)
+    };
+    let Some(mut answers) = asked.await else {
+        return findings.wrong("service", "nobody can be asked: the connection has ended");
+    };
+    let mut versions = Vec::new();
+    let collecting = async {
+        while let Some(answer) = answers.next().await {
+            let answer: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+            match answer["version"].as_str() {
+                Some(version) => versions.push(version.to_owned()),
+                // Nobody is there, or something else: the broker says so at once.
+                None => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(INSTANCES_WITHIN, collecting).await;
+    match versions.as_slice() {
+        [] => findings.note(
+            "service",
+            "none answers on this broker, or this user may not ask $SRV",
+        ),
+        [version] => findings.ok("service", format!("one instance, version {version}")),
+        more => findings.wrong(
+            "service",
+            format!(
+                "{} instances share the requests, each with a log of its own: stop all but one",
+                more.len()
+            ),
+        ),
+    }
+}
+
+async fn stream(nats: &async_nats::Client, within: Duration, findings: &mut Findings) {
+    let subject = format!("$JS.API.STREAM.INFO.{STREAM}");
+    let request = async_nats::Request::new().timeout(Some(within.min(Duration::from_secs(2))));
+    let told = match nats.send_request(subject, request).await {
+        Ok(message) => serde_json::from_slice(&message.payload).unwrap_or(json!({})),
+        Err(_) => {
+            return findings.note(
+                "stream",
+                "not to be seen: JetStream is off, or this user may not ask; the service's own user may",
+            );
+        }
+    };
+    let told: Value = told;
+    match told["error"]["description"].as_str() {
+        Some(why) => findings.note("stream", format!("{STREAM}: {why}")),
+        None => findings.ok(
+            "stream",
+            format!(
+                "{STREAM}: {} events, {} bytes",
+                told["state"]["messages"], told["state"]["bytes"]
+            ),
+        ),
+    }
+}
+
+/// Whether this user may listen to the replies of others, which carry secrets.
+async fn inboxes(
+    nats: &async_nats::Client,
+    events: &mut mpsc::Receiver<Event>,
+    findings: &mut Findings,
+) {
+    let Ok(mut all) = nats.subscribe("_INBOX.>").await else {
+        return findings.wrong("inboxes", "nothing can be asked: the connection has ended");
+    };
+    // Whatever its answer is, it proves that the broker has read the subscription.
+    let ping = nats.request("$SRV.PING.countersign", "".into());
+    let _ = tokio::time::timeout(LOOK_MAX, ping).await;
+    let is_refused = std::iter::from_fn(|| events.try_recv().ok()).any(|event| {
+        matches!(event, Event::ServerError(ServerError::Other(text)) if text.contains("_INBOX"))
+    });
+    let _ = all.unsubscribe().await;
+    match is_refused {
+        true => findings.ok("inboxes", "nobody may listen to all replies"),
+        false => findings.wrong(
+            "inboxes",
+            "this user may listen to everybody's replies, and they carry secrets: allow each user its own inbox only, as docker/nats.conf does",
+        ),
+    }
+}
+
+/// What only an operator may ask.
+async fn operated(client: &ClientArgs, findings: &mut Findings) {
+    let asked = async {
+        let mut client = Client::connect(client).await?;
+        let stats = client.admin("log-stats", &json!({})).await?;
+        let views = client.admin("view-list", &json!({})).await?;
+        Ok::<_, Fault>((stats.body, views.body))
+    };
+    let (stats, views) = match asked.await {
+        Ok(answers) => answers,
+        Err(fault) => {
+            return findings.note("operating", format!("needs an operator's rights: {fault}"));
+        }
+    };
+    let publication = &stats["publication"];
+    match publication["halted"].as_str() {
+        Some(why) => findings.wrong("publication", format!("nothing is published: {why}")),
+        None => findings.ok("publication", format!("{} behind", publication["lag"])),
+    }
+    for view in views["views"].as_array().into_iter().flatten() {
+        let name = show::field(view, "view");
+        match view["halted"].as_str() {
+            Some(why) => findings.wrong(
+                "views",
+                format!("{name} has halted ({why}): countersign view rebuild {name} --reason R"),
+            ),
+            None => findings.ok("views", format!("{name} follows, at {}", view["position"])),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What operators watch of the engine: counters that its threads raise, and a reading of them all.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use countersign_projections::ViewState;
+use countersign_schemas::time::Micros;
+
+use super::Engine;
+
+/// Counters and marks, raised where the thing happens.
+pub struct Gauges {
+    data: PathBuf,
+    keyring_folder: PathBuf,
+    queued: AtomicUsize,
+    sheds: AtomicU64,
+    clock_jumps: AtomicU64,
+    clock_is_behind: AtomicBool,
+    /// When everything was last covered by a signed checkpoint, in microseconds.
+    signed_at: AtomicU64,
+}
+
+impl Gauges {
+    /// Begins to count; a start has just signed for the log.
+    pub(super) fn new(data: &Path, keyring: &Path, now: Micros) -> Self {
+        Self {
+            data: data.into(),
+            keyring_folder: keyring.parent().unwrap_or(Path::new(".")).into(),
+            queued: AtomicUsize::new(0),
+            sheds: AtomicU64::new(0),
+            clock_jumps: AtomicU64::new(0),
+            clock_is_behind: AtomicBool::new(false),
+            signed_at: AtomicU64::new(now.0),
+        }
+    }
+
+    /// A command waits for the writer.
+    pub(super) fn queued(&self) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A command waits no longer.
+    pub(super) fn unqueued(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The pool had no room for a command.
+    pub(super) fn shed(&self) {
+        self.sheds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The wall clock jumped ahead.
+    pub(super) fn clock_jumped(&self) {
+        self.clock_jumps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether codes are refused because the wall clock is behind the log.
+    pub(super) fn clock_is_behind(&self, is_behind: bool) {
+        self.clock_is_behind.store(is_behind, Ordering::Relaxed);
+    }
+
+    /// Everything up to now is covered by a signed checkpoint.
+    pub(super) fn signed(&self, now: Micros) {
+        self.signed_at.store(now.0, Ordering::Relaxed);
+    }
+}
+
+/// The engine at one moment.
+#[derive(Debug)]
+pub struct Readings {
+    /// The last durable position.
+    pub head: u64,
+    /// How far each view is.
+    pub views: Vec<ViewState>,
+    /// The last position up to which everything is published.
+    pub published: u64,
+    /// Why nothing is published at the moment, if so.
+    pub publication_halted: Option<String>,
+    /// Commands that wait for the writer.
+    pub queued: usize,
+    /// Commands that wait for a hash.
+    pub proofs_waiting: usize,
+    /// Commands since the start that found no room among those.
+    pub sheds: u64,
+    /// Seconds since everything was covered by a signed checkpoint.
+    pub checkpoint_age_s: u64,
+    /// Seconds that the wall clock lies behind the last recorded time.
+    pub clock_behind_s: u64,
+    /// Whether codes are refused because of it.
+    pub clock_is_behind: bool,
+    /// Jumps ahead of the wall clock since the start.
+    pub clock_jumps: u64,
+    /// Free bytes where the log is; none where the system does not say.
+    pub data_free_bytes: Option<u64>,
+    /// Free bytes where the keyring and its checkpoints are.
+    pub keys_free_bytes: Option<u64>,
+    /// Whether a commit has failed.
+    pub has_failed: bool,
+    /// Whether nothing more is taken.
+    pub is_draining: bool,
+}
+
+impl Engine {
+    /// Reads what operators watch; asks the file system, so not for a task that must not wait.
+    pub fn readings(&self) -> Readings {
+        let (shared, gauges) = (&self.shared, &self.shared.gauges);
+        // In this order, or what is recorded in between would look like a clock that is behind.
+        let recorded_at = Micros(shared.recorded_at.load(Ordering::Acquire));
+        let now = shared.now();
+        Readings {
+            head: shared.progress.committed(),
+            views: shared.views.list(),
+            published: shared.publication.through(),
+            publication_halted: shared.publication.halted(),
+            queued: gauges.queued.load(Ordering::Relaxed),
+            proofs_waiting: self.pool.waiting(),
+            sheds: gauges.sheds.load(Ordering::Relaxed),
+            checkpoint_age_s: now.seconds_since(Micros(gauges.signed_at.load(Ordering::Relaxed))),
+            clock_behind_s: recorded_at.seconds_since(now),
+            clock_is_behind: gauges.clock_is_behind.load(Ordering::Relaxed),
+            clock_jumps: gauges.clock_jumps.load(Ordering::Relaxed),
+            data_free_bytes: free_bytes(&gauges.data),
+            keys_free_bytes: free_bytes(&gauges.keyring_folder),
+            has_failed: *shared.failed.borrow(),
+            is_draining: self.draining.load(Ordering::Acquire),
+        }
+    }
+}
+
+/// Bytes that this process may still write on the file system of a folder; none where the system
+/// does not say.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(folder).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}

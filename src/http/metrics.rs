@@ -1,0 +1,204 @@
+//! `/metrics`: the numbers that operators watch, as OpenMetrics text; no label names an account.
+
+use std::fmt::Write;
+
+use crate::bus::{BOUNDS_US, Counts, Endpoint, Traffic};
+use crate::engine::Readings;
+
+const US_PER_S: f64 = 1_000_000.0;
+
+/// The whole page.
+pub fn page(readings: &Readings, is_ready: bool, traffic: &Traffic) -> String {
+    let mut page = Text(String::new());
+    page.family("build", "info", "The program");
+    page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.gauge("ready", "Whether requests are taken", u64::from(is_ready));
+    let counts: Vec<_> = traffic.counts().collect();
+    requests(&mut page, &counts);
+    durations(&mut page, &counts);
+    engine(&mut page, readings);
+    publication(&mut page, readings);
+    clock(&mut page, readings);
+    page.0.push_str("# EOF\n");
+    page.0
+}
+
+fn requests(page: &mut Text, counts: &[(&Endpoint, Counts)]) {
+    page.family(
+        "requests",
+        "counter",
+        "Answered requests by endpoint and outcome: ok, or the word of the refusal or fault",
+    );
+    for (endpoint, counts) in counts {
+        let refused: u64 = counts.refused.iter().map(|(_, count)| count).sum();
+        let done = ("ok", counts.answered.saturating_sub(refused));
+        for (outcome, count) in std::iter::once(done).chain(counts.refused.iter().copied()) {
+            let labels = [
+                ("kind", endpoint.kind()),
+                ("endpoint", endpoint.name),
+                ("outcome", outcome),
+            ];
+            page.sample("requests_total", &labels, count);
+        }
+    }
+    let sum = |count: fn(&Counts) -> u64| counts.iter().map(|(_, c)| count(c)).sum::<u64>();
+    let (received, answered) = (sum(|c| c.received), sum(|c| c.answered));
+    let unanswerable = sum(|c| c.unanswerable);
+    page.gauge(
+        "requests_in_flight",
+        "Requests that wait for their answer",
+        received
+            .saturating_sub(answered)
+            .saturating_sub(unanswerable),
+    );
+    page.counter(
+        "requests_without_reply_subject",
+        "Requests that nobody waited for, so they were not executed",
+        unanswerable,
+    );
+}
+
+fn durations(page: &mut Text, counts: &[(&Endpoint, Counts)]) {
+    page.family(
+        "request_seconds",
+        "histogram",
+        "From the arrival of a request to its answer",
+    );
+    for (endpoint, counts) in counts.iter().filter(|(_, counts)| counts.answered > 0) {
+        let endpoint = ("endpoint", endpoint.name);
+        for (bound_us, within) in BOUNDS_US.iter().zip(&counts.within) {
+            let le = (*bound_us as f64 / US_PER_S).to_string();
+            page.sample("request_seconds_bucket", &[endpoint, ("le", &le)], within);
+        }
+        let all = [endpoint, ("le", "+Inf")];
+        page.sample("request_seconds_bucket", &all, counts.answered);
+        page.sample("request_seconds_count", &[endpoint], counts.answered);
+        let seconds = counts.processing_us as f64 / US_PER_S;
+        page.sample("request_seconds_sum", &[endpoint], seconds);
+    }
+}
+
+fn engine(page: &mut Text, readings: &Readings) {
+    page.family(
+        "queued",
+        "gauge",
+        "Commands that wait, by what they wait for",
+    );
+    for (queue, count) in [
+        ("writer", readings.queued),
+        ("proofs", readings.proofs_waiting),
+    ] {
+        page.sample("queued", &[("queue", queue)], count);
+    }
+    page.counter(
+        "proofs_shed",
+        "Commands turned away because too many waited for a hash",
+        readings.sheds,
+    );
+    page.gauge("log_position", "The last durable position", readings.head);
+    page.gauge(
+        "checkpoint_age_seconds",
+        "Since everything was last covered by a signed checkpoint",
+        readings.checkpoint_age_s,
+    );
+    page.family(
+        "projection_lag_events",
+        "gauge",
+        "Events that a view does not show yet",
+    );
+    for view in &readings.views {
+        let lag = readings.head.saturating_sub(view.checkpoint);
+        page.sample("projection_lag_events", &[("projection", view.name)], lag);
+    }
+    page.family(
+        "projection_halted",
+        "gauge",
+        "Whether a view no longer follows the log",
+    );
+    for view in &readings.views {
+        let halted = u8::from(view.halted.is_some());
+        page.sample("projection_halted", &[("projection", view.name)], halted);
+    }
+    page.family(
+        "disk_free_bytes",
+        "gauge",
+        "Bytes that may still be written, by folder",
+    );
+    for (folder, free) in [
+        ("data", readings.data_free_bytes),
+        ("keys", readings.keys_free_bytes),
+    ] {
+        if let Some(free) = free {
+            page.sample("disk_free_bytes", &[("folder", folder)], free);
+        }
+    }
+}
+
+fn publication(page: &mut Text, readings: &Readings) {
+    page.gauge(
+        "publication_lag_events",
+        "Positions that are not published yet",
+        readings.head.saturating_sub(readings.published),
+    );
+    page.gauge(
+        "publication_halted",
+        "Whether nothing can be published",
+        u64::from(readings.publication_halted.is_some()),
+    );
+}
+
+fn clock(page: &mut Text, readings: &Readings) {
+    page.counter(
+        "clock_jumps",
+        "Alarms over a wall clock that jumped ahead",
+        readings.clock_jumps,
+    );
+    page.gauge(
+        "clock_behind_seconds",
+        "How far the wall clock lies behind the last recorded time",
+        readings.clock_behind_s,
+    );
+    page.gauge(
+        "clock_refuses_codes",
+        "Whether no code is checked because of the wall clock",
+        u64::from(readings.clock_is_behind),
+    );
+}
+
+/// Names and labels are our own words, so nothing has to be escaped.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# TYPE countersign_{name} {kind}"));
+        self.line(format_args!("# HELP countersign_{name} {help}"));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.sample(&format!("{name}_total"), &[], value);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .collect();
+        match labels.is_empty() {
+            true => self.line(format_args!("countersign_{name} {value}")),
+            false => self.line(format_args!(
+                "countersign_{name}{{{}}} {value}",
+                labels.join(",")
+            )),
+        }
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.0, "{line}").expect("a string takes every line");
+    }
+}

@@ -1,0 +1,152 @@
+//! The HTTP side: `/livez`, `/readyz?verbose` and `/metrics` for machines that watch this one.
+//!
+//! It answers GET and HEAD, reads no body, and shows no account. It asks nobody who they are, so
+//! it listens on loopback, or where only those who watch can reach it.
+
+mod health;
+mod metrics;
+mod probe;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::bus::Traffic;
+use crate::engine::Engine;
+pub use probe::{ProbeError, readiness};
+
+/// Connections at the same time; more wait in the system's backlog.
+pub const CONNECTIONS_MAX: usize = 32;
+/// Bytes of request line and headers.
+pub const HEADER_BYTES_MAX: usize = 8_192;
+/// Headers of one request.
+pub const HEADERS_MAX: usize = 64;
+/// How long a request may take to arrive.
+pub const HEADER_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a connection may last; each carries one request.
+pub const CONNECTION_MAX: Duration = Duration::from_secs(10);
+/// The wait after a connection that could not be accepted, for want of descriptors for example.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the pages are made from.
+#[derive(Clone)]
+pub struct Watched {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The endpoints with their counters.
+    pub traffic: Traffic,
+    /// Whether requests are taken.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// Answers on a listener until the future is dropped.
+pub async fn serve(listener: TcpListener, watched: Watched) -> Infallible {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let permit = Arc::clone(&room)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let watched = watched.clone();
+                tokio::spawn(async move {
+                    answer(stream, watched).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("an HTTP connection was not accepted: {error}");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Answers one request; what goes wrong on the way is the client's concern alone.
+async fn answer(stream: TcpStream, watched: Watched) {
+    let service = service_fn(move |request| page(request, watched.clone()));
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_WAIT_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = tokio::time::timeout(CONNECTION_MAX, connection).await;
+}
+
+type Page = Response<Full<Bytes>>;
+
+async fn page(request: Request<Incoming>, watched: Watched) -> Result<Page, Infallible> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut page = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            PLAIN,
+            "GET or HEAD\n".into(),
+        );
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        page.headers_mut().insert(ALLOW, allowed);
+        return Ok(page);
+    }
+    let is_verbose = request.uri().query() == Some("verbose");
+    let path = request.uri().path().to_owned();
+    // The pages ask the file system, and the engine's locks may be held over a sync.
+    let made = tokio::task::spawn_blocking(move || made(&path, is_verbose, &watched)).await;
+    Ok(made.unwrap_or_else(|_| {
+        let sorry = "the page could not be made\n".into();
+        text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, sorry)
+    }))
+}
+
+fn made(path: &str, is_verbose: bool, watched: &Watched) -> Page {
+    let is_ready = || *watched.ready.borrow();
+    match path {
+        "/livez" => health::live(&watched.engine.readings()).page(is_verbose),
+        "/readyz" => health::ready(&watched.engine.readings(), is_ready()).page(is_verbose),
+        "/metrics" => {
+            let body = metrics::page(&watched.engine.readings(), is_ready(), &watched.traffic);
+            text(StatusCode::OK, OPEN_METRICS, body)
+        }
+        _ => {
+            let known = "/livez, /readyz?verbose, /metrics\n".into();
+            text(StatusCode::NOT_FOUND, PLAIN, known)
+        }
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: String) -> Page {
+    let mut page = Response::new(Full::new(Bytes::from(body)));
+    *page.status_mut() = status;
+    let headers = page.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    page
+}
+
+/// The address at which a listener of this machine is asked: one that listens everywhere is asked
+/// on loopback.
+pub fn asked_at(listening: SocketAddr) -> SocketAddr {
+    let loopback = match listening {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    match listening.ip().is_unspecified() {
+        true => SocketAddr::new(loopback, listening.port()),
+        false => listening,
+    }
+}
