@@ -1,7 +1,8 @@
 //! The bounded pool for slow proofs: two threads, one job per account at a time.
 //!
 //! One Argon2id takes 19 MiB and about 50 ms, so the pool's width bounds memory and leaves the
-//! writer a core. What does not fit is shed at once, before anything was counted.
+//! writer a core. What does not fit is shed at once, before anything was counted: of the caller
+//! that has the most waiting, so that one that floods takes no other's place.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,8 +30,14 @@ struct Shared<T> {
     changed: Condvar,
 }
 
+struct Waiting<T> {
+    account: StreamKey,
+    caller: String,
+    job: T,
+}
+
 struct State<T> {
-    waiting: VecDeque<(StreamKey, T)>,
+    waiting: VecDeque<Waiting<T>>,
     waiting_of: HashMap<StreamKey, usize>,
     busy: HashSet<StreamKey>,
     stopping: bool,
@@ -65,21 +72,33 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// Hands a job of an account over.
+    /// Hands a job of an account over, and gives back the one that it took the place of, if any:
+    /// the newest of the caller that has the most waiting, where this caller has fewer.
     ///
     /// # Errors
     /// The job itself, when too many wait, in all or of this account, or the pool is stopping.
-    pub fn submit(&self, account: StreamKey, job: T) -> Result<(), T> {
+    pub fn submit(&self, account: StreamKey, caller: &str, job: T) -> Result<Option<T>, T> {
         let mut state = self.shared.lock();
         let own = state.waiting_of.get(&account).copied().unwrap_or(0);
-        if state.stopping || state.waiting.len() >= WAITING_MAX || own >= WAITING_PER_ACCOUNT_MAX {
+        if state.stopping || own >= WAITING_PER_ACCOUNT_MAX {
             return Err(job);
         }
+        let displaced = match state.waiting.len() < WAITING_MAX {
+            true => None,
+            false => match state.displaced_by(caller) {
+                Some(displaced) => Some(displaced),
+                None => return Err(job),
+            },
+        };
         *state.waiting_of.entry(account).or_default() += 1;
-        state.waiting.push_back((account, job));
+        state.waiting.push_back(Waiting {
+            account,
+            caller: caller.to_owned(),
+            job,
+        });
         drop(state);
         self.shared.changed.notify_one();
-        Ok(())
+        Ok(displaced)
     }
 
     /// How many jobs wait.
@@ -106,7 +125,7 @@ impl<T: Send + 'static> Pool<T> {
                 tracing::error!("a proof thread had panicked");
             }
         }
-        left.into_iter().map(|(_, job)| job).collect()
+        left.into_iter().map(|waiting| waiting.job).collect()
     }
 }
 
@@ -135,10 +154,11 @@ impl<T> Shared<T> {
             let ready = state
                 .waiting
                 .iter()
-                .position(|(account, _)| !state.busy.contains(account));
-            if let Some((account, job)) = ready.and_then(|at| state.waiting.remove(at)) {
-                state.started(account);
-                return Some((account, job));
+                .position(|waiting| !state.busy.contains(&waiting.account));
+            if let Some(next) = ready.and_then(|at| state.waiting.remove(at)) {
+                state.busy.insert(next.account);
+                state.no_longer_waits(next.account);
+                return Some((next.account, next.job));
             }
             if state.stopping && state.waiting.is_empty() {
                 return None;
@@ -152,8 +172,25 @@ impl<T> Shared<T> {
 }
 
 impl<T> State<T> {
-    fn started(&mut self, account: StreamKey) {
-        self.busy.insert(account);
+    /// Takes out the newest job of the caller that has the most waiting, unless this one would
+    /// then have as many.
+    fn displaced_by(&mut self, caller: &str) -> Option<T> {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for waiting in &self.waiting {
+            *counts.entry(waiting.caller.as_str()).or_default() += 1;
+        }
+        let own = counts.get(caller).copied().unwrap_or(0);
+        let (most, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        if own + 1 >= count {
+            return None;
+        }
+        let newest = self.waiting.iter().rposition(|w| w.caller == most)?;
+        let displaced = self.waiting.remove(newest)?;
+        self.no_longer_waits(displaced.account);
+        Some(displaced.job)
+    }
+
+    fn no_longer_waits(&mut self, account: StreamKey) {
         if let Some(count) = self.waiting_of.get_mut(&account) {
             *count -= 1;
             if *count == 0 {
@@ -169,6 +206,8 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    const CALLER: &str = "portal";
 
     type Job = Box<dyn FnOnce() + Send>;
 
@@ -186,25 +225,29 @@ mod tests {
             started.send(()).unwrap();
             released.recv().unwrap();
         });
-        assert!(pool.submit(account, first).is_ok());
+        assert!(pool.submit(account, CALLER, first).is_ok());
         has_started.recv().unwrap();
         let (done, all_done) = mpsc::channel();
         for n in 0..WAITING_PER_ACCOUNT_MAX {
             let done = done.clone();
             assert!(
-                pool.submit(account, Box::new(move || done.send(n).unwrap()))
+                pool.submit(account, CALLER, Box::new(move || done.send(n).unwrap()))
                     .is_ok()
             );
         }
         assert!(
-            pool.submit(account, Box::new(|| {})).is_err(),
+            pool.submit(account, CALLER, Box::new(|| {})).is_err(),
             "a fifth is shed"
         );
         let (other_done, other) = mpsc::channel();
         let another = StreamKey([2; 16]);
         assert!(
-            pool.submit(another, Box::new(move || other_done.send(()).unwrap()))
-                .is_ok()
+            pool.submit(
+                another,
+                CALLER,
+                Box::new(move || other_done.send(()).unwrap())
+            )
+            .is_ok()
         );
         other.recv().unwrap();
         assert!(
@@ -223,12 +266,16 @@ mod tests {
         let pool = pool();
         let (done, is_done) = mpsc::channel();
         assert!(
-            pool.submit(StreamKey([1; 16]), Box::new(|| panic!("planted")))
+            pool.submit(StreamKey([1; 16]), CALLER, Box::new(|| panic!("planted")))
                 .is_ok()
         );
         assert!(
-            pool.submit(StreamKey([1; 16]), Box::new(move || done.send(()).unwrap()))
-                .is_ok()
+            pool.submit(
+                StreamKey([1; 16]),
+                CALLER,
+                Box::new(move || done.send(()).unwrap())
+            )
+            .is_ok()
         );
         is_done.recv().unwrap();
         pool.stop(Duration::from_secs(60));
@@ -244,9 +291,9 @@ mod tests {
             started.send(()).unwrap();
             released.recv().unwrap();
         });
-        assert!(pool.submit(account, first).is_ok());
+        assert!(pool.submit(account, CALLER, first).is_ok());
         has_started.recv().unwrap();
-        assert!(pool.submit(account, Box::new(|| {})).is_ok());
+        assert!(pool.submit(account, CALLER, Box::new(|| {})).is_ok());
         std::thread::scope(|threads| {
             let stopping = threads.spawn(|| pool.stop(Duration::ZERO).len());
             while !pool.shared.lock().waiting.is_empty() {
@@ -255,5 +302,32 @@ mod tests {
             release.send(()).unwrap();
             assert_eq!(stopping.join().unwrap(), 1);
         });
+    }
+
+    /// S-09: only the caller that floods is told `overloaded`, whoever comes when.
+    #[test]
+    fn s09_a_caller_that_floods_loses_its_own_places_and_takes_nobody_elses() {
+        let pool: Pool<usize> = Pool::start(|_| {});
+        let mut state = pool.shared.lock();
+        // Accounts at work keep their jobs waiting, so the threads take none of them.
+        let account = |n: usize| StreamKey([n as u8; 16]);
+        state.busy.extend((0..WAITING_MAX * 2).map(account));
+        drop(state);
+        let submit = |n: usize, caller| pool.submit(account(n), caller, n);
+        for n in 0..WAITING_MAX {
+            assert_eq!(submit(n, "flood"), Ok(None));
+        }
+        assert_eq!(submit(WAITING_MAX, "flood"), Err(WAITING_MAX));
+        for n in 0..WAITING_MAX / 2 {
+            let displaced = WAITING_MAX - 1 - n;
+            assert_eq!(submit(WAITING_MAX + n, "quiet"), Ok(Some(displaced)), "{n}");
+        }
+        let n = WAITING_MAX + WAITING_MAX / 2;
+        assert_eq!(submit(n, "quiet"), Err(n), "both have half");
+        assert_eq!(submit(n, "flood"), Err(n));
+        let newest = [WAITING_MAX / 2 - 1, n - 1];
+        let displaced = submit(n, "third").unwrap().unwrap();
+        assert!(newest.contains(&displaced), "of either: {displaced}");
+        assert_eq!(pool.stop(Duration::ZERO).len(), WAITING_MAX);
     }
 }

@@ -26,9 +26,10 @@ pub(super) fn enqueue_proof(pool: &Pool<Submission>, shared: &Shared, submission
         Ok(subject) => subject.queue_key(),
         Err(code) => return refuse(submission.reply, code),
     };
-    if let Err(submission) = pool.submit(key, submission) {
+    let caller = submission.request.caller.name.clone();
+    if let Err(shed) | Ok(Some(shed)) = pool.submit(key, &caller, submission) {
         shared.gauges.shed();
-        refuse(submission.reply, ErrorCode::Overloaded);
+        refuse(shed.reply, ErrorCode::Overloaded);
     }
 }
 

@@ -27,7 +27,6 @@ const UNUSED: &[&str] = &["C-04", "X-06", "TM-02", "V-12", "S-07"];
 const VOID: &[&str] = &["TM-06", "TM-08", "V-11", "RS-03", "RS-10", "RS-11"];
 /// Rows that are not built yet, and where they will be.
 const LATER: &[(&str, &str)] = &[
-    ("S-09", "issue 8: a share of the queue for each caller"),
     ("N-12", SEVERAL_NODES),
     ("N-13", SEVERAL_NODES),
     ("N-15", SEVERAL_NODES),
