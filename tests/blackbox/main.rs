@@ -7,6 +7,7 @@
 mod assertions;
 mod auditing;
 mod bad_input;
+mod brokers;
 mod canary;
 mod cli;
 mod configuring;
