@@ -12,10 +12,10 @@ use super::support::service::{Service, lines};
 use super::support::site::{PATIENCE, Site, binary, ends, eventually};
 use super::support::{CHEAP, broker};
 
-const ANYWHERE: [&str; 4] = ["--identity", "dev", "--http", "127.0.0.1:0"];
+pub(super) const ANYWHERE: [&str; 4] = ["--identity", "dev", "--http", "127.0.0.1:0"];
 
 /// Where the newest process of the service answers HTTP, once it does.
-fn address(site: &Site) -> SocketAddr {
+pub(super) fn address(site: &Site) -> SocketAddr {
     let mut found = None;
     eventually("the service answers HTTP", || {
         let lines = lines(site);
@@ -41,7 +41,7 @@ fn exchange(address: SocketAddr, request: &[u8]) -> String {
 }
 
 /// The status and the body of a page.
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(super) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
     let answer = exchange(address, request.as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -15,6 +15,7 @@ use super::support::phone::Phone;
 use super::support::service::Service;
 use super::support::site::Site;
 use super::support::{CHEAP, model};
+use super::watching::{ANYWHERE, address, get};
 
 const PASSWORD: &str = "canary-password-7Qx9";
 const NEW_PASSWORD: &str = "canary-renewed-3Wz5";
@@ -74,8 +75,13 @@ async fn after_a_whole_life_no_file_holds_a_secret_or_a_name() {
     canaries.keys = keyring_keys(&site);
     let folders = [site.path(), folder.path(), broker_folder(&broker)];
     let unclean = findings(&canaries, &folders);
-    service = Service::start(&site, &url, &["--identity", "dev"]);
+    service = Service::start(&site, &url, &ANYWHERE);
     operate(&bus).await;
+    for (name, path) in [("metrics", "/metrics"), ("ready", "/readyz?verbose")] {
+        let (status, page) = get(address(&site), path);
+        assert_eq!(status, 200, "{page}");
+        fs::write(folder.path().join(name), page).unwrap();
+    }
     service.terminate();
     assert!(service.ended().success());
     broker.kill();
