@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use countersign_schemas::secret::SecretText;
+use nkeys::KeyPair;
 use tokio::sync::mpsc;
+
+use super::connection_error::ConnectionError;
 
 /// The oldest nats-server that will do; earlier ones let a caller forge `Nats-Request-Info`
 /// (CVE-2026-33223, CVE-2026-33246).
@@ -28,6 +31,8 @@ const RETRY_MAX: Duration = Duration::from_secs(4);
 
 const CREDS: &str = "credentials file";
 const NKEY: &str = "nkey file";
+const CERTIFICATE: &str = "CERTIFICATE-----";
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// Messages that one subscription may hold; more is a slow consumer, which is an alarm.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 16_384;
@@ -83,58 +88,6 @@ impl fmt::Debug for Connection {
             .field("name", &self.name)
             .field("user", &self.user)
             .finish_non_exhaustive()
-    }
-}
-
-/// Says why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
-    /// An address is no NATS URL.
-    #[error("the server address is not a NATS URL; write nats://HOST:PORT or tls://HOST:PORT")]
-    Address,
-    /// A file of credentials or certificates cannot be read or understood.
-    #[error("cannot use the {what} {}: {reason}; check the path and the file", path.display())]
-    File {
-        /// Which file.
-        what: &'static str,
-        /// Its path.
-        path: PathBuf,
-        /// Why not; never the file's content.
-        reason: String,
-    },
-    /// The broker refuses the credentials.
-    #[error("the NATS server refuses the credentials; check user, password, creds or nkey")]
-    Credentials,
-    /// The broker's certificate or ours is not accepted.
-    #[error(
-        "no TLS connection to the NATS server: {reason}; check --tlsca, --tlscert and --tlskey"
-    )]
-    Tls {
-        /// What the TLS library says.
-        reason: String,
-    },
-    /// The broker does not answer.
-    #[error(
-        "no NATS server answers at {servers}: {reason}; start one or name another with --server"
-    )]
-    Away {
-        /// The addresses, without credentials.
-        servers: String,
-        /// What was tried.
-        reason: String,
-    },
-    /// The broker is too old.
-    #[error("the NATS server is version {version}, and {}.{}.{} is the oldest that will do, since earlier ones let callers be forged; upgrade it", OLDEST_SERVER.0, OLDEST_SERVER.1, OLDEST_SERVER.2)]
-    TooOld {
-        /// Its version.
-        version: String,
-    },
-}
-
-impl ConnectionError {
-    /// Whether waiting cannot help.
-    pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Away { .. })
     }
 }
 
@@ -245,14 +198,22 @@ impl Connection {
             let text = read(NKEY, path)?;
             let mut lines = text.lines().map(str::trim);
             let seed = lines.find(|line| line.starts_with("SU"));
+            let seed = seed.filter(|seed| KeyPair::from_seed(seed).is_ok());
             let seed = seed.ok_or_else(|| unusable(NKEY, path, "it holds no user seed (SU…)"))?;
             options = options.nkey(seed.to_owned());
         }
         if let Some(ca) = &self.tls_ca {
+            holds("file of authorities", ca, CERTIFICATE)?;
             options = options.add_root_certificates(ca.clone());
         }
-        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            options = options.add_client_certificate(cert.clone(), key.clone());
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => {
+                holds("certificate", cert, CERTIFICATE)?;
+                holds("certificate's key", key, PRIVATE_KEY)?;
+                options = options.add_client_certificate(cert.clone(), key.clone());
+            }
+            (None, None) => {}
+            _ => return Err(ConnectionError::HalfACertificate),
         }
         Ok((addresses, options))
     }
@@ -285,6 +246,18 @@ fn breaks_tls(error: &ConnectError) -> bool {
 
 fn read(what: &'static str, path: &Path) -> Result<String, ConnectionError> {
     fs::read_to_string(path).map_err(|error| unusable(what, path, &error.to_string()))
+}
+
+/// Sees that a file has such a block of PEM: async-nats names no file that it cannot read, and passes
+/// over one of authorities that holds none.
+fn holds(what: &'static str, path: &Path, block: &str) -> Result<(), ConnectionError> {
+    match read(what, path)?.contains(block) {
+        true => Ok(()),
+        false => {
+            let reason = format!("it has no line -----BEGIN {block}");
+            Err(unusable(what, path, &reason))
+        }
+    }
 }
 
 fn unusable(what: &'static str, path: &Path, reason: &str) -> ConnectionError {

@@ -13,6 +13,7 @@
 
 mod batch;
 mod connection;
+mod connection_error;
 mod desk;
 mod directory;
 mod discovery;
@@ -32,7 +33,8 @@ mod stream;
 mod stream_error;
 mod traffic;
 
-pub use connection::{Connection, ConnectionError, DEFAULT_SERVER, OLDEST_SERVER, check_version};
+pub use connection::{Connection, DEFAULT_SERVER, OLDEST_SERVER, check_version};
+pub use connection_error::ConnectionError;
 pub use desk::PAYLOAD_BYTES_MAX;
 pub use directory::DirectoryConfig;
 pub use documents::Documents;

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use super::connection::{Connection, ConnectionError, check_version};
+use super::connection::{Connection, check_version};
+use super::connection_error::ConnectionError;
 use super::desk::Desk;
 use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;

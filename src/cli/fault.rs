@@ -57,10 +57,17 @@ impl Fault {
             Self::Failed(_) => FAULT,
             Self::Usage(_) => USAGE,
             Self::Refused(problem) => exit_code_of(problem),
-            Self::Permission(_) | Self::Connection(ConnectionError::Credentials) => PERMISSION,
+            Self::Permission(_) => PERMISSION,
+            Self::Connection(ConnectionError::Credentials | ConnectionError::Tls { .. }) => {
+                PERMISSION
+            }
             Self::Connection(ConnectionError::Away { .. }) | Self::Unavailable(_) => UNAVAILABLE,
-            Self::Connection(ConnectionError::Address | ConnectionError::File { .. }) => USAGE,
-            Self::Connection(ConnectionError::Tls { .. } | ConnectionError::TooOld { .. }) => FAULT,
+            Self::Connection(
+                ConnectionError::Address
+                | ConnectionError::File { .. }
+                | ConnectionError::HalfACertificate,
+            ) => USAGE,
+            Self::Connection(ConnectionError::TooOld { .. }) => FAULT,
             Self::Negative(_) => NEGATIVE,
             Self::Interrupted => INTERRUPTED,
         }

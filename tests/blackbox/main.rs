@@ -11,6 +11,9 @@ mod brokers;
 mod canary;
 mod cli;
 mod configuring;
+mod connecting;
+#[path = "../credentials/mod.rs"]
+mod credentials;
 mod directory;
 mod doctor;
 mod erasure;

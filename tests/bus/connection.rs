@@ -1,38 +1,12 @@
 //! Brokers that ask who we are: TLS, user and password in the URL, nkeys, credentials files.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use countersign::bus::{BusConfig, Connection, ConnectionError, Identity};
-use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign_schemas::secret::SecretText;
 use futures_util::StreamExt;
 use nkeys::KeyPair;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as CertificateKey,
-    date_time_ymd,
-};
-use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::service::{PATIENCE, Service, ask, body, register, server, wall};
-
-/// Starts a broker with this configuration.
-fn broker_with(folder: &Path, config: &str) -> Broker {
-    let file = folder.join("nats.conf");
-    fs::write(&file, config).unwrap();
-    let options = BrokerOptions {
-        config: Some(file),
-        ..BrokerOptions::default()
-    };
-    Broker::start(&server(), &options).unwrap()
-}
-
-fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let file = folder.join(name);
-    fs::write(&file, text).unwrap();
-    file
-}
+use crate::credentials::{Vouching, broker_with, certificates, mutual_tls, written};
+use crate::service::{PATIENCE, Service, ask, body, register, wall};
 
 /// Whether the broker lets us in and delivers to our inbox.
 async fn round_trip(connection: &Connection) -> Result<(), ConnectionError> {
@@ -45,43 +19,11 @@ async fn round_trip(connection: &Connection) -> Result<(), ConnectionError> {
     Ok(())
 }
 
-/// A folder with an authority, and what it signed for a server and for a client.
-fn certificates() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = CertificateKey::generate().unwrap();
-    let authority = CertifiedIssuer::self_signed(params, key).unwrap();
-    written(folder.path(), "ca.pem", &authority.pem());
-    for (name, subject) in [
-        ("server", "127.0.0.1"),
-        ("client", "countersign"),
-        ("elsewhere", "broker.example"),
-        ("expired", "127.0.0.1"),
-    ] {
-        let key = CertificateKey::generate().unwrap();
-        let mut params = CertificateParams::new([subject.to_owned()]).unwrap();
-        if name == "expired" {
-            params.not_after = date_time_ymd(2020, 1, 1);
-        }
-        let signed = params.signed_by(&key, &authority).unwrap();
-        written(folder.path(), &format!("{name}.pem"), &signed.pem());
-        written(folder.path(), &format!("{name}.key"), &key.serialize_pem());
-    }
-    folder
-}
-
 #[tokio::test]
 async fn a_broker_that_asks_for_certificates_is_served_over_tls() {
     let certificates = certificates();
     let file = |name: &str| certificates.path().join(name);
-    let config = format!(
-        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
-        file("server.pem"),
-        file("server.key"),
-        file("ca.pem"),
-    );
-    let broker = broker_with(certificates.path(), &config);
+    let broker = broker_with(certificates.path(), &mutual_tls(certificates.path()));
     let connection = Connection {
         servers: format!("tls://127.0.0.1:{}", broker.port()),
         tls_ca: Some(file("ca.pem")),
@@ -201,73 +143,22 @@ async fn an_nkey_is_as_good_as_a_password() {
     assert!(matches!(refused, ConnectionError::Credentials), "{refused}");
 }
 
-/// A NATS JWT (version 2): `subject` is vouched for by `issuer`.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, kind: &str) -> String {
-    let encoded =
-        |value: &Value| data_encoding::BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let header = json!({"typ": "JWT", "alg": "ed25519-nkey"});
-    let claims = json!({"jti": "test", "iat": 1, "iss": issuer.public_key(),
-        "sub": subject.public_key(), "name": "test", "nats": nats_claims(kind)});
-    let signed = format!("{}.{}", encoded(&header), encoded(&claims));
-    let signature = issuer.sign(signed.as_bytes()).unwrap();
-    format!(
-        "{signed}.{}",
-        data_encoding::BASE64URL_NOPAD.encode(&signature)
-    )
-}
-
-/// Limits of -1 are none; left out they would be 0.
-fn nats_claims(kind: &str) -> Value {
-    let mut claims = json!({"type": kind, "version": 2});
-    if kind == "account" {
-        claims["limits"] = json!({"subs": -1, "data": -1, "payload": -1, "imports": -1,
-            "exports": -1, "wildcards": true, "conn": -1, "leaf": -1});
-    }
-    if kind == "user" {
-        for limit in ["subs", "data", "payload"] {
-            claims[limit] = json!(-1);
-        }
-    }
-    claims
-}
-
 #[tokio::test]
 async fn a_credentials_file_is_as_good_as_a_password() {
     let folder = tempfile::tempdir().unwrap();
-    let operator = KeyPair::new_operator();
-    let (system, account) = (KeyPair::new_account(), KeyPair::new_account());
-    let preloaded = |key: &KeyPair| {
-        let vouched = jwt(&operator, key, "account");
-        format!("{}: {vouched}", key.public_key())
+    let ours = Vouching::new();
+    let broker = broker_with(folder.path(), &ours.config());
+    let with = |name: &str, vouching: &Vouching| Connection {
+        servers: broker.url(),
+        creds: Some(written(folder.path(), name, &vouching.user().0)),
+        ..Connection::default()
     };
-    let config = format!(
-        "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{ {}, {} }}",
-        jwt(&operator, &operator, "operator"),
-        system.public_key(),
-        preloaded(&system),
-        preloaded(&account),
-    );
-    let broker = broker_with(folder.path(), &config);
-    let with = |name: &str, issuer: &KeyPair| {
-        let user = KeyPair::new_user();
-        let text = format!(
-            "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
-             -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
-            jwt(issuer, &user, "user"),
-            user.seed().unwrap(),
-        );
-        Connection {
-            servers: broker.url(),
-            creds: Some(written(folder.path(), name, &text)),
-            ..Connection::default()
-        }
-    };
-    round_trip(&with("ours", &account)).await.unwrap();
-    let refused = round_trip(&with("other", &KeyPair::new_account()))
+    round_trip(&with("ours", &ours)).await.unwrap();
+    let refused = round_trip(&with("other", &Vouching::new()))
         .await
         .unwrap_err();
     assert!(matches!(refused, ConnectionError::Credentials), "{refused}");
-    let mut damaged = with("ours", &account);
+    let mut damaged = with("ours", &ours);
     damaged.creds = Some(written(folder.path(), "damaged", "no credentials"));
     let refused = round_trip(&damaged).await.unwrap_err();
     assert!(matches!(refused, ConnectionError::File { .. }), "{refused}");

@@ -5,6 +5,8 @@
 mod commands;
 mod connection;
 mod contract;
+#[path = "../credentials/mod.rs"]
+mod credentials;
 mod identity;
 mod life;
 mod look_ups;
