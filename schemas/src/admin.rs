@@ -137,7 +137,7 @@ pub struct LogStats {
     pub index: IndexState,
     /// Accounts in memory.
     pub cache: CacheState,
-    /// How far events are published; absent in answers of before there was a stream.
+    /// How far events are published; absent where they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication: Option<PublicationState>,
 }
@@ -149,7 +149,7 @@ pub struct PublicationState {
     pub position: u64,
     /// Positions behind the log's last one.
     pub lag: u64,
-    /// Why nothing is published at the moment; absent while all is well, or where it is off.
+    /// Why nothing is published at the moment; absent while all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,
 }

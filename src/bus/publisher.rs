@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -27,8 +28,6 @@ use crate::engine::{Engine, Feed};
 /// The waits after something went wrong double from the first to the last of these.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(4);
-/// How often the stream's settings and end are looked at again.
-const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// How long a start waits for JetStream before it goes on without.
 const START_MAX: Duration = Duration::from_secs(3);
 
@@ -40,11 +39,16 @@ const FINISH_MAX: Duration = Duration::from_secs(2);
 pub struct Publishing {
     /// The replicas that the stream is made with; it may have more.
     pub replicas: usize,
+    /// How often the stream's settings and end are looked at again.
+    pub check_every: Duration,
 }
 
 impl Default for Publishing {
     fn default() -> Self {
-        Self { replicas: 1 }
+        Self {
+            replicas: 1,
+            check_every: Duration::from_secs(60),
+        }
     }
 }
 
@@ -74,6 +78,7 @@ impl Running {
             config,
             stop,
         };
+        publisher.feed.publication().turn_on();
         let end = publisher.begin().await?;
         Ok(Self(Some((stopper, tokio::spawn(publisher.run(end))))))
     }
@@ -179,10 +184,11 @@ impl Publisher {
         moved: &mut bool,
     ) -> Result<bool, StreamError> {
         let (mut stop, mut committed) = (self.stop.clone(), self.feed.committed());
-        let check = sleep(CHECK_EVERY);
+        let check = sleep(self.config.check_every);
         tokio::pin!(check);
         self.reached(&end);
-        while !check.is_elapsed() {
+        // Asked each time, since a timer that is never polled never ends.
+        while check.as_mut().now_or_never().is_none() {
             let (feed, from) = (self.feed.clone(), end.position);
             let portion = blocking(move || feed.after(from).map_err(StreamError::Log)).await?;
             if portion.through == end.position {

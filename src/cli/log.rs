@@ -216,6 +216,16 @@ fn backup(body: &Value) -> String {
     format!("backed up to position {}, {files} files", body["position"])
 }
 
+fn published(state: &Value) -> String {
+    let halted = state["halted"].as_str();
+    format!(
+        "up to {}, {} behind{}",
+        state["position"],
+        state["lag"],
+        halted.map_or_else(String::new, |why| format!(": {why}"))
+    )
+}
+
 fn stats(body: &Value) -> String {
     let number = |pointer: &str| {
         body.pointer(pointer)
@@ -226,7 +236,7 @@ fn stats(body: &Value) -> String {
     let mut text = format!(
         "events          {position}\nrecord bytes    {bytes} ({} per event)\nfile bytes      {}\n\
          index           up to {}, {} waiting\naccounts        {} in memory, {} of {} bytes\n\
-         published       up to {}, {} behind{}\n\n",
+         published       {}\n\n",
         bytes / position.max(1),
         number("/file_bytes"),
         number("/index/position"),
@@ -234,11 +244,8 @@ fn stats(body: &Value) -> String {
         number("/cache/accounts"),
         number("/cache/bytes"),
         number("/cache/bytes_max"),
-        number("/publication/position"),
-        number("/publication/lag"),
-        body.pointer("/publication/halted")
-            .and_then(Value::as_str)
-            .map_or_else(String::new, |why| format!(": {why}")),
+        body.get("publication")
+            .map_or_else(|| "nothing, it is off".into(), published),
     );
     let none = Vec::new();
     for segment in body["segments"].as_array().unwrap_or(&none) {

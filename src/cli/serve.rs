@@ -69,6 +69,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         directory: config.directory.asked(),
         publishing: config.publication.enabled.then_some(Publishing {
             replicas: config.publication.replicas,
+            ..Publishing::default()
         }),
         ..BusConfig::default()
     };

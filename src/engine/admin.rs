@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use countersign_schemas::admin::{
-    BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, PublicationState,
-    SegmentEntry, ViewList,
+    BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, SegmentEntry, ViewList,
 };
 use countersign_schemas::event::Event;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -76,18 +75,8 @@ impl Admin {
                 waiting: self.shared.index.waiting() as u64,
             },
             cache: self.cache(),
-            publication: Some(self.publication()),
+            publication: self.shared.publication.state(self.log.head()),
         })
-    }
-
-    fn publication(&self) -> PublicationState {
-        let publication = &self.shared.publication;
-        let position = publication.through();
-        PublicationState {
-            position,
-            lag: self.log.head().saturating_sub(position),
-            halted: publication.halted(),
-        }
     }
 
     fn cache(&self) -> CacheState {

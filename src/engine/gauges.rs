@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use countersign_projections::ViewState;
+use countersign_schemas::admin::PublicationState;
 use countersign_schemas::time::Micros;
 
 use super::Engine;
@@ -72,10 +73,8 @@ pub struct Readings {
     pub head: u64,
     /// How far each view is.
     pub views: Vec<ViewState>,
-    /// The last position up to which everything is published.
-    pub published: u64,
-    /// Why nothing is published at the moment, if so.
-    pub publication_halted: Option<String>,
+    /// How far events are published; none where they are not.
+    pub publication: Option<PublicationState>,
     /// Commands that wait for the writer.
     pub queued: usize,
     /// Commands that wait for a hash.
@@ -110,8 +109,7 @@ impl Engine {
         Readings {
             head: shared.progress.committed(),
             views: shared.views.list(),
-            published: shared.publication.through(),
-            publication_halted: shared.publication.halted(),
+            publication: shared.publication.state(shared.progress.committed()),
             queued: gauges.queued.load(Ordering::Relaxed),
             proofs_waiting: self.pool.waiting(),
             sheds: gauges.sheds.load(Ordering::Relaxed),

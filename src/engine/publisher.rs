@@ -1,10 +1,11 @@
 //! What other services are told: the events that follow a position, by whole commands, and what
 //! the stream they stand in must agree with. Nothing here knows how they are sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_projections::{Entry, audit_event, notice_of};
+use countersign_schemas::admin::PublicationState;
 use countersign_schemas::event::Event;
 use countersign_schemas::published::{Group, Notice, PublishedEvent};
 use tokio::sync::watch;
@@ -39,22 +40,35 @@ pub struct PublishedEpoch {
     pub lost_from: Option<u64>,
 }
 
-/// How far publication is, for whoever asks.
+/// How far publication is, for whoever asks; off until somebody publishes.
 #[derive(Debug, Default)]
 pub struct Publication {
+    is_on: AtomicBool,
     through: AtomicU64,
     halted: Mutex<Option<String>>,
 }
 
 impl Publication {
-    /// The last position up to which everything is published.
-    pub fn through(&self) -> u64 {
-        self.through.load(Ordering::Acquire)
+    /// Says that events are published from now on.
+    pub fn turn_on(&self) {
+        self.is_on.store(true, Ordering::Release);
     }
 
     /// Why nothing is published at the moment, if so.
     pub fn halted(&self) -> Option<String> {
         self.reason().clone()
+    }
+
+    /// How far it is of a log that ends here; none where nothing is published.
+    pub fn state(&self, head: u64) -> Option<PublicationState> {
+        let position = self.through.load(Ordering::Acquire);
+        self.is_on
+            .load(Ordering::Acquire)
+            .then(|| PublicationState {
+                position,
+                lag: head.saturating_sub(position),
+                halted: self.halted(),
+            })
     }
 
     /// Says that everything up to here is published.

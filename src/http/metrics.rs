@@ -17,7 +17,9 @@ pub fn page(readings: &Readings, is_ready: bool, traffic: &Traffic) -> String {
     requests(&mut page, &counts);
     durations(&mut page, &counts);
     engine(&mut page, readings);
-    publication(&mut page, readings);
+    if let Some(state) = &readings.publication {
+        publication(&mut page, state.lag, state.halted.is_some());
+    }
     clock(&mut page, readings);
     page.0.push_str("# EOF\n");
     page.0
@@ -134,16 +136,16 @@ fn engine(page: &mut Text, readings: &Readings) {
     }
 }
 
-fn publication(page: &mut Text, readings: &Readings) {
+fn publication(page: &mut Text, lag: u64, is_halted: bool) {
     page.gauge(
         "publication_lag_events",
         "Positions that are not published yet",
-        readings.head.saturating_sub(readings.published),
+        lag,
     );
     page.gauge(
         "publication_halted",
         "Whether nothing can be published",
-        u64::from(readings.publication_halted.is_some()),
+        u64::from(is_halted),
     );
 }
 

@@ -133,6 +133,33 @@ async fn metrics_count_commands_by_name_and_outcome_and_name_no_account() {
     });
 }
 
+/// Where nothing is published nothing can be late: no number is shown that an alert would take for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_publication_is_off_nothing_says_that_it_is_behind() {
+    let broker = broker(None);
+    let site = Site::new(&format!("{CHEAP}[publication]\nenabled = false\n"));
+    let _service = Service::start(&site, &broker.url(), &ANYWHERE);
+    let bus = Bus::connect(&broker.url()).await;
+    Person::register(&bus, "ada").await;
+    let (_, page) = get(address(&site), "/metrics");
+    assert!(sample(&page, "countersign_log_position") > 0.0);
+    assert!(!page.contains("publication"), "{page}");
+    let asked = |words: &[&str]| {
+        let mut command = binary();
+        command.args(["--server", &broker.url()]).args(words);
+        String::from_utf8(ends(command).stdout).unwrap()
+    };
+    let stats = asked(&["log", "stats"]);
+    assert!(
+        stats.contains("published       nothing, it is off\n"),
+        "{stats}"
+    );
+    let stats: Value = serde_json::from_str(&asked(&["--json", "log", "stats"])).unwrap();
+    assert_eq!(stats.get("publication"), None, "{stats}");
+    let doctor = asked(&["doctor"]);
+    assert!(doctor.contains("publication is off"), "{doctor}");
+}
+
 /// Every sample belongs to the family that stands before it, under a name of ours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_is_open_metrics() {

@@ -7,6 +7,7 @@ mod connection;
 mod contract;
 #[path = "../credentials/mod.rs"]
 mod credentials;
+mod drift;
 mod identity;
 mod life;
 mod look_ups;

@@ -174,10 +174,15 @@ async fn operated(client: &ClientArgs, findings: &mut Findings) {
             return findings.note("operating", format!("needs an operator's rights: {fault}"));
         }
     };
-    let publication = &stats["publication"];
-    match publication["halted"].as_str() {
-        Some(why) => findings.wrong("publication", format!("nothing is published: {why}")),
-        None => findings.ok("publication", format!("{} behind", publication["lag"])),
+    match stats.get("publication") {
+        None => findings.note(
+            "publication",
+            "publication is off: nobody is told of events",
+        ),
+        Some(state) => match state["halted"].as_str() {
+            Some(why) => findings.wrong("publication", format!("nothing is published: {why}")),
+            None => findings.ok("publication", format!("{} behind", state["lag"])),
+        },
     }
     for view in views["views"].as_array().into_iter().flatten() {
         let name = show::field(view, "view");
