@@ -325,7 +325,7 @@ async fn a_service_stops_when_the_stream_that_comes_later_is_ahead_of_its_log() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_installation_on_the_same_broker_serves_and_leaves_the_stream_alone() {
+async fn another_logs_stream_halts_publication_and_not_the_start_and_is_left_alone() {
     let broker = Lasting::start();
     let (_, mut first, bus, _) = lived(&broker).await;
     let history = history(&bus).await;
@@ -334,11 +334,16 @@ async fn another_installation_on_the_same_broker_serves_and_leaves_the_stream_al
     first.terminate();
     assert!(first.ended().success());
     let site = Site::new(CHEAP);
-    let _second = Service::start(&site, &broker.url(), DEV);
-    Person::register(&bus, "ada").await;
+    let mut second = Service::start(&site, &broker.url(), DEV);
+    let ada = Person::with_2fa(&bus, "ada").await;
+    ada.vouched(&ada.codes[0]).await.ok();
     let said = |line: &String| line.contains("ERROR") && line.contains("is not this log's");
-    eventually("it says so", || lines(&site).iter().any(said));
+    assert!(lines(&site).iter().any(said));
     stream.comes_to_tell(&history).await;
+    let deleted = stream.call("DELETE", json!({})).await.unwrap();
+    assert_eq!(deleted["success"], true);
+    stream.comes_to_tell(&self::history(&bus).await).await;
+    assert!(second.is_running());
 }
 
 /// N-14: of two services on copies of one log, each with keys of its own, one is told no.
