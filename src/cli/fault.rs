@@ -6,6 +6,7 @@ use countersign_schemas::refusal::{ErrorCode, Problem};
 
 use crate::bus::ConnectionError;
 
+const DONE: u8 = 0;
 /// Exit code of a fault.
 pub const FAULT: u8 = 1;
 const USAGE: u8 = 2;
@@ -14,6 +15,52 @@ const PERMISSION: u8 = 4;
 const UNAVAILABLE: u8 = 5;
 const NEGATIVE: u8 = 6;
 const INTERRUPTED: u8 = 130;
+
+/// Every exit code with what it means and what a script does about it.
+pub const EXIT_CODES: [(u8, &str, &str); 8] = [
+    (DONE, "done", "go on"),
+    (
+        FAULT,
+        "fault",
+        "read the message: something of ours, of the service or of the machine failed; a command is sent again with the same `--command-id`",
+    ),
+    (
+        USAGE,
+        "usage",
+        "mend the command line, the configuration or a file that it names",
+    ),
+    (
+        REFUSED,
+        "refused by the service",
+        "read the refusal: the same request is refused again until something changes",
+    ),
+    (
+        PERMISSION,
+        "authentication or permission",
+        "mend credentials or certificates, or connect as a user who may ask that",
+    ),
+    (
+        UNAVAILABLE,
+        "unavailable or time-out",
+        "try again later, with the same `--command-id`",
+    ),
+    (
+        NEGATIVE,
+        "a check came out negative",
+        "take it as a no: a wrong code, a log that does not verify, a finding of `doctor`",
+    ),
+    (
+        INTERRUPTED,
+        "interrupted",
+        "try again with the same `--command-id` to learn what became of it",
+    ),
+];
+
+/// Every exit code in one sentence.
+pub fn exit_codes() -> String {
+    let codes = EXIT_CODES.map(|(code, meaning, _)| format!("{code} {meaning}"));
+    format!("Exit codes: {}.", codes.join(", "))
+}
 
 /// Why a command line did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +103,10 @@ impl Fault {
         match self {
             Self::Failed(_) => FAULT,
             Self::Usage(_) => USAGE,
-            Self::Refused(problem) => exit_code_of(problem),
+            Self::Refused(problem) => match ErrorCode::parse(&problem.code) {
+                Some(code) => exit_code_of(code),
+                None => exit_code_of_status(problem.status),
+            },
             Self::Permission(_) => PERMISSION,
             Self::Connection(ConnectionError::Credentials | ConnectionError::Tls { .. }) => {
                 PERMISSION
@@ -105,14 +155,19 @@ impl Fault {
     }
 }
 
-fn exit_code_of(problem: &Problem) -> u8 {
-    match ErrorCode::parse(&problem.code) {
-        Some(ErrorCode::CodeInvalid) => NEGATIVE,
-        Some(ErrorCode::ActorUnverified | ErrorCode::ActorForbidden) => PERMISSION,
-        _ => match problem.status {
-            400..=499 => REFUSED,
-            503 | 504 => UNAVAILABLE,
-            _ => FAULT,
-        },
+/// The exit code of a client command that is answered with this.
+pub fn exit_code_of(code: ErrorCode) -> u8 {
+    match code {
+        ErrorCode::CodeInvalid => NEGATIVE,
+        ErrorCode::ActorUnverified | ErrorCode::ActorForbidden => PERMISSION,
+        other => exit_code_of_status(other.status()),
+    }
+}
+
+fn exit_code_of_status(status: u16) -> u8 {
+    match status {
+        400..=499 => REFUSED,
+        503 | 504 => UNAVAILABLE,
+        _ => FAULT,
     }
 }

@@ -35,17 +35,11 @@ use client::ClientArgs;
 use fault::Fault;
 use settings::SettingsArgs;
 
-/// What the exit codes mean; part of `--help`.
-const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 fault, 2 usage, 3 refused by the service, 4 authentication or permission, \
-5 unavailable or timed out (try again), 6 a check came out negative (the code is wrong), \
-130 interrupted.";
-
 /// Two-factor authentication as a service over NATS.
 ///
 /// Try it: `countersign dev` starts a broker and the service on this machine and plays a tour.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "countersign", version, after_help = fault::exit_codes(), arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     noun: Noun,

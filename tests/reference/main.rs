@@ -1,8 +1,9 @@
-//! What is generated for those who ask over NATS: `schemas/json/asyncapi.yaml`, rewritten by
-//! `UPDATE_SCHEMAS=1 cargo test --test reference`. And what is shipped for containers.
+//! What is generated of the bus and of the command line: `schemas/json/asyncapi.yaml` and
+//! `exit-codes.md`, rewritten by `UPDATE_SCHEMAS=1 cargo test --test reference`.
 #![allow(clippy::unwrap_used)]
 
 mod asyncapi;
+mod exit_codes;
 mod yaml;
 
 use std::collections::BTreeSet;
@@ -17,10 +18,14 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/json");
 
 #[test]
 fn the_checked_in_asyncapi_document_is_the_generated_one() {
-    let file = Path::new(FOLDER).join("asyncapi.yaml");
-    let generated = yaml::written(&asyncapi::document());
+    is_in_force("asyncapi.yaml", &yaml::written(&asyncapi::document()));
+}
+
+/// Holds a file against what is generated, after it was rewritten where that is wanted.
+fn is_in_force(name: &str, generated: &str) {
+    let file = Path::new(FOLDER).join(name);
     if std::env::var_os("UPDATE_SCHEMAS").is_some_and(|value| value == "1") {
-        fs::write(&file, &generated).unwrap();
+        fs::write(&file, generated).unwrap();
     }
     let cure = "UPDATE_SCHEMAS=1 cargo test --test reference";
     assert_eq!(fs::read_to_string(file).unwrap(), generated, "{cure}");

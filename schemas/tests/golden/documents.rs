@@ -109,8 +109,9 @@ fn the_checked_in_documents_are_the_generated_ones() {
     }
     for entry in fs::read_dir(&folder).into_iter().flatten() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        // The AsyncAPI document has its own generator.
-        if !generated.contains_key(&name) && name != "asyncapi.yaml" {
+        // These two have a generator where the endpoints and the command line are.
+        let elsewhere = ["asyncapi.yaml", "exit-codes.md"];
+        if !generated.contains_key(&name) && !elsewhere.contains(&name.as_str()) {
             findings.push(format!("json/{name} is generated from nothing: remove it"));
         }
     }
