@@ -56,7 +56,7 @@ catalogue! {
     CodeInvalid "code.invalid" 401 false "The code is not valid: ask for a new one",
     CodeSecondRequired "code.second_required" 428 true "Send two consecutive codes of the app, as code and next_code",
     AccountThrottled "account.throttled" 429 true "Too many wrong attempts: nothing was compared, try again after the wait",
-    FactorSuspended "factor.suspended" 403 false "App codes are suspended after too many failures: use a backup code or ask support for a reset",
+    FactorSuspended "factor.suspended" 403 false "App codes or the whole account are suspended: use a backup code, and ask support for a reset if that is refused too",
     AccountNotFound "account.not_found" 404 false "There is no such account",
     CaseNotFound "case.not_found" 404 false "There is no such case",
     AccountExists "account.exists" 409 false "The account id or the username is taken: choose another",
