@@ -2,15 +2,23 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::support::CHEAP;
-use super::support::Rig;
+use super::credentials::broker_with;
+use super::support::service::Service;
 use super::support::site::{Site, binary, ends};
+use super::support::{CHEAP, Rig};
 
 fn doctor(site: &Site, url: &str, more: &[&str]) -> Output {
+    doctor_of(&site.keyring(), site, url, more)
+}
+
+/// The same with a keyring elsewhere.
+fn doctor_of(keyring: &Path, site: &Site, url: &str, more: &[&str]) -> Output {
     let mut command = binary();
     command.args([
         "--json",
@@ -21,10 +29,7 @@ fn doctor(site: &Site, url: &str, more: &[&str]) -> Output {
         "doctor",
         "--data",
     ]);
-    command
-        .arg(site.data())
-        .arg("--keyring")
-        .arg(site.keyring());
+    command.arg(site.data()).arg("--keyring").arg(keyring);
     ends({
         command.arg("--config").arg(site.config()).args(more);
         command
@@ -85,9 +90,7 @@ async fn beside_a_running_service_it_finds_nothing_wrong_but_what_is() {
 async fn it_goes_on_where_the_broker_is_away_and_sees_a_clock_before_its_checkpoint() {
     let rig = Rig::start(CHEAP).await;
     let note = rig.site.keyring().with_file_name("checkpoint");
-    let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
-    let file = fs::OpenOptions::new().write(true).open(note).unwrap();
-    file.set_modified(ahead).unwrap();
+    modified(&note, SystemTime::now() + Duration::from_secs(3_600));
     let output = doctor(&rig.site, "nats://127.0.0.1:9", &["--http", "127.0.0.1:9"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     for what in ["broker", "readiness", "clock"] {
@@ -96,4 +99,66 @@ async fn it_goes_on_where_the_broker_is_away_and_sees_a_clock_before_its_checkpo
     assert_eq!(found(&output, "vouching").0, "note");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("3 found wrong"), "{said}");
+}
+
+fn modified(file: &Path, at: SystemTime) {
+    let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.set_modified(at).unwrap();
+}
+
+/// What is found wrong with one thing.
+fn is_wrong(output: &Output, what: &str, words: &str) {
+    let (verdict, said) = found(output, what);
+    assert_eq!((output.status.code(), verdict.as_str()), (Some(6), "wrong"));
+    assert!(said.contains(words), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_sees_what_is_wrong_with_the_files() {
+    let mut rig = Rig::start(CHEAP).await;
+    rig.service.kill();
+    let url = rig.broker.url();
+    let inside = rig.site.data().join("keys");
+    fs::create_dir(&inside).unwrap();
+    let keyring = inside.join("keyring.toml");
+    fs::copy(rig.site.keyring(), &keyring).unwrap();
+    let output = doctor_of(&keyring, &rig.site, &url, &[]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = document["findings"].as_array().unwrap();
+    let is_told = |finding: &Value| {
+        let said = finding["said"].as_str().unwrap();
+        finding["verdict"] == "wrong" && said.contains("inside the data folder")
+    };
+    assert!(findings.iter().any(is_told), "{document:#}");
+    is_wrong(&output, "checkpoint", "restore it from the backup");
+    let note = rig.site.keyring().with_file_name("checkpoint");
+    let checkpoint = || found(&doctor(&rig.site, &url, &[]), "checkpoint").0;
+    assert_eq!(checkpoint(), "ok");
+    modified(&note, SystemTime::now() - Duration::from_secs(2 * 86_400));
+    assert_eq!(checkpoint(), "note");
+    fs::remove_dir_all(rig.site.data().join("log")).unwrap();
+    is_wrong(&doctor(&rig.site, &url, &[]), "log", "No such file");
+    fs::write(rig.site.keyring(), "rubbish").unwrap();
+    is_wrong(&doctor(&rig.site, &url, &[]), "keyring", "keyring");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_sees_a_second_instance_and_another_logs_stream() {
+    let mut rig = Rig::start(CHEAP).await;
+    let url = rig.broker.url();
+    let other = Site::new(CHEAP);
+    let _second = Service::start(&other, &url, &["--identity", "dev"]);
+    is_wrong(&doctor(&rig.site, &url, &[]), "service", "2 instances");
+    rig.service.kill();
+    let output = doctor(&other, &url, &[]);
+    assert_eq!(found(&output, "service").0, "ok");
+    is_wrong(&output, "publication", "is not this log's");
+}
+
+#[test]
+fn it_sees_a_broker_that_takes_too_little() {
+    let site = Site::new(CHEAP);
+    let broker = broker_with(site.path(), "max_payload: 4096");
+    let output = doctor(&site, &broker.url(), &[]);
+    is_wrong(&output, "payload", "max_payload to at least 65536");
 }
