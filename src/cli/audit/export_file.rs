@@ -221,6 +221,14 @@ fn whole(
     }
     let count = verifier.position();
     let verified = verifier.finish().map_err(|bad| negative(&bad))?;
+    // The checkpoint was signed before the first event was exported, so the service adds nothing.
+    if verified.unsigned > 0 {
+        let signed = verified.records - verified.unsigned;
+        return Err(Fault::Negative(format!(
+            "position {}: the manifest's checkpoint covers {signed} events, so what stands from here on was added to the export",
+            signed + 1
+        )));
+    }
     let mut report = report(&verified, known);
     report.document["count"] = json!(manifest.count);
     Ok((count, report))

@@ -68,10 +68,15 @@ fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> ExportPage {
 }
 
 fn exported(records: &[Vec<u8>], query: &AuditExportQuery) -> Vec<u8> {
+    signed_for(records, records, query)
+}
+
+/// An export of these records with a checkpoint of those.
+fn signed_for(records: &[Vec<u8>], signed: &[Vec<u8>], query: &AuditExportQuery) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
     writer.take(&page(records, query)).unwrap();
-    let head = checkpoint(records);
+    let head = checkpoint(signed);
     let signed = SignedCheckpoint {
         note: signer().sign(head.size, &head.root),
         size: head.size,
@@ -213,6 +218,19 @@ fn hashes_made_anew_do_not_help_whoever_changed_a_record_or_what_is_said_of_it()
         forged(&|page| page.events.swap(1, 2));
         forged(&|page| page.events[1].record = page.events[2].record.clone());
     }
+}
+
+/// Whoever has an export can write records behind those that were signed for: nobody's signature
+/// stands over them.
+#[test]
+fn what_stands_behind_the_last_event_that_was_signed_for_is_refused() {
+    let desk = Desk::new();
+    let all = records();
+    let told = desk.refused(&signed_for(&all, &few(), &everything(5)));
+    assert_eq!(
+        told,
+        "position 6: the manifest's checkpoint covers 5 events, so what stands from here on was added to the export"
+    );
 }
 
 #[test]
