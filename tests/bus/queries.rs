@@ -1,6 +1,38 @@
 //! What every query keeps to, whichever of log and views it reads.
 
-use crate::service::{ask, body, broker, dev, registered};
+use countersign::bus::headers::MIN_POSITION;
+
+use crate::service::{ask, body, broker, dev, refused, registered};
+
+#[tokio::test]
+async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    registered(&client, "ada").await;
+    for (subject, query) in [
+        ("login-status.ada", ""),
+        ("find-account", r#"{"username":"ada"}"#),
+        ("account-card.ada", ""),
+        ("reset-queue", ""),
+        ("audit-timeline.ada", ""),
+        ("audit-page", ""),
+        ("account-at.ada", r#"{"position":4}"#),
+        ("checkpoint", ""),
+        ("proof", r#"{"position":1}"#),
+        ("consistency", r#"{"from":1}"#),
+        ("audit-records", ""),
+        ("audit-export", r#"{"format":"jsonl","through":4}"#),
+        ("audit-explain", r#"{"position":4}"#),
+    ] {
+        let subject = format!("query.{subject}");
+        let ahead = [(MIN_POSITION, "1000000")];
+        let reply = ask(&client, &subject, &ahead, query.as_bytes()).await;
+        assert_eq!(refused(&reply), "503 projection.behind", "{subject}");
+        let reached = [(MIN_POSITION, "4")];
+        body(&ask(&client, &subject, &reached, query.as_bytes()).await);
+    }
+    service.stop().await;
+}
 
 #[tokio::test]
 async fn a_page_after_the_last_position_that_there_can_be_is_empty() {
