@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use countersign_schemas::refusal::{ErrorCode, Problem};
 
+use super::show;
 use crate::bus::ConnectionError;
 
+const DONE: u8 = 0;
 /// Exit code of a fault.
 pub const FAULT: u8 = 1;
 const USAGE: u8 = 2;
@@ -41,6 +43,9 @@ pub enum Fault {
     /// A check came out negative.
     #[error("{0}")]
     Negative(String),
+    /// Nobody reads standard output any more, as behind `| head`: enough was told.
+    #[error("nobody reads the output any more")]
+    Unread,
     /// The person pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -62,6 +67,7 @@ impl Fault {
             Self::Connection(ConnectionError::Address | ConnectionError::File { .. }) => USAGE,
             Self::Connection(ConnectionError::Tls { .. } | ConnectionError::TooOld { .. }) => FAULT,
             Self::Negative(_) => NEGATIVE,
+            Self::Unread => DONE,
             Self::Interrupted => INTERRUPTED,
         }
     }
@@ -72,7 +78,8 @@ impl Fault {
             Self::Refused(problem) => {
                 if json {
                     match serde_json::to_string_pretty(problem) {
-                        Ok(text) => println!("{text}"),
+                        // The refusal is said on standard error too.
+                        Ok(text) => drop(show::line(&text)),
                         Err(error) => {
                             eprintln!("countersign: the refusal cannot be shown ({error})");
                         }
@@ -92,6 +99,7 @@ impl Fault {
                     eprintln!("  try again in {seconds} s");
                 }
             }
+            Self::Unread => {}
             other => eprintln!("countersign: {other}"),
         }
         ExitCode::from(self.exit_code())

@@ -21,6 +21,7 @@ mod life;
 mod losses;
 mod notices;
 mod operating;
+mod output;
 mod publishing;
 mod python;
 mod races;
