@@ -57,7 +57,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     let bus = BusConfig {
         connection: config.client(client).connection("countersign")?,
         identity: match identity {
-            IdentityMode::Verified => Identity::default(),
+            IdentityMode::Verified => config.identity.verified(),
             IdentityMode::Dev => {
                 tracing::warn!(
                     "--identity dev: every caller is believed; never use this in production"
