@@ -78,7 +78,7 @@ fn an_honest_log_is_verified_and_counted() {
         records: head,
         root: known[1].root,
         bytes: records.iter().map(|record| record.len() as u64).sum(),
-        origin: signer().public().name().to_owned(),
+        origins: vec![signer().public().name().to_owned()],
         checkpoints: 3,
         unsigned: 0,
     };

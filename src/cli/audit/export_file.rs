@@ -229,7 +229,7 @@ fn whole(
             signed + 1
         )));
     }
-    let mut report = report(&verified, known);
+    let mut report = report(&verified, known)?;
     report.document["count"] = json!(manifest.count);
     Ok((count, report))
 }
@@ -247,6 +247,7 @@ fn part(
             "a filtered export cannot be compared with --since: verify the log, or an export of everything".into(),
         ));
     }
+    known.names_one_of(std::slice::from_ref(&head.origin))?;
     let mut order = Order::default();
     let mut count = 0;
     while let Some(line) = lines.next()? {

@@ -259,3 +259,28 @@ fn another_key_and_an_older_or_foreign_checkpoint_are_refused() {
         "{told}"
     );
 }
+
+/// After `log new-epoch` the key is the same under another name: what was given up does not verify
+/// under that.
+#[test]
+fn a_history_that_the_log_gave_up_does_not_verify_under_the_name_of_the_epoch_after_it() {
+    let mut desk = Desk::new();
+    let later = crate::crypto::note::NoteSigner::new(&[7; 32], &[0xcd; 16]);
+    desk.args.key = Some(later.public().vkey());
+    let records = records();
+    for query in [everything(21), of("ada", 21)] {
+        let mut bytes = Vec::new();
+        let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
+        writer.take(&page(&records, &query)).unwrap();
+        let head = checkpoint(&records);
+        let signed = SignedCheckpoint {
+            note: signer().sign(head.size, &head.root),
+            size: head.size,
+            root: BASE64.encode(&head.root),
+            vkey: later.public().vkey(),
+        };
+        writer.finish(&query, &signed).unwrap();
+        let told = desk.refused(&bytes);
+        assert!(told.contains("an epoch that it has not"), "{told}");
+    }
+}
