@@ -24,6 +24,7 @@ use countersign::dev::find::{find_or_fetch, tools_folder};
 use countersign::engine::{init, wall_clock};
 use countersign::log::LogOptions;
 use countersign_schemas::time::Micros;
+use serde_json::Value;
 use service::{Service, binary, memory};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -79,7 +80,8 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
         );
         if format == "jsonl" {
             let mut command = Command::new(binary()?);
-            command.args(["audit", "verify", "--export"]).arg(&file);
+            command.args(["audit", "verify", "--key", &vkey(&keyring)?, "--export"]);
+            command.arg(&file);
             let (took, verifier) = run(&mut command)?;
             println!(
                 "verified by itself: {:.0} records/s, at most {} MB",
@@ -111,6 +113,14 @@ fn run(command: &mut Command) -> Outcome<(Duration, u64)> {
         true => Ok((began.elapsed(), most)),
         false => Err(format!("{command:?} ended with {status}").into()),
     }
+}
+
+/// The public key that an auditor was given.
+fn vkey(keyring: &Path) -> Outcome<String> {
+    let mut command = Command::new(binary()?);
+    command.args(["keys", "list", "--json", "--keyring"]);
+    let keys: Value = serde_json::from_slice(&command.arg(keyring).output()?.stdout)?;
+    Ok(keys["vkey"].as_str().ok_or("no public key")?.to_owned())
 }
 
 /// Makes the most memory that a process held start again from what it holds now.
