@@ -7,7 +7,6 @@ use countersign_schemas::refusal::{ErrorCode, Problem};
 use super::show;
 use crate::bus::ConnectionError;
 
-const DONE: u8 = 0;
 /// Exit code of a fault.
 pub const FAULT: u8 = 1;
 const USAGE: u8 = 2;
@@ -59,7 +58,8 @@ impl Fault {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => FAULT,
+            // Quiet, but no success: nobody may take a verdict that was not read for a good one.
+            Self::Failed(_) | Self::Unread => FAULT,
             Self::Usage(_) => USAGE,
             Self::Refused(problem) => exit_code_of(problem),
             Self::Permission(_) | Self::Connection(ConnectionError::Credentials) => PERMISSION,
@@ -67,7 +67,6 @@ impl Fault {
             Self::Connection(ConnectionError::Address | ConnectionError::File { .. }) => USAGE,
             Self::Connection(ConnectionError::Tls { .. } | ConnectionError::TooOld { .. }) => FAULT,
             Self::Negative(_) => NEGATIVE,
-            Self::Unread => DONE,
             Self::Interrupted => INTERRUPTED,
         }
     }
