@@ -253,3 +253,28 @@ fn the_table_in_the_docs_tells_of_every_event_type_that_has_a_class_of_its_own()
         );
     }
 }
+
+/// As an assertion has no `pwd` then.
+#[test]
+fn a_password_that_the_caller_answered_for_is_not_said_to_have_been_checked() {
+    let factors = |kind, data| {
+        let body = ocsf(&event(kind, Some("ada"), data));
+        let list = body["auth_factors"].as_array().cloned().unwrap_or_default();
+        let names: Vec<_> = list.iter().map(|f| f["factor_type"].clone()).collect();
+        (names, body["is_mfa"].clone())
+    };
+    let first = |first: &str| json!({"purpose": "login", "first_factor": first});
+    let both = (vec![json!("Password"), json!("OTP")], json!(true));
+    assert_eq!(factors("totp-accepted", first("password")), both);
+    let otp = (vec![json!("OTP")], json!(true));
+    assert_eq!(factors("totp-accepted", first("vouched")), otp);
+    let spare = (vec![json!("Backup Code")], json!(true));
+    assert_eq!(factors("backup-code-rejected", first("vouched")), spare);
+    let completed = |credential| json!({"method": "password", "credential": credential});
+    let password = (vec![json!("Password")], json!(false));
+    assert_eq!(factors("login-completed", completed(1)), password);
+    assert_eq!(
+        factors("login-completed", completed(0)),
+        (vec![], json!(false))
+    );
+}
