@@ -266,4 +266,8 @@ pub struct Explanation {
     /// What came out otherwise, or why nothing was decided again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_detail: Option<String>,
+    /// What it rests on that the log cannot show, and that was taken over as it was recorded: one
+    /// plain sentence each; absent where there is nothing of the kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_as_recorded: Vec<String>,
 }
