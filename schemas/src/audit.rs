@@ -195,6 +195,9 @@ impl AuditExportQuery {
 pub struct ExportPage {
     /// The events.
     pub events: Vec<ExportedEvent>,
+    /// Number of the way in which `text` and `data` are written out; another build may have another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<u32>,
     /// The following `after`; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,

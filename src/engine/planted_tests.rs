@@ -218,6 +218,10 @@ fn a_sixth_request_in_a_day_comes_out_otherwise_and_a_fifth_the_same() {
     let fifth = explain(&life.engine, life.head() - 1);
     assert_eq!(fifth.events[0].kind, "reset-requested");
     assert_eq!(fifth.rerun, RerunResult::Same);
+    // Another agent has asked for none yet.
+    let case = life.requested("agent-3");
+    assert_eq!(explain(&life.engine, life.head()).rerun, RerunResult::Same);
+    life.by("agent-2", "reject-reset", case).unwrap();
     let body = json!({"account_id": "ada", "reason": "all is lost", "ticket": "T-1"});
     let wrong = Wrong {
         account: &life.account("ada"),

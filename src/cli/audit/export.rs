@@ -3,11 +3,13 @@
 //! However long the history is, no more than one page of it is in memory. The checkpoint is signed
 //! first, so every event that is written stands in the tree that the manifest rests on.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write, stdout};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use countersign_projections::RENDERING;
 use countersign_schemas::audit::{
     AuditExportQuery, ExportFormat, ExportPage, ExportedEvent, SignedCheckpoint,
 };
@@ -153,6 +155,8 @@ pub struct ExportWriter<W: Write> {
     format: ExportFormat,
     hash: Sha256,
     count: u64,
+    /// Those of the pages: one, unless the service was exchanged meanwhile.
+    renderings: BTreeSet<Option<u32>>,
 }
 
 impl<W: Write> ExportWriter<W> {
@@ -166,6 +170,7 @@ impl<W: Write> ExportWriter<W> {
             format,
             hash: Sha256::new(),
             count: 0,
+            renderings: BTreeSet::new(),
         };
         if format == ExportFormat::Csv {
             writer.put(CSV_HEAD)?;
@@ -178,6 +183,7 @@ impl<W: Write> ExportWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn take(&mut self, page: &ExportPage) -> io::Result<()> {
+        self.renderings.insert(page.rendering);
         for exported in &page.events {
             let text = match self.format {
                 ExportFormat::Jsonl => serde_json::to_string(exported)? + "\n",
@@ -199,10 +205,12 @@ impl<W: Write> ExportWriter<W> {
         query: &AuditExportQuery,
         signed: &SignedCheckpoint,
     ) -> io::Result<Manifest> {
+        let is_ours = self.renderings.iter().eq([&Some(RENDERING)]);
         let manifest = Manifest {
             format: self.format,
             filter: GivenFilter::of(query),
             count: self.count,
+            rendering: is_ours.then_some(RENDERING),
             through: query.through,
             checkpoint: signed.note.clone(),
             vkey: signed.vkey.clone(),

@@ -1,5 +1,6 @@
 //! `audit`: read the history.
 
+mod compared;
 mod export;
 mod export_file;
 mod known;
