@@ -11,7 +11,7 @@ use super::support::site::{binary, ends};
 use super::support::{CHEAP, Rig};
 
 /// An auditor's command lines against one service.
-struct Auditor {
+pub(super) struct Auditor {
     url: String,
     folder: PathBuf,
 }
@@ -20,14 +20,14 @@ struct Auditor {
 type Ran = (i32, String, String);
 
 impl Auditor {
-    fn on(rig: &Rig) -> Self {
+    pub(super) fn on(rig: &Rig) -> Self {
         Self {
             url: rig.broker.url(),
             folder: rig.site.path().to_owned(),
         }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.folder.join(name).to_str().unwrap().to_owned()
     }
 
@@ -45,14 +45,14 @@ impl Auditor {
     }
 
     /// Its document, after a success.
-    fn json(&self, words: &[&str]) -> Value {
+    pub(super) fn json(&self, words: &[&str]) -> Value {
         let (code, stdout, stderr) = self.run(&[words, &["--json"]].concat());
         assert_eq!(code, 0, "{words:?}: {stdout} {stderr}");
         serde_json::from_str(&stdout).unwrap()
     }
 
     /// A check that must come out negative; gives its reason.
-    fn negative(&self, words: &[&str]) -> Value {
+    pub(super) fn negative(&self, words: &[&str]) -> Value {
         let (code, stdout, stderr) = self.run(&[words, &["--json"]].concat());
         assert_eq!(code, 6, "{words:?}: {stdout} {stderr}");
         let said: Value = serde_json::from_str(&stdout).unwrap();
@@ -62,7 +62,7 @@ impl Auditor {
     }
 }
 
-fn stop(rig: &mut Rig) {
+pub(super) fn stop(rig: &mut Rig) {
     rig.service.terminate();
     assert!(rig.service.ended().success());
 }

@@ -264,7 +264,7 @@ fn csv(exported: &ExportedEvent) -> String {
 
 /// A cell that no spreadsheet takes for a formula: callers choose some of these texts.
 fn cell(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let text = match is_formula {
         true => format!("'{text}"),
         false => text.to_owned(),
@@ -276,21 +276,6 @@ fn cell(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_quoted_where_it_must_and_is_never_a_formula() {
-        let cells = ["plain", "a,b", "say \"x\"", "=1+1", "@x", "-2", ""].map(cell);
-        let expected = [
-            "plain",
-            "\"a,b\"",
-            "\"say \"\"x\"\"\"",
-            "'=1+1",
-            "'@x",
-            "'-2",
-            "",
-        ];
-        assert_eq!(cells, expected);
-    }
-}
+#[allow(clippy::unwrap_used)]
+#[path = "export_tests.rs"]
+mod tests;
