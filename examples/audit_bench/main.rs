@@ -9,7 +9,7 @@
 //! Times are of this thread on the processor where nothing else works, by the wall where the engine's
 //! threads do; they mean nothing on another machine.
 
-#[path = "../replay_bench/history.rs"]
+#[path = "../bench/history.rs"]
 mod history;
 
 use std::fs;

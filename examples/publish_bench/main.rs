@@ -10,7 +10,7 @@
 //! acknowledged. Broker and publisher share this machine, so only the ratio means anything on
 //! another one.
 
-#[path = "../replay_bench/history.rs"]
+#[path = "../bench/history.rs"]
 mod history;
 
 use std::path::Path;

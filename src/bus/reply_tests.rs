@@ -58,7 +58,7 @@ fn modules(svg: &str) -> (usize, Vec<bool>) {
         let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().unwrap()
     };
-    let side = number(svg.split(r#"width=""#).nth(1).unwrap()) / QR_MODULE as usize;
+    let side = number(svg.split(r#"width=""#).nth(1).unwrap()) / qr::MODULE;
     let mut dark = vec![false; side * side];
     let path = svg
         .split(r#"d=""#)
@@ -70,7 +70,7 @@ fn modules(svg: &str) -> (usize, Vec<bool>) {
     for run in path.split('M').skip(1) {
         let (left, rest) = run.split_once(' ').unwrap();
         let (top, rest) = rest.split_once('h').unwrap();
-        let module = QR_MODULE as usize;
+        let module = qr::MODULE;
         let (left, top, width) = (
             number(left) / module,
             number(top) / module,

@@ -1,7 +1,7 @@
 //! The command line: one file per noun; what a person types and what a script relies on.
 
 mod account;
-mod audit;
+pub(crate) mod audit;
 mod backup_codes;
 pub mod client;
 mod config;
