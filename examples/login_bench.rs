@@ -22,7 +22,7 @@ use countersign::bus::{BusConfig, Connection, Identity, Publishing, headers, ser
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{Clock, Engine, EngineOptions, init, system_random, wall_clock};
+use countersign::engine::{Clock, Engine, EngineOptions, init, wall_clock};
 use countersign::log::LogOptions;
 use countersign_schemas::code::Code;
 use futures_util::StreamExt;
@@ -129,21 +129,14 @@ fn engine(folder: &Path, skipped_s: Arc<AtomicU64>) -> Outcome<Arc<Engine>> {
     let (data, keyring) = (folder.join("data"), folder.join("keyring"));
     let clock: Clock = Arc::new(move || wall_clock().plus_s(skipped_s.load(Ordering::Relaxed)));
     Ok(Arc::new(Engine::start(EngineOptions {
-        data,
-        keyring,
         policy: Policy {
             kdf_memory_kib: 8,
             ..Policy::default()
         },
         vouched: true,
-        elsewhere: false,
-        vouching: None,
         monotonic: Arc::clone(&clock),
         clock,
-        accept_clock_back: None,
-        random: system_random,
-        log: LogOptions::default(),
-        backup_folder: None,
+        ..EngineOptions::new(data, keyring)
     })?))
 }
 

@@ -245,6 +245,7 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         return Err(Refusal::new(ErrorCode::DeadlineExceeded));
     }
     let (queries, min) = (engine.queries(), question.min_position);
+    queries.reached(min)?;
     let body = match &question.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {

@@ -57,7 +57,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     let bus = BusConfig {
         connection: config.client(client).connection("countersign")?,
         identity: match identity {
-            IdentityMode::Verified => Identity::default(),
+            IdentityMode::Verified => config.identity.verified(),
             IdentityMode::Dev => {
                 tracing::warn!(
                     "--identity dev: every caller is believed; never use this in production"
@@ -73,18 +73,14 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         ..BusConfig::default()
     };
     let options = EngineOptions {
-        data,
-        keyring,
         policy: config.policy.clone(),
         vouched: config.directory.mode == DirectoryMode::Vouched,
         elsewhere: config.directory.mode == DirectoryMode::Nats,
         vouching: config.directory.vouching.clone(),
-        clock: Arc::new(engine::wall_clock),
-        monotonic: Arc::new(engine::monotonic_clock),
         accept_clock_back: args.accept_clock_back,
-        random: engine::system_random,
         log: log_options(&config),
         backup_folder: config.backup.folder.clone(),
+        ..EngineOptions::new(data, keyring)
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))
         .await

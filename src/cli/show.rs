@@ -1,6 +1,6 @@
 //! Output that people like to read; with `--json` the reply document itself.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
 
 use countersign_schemas::time::Micros;
 use fast_qr::{ECL, QRBuilder};
@@ -19,7 +19,7 @@ const PLAIN: &str = "\x1b[0m";
 /// Prints an answer: the document with `--json`, else what `human` makes of it.
 ///
 /// # Errors
-/// [`Fault::Failed`] when standard output is gone.
+/// As [`written`].
 pub fn answer(
     args: &ClientArgs,
     answer: &Answer,
@@ -39,9 +39,34 @@ pub fn answer(
 /// Prints a text and a line end.
 ///
 /// # Errors
-/// [`Fault::Failed`] when standard output is gone.
+/// As [`written`].
 pub fn line(text: &str) -> Result<(), Fault> {
-    writeln!(stdout(), "{}", text.trim_end_matches('\n')).map_err(Fault::failed)
+    written(writeln!(stdout(), "{}", text.trim_end_matches('\n')))
+}
+
+/// What became of writing to standard output.
+///
+/// # Errors
+/// [`Fault::Unread`] where nobody reads it any more, else [`Fault::Failed`].
+pub fn written(result: io::Result<()>) -> Result<(), Fault> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Fault::Unread,
+        _ => Fault::failed(error),
+    })
+}
+
+/// What somebody wrote, on one line and without what would break a table, or make a terminal show
+/// something else than what it says: control characters, and those that turn the direction of writing.
+pub fn one_line(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| {
+        if c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}') {
+            ' '
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// A field of a reply as text; empty when absent.
@@ -164,6 +189,12 @@ pub fn local_time(text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_wrote_commands_no_terminal() {
+        let written = "lost\u{1b}[2J\r\nphone\u{9b}31m \u{202e}evil\u{2069}\u{2028}Zoë ä";
+        assert_eq!(one_line(written), "lost [2J  phone 31m  evil  Zoë ä");
+    }
 
     #[test]
     fn a_qr_code_in_block_characters_decodes_to_its_text() {

@@ -182,7 +182,7 @@ fn a_checkpoint_of_an_older_epoch_covers_only_what_that_epoch_had() {
     let mut new = checkpoint(&records);
     new.origin = note::origin(&[0xcd; 16]);
     let found = verified(&records, &[old.clone(), new.clone()]).unwrap();
-    assert_eq!((found.origin, found.checkpoints), (new.origin, 2));
+    assert_eq!((found.origin(), found.checkpoints), (&*new.origin, 2));
     // The old key going on after the epoch has begun is an attack.
     let bad = verified(&records, &[checkpoint(&records)]).unwrap_err();
     assert!(matches!(bad.fault, Fault::OtherLog { .. }));

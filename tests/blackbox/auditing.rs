@@ -144,11 +144,29 @@ async fn a_stopped_log_is_verified_without_its_keyring_and_every_change_is_found
     assert!(said["position"].as_u64().unwrap() >= 1);
     change(&segment, at);
     auditor.json(&words);
-    // The copy of the checkpoint beside the log.
+    // The copy of the checkpoint beside the log, also where another is given.
     let copy = rig.site.data().join("checkpoint.json");
-    change(&copy, 60);
-    let (code, _, said) = auditor.run(&with_key);
-    assert!(code == 6 || code == 2, "{said}");
+    let good = fs::read_to_string(&copy).unwrap();
+    let kept = auditor.path("kept.json");
+    fs::write(&kept, &good).unwrap();
+    let document: Value = serde_json::from_str(&good).unwrap();
+    let size = document["size"].as_u64().unwrap();
+    let (signed, forged) = (format!("\\n{size}\\n"), format!("\\n{}\\n", size - 1));
+    fs::write(&copy, good.replacen(&signed, &forged, 1)).unwrap();
+    for words in [
+        &with_key[..],
+        &[&with_key[..], &["--since", &kept]].concat(),
+    ] {
+        let said = auditor.negative(words);
+        let reason = said["reason"].as_str().unwrap();
+        assert!(reason.contains("signature is wrong"), "{said}");
+    }
+    fs::write(&copy, good).unwrap();
+    // A log without its only segment.
+    let away = auditor.path("away");
+    fs::rename(&segment, &away).unwrap();
+    auditor.negative(&words);
+    fs::rename(&away, &segment).unwrap();
     fs::remove_file(&copy).unwrap();
     let (code, _, said) = auditor.run(&with_key);
     assert!(code == 2 && said.contains("--since"), "{said}");

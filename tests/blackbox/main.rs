@@ -23,6 +23,7 @@ mod losses;
 mod lying_service;
 mod notices;
 mod operating;
+mod output;
 mod publishing;
 mod python;
 mod races;

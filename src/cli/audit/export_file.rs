@@ -214,7 +214,15 @@ fn whole(
     }
     let count = verifier.position();
     let verified = verifier.finish().map_err(|bad| negative(&bad))?;
-    let mut report = report(&verified, known);
+    // The checkpoint was signed before the first event was exported, so the service adds nothing.
+    if verified.unsigned > 0 {
+        let signed = verified.records - verified.unsigned;
+        return Err(Fault::Negative(format!(
+            "position {}: the manifest's checkpoint covers {signed} events, so what stands from here on was added to the export",
+            signed + 1
+        )));
+    }
+    let mut report = report(&verified, known)?;
     report.document["count"] = json!(manifest.count);
     Ok((count, report))
 }
@@ -232,6 +240,7 @@ fn part(
             "a filtered export cannot be compared with --since: verify the log, or an export of everything".into(),
         ));
     }
+    known.names_one_of(std::slice::from_ref(&head.origin))?;
     let mut order = Order::default();
     let mut count = 0;
     while let Some(line) = lines.next()? {

@@ -58,6 +58,21 @@ impl Known {
         Ok(known)
     }
 
+    /// Whether the key has the name that the log had in one of its epochs.
+    ///
+    /// # Errors
+    /// [`Fault::Negative`] when it has not.
+    pub fn names_one_of(&self, origins: &[String]) -> Result<(), Fault> {
+        let name = self.key.name();
+        match origins.iter().any(|origin| origin == name) {
+            true => Ok(()),
+            false => Err(Fault::Negative(format!(
+                "the history is that of {}, and the key is of {name}, an epoch that it has not: it is older than that, or was given up",
+                origins.join(", ")
+            ))),
+        }
+    }
+
     /// Takes a checkpoint whose signature is right; one of an earlier epoch has the name of that.
     ///
     /// # Errors
