@@ -72,8 +72,9 @@ impl Speaker<'_> {
         audience: &Audience,
         amr: &[&str],
         details: &Details,
+        decided_at: Micros,
     ) -> SecretText {
-        let at = details.at.unix_s();
+        let at = decided_at.unix_s();
         let claims = Claims {
             iss: self.issuer,
             sub: account.as_str(),
@@ -164,7 +165,11 @@ fn put(headers: &mut HeaderMap, name: &str, value: &str) {
 
 fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result<Bytes, Refusal> {
     let issuer = speaker.issuer;
-    let Done { reply, details } = done;
+    let Done {
+        reply,
+        details,
+        decided_at,
+    } = done;
     match reply {
         Reply::AccountRegistered { account_id } => {
             with_details(wire::AccountRegistered { account_id }, details)
@@ -238,7 +243,10 @@ fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result
         }
         login @ (Reply::CodeRequired { .. }
         | Reply::LoginByPassword { .. }
-        | Reply::LoginVerified { .. }) => login_success(login, details, speaker, audience),
+        | Reply::LoginVerified { .. }) => {
+            let audience = audience.map(|audience| (audience, decided_at));
+            login_success(login, details, speaker, audience)
+        }
     }
 }
 
@@ -274,10 +282,10 @@ fn login_success(
     reply: Reply,
     details: Details,
     speaker: &Speaker,
-    audience: Option<&Audience>,
+    audience: Option<(&Audience, Micros)>,
 ) -> Result<Bytes, Refusal> {
     let asserted = |account: &AccountId, amr: &[&str]| {
-        audience.map(|audience| speaker.assertion(account, audience, amr, &details))
+        audience.map(|(to, at)| speaker.assertion(account, to, amr, &details, at))
     };
     match reply {
         Reply::CodeRequired {

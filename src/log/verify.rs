@@ -171,9 +171,11 @@ impl Verifier {
     /// Compares with every checkpoint of the size that is now reached.
     fn compare(&mut self) -> Result<(), BadLog> {
         let size = self.frontier.size();
+        // Of two of one size the second may be the wrong one.
+        let agreed_before = self.agreed_size;
         while let Some(next) = self.checkpoints.pop_if(|next| next.size <= size) {
             let bad = |fault| BadLog {
-                position: self.agreed_size + 1,
+                position: agreed_before + 1,
                 fault,
             };
             let origin = self.origins.last().map_or("", String::as_str);

@@ -78,11 +78,9 @@ pub async fn run(args: &ExportArgs, client_args: &ClientArgs) -> Result<(), Faul
         writer.take(&page).map_err(gone)?;
         let after = page.next.unwrap_or(signed.size);
         progress.at(after, signed.size);
-        match page.next {
-            Some(next) if query.after.is_none_or(|before| next > before) => {
-                query.after = Some(next);
-            }
-            Some(_) | None => break,
+        match following(&page, query.after)? {
+            Some(next) => query.after = Some(next),
+            None => break,
         }
     }
     drop(progress);
@@ -101,6 +99,19 @@ pub async fn run(args: &ExportArgs, client_args: &ClientArgs) -> Result<(), Faul
         (None, _) => eprint!("{}", manifest.line()),
     }
     Ok(())
+}
+
+/// Where the page after this one begins, none at the end.
+///
+/// # Errors
+/// [`Fault::Failed`] where it would not go on: what is there so far must not pass for the whole.
+fn following(page: &ExportPage, before: Option<u64>) -> Result<Option<u64>, Fault> {
+    match (page.next, before) {
+        (Some(next), Some(before)) if next <= before => Err(Fault::failed(
+            "the service's page does not go on from where the last one ended, so the export is not whole: is it of another version?",
+        )),
+        (next, _) => Ok(next),
+    }
 }
 
 fn query(args: &ExportArgs, through: u64) -> Result<AuditExportQuery, Fault> {

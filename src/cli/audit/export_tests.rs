@@ -1,4 +1,5 @@
-//! The table as a spreadsheet takes it: read back by the names of its columns.
+//! The table as a spreadsheet takes it, read back by the names of its columns; and where an export
+//! ends.
 
 use std::collections::BTreeMap;
 
@@ -184,5 +185,21 @@ fn no_text_breaks_its_cell_or_is_taken_for_a_formula() {
             assert_eq!(found[0][column], shown, "{column}");
         }
         assert_eq!(found[1]["position"], "12", "the next row is whole");
+    }
+}
+
+#[test]
+fn an_export_that_does_not_go_on_is_not_ended_as_if_it_were_whole() {
+    let page = |next| ExportPage {
+        events: Vec::new(),
+        rendering: None,
+        next,
+    };
+    assert!(matches!(following(&page(None), Some(7)), Ok(None)));
+    assert!(matches!(following(&page(Some(7)), None), Ok(Some(7))));
+    assert!(matches!(following(&page(Some(8)), Some(7)), Ok(Some(8))));
+    for stuck in [7, 6, 0] {
+        let ended = following(&page(Some(stuck)), Some(7));
+        assert!(matches!(ended, Err(Fault::Failed(_))), "{stuck}");
     }
 }
