@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, Subcommand};
+use clap::{ArgMatches, Command, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::client::ClientArgs;
 use super::fault::Fault;
 use super::settings::{SettingsArgs, effective};
-use super::{Cli, show};
+use super::{command, show};
 
 /// Shown in the place of a secret.
 const REDACTED: &str = "***";
@@ -35,7 +35,7 @@ pub fn run(verb: &ConfigVerb, client: &ClientArgs) -> Result<(), Fault> {
     let config = effective(args, client)?;
     let values = serde_json::to_value(&config).map_err(Fault::failed)?;
     let file = file_table(args.config.as_deref())?;
-    let command = Cli::command();
+    let command = command();
     let matches = command.clone().get_matches();
     let origins = Origins {
         given: innermost(&matches),

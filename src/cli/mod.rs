@@ -29,7 +29,8 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::ClientArgs;
 use fault::Fault;
@@ -105,6 +106,32 @@ enum Noun {
     Completions(reference::CompletionsArgs),
     /// Print the man page (roff)
     Man,
+}
+
+impl Cli {
+    /// Reads the command line and the environment; ends the process where they cannot be meant.
+    pub fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line as it is read: an empty variable is none, as for the `nats` command.
+fn command() -> Command {
+    without_empty_variables(Cli::command())
+}
+
+fn without_empty_variables(command: Command) -> Command {
+    let without = |argument: Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        match value.is_some_and(|value| value.is_empty()) {
+            true => argument.env(Resettable::Reset),
+            false => argument,
+        }
+    };
+    command
+        .mut_args(without)
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Runs one command line; the exit code is the contract's (CONTRACT §8).
