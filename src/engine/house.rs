@@ -121,7 +121,7 @@ impl House {
             caller: Caller {
                 name: "test".into(),
                 verified: true,
-                role: Role::Platform,
+                role: Command::kind_of(name).map_or(Role::Platform, Role::from),
             },
             on_behalf_of: None,
             trace_id: None,

@@ -169,6 +169,27 @@ fn the_objects_have_what_they_require() {
     }
 }
 
+/// What leads from an alert in a security tool back to the event.
+#[test]
+fn the_sentence_and_the_way_back_to_the_record_are_in_every_event() {
+    for event in all() {
+        let shown = ocsf(&event);
+        assert_eq!(shown["message"], "One sentence.");
+        assert_eq!(shown["status_detail"], event.kind);
+        let metadata = &shown["metadata"];
+        assert_eq!(
+            (&metadata["uid"], &metadata["sequence"]),
+            (&json!("12"), &json!(12))
+        );
+        assert_eq!(metadata["event_code"], event.kind);
+        assert_eq!(metadata["correlation_uid"], "c-1");
+        let unmapped = &shown["unmapped"];
+        assert_eq!(unmapped["version"], 3);
+        assert_eq!(unmapped["on_behalf_of"], "Zoë");
+        assert_eq!(unmapped["data"], event.data);
+    }
+}
+
 #[test]
 fn logins_and_changes_are_what_a_security_tool_looks_for() {
     let of = |kind: &str, data: Value| {
