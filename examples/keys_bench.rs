@@ -127,21 +127,14 @@ impl House {
         let skipped = Arc::clone(&skipped_s);
         let clock: Clock = Arc::new(move || wall_clock().plus_s(skipped.load(Ordering::Relaxed)));
         let engine = Engine::start(EngineOptions {
-            data,
-            keyring,
             policy: Policy {
                 kdf_memory_kib: 8,
                 ..Policy::default()
             },
             vouched: true,
-            elsewhere: false,
-            vouching: None,
             monotonic: Arc::clone(&clock),
             clock,
-            accept_clock_back: None,
-            random: system_random,
-            log: LogOptions::default(),
-            backup_folder: None,
+            ..EngineOptions::new(data, keyring)
         })?;
         Ok(Self { engine, skipped_s })
     }

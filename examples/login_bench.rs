@@ -1,4 +1,5 @@
-//! Measures logins against a raw NATS echo on the same broker, in turns, in one run.
+//! Measures logins against a raw NATS echo on the same broker, without and with the publication of
+//! their events, in turns, in one run.
 //!
 //! ```text
 //! cargo run --release --example login_bench                    # 10,000 accounts, 5 turns
@@ -9,7 +10,7 @@
 //! are in flight. Broker, service and requesters share this machine, so only the ratio means
 //! anything on another one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,11 +18,11 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use countersign::account::Policy;
-use countersign::bus::{BusConfig, Connection, Identity, headers, serve};
+use countersign::bus::{BusConfig, Connection, Identity, Publishing, headers, serve};
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{Clock, Engine, EngineOptions, init, system_random, wall_clock};
+use countersign::engine::{Clock, Engine, EngineOptions, init, wall_clock};
 use countersign::log::LogOptions;
 use countersign_schemas::code::Code;
 use futures_util::StreamExt;
@@ -36,6 +37,10 @@ const IN_FLIGHT: usize = 256;
 /// The same while accounts are made: the engine's pool holds 64.
 const ENROLLING: usize = 48;
 const STEP_S: u64 = 30;
+/// How often it is looked whether everything is published.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long stopping may take.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 const ECHO: &str = "echo";
 const VERIFY: &str = "countersign.v1.command.verify-login";
 
@@ -49,30 +54,68 @@ fn main() -> Outcome<()> {
     // Apart, so that the requesters' work is not done by the service's threads.
     let (serving, asking) = (threads("serving")?, threads("asking")?);
     let skipped_s = Arc::new(AtomicU64::new(0));
-    let engine = engine(folder.path(), Arc::clone(&skipped_s))?;
+    init(
+        &folder.path().join("data"),
+        &folder.path().join("keyring"),
+        wall_clock(),
+        LogOptions::default(),
+    )?;
     let url = broker.url();
-    let (ready, mut is_ready) = watch::channel(false);
-    let (stop, stopped) = oneshot::channel();
-    let config = BusConfig {
-        connection: Connection {
-            servers: url.clone(),
-            ..Connection::default()
-        },
-        identity: Identity::Dev,
-        ..BusConfig::default()
-    };
-    let served = serving.spawn(serve(engine, config, ready, async move {
-        let _ = stopped.await;
-    }));
     serving.spawn(echo(url.clone()));
-    asking.block_on(async {
+    let site = Site {
+        folder: folder.path().to_owned(),
+        skipped_s,
+        serving,
+        url,
+    };
+    asking.block_on(measure(&site, accounts, turns))
+}
+
+/// Log and keyring, the threads that serve them, and the broker.
+struct Site {
+    folder: PathBuf,
+    skipped_s: Arc<AtomicU64>,
+    serving: Runtime,
+    url: String,
+}
+
+impl Site {
+    /// Serves while the work is done. With publication it waits before the work until everything
+    /// earlier is published.
+    async fn serving<T>(
+        &self,
+        publishing: Option<Publishing>,
+        work: impl Future<Output = Outcome<T>>,
+    ) -> Outcome<T> {
+        let (ready, mut is_ready) = watch::channel(false);
+        let (stop, stopped) = oneshot::channel();
+        let is_published = publishing.is_some();
+        let config = BusConfig {
+            connection: Connection {
+                servers: self.url.clone(),
+                ..Connection::default()
+            },
+            identity: Identity::Dev,
+            publishing,
+            ..BusConfig::default()
+        };
+        let engine = engine(&self.folder, Arc::clone(&self.skipped_s))?;
+        let feed = engine.feed();
+        let serving = serve(Arc::clone(&engine), config, ready, async move {
+            let _ = stopped.await;
+        });
+        let served = self.serving.spawn(serving);
         is_ready.wait_for(|ready| *ready).await?;
-        let client = async_nats::connect(&url).await?;
-        measure(client, &skipped_s, accounts, turns).await
-    })?;
-    let _ = stop.send(());
-    serving.block_on(served)??;
-    Ok(())
+        let state = || feed.publication().state(feed.head());
+        while is_published && state().is_none_or(|state| state.lag > 0) {
+            tokio::time::sleep(LOOK).await;
+        }
+        let done = work.await?;
+        let _ = stop.send(());
+        served.await??;
+        tokio::task::spawn_blocking(move || engine.drain(STOP_WITHIN)).await?;
+        Ok(done)
+    }
 }
 
 fn threads(name: &str) -> std::io::Result<Runtime> {
@@ -85,24 +128,16 @@ fn threads(name: &str) -> std::io::Result<Runtime> {
 /// The service's engine; its clock is ahead of the machine's by the seconds that were skipped.
 fn engine(folder: &Path, skipped_s: Arc<AtomicU64>) -> Outcome<Arc<Engine>> {
     let (data, keyring) = (folder.join("data"), folder.join("keyring"));
-    init(&data, &keyring, wall_clock(), LogOptions::default())?;
     let clock: Clock = Arc::new(move || wall_clock().plus_s(skipped_s.load(Ordering::Relaxed)));
     Ok(Arc::new(Engine::start(EngineOptions {
-        data,
-        keyring,
         policy: Policy {
             kdf_memory_kib: 8,
             ..Policy::default()
         },
         vouched: true,
-        elsewhere: false,
-        vouching: None,
         monotonic: Arc::clone(&clock),
         clock,
-        accept_clock_back: None,
-        random: system_random,
-        log: LogOptions::default(),
-        backup_folder: None,
+        ..EngineOptions::new(data, keyring)
     })?))
 }
 
@@ -130,46 +165,56 @@ struct Turn {
     took: Vec<Duration>,
 }
 
-async fn measure(
-    client: Client,
-    skipped_s: &AtomicU64,
-    accounts: usize,
-    turns: usize,
-) -> Outcome<()> {
+async fn measure(site: &Site, accounts: usize, turns: usize) -> Outcome<()> {
+    let client = async_nats::connect(&site.url).await?;
     let started = Instant::now();
-    let secrets = enrolled(&client, accounts).await?;
+    let secrets = site.serving(None, enrolled(&client, accounts)).await?;
     let rate = accounts as f64 / started.elapsed().as_secs_f64();
     println!("{accounts} accounts enrolled, {rate:.0}/s");
-    let (mut echoes, mut logins) = (Vec::new(), Vec::new());
+    let (mut echoes, mut logins, mut published) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 1..=turns {
-        // The confirming code is spent, so every turn needs a later step.
-        skipped_s.fetch_add(STEP_S, Ordering::Relaxed);
-        let now_s = wall_clock().unix_s() + skipped_s.load(Ordering::Relaxed);
-        let requests: Arc<[_]> = secrets
-            .iter()
-            .enumerate()
-            .map(|(at, secret)| login(at, turn, secret, step_at(now_s)))
-            .collect();
-        let echo = turn_of(&client, ECHO, Arc::clone(&requests)).await?;
-        let login = turn_of(&client, VERIFY, requests).await?;
+        let quiet = requests(&secrets, &site.skipped_s);
+        let echo = turn_of(&client, ECHO, Arc::clone(&quiet)).await?;
+        let login = site.serving(None, turn_of(&client, VERIFY, quiet)).await?;
+        let told = turn_of(&client, VERIFY, requests(&secrets, &site.skipped_s));
+        let told = site.serving(Some(Publishing::default()), told).await?;
         println!(
-            "turn {turn}: echo {:.0}/s, logins {:.0}/s, ratio {:.2}",
+            "turn {turn}: echo {:.0}/s, logins {:.0}/s, published {:.0}/s, ratios {:.2} and {:.2}",
             echo.per_second,
             login.per_second,
-            login.per_second / echo.per_second
+            told.per_second,
+            login.per_second / echo.per_second,
+            told.per_second / echo.per_second,
         );
         echoes.push(echo);
         logins.push(login);
+        published.push(told);
     }
-    let (echo, login) = (summed("echo", echoes), summed("logins", logins));
-    println!("ratio of the medians: {:.2}", login / echo);
+    let echo = summed("echo", echoes);
+    let (login, told) = (
+        summed("logins", logins),
+        summed("published logins", published),
+    );
+    println!(
+        "ratios of the medians: {:.2} of an echo, {:.2} with publication",
+        login / echo,
+        told / echo
+    );
     Ok(())
 }
 
-fn login(at: usize, turn: usize, secret: &TotpSecret, step: u64) -> Prepared {
+/// A login for every account, with a code that no earlier turn has spent.
+fn requests(secrets: &[TotpSecret], skipped_s: &AtomicU64) -> Arc<[Prepared]> {
+    let skipped = skipped_s.fetch_add(STEP_S, Ordering::Relaxed) + STEP_S;
+    let step = step_at(wall_clock().unix_s() + skipped);
+    let logins = secrets.iter().enumerate();
+    logins.map(|(at, secret)| login(at, step, secret)).collect()
+}
+
+fn login(at: usize, step: u64, secret: &TotpSecret) -> Prepared {
     let code = Code::Totp(hotp(secret, step)).reveal();
     let mut headers = HeaderMap::new();
-    headers.insert(headers::MSG_ID, format!("login-{turn}-{at}"));
+    headers.insert(headers::MSG_ID, format!("login-{step}-{at}"));
     let body = json!({"account_id": account(at), "code": code});
     let body = body.to_string().into();
     Prepared { headers, body }

@@ -11,30 +11,27 @@
 //! over real NATS and takes the time from the start of the process to its line `ready`. The page
 //! cache of the system is warm, as after a crash of the process; a crash of the machine is not.
 
-use std::io::{BufRead, BufReader};
+#[path = "bench/history.rs"]
+mod history;
+#[path = "bench/service.rs"]
+mod service;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, thread};
 
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
 use countersign::engine::{init, wall_clock};
-use countersign::log::{EventLog, LogOptions};
-use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::{AccountRegistered, Purpose};
-use countersign_schemas::event::enrolment::v1::{FirstFactor, TwoFactorEnabled};
-use countersign_schemas::event::login::v1::TotpAccepted;
-use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
-use countersign_schemas::record::{Meta, Record, Role, StreamKind};
+use countersign::log::LogOptions;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
+use service::{Service, processor_s};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const BATCH_RECORDS: u64 = 512;
 const EVENTS_PER_ACCOUNT: u64 = 50;
 const CALLER: &str = "login-gateway";
 /// Requests that wait for their answer at the same time.
@@ -67,17 +64,21 @@ fn main() -> Outcome<()> {
 fn measure(folder: &Path, events: u64, kills: u64) -> Outcome<()> {
     let data = folder.join("data");
     let began = Micros(wall_clock().0 - events * 1_000);
-    init(
-        &data,
-        &folder.join("keys/keyring.toml"),
+    let keyring = folder.join("keys/keyring.toml");
+    init(&data, &keyring, began, LogOptions::default())?;
+    history::fill(
+        &data.join("log"),
+        events,
+        (events / EVENTS_PER_ACCOUNT).max(1),
         began,
-        LogOptions::default(),
     )?;
-    fill(&data.join("log"), events, began)?;
-    fs::write(folder.join("countersign.toml"), CONFIG)?;
+    let config = folder.join("countersign.toml");
+    fs::write(&config, CONFIG)?;
+    let config = config.to_str().ok_or("an odd path")?;
     let server = find_or_fetch(None, &tools_folder(), &mut |_| {})?;
     let broker = Broker::start(&server, &BrokerOptions::default())?;
-    let (mut service, first) = Service::start(folder, &broker.url())?;
+    let start = || Service::start(&data, &keyring, &broker.url(), &["--config", config]);
+    let (mut service, first) = start()?;
     println!("first start, index and views are made: {first:.2?}");
     let mut took = Vec::new();
     for kill in 0..kills {
@@ -86,11 +87,11 @@ fn measure(folder: &Path, events: u64, kills: u64) -> Outcome<()> {
         let load_ms = LOAD_MS.start + (LOAD_MS.end - LOAD_MS.start) * part / kills.max(1);
         let answered = load(&broker.url(), load_ms, service)?;
         let started;
-        (service, started) = Service::start(folder, &broker.url())?;
+        (service, started) = start()?;
         println!(
             "kill {}: {answered} commands answered in {load_ms} ms, ready again in {started:.2?}, {:.2} s of them on a processor",
             kill + 1,
-            service.processor_s()?
+            processor_s(service.id())?
         );
         took.push(started);
     }
@@ -109,123 +110,6 @@ fn size(path: &Path) -> Outcome<u64> {
         return files.sum();
     }
     Ok(fs::metadata(path)?.len())
-}
-
-/// Appends the histories of many accounts, one event of each in turn.
-fn fill(folder: &Path, events: u64, began: Micros) -> Outcome<()> {
-    let mut log = EventLog::open(folder, LogOptions::default())?;
-    let accounts = (events / EVENTS_PER_ACCOUNT).max(1);
-    let mut next = 0;
-    while next < events {
-        let through = (next + BATCH_RECORDS).min(events);
-        let batch: Outcome<Vec<_>> = (next..through)
-            .map(|number| {
-                let version = u32::try_from(number / accounts + 1)?;
-                let at = Micros(began.0 + number * 1_000);
-                Ok(record(number, number % accounts, version, at)?.encode()?)
-            })
-            .collect();
-        log.append(log.head(), &batch?)?;
-        next = through;
-    }
-    Ok(log.close()?)
-}
-
-fn record(number: u64, account: u64, version: u32, at: Micros) -> Outcome<Record<'static>> {
-    let event = match version {
-        1 => Event::AccountRegistered(AccountRegistered { username: None }),
-        2 => Event::TwoFactorEnabled(TwoFactorEnabled {
-            authenticator_id: "0192f3a4-5b6c-7d8e-9f00-112233445566".to_owned(),
-            step: 1,
-            drift: 0,
-        }),
-        _ => Event::TotpAccepted(TotpAccepted {
-            step: 58_000_000 + u64::from(version),
-            drift: 0,
-            enrolment: 2,
-            double_code: false,
-            purpose: Purpose::Login,
-            first_factor: FirstFactor::Password(1),
-            challenge: Some([5; 16]),
-        }),
-    };
-    let account = AccountId::parse(&format!("account-{account}"))?;
-    let command_id = format!("0192f3a4-5b6c-7d8e-9f00-{number:012}");
-    Ok(Record {
-        event_type: event.type_code(),
-        schema_version: event.schema_version(),
-        stream_kind: StreamKind::Account,
-        stream_key: StreamKey::of(&account),
-        version,
-        recorded_at: at,
-        command_key: CommandKey::of(CALLER, &CommandId::parse(&command_id)?),
-        group_index: 0,
-        group_len: 1,
-        meta: Meta {
-            account_id: account.as_str().to_owned().into(),
-            command_id: command_id.into(),
-            caller: CALLER.into(),
-            verified: true,
-            role: Role::Platform,
-            trace_id: Some([3; 16]),
-            body_tag: [4; 16],
-            source_key: [5; 8],
-            source: None,
-        },
-        payload: event.encode()?.into(),
-    })
-}
-
-/// The real binary, killed −9 when dropped.
-struct Service(Child);
-
-impl Service {
-    /// Starts it and waits until it is ready; returns how long that took.
-    fn start(folder: &Path, url: &str) -> Outcome<(Self, Duration)> {
-        let examples = std::env::current_exe()?;
-        let binary = examples.ancestors().nth(2).map(|f| f.join("countersign"));
-        let started_at = Instant::now();
-        let mut child = Command::new(binary.ok_or("no target folder")?)
-            .args(["serve", "--identity", "dev", "--server", url])
-            .arg("--data")
-            .arg(folder.join("data"))
-            .arg("--keyring")
-            .arg(folder.join("keys/keyring.toml"))
-            .arg("--config")
-            .arg(folder.join("countersign.toml"))
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
-        let service = Self(child);
-        let is_ready = |line: &std::io::Result<String>| {
-            line.as_ref()
-                .is_ok_and(|line| line.contains(r#""message":"ready""#))
-        };
-        lines.find(is_ready).ok_or("the service ended")??;
-        let took = started_at.elapsed();
-        thread::spawn(move || lines.for_each(drop));
-        Ok((service, took))
-    }
-}
-
-impl Service {
-    /// How long it has been on a processor: what is left of the time is waiting for other processes
-    /// and for the disk.
-    fn processor_s(&self) -> Outcome<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // Behind the name in brackets: user and system time are the 12th and 13th, in 1/100 s.
-        let (_, rest) = stat.rsplit_once(')').ok_or("an odd stat")?;
-        let fields: Vec<_> = rest.split_whitespace().collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / 100.0)
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Keeps commands in flight for so long, kills the service meanwhile, and returns how many were

@@ -19,9 +19,7 @@ use countersign::account::Policy;
 use countersign::bus::{BusConfig, Connection, Identity, headers, serve};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{
-    Engine, EngineOptions, init, monotonic_clock, system_random, wall_clock,
-};
+use countersign::engine::{Engine, EngineOptions, init, wall_clock};
 use countersign::log::LogOptions;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
@@ -80,23 +78,13 @@ fn engine(folder: &Path, kdf_memory_kib: u32) -> Outcome<Arc<Engine>> {
     let (data, keyring) = (folder.join("data"), folder.join("keyring"));
     init(&data, &keyring, wall_clock(), LogOptions::default())?;
     Ok(Arc::new(Engine::start(EngineOptions {
-        data,
-        keyring,
         policy: Policy {
             kdf_memory_kib,
             // No account's day is used up, or every source would wait.
             password_day_failures_free: 10_000,
             ..Policy::default()
         },
-        vouched: false,
-        elsewhere: false,
-        vouching: None,
-        clock: Arc::new(wall_clock),
-        monotonic: Arc::new(monotonic_clock),
-        accept_clock_back: None,
-        random: system_random,
-        log: LogOptions::default(),
-        backup_folder: None,
+        ..EngineOptions::new(data, keyring)
     })?))
 }
 

@@ -9,20 +9,15 @@
 //! Times are of this thread on the processor where nothing else works, by the wall where the engine's
 //! threads do; they mean nothing on another machine.
 
-#[path = "../replay_bench/history.rs"]
+#[path = "../bench/history.rs"]
 mod history;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::account::Policy;
 use countersign::crypto::note::NoteSigner;
-use countersign::engine::{
-    Engine, EngineOptions, Queries, init, monotonic_clock, rebuild_stopped_view, system_random,
-    wall_clock,
-};
+use countersign::engine::{Engine, EngineOptions, Queries, init, rebuild_stopped_view, wall_clock};
 use countersign::log::offline::verify_folder;
 use countersign::log::proof::check_inclusion;
 use countersign::log::tiles::Tree;
@@ -78,18 +73,8 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
 
 fn options(data: &Path, keyring: &Path) -> EngineOptions {
     EngineOptions {
-        data: data.into(),
-        keyring: keyring.into(),
-        policy: Policy::default(),
         vouched: true,
-        elsewhere: false,
-        vouching: None,
-        clock: Arc::new(wall_clock),
-        monotonic: Arc::new(monotonic_clock),
-        accept_clock_back: None,
-        random: system_random,
-        log: LogOptions::default(),
-        backup_folder: None,
+        ..EngineOptions::new(data, keyring)
     }
 }
 

@@ -10,7 +10,7 @@
 //! acknowledged. Broker and publisher share this machine, so only the ratio means anything on
 //! another one.
 
-#[path = "../replay_bench/history.rs"]
+#[path = "../bench/history.rs"]
 mod history;
 
 use std::path::Path;
@@ -19,11 +19,10 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
 use async_nats::{Client, HeaderMap};
-use countersign::account::Policy;
 use countersign::bus::{BusConfig, Connection, Identity, serve};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{Clock, Engine, EngineOptions, init, system_random, wall_clock};
+use countersign::engine::{Clock, Engine, EngineOptions, init, wall_clock};
 use countersign::log::LogOptions;
 use countersign_schemas::time::Micros;
 use futures_util::future::join_all;
@@ -73,18 +72,10 @@ async fn main() -> Outcome<()> {
 async fn published(data: &Path, keyring: &Path, url: &str) -> Outcome<f64> {
     let clock: Clock = Arc::new(wall_clock);
     let options = EngineOptions {
-        data: data.into(),
-        keyring: keyring.into(),
-        policy: Policy::default(),
         vouched: true,
-        elsewhere: false,
-        vouching: None,
         monotonic: Arc::clone(&clock),
         clock,
-        accept_clock_back: None,
-        random: system_random,
-        log: LogOptions::default(),
-        backup_folder: None,
+        ..EngineOptions::new(data, keyring)
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options)).await??;
     let engine = Arc::new(engine);

@@ -11,9 +11,12 @@
 //!
 //! Only bytes and ratios mean anything on another machine; times depend on the disk.
 
+#[path = "../bench/history.rs"]
 mod history;
+mod logins;
 mod memory;
 mod replay;
+#[path = "../bench/service.rs"]
 mod service;
 
 use std::fs;
@@ -50,8 +53,8 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
     let accounts = (events / EVENTS_PER_ACCOUNT).max(1);
     make(&data, &keyring, events, accounts)?;
     replay::measure(&data.join("log"), folder)?;
-    tokio::runtime::Runtime::new()?.block_on(service::measure_starts(&data, &keyring))?;
-    service::measure_logins(&data.join("log"))
+    tokio::runtime::Runtime::new()?.block_on(logins::measure_starts(&data, &keyring))?;
+    logins::measure_logins(&data.join("log"))
 }
 
 /// An installation whose log has the histories of so many accounts.

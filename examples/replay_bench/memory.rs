@@ -6,7 +6,7 @@ use std::path::Path;
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
 
-use crate::service::serve;
+use crate::service::{Service, memory};
 use crate::{Outcome, make};
 
 /// The page caches are still filling, so the difference is rather too much than too little.
@@ -24,9 +24,9 @@ pub fn measure(folder: &Path) -> Outcome<()> {
         let (data, keyring) = (folder.join("data"), folder.join("keys/keyring.toml"));
         make(&data, &keyring, accounts * EVENTS_PER_ACCOUNT, accounts)?;
         // The first start makes index and views, which leaves more behind than a service has later.
-        drop(serve(&data, &keyring, &broker.url())?);
-        let (service, _) = serve(&data, &keyring, &broker.url())?;
-        bytes[slot] = resident(service.0.id())?;
+        drop(Service::start(&data, &keyring, &broker.url(), &[])?);
+        let (service, _) = Service::start(&data, &keyring, &broker.url(), &[])?;
+        bytes[slot] = memory(service.id(), "RssAnon")?;
         println!("{accounts} accounts known: {} MB", bytes[slot] / 1_000_000);
         drop(service);
         fs::remove_dir_all(&folder)?;
@@ -37,17 +37,4 @@ pub fn measure(folder: &Path) -> Outcome<()> {
         more / (ACCOUNTS[1] - ACCOUNTS[0])
     );
     Ok(())
-}
-
-/// Bytes of a process that are in memory and in no file.
-fn resident(pid: u32) -> Outcome<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib: u64 = line
-        .and_then(|line| line.trim().strip_suffix(" kB"))
-        .ok_or("the process has no memory")?
-        .parse()?;
-    Ok(kib * 1024)
 }

@@ -52,9 +52,10 @@ pub(crate) fn advance<P: Projection>(
     let fresh = &entries[start..];
     let fold = || {
         require_no_gap(P::NAME, held, fresh)?;
+        projection.apply(txn, fresh)?;
         #[cfg(test)]
         crate::testing::panics(P::NAME, fresh);
-        projection.apply(txn, fresh)
+        Ok(())
     };
     // A panic halts this view as damage does; nothing of the transaction is kept.
     let folded = catch_unwind(AssertUnwindSafe(fold)).unwrap_or_else(|_| {

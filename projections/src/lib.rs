@@ -22,6 +22,9 @@ mod checkpoint;
 mod login_status;
 mod login_view;
 mod notices;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod rendering_tests;
 mod reset_queue;
 mod reset_sentences;
 mod sentences;
@@ -44,7 +47,7 @@ pub use login_status::{Factor, Row, fold};
 pub use login_view::LoginStatusView;
 pub use notices::{NoticeKind, notice_of};
 pub use reset_queue::{CaseRow, ResetQueue};
-pub use sentences::{audit_event, sentence};
+pub use sentences::{RENDERING, audit_event, sentence};
 pub use views::{Opened, ViewState, Views};
 
 /// One record of the log with its position and its event, decoded once for all readers.

@@ -286,7 +286,7 @@ pub fn panic_at(at: Option<(&'static str, u64)>) {
     PANIC_AT.set(at);
 }
 
-/// Panics where that was asked for.
+/// Panics where that was asked for, to be called once a fold has written.
 pub fn panics(view: &str, entries: &[Entry]) {
     if let Some((name, position)) = PANIC_AT.get()
         && name == view

@@ -243,7 +243,8 @@ impl Views {
     }
 
     /// Empties every view whose last entry is not the log's entry at that position, as after a
-    /// restored backup or a new epoch; returns their names. Asked once at start.
+    /// restored backup or a new epoch, and begins those again that are built beside from such a one;
+    /// returns their names. Asked once at start.
     ///
     /// `record_at` reads the log; none past its head.
     ///
@@ -252,14 +253,23 @@ impl Views {
         &self,
         record_at: impl Fn(u64) -> Option<Record<'static>>,
     ) -> Result<Vec<&'static str>, ViewError> {
-        let held = self.state().views.clone().map(|v| (v.name, v.checkpoint));
+        let is_forked = |held: &Checkpoint| {
+            let same = |record: Record| Checkpoint::at(held.position, &record) == *held;
+            held.position > 0 && !record_at(held.position).is_some_and(same)
+        };
         let mut forked = Vec::new();
-        for (at, (name, checkpoint)) in held.into_iter().enumerate() {
-            let position = checkpoint.position;
-            let same = |record: Record| Checkpoint::at(position, &record) == checkpoint;
-            if position > 0 && !record_at(position).is_some_and(same) {
+        let views = self.state().views.clone();
+        for (at, view) in views.iter().enumerate() {
+            if is_forked(&view.checkpoint) {
                 self.restart(at)?;
-                forked.push(name);
+                forked.push(view.name);
+            }
+        }
+        let building = self.state().building.clone();
+        for building in building.iter().flatten() {
+            if is_forked(&building.checkpoint) {
+                self.rebuild(building.name)?;
+                forked.push(building.name);
             }
         }
         Ok(forked)

@@ -223,3 +223,17 @@ fn a_view_of_another_history_than_the_logs_is_rebuilt() {
     let shorter = log(entries[..3].to_vec());
     assert_eq!(views.rebuild_forked(shorter).unwrap(), VIEWS);
 }
+
+/// It can be ahead of the one that serves, which may have halted before what the log lost.
+#[test]
+fn a_view_that_is_built_from_another_history_than_the_logs_is_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let views = open(&folder.path().join("views.redb"));
+    let entries: Vec<Entry> = (1..=4).map(|n| entry(n, "ada", registered())).collect();
+    views.catch_up(&entries[..2]).unwrap();
+    views.rebuild(VIEWS[1]).unwrap();
+    views.build(&entries).unwrap();
+    let kept = |position: u64| Some(entries[..3].get(position as usize - 1)?.record.clone());
+    assert_eq!(views.rebuild_forked(kept).unwrap(), [VIEWS[1]]);
+    assert_eq!((views.checkpoint(), views.building()), (2, Some(0)));
+}

@@ -195,6 +195,9 @@ impl AuditExportQuery {
 pub struct ExportPage {
     /// The events.
     pub events: Vec<ExportedEvent>,
+    /// Number of the way in which `text` and `data` are written out; another build may have another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<u32>,
     /// The following `after`; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
@@ -266,4 +269,8 @@ pub struct Explanation {
     /// What came out otherwise, or why nothing was decided again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_detail: Option<String>,
+    /// What it rests on that the log cannot show, and that was taken over as it was recorded: one
+    /// plain sentence each; absent where there is nothing of the kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_as_recorded: Vec<String>,
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::CommandKind;
 use crate::sealed::Sealed;
 
 /// The role that the subject of a request stands for.
@@ -58,6 +59,17 @@ pub struct Meta<'a> {
     pub source_key: [u8; 8],
     /// The sealed [`SourceFacts`].
     pub source: Option<Sealed<'a>>,
+}
+
+impl From<CommandKind> for Role {
+    /// The role whose callers reach a command of that kind.
+    fn from(kind: CommandKind) -> Self {
+        match kind {
+            CommandKind::Platform => Self::Platform,
+            CommandKind::Support => Self::Support,
+            CommandKind::Operator => Self::Operator,
+        }
+    }
 }
 
 /// Where a request came from; stands in a record only sealed.

@@ -1,13 +1,17 @@
 //! Instants as the log and the wire have them: microseconds, RFC 3339.
 
 use std::fmt;
+use std::str::FromStr;
 
+use jiff::civil::{Date, DateTime, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Microseconds since 1970-01-01T00:00:00Z; RFC 3339 in JSON, a plain integer in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub u64);
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl Micros {
     /// The rule in one sentence, which a refusal quotes.
@@ -36,15 +40,74 @@ impl Micros {
         self.0.saturating_sub(earlier.0).div_ceil(Self::SECOND)
     }
 
-    /// Reads an RFC 3339 time.
+    /// Reads an RFC 3339 time; digits beyond microseconds are cut off.
     ///
     /// Errors: a constant sentence when the text is no RFC 3339 time between 1970 and 9999.
+    ///
+    /// Source: RFC 3339 §5.6. A leap second counts as the one before it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let at: jiff::Timestamp = text.parse().map_err(|_| Self::RULE)?;
-        u64::try_from(at.as_microsecond())
-            .map(Self)
-            .map_err(|_| Self::RULE)
+        instant(text).map(Self).ok_or(Self::RULE)
     }
+}
+
+/// Microseconds since 1970; none for what is not exactly of the form: jiff takes others too, and
+/// nothing in the last day of 9999.
+fn instant(text: &str) -> Option<u64> {
+    let (civil, rest) = text.split_at_checked("YYYY-MM-DDTHH:MM:SS".len())?;
+    let marks = [(4, "-"), (7, "-"), (13, ":"), (16, ":")];
+    let is_formed = marks
+        .iter()
+        .all(|(at, mark)| civil.get(*at..at + 1) == Some(mark));
+    if !is_formed || !matches!(civil.get(10..11)?, "T" | "t" | " ") {
+        return None;
+    }
+    let two = |at: usize| number::<i8>(civil.get(at..at + 2)?);
+    let date = Date::new(number(civil.get(..4)?)?, two(5)?, two(8)?).ok()?;
+    let second = match two(17)? {
+        60 => 59,
+        second => second,
+    };
+    let time = Time::new(two(11)?, two(14)?, second, 0).ok()?;
+    let since = date.to_datetime(time).duration_since(EPOCH).as_secs();
+    let (fraction, zone) = fraction(rest)?;
+    let seconds = u64::try_from(since - offset_s(zone)?).ok()?;
+    Some(seconds * Micros::SECOND + fraction)
+}
+
+/// The microseconds of a fraction, where there is one, and what follows it.
+fn fraction(text: &str) -> Option<(u64, &str)> {
+    let Some(text) = text.strip_prefix('.') else {
+        return Some((0, text));
+    };
+    let (digits, zone) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let six = format!("{digits:0<6}");
+    let micros = number(six.get(..6)?)?;
+    (!digits.is_empty()).then_some((micros, zone))
+}
+
+/// Seconds that a zone's clocks are ahead.
+fn offset_s(zone: &str) -> Option<i64> {
+    if matches!(zone, "Z" | "z") {
+        return Some(0);
+    }
+    let (sign, rest) = zone.split_at_checked(1)?;
+    let (hours, minutes) = rest.split_once(':')?;
+    let pair = |digits: &str, below: i64| -> Option<i64> {
+        let value: i64 = number(digits).filter(|_| digits.len() == 2)?;
+        (value < below).then_some(value)
+    };
+    let seconds = pair(hours, 24)? * 3_600 + pair(minutes, 60)? * 60;
+    match sign {
+        "+" => Some(seconds),
+        "-" => Some(-seconds),
+        _ => None,
+    }
+}
+
+/// Reads digits; `parse` alone would take a sign.
+fn number<T: FromStr>(digits: &str) -> Option<T> {
+    let is_number = digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 impl fmt::Display for Micros {
@@ -104,5 +167,53 @@ mod tests {
         }
         assert!(Micros::parse("yesterday").is_err());
         assert!(Micros::parse("1969-12-31T23:59:59Z").is_err());
+    }
+
+    /// RFC 3339 §5.6, and nothing that only looks like it.
+    #[test]
+    fn a_time_has_the_one_form_of_its_standard() {
+        let noon = Micros(1_795_521_600_000_000);
+        for good in [
+            "2026-11-24T12:00:00Z",
+            "2026-11-24t12:00:00z",
+            "2026-11-24 12:00:00Z",
+            "2026-11-24T12:00:00.000Z",
+            "2026-11-24T12:00:00.000000999999Z",
+            "2026-11-24T13:30:00+01:30",
+            "2026-11-23T12:01:00-23:59",
+            "2026-11-24T12:00:00-00:00",
+        ] {
+            assert_eq!(Micros::parse(good), Ok(noon), "{good}");
+        }
+        for bad in [
+            "2026-11-24T12:00Z",
+            "2026-11-24T12Z",
+            "20261124T120000Z",
+            "2026-11-24T12:00:00",
+            "2026-11-24T12:00:00+01",
+            "2026-11-24T12:00:00+0100",
+            "2026-11-24T12:00:00Z[UTC]",
+            "2026-11-24T12:00:00,5Z",
+            "2026-11-24T12:00:00.Z",
+            "+002026-11-24T12:00:00Z",
+            "2026-11-24T12:00:00+24:00",
+            "2026-11-24T12:00:00+01:60",
+            "2026-11-24T24:00:00Z",
+            "2026-02-29T12:00:00Z",
+            " 2026-11-24T12:00:00Z",
+            "2026-11-24T12:00:00Z ",
+            "２026-11-24T12:00:00Z",
+            "",
+        ] {
+            assert_eq!(Micros::parse(bad), Err(Micros::RULE), "{bad}");
+        }
+        let last = Micros::parse("9999-12-31T23:59:59Z");
+        assert_eq!(
+            last,
+            Ok(Micros(253_402_300_799_000_000)),
+            "never, as many say"
+        );
+        let leap = Micros::parse("2016-12-31T23:59:60Z");
+        assert_eq!(leap, Ok(Micros(1_483_228_799_000_000)));
     }
 }

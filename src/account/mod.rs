@@ -30,9 +30,13 @@ pub mod outcome;
 pub mod passwords;
 pub mod policy;
 pub mod reasons;
+mod reasons_support;
 pub mod rerun;
+mod rerun_enrolment;
+pub mod rerun_limits;
 mod rerun_scene;
 mod rerun_stand_ins;
+mod rerun_support;
 mod reset;
 mod rotation;
 pub mod service;
@@ -69,6 +73,8 @@ mod model_reset;
 mod proof_tests;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod rerun_tests;
 #[cfg(test)]
 mod reset_tests;
 #[cfg(test)]

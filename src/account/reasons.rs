@@ -9,6 +9,7 @@ use countersign_schemas::time::Micros;
 
 use super::attempts::Gate;
 use super::policy::Policy;
+use super::reasons_support::support_told;
 use super::{Account, Factor};
 
 /// The verdict of a group of events.
@@ -34,6 +35,8 @@ pub fn verdict(events: &[Event]) -> Verdict {
             | Event::CodeReplayed(_)
             | Event::BackupCodeRejected(_),
         ) => Verdict::Refused,
+        // A step on a case that had lapsed; before a request it clears the way.
+        Some(Event::ResetExpired(_)) if events.len() == 1 => Verdict::Refused,
         Some(event) if event.is_of_the_service() => Verdict::Recorded,
         Some(_) => Verdict::Allowed,
         None => Verdict::Recorded,
@@ -49,6 +52,7 @@ pub fn reasons(before: &Account, events: &[Event], at: Micros, policy: &Policy) 
         }
         code_told(before, event, at, policy, &mut told);
         told.extend(other_told(before, event, policy));
+        told.extend(support_told(before, event, at, policy));
     }
     told.dedup();
     told
@@ -226,13 +230,6 @@ fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String
             "The budget of {} failures was spent.",
             policy.code_failures_budget
         ),
-        Event::FactorSuspended(_) => format!(
-            "{} failures in a row suspend app codes, or support did.",
-            policy.suspend_after
-        ),
-        Event::AttemptsCleared(_) => {
-            "The waiting times between two clearings had passed.".to_owned()
-        }
         _ => return None,
     })
 }

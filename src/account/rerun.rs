@@ -6,6 +6,8 @@
 //! record. Everything else must come out as it was recorded.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::record::Role;
+use countersign_schemas::refusal::Refusal;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
@@ -26,10 +28,26 @@ pub struct Recording<'a> {
     pub at: Micros,
     /// Who asked.
     pub caller: &'a str,
+    /// The role in which they asked.
+    pub role: Role,
     /// Keyed hash of where the request came from.
     pub source_key: [u8; 8],
     /// The numbers that were in force.
     pub policy: &'a Policy,
+    /// What else the log said then, beside the account.
+    pub across: Across<'a>,
+}
+
+/// What a decision rested on beside its account, as the log before it says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Across<'a> {
+    /// When the caller had asked for resets, within the policy's window at least.
+    pub requested_at: &'a [Micros],
+    /// Whether the caller's own name is the account's; none where the log cannot tell any more,
+    /// since the account and its name were erased.
+    pub is_own_account: Option<bool>,
+    /// The number of the next keys; none while the last ones still replaced those before.
+    pub next_key_id: Option<u32>,
 }
 
 /// What came of deciding again.
@@ -47,8 +65,11 @@ pub enum Rerun {
 pub fn rerun(recording: &Recording) -> Rerun {
     let scene = match scene(recording) {
         Ok(scene) => scene,
-        Err(why) => return Rerun::Not(why),
+        Err(unmade) => return unmade,
     };
+    if scene.role() != Some(recording.role) {
+        return Rerun::Different("the caller's role does not reach the command for this".into());
+    }
     let Some(command) = scene.command(recording) else {
         return Rerun::Not("this build cannot put the command together again");
     };
@@ -61,18 +82,18 @@ pub fn rerun(recording: &Recording) -> Rerun {
         caller: recording.caller,
         source_key: recording.source_key,
         name_taken: false,
-        next_key_id: None,
-        requested_at: &[],
-        is_own_account: false,
+        next_key_id: recording.across.next_key_id,
+        requested_at: recording.across.requested_at,
+        is_own_account: recording.across.is_own_account.unwrap_or(false),
     };
-    let decided = match decide(&account, &command, &scene.evidence, &ctx) {
-        Decision::Done { events, .. } => events,
+    let (decided, reply) = match decide(&account, &command, &scene.evidence, &ctx) {
+        Decision::Done { events, reply } => (events, reply),
         Decision::Stale => return Rerun::Different("the evidence does not fit the account".into()),
     };
     let (decided, recorded) = (comparable(&decided), comparable(recording.events));
     match decided == recorded {
         true => Rerun::Same,
-        false => Rerun::Different(told(&decided, &recorded)),
+        false => Rerun::Different(told(&decided, &recorded, reply.err().as_ref())),
     }
 }
 
@@ -95,7 +116,7 @@ fn comparable(events: &[Event]) -> Vec<Event> {
 }
 
 /// The first difference, in words without a secret.
-fn told(decided: &[Event], recorded: &[Event]) -> String {
+fn told(decided: &[Event], recorded: &[Event], refusal: Option<&Refusal>) -> String {
     let names = |events: &[Event]| {
         let names: Vec<_> = events.iter().map(Event::name).collect();
         names.join(", ")
@@ -111,45 +132,19 @@ fn told(decided: &[Event], recorded: &[Event]) -> String {
             )
         }
         _ => format!(
-            "[{}] comes out, [{}] was recorded",
+            "[{}] comes out{}, [{}] was recorded",
             names(decided),
+            refusal.map_or_else(String::new, refused),
             names(recorded)
         ),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
-    use countersign_schemas::event::login::v1::LoginCompleted;
-
-    fn recorded(events: &[Event]) -> Rerun {
-        rerun(&Recording {
-            before: &Account::default(),
-            account_id: "ada",
-            events,
-            at: Micros(1_800_000_000_000_000),
-            caller: "login-gw",
-            source_key: [0; 8],
-            policy: &Policy::default(),
-        })
-    }
-
-    #[test]
-    fn what_does_not_follow_from_the_account_comes_out_otherwise() {
-        let completed = Event::LoginCompleted(LoginCompleted { credential: 2 });
-        let what = "the evidence does not fit the account".to_owned();
-        assert_eq!(recorded(&[completed]), Rerun::Different(what));
-        let vouched = Event::LoginCompleted(LoginCompleted { credential: 0 });
-        let what = "[] comes out, [login-completed] was recorded".to_owned();
-        assert_eq!(recorded(&[vouched]), Rerun::Different(what));
-    }
-
-    #[test]
-    fn what_the_service_records_by_itself_is_no_decision() {
-        let suppressed = Event::AttemptsSuppressed(AttemptsSuppressed { count: 3 });
-        assert!(matches!(recorded(&[suppressed]), Rerun::Not(_)));
-        assert!(matches!(recorded(&[]), Rerun::Not(_)));
-    }
+fn refused(refusal: &Refusal) -> String {
+    let because = refusal
+        .detail
+        .map_or_else(String::new, |d| format!(": {d}"));
+    let wait = refusal.retry_after_s;
+    let wait = wait.map_or_else(String::new, |s| format!(", {s} s too early"));
+    format!(" ({}{because}{wait})", refusal.code.as_str())
 }

@@ -4,21 +4,24 @@ use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, Purpose};
 use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
-use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, Mismatch};
+use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor};
 use countersign_schemas::event::login::v1::TotpReason;
 use countersign_schemas::ids::ChallengeId;
+use countersign_schemas::record::Role;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
 use super::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
-use super::rerun::Recording;
+use super::rerun::{Recording, Rerun};
+use super::rerun_enrolment::{confirmation, enrolment, pending_code, rejected_confirmation};
 use super::rerun_stand_ins::{Given, changed, created, new_password};
+use super::rerun_support::support_scene;
 use super::{Account, Challenge, ENTROPY_LEN};
 use crate::crypto::otp::step_at;
 
 const OWN: &str = "the service recorded this by itself, no command was decided";
 const NOBODY: &str = "nobody has that name, so there is no account to decide on again";
-const ACROSS: &str = "what support and operators decide rests on facts across accounts too, which are not made again";
+const NO_COMMAND: &str = "no command records these events as they stand here";
 /// The id of the challenge that stands for the one that was presented.
 const CHALLENGE: [u8; 16] = [0x5a; 16];
 
@@ -33,7 +36,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    fn new(name: &'static str, body: Value, at: Micros) -> Self {
+    pub(super) fn new(name: &'static str, body: Value, at: Micros) -> Self {
         Self {
             name,
             body,
@@ -43,7 +46,16 @@ impl Scene {
         }
     }
 
-    fn proven_by(mut self, first_factor: FirstFactor) -> Self {
+    /// An id was random: the bytes that it was made of stood there among the random ones.
+    pub(super) fn draws(&mut self, from: usize, id: &str) {
+        if let Ok(id) = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes())
+            && id.len() == 16
+        {
+            self.entropy[from..from + 16].copy_from_slice(&id);
+        }
+    }
+
+    pub(super) fn proven_by(mut self, first_factor: FirstFactor) -> Self {
         self.evidence.proof = match first_factor {
             FirstFactor::Vouched => ProofEvidence::Vouched,
             FirstFactor::Password(credential) => ProofEvidence::Compared {
@@ -54,16 +66,21 @@ impl Scene {
         self
     }
 
+    /// The role that may ask for it.
+    pub(super) fn role(&self) -> Option<Role> {
+        Command::kind_of(self.name).map(Role::from)
+    }
+
     pub(super) fn command(&self, recording: &Recording) -> Option<Command> {
         let mut body = self.body.clone();
-        let id = match self.challenge {
-            Some(_) => (
-                "challenge_id",
-                ChallengeId::from_random(CHALLENGE).reveal().into(),
-            ),
-            None => ("account_id", Value::from(recording.account_id)),
-        };
-        body[id.0] = id.1;
+        match self.challenge {
+            Some(_) => {
+                body["challenge_id"] = ChallengeId::from_random(CHALLENGE).reveal().into();
+            }
+            // A case leads to its account, and the keys are nobody's.
+            None if body.get("case_id").is_some() || self.name == "rotate-keys" => {}
+            None => body["account_id"] = recording.account_id.into(),
+        }
         Command::decode(self.name, body.to_string().as_bytes()).ok()
     }
 
@@ -82,10 +99,11 @@ impl Scene {
 /// Puts the decision together from its events.
 ///
 /// # Errors
-/// Why there is none to put together.
-pub(super) fn scene(recording: &Recording) -> Result<Scene, &'static str> {
+/// [`Rerun::Not`] where no command was decided, [`Rerun::Different`] where no command could have
+/// led to these events.
+pub(super) fn scene(recording: &Recording) -> Result<Scene, Rerun> {
     let Some(first) = recording.events.first() else {
-        return Err(OWN);
+        return Err(Rerun::Not(OWN));
     };
     let at = recording.at;
     let mut scene = match first {
@@ -104,10 +122,10 @@ pub(super) fn scene(recording: &Recording) -> Result<Scene, &'static str> {
     Ok(scene)
 }
 
-fn scene_of(recording: &Recording) -> Result<Scene, &'static str> {
+fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
     let (at, events) = (recording.at, recording.events);
     let Some(first) = events.first() else {
-        return Err(OWN);
+        return Err(no_command());
     };
     match first {
         Event::TotpAccepted(_)
@@ -164,17 +182,19 @@ fn scene_of(recording: &Recording) -> Result<Scene, &'static str> {
                 scene.evidence.created = created(events);
                 Ok(scene)
             }
-            IssueCause::Enrolment => Err(OWN),
+            IssueCause::Enrolment => Err(no_command()),
         },
-        Event::AttemptsCleared(_) => Ok(Scene::new(
-            "clear-attempts",
-            json!({"reason": "as recorded"}),
-            at,
-        )),
-        Event::AttemptsSuppressed(_) => Err(OWN),
-        Event::UnknownNameRefused(_) => Err(NOBODY),
-        _ => Err(ACROSS),
+        Event::UnknownNameRefused(_) => Err(Rerun::Not(NOBODY)),
+        event if event.is_of_the_service() => Err(match events.len() {
+            1 => Rerun::Not(OWN),
+            _ => no_command(),
+        }),
+        event => support_scene(event, recording).unwrap_or_else(|| Err(no_command())),
     }
+}
+
+pub(super) fn no_command() -> Rerun {
+    Rerun::Different(NO_COMMAND.into())
 }
 
 fn first_factor(credential: u32) -> FirstFactor {
@@ -185,7 +205,7 @@ fn first_factor(credential: u32) -> FirstFactor {
 }
 
 /// A command that a code completed, or that a wrong one ended.
-fn code_scene(recording: &Recording) -> Result<Scene, &'static str> {
+fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
     let policy = recording.policy;
     let now = step_at(recording.at.unix_s());
     let near = |step: u64| {
@@ -250,7 +270,7 @@ fn code_scene(recording: &Recording) -> Result<Scene, &'static str> {
                 evidence,
             )
         }
-        _ => return Err(OWN),
+        _ => return Err(no_command()),
     };
     let mut scene = proof_scene(purpose, recording, Some(code));
     if purpose == Purpose::Login {
@@ -309,7 +329,7 @@ fn proof_scene(purpose: Purpose, recording: &Recording, code: Option<Given>) -> 
     Scene::new(name, body, recording.at)
 }
 
-fn registration(recording: &Recording) -> Result<Scene, &'static str> {
+fn registration(recording: &Recording) -> Result<Scene, Rerun> {
     match recording.events.get(1) {
         Some(Event::PasswordSet(e)) => {
             let mut body = new_password(recording.policy);
@@ -322,75 +342,6 @@ fn registration(recording: &Recording) -> Result<Scene, &'static str> {
             Ok(scene)
         }
         Some(Event::EnrolmentStarted(_)) => enrolment(recording, &recording.events[1..]),
-        _ => Err(ACROSS),
-    }
-}
-
-fn enrolment(recording: &Recording, events: &[Event]) -> Result<Scene, &'static str> {
-    let Some(Event::EnrolmentStarted(e)) = events.first() else {
-        return Err(ACROSS);
-    };
-    let mut body = json!({});
-    for (name, value) in [("account_name", &e.account_name), ("label", &e.label)] {
-        if value.is_some() {
-            body[name] = "as recorded".into();
-        }
-    }
-    let mut scene = Scene::new("enable-2fa", body, recording.at).proven_by(e.proof);
-    // The authenticator's id was random.
-    let id = data_encoding::HEXLOWER_PERMISSIVE.decode(e.authenticator_id.as_bytes());
-    if let Ok(id) = id
-        && id.len() == 16
-    {
-        scene.entropy[20..36].copy_from_slice(&id);
-    }
-    Ok(scene)
-}
-
-fn confirmation(authenticator_id: &str, wrong_kind: bool, at: Micros) -> Scene {
-    let mut body = json!({"authenticator_id": authenticator_id});
-    let code = if wrong_kind {
-        Given::Backup(1)
-    } else {
-        Given::App
-    };
-    code.put(&mut body);
-    Scene::new("confirm-code", body, at)
-}
-
-fn rejected_confirmation(recording: &Recording, reason: Mismatch, id: &str) -> Scene {
-    let mut scene = confirmation(id, reason == Mismatch::WrongKind, recording.at);
-    let now = step_at(recording.at.unix_s());
-    scene.evidence.code = match reason {
-        Mismatch::ClockOff(steps) => {
-            pending_code(recording, now.saturating_add_signed(steps), steps)
-        }
-        Mismatch::Wrong | Mismatch::WrongKind => match pending_code(recording, now, 0) {
-            CodeEvidence::Totp {
-                enrolment,
-                step_now,
-                ..
-            } => CodeEvidence::Totp {
-                enrolment,
-                step_now,
-                matched: Vec::new(),
-                next_matched: Vec::new(),
-            },
-            other => other,
-        },
-    };
-    scene
-}
-
-/// A code that matches a step of the enrolment that waits.
-fn pending_code(recording: &Recording, step: u64, drift: i64) -> CodeEvidence {
-    CodeEvidence::Totp {
-        enrolment: recording
-            .before
-            .pending()
-            .map_or(0, |pending| pending.enrolment),
-        step_now: step.saturating_add_signed(-drift),
-        matched: vec![step],
-        next_matched: Vec::new(),
+        _ => Err(no_command()),
     }
 }

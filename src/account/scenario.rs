@@ -15,7 +15,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::attempts::Gate;
-use super::rerun::{Recording, Rerun, rerun};
+use super::rerun::{Across, Recording, Rerun, rerun};
 use super::sentences::{
     assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
 };
@@ -280,7 +280,12 @@ impl Scenario {
             };
         };
         let now = ctx.now;
-        self.assert_same_again(&events, now);
+        let across = Across {
+            requested_at: &requested_at,
+            is_own_account: Some(self.is_own_account),
+            next_key_id: self.next_key_id,
+        };
+        self.assert_same_again(command, &events, across, now);
         self.fold(&events, now);
         if !events.is_empty() {
             assert_recalled(&events, &self.account, &self.policy, now, &reply);
@@ -294,22 +299,24 @@ impl Scenario {
         }
     }
 
-    /// From the events alone the same is decided again, but for what needs facts across accounts.
-    fn assert_same_again(&self, events: &[Event], now: Micros) {
+    /// From the events alone the same is decided again, where there is an account.
+    fn assert_same_again(&self, command: &Command, events: &[Event], across: Across, now: Micros) {
         let again = rerun(&Recording {
             before: &self.account,
             account_id: ACCOUNT,
             events,
             at: now,
             caller: self.caller,
+            role: Command::kind_of(command.name()).expect("a command").into(),
             source_key: self.source_key,
             policy: &self.policy,
+            across,
         });
         match again {
             Rerun::Same => {}
             Rerun::Different(what) => panic!("{what}: {events:?}"),
             Rerun::Not(why) => assert!(
-                events.is_empty() || !is_users_own(&events[0]),
+                matches!(events, [] | [Event::UnknownNameRefused(_)]),
                 "{}: {why}",
                 events[0].name()
             ),
@@ -369,15 +376,4 @@ impl Scenario {
             | Reply::LoginVerified { .. } => {}
         }
     }
-}
-
-/// Whether an event comes of a command whose decision rests on the one account alone.
-fn is_users_own(event: &Event) -> bool {
-    let across = [
-        "unknown-name-refused",
-        "factor-suspended",
-        "account-erased",
-        "keys-rotated",
-    ];
-    !event.name().starts_with("reset-") && !across.contains(&event.name())
 }

@@ -184,12 +184,7 @@ impl Desk {
         waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
-        let role = match kind {
-            CommandKind::Platform => Role::Platform,
-            CommandKind::Support => Role::Support,
-            CommandKind::Operator => Role::Operator,
-        };
-        let caller = self.identity.caller_of_command(map, role)?;
+        let caller = self.identity.caller_of_command(map, kind.into())?;
         let headers = in_time(map, waiting.received_at)?;
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
         let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Request as NatsRequest};
+use async_nats::{Client, Message, Request as NatsRequest};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::secret::SecretText;
+use countersign_schemas::strict::decode;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
+use super::headers::{SERVICE_ERROR, SERVICE_ERROR_CODE};
 use super::replier::Ticket;
 use super::reply::Told;
 use crate::engine::{AskElsewhere, Engine, Request};
@@ -90,11 +92,11 @@ impl Directory {
             .await;
         match answer {
             Ok(message) => {
-                let answer = serde_json::from_slice::<Answer>(&message.payload);
-                if answer.is_err() {
+                let answer = read(&message);
+                if answer.is_none() {
                     tracing::error!("the directory's answer is not {{\"valid\":bool}}");
                 }
-                answer.ok().map(|answer| answer.valid)
+                answer
             }
             Err(error) => {
                 tracing::error!(%error, "the directory does not answer");
@@ -102,6 +104,16 @@ impl Directory {
             }
         }
     }
+}
+
+/// Reads an answer so that it fails closed: one with an error header is none, whatever its body says.
+fn read(message: &Message) -> Option<bool> {
+    let headers = message.headers.as_ref();
+    let is_error = |name| headers.is_some_and(|headers| headers.get(name).is_some());
+    if is_error(SERVICE_ERROR) || is_error(SERVICE_ERROR_CODE) {
+        return None;
+    }
+    decode::<Answer>(&message.payload).ok().map(|a| a.valid)
 }
 
 /// Hands a command to the engine; its outcome goes to whoever asked.

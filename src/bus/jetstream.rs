@@ -27,8 +27,15 @@ pub struct Info {
     pub config: Value,
     /// The sequence of its first message.
     pub first: u64,
-    /// The sequence of its last message; 0 when there never was one.
+    /// The sequence of its last message; the one before `first` where it has none.
     pub last: u64,
+}
+
+impl Info {
+    /// Whether it has no message; it may begin at any sequence.
+    pub fn is_empty(&self) -> bool {
+        self.last == 0 || self.last < self.first
+    }
 }
 
 /// A message of a stream: an event and the log that it is of.

@@ -23,6 +23,7 @@ pub mod headers;
 mod identity;
 mod jetstream;
 mod publisher;
+mod qr;
 mod queries;
 mod replier;
 mod reply;

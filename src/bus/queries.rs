@@ -245,6 +245,7 @@ fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         return Err(Refusal::new(ErrorCode::DeadlineExceeded));
     }
     let (queries, min) = (engine.queries(), question.min_position);
+    queries.reached(min)?;
     let body = match &question.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {
@@ -290,10 +291,10 @@ fn look_up(query: &Query) -> Option<LookUp<'_>> {
         Query::AccountCard(account) => Some(LookUp::Viewed(Some(account), "account-card")),
         Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
         Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
-        Query::AuditPage(query) => {
-            let account = query.account_id.as_ref()?;
-            Some(LookUp::Viewed(Some(account), "audit-page"))
-        }
+        Query::AuditPage(query) => Some(LookUp::Viewed(query.account_id.as_ref(), "audit-page")),
+        // It carries a whole record. One look stands for every position: each has another subject,
+        // and whoever walks through them all must not fill the log.
+        Query::Proof(_) => Some(LookUp::Viewed(None, "proof")),
         Query::AccountAt(account, _) => Some(LookUp::Viewed(Some(account), "account-at")),
         Query::AuditRecords(_) => Some(LookUp::Exported(None, "records", "{}".into())),
         Query::AuditExport(query) => Some(LookUp::Exported(
@@ -301,13 +302,12 @@ fn look_up(query: &Query) -> Option<LookUp<'_>> {
             query.format.as_str(),
             filter_text(query),
         )),
-        // Whom a name or a position led to, only the answer knows. Checkpoints and proofs are about
-        // the log.
+        // Whom a name or a position led to, only the answer knows. Checkpoints and what proves that
+        // one continues another are hashes.
         Query::FindAccount(_)
         | Query::AuditExplain(_)
         | Query::LoginStatus(_)
         | Query::Checkpoint
-        | Query::Proof(_)
         | Query::Consistency(_)
         | Query::Backup
         | Query::LogStats

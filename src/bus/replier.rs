@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_nats::client::PublishErrorKind;
-use async_nats::{Client, Subject};
+use async_nats::{Client, HeaderValue, Subject};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 use tokio::sync::{mpsc, watch};
@@ -101,7 +101,7 @@ impl Replier {
             key: &|at| self.engine.assertion_key(at),
         };
         let rendered = render(told, echo, &speaker);
-        if rendered.body.len() <= self.client.borrow().max_payload() {
+        if wire_bytes(&rendered) <= self.client.borrow().max_payload() {
             return rendered;
         }
         let refusal = Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE);
@@ -138,6 +138,17 @@ impl Replier {
             }
         }
     }
+}
+
+/// What an answer takes of the broker's `max_payload`, which counts headers too (NATS ADR-4).
+fn wire_bytes(rendered: &Rendered) -> usize {
+    let mut bytes = "NATS/1.0\r\n\r\n".len() + rendered.body.len();
+    for (name, values) in rendered.headers.iter() {
+        let name: &str = name.as_ref();
+        let line = |value: &HeaderValue| name.len() + value.as_str().len() + ": \r\n".len();
+        bytes += values.iter().map(line).sum::<usize>();
+    }
+    bytes
 }
 
 #[cfg(test)]

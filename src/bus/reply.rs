@@ -11,19 +11,15 @@ use countersign_schemas::secret::SecretText;
 use countersign_schemas::support::CaseState;
 use countersign_schemas::support_reply::{self, SuspendedState};
 use countersign_schemas::time::Micros;
-use qrcode::render::svg;
-use qrcode::{EcLevel, QrCode};
 use serde::Serialize;
 
 use super::headers::{self, Trace};
+use super::qr;
 use crate::account::{Issued, Reply};
 use crate::crypto::assertion::{ASSERTION_TTL_S, AssertionKey, Claims};
 use crate::crypto::backup_code;
 use crate::crypto::otp::otpauth_uri;
 use crate::engine::{Done, Outcome};
-
-/// Side of one module of a QR code, in the SVG's own units.
-const QR_MODULE: u32 = 4;
 
 /// What is told to the caller of a request.
 #[derive(Debug)]
@@ -76,8 +72,9 @@ impl Speaker<'_> {
         audience: &Audience,
         amr: &[&str],
         details: &Details,
+        decided_at: Micros,
     ) -> SecretText {
-        let at = details.at.unix_s();
+        let at = decided_at.unix_s();
         let claims = Claims {
             iss: self.issuer,
             sub: account.as_str(),
@@ -168,7 +165,11 @@ fn put(headers: &mut HeaderMap, name: &str, value: &str) {
 
 fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result<Bytes, Refusal> {
     let issuer = speaker.issuer;
-    let Done { reply, details } = done;
+    let Done {
+        reply,
+        details,
+        decided_at,
+    } = done;
     match reply {
         Reply::AccountRegistered { account_id } => {
             with_details(wire::AccountRegistered { account_id }, details)
@@ -181,10 +182,11 @@ fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result
             expires_at,
         } => {
             let uri = otpauth_uri(issuer, &display_name, &secret);
+            let qr = qr::svg(&uri).ok_or_else(|| Refusal::new(ErrorCode::Internal))?;
             let body = wire::EnrolmentStarted {
                 authenticator_id,
                 secret: SecretText::new(secret.base32()),
-                qr_svg: SecretText::new(qr_svg(&uri)?),
+                qr_svg: SecretText::new(qr),
                 otpauth_uri: SecretText::new(uri),
                 expires_at,
             };
@@ -241,7 +243,10 @@ fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result
         }
         login @ (Reply::CodeRequired { .. }
         | Reply::LoginByPassword { .. }
-        | Reply::LoginVerified { .. }) => login_success(login, details, speaker, audience),
+        | Reply::LoginVerified { .. }) => {
+            let audience = audience.map(|audience| (audience, decided_at));
+            login_success(login, details, speaker, audience)
+        }
     }
 }
 
@@ -277,10 +282,10 @@ fn login_success(
     reply: Reply,
     details: Details,
     speaker: &Speaker,
-    audience: Option<&Audience>,
+    audience: Option<(&Audience, Micros)>,
 ) -> Result<Bytes, Refusal> {
     let asserted = |account: &AccountId, amr: &[&str]| {
-        audience.map(|audience| speaker.assertion(account, audience, amr, &details))
+        audience.map(|(to, at)| speaker.assertion(account, to, amr, &details, at))
     };
     match reply {
         Reply::CodeRequired {
@@ -381,17 +386,6 @@ fn codes_file(
         &codes,
     );
     Ok(SecretText::new(text))
-}
-
-/// The QR code of a key URI as SVG, with its quiet zone; a secret.
-fn qr_svg(uri: &str) -> Result<String, Refusal> {
-    let code = QrCode::with_error_correction_level(uri, EcLevel::M)
-        .map_err(|_| Refusal::new(ErrorCode::Internal))?;
-    let svg = code
-        .render::<svg::Color>()
-        .module_dimensions(QR_MODULE, QR_MODULE)
-        .build();
-    Ok(svg)
 }
 
 #[cfg(test)]

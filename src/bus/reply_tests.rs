@@ -28,6 +28,7 @@ fn body(reply: Reply) -> Value {
         result: Ok(Done {
             reply,
             details: DETAILS,
+            decided_at: DETAILS.at,
         }),
         replayed: false,
     };
@@ -58,7 +59,7 @@ fn modules(svg: &str) -> (usize, Vec<bool>) {
         let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().unwrap()
     };
-    let side = number(svg.split(r#"width=""#).nth(1).unwrap()) / QR_MODULE as usize;
+    let side = number(svg.split(r#"width=""#).nth(1).unwrap()) / qr::MODULE;
     let mut dark = vec![false; side * side];
     let path = svg
         .split(r#"d=""#)
@@ -70,7 +71,7 @@ fn modules(svg: &str) -> (usize, Vec<bool>) {
     for run in path.split('M').skip(1) {
         let (left, rest) = run.split_once(' ').unwrap();
         let (top, rest) = rest.split_once('h').unwrap();
-        let module = QR_MODULE as usize;
+        let module = qr::MODULE;
         let (left, top, width) = (
             number(left) / module,
             number(top) / module,
@@ -182,6 +183,38 @@ fn a_success_is_the_body_of_the_contract() {
     assert_eq!(by_password.get("after_reset_days"), None);
     assert_eq!(verified["after_reset_days"], 1);
     assert_eq!(verified.get("assertion"), None);
+}
+
+/// A wall clock that lies an hour behind the log must not make an assertion good for an hour.
+#[test]
+fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_it() {
+    let decided_at = DETAILS.at.minus_s(3_600);
+    let outcome = Outcome {
+        result: Ok(Done {
+            reply: Reply::LoginByPassword {
+                account_id: account(),
+                vouched: false,
+                after_reset_days: None,
+            },
+            details: DETAILS,
+            decided_at,
+        }),
+        replayed: false,
+    };
+    let told = Told::Outcome(outcome, Some(Audience::parse("shop").unwrap()));
+    let rendered = render(told, &Echo::default(), &SPEAKER);
+    let body: Value = serde_json::from_slice(&rendered.body).unwrap();
+    assert_eq!(body["details"]["at"], "2026-11-24T12:00:00.000000Z");
+    let assertion = body["assertion"].as_str().unwrap();
+    let claims = assertion.split('.').nth(1).unwrap();
+    let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes());
+    let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
+    let s = decided_at.unix_s();
+    let times = json!([s, s, s + 60]);
+    assert_eq!(
+        json!([claims["iat"], claims["auth_time"], claims["exp"]]),
+        times
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Event, ServerError, SubscribeError};
 use tokio::sync::{mpsc, watch};
@@ -33,6 +33,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 const EVENTS_MAX: usize = 256;
 /// How often the broker's version is looked at, since a reconnect can lead to another server.
 const VERSION_PERIOD: Duration = Duration::from_secs(1);
+/// How long after a refused subscription the service connects anew to ask for it again.
+const DEAF_PERIOD: Duration = Duration::from_secs(5);
 
 /// How the service appears on the bus.
 #[derive(Clone, Debug)]
@@ -119,11 +121,13 @@ pub async fn serve(
     loop {
         let client = clients.borrow().clone();
         if let Ok(mut session) = service.open(client.clone()).await {
-            if !served {
-                refused_subscription(&mut events)?;
-                served = true;
-            }
-            set(&ready, true);
+            let deaf_since = match refused_subscription(&mut events) {
+                Ok(()) => None,
+                Err(error) if !served => return Err(error),
+                Err(error) => Some(deaf(&error)),
+            };
+            served = true;
+            set(&ready, deaf_since.is_none());
             tokio::select! {
                 () = &mut stop => {
                     set(&ready, false);
@@ -136,7 +140,7 @@ pub async fn serve(
                     return Err(error.into());
                 }
                 () = session.ended() => set(&ready, false),
-                () = watch_connection(&client, &mut events, &ready) => {}
+                () = watch_connection(&client, &mut events, &ready, deaf_since) => {}
             }
         }
         tracing::error!("the connection to the broker has ended, connecting anew");
@@ -274,9 +278,7 @@ fn set(ready: &watch::Sender<bool>, value: bool) {
 fn refused_subscription(events: &mut mpsc::Receiver<Event>) -> Result<(), BusError> {
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::ServerError(ServerError::Other(text))
-                if text.to_lowercase().contains("violation for subscription") =>
-            {
+            Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
                 return Err(BusError::NotPermitted(text));
             }
             other => log(&other),
@@ -285,11 +287,23 @@ fn refused_subscription(events: &mut mpsc::Receiver<Event>) -> Result<(), BusErr
     Ok(())
 }
 
-/// Follows the connection's events and the server's version; ends only where the events do.
+/// Says that requests do not reach the service, and since when.
+fn deaf(error: &BusError) -> Instant {
+    tracing::error!("not ready: {error}; asking again in {DEAF_PERIOD:?}");
+    Instant::now()
+}
+
+fn refuses_subscription(error: &str) -> bool {
+    error.to_lowercase().contains("violation for subscription")
+}
+
+/// Follows the connection's events and the server's version; ends where the events do, and some
+/// time after the broker refused a subscription, which only a new connection asks for again.
 async fn watch_connection(
     client: &Client,
     events: &mut mpsc::Receiver<Event>,
     ready: &watch::Sender<bool>,
+    mut deaf_since: Option<Instant>,
 ) {
     let server = || {
         let info = client.server_info();
@@ -305,7 +319,14 @@ async fn watch_connection(
                 Some(event) => {
                     log(&event);
                     match event {
-                        Event::Connected => set(ready, true),
+                        Event::Connected => {
+                            deaf_since = None;
+                            set(ready, true);
+                        }
+                        Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
+                            deaf_since = Some(deaf(&BusError::NotPermitted(text)));
+                            set(ready, false);
+                        }
                         Event::Disconnected => set(ready, false),
                         Event::LameDuckMode => leave_for_another_server(client).await,
                         _ => {}
@@ -313,6 +334,9 @@ async fn watch_connection(
                 }
             },
             _ = ticks.tick() => {
+                if deaf_since.is_some_and(|since| since.elapsed() >= DEAF_PERIOD) {
+                    return;
+                }
                 let now = server();
                 if now != checked {
                     if let Err(error) = check_version(&now.2) {

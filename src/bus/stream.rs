@@ -20,7 +20,7 @@ pub struct End {
     pub stream: String,
     /// The hexadecimal id of the log's epoch.
     pub log_id: String,
-    /// The sequence of its last message, 0 before the first.
+    /// The sequence of its last message, the one before the first where it has none.
     pub sequence: u64,
     /// The position of the last event that was published.
     pub position: u64,
@@ -51,10 +51,10 @@ pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, 
         }
     };
     check(&stream.name, &info.config, replicas)?;
-    let position = match info.last {
-        0 => where_it_went_on(client, newest, earlier).await?,
-        last => {
-            let told = stream.event(last).await?;
+    let position = match info.is_empty() {
+        true => where_it_went_on(client, newest, earlier).await?,
+        false => {
+            let told = stream.event(info.last).await?;
             belongs_to(&stream.name, &told, std::slice::from_ref(newest))?;
             agree(&stream, &info, told, feed).await?
         }
@@ -155,19 +155,17 @@ async fn release(client: &Client, earlier: &[PublishedEpoch]) -> Result<(), Stre
         return Ok(());
     };
     let stream = Stream::new(client.clone(), stream_name(before.number));
-    let Some(Info {
-        mut config, last, ..
-    }) = stream.info().await?
-    else {
+    let Some(info) = stream.info().await? else {
         return Ok(());
     };
     let own = json!([stream.name]);
-    if config["subjects"] == own {
+    if info.config["subjects"] == own {
         return Ok(());
     }
-    if last > 0 {
-        belongs_to(&stream.name, &stream.event(last).await?, earlier)?;
+    if !info.is_empty() {
+        belongs_to(&stream.name, &stream.event(info.last).await?, earlier)?;
     }
+    let mut config = info.config;
     config["subjects"] = own;
     stream.update(&config).await.map(drop)
 }
@@ -184,7 +182,7 @@ async fn where_it_went_on(
     for epoch in earlier.iter().rev() {
         let stream = Stream::new(client.clone(), stream_name(epoch.number));
         match stream.info().await? {
-            Some(info) if info.last > 0 => {
+            Some(info) if !info.is_empty() => {
                 let told = stream.event(info.last).await?;
                 belongs_to(&stream.name, &told, std::slice::from_ref(epoch))?;
                 return Ok(told.event.position.min(kept_through));

@@ -1,16 +1,17 @@
 //! The configuration file: TOML, unknown keys are errors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use countersign_schemas::record::Role;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use crate::account::Policy;
-use crate::bus::{DirectoryConfig, Publishing};
+use crate::bus::{DirectoryConfig, Identity, Publishing};
 
 /// How long the other service may take to check a password.
 const DIRECTORY_TIMEOUT_MS: u64 = 2_000;
@@ -31,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the service names itself, where its files are, how it is watched.
     pub service: Service,
+    /// Who the broker's accounts are.
+    pub identity: Accounts,
     /// How to reach the broker.
     pub nats: Nats,
     /// How other services are told.
@@ -157,6 +160,60 @@ pub enum IdentityMode {
     Dev,
 }
 
+/// `[identity]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounts {
+    /// The role of each NATS account, for queries; an account that is not named asks none.
+    pub accounts: BTreeMap<String, AccountRole>,
+}
+
+/// The role that an account of the broker stands for.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountRole {
+    /// Platform services.
+    Platform,
+    /// Support agents.
+    Support,
+    /// Operators.
+    Operator,
+    /// Auditors.
+    Audit,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        let accounts = [
+            ("PLATFORM", AccountRole::Platform),
+            ("SUPPORT", AccountRole::Support),
+            ("OPERATOR", AccountRole::Operator),
+            ("AUDIT", AccountRole::Audit),
+        ];
+        Self {
+            accounts: accounts.map(|(name, role)| (name.to_owned(), role)).into(),
+        }
+    }
+}
+
+impl Accounts {
+    /// How callers are told apart by what the broker says.
+    pub fn verified(&self) -> Identity {
+        let role = |role: &AccountRole| match role {
+            AccountRole::Platform => Role::Platform,
+            AccountRole::Support => Role::Support,
+            AccountRole::Operator => Role::Operator,
+            AccountRole::Audit => Role::Audit,
+        };
+        let accounts = self.accounts.iter();
+        Identity::Verified {
+            accounts: accounts
+                .map(|(name, of)| (name.clone(), role(of)))
+                .collect(),
+        }
+    }
+}
+
 /// `[nats]`: the same words as the flags have; a password comes from the environment or a file of
 /// credentials.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -275,6 +332,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_accounts_that_are_named_by_default_are_those_of_the_bus() {
+        assert_eq!(Accounts::default().verified(), Identity::default());
+    }
+
+    #[test]
     fn an_unknown_word_is_told_with_the_nearest_that_is_known() {
         for (text, unknown, known) in [
             ("[polcy]", "polcy", "policy"),
@@ -282,6 +344,11 @@ mod tests {
             ("[directory]\nmode = \"vouch\"", "vouch", "vouched"),
             ("[backup]\nfolders = \"x\"", "folders", "folder"),
             ("[nats]\nurl = \"x\"", "url", "user"),
+            (
+                "[identity]\naccounts = { AUDIT = \"auditor\" }",
+                "auditor",
+                "audit",
+            ),
         ] {
             let error = toml::from_str::<Config>(text).err();
             let said = error.map_or_else(String::new, |error| one_line(text, &error));

@@ -4,14 +4,14 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, Subcommand};
+use clap::{ArgMatches, Command, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::client::ClientArgs;
 use super::fault::Fault;
 use super::settings::{SettingsArgs, effective};
-use super::{Cli, show};
+use super::{command, show};
 
 /// Shown in the place of a secret.
 const REDACTED: &str = "***";
@@ -35,7 +35,7 @@ pub fn run(verb: &ConfigVerb, client: &ClientArgs) -> Result<(), Fault> {
     let config = effective(args, client)?;
     let values = serde_json::to_value(&config).map_err(Fault::failed)?;
     let file = file_table(args.config.as_deref())?;
-    let command = Cli::command();
+    let command = command();
     let matches = command.clone().get_matches();
     let origins = Origins {
         given: innermost(&matches),
@@ -86,7 +86,8 @@ fn shown(section: &str, key: &str, value: &Value) -> Value {
     }
 }
 
-/// Addresses without their passwords; a lone word before the `@` is a token.
+/// Addresses without their passwords; a lone word before the `@` is a token. A comma in a password
+/// parts it: what may be the beginning of one is not shown either.
 fn redacted(urls: &str) -> String {
     let one = |url: &str| {
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -101,8 +102,22 @@ fn redacted(urls: &str) -> String {
         };
         format!("{scheme}{user}{colon}{REDACTED}@{host}")
     };
-    let urls: Vec<_> = urls.split(',').map(|url| one(url.trim())).collect();
-    urls.join(",")
+    let urls: Vec<_> = urls.split(',').map(str::trim).collect();
+    let may_begin = |at: usize| {
+        let next = urls[at + 1..]
+            .iter()
+            .find(|url| url.contains('@') || url.contains("://"));
+        next.is_some_and(|url| !url.contains("://"))
+    };
+    let shown = |(at, url): (usize, &&str)| match url.contains('@') {
+        false if may_begin(at) => REDACTED.to_owned(),
+        _ => one(url),
+    };
+    urls.iter()
+        .enumerate()
+        .map(shown)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// What it takes to tell where a setting comes from.
@@ -200,6 +215,9 @@ mod tests {
             ("nats://a:p@ss@h, tls://x", "nats://a:***@h,tls://x"),
             ("nats://token@h", "nats://***@h"),
             ("a:b@h", "a:***@h"),
+            ("nats://a:p,q@h:1", "***,***@h:1"),
+            ("nats://a:p,12,q@h:1", "***,***,***@h:1"),
+            ("nats://[::1]:4222,h:1,h", "nats://[::1]:4222,h:1,h"),
         ] {
             assert_eq!(redacted(url), shown);
         }

@@ -11,7 +11,6 @@ use tokio::sync::{oneshot, watch};
 use super::client::ClientArgs;
 use super::fault::Fault;
 use super::show;
-use crate::account::Policy;
 use crate::bus::{self, BusConfig, Connection, Identity};
 use crate::dev::broker::{Broker, BrokerOptions};
 use crate::dev::find::{find_or_fetch, tools_folder};
@@ -185,18 +184,8 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
             .map_err(Fault::failed)?;
     }
     let options = EngineOptions {
-        data,
-        keyring,
-        policy: Policy::default(),
-        vouched: false,
-        elsewhere: false,
-        vouching: None,
-        clock: Arc::new(engine::wall_clock),
-        monotonic: Arc::new(engine::monotonic_clock),
-        accept_clock_back: None,
-        random: engine::system_random,
-        log: LogOptions::default(),
         backup_folder: Some(folder.join("backup")),
+        ..EngineOptions::new(data, keyring)
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))
         .await

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use countersign_schemas::refusal::{ErrorCode, Problem};
 
+use super::show;
 use crate::bus::ConnectionError;
 
 const DONE: u8 = 0;
@@ -88,6 +89,9 @@ pub enum Fault {
     /// A check came out negative.
     #[error("{0}")]
     Negative(String),
+    /// Nobody reads standard output any more, as behind `| head`: enough was told.
+    #[error("nobody reads the output any more")]
+    Unread,
     /// The person pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -101,7 +105,8 @@ impl Fault {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => FAULT,
+            // Quiet, but no success: nobody may take a verdict that was not read for a good one.
+            Self::Failed(_) | Self::Unread => FAULT,
             Self::Usage(_) => USAGE,
             Self::Refused(problem) => match ErrorCode::parse(&problem.code) {
                 Some(code) => exit_code_of(code),
@@ -129,7 +134,8 @@ impl Fault {
             Self::Refused(problem) => {
                 if json {
                     match serde_json::to_string_pretty(problem) {
-                        Ok(text) => println!("{text}"),
+                        // The refusal is said on standard error too.
+                        Ok(text) => drop(show::line(&text)),
                         Err(error) => {
                             eprintln!("countersign: the refusal cannot be shown ({error})");
                         }
@@ -149,6 +155,7 @@ impl Fault {
                     eprintln!("  try again in {seconds} s");
                 }
             }
+            Self::Unread => {}
             other => eprintln!("countersign: {other}"),
         }
         ExitCode::from(self.exit_code())

@@ -1,7 +1,7 @@
 //! The command line: one file per noun; what a person types and what a script relies on.
 
 mod account;
-mod audit;
+pub(crate) mod audit;
 mod backup_codes;
 pub mod client;
 mod config;
@@ -29,7 +29,8 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::ClientArgs;
 use fault::Fault;
@@ -101,6 +102,32 @@ enum Noun {
     Man,
 }
 
+impl Cli {
+    /// Reads the command line and the environment; ends the process where they cannot be meant.
+    pub fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line as it is read: an empty variable is none, as for the `nats` command.
+fn command() -> Command {
+    without_empty_variables(Cli::command())
+}
+
+fn without_empty_variables(command: Command) -> Command {
+    let without = |argument: Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        match value.is_some_and(|value| value.is_empty()) {
+            true => argument.env(Resettable::Reset),
+            false => argument,
+        }
+    };
+    command
+        .mut_args(without)
+        .mut_subcommands(without_empty_variables)
+}
+
 /// Runs one command line; the exit code is the contract's (CONTRACT §8).
 pub fn run(cli: Cli) -> ExitCode {
     if let Err(error) = forbid_core_files() {
@@ -122,6 +149,8 @@ pub fn run(cli: Cli) -> ExitCode {
         }
     };
     let result = runtime.block_on(dispatch(cli));
+    // A start that was told to stop leaves a thread at work that nothing ends.
+    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => fault.report(json),

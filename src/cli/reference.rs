@@ -1,6 +1,6 @@
 //! `schema`, `completions`, `man`: what the binary says of itself.
 
-use std::io::stdout;
+use std::io::{Write, stdout};
 
 use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
@@ -52,17 +52,13 @@ fn names(args: &ClientArgs) -> Result<(), Fault> {
 }
 
 pub fn completions(args: &CompletionsArgs) -> Result<(), Fault> {
-    clap_complete::generate(
-        args.shell,
-        &mut Cli::command(),
-        "countersign",
-        &mut stdout(),
-    );
-    Ok(())
+    // It panics where it cannot write, and standard output may be gone.
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "countersign", &mut text);
+    show::written(stdout().write_all(&text))
 }
 
 pub fn man() -> Result<(), Fault> {
-    clap_mangen::Man::new(Cli::command())
-        .render(&mut stdout())
-        .map_err(Fault::failed)
+    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut stdout());
+    show::written(rendered)
 }

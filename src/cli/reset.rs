@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::{Client, ClientArgs};
 use super::confirm::{Assent, confirm};
 use super::fault::Fault;
-use super::show::{self, age, field, local_time};
+use super::show::{self, age, field, local_time, one_line};
 use crate::engine::wall_clock;
 
 #[derive(Debug, Subcommand)]
@@ -201,8 +201,8 @@ fn describe(case: &Value) -> String {
         field(case, "state"),
         field(case, "requested_by"),
         age(field(case, "requested_at"), now),
-        field(case, "ticket"),
-        field(case, "reason"),
+        one_line(field(case, "ticket")),
+        one_line(field(case, "reason")),
     );
     if !field(case, "approved_by").is_empty() {
         text.push_str(&format!(
@@ -265,8 +265,21 @@ fn next(case: &Value) -> String {
     }
 }
 
-/// What an agent wrote, without what would break the table or the terminal.
-fn one_line(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(shown).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever asks for a reset writes the reason, and whoever approves it reads it.
+    #[test]
+    fn what_an_agent_wrote_cannot_draw_over_the_case_that_another_is_asked_to_approve() {
+        let case = serde_json::json!({
+            "case_id": "c-1", "account_id": "mallory", "state": "waiting-approval",
+            "requested_by": "eve", "ticket": "T-1\u{1b}[2K",
+            "reason": "lost\r\n\u{1b}[3A\u{1b}[2KCase c-1 of account ada\u{202e}",
+        });
+        let shown = describe(&case) + &table(&serde_json::json!({"cases": [case]}));
+        let odd = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!shown.contains(odd), "{shown:?}");
+        assert!(shown.contains("Case c-1 of account mallory"));
+    }
 }

@@ -1,19 +1,25 @@
 //! Output that people like to read; with `--json` the reply document itself.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
 
 use countersign_schemas::time::Micros;
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
+use fast_qr::{ECL, QRBuilder};
 use serde_json::Value;
 
 use super::client::{Answer, ClientArgs};
 use super::fault::Fault;
 
+/// Modules of light around a QR code (ISO/IEC 18004, 9.1).
+const QUIET: usize = 4;
+
+/// Of the colours that no theme changes (ECMA-48, 8.3.117).
+const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
+const PLAIN: &str = "\x1b[0m";
+
 /// Prints an answer: the document with `--json`, else what `human` makes of it.
 ///
 /// # Errors
-/// [`Fault::Failed`] when standard output is gone.
+/// As [`written`].
 pub fn answer(
     args: &ClientArgs,
     answer: &Answer,
@@ -33,9 +39,34 @@ pub fn answer(
 /// Prints a text and a line end.
 ///
 /// # Errors
-/// [`Fault::Failed`] when standard output is gone.
+/// As [`written`].
 pub fn line(text: &str) -> Result<(), Fault> {
-    writeln!(stdout(), "{}", text.trim_end_matches('\n')).map_err(Fault::failed)
+    written(writeln!(stdout(), "{}", text.trim_end_matches('\n')))
+}
+
+/// What became of writing to standard output.
+///
+/// # Errors
+/// [`Fault::Unread`] where nobody reads it any more, else [`Fault::Failed`].
+pub fn written(result: io::Result<()>) -> Result<(), Fault> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Fault::Unread,
+        _ => Fault::failed(error),
+    })
+}
+
+/// What somebody wrote, on one line and without what would break a table, or make a terminal show
+/// something else than what it says: control characters, and those that turn the direction of writing.
+pub fn one_line(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| {
+        if c.is_control() || turns(c) || matches!(c, '\u{2028}' | '\u{2029}') {
+            ' '
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// A field of a reply as text; empty when absent.
@@ -48,16 +79,29 @@ pub fn field<'a>(body: &'a Value, name: &str) -> &'a str {
 /// # Errors
 /// [`Fault::Failed`] when the text is too long for a QR code.
 pub fn qr(text: &str) -> Result<String, Fault> {
-    let code = QrCode::new(text).map_err(Fault::failed)?;
-    let (dark, light) = match stdout().is_terminal() {
-        true => (Dense1x2::Light, Dense1x2::Dark),
-        false => (Dense1x2::Dark, Dense1x2::Light),
+    let code = QRBuilder::new(text)
+        .ecl(ECL::M)
+        .build()
+        .map_err(Fault::failed)?;
+    let side = code.size + 2 * QUIET;
+    let is_dark = |x: usize, y: usize| {
+        let inside = |at: usize| at.checked_sub(QUIET).filter(|at| *at < code.size);
+        matches!((inside(x), inside(y)), (Some(x), Some(y)) if code[y][x].value())
     };
-    Ok(code
-        .render::<Dense1x2>()
-        .dark_color(dark)
-        .light_color(light)
-        .build())
+    let (begin, end) = match stdout().is_terminal() {
+        true => (BLACK_ON_WHITE, PLAIN),
+        false => ("", ""),
+    };
+    let lines = (0..side).step_by(2).map(|y| {
+        let blocks = (0..side).map(|x| match (is_dark(x, y), is_dark(x, y + 1)) {
+            (true, true) => '█',
+            (true, false) => '▀',
+            (false, true) => '▄',
+            (false, false) => ' ',
+        });
+        format!("{begin}{}{end}", blocks.collect::<String>())
+    });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// A page of events as a table: where, when, whose, what, by whom.
@@ -142,8 +186,39 @@ pub fn local_time(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_wrote_commands_no_terminal() {
+        let written = "lost\u{1b}[2J\r\nphone\u{9b}31m \u{202e}evil\u{2069}\u{2028}Zoë ä";
+        assert_eq!(one_line(written), "lost [2J  phone 31m  evil  Zoë ä");
+    }
+
+    #[test]
+    fn a_qr_code_in_block_characters_decodes_to_its_text() {
+        let text = "otpauth://totp/Countersign:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        let lines: Vec<Vec<char>> = qr(text)
+            .unwrap()
+            .lines()
+            .map(|line| line.chars().collect())
+            .collect();
+        let (side, scale) = (lines[0].len(), 4);
+        let is_dark = |x: usize, y: usize| match lines[y / 2][x] {
+            '█' => true,
+            '▀' => y.is_multiple_of(2),
+            '▄' => !y.is_multiple_of(2),
+            _ => false,
+        };
+        let mut picture =
+            rqrr::PreparedImage::prepare_from_bitmap(side * scale, side * scale, |x, y| {
+                is_dark(x / scale, y / scale)
+            });
+        assert_eq!(picture.detect_grids()[0].decode().unwrap().1, text);
+        let quiet = (0..side).all(|at| (0..4).all(|edge| !is_dark(at, edge) && !is_dark(edge, at)));
+        assert!(quiet, "four modules of light (ISO/IEC 18004)");
+    }
 
     #[test]
     fn an_age_has_its_two_largest_units() {

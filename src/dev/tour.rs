@@ -8,7 +8,7 @@ use countersign_schemas::code::{Code, TotpCode};
 use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 
-use super::reset_tour;
+use super::{audit_tour, reset_tour};
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::fault::Fault;
 use crate::cli::show;
@@ -60,6 +60,7 @@ impl Tour {
         Box::pin(reset_tour::play(self, &args, &account)).await?;
         self.turn_off(&username, &account).await?;
         self.read_back(&account).await?;
+        Box::pin(audit_tour::play(self, &args, &account)).await?;
         Ok(account)
     }
 

@@ -12,6 +12,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use super::accounts::Accounts;
+use super::clock::{monotonic_clock, wall_clock};
 use super::epoch::signer;
 use super::forms;
 use super::foundation::{
@@ -61,6 +62,27 @@ pub struct EngineOptions {
     pub log: LogOptions,
     /// Where `admin.backup` copies to, if anywhere.
     pub backup_folder: Option<PathBuf>,
+}
+
+impl EngineOptions {
+    /// The default policy, passwords checked here, this machine's clocks and randomness, no folder
+    /// for backups.
+    pub fn new(data: impl Into<PathBuf>, keyring: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            keyring: keyring.into(),
+            policy: Policy::default(),
+            vouched: false,
+            elsewhere: false,
+            vouching: None,
+            clock: Arc::new(wall_clock),
+            monotonic: Arc::new(monotonic_clock),
+            accept_clock_back: None,
+            random: system_random,
+            log: LogOptions::default(),
+            backup_folder: None,
+        }
+    }
 }
 
 /// Creates keyring, key store, log and first checkpoint; both places must be free.

@@ -1,7 +1,7 @@
 //! A recorded decision explained: what the account was, which policy was in force, why it came out
 //! so, and that it comes out so again.
 
-use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
+use countersign_projections::{Entry, Filter, audit_event};
 use countersign_schemas::audit::{AuditExplainQuery, ExplainedVerdict, Explanation, RerunResult};
 use countersign_schemas::event::Event;
 use countersign_schemas::record::StreamKind;
@@ -13,10 +13,8 @@ use super::Queries;
 use super::queries::{type_codes, unavailable};
 use crate::account::reasons::{Verdict, reasons, verdict};
 use crate::account::rerun::{Recording, Rerun, rerun};
+use crate::account::rerun_limits::taken_as_recorded;
 use crate::account::{Account, Policy};
-
-/// Policies that are looked through at once.
-const POLICIES_PAGE: usize = 500;
 
 impl Queries {
     /// Explains the decision that an event is of, and makes it again from the log alone.
@@ -42,16 +40,19 @@ impl Queries {
                 .map_err(|error| unavailable(&error))?,
             false => Account::default(),
         };
-        let again = rerun(&Recording {
+        let found = self.across(first, &events, &before, &policy)?;
+        let recording = Recording {
             before: &before,
             account_id: &record.meta.account_id,
             events: &events,
             at: record.recorded_at,
             caller: &record.meta.caller,
+            role: record.meta.role,
             source_key: record.meta.source_key,
             policy: &policy,
-        });
-        let (rerun, rerun_detail) = match again {
+            across: found.across(),
+        };
+        let (rerun, rerun_detail) = match rerun(&recording) {
             Rerun::Same => (RerunResult::Same, None),
             Rerun::Different(what) => (RerunResult::Different, Some(what)),
             Rerun::Not(why) => (RerunResult::NotMade, Some(why.to_owned())),
@@ -71,6 +72,10 @@ impl Queries {
             policy_position,
             rerun,
             rerun_detail,
+            taken_as_recorded: taken_as_recorded(&recording)
+                .into_iter()
+                .map(Into::into)
+                .collect(),
             events: entries
                 .iter()
                 .map(|entry| audit_event(entry, self.source(entry)))
@@ -94,26 +99,14 @@ impl Queries {
 
     /// The policy that was in force before a position; the default before the first.
     fn policy_before(&self, position: u64) -> Result<(u64, Policy), Refusal> {
-        self.wait_for(AuditTrail::NAME, None)?;
         let filter = Filter {
             types: type_codes(Some(&["policy-in-force".to_owned()]))?,
             ..Filter::default()
         };
-        let (mut last, mut after) = (0, 0);
-        loop {
-            let trail = self.shared.views.audit_trail();
-            let page = trail.positions(&filter, after, POLICIES_PAGE);
-            let page = page.map_err(|error| unavailable(&error))?;
-            let earlier = page.positions.iter().take_while(|at| **at < position);
-            last = earlier.last().copied().unwrap_or(last);
-            match page.next_after {
-                Some(next) if next < position => after = next,
-                Some(_) | None => break,
-            }
-        }
-        if last == 0 {
+        let policies = self.positions_between(&filter, 0, position)?;
+        let Some(&last) = policies.last() else {
             return Ok((0, Policy::default()));
-        }
+        };
         let Event::PolicyInForce(found) = self.entry(last)?.event else {
             return Err(unavailable(
                 &"the audit trail names a policy where there is none",

@@ -1,6 +1,6 @@
 //! Events to take away: page by page, each with its record and what proves it.
 
-use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
+use countersign_projections::{AuditTrail, Entry, Filter, Projection, RENDERING, audit_event};
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, ExportedEvent};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
@@ -40,6 +40,7 @@ impl Queries {
         };
         let mut page = ExportPage {
             events: Vec::new(),
+            rendering: Some(RENDERING),
             next: found.next,
         };
         let mut bytes = 0;

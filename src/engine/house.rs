@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init, system_random};
+use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
 use crate::account::{Policy, Reply};
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
 use crate::log::LogOptions;
@@ -94,21 +94,14 @@ impl House {
     pub(super) fn options(&self) -> EngineOptions {
         let (now, monotonic) = (Arc::clone(&self.now), Arc::clone(&self.monotonic));
         EngineOptions {
-            data: self.data(),
-            keyring: self.keyring(),
             policy: Policy {
                 kdf_memory_kib: 8,
                 ..Policy::default()
             },
-            vouched: false,
-            elsewhere: false,
-            vouching: None,
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             monotonic: Arc::new(move || Micros(monotonic.load(Ordering::SeqCst))),
-            accept_clock_back: None,
-            random: system_random,
-            log: LogOptions::default(),
             backup_folder: Some(self.folder.path().join("backup")),
+            ..EngineOptions::new(self.data(), self.keyring())
         }
     }
 
@@ -128,7 +121,7 @@ impl House {
             caller: Caller {
                 name: "test".into(),
                 verified: true,
-                role: Role::Platform,
+                role: Command::kind_of(name).map_or(Role::Platform, Role::from),
             },
             on_behalf_of: None,
             trace_id: None,

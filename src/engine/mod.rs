@@ -33,6 +33,10 @@ mod erasing;
 mod erasing_tests;
 mod evidence;
 mod explaining;
+mod explaining_across;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod explaining_tests;
 mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -55,6 +59,9 @@ mod look_ups;
 #[allow(clippy::unwrap_used)]
 mod look_ups_tests;
 mod outcomes;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod planted_tests;
 mod pool;
 mod progress;
 mod projector;

@@ -188,6 +188,7 @@ fn recalled(
         at: last.recorded_at,
     };
     let at = last.recorded_at;
-    let result = recall(&events, &after, &shared.policy, at).map(|reply| Done { reply, details });
+    let result =
+        recall(&events, &after, &shared.policy, at).map(|reply| Done::new(reply, details, at));
     Ok((last.meta.body_tag, result))
 }

@@ -32,6 +32,16 @@ pub struct Queries {
 }
 
 impl Queries {
+    /// Waits until the log has the position that a caller names. Views are waited for by those
+    /// who read them.
+    ///
+    /// # Errors
+    /// `projection.behind`.
+    pub fn reached(&self, min_position: Option<u64>) -> Result<(), Refusal> {
+        let wanted = min_position.unwrap_or(0);
+        in_time(self.shared.progress.wait_committed(wanted, VIEW_WAIT))
+    }
+
     /// What a login check may know of an account.
     ///
     /// # Errors
@@ -41,8 +51,7 @@ impl Queries {
         account: &AccountId,
         min_position: Option<u64>,
     ) -> Result<LoginStatus, Refusal> {
-        let wanted = min_position.unwrap_or(0);
-        in_time(self.shared.progress.wait_committed(wanted, VIEW_WAIT))?;
+        self.reached(min_position)?;
         let view = self.shared.views.login_status();
         let position = view.position();
         let row = view

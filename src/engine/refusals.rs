@@ -96,7 +96,7 @@ impl Writer {
         reply: Result<Reply, Refusal>,
     ) -> Verdict {
         let details = NO_EVENT;
-        let result = reply.map(|reply| Done { reply, details });
+        let result = reply.map(|reply| Done::new(reply, details, details.at));
         self.outcomes
             .remember(key, None, request.body_tag, now, result.clone());
         Verdict::Answer(Box::new(Outcome {

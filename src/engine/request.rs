@@ -61,6 +61,20 @@ pub struct Done {
     pub reply: Reply,
     /// Where its last event stands.
     pub details: Details,
+    /// The wall clock when it was decided: what an assertion counts its time from. Log time can lie
+    /// ahead of it for as long as somebody's clock was wrong.
+    pub decided_at: Micros,
+}
+
+impl Done {
+    /// Pairs an answer with its place; one that stands nowhere was decided at no time.
+    pub(super) fn new(reply: Reply, details: Details, wall: Micros) -> Self {
+        Self {
+            reply,
+            decided_at: details.at.min(wall),
+            details,
+        }
+    }
 }
 
 /// Takes the outcome; called exactly once, from the writer's or a pool's thread, and must not block.

@@ -81,6 +81,29 @@ fn tm03_with_the_clock_ten_minutes_back_no_code_is_checked_and_passwords_count()
     );
 }
 
+/// What is shown to other services is good for a minute of their clocks.
+#[test]
+fn a_login_says_when_it_was_decided_though_the_log_is_ahead() {
+    let house = House::new();
+    let engine = house.start();
+    let body = json!({"account_id": "bob", "username": "bob", "password": PASSWORD});
+    house.send(&engine, "register-account", body).unwrap();
+    let login = |id| {
+        let body = json!({"username": "bob", "password": PASSWORD});
+        house
+            .send_as(&engine, id, "start-login", body)
+            .result
+            .unwrap()
+    };
+    let done = login("l-1");
+    assert_eq!(done.decided_at, done.details.at);
+    house.set_wall(-3_600);
+    let done = login("l-2");
+    let ahead_s = done.details.at.seconds_since(done.decided_at);
+    assert!((3_599..=3_601).contains(&ahead_s), "{ahead_s}");
+    assert_eq!(login("l-2").decided_at, done.decided_at, "as it was told");
+}
+
 /// TM-04: a day forward and back frees no old code and ends no wait early.
 #[test]
 fn tm04_a_clock_a_day_ahead_and_back_frees_no_old_code() {

@@ -17,7 +17,7 @@ pub enum Verdict {
 impl Verdict {
     /// An answer that no event rests on, or all of them are recorded.
     pub fn answer(reply: Result<Reply, Refusal>, details: Details) -> Self {
-        let result = reply.map(|reply| Done { reply, details });
+        let result = reply.map(|reply| Done::new(reply, details, details.at));
         Self::Answer(Box::new(Outcome {
             result,
             replayed: false,

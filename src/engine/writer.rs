@@ -292,7 +292,7 @@ impl Writer {
             return Verdict::refused(ErrorCode::StoreUnavailable);
         }
         self.recorded_at(group.now);
-        let result = reply.map(|reply| Done { reply, details });
+        let result = reply.map(|reply| Done::new(reply, details, self.shared.now()));
         let stream = batch.entries.last().map(|entry| entry.record.stream_key);
         self.outcomes
             .remember(group.key, stream, body_tag, group.now, result.clone());

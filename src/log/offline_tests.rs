@@ -78,7 +78,7 @@ fn an_honest_log_is_verified_and_counted() {
         records: head,
         root: known[1].root,
         bytes: records.iter().map(|record| record.len() as u64).sum(),
-        origin: signer().public().name().to_owned(),
+        origins: vec![signer().public().name().to_owned()],
         checkpoints: 3,
         unsigned: 0,
     };
@@ -148,6 +148,32 @@ fn a_changed_byte_anywhere_in_a_file_is_found_or_changes_no_record() {
             }
         }
         fs::write(&path, &good).unwrap();
+    }
+}
+
+/// Whatever was signed: what a checkpoint does not cover yet must not be left out either.
+#[test]
+fn a_segment_that_is_gone_or_unreadable_behind_the_last_checkpoint_is_found() {
+    let records = records();
+    let known = [checkpoint(&records[..8])];
+    let place = Place::closed(&records);
+    assert_eq!(place.verify(&known).unwrap().unsigned, 13);
+    let good = fs::read(place.segment(2)).unwrap();
+    fs::remove_file(place.segment(2)).unwrap();
+    let found = place.verify(&known).unwrap_err();
+    assert!(matches!(
+        found,
+        VerifyError::Unreadable(OpenLogError::MissingSegment { number: 2, .. })
+    ));
+    // No byte of it makes any record disappear.
+    let written: Vec<_> = (0..good.len()).filter(|&at| good[at] != 0).collect();
+    for at in written.into_iter().step_by(7) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x41;
+        fs::write(place.segment(2), &bad).unwrap();
+        if let Ok(found) = place.verify(&known) {
+            assert_eq!(found.records, 21, "byte {at}");
+        }
     }
 }
 

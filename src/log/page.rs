@@ -66,6 +66,9 @@ impl Page {
         let records = starts
             .zip(&self.ends)
             .map(|(start, end)| &self.bytes[start..*end]);
-        (self.first..).zip(records)
+        // The records first: the position after the last one there can be does not exist.
+        records
+            .zip(self.first..)
+            .map(|(record, position)| (position, record))
     }
 }

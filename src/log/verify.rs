@@ -27,12 +27,19 @@ pub struct Verified {
     pub root: Hash,
     /// The sum of their lengths.
     pub bytes: u64,
-    /// The log's name in the checkpoints of its last epoch.
-    pub origin: String,
+    /// The log's names in the checkpoints of its epochs, the last one last; never none.
+    pub origins: Vec<String>,
     /// How many checkpoints it agrees to.
     pub checkpoints: usize,
     /// How many records at its end no checkpoint covers; they could be anybody's.
     pub unsigned: u64,
+}
+
+impl Verified {
+    /// The log's name in the checkpoints of its last epoch.
+    pub fn origin(&self) -> &str {
+        self.origins.last().expect("a log begins with its epoch")
+    }
 }
 
 /// The first thing that is wrong with a log.
@@ -106,7 +113,8 @@ pub struct Verifier {
     frontier: Frontier,
     sequence: Sequence,
     bytes: u64,
-    origin: String,
+    /// One for each epoch that has begun.
+    origins: Vec<String>,
     /// Those not yet reached, the smallest last.
     checkpoints: Vec<Checkpoint>,
     agreed: usize,
@@ -123,7 +131,7 @@ impl Verifier {
             frontier: Frontier::default(),
             sequence: Sequence::default(),
             bytes: 0,
-            origin: String::new(),
+            origins: Vec::new(),
             checkpoints,
             agreed: 0,
             agreed_size: 0,
@@ -149,10 +157,10 @@ impl Verifier {
         if record.stream_kind == StreamKind::Log || record.stream_key == StreamKey::LOG {
             let event = record.event().map_err(|error| bad(error.into()))?;
             if let Event::EpochStarted(begun) = event {
-                self.origin = note::origin(&begun.log_id);
+                self.origins.push(note::origin(&begun.log_id));
             }
         }
-        if self.origin.is_empty() {
+        if self.origins.is_empty() {
             return Err(bad(Fault::NoEpoch));
         }
         self.frontier.append(leaf_hash(bytes));
@@ -163,16 +171,19 @@ impl Verifier {
     /// Compares with every checkpoint of the size that is now reached.
     fn compare(&mut self) -> Result<(), BadLog> {
         let size = self.frontier.size();
+        // Of two of one size the second may be the wrong one.
+        let agreed_before = self.agreed_size;
         while let Some(next) = self.checkpoints.pop_if(|next| next.size <= size) {
             let bad = |fault| BadLog {
-                position: self.agreed_size + 1,
+                position: agreed_before + 1,
                 fault,
             };
-            if next.origin != self.origin {
+            let origin = self.origins.last().map_or("", String::as_str);
+            if next.origin != origin {
                 return Err(bad(Fault::OtherLog {
                     signed: next.size,
                     found: next.origin,
-                    expected: self.origin.clone(),
+                    expected: origin.to_owned(),
                 }));
             }
             // A checkpoint of nothing covers nothing, so none is ever signed.
@@ -218,7 +229,7 @@ impl Verifier {
             records,
             root: self.frontier.root(),
             bytes: self.bytes,
-            origin: self.origin,
+            origins: self.origins,
             checkpoints: self.agreed,
             unsigned: records - self.agreed_size,
         })

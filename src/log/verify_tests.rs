@@ -182,7 +182,7 @@ fn a_checkpoint_of_an_older_epoch_covers_only_what_that_epoch_had() {
     let mut new = checkpoint(&records);
     new.origin = note::origin(&[0xcd; 16]);
     let found = verified(&records, &[old.clone(), new.clone()]).unwrap();
-    assert_eq!((found.origin, found.checkpoints), (new.origin, 2));
+    assert_eq!((found.origin(), found.checkpoints), (&*new.origin, 2));
     // The old key going on after the epoch has begun is an attack.
     let bad = verified(&records, &[checkpoint(&records)]).unwrap_err();
     assert!(matches!(bad.fault, Fault::OtherLog { .. }));
@@ -205,4 +205,24 @@ fn without_a_checkpoint_the_order_is_still_checked() {
     assert!(with(4, &|record| record.command_key = CommandKey([9; 16])).contains("group"));
     assert!(with(4, &|record| record.group_index = 0).contains("group"));
     assert!(with(5, &|record| (record.group_index, record.group_len) = (1, 2)).contains("group"));
+}
+
+/// One of them was signed for another history: which one, nobody can say.
+#[test]
+fn of_two_checkpoints_of_one_size_the_log_agrees_to_one_at_most() {
+    let good = records();
+    let (first, last) = (checkpoint(&good[..9]), checkpoint(&good));
+    let mut forked = last.clone();
+    forked.root = [1; 32];
+    for known in [
+        [first.clone(), last.clone(), forked.clone()],
+        [forked, last, first],
+    ] {
+        let bad = verified(&good, &known).unwrap_err();
+        assert_eq!(bad.position, 10, "the first that only one of them covers");
+        assert!(
+            matches!(bad.fault, Fault::WrongRoot { signed: 21 }),
+            "{bad}"
+        );
+    }
 }

@@ -11,7 +11,7 @@ use super::support::site::{binary, ends};
 use super::support::{CHEAP, Rig};
 
 /// An auditor's command lines against one service.
-struct Auditor {
+pub(super) struct Auditor {
     url: String,
     folder: PathBuf,
 }
@@ -20,14 +20,14 @@ struct Auditor {
 type Ran = (i32, String, String);
 
 impl Auditor {
-    fn on(rig: &Rig) -> Self {
+    pub(super) fn on(rig: &Rig) -> Self {
         Self {
             url: rig.broker.url(),
             folder: rig.site.path().to_owned(),
         }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.folder.join(name).to_str().unwrap().to_owned()
     }
 
@@ -45,14 +45,14 @@ impl Auditor {
     }
 
     /// Its document, after a success.
-    fn json(&self, words: &[&str]) -> Value {
+    pub(super) fn json(&self, words: &[&str]) -> Value {
         let (code, stdout, stderr) = self.run(&[words, &["--json"]].concat());
         assert_eq!(code, 0, "{words:?}: {stdout} {stderr}");
         serde_json::from_str(&stdout).unwrap()
     }
 
     /// A check that must come out negative; gives its reason.
-    fn negative(&self, words: &[&str]) -> Value {
+    pub(super) fn negative(&self, words: &[&str]) -> Value {
         let (code, stdout, stderr) = self.run(&[words, &["--json"]].concat());
         assert_eq!(code, 6, "{words:?}: {stdout} {stderr}");
         let said: Value = serde_json::from_str(&stdout).unwrap();
@@ -62,7 +62,7 @@ impl Auditor {
     }
 }
 
-fn stop(rig: &mut Rig) {
+pub(super) fn stop(rig: &mut Rig) {
     rig.service.terminate();
     assert!(rig.service.ended().success());
 }
@@ -144,11 +144,29 @@ async fn a_stopped_log_is_verified_without_its_keyring_and_every_change_is_found
     assert!(said["position"].as_u64().unwrap() >= 1);
     change(&segment, at);
     auditor.json(&words);
-    // The copy of the checkpoint beside the log.
+    // The copy of the checkpoint beside the log, also where another is given.
     let copy = rig.site.data().join("checkpoint.json");
-    change(&copy, 60);
-    let (code, _, said) = auditor.run(&with_key);
-    assert!(code == 6 || code == 2, "{said}");
+    let good = fs::read_to_string(&copy).unwrap();
+    let kept = auditor.path("kept.json");
+    fs::write(&kept, &good).unwrap();
+    let document: Value = serde_json::from_str(&good).unwrap();
+    let size = document["size"].as_u64().unwrap();
+    let (signed, forged) = (format!("\\n{size}\\n"), format!("\\n{}\\n", size - 1));
+    fs::write(&copy, good.replacen(&signed, &forged, 1)).unwrap();
+    for words in [
+        &with_key[..],
+        &[&with_key[..], &["--since", &kept]].concat(),
+    ] {
+        let said = auditor.negative(words);
+        let reason = said["reason"].as_str().unwrap();
+        assert!(reason.contains("signature is wrong"), "{said}");
+    }
+    fs::write(&copy, good).unwrap();
+    // A log without its only segment.
+    let away = auditor.path("away");
+    fs::rename(&segment, &away).unwrap();
+    auditor.negative(&words);
+    fs::rename(&away, &segment).unwrap();
     fs::remove_file(&copy).unwrap();
     let (code, _, said) = auditor.run(&with_key);
     assert!(code == 2 && said.contains("--since"), "{said}");

@@ -430,6 +430,9 @@ fn the_tour_of_dev_once_succeeds_at_the_default_cost() {
         "otpauth://",
         "█",
         "audit",
+        "decided anew from the log alone, it comes out the same",
+        "audit export",
+        "position 1: ",
         "Every step held",
     ] {
         assert!(said.contains(word), "no {word} in {said}");

@@ -158,3 +158,29 @@ fn a_service_without_folders_says_the_three_ways_to_name_them() {
         assert!(said.contains(way), "{way} in {said}");
     }
 }
+
+/// As compose files set them: `NATS_URL: ${NATS_URL:-}`.
+#[test]
+fn an_empty_variable_is_no_variable() {
+    let mut command = binary();
+    for name in [
+        "COUNTERSIGN_DATA",
+        "COUNTERSIGN_CONFIG",
+        "COUNTERSIGN_HTTP",
+        "COUNTERSIGN_IDENTITY",
+        "NATS_URL",
+        "NATS_USER",
+        "NATS_CREDS",
+        "NATS_CONTEXT",
+        "NATS_TIMEOUT",
+    ] {
+        command.env(name, "");
+    }
+    let plain = shown(command);
+    let server = ("nats://127.0.0.1:4222".into(), "default".into());
+    assert_eq!(plain("nats.server"), server);
+    assert_eq!(plain("nats.user"), (Value::Null, "default".into()));
+    assert_eq!(plain("service.data"), (Value::Null, "default".into()));
+    let identity = ("verified".into(), "default".into());
+    assert_eq!(plain("service.identity"), identity);
+}

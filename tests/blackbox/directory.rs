@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_nats::HeaderMap;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -19,7 +20,8 @@ fn config(directory: &str) -> String {
     format!("[policy]\nkdf_memory_kib = 8\nkdf_passes = 1\n[directory]\n{directory}\n")
 }
 
-/// Another service: one password is everybody's. Counts what it is asked; `mallory` breaks it.
+/// Another service: one password is everybody's. Counts what it is asked; `mallory`, `listed` and
+/// `failing` break it.
 async fn answers(rig: &Rig) -> Arc<AtomicUsize> {
     let client = async_nats::connect(rig.broker.url()).await.unwrap();
     let mut asked = client.subscribe(SUBJECT).await.unwrap();
@@ -31,15 +33,20 @@ async fn answers(rig: &Rig) -> Arc<AtomicUsize> {
             counted.fetch_add(1, Ordering::Relaxed);
             let body: Value = serde_json::from_slice(&request.payload).unwrap();
             assert_eq!(body.as_object().unwrap().len(), 2);
-            let answer = match body["account_id"] == "mallory" {
-                true => json!({"valid": "perhaps"}),
-                false => json!({"valid": body["password"] == RIGHT}),
+            let mut headers = HeaderMap::new();
+            let answer = match body["account_id"].as_str() {
+                Some("mallory") => json!({"valid": "perhaps"}),
+                Some("listed") => json!([true]),
+                Some("failing") => {
+                    headers.insert("Nats-Service-Error", "the database is away");
+                    headers.insert("Nats-Service-Error-Code", "500");
+                    json!({"valid": true})
+                }
+                _ => json!({"valid": body["password"] == RIGHT}),
             };
-            let reply = request.reply.unwrap();
-            client
-                .publish(reply, answer.to_string().into())
-                .await
-                .unwrap();
+            let (reply, answer) = (request.reply.unwrap(), answer.to_string());
+            let sent = client.publish_with_headers(reply, headers, answer.into());
+            sent.await.unwrap();
         }
     });
     count
@@ -148,11 +155,10 @@ async fn a_service_that_does_not_answer_is_unavailable_and_nothing_is_appended()
     assert!(unanswered.next().await.is_some());
     drop((silent, unanswered));
     let _asked = answers(&rig).await;
-    let odd = rig
-        .bus
-        .command("start-login", login("mallory", RIGHT))
-        .await;
-    odd.refused("directory.unavailable");
+    for account in ["mallory", "listed", "failing"] {
+        let odd = rig.bus.command("start-login", login(account, RIGHT)).await;
+        odd.refused("directory.unavailable");
+    }
     let first = rig
         .bus
         .command("enable-2fa", proven("ada", RIGHT))

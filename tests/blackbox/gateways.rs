@@ -94,19 +94,18 @@ async fn holds_its_door(gateway: impl Fn(&str) -> Command) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_in_rust_lets_in_who_may_come_in() {
     file("main.rs");
-    holds_its_door(|url| {
+    let cargo = |verb| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--example",
-            "gateway",
-            "--",
-            url,
-        ]);
+        cargo.args([verb, "--quiet", "--locked", "--example", "gateway"]);
         cargo
+    };
+    // By itself: a compiler on a busy machine takes longer than a gateway may.
+    assert!(cargo("build").status().unwrap().success());
+    holds_its_door(|url| {
+        let mut run = cargo("run");
+        run.args(["--", url]);
+        run
     })
     .await;
 }

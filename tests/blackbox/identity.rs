@@ -86,3 +86,27 @@ async fn the_broker_names_the_caller_and_a_role_asks_only_what_it_may() {
         .await
         .refused("actor.unverified");
 }
+
+/// CONTRACT §2: an installation has its own names for its accounts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configuration_names_the_account_of_each_role() {
+    let site = Site::new("[identity]\naccounts = { SHOPS = \"platform\", LEDGER = \"audit\" }\n");
+    let accounts = site.path().join("accounts.conf");
+    let named = ACCOUNTS.replace("PLATFORM", "SHOPS");
+    fs::write(&accounts, named.replace("AUDIT", "LEDGER")).unwrap();
+    let server = find_or_fetch(None, &tools_folder(), &mut |_| {}).expect("tests need a broker");
+    let options = BrokerOptions {
+        config: Some(accounts),
+        ..BrokerOptions::default()
+    };
+    let broker = Broker::start(&server, &options).unwrap();
+    let url = broker.url().replace("nats://", "nats://countersign:p@");
+    let _service = Service::start(&site, &url, &[]);
+    let shop = Bus::connect_as(&broker.url(), "shop", "p").await;
+    let auditor = Bus::connect_as(&broker.url(), "auditor", "p").await;
+    shop.query("jwks", json!({})).await.ok();
+    shop.query("audit-page", json!({}))
+        .await
+        .refused("actor.forbidden");
+    auditor.query("audit-page", json!({})).await.ok();
+}

@@ -256,6 +256,29 @@ async fn n17_a_stream_with_other_settings_is_refused_and_a_deleted_one_is_filled
     stream.comes_to_tell(&history(&bus).await).await;
 }
 
+/// An empty stream may begin anywhere: its last sequence then names no message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_begins_at_another_sequence_is_filled() {
+    let broker = Lasting::start();
+    let (site, mut service, bus, _) = lived(&broker).await;
+    let stream = Stream::at(&broker.url(), STREAM).await;
+    let told = stream.comes_to_tell(&history(&bus).await).await;
+    let last = told.last().unwrap().position();
+    service.terminate();
+    assert!(service.ended().success());
+    let info = stream.call("INFO", json!({})).await.unwrap();
+    let mut config = info["config"].clone();
+    config["first_seq"] = json!(1_000);
+    stream.call("DELETE", json!({})).await.unwrap();
+    let created = stream.call("CREATE", config).await.unwrap();
+    assert_eq!(created["state"]["last_seq"], 999, "{created}");
+    let _service = Service::start(&site, &broker.url(), DEV);
+    eventually_async("everything is published", async || {
+        stream.last().await >= 1_000 && stream.ends_at(last).await
+    })
+    .await;
+}
+
 /// Data folder and keyring come back together from before a code was used: only the stream knows.
 async fn set_back(broker: &Lasting) -> (Site, Person, u64) {
     let (site, mut service, bus, ada) = lived(broker).await;

@@ -139,7 +139,7 @@ async fn a_deleted_view_is_made_anew_from_the_log() {
     let mut rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
     let head = ada.vouched(&ada.codes[0]).await.position();
-    let (events, status) = (rig.bus.history(head).await, ada.status().await);
+    let (status, events) = (ada.status().await, rig.bus.history(head).await);
     for by_signal in [true, false] {
         if by_signal {
             rig.service.terminate();
@@ -149,7 +149,11 @@ async fn a_deleted_view_is_made_anew_from_the_log() {
         }
         fs::remove_file(rig.site.data().join("views.redb")).unwrap();
         rig.restart();
-        assert_eq!(ada.status().await, status);
+        let mut again = ada.status().await;
+        // Each reading of the history is on record once.
+        assert!(again["position"].as_u64() > status["position"].as_u64());
+        again["position"] = status["position"].clone();
+        assert_eq!(again, status);
         assert_eq!(rig.bus.history(head).await, events);
     }
     ada.vouched(&ada.codes[0]).await.refused("code.invalid");

@@ -50,7 +50,7 @@ pub(super) fn get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 /// The value of the one sample with this name and these labels.
-fn sample(page: &str, name: &str) -> f64 {
+pub(super) fn sample(page: &str, name: &str) -> f64 {
     let found: Vec<_> = page
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '))

@@ -11,6 +11,8 @@ mod drift;
 mod identity;
 mod life;
 mod look_ups;
+mod permissions;
+mod queries;
 mod reset;
 mod roles;
 mod service;

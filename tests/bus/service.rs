@@ -9,7 +9,7 @@ use countersign::bus::headers::{ERROR, SERVICE_ERROR, SERVICE_ERROR_CODE};
 use countersign::bus::{BusConfig, BusError, Connection, Identity, serve};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{Server, find_or_fetch, tools_folder};
-use countersign::engine::{Clock, Engine, EngineOptions, init, system_random, wall_clock};
+use countersign::engine::{Clock, Engine, EngineOptions, init, wall_clock};
 use countersign::log::LogOptions;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -91,21 +91,13 @@ pub fn engine(folder: &TempDir, clock: Clock) -> Arc<Engine> {
     let (data, keyring) = (folder.path().join("data"), folder.path().join("keyring"));
     init(&data, &keyring, wall_clock(), LogOptions::default()).unwrap();
     let options = EngineOptions {
-        data,
-        keyring,
         policy: Policy {
             kdf_memory_kib: 8,
             ..Policy::default()
         },
-        vouched: false,
-        elsewhere: false,
-        vouching: None,
         monotonic: Arc::clone(&clock),
         clock,
-        accept_clock_back: None,
-        random: system_random,
-        log: LogOptions::default(),
-        backup_folder: None,
+        ..EngineOptions::new(data, keyring)
     };
     Arc::new(Engine::start(options).unwrap())
 }

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use crate::wire::{Ack, Answer};
 
-/// What no command asks for: how the log began, its policy, and the counts of throttled attempts,
-/// which are told after a minute or at a clean stop.
+/// What no command asks for: how the log began, its policy, the counts of throttled attempts, which
+/// are told after a minute or at a clean stop, and that the history was read.
 const OWN_KINDS: &[&str] = &[
     "epoch-started",
     "policy-in-force",
     "schemas-in-force",
     "attempts-suppressed",
+    "subject-viewed",
 ];
 
 /// Everything in the log so far, and what follows from it.

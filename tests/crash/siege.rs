@@ -143,15 +143,17 @@ impl Siege {
         (Wire { client, dead }, sender)
     }
 
-    /// Reads on in the history to its end, which the login view knows while the trail follows.
+    /// Reads on in the history to its end, which the login view knows while the trail follows. That
+    /// somebody reads is on record as well, so the end is where nothing more comes.
     fn read_on(&mut self, wire: &Wire) {
         loop {
             let body = json!({"after": self.history.head, "limit": 500});
             let page = self.runtime.block_on(wire.query("audit-page", body));
-            for event in page["events"].as_array().unwrap() {
+            let events = page["events"].as_array().unwrap();
+            for event in events {
                 self.history.push(event).unwrap();
             }
-            if page["next"].is_null() && self.history.head >= self.shown_position(wire) {
+            if events.is_empty() && self.history.head >= self.shown_position(wire) {
                 return;
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use countersign::account::{Policy, Reply};
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
-use countersign::engine::{Caller, Clock, Engine, EngineOptions, Request, init, system_random};
+use countersign::engine::{Caller, Clock, Engine, EngineOptions, Request, init};
 use countersign::log::LogOptions;
 use countersign_schemas::code::Code;
 use countersign_schemas::command::Command;
@@ -51,18 +51,11 @@ impl House {
         let now = Arc::clone(&self.now);
         let clock: Clock = Arc::new(move || Micros(now.load(Ordering::SeqCst)));
         let options = EngineOptions {
-            data: self.data.clone(),
-            keyring: self.keyring.clone(),
             policy,
-            vouched: false,
-            elsewhere: false,
-            vouching: None,
             monotonic: Arc::clone(&clock),
             clock,
-            accept_clock_back: None,
-            random: system_random,
             log: self.log(),
-            backup_folder: None,
+            ..EngineOptions::new(self.data.clone(), self.keyring.clone())
         };
         Engine::start(options).unwrap()
     }

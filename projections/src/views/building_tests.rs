@@ -157,6 +157,12 @@ fn j01_a_fold_that_panics_halts_its_view_alone_and_building_it_anew_ends_the_hal
     let views = open(&folder.path().join("views.redb"));
     views.catch_up(&slice(&groups, 0, 100)).unwrap();
     let before = views.checkpoint();
+    let trail = || {
+        let mut lines = dump(&views);
+        lines.retain(|line| line.starts_with("BY_"));
+        lines
+    };
+    let held = trail();
     panic_at(Some(("audit-trail", before + 30)));
     views.catch_up(&slice(&groups, before, 10_000)).unwrap();
     let last = all.last().unwrap().position;
@@ -169,6 +175,7 @@ fn j01_a_fold_that_panics_halts_its_view_alone_and_building_it_anew_ends_the_hal
         before,
         "nothing of the slice is kept"
     );
+    assert_eq!(trail(), held, "not a row of it either");
     // As long as it panics, the new one is given up and the halted one stays as it was.
     assert!(views.rebuild("audit-trail").unwrap());
     let given_up = views.build(&all).unwrap();

@@ -222,6 +222,7 @@ impl Event {
                 | Self::ClockJumped(_)
                 | Self::ClockBackAccepted(_)
                 | Self::AttemptsSuppressed(_)
+                | Self::ResetRequestsRefused(_)
                 | Self::DataKeysRewrapped(_)
         ) || self.is_look_up()
     }

@@ -3,11 +3,13 @@
 //! However long the history is, no more than one page of it is in memory. The checkpoint is signed
 //! first, so every event that is written stands in the tree that the manifest rests on.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write, stdout};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use countersign_projections::RENDERING;
 use countersign_schemas::audit::{
     AuditExportQuery, ExportFormat, ExportPage, ExportedEvent, SignedCheckpoint,
 };
@@ -76,11 +78,9 @@ pub async fn run(args: &ExportArgs, client_args: &ClientArgs) -> Result<(), Faul
         writer.take(&page).map_err(gone)?;
         let after = page.next.unwrap_or(signed.size);
         progress.at(after, signed.size);
-        match page.next {
-            Some(next) if query.after.is_none_or(|before| next > before) => {
-                query.after = Some(next);
-            }
-            Some(_) | None => break,
+        match following(&page, query.after)? {
+            Some(next) => query.after = Some(next),
+            None => break,
         }
     }
     drop(progress);
@@ -99,6 +99,19 @@ pub async fn run(args: &ExportArgs, client_args: &ClientArgs) -> Result<(), Faul
         (None, _) => eprint!("{}", manifest.line()),
     }
     Ok(())
+}
+
+/// Where the page after this one begins, none at the end.
+///
+/// # Errors
+/// [`Fault::Failed`] where it would not go on: what is there so far must not pass for the whole.
+fn following(page: &ExportPage, before: Option<u64>) -> Result<Option<u64>, Fault> {
+    match (page.next, before) {
+        (Some(next), Some(before)) if next <= before => Err(Fault::failed(
+            "the service's page does not go on from where the last one ended, so the export is not whole: is it of another version?",
+        )),
+        (next, _) => Ok(next),
+    }
 }
 
 fn query(args: &ExportArgs, through: u64) -> Result<AuditExportQuery, Fault> {
@@ -153,6 +166,8 @@ pub struct ExportWriter<W: Write> {
     format: ExportFormat,
     hash: Sha256,
     count: u64,
+    /// Those of the pages: one, unless the service was exchanged meanwhile.
+    renderings: BTreeSet<Option<u32>>,
 }
 
 impl<W: Write> ExportWriter<W> {
@@ -166,6 +181,7 @@ impl<W: Write> ExportWriter<W> {
             format,
             hash: Sha256::new(),
             count: 0,
+            renderings: BTreeSet::new(),
         };
         if format == ExportFormat::Csv {
             writer.put(CSV_HEAD)?;
@@ -178,6 +194,7 @@ impl<W: Write> ExportWriter<W> {
     /// # Errors
     /// Those of the output.
     pub fn take(&mut self, page: &ExportPage) -> io::Result<()> {
+        self.renderings.insert(page.rendering);
         for exported in &page.events {
             let text = match self.format {
                 ExportFormat::Jsonl => serde_json::to_string(exported)? + "\n",
@@ -199,10 +216,12 @@ impl<W: Write> ExportWriter<W> {
         query: &AuditExportQuery,
         signed: &SignedCheckpoint,
     ) -> io::Result<Manifest> {
+        let is_ours = self.renderings.iter().eq([&Some(RENDERING)]);
         let manifest = Manifest {
             format: self.format,
             filter: GivenFilter::of(query),
             count: self.count,
+            rendering: is_ours.then_some(RENDERING),
             through: query.through,
             checkpoint: signed.note.clone(),
             vkey: signed.vkey.clone(),
@@ -256,7 +275,7 @@ fn csv(exported: &ExportedEvent) -> String {
 
 /// A cell that no spreadsheet takes for a formula: callers choose some of these texts.
 fn cell(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let text = match is_formula {
         true => format!("'{text}"),
         false => text.to_owned(),
@@ -268,21 +287,6 @@ fn cell(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_quoted_where_it_must_and_is_never_a_formula() {
-        let cells = ["plain", "a,b", "say \"x\"", "=1+1", "@x", "-2", ""].map(cell);
-        let expected = [
-            "plain",
-            "\"a,b\"",
-            "\"say \"\"x\"\"\"",
-            "'=1+1",
-            "'@x",
-            "'-2",
-            "",
-        ];
-        assert_eq!(cells, expected);
-    }
-}
+#[allow(clippy::unwrap_used)]
+#[path = "export_tests.rs"]
+mod tests;

@@ -5,22 +5,20 @@
 //! that nothing in it can be changed or made up; that nothing was left out cannot be seen from it,
 //! but for an account's whole history up to its last event, whose versions have no gap.
 //!
-//! What an event says is derived from its record too. Only where a request came from and for whom
-//! stays the service's word: that is sealed in the record.
+//! What an event says is derived from its record too, as far as [`Compared`] says.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Take};
 use std::path::Path;
 
-use countersign_projections::{Entry, audit_event};
 use countersign_schemas::audit::{ExportFormat, ExportedEvent};
-use countersign_schemas::record::Record;
 use countersign_schemas::reply::AuditEvent;
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::compared::Compared;
 use super::known::{Known, KnownArgs};
 use super::manifest::{Manifest, ManifestLine};
 use super::verify::{Report, key_line, negative, report};
@@ -59,12 +57,25 @@ pub fn verify_export(path: &Path, args: &KnownArgs, json: bool) -> Result<Report
     };
     let mut progress = Progress::new("verifying", json);
     let mut show = |done| progress.at(done, manifest.count);
+    let mut compared = Compared::new(&manifest);
+    let mut compare = |line: &Line| {
+        let event = &line.exported.event;
+        let wrong = |what| Fault::Negative(format!("position {}: {what}", event.position));
+        compared.take(event, &line.record).map_err(wrong)
+    };
     let checked = match manifest.filter.is_empty() {
-        true => whole(&mut lines, &manifest, &known, &mut show),
-        false => part(&mut lines, &manifest, &head, &known, &mut show),
+        true => whole(&mut lines, &manifest, &known, &mut compare, &mut show),
+        false => part(
+            &mut lines,
+            (&manifest, &head),
+            &known,
+            &mut compare,
+            &mut show,
+        ),
     };
     drop(progress);
-    let (count, report) = checked?;
+    let (count, mut report) = checked?;
+    compared.tell(&mut report);
     if count != manifest.count {
         let (expected, next) = (manifest.count, count + 1);
         return Err(Fault::Negative(format!(
@@ -73,7 +84,7 @@ pub fn verify_export(path: &Path, args: &KnownArgs, json: bool) -> Result<Report
     }
     if HEXLOWER.encode(&lines.hash.finalize()) != manifest.sha256 {
         return Err(Fault::Negative(
-            "the file is not the one that was exported: every record is right, so what was changed is where a request came from or for whom, or the spelling".into(),
+            "the file is not the one that was exported: every record is right, so what was changed is something of what is not compared, or the spelling".into(),
         ));
     }
     Ok(report)
@@ -179,25 +190,6 @@ impl Lines {
     }
 }
 
-/// Compares what an event says with what its record says.
-fn check_event(line: &Line) -> Result<(), Fault> {
-    let shown = &line.exported.event;
-    let position = shown.position;
-    let wrong = |what: String| Fault::Negative(format!("position {position}: {what}"));
-    let record = Record::decode(&line.record).map_err(|error| wrong(error.to_string()))?;
-    let entry = Entry::decode(position, record).map_err(|error| wrong(error.to_string()))?;
-    // What is sealed cannot be derived.
-    let derived = AuditEvent {
-        source: shown.source.clone(),
-        on_behalf_of: shown.on_behalf_of.clone(),
-        ..audit_event(&entry, None)
-    };
-    match derived == *shown {
-        true => Ok(()),
-        false => Err(wrong("the event does not say what its record says".into())),
-    }
-}
-
 type Checked = Result<(u64, Report), Fault>;
 
 /// Verifies an export of everything, which is a log.
@@ -205,13 +197,14 @@ fn whole(
     lines: &mut Lines,
     manifest: &Manifest,
     known: &Known,
+    compare: &mut impl FnMut(&Line) -> Result<(), Fault>,
     show: &mut impl FnMut(u64),
 ) -> Checked {
     let mut verifier = Verifier::new(&known.checkpoints);
     while let Some(line) = lines.next()? {
         let pushed = verifier.push(line.exported.event.position, &line.record);
         pushed.map_err(|bad| negative(&bad))?;
-        check_event(&line)?;
+        compare(&line)?;
         if line.exported.inclusion.is_some() {
             let position = line.exported.event.position;
             let what = format!("position {position}: an export of everything has no such proof");
@@ -221,7 +214,15 @@ fn whole(
     }
     let count = verifier.position();
     let verified = verifier.finish().map_err(|bad| negative(&bad))?;
-    let mut report = report(&verified, known);
+    // The checkpoint was signed before the first event was exported, so the service adds nothing.
+    if verified.unsigned > 0 {
+        let signed = verified.records - verified.unsigned;
+        return Err(Fault::Negative(format!(
+            "position {}: the manifest's checkpoint covers {signed} events, so what stands from here on was added to the export",
+            signed + 1
+        )));
+    }
+    let mut report = report(&verified, known)?;
     report.document["count"] = json!(manifest.count);
     Ok((count, report))
 }
@@ -229,9 +230,9 @@ fn whole(
 /// Verifies an export of some events, each by its own proof.
 fn part(
     lines: &mut Lines,
-    manifest: &Manifest,
-    head: &Checkpoint,
+    (manifest, head): (&Manifest, &Checkpoint),
     known: &Known,
+    compare: &mut impl FnMut(&Line) -> Result<(), Fault>,
     show: &mut impl FnMut(u64),
 ) -> Checked {
     if known.checkpoints.len() > 1 {
@@ -239,6 +240,7 @@ fn part(
             "a filtered export cannot be compared with --since: verify the log, or an export of everything".into(),
         ));
     }
+    known.names_one_of(std::slice::from_ref(&head.origin))?;
     let mut order = Order::default();
     let mut count = 0;
     while let Some(line) = lines.next()? {
@@ -249,7 +251,7 @@ fn part(
         let leaf = leaf_hash(&line.record);
         check_inclusion(&leaf, event.position, head.size, &head.root, &proof)
             .map_err(|error| wrong(&error.to_string()))?;
-        check_event(&line)?;
+        compare(&line)?;
         order.take(event, manifest).map_err(wrong)?;
         count += 1;
         show(count);

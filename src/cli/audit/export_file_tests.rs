@@ -3,8 +3,13 @@
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, SignedCheckpoint};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::reply::Source;
+use countersign_schemas::time::Micros;
+
+use countersign_projections::{Entry, RENDERING, audit_event};
+use countersign_schemas::record::Record;
 
 use super::super::export::ExportWriter;
+use super::super::manifest::GivenFilter;
 use super::*;
 use crate::log::proof::prove_inclusion;
 use crate::log::tiles::Tree;
@@ -56,22 +61,40 @@ fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> ExportPage {
         ExportedEvent {
             event,
             record: Some(BASE64.encode(bytes)),
-            inclusion: query.account_id.is_some().then(proof),
+            inclusion: (!query.is_everything()).then(proof),
         }
     };
     let asked_for = |e: &ExportedEvent| {
         let account = query.account_id.as_ref();
+        let types = query.types.as_ref();
         account.is_none_or(|id| e.event.account_id.as_ref() == Some(id))
+            && types.is_none_or(|types| types.contains(&e.event.kind))
     };
     let events = (1..).zip(records).map(exported).filter(asked_for).collect();
-    ExportPage { events, next: None }
+    ExportPage {
+        events,
+        rendering: Some(RENDERING),
+        next: None,
+    }
 }
 
 fn exported(records: &[Vec<u8>], query: &AuditExportQuery) -> Vec<u8> {
+    signed_for(records, records, query)
+}
+
+/// An export of these records with a checkpoint of those.
+fn signed_for(records: &[Vec<u8>], signed: &[Vec<u8>], query: &AuditExportQuery) -> Vec<u8> {
+    written(signed, query, &[page(records, query)])
+}
+
+/// The file of these pages, with a manifest that fits them and a checkpoint of those records.
+fn written(signed: &[Vec<u8>], query: &AuditExportQuery, pages: &[ExportPage]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
-    writer.take(&page(records, query)).unwrap();
-    let head = checkpoint(records);
+    for page in pages {
+        writer.take(page).unwrap();
+    }
+    let head = checkpoint(signed);
     let signed = SignedCheckpoint {
         note: signer().sign(head.size, &head.root),
         size: head.size,
@@ -179,18 +202,7 @@ fn hashes_made_anew_do_not_help_whoever_changed_a_record_or_what_is_said_of_it()
         let forged = |change: &dyn Fn(&mut ExportPage)| {
             let mut page = whole.clone();
             change(&mut page);
-            let mut bytes = Vec::new();
-            let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
-            writer.take(&page).unwrap();
-            let head = checkpoint(&records);
-            let signed = SignedCheckpoint {
-                note: signer().sign(head.size, &head.root),
-                size: head.size,
-                root: BASE64.encode(&head.root),
-                vkey: signer().public().vkey(),
-            };
-            writer.finish(&query, &signed).unwrap();
-            desk.refused(&bytes)
+            desk.refused(&written(&records, &query, &[page]))
         };
         let position = whole.events[1].event.position;
         let told = forged(&|page| page.events[1].event.text = "Nothing happened.".into());
@@ -213,6 +225,19 @@ fn hashes_made_anew_do_not_help_whoever_changed_a_record_or_what_is_said_of_it()
         forged(&|page| page.events.swap(1, 2));
         forged(&|page| page.events[1].record = page.events[2].record.clone());
     }
+}
+
+/// Whoever has an export can write records behind those that were signed for: nobody's signature
+/// stands over them.
+#[test]
+fn what_stands_behind_the_last_event_that_was_signed_for_is_refused() {
+    let desk = Desk::new();
+    let all = records();
+    let told = desk.refused(&signed_for(&all, &few(), &everything(5)));
+    assert_eq!(
+        told,
+        "position 6: the manifest's checkpoint covers 5 events, so what stands from here on was added to the export"
+    );
 }
 
 #[test]
@@ -240,4 +265,196 @@ fn another_key_and_an_older_or_foreign_checkpoint_are_refused() {
         told.starts_with("position 1: the events up to 9 are not those"),
         "{told}"
     );
+}
+
+/// The export with another manifest, made anew so that its own hash fits.
+fn with_manifest(export: &[u8], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+    let cut = export.len() - 1;
+    let at = export[..cut].iter().rposition(|byte| *byte == b'\n');
+    let at = at.unwrap() + 1;
+    let line: ManifestLine = serde_json::from_slice(&export[at..]).unwrap();
+    let mut manifest = line.manifest;
+    change(&mut manifest);
+    [&export[..at], manifest.sealed().line().as_bytes()].concat()
+}
+
+/// The same as another build would have written it.
+fn with_rendering(export: &[u8], rendering: Option<u32>) -> Vec<u8> {
+    with_manifest(export, |manifest| manifest.rendering = rendering)
+}
+
+/// An attacker who makes the manifest fit, or unfit.
+#[test]
+fn a_count_or_a_filter_that_the_events_do_not_have_is_found() {
+    let desk = Desk::new();
+    let records = records();
+    for query in [everything(21), of("ada", 21)] {
+        let good = exported(&records, &query);
+        for by in [-1_i64, 1] {
+            let bad = with_manifest(&good, |m| m.count = m.count.strict_add_signed(by));
+            let told = desk.refused(&bad);
+            assert!(told.contains("the manifest counts"), "{told}");
+        }
+    }
+    let good = exported(&records, &of("ada", 21));
+    let filters: [&dyn Fn(&mut GivenFilter); 4] = [
+        &|filter| filter.account_id = Some(AccountId::parse("eve").unwrap()),
+        &|filter| filter.types = Some(vec!["login-started".into()]),
+        &|filter| filter.from = Some(Micros(4_000_000_000_000_000)),
+        &|filter| filter.to = Some(Micros(1)),
+    ];
+    for change in filters {
+        let bad = with_manifest(&good, |m| change(&mut m.filter));
+        let told = desk.refused(&bad);
+        assert!(
+            told.contains("the filter of the export does not ask for it"),
+            "{told}"
+        );
+    }
+}
+
+/// Where several accounts are asked for, no version tells that two events changed places.
+#[test]
+fn events_of_different_accounts_that_changed_places_are_found() {
+    let desk = Desk::new();
+    let records = records();
+    let query = AuditExportQuery {
+        types: Some(vec!["unknown-name-refused".into()]),
+        ..everything(21)
+    };
+    let mut theirs = page(&records, &query);
+    desk.verify(&written(&records, &query, std::slice::from_ref(&theirs)))
+        .unwrap();
+    let whose = |at: usize| theirs.events[at].event.account_id.clone();
+    let at = (1..theirs.events.len())
+        .find(|at| whose(*at) != whose(at - 1))
+        .unwrap();
+    theirs.events.swap(at - 1, at);
+    let told = desk.refused(&written(&records, &query, &[theirs]));
+    assert!(
+        told.contains("does not stand after the one before it"),
+        "{told}"
+    );
+}
+
+/// An auditor keeps exports for years, and sentences change meanwhile.
+#[test]
+fn an_export_that_another_build_words_otherwise_verifies_and_says_what_was_not_compared() {
+    let desk = Desk::new();
+    let records = records();
+    for query in [everything(21), of("ada", 21)] {
+        let mut page = page(&records, &query);
+        page.events[1].event.text = "Somebody signed in, as we used to say.".into();
+        page.events[2].event.data = serde_json::json!({"an_older": "form"});
+        let position = page.events[1].event.position;
+        let ours = written(&records, &query, std::slice::from_ref(&page));
+        let what = "the event does not say what its record says";
+        assert_eq!(desk.refused(&ours), format!("position {position}: {what}"));
+        for rendering in [Some(RENDERING + 1), Some(0), None] {
+            let report = desk.verify(&with_rendering(&ours, rendering)).unwrap();
+            let columns = serde_json::json!(["source", "on_behalf_of", "text", "data"]);
+            assert_eq!(report.document["not_compared"], columns);
+            assert_eq!(report.document["reads_otherwise"], 2);
+            assert!(
+                report.text.contains("nor text, data, which another build wrote")
+                    && report.text.contains(&format!("2 events read otherwise than this build would put them, the first at position {position}\n")),
+                "{}",
+                report.text
+            );
+        }
+    }
+}
+
+/// Whatever build wrote it: the words are a courtesy, the facts are not.
+#[test]
+fn what_is_no_wording_is_compared_whatever_build_wrote_the_export() {
+    let desk = Desk::new();
+    let records = records();
+    for query in [everything(21), of("ada", 21)] {
+        let changes: [&dyn Fn(&mut AuditEvent); 8] = [
+            &|event| event.position += 1,
+            &|event| event.kind = "totp-accepted".into(),
+            &|event| event.account_id = Some(AccountId::parse("eve").unwrap()),
+            &|event| event.version += 1,
+            &|event| event.at = event.at.plus_s(1),
+            &|event| event.caller.name = "eve".into(),
+            &|event| event.command_id = "another".into(),
+            &|event| event.trace_id = Some("0".repeat(32)),
+        ];
+        for change in changes {
+            let mut page = page(&records, &query);
+            change(&mut page.events[1].event);
+            let bytes = written(&records, &query, &[page]);
+            desk.refused(&with_rendering(&bytes, Some(RENDERING + 1)));
+        }
+        let mut other = page(&records, &query);
+        other.events[1].record = other.events[2].record.clone();
+        let bytes = written(&records, &query, &[other]);
+        desk.refused(&with_rendering(&bytes, Some(RENDERING + 1)));
+    }
+}
+
+#[test]
+fn an_export_of_this_build_has_its_words_compared_and_says_what_is_sealed() {
+    let desk = Desk::new();
+    let report = desk.verify(&exported(&records(), &everything(21))).unwrap();
+    let columns = serde_json::json!(["source", "on_behalf_of"]);
+    assert_eq!(report.document["not_compared"], columns);
+    assert_eq!(report.document.get("reads_otherwise"), None);
+    assert!(
+        report
+            .text
+            .contains("not compared: source, on_behalf_of, which are sealed")
+    );
+}
+
+/// The service words the events, and the client writes down what it is told.
+#[test]
+fn a_manifest_names_a_rendering_only_where_service_and_client_agree_on_one() {
+    let records = records();
+    let query = everything(21);
+    let whole = page(&records, &query);
+    let told = |renderings: &[Option<u32>]| {
+        let pages: Vec<_> = renderings
+            .iter()
+            .map(|rendering| ExportPage {
+                rendering: *rendering,
+                ..whole.clone()
+            })
+            .collect();
+        let bytes = written(&records, &query, &pages);
+        let text = String::from_utf8(bytes).unwrap();
+        let last: ManifestLine = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        last.manifest.rendering
+    };
+    let (ours, other) = (Some(RENDERING), Some(RENDERING + 1));
+    assert_eq!(told(&[ours, ours]), ours);
+    for pages in [&[other][..], &[None], &[ours, other], &[ours, None]] {
+        assert_eq!(told(pages), None, "{pages:?}");
+    }
+}
+
+/// After `log new-epoch` the key is the same under another name: what was given up does not verify
+/// under that.
+#[test]
+fn a_history_that_the_log_gave_up_does_not_verify_under_the_name_of_the_epoch_after_it() {
+    let mut desk = Desk::new();
+    let later = crate::crypto::note::NoteSigner::new(&[7; 32], &[0xcd; 16]);
+    desk.args.key = Some(later.public().vkey());
+    let records = records();
+    for query in [everything(21), of("ada", 21)] {
+        let mut bytes = Vec::new();
+        let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
+        writer.take(&page(&records, &query)).unwrap();
+        let head = checkpoint(&records);
+        let signed = SignedCheckpoint {
+            note: signer().sign(head.size, &head.root),
+            size: head.size,
+            root: BASE64.encode(&head.root),
+            vkey: later.public().vkey(),
+        };
+        writer.finish(&query, &signed).unwrap();
+        let told = desk.refused(&bytes);
+        assert!(told.contains("an epoch that it has not"), "{told}");
+    }
 }

@@ -1,12 +1,16 @@
 //! What is believed before a history is verified: a public key, and the checkpoints it signed.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use countersign_schemas::audit::SignedCheckpoint;
 
 use crate::cli::fault::Fault;
 use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteKey};
+
+/// The longest file that is read, in bytes: a note, or a document with one in it.
+const FILE_BYTES_MAX: u64 = 4 * NOTE_BYTES_MAX as u64;
 
 /// What a person gives to verify by.
 #[derive(Debug, clap::Args)]
@@ -58,6 +62,21 @@ impl Known {
         Ok(known)
     }
 
+    /// Whether the key has the name that the log had in one of its epochs.
+    ///
+    /// # Errors
+    /// [`Fault::Negative`] when it has not.
+    pub fn names_one_of(&self, origins: &[String]) -> Result<(), Fault> {
+        let name = self.key.name();
+        match origins.iter().any(|origin| origin == name) {
+            true => Ok(()),
+            false => Err(Fault::Negative(format!(
+                "the history is that of {}, and the key is of {name}, an epoch that it has not: it is older than that, or was given up",
+                origins.join(", ")
+            ))),
+        }
+    }
+
     /// Takes a checkpoint whose signature is right; one of an earlier epoch has the name of that.
     ///
     /// # Errors
@@ -87,19 +106,39 @@ fn open(key: &NoteKey, note: &str) -> Result<Checkpoint, NoteError> {
 /// [`Fault::Usage`] when it cannot be read.
 pub fn read_note(path: &Path) -> Result<Option<(String, Option<String>)>, Fault> {
     let unread = |why: String| Fault::Usage(format!("{} is not read: {why}", path.display()));
-    match fs::metadata(path) {
+    let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unread(error.to_string())),
-        Ok(file) if file.len() > 4 * NOTE_BYTES_MAX as u64 => {
-            return Err(unread("it is too long for a checkpoint".into()));
-        }
-        Ok(_) => {}
+        opened => opened.map_err(|error| unread(error.to_string()))?,
+    };
+    // What is no plain file does not say how long it is.
+    let mut text = String::new();
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| unread(error.to_string()))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(unread("it is too long for a checkpoint".into()));
     }
-    let text = fs::read_to_string(path).map_err(|error| unread(error.to_string()))?;
     Ok(Some(
         match serde_json::from_str::<SignedCheckpoint>(&text) {
             Ok(document) => (document.note, Some(document.vkey)),
             Err(_) => (text, None),
         },
     ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let told = read_note(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "/dev/zero is not read: it is too long for a checkpoint"
+        );
+        let none = read_note(Path::new("/dev/null")).unwrap();
+        assert_eq!(none, Some((String::new(), None)));
+        assert_eq!(read_note(Path::new("/no/such/file")).unwrap(), None);
+    }
 }

@@ -20,6 +20,10 @@ pub struct Manifest {
     pub filter: GivenFilter,
     /// How many events it has.
     pub count: u64,
+    /// Number of the way in which what people read of the events is written out; none where the
+    /// service and the client that wrote it down were not of one mind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<u32>,
     /// The last position that was looked at.
     pub through: u64,
     /// The signed note over the log up to there.

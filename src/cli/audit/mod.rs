@@ -1,5 +1,6 @@
 //! `audit`: read the history.
 
+mod compared;
 mod export;
 mod export_file;
 mod known;
@@ -176,5 +177,15 @@ fn explanation(body: &Value) -> String {
         "different" => format!("again     decided anew it comes out otherwise: {detail}\n"),
         _ => format!("again     not decided anew: {detail}\n"),
     });
+    let taken = body["taken_as_recorded"].as_array();
+    for (nth, sentence) in taken
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .enumerate()
+    {
+        let head = if nth == 0 { "unshown " } else { "" };
+        text.push_str(&format!("{head:<10}{sentence}\n"));
+    }
     text
 }

@@ -79,9 +79,14 @@ pub fn ocsf(event: &AuditEvent) -> Value {
         body["is_remote"] = true.into();
         body["is_mfa"] = (class.factors.len() > 1).into();
     }
-    if !class.factors.is_empty() {
-        let factor = |(id, name): &Factor| json!({"factor_type_id": id, "factor_type": name});
-        body["auth_factors"] = class.factors.iter().map(factor).collect();
+    let checked: Vec<_> = class
+        .factors
+        .iter()
+        .filter(|factor| **factor != PASSWORD || !is_vouched(event))
+        .collect();
+    if !checked.is_empty() {
+        let factor = |(id, name): &&Factor| json!({"factor_type_id": id, "factor_type": name});
+        body["auth_factors"] = checked.iter().map(factor).collect();
     }
     body
 }
@@ -214,6 +219,13 @@ fn with_otp(class: Class) -> Class {
         factors: vec![OTP],
         ..class
     }
+}
+
+/// Whether the caller answered for the first factor, so that no password was checked here.
+fn is_vouched(event: &AuditEvent) -> bool {
+    // A login by password alone names the credential that it rests on.
+    let is_of_none = event.kind == "login-completed" && event.data["credential"] == 0;
+    event.data["first_factor"] == "vouched" || is_of_none
 }
 
 /// A login, or a proof of the owner for something else.

@@ -169,6 +169,27 @@ fn the_objects_have_what_they_require() {
     }
 }
 
+/// What leads from an alert in a security tool back to the event.
+#[test]
+fn the_sentence_and_the_way_back_to_the_record_are_in_every_event() {
+    for event in all() {
+        let shown = ocsf(&event);
+        assert_eq!(shown["message"], "One sentence.");
+        assert_eq!(shown["status_detail"], event.kind);
+        let metadata = &shown["metadata"];
+        assert_eq!(
+            (&metadata["uid"], &metadata["sequence"]),
+            (&json!("12"), &json!(12))
+        );
+        assert_eq!(metadata["event_code"], event.kind);
+        assert_eq!(metadata["correlation_uid"], "c-1");
+        let unmapped = &shown["unmapped"];
+        assert_eq!(unmapped["version"], 3);
+        assert_eq!(unmapped["on_behalf_of"], "Zoë");
+        assert_eq!(unmapped["data"], event.data);
+    }
+}
+
 #[test]
 fn logins_and_changes_are_what_a_security_tool_looks_for() {
     let of = |kind: &str, data: Value| {
@@ -252,4 +273,29 @@ fn the_table_in_the_docs_tells_of_every_event_type_that_has_a_class_of_its_own()
             "docker/ocsf.md has another row than {row}"
         );
     }
+}
+
+/// As an assertion has no `pwd` then.
+#[test]
+fn a_password_that_the_caller_answered_for_is_not_said_to_have_been_checked() {
+    let factors = |kind, data| {
+        let body = ocsf(&event(kind, Some("ada"), data));
+        let list = body["auth_factors"].as_array().cloned().unwrap_or_default();
+        let names: Vec<_> = list.iter().map(|f| f["factor_type"].clone()).collect();
+        (names, body["is_mfa"].clone())
+    };
+    let first = |first: &str| json!({"purpose": "login", "first_factor": first});
+    let both = (vec![json!("Password"), json!("OTP")], json!(true));
+    assert_eq!(factors("totp-accepted", first("password")), both);
+    let otp = (vec![json!("OTP")], json!(true));
+    assert_eq!(factors("totp-accepted", first("vouched")), otp);
+    let spare = (vec![json!("Backup Code")], json!(true));
+    assert_eq!(factors("backup-code-rejected", first("vouched")), spare);
+    let completed = |credential| json!({"method": "password", "credential": credential});
+    let password = (vec![json!("Password")], json!(false));
+    assert_eq!(factors("login-completed", completed(1)), password);
+    assert_eq!(
+        factors("login-completed", completed(0)),
+        (vec![], json!(false))
+    );
 }

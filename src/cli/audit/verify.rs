@@ -94,7 +94,7 @@ fn verify_data(data: &Path, args: &KnownArgs, json: bool) -> Result<Report, Faul
     );
     drop(progress);
     match verified {
-        Ok(verified) => Ok(report(&verified, &known)),
+        Ok(verified) => report(&verified, &known),
         Err(VerifyError::Bad(bad)) => Err(negative(&bad)),
         Err(VerifyError::Unreadable(error @ OpenLogError::MissingSegment { .. })) => {
             Err(Fault::Negative(error.to_string()))
@@ -137,7 +137,7 @@ async fn verify_service(args: &KnownArgs, client_args: &ClientArgs) -> Result<Re
     }
     drop(progress);
     let verified = verifier.finish().map_err(|bad| negative(&bad))?;
-    Ok(report(&verified, &known))
+    report(&verified, &known)
 }
 
 /// Reads the service's answer.
@@ -156,14 +156,19 @@ pub fn negative(bad: &BadLog) -> Fault {
 }
 
 /// What holds of a history that was verified whole.
-pub fn report(verified: &Verified, known: &Known) -> Report {
+///
+/// # Errors
+/// [`Fault::Negative`] when the key has the name of another log, or of an epoch after this history
+/// was given up: all epochs have one key, each under its own name.
+pub fn report(verified: &Verified, known: &Known) -> Result<Report, Fault> {
+    known.names_one_of(&verified.origins)?;
     let root = BASE64.encode(&verified.root);
     let document = json!({
         "verified": true,
         "records": verified.records,
         "bytes": verified.bytes,
         "root": root,
-        "origin": verified.origin,
+        "origin": verified.origin(),
         "checkpoints": verified.checkpoints,
         "unsigned": verified.unsigned,
         "vkey": known.key.vkey(),
@@ -173,7 +178,7 @@ pub fn report(verified: &Verified, known: &Known) -> Report {
         "verified: {} events, {} bytes\nroot      {root}\nlog       {}\nagrees to {} signed checkpoints\n",
         grouped(verified.records),
         grouped(verified.bytes),
-        verified.origin,
+        verified.origin(),
         verified.checkpoints,
     );
     if verified.unsigned > 0 {
@@ -183,7 +188,7 @@ pub fn report(verified: &Verified, known: &Known) -> Report {
         ));
     }
     text.push_str(&key_line(known));
-    Report { document, text }
+    Ok(Report { document, text })
 }
 
 /// What the verification rests on.

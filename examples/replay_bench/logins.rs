@@ -1,8 +1,6 @@
 //! The real service over the log: its starts, and the logins that it records itself.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
 use countersign::dev::broker::{Broker, BrokerOptions};
@@ -15,53 +13,20 @@ use countersign_schemas::record::{HEADER_LEN, Record};
 use serde_json::{Value, json};
 
 use crate::history::GENERATED;
+use crate::service::Service;
 use crate::{CALLER, Outcome};
-
-/// The real binary, killed when dropped.
-pub struct Service(pub Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts the service and waits until it is ready.
-pub fn serve(data: &Path, keyring: &Path, url: &str) -> Outcome<(Service, Duration)> {
-    use std::io::{BufRead, BufReader};
-    let examples = std::env::current_exe()?;
-    let binary = examples.ancestors().nth(2).map(|f| f.join("countersign"));
-    let started_at = Instant::now();
-    let mut child = Command::new(binary.ok_or("no target folder")?)
-        .args(["serve", "--identity", "dev", "--server", url])
-        .arg("--data")
-        .arg(data)
-        .arg("--keyring")
-        .arg(keyring)
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
-    let service = Service(child);
-    for line in lines {
-        if line?.contains(r#""message":"ready""#) {
-            return Ok((service, started_at.elapsed()));
-        }
-    }
-    Err("the service ended".into())
-}
 
 /// Starts it until the views are there, logs in, kills it −9 after an append, and starts it again.
 pub async fn measure_starts(data: &Path, keyring: &Path) -> Outcome<()> {
     let server = find_or_fetch(None, &tools_folder(), &mut |_| {})?;
     let broker = Broker::start(&server, &BrokerOptions::default())?;
-    let (service, first) = serve(data, keyring, &broker.url())?;
+    let (service, first) = Service::start(data, keyring, &broker.url(), &[])?;
     println!("first start, the views are made: {first:.2?}");
     let client = async_nats::connect(broker.url()).await?;
     log_in(&client).await?;
     drop(service);
     for _ in 0..3 {
-        let (service, again) = serve(data, keyring, &broker.url())?;
+        let (service, again) = Service::start(data, keyring, &broker.url(), &[])?;
         println!("start after kill -9: {again:.2?} (bar 1 s at 3 M events)");
         // An append right before the kill, so that the segment needs its repair.
         let name = format!("unclean-{}", wall_clock().0);

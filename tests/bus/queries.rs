@@ -1,0 +1,88 @@
+//! What every query keeps to, whichever of log and views it reads.
+
+use countersign::bus::headers::{MIN_POSITION, TRACEPARENT};
+use countersign::dev::broker::{Broker, BrokerOptions};
+
+use crate::service::{ask, body, broker, dev, refused, registered, server};
+
+#[tokio::test]
+async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    registered(&client, "ada").await;
+    for (subject, query) in [
+        ("login-status.ada", ""),
+        ("find-account", r#"{"username":"ada"}"#),
+        ("account-card.ada", ""),
+        ("reset-queue", ""),
+        ("audit-timeline.ada", ""),
+        ("audit-page", ""),
+        ("account-at.ada", r#"{"position":4}"#),
+        ("checkpoint", ""),
+        ("proof", r#"{"position":1}"#),
+        ("consistency", r#"{"from":1}"#),
+        ("audit-records", ""),
+        ("audit-export", r#"{"format":"jsonl","through":4}"#),
+        ("audit-explain", r#"{"position":4}"#),
+    ] {
+        let subject = format!("query.{subject}");
+        let ahead = [(MIN_POSITION, "1000000")];
+        let reply = ask(&client, &subject, &ahead, query.as_bytes()).await;
+        assert_eq!(refused(&reply), "503 projection.behind", "{subject}");
+        let reached = [(MIN_POSITION, "4")];
+        body(&ask(&client, &subject, &reached, query.as_bytes()).await);
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_after_the_last_position_that_there_can_be_is_empty() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    registered(&client, "ada").await;
+    let last = u64::MAX;
+    for (subject, query) in [
+        ("audit-timeline.ada", format!(r#"{{"after":{last}}}"#)),
+        ("audit-page", format!(r#"{{"after":{last}}}"#)),
+        (
+            "audit-export",
+            format!(r#"{{"format":"jsonl","through":4,"after":{last}}}"#),
+        ),
+        (
+            "audit-export",
+            format!(r#"{{"format":"csv","through":4,"after":{last},"account_id":"ada"}}"#),
+        ),
+    ] {
+        let reply = ask(&client, &format!("query.{subject}"), &[], query.as_bytes()).await;
+        assert_eq!(body(&reply)["events"], serde_json::json!([]), "{query}");
+    }
+    let query = format!(r#"{{"after":{last}}}"#);
+    let reply = ask(&client, "query.audit-records", &[], query.as_bytes()).await;
+    assert_eq!(body(&reply)["records"], serde_json::json!([]));
+    service.stop().await;
+}
+
+/// What the broker lets pass counts headers too.
+#[tokio::test]
+async fn an_answer_that_only_its_headers_make_too_large_is_a_refusal_and_not_silence() {
+    let roomy = broker();
+    let (service, client) = dev(&roomy).await;
+    let bytes = ask(&client, "query.errors", &[], b"").await.payload.len();
+    service.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("small.conf");
+    // The answer, and the frame of headers without any.
+    std::fs::write(&config, format!("max_payload: {}", bytes + 12)).unwrap();
+    let options = BrokerOptions {
+        config: Some(config),
+        ..BrokerOptions::default()
+    };
+    let broker = Broker::start(&server(), &options).unwrap();
+    let (service, client) = dev(&broker).await;
+    let plain = ask(&client, "query.errors", &[], b"").await;
+    assert_eq!(plain.payload.len(), bytes);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let traced = ask(&client, "query.errors", &[(TRACEPARENT, trace)], b"").await;
+    assert_eq!(refused(&traced), "422 request.invalid");
+    service.stop().await;
+}
