@@ -19,9 +19,7 @@ use countersign::account::Policy;
 use countersign::bus::{BusConfig, Connection, Identity, headers, serve};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{
-    Engine, EngineOptions, init, wall_clock,
-};
+use countersign::engine::{Engine, EngineOptions, init, wall_clock};
 use countersign::log::LogOptions;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};

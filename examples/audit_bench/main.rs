@@ -17,10 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use countersign::crypto::note::NoteSigner;
-use countersign::engine::{
-    Engine, EngineOptions, Queries, init, rebuild_stopped_view,
-    wall_clock,
-};
+use countersign::engine::{Engine, EngineOptions, Queries, init, rebuild_stopped_view, wall_clock};
 use countersign::log::offline::verify_folder;
 use countersign::log::proof::check_inclusion;
 use countersign::log::tiles::Tree;

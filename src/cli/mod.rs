@@ -155,6 +155,8 @@ pub fn run(cli: Cli) -> ExitCode {
         }
     };
     let result = runtime.block_on(dispatch(cli));
+    // A start that was told to stop leaves a thread at work that nothing ends.
+    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => fault.report(json),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::Level;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
@@ -40,6 +40,7 @@ pub struct ServeArgs {
 
 pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     start_logging();
+    let mut signals = Signals::new()?;
     let config = effective(&args.settings, client)?;
     let (data, keyring) = (config.data()?, config.keyring()?);
     let identity = config.service.identity;
@@ -82,11 +83,36 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         backup_folder: config.backup.folder.clone(),
         ..EngineOptions::new(data, keyring)
     };
-    let engine = tokio::task::spawn_blocking(move || Engine::start(options))
-        .await
-        .map_err(Fault::failed)?
-        .map_err(Fault::failed)?;
-    serve(Arc::new(engine), bus, http).await
+    let starting = tokio::task::spawn_blocking(move || Engine::start(options));
+    let started = tokio::select! {
+        started = starting => started,
+        // Ended in the middle as by a crash, which every start can take.
+        () = signals.told_to_stop() => return Ok(()),
+    };
+    let engine = started.map_err(Fault::failed)?.map_err(Fault::failed)?;
+    serve(Arc::new(engine), bus, http, signals).await
+}
+
+/// The signals that stop the service, taken from the beginning on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Fault> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(Fault::failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(Fault::failed)?,
+        })
+    }
+
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("stopping: SIGTERM"),
+            _ = self.interrupt.recv() => tracing::info!("stopping: SIGINT"),
+        }
+    }
 }
 
 /// Listens before anything is opened, so that an address which is taken is told at once.
@@ -110,16 +136,14 @@ async fn serve(
     engine: Arc<Engine>,
     config: BusConfig,
     http: Option<TcpListener>,
+    mut signals: Signals,
 ) -> Result<(), Fault> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Fault::failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::failed)?;
     let mut failed = engine.failed();
     let stop = {
         let mut failed = failed.clone();
         async move {
             tokio::select! {
-                _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
-                _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+                () = signals.told_to_stop() => {}
                 _ = failed.wait_for(|failed| *failed) => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use countersign_schemas::event::log::v1::EpochStarted;
 use countersign_schemas::event::{EPOCH_STARTED, Event, SCHEMAS_IN_FORCE};
@@ -14,7 +15,7 @@ use super::directory::fact;
 use super::erasing;
 use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
-use super::projector::decode;
+use super::projector::{TELL_EVERY, decode};
 use super::start_error::StartError;
 use super::vault::{Random, Vault};
 use crate::crypto::data_keys::DataKeys;
@@ -182,6 +183,7 @@ fn catch_up(
 ) -> Result<(), StartError> {
     let wrong = |why: String| StartError::Record(why);
     let flush = || index.flush(true, now, |position| record(reader, position));
+    let mut told_at = Instant::now();
     loop {
         let from = index.tail().position + 1;
         let page = reader
@@ -205,6 +207,12 @@ fn catch_up(
         }
         if index.waiting() >= CATCH_UP_ENTRIES_MAX {
             flush()?;
+        }
+        if told_at.elapsed() >= TELL_EVERY {
+            let (position, head) = (index.tail().position, reader.head());
+            let percent = position * 100 / head.max(1);
+            tracing::info!(position, head, percent, "the index catches up");
+            told_at = Instant::now();
         }
     }
     if index.waiting() as u64 >= UNDURABLE_ENTRIES_MAX {

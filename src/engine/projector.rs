@@ -13,18 +13,32 @@ use super::progress::Progress;
 use crate::crash_point::reached;
 use crate::log::{LogReader, Page};
 
-/// Entries in one transaction of the views; the page that reaches it is the last. Large ones share
-/// the pages of the file that they touch.
-const SLICE_ENTRIES_MAX: usize = 16_384;
-/// Bytes of the records in one transaction of the views.
-const SLICE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What one transaction of the views takes at most; the page that reaches it is the last.
+#[derive(Clone, Copy)]
+pub struct Slice {
+    entries: usize,
+    /// Bytes of the records.
+    bytes: usize,
+}
+
+/// Where nobody waits for anything else. Large slices share the pages of the file that they touch, which among
+/// many accounts is most of the work; some 100 MB of memory where they are far behind.
+pub const CATCH_UP: Slice = Slice {
+    entries: 131_072,
+    bytes: 64 * 1024 * 1024,
+};
+/// Of views that are built anew while others serve, which have to wait for it.
+const BESIDE: Slice = Slice {
+    entries: 16_384,
+    bytes: 16 * 1024 * 1024,
+};
 /// Entries and bytes in one page of the log.
 const PAGE_ENTRIES_MAX: usize = 1_024;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often what was carried over is made durable.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// How often a long catching-up says how far it is.
-const TELL_EVERY: Duration = Duration::from_secs(2);
+pub const TELL_EVERY: Duration = Duration::from_secs(2);
 /// How long it waits for something to do before it looks whether it is to stop.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits for more to do at once; a query that waits ends it.
@@ -43,7 +57,7 @@ pub fn run(log: &LogReader, views: &Views, progress: &Progress) {
         }
         let carried = catch_up(log, views, progress);
         tell_halted(views, &mut told);
-        match carried.and_then(|carried| Ok(carried + build(log, views, progress)?)) {
+        match carried.and_then(|carried| Ok(carried + build(log, views, progress, BESIDE)?)) {
             Ok(carried) => undurable += carried,
             Err(error) => {
                 tracing::error!(%error, "the views are behind; commands go on");
@@ -100,7 +114,7 @@ pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u
     progress.show(views.checkpoint());
     loop {
         let from = views.checkpoint() + 1;
-        let pages = read(log, from)?;
+        let pages = read(log, from, CATCH_UP)?;
         let entries = decode_all(&pages)?;
         let whole = whole_groups(&entries);
         if whole.is_empty() {
@@ -133,11 +147,16 @@ pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u
 ///
 /// # Errors
 /// As [`catch_up`].
-pub fn build(log: &LogReader, views: &Views, progress: &Progress) -> Result<u64, String> {
+pub fn build(
+    log: &LogReader,
+    views: &Views,
+    progress: &Progress,
+    most: Slice,
+) -> Result<u64, String> {
     let Some(after) = views.building() else {
         return Ok(0);
     };
-    let pages = read(log, after + 1)?;
+    let pages = read(log, after + 1, most)?;
     let entries = decode_all(&pages)?;
     let whole = whole_groups(&entries);
     let given_up = views.build(whole).map_err(|error| error.to_string())?;
@@ -156,9 +175,9 @@ pub fn build(log: &LogReader, views: &Views, progress: &Progress) -> Result<u64,
 }
 
 /// Reads the records of one slice.
-fn read(log: &LogReader, from: u64) -> Result<Vec<Page>, String> {
+fn read(log: &LogReader, from: u64, most: Slice) -> Result<Vec<Page>, String> {
     let (mut pages, mut next, mut entries, mut bytes) = (Vec::new(), from, 0, 0);
-    while entries < SLICE_ENTRIES_MAX && bytes < SLICE_BYTES_MAX {
+    while entries < most.entries && bytes < most.bytes {
         let page = log
             .read(next, PAGE_ENTRIES_MAX, PAGE_BYTES_MAX)
             .map_err(|error| error.to_string())?;

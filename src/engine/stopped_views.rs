@@ -8,7 +8,7 @@ use countersign_schemas::admin::{ViewEntry, ViewList};
 use super::boot::{open_views, rebuild_strange_views};
 use super::foundation::log_folder;
 use super::progress::Progress;
-use super::projector;
+use super::projector::{self, CATCH_UP};
 use super::start_error::StartError;
 use crate::log::{EventLog, LogOptions};
 
@@ -62,7 +62,7 @@ pub fn rebuild_stopped_view(
     projector::start(&reader, &views, &shown).map_err(StartError::Views)?;
     while let Some(position) = views.building() {
         progress(position, log.head());
-        projector::build(&reader, &views, &shown).map_err(StartError::Views)?;
+        projector::build(&reader, &views, &shown, CATCH_UP).map_err(StartError::Views)?;
         views.flush().map_err(|error| unwritten(&error))?;
     }
     progress(log.head(), log.head());

@@ -3,9 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::support::person::Person;
-use super::support::site::{Site, binary, ends};
+use super::support::service::{Service, lines};
+use super::support::site::{Site, binary, ends, eventually};
 use super::support::{CHEAP, Rig};
 
 /// Starting fails long before a broker is asked for, so there is none.
@@ -234,4 +236,21 @@ async fn after_an_unclean_end_it_starts_by_itself() {
     let broker = super::support::broker(None);
     let more = ["--identity", "dev"];
     let _service = super::support::service::Service::start(&site, &broker.url(), &more);
+}
+
+/// As process 1 of a container it is not ended by a signal that it does not take, and a start can
+/// take as long as its views.
+#[test]
+fn a_start_that_is_told_to_stop_ends_at_once() {
+    let site = Site::new(CHEAP);
+    init(&site);
+    // Reading it waits for a writer who never comes.
+    let pipe = site.keyring().with_file_name("stream-witness");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut service = Service::spawn(&site, NOWHERE, &["--identity", "dev"]);
+    let has_begun = |line: &String| line.contains("every caller is believed");
+    eventually("it has begun", || lines(&site).iter().any(has_begun));
+    service.terminate();
+    assert_eq!(service.ended().code(), Some(0));
 }
