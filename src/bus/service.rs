@@ -32,6 +32,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 const EVENTS_MAX: usize = 256;
 /// How often the broker's version is looked at, since a reconnect can lead to another server.
 const VERSION_PERIOD: Duration = Duration::from_secs(1);
+/// After how many of these periods the service connects anew to ask for a refused subscription again.
+const DEAF_PERIODS: u32 = 5;
 
 /// How the service appears on the bus.
 #[derive(Clone, Debug)]
@@ -118,11 +120,13 @@ pub async fn serve(
     loop {
         let client = clients.borrow().clone();
         if let Ok(mut session) = service.open(client.clone()).await {
-            if !served {
-                refused_subscription(&mut events)?;
-                served = true;
-            }
-            set(&ready, true);
+            let deaf_for = match refused_subscription(&mut events) {
+                Ok(()) => None,
+                Err(error) if !served => return Err(error),
+                Err(error) => Some(deaf(&error)),
+            };
+            served = true;
+            set(&ready, deaf_for.is_none());
             tokio::select! {
                 () = &mut stop => {
                     set(&ready, false);
@@ -135,7 +139,7 @@ pub async fn serve(
                     return Err(error.into());
                 }
                 () = session.ended() => set(&ready, false),
-                () = watch_connection(&client, &mut events, &ready) => {}
+                () = watch_connection(&client, &mut events, &ready, deaf_for) => {}
             }
         }
         tracing::error!("the connection to the broker has ended, connecting anew");
@@ -273,9 +277,7 @@ fn set(ready: &watch::Sender<bool>, value: bool) {
 fn refused_subscription(events: &mut mpsc::Receiver<Event>) -> Result<(), BusError> {
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::ServerError(ServerError::Other(text))
-                if text.to_lowercase().contains("violation for subscription") =>
-            {
+            Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
                 return Err(BusError::NotPermitted(text));
             }
             other => log(&other),
@@ -284,11 +286,24 @@ fn refused_subscription(events: &mut mpsc::Receiver<Event>) -> Result<(), BusErr
     Ok(())
 }
 
-/// Follows the connection's events and the server's version; ends only where the events do.
+/// Says that requests do not reach the service; for no period yet.
+fn deaf(error: &BusError) -> u32 {
+    let again = VERSION_PERIOD * DEAF_PERIODS;
+    tracing::error!("not ready: {error}; asking again in {again:?}");
+    0
+}
+
+fn refuses_subscription(error: &str) -> bool {
+    error.to_lowercase().contains("violation for subscription")
+}
+
+/// Follows the connection's events and the server's version; ends where the events do, and some
+/// time after the broker refused a subscription, which only a new connection asks for again.
 async fn watch_connection(
     client: &Client,
     events: &mut mpsc::Receiver<Event>,
     ready: &watch::Sender<bool>,
+    mut deaf_for: Option<u32>,
 ) {
     let server = || {
         let info = client.server_info();
@@ -304,7 +319,14 @@ async fn watch_connection(
                 Some(event) => {
                     log(&event);
                     match event {
-                        Event::Connected => set(ready, true),
+                        Event::Connected => {
+                            deaf_for = None;
+                            set(ready, true);
+                        }
+                        Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
+                            deaf_for = Some(deaf(&BusError::NotPermitted(text)));
+                            set(ready, false);
+                        }
                         Event::Disconnected => set(ready, false),
                         Event::LameDuckMode => leave_for_another_server(client).await,
                         _ => {}
@@ -312,6 +334,10 @@ async fn watch_connection(
                 }
             },
             _ = ticks.tick() => {
+                deaf_for = deaf_for.map(|periods| periods + 1);
+                if deaf_for.is_some_and(|periods| periods > DEAF_PERIODS) {
+                    return;
+                }
                 let now = server();
                 if now != checked {
                     if let Err(error) = check_version(&now.2) {

@@ -8,6 +8,7 @@ mod contract;
 mod identity;
 mod life;
 mod look_ups;
+mod permissions;
 mod queries;
 mod reset;
 mod roles;
