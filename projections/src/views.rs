@@ -5,12 +5,11 @@ mod building;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use countersign_schemas::record::Record;
 use redb::{Database, DatabaseError, Durability, WriteTransaction};
 
 use crate::account_card::AccountCards;
 use crate::audit_trail::AuditTrail;
-use crate::checkpoint::{Checkpoint, Progress, advance, make_tables, tables_prefix};
+use crate::checkpoint::{Progress, advance, make_tables, tables_prefix};
 use crate::login_view::LoginStatusView;
 use crate::reset_queue::ResetQueue;
 use crate::{Entry, ViewError};
@@ -47,6 +46,8 @@ pub struct ViewState {
     pub halted: Option<String>,
     /// Position of the last entry in the tables that are built anew beside; none where none are.
     pub building: Option<u64>,
+    /// Why the last building anew was given up; none where it was not, or since this start.
+    pub given_up: Option<String>,
 }
 
 /// The places of the views in every list of them.
@@ -62,6 +63,8 @@ struct State {
     views: [Progress; VIEWS],
     /// The same views where they are built anew beside.
     building: [Option<Progress>; VIEWS],
+    /// Why those that were built anew were given up.
+    given_up: [Option<String>; VIEWS],
     /// Entries in commits that a crash would take back.
     unflushed: usize,
 }
@@ -140,6 +143,7 @@ impl Views {
         let state = Mutex::new(State {
             views,
             building,
+            given_up: [const { None }; VIEWS],
             unflushed,
         });
         Ok(Self {
@@ -203,15 +207,16 @@ impl Views {
     /// Every view with its version and how far it is.
     pub fn list(&self) -> Vec<ViewState> {
         let state = self.state();
-        let views = state.views.iter();
+        let views = state.views.iter().zip(&state.building);
         views
-            .zip(&state.building)
-            .map(|(v, building)| ViewState {
+            .zip(&state.given_up)
+            .map(|((v, building), given_up)| ViewState {
                 name: v.name,
                 version: v.version,
                 checkpoint: v.checkpoint.position,
                 halted: v.halted.clone(),
                 building: building.as_ref().map(|b| b.checkpoint.position),
+                given_up: given_up.clone(),
             })
             .collect()
     }
@@ -240,39 +245,6 @@ impl Views {
         state.building[at] = None;
         state.unflushed = 0;
         Ok(())
-    }
-
-    /// Empties every view whose last entry is not the log's entry at that position, as after a
-    /// restored backup or a new epoch, and begins those again that are built beside from such a one;
-    /// returns their names. Asked once at start.
-    ///
-    /// `record_at` reads the log; none past its head.
-    ///
-    /// Errors: [`ViewError::Storage`].
-    pub fn rebuild_forked(
-        &self,
-        record_at: impl Fn(u64) -> Option<Record<'static>>,
-    ) -> Result<Vec<&'static str>, ViewError> {
-        let is_forked = |held: &Checkpoint| {
-            let same = |record: Record| Checkpoint::at(held.position, &record) == *held;
-            held.position > 0 && !record_at(held.position).is_some_and(same)
-        };
-        let mut forked = Vec::new();
-        let views = self.state().views.clone();
-        for (at, view) in views.iter().enumerate() {
-            if is_forked(&view.checkpoint) {
-                self.restart(at)?;
-                forked.push(view.name);
-            }
-        }
-        let building = self.state().building.clone();
-        for building in building.iter().flatten() {
-            if is_forked(&building.checkpoint) {
-                self.rebuild(building.name)?;
-                forked.push(building.name);
-            }
-        }
-        Ok(forked)
     }
 
     /// Makes every commit so far durable; called every few seconds. Reopening after a crash needs

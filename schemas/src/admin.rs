@@ -72,6 +72,9 @@ pub struct ViewEntry {
     /// are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub building: Option<u64>,
+    /// Why the last building anew was given up; absent where it was not, or since the service started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<String>,
 }
 
 /// The keys that protect a log, without any of them.

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{Client, Event, ServerError, SubscribeError};
 use tokio::sync::{mpsc, watch};
@@ -33,8 +33,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 const EVENTS_MAX: usize = 256;
 /// How often the broker's version is looked at, since a reconnect can lead to another server.
 const VERSION_PERIOD: Duration = Duration::from_secs(1);
-/// How long after a refused subscription the service connects anew to ask for it again.
-const DEAF_PERIOD: Duration = Duration::from_secs(5);
+/// After how many of these periods the service connects anew to ask for a refused subscription again.
+const DEAF_PERIODS: u32 = 5;
 
 /// How the service appears on the bus.
 #[derive(Clone, Debug)]
@@ -121,13 +121,13 @@ pub async fn serve(
     loop {
         let client = clients.borrow().clone();
         if let Ok(mut session) = service.open(client.clone()).await {
-            let deaf_since = match refused_subscription(&mut events) {
+            let deaf_for = match refused_subscription(&mut events) {
                 Ok(()) => None,
                 Err(error) if !served => return Err(error),
                 Err(error) => Some(deaf(&error)),
             };
             served = true;
-            set(&ready, deaf_since.is_none());
+            set(&ready, deaf_for.is_none());
             tokio::select! {
                 () = &mut stop => {
                     set(&ready, false);
@@ -140,7 +140,7 @@ pub async fn serve(
                     return Err(error.into());
                 }
                 () = session.ended() => set(&ready, false),
-                () = watch_connection(&client, &mut events, &ready, deaf_since) => {}
+                () = watch_connection(&client, &mut events, &ready, deaf_for) => {}
             }
         }
         tracing::error!("the connection to the broker has ended, connecting anew");
@@ -287,10 +287,11 @@ fn refused_subscription(events: &mut mpsc::Receiver<Event>) -> Result<(), BusErr
     Ok(())
 }
 
-/// Says that requests do not reach the service, and since when.
-fn deaf(error: &BusError) -> Instant {
-    tracing::error!("not ready: {error}; asking again in {DEAF_PERIOD:?}");
-    Instant::now()
+/// Says that requests do not reach the service; for no period yet.
+fn deaf(error: &BusError) -> u32 {
+    let again = VERSION_PERIOD * DEAF_PERIODS;
+    tracing::error!("not ready: {error}; asking again in {again:?}");
+    0
 }
 
 fn refuses_subscription(error: &str) -> bool {
@@ -303,7 +304,7 @@ async fn watch_connection(
     client: &Client,
     events: &mut mpsc::Receiver<Event>,
     ready: &watch::Sender<bool>,
-    mut deaf_since: Option<Instant>,
+    mut deaf_for: Option<u32>,
 ) {
     let server = || {
         let info = client.server_info();
@@ -320,11 +321,11 @@ async fn watch_connection(
                     log(&event);
                     match event {
                         Event::Connected => {
-                            deaf_since = None;
+                            deaf_for = None;
                             set(ready, true);
                         }
                         Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
-                            deaf_since = Some(deaf(&BusError::NotPermitted(text)));
+                            deaf_for = Some(deaf(&BusError::NotPermitted(text)));
                             set(ready, false);
                         }
                         Event::Disconnected => set(ready, false),
@@ -334,7 +335,8 @@ async fn watch_connection(
                 }
             },
             _ = ticks.tick() => {
-                if deaf_since.is_some_and(|since| since.elapsed() >= DEAF_PERIOD) {
+                deaf_for = deaf_for.map(|periods| periods + 1);
+                if deaf_for.is_some_and(|periods| periods > DEAF_PERIODS) {
                     return;
                 }
                 let now = server();

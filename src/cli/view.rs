@@ -61,7 +61,9 @@ pub async fn run(verb: ViewVerb, args: &ClientArgs) -> Result<(), Fault> {
             let built = rebuild_stopped_view(&data, &view, |done, head| progress.at(done, head));
             drop(progress);
             let unknown = || Fault::Usage(format!("there is no view {view}: see `view list`"));
-            document(built.map_err(Fault::failed)?.ok_or_else(unknown)?)?
+            let list = document(built.map_err(Fault::failed)?.ok_or_else(unknown)?)?;
+            is_built(&list, &view)?;
+            list
         }
         ViewVerb::Rebuild { view, reason, .. } => rebuild(&view, reason, args).await?,
     };
@@ -86,11 +88,24 @@ async fn rebuild(view: &str, reason: Option<String>, args: &ClientArgs) -> Resul
         let views = list["views"].as_array().into_iter().flatten();
         let ours = views.into_iter().find(|entry| entry["view"] == view);
         let Some(done) = ours.and_then(|entry| entry["building"].as_u64()) else {
+            is_built(&list, view)?;
             return Ok(list);
         };
         progress.at(done, list["head"].as_u64().unwrap_or(done));
         tokio::time::sleep(LOOK_EVERY).await;
         list = client.admin("view-list", &json!({})).await?.body;
+    }
+}
+
+/// Whether the view took the place of the one that was there.
+fn is_built(list: &Value, view: &str) -> Result<(), Fault> {
+    let views = list["views"].as_array().into_iter().flatten();
+    let ours = views.into_iter().find(|entry| entry["view"] == view);
+    match ours.and_then(|entry| entry["given_up"].as_str()) {
+        None => Ok(()),
+        Some(why) => Err(Fault::Failed(format!(
+            "{view} could not be built anew, and the one that was there stays: {why}"
+        ))),
     }
 }
 
@@ -102,7 +117,12 @@ fn views(body: &Value) -> String {
         let halted = view["halted"].as_str().map(|why| format!("halted: {why}"));
         let building = view["building"].as_u64();
         let building = building.map(|at| format!("being built anew, up to {at}"));
-        let state = [halted, building].into_iter().flatten().collect::<Vec<_>>();
+        let given_up = view["given_up"].as_str();
+        let given_up = given_up.map(|why| format!("not built anew: {why}"));
+        let state = [halted, building, given_up]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>();
         format!(
             "{:<16}v{}  up to {}  {}\n",
             show::field(view, "view"),

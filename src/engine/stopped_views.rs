@@ -20,6 +20,7 @@ pub(super) fn view_list(views: &Views, head: u64) -> ViewList {
         position: view.checkpoint,
         halted: view.halted,
         building: view.building,
+        given_up: view.given_up,
     });
     ViewList {
         views: views.collect(),

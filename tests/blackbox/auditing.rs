@@ -202,6 +202,33 @@ async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
     assert_eq!(code, 0, "{said}");
     let (code, _, said) = auditor.run(&words);
     assert!(code == 2 && said.contains("cannot be made"), "{said}");
+    // By time: from the one included, up to the other left out.
+    let lines: Vec<Value> = all
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let time = |line: &Value| line["at"].as_str().unwrap_or_default().to_owned();
+    let (from, to) = (time(&lines[4]), time(&lines[lines.len() - 3]));
+    let expected: Vec<&Value> = lines
+        .iter()
+        .filter(|line| time(line) >= from && time(line) < to)
+        .map(|line| &line["position"])
+        .collect();
+    assert!(expected.len() > 3 && expected.len() < lines.len() - 4);
+    let words = ["audit", "export", "--from", &from, "--to", &to];
+    let (code, some, said) = auditor.run(&words);
+    assert_eq!(code, 0, "{said}");
+    let found: Vec<Value> = some
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["position"].clone())
+        .filter(|position| !position.is_null())
+        .collect();
+    assert_eq!(found.iter().collect::<Vec<_>>(), expected);
+    let (code, _, said) = auditor.run(&["audit", "export", "--from", "yesterday"]);
+    assert!(
+        code == 2 && said.contains("--from is an RFC 3339 time"),
+        "{said}"
+    );
     stop(&mut rig);
     for (file, count) in [("all", all.lines().count() - 1), ("hers", 2)] {
         let path = auditor.path(file);

@@ -10,6 +10,7 @@
 //! they have that name inside the transaction, and the serving ones stand aside; nobody who
 //! reads sees it.
 
+use countersign_schemas::record::Record;
 use redb::{
     ReadableDatabase, ReadableTable, TableDefinition, TableHandle, UntypedTableHandle,
     WriteTransaction,
@@ -50,8 +51,42 @@ impl Views {
         };
         txn.commit()?;
         state.building[at] = Some(begun);
+        state.given_up[at] = None;
         state.unflushed = 0;
         Ok(true)
+    }
+
+    /// Empties every view whose last entry is not the log's entry at that position, as after a
+    /// restored backup or a new epoch, and begins those again that are built beside from such a one;
+    /// returns their names. Asked once at start.
+    ///
+    /// `record_at` reads the log; none past its head.
+    ///
+    /// Errors: [`ViewError::Storage`].
+    pub fn rebuild_forked(
+        &self,
+        record_at: impl Fn(u64) -> Option<Record<'static>>,
+    ) -> Result<Vec<&'static str>, ViewError> {
+        let is_forked = |held: &Checkpoint| {
+            let same = |record: Record| Checkpoint::at(held.position, &record) == *held;
+            held.position > 0 && !record_at(held.position).is_some_and(same)
+        };
+        let mut forked = Vec::new();
+        let views = self.state().views.clone();
+        for (at, view) in views.iter().enumerate() {
+            if is_forked(&view.checkpoint) {
+                self.restart(at)?;
+                forked.push(view.name);
+            }
+        }
+        let building = self.state().building.clone();
+        for building in building.iter().flatten() {
+            if is_forked(&building.checkpoint) {
+                self.rebuild(building.name)?;
+                forked.push(building.name);
+            }
+        }
+        Ok(forked)
     }
 
     /// The lowest position that a view that is built beside has reached; none where none is.
@@ -84,6 +119,7 @@ impl Views {
             match after.halted {
                 Some(why) => {
                     state.building[at] = None;
+                    state.given_up[at] = Some(why.clone());
                     given_up.push((after.name, why));
                     txn.abort()?;
                     self.give_up(&before)?;

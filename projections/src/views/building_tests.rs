@@ -180,12 +180,14 @@ fn j01_a_fold_that_panics_halts_its_view_alone_and_building_it_anew_ends_the_hal
     assert!(views.rebuild("audit-trail").unwrap());
     let given_up = views.build(&all).unwrap();
     assert_eq!((given_up.len(), given_up[0].0), (1, "audit-trail"));
+    assert_eq!(views.list()[1].given_up.as_ref(), Some(&given_up[0].1));
     assert_eq!(
         (views.building(), views.list()[1].checkpoint),
         (None, before)
     );
     panic_at(None);
     assert!(views.rebuild("audit-trail").unwrap());
+    assert_eq!(views.list()[1].given_up, None);
     finish(&views, &groups);
     assert_eq!(views.halted(), []);
     let fresh = open(&folder.path().join("fresh.redb"));

@@ -422,6 +422,11 @@ fn answers() -> Vec<Case> {
             r#"{"views":[{"view":"audit-trail","version":1,"position":7,"halted":null,"building":3}],"head":7}"#,
         ),
         case(
+            "view-list-response",
+            "given-up",
+            r#"{"views":[{"view":"audit-trail","version":1,"position":7,"halted":null,"given_up":"it met a gap"}],"head":7}"#,
+        ),
+        case(
             "errors-response",
             "one",
             r#"{"errors":[{"code":"draining","status":503,"title":"Wait","retryable":true}]}"#,
