@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, RequestErrorKind};
+use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::Problem;
 use countersign_schemas::secret::SecretText;
 use serde::Deserialize;
@@ -228,8 +229,14 @@ impl Client {
     /// Sends a query, with its id where it has one.
     ///
     /// # Errors
-    /// As [`Client::ask`].
+    /// As [`Client::ask`]; [`Fault::Usage`] for an id that cannot be a part of a subject, which
+    /// nobody would answer.
     pub async fn query(&mut self, name: &str, body: &Value) -> Result<Answer, Fault> {
+        if let Some((query, id)) = name.split_once('.')
+            && query != "schema"
+        {
+            AccountId::parse(id).map_err(|rule| Fault::Usage(rule.0.into()))?;
+        }
         self.ask(&format!("countersign.v1.query.{name}"), body)
             .await
     }

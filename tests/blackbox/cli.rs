@@ -314,6 +314,11 @@ async fn nobody_there_ends_with_5_and_a_mistyped_line_with_2() {
     let mut rig = Rig::start(CHEAP).await;
     let shell = Shell::on(&rig);
     rig.service.kill();
+    for (words, id) in [(["audit", "timeline"], "a.b"), (["login", "status"], "a b")] {
+        let odd = shell.plain(&[words[0], words[1], id], "");
+        assert_eq!(odd.code, 2, "{}", odd.stderr);
+        assert!(odd.stderr.contains("an account id is"), "{}", odd.stderr);
+    }
     let alone = shell.plain(&["login", "status", "ada"], "");
     assert_eq!(alone.code, 5, "{}", alone.stderr);
     assert!(
