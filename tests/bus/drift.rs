@@ -1,8 +1,9 @@
 //! The stream's settings are looked at again while the service runs.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -13,20 +14,22 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::service::{PATIENCE, Service, at, broker, connect, registered, wall};
 
 const STREAM: &str = "COUNTERSIGN_EVENTS";
 const POLL: Duration = Duration::from_millis(5);
 
-/// The log lines of one test's thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// The log lines of one test, whose tasks all run on its thread.
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -35,21 +38,20 @@ impl Write for Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// Keeps what is logged from now on. One subscriber for all threads: with one for each, a line that
+/// two tests reach at the same time can be lost to both.
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt().with_writer(|| Lines).init();
+    });
 }
 
-impl Lines {
-    /// How many lines have both.
-    fn count(&self, level: &str, words: &str) -> usize {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let has = |line: &&str| line.contains(level) && line.contains(words);
-        text.lines().filter(has).count()
-    }
+/// How many lines have both.
+fn logged(level: &str, words: &str) -> usize {
+    let text = LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap());
+    let has = |line: &&str| line.contains(level) && line.contains(words);
+    text.lines().filter(has).count()
 }
 
 async fn stream(client: &Client, verb: &str, body: &Value) -> Value {
@@ -60,11 +62,15 @@ async fn stream(client: &Client, verb: &str, body: &Value) -> Value {
     answer
 }
 
-/// Gives the stream another limit of age.
-async fn set_max_age(client: &Client, seconds: u64) {
+/// Gives the stream another setting.
+async fn set(client: &Client, name: &str, value: i64) {
     let mut config = stream(client, "INFO", &json!({})).await["config"].take();
-    config["max_age"] = json!(seconds * 1_000_000_000);
+    config[name] = json!(value);
     stream(client, "UPDATE", &config).await;
+}
+
+fn all_is_told(state: &PublicationState) -> bool {
+    state.lag == 0 && state.halted.is_none()
 }
 
 async fn messages(client: &Client) -> Value {
@@ -113,11 +119,7 @@ async fn page(address: SocketAddr, path: &str) -> String {
 /// published once the settings are right again.
 #[tokio::test]
 async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_right() {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(lines.clone())
-        .finish();
-    let _lines = tracing::subscriber::set_default(subscriber);
+    listen();
     let broker = broker();
     let config = BusConfig {
         connection: at(&broker),
@@ -133,7 +135,6 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
     let address = watched(&service, &traffic).await;
     let client = connect(&broker).await;
     registered(&client, "ada").await;
-    let all_is_told = |state: &PublicationState| state.lag == 0 && state.halted.is_none();
     comes_to(&service, "published", all_is_told).await;
     assert!(
         page(address, "/metrics")
@@ -142,7 +143,7 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
     );
     let told = messages(&client).await;
 
-    set_max_age(&client, 86_400).await;
+    set(&client, "max_age", 86_400_000_000_000).await;
     comes_to(&service, "halted", |state| {
         let reason = state.halted.as_deref().unwrap_or_default();
         reason.contains("max_age is 86400000000000 and must be 0")
@@ -165,10 +166,10 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
     assert!(metrics.contains("countersign_publication_lag_events 2\n"));
     // Logins do not need it.
     assert!(page(address, "/readyz").await.starts_with("HTTP/1.1 200"));
-    assert_eq!(lines.count("ERROR", "max_age"), 1);
-    assert_eq!(lines.count("INFO", "published again"), 0);
+    assert_eq!(logged("ERROR", "max_age"), 1);
+    assert_eq!(logged("INFO", "published again"), 0);
 
-    set_max_age(&client, 0).await;
+    set(&client, "max_age", 0).await;
     comes_to(&service, "published again", all_is_told).await;
     assert_eq!(messages(&client).await, json!(told.as_u64().unwrap() + 2));
     assert!(
@@ -176,6 +177,33 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
             .await
             .contains("countersign_publication_halted 0\n")
     );
-    assert_eq!(lines.count("INFO", "published again"), 1);
+    assert_eq!(logged("INFO", "published again"), 1);
+    service.stop().await;
+}
+
+/// What was refused is not passed over: it is sent again, once it would be taken.
+#[tokio::test]
+async fn a_batch_that_the_stream_refuses_is_published_whole_once_it_is_taken() {
+    let broker = broker();
+    let config = BusConfig {
+        connection: at(&broker),
+        identity: Identity::Dev,
+        ..BusConfig::default()
+    };
+    let service = Service::start(config, wall()).await;
+    let client = connect(&broker).await;
+    registered(&client, "ada").await;
+    comes_to(&service, "published", all_is_told).await;
+    let told = messages(&client).await.as_u64().unwrap();
+    // Nobody looks at the settings for a minute: what halts is the refused batch itself.
+    set(&client, "max_msg_size", 10).await;
+    registered(&client, "eve").await;
+    comes_to(&service, "halted", |state| state.halted.is_some()).await;
+    registered(&client, "bob").await;
+    comes_to(&service, "behind", |state| state.lag == 4).await;
+    assert_eq!(messages(&client).await, json!(told));
+    set(&client, "max_msg_size", -1).await;
+    comes_to(&service, "published again", all_is_told).await;
+    assert_eq!(messages(&client).await, json!(told + 4));
     service.stop().await;
 }
