@@ -56,6 +56,8 @@ pub struct Connection {
     pub tls_cert: Option<PathBuf>,
     /// Our certificate's key (PEM), with `tls_cert`.
     pub tls_key: Option<PathBuf>,
+    /// Whether the TLS handshake comes before the server's greeting (`handshake_first` there).
+    pub tls_first: bool,
     /// The prefix of reply subjects; `_INBOX.<user>` when absent and a user is known.
     pub inbox_prefix: Option<String>,
     /// The name that the broker's monitoring shows.
@@ -75,6 +77,7 @@ impl Default for Connection {
             tls_ca: None,
             tls_cert: None,
             tls_key: None,
+            tls_first: false,
             inbox_prefix: None,
             name: "countersign".into(),
             timeout: Duration::from_secs(5),
@@ -214,6 +217,9 @@ impl Connection {
             }
             (None, None) => {}
             _ => return Err(ConnectionError::HalfACertificate),
+        }
+        if self.tls_first {
+            options = options.tls_first();
         }
         Ok((addresses, options))
     }

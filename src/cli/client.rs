@@ -48,6 +48,9 @@ pub struct ClientArgs {
     /// Our certificate's key
     #[arg(long, global = true, env = "NATS_KEY")]
     pub tlskey: Option<PathBuf>,
+    /// Begin with the TLS handshake, as a server with handshake_first wants it
+    #[arg(long, global = true)]
+    pub tlsfirst: bool,
     /// How long to wait for an answer, in seconds
     #[arg(long, global = true, env = "NATS_TIMEOUT", default_value = "5s", value_parser = seconds)]
     pub timeout: Duration,
@@ -79,6 +82,7 @@ impl Default for ClientArgs {
             tlsca: None,
             tlscert: None,
             tlskey: None,
+            tlsfirst: false,
             timeout: Duration::from_secs(5),
             context: None,
             inbox_prefix: None,
@@ -114,6 +118,7 @@ struct NatsContext {
     cert: String,
     key: String,
     ca: String,
+    tls_first: bool,
     inbox_prefix: String,
 }
 
@@ -144,6 +149,7 @@ impl ClientArgs {
             tls_ca: path(&self.tlsca, &context.ca),
             tls_cert: path(&self.tlscert, &context.cert),
             tls_key: path(&self.tlskey, &context.key),
+            tls_first: self.tlsfirst || context.tls_first,
             inbox_prefix: text(&self.inbox_prefix, &context.inbox_prefix),
             name: name.into(),
             timeout: self.timeout,

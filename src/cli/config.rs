@@ -233,6 +233,8 @@ pub struct Nats {
     pub tlscert: Option<PathBuf>,
     /// Our certificate's key.
     pub tlskey: Option<PathBuf>,
+    /// Begin with the TLS handshake.
+    pub tlsfirst: bool,
     /// Prefix of reply subjects.
     pub inbox_prefix: Option<String>,
 }

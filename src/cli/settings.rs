@@ -52,6 +52,7 @@ pub fn effective(args: &SettingsArgs, client: &ClientArgs) -> Result<Config, Fau
     put(&mut nats.tlsca, &client.tlsca);
     put(&mut nats.tlscert, &client.tlscert);
     put(&mut nats.tlskey, &client.tlskey);
+    nats.tlsfirst |= client.tlsfirst;
     put(&mut nats.inbox_prefix, &client.inbox_prefix);
     if client.context.is_none() {
         nats.server.get_or_insert_with(|| DEFAULT_SERVER.into());
@@ -99,6 +100,7 @@ impl Config {
             tlsca: nats.tlsca,
             tlscert: nats.tlscert,
             tlskey: nats.tlskey,
+            tlsfirst: nats.tlsfirst,
             inbox_prefix: nats.inbox_prefix,
             ..client.clone()
         }

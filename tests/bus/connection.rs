@@ -96,6 +96,29 @@ async fn p08_a_broker_that_is_not_proven_is_not_spoken_to() {
     assert!(matches!(refused, ConnectionError::Tls { .. }), "{refused}");
 }
 
+/// A server that greets after the handshake, and one that greets before it, which a client that
+/// begins with the handshake cannot read.
+#[tokio::test]
+async fn the_handshake_comes_first_where_it_is_asked_for() {
+    let certificates = certificates();
+    let file = |name: &str| certificates.path().join(name);
+    for (handshake_first, is_right) in [("auto", true), ("false", false)] {
+        let (cert, key) = (file("server.pem"), file("server.key"));
+        let config = format!(
+            "tls {{ cert_file: {cert:?}, key_file: {key:?}, handshake_first: {handshake_first} }}"
+        );
+        let broker = broker_with(certificates.path(), &config);
+        let connection = Connection {
+            servers: format!("tls://127.0.0.1:{}", broker.port()),
+            tls_ca: Some(file("ca.pem")),
+            tls_first: true,
+            ..Connection::default()
+        };
+        let met = round_trip(&connection).await;
+        assert_eq!(met.is_ok(), is_right, "{handshake_first}: {met:?}");
+    }
+}
+
 #[tokio::test]
 async fn user_and_password_in_the_url_are_honoured() {
     let folder = tempfile::tempdir().unwrap();
