@@ -196,6 +196,20 @@ async fn guesses_are_slowed_down_whoever_checks_them() {
     right.refused("account.throttled");
 }
 
+/// A name that nobody has is slowed down as one that somebody has, or the answers would tell names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_a_name_that_nobody_has_are_slowed_down_too() {
+    let rig = Rig::start(&config("mode = \"nats\"\nsubject = \"people.check\"")).await;
+    answers(&rig).await;
+    let guess = json!({"username": "nobody", "password": "wrong guess"});
+    for _ in 0..11 {
+        let refused = rig.bus.command("start-login", guess.clone()).await;
+        refused.refused("credentials.invalid");
+    }
+    let waits = rig.bus.command("start-login", guess).await;
+    waits.refused("account.throttled");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_vouch_and_accounts_need_no_registration() {
     let rig = Rig::start(&config("mode = \"vouched\"\nvouching = [\"shop\"]")).await;
