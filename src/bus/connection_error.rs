@@ -41,7 +41,8 @@ pub enum ConnectionError {
     },
     /// The broker does not answer.
     #[error(
-        "no NATS server answers at {servers}: {reason}; start one or name another with --server"
+        "no NATS server answers at {servers}: {reason}; start one or name another with --server{}",
+        greeting_advice(servers)
     )]
     Away {
         /// The addresses, without credentials.
@@ -61,6 +62,14 @@ impl ConnectionError {
     /// Whether waiting cannot help.
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Away { .. })
+    }
+}
+
+/// A server that waits for the handshake looks like one that says nothing.
+fn greeting_advice(servers: &str) -> &'static str {
+    match servers.contains("tls://") {
+        true => ", or with --tlsfirst where it has handshake_first",
+        false => "",
     }
 }
 

@@ -119,6 +119,17 @@ async fn the_handshake_comes_first_where_it_is_asked_for() {
     }
 }
 
+/// A server that waits for the handshake says nothing, as one that is away.
+#[test]
+fn who_hears_nothing_over_tls_is_told_of_the_handshake() {
+    let away = |servers: &str| ConnectionError::Away {
+        servers: servers.into(),
+        reason: "expected INFO, got nothing".into(),
+    };
+    assert!(away("tls://h:4222").to_string().contains("--tlsfirst"));
+    assert!(!away("nats://h:4222").to_string().contains("--tlsfirst"));
+}
+
 #[tokio::test]
 async fn user_and_password_in_the_url_are_honoured() {
     let folder = tempfile::tempdir().unwrap();

@@ -175,11 +175,14 @@ pub fn report(verified: &Verified, known: &Known) -> Result<Report, Fault> {
         "key_given": known.is_given,
     });
     let mut text = format!(
-        "verified: {} events, {} bytes\nroot      {root}\nlog       {}\nagrees to {} signed checkpoints\n",
+        "verified: {} events, {} bytes\nroot      {root}\nlog       {}\nagrees to {}\n",
         grouped(verified.records),
         grouped(verified.bytes),
         verified.origin(),
-        verified.checkpoints,
+        match verified.checkpoints {
+            1 => "1 signed checkpoint".to_owned(),
+            many => format!("{many} signed checkpoints"),
+        },
     );
     if verified.unsigned > 0 {
         text.push_str(&format!(
