@@ -1,8 +1,7 @@
 //! Given, when, then; the proofs are checked by the crates `signed_note` and `tlog_tiles` alone.
 
 use countersign_schemas::audit::{
-    AccountAtQuery, AuditExplainQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery,
-    ExplainedVerdict, ExportFormat, ProofQuery, RerunResult,
+    AccountAtQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery, ExportFormat, ProofQuery,
 };
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::ErrorCode;
@@ -44,7 +43,11 @@ fn live(engine: &Engine) -> Result<LoginStatus, ErrorCode> {
 }
 
 /// The commands of a life of two accounts, one after the other, with time between them.
-fn commands(house: &House, engine: &Engine, mut after_each: impl FnMut(&House, &Engine)) {
+pub(super) fn commands(
+    house: &House,
+    engine: &Engine,
+    mut after_each: impl FnMut(&House, &Engine),
+) {
     let mut send = |name: &str, body: serde_json::Value| {
         house.pass(7);
         let reply = house.send(engine, name, body);
@@ -373,89 +376,4 @@ fn an_export_of_many_pages_is_what_its_filter_asks_for() {
             assert!(count >= 2 && found.len() > 600, "{count} pages");
         }
     }
-}
-
-/// Every decision of a life comes out the same from the log alone, in another process too, and
-/// under the policy that was in force then.
-#[test]
-fn every_decision_is_explained_and_comes_out_the_same_again() {
-    let house = House::new();
-    let engine = house.start();
-    commands(&house, &engine, |_, _| {});
-    drop(engine);
-    // Another policy since, under which the same would have come out otherwise.
-    let engine = house.start_with(|options| options.policy.code_failures_free = 0);
-    let head = engine.admin.log.head();
-    let mut results = std::collections::BTreeMap::<String, u32>::new();
-    for position in 1..=head {
-        let explained = engine
-            .queries()
-            .audit_explain(&AuditExplainQuery { position });
-        let explained = explained.unwrap();
-        assert!(
-            explained
-                .events
-                .iter()
-                .any(|event| event.position == position)
-        );
-        let kind = &explained.events[0].kind;
-        let detail = &explained.rerun_detail;
-        assert_ne!(
-            explained.rerun,
-            RerunResult::Different,
-            "{kind}: {detail:?}"
-        );
-        if explained.rerun == RerunResult::Same {
-            assert!(!explained.because.is_empty(), "{kind} says why");
-            assert_ne!(explained.verdict, ExplainedVerdict::Recorded);
-            *results.entry(kind.clone()).or_default() += 1;
-        }
-    }
-    let made = [
-        "account-registered",
-        "enrolment-started",
-        "two-factor-enabled",
-        "totp-rejected",
-        "backup-codes-issued",
-        "two-factor-disabled",
-    ];
-    assert!(
-        made.iter().all(|kind| results.contains_key(*kind)),
-        "{results:?}"
-    );
-    let beyond = engine
-        .queries()
-        .audit_explain(&AuditExplainQuery { position: head + 1 });
-    assert_eq!(beyond.unwrap_err().code, ErrorCode::RequestInvalid);
-}
-
-#[test]
-fn an_explanation_says_what_the_account_was_and_why() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
-    house.pass(60);
-    let code = house.code(&secret, 0);
-    house.send(&engine, "verify-login", verify(&code)).unwrap();
-    house
-        .send(&engine, "verify-login", verify(&code))
-        .unwrap_err();
-    let position = engine.admin.log.head();
-    let explain = |position| {
-        engine
-            .queries()
-            .audit_explain(&AuditExplainQuery { position })
-    };
-    let refused = explain(position).unwrap();
-    assert_eq!(refused.verdict, ExplainedVerdict::Refused);
-    assert_eq!(refused.rerun, RerunResult::Same);
-    let why = refused.because.join(" ");
-    assert!(
-        why.contains("was spent.") && why.contains("failure 1 of the 10"),
-        "{why}"
-    );
-    let allowed = explain(position - 1).unwrap();
-    assert_eq!(allowed.verdict, ExplainedVerdict::Allowed);
-    assert!(allowed.because.join(" ").contains("had not been used"));
-    assert_eq!(allowed.before.unwrap().backup_codes_left, 10);
 }

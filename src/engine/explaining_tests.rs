@@ -9,6 +9,7 @@ use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
 use super::Engine;
+use super::auditing_tests::commands;
 use super::house::{House, PASSWORD, verify};
 use crate::account::{Account, Reply};
 use crate::crypto::otp::TotpSecret;
@@ -315,4 +316,81 @@ fn what_the_log_cannot_show_of_an_erasure_and_a_rotation_is_said_in_words() {
     let position = rotated.events[0].position;
     let next = |before| life.engine.queries().next_key_id_before(before).unwrap();
     assert_eq!((next(position), next(position + 1)), (Some(2), None));
+}
+
+/// Every decision of a life comes out the same from the log alone, in another process too, and
+/// under the policy that was in force then.
+#[test]
+fn every_decision_is_explained_and_comes_out_the_same_again() {
+    let house = House::new();
+    let engine = house.start();
+    commands(&house, &engine, |_, _| {});
+    drop(engine);
+    // Another policy since, under which the same would have come out otherwise.
+    let engine = house.start_with(|options| options.policy.code_failures_free = 0);
+    let head = engine.admin.log.head();
+    let mut results = std::collections::BTreeMap::<String, u32>::new();
+    for position in 1..=head {
+        let explained = explain(&engine, position);
+        assert!(
+            explained
+                .events
+                .iter()
+                .any(|event| event.position == position)
+        );
+        let kind = &explained.events[0].kind;
+        let detail = &explained.rerun_detail;
+        assert_ne!(
+            explained.rerun,
+            RerunResult::Different,
+            "{kind}: {detail:?}"
+        );
+        if explained.rerun == RerunResult::Same {
+            assert!(!explained.because.is_empty(), "{kind} says why");
+            assert_ne!(explained.verdict, ExplainedVerdict::Recorded);
+            *results.entry(kind.clone()).or_default() += 1;
+        }
+    }
+    let made = [
+        "account-registered",
+        "enrolment-started",
+        "two-factor-enabled",
+        "totp-rejected",
+        "backup-codes-issued",
+        "two-factor-disabled",
+    ];
+    assert!(
+        made.iter().all(|kind| results.contains_key(*kind)),
+        "{results:?}"
+    );
+    let beyond = engine
+        .queries()
+        .audit_explain(&AuditExplainQuery { position: head + 1 });
+    assert_eq!(beyond.unwrap_err().code, ErrorCode::RequestInvalid);
+}
+
+#[test]
+fn an_explanation_says_what_the_account_was_and_why() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, _) = house.enrol(&engine, "ada");
+    house.pass(60);
+    let code = house.code(&secret, 0);
+    house.send(&engine, "verify-login", verify(&code)).unwrap();
+    house
+        .send(&engine, "verify-login", verify(&code))
+        .unwrap_err();
+    let position = engine.admin.log.head();
+    let refused = explain(&engine, position);
+    assert_eq!(refused.verdict, ExplainedVerdict::Refused);
+    assert_eq!(refused.rerun, RerunResult::Same);
+    let why = refused.because.join(" ");
+    assert!(
+        why.contains("was spent.") && why.contains("failure 1 of the 10"),
+        "{why}"
+    );
+    let allowed = explain(&engine, position - 1);
+    assert_eq!(allowed.verdict, ExplainedVerdict::Allowed);
+    assert!(allowed.because.join(" ").contains("had not been used"));
+    assert_eq!(allowed.before.unwrap().backup_codes_left, 10);
 }

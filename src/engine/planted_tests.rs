@@ -16,12 +16,25 @@ use crate::log::LogOptions;
 /// A decision as a wrong build would have made it, in the log.
 struct Wrong<'a> {
     /// The account that it was decided on.
-    account: &'a Account,
+    account: Account,
     /// Who the record says asked.
     caller: &'a str,
     role: Role,
     name: &'a str,
     body: &'a Value,
+}
+
+impl<'a> Wrong<'a> {
+    /// By an agent.
+    fn by(caller: &'a str, account: Account, name: &'a str, body: &'a Value) -> Self {
+        Self {
+            account,
+            caller,
+            role: Role::Support,
+            name,
+            body,
+        }
+    }
 }
 
 /// Decides with what is not so, and appends it to the log of a stopped service.
@@ -42,7 +55,7 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     lie(&mut ctx);
     let command = Command::decode(wrong.name, wrong.body.to_string().as_bytes()).unwrap();
     let evidence = Evidence::none(house.time());
-    let decided = decide(wrong.account, &command, &evidence, &ctx);
+    let decided = decide(&wrong.account, &command, &evidence, &ctx);
     let Decision::Done { mut events, .. } = decided else {
         panic!("no evidence, so none is stale");
     };
@@ -107,13 +120,7 @@ fn told(life: Life, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> String {
 fn an_approval_by_whoever_asked_comes_out_otherwise() {
     let life = Life::new();
     let body = life.requested("agent-1");
-    let wrong = Wrong {
-        account: &life.account("ada"),
-        caller: "agent-1",
-        role: Role::Support,
-        name: "approve-reset",
-        body: &body,
-    };
+    let wrong = Wrong::by("agent-1", life.account("ada"), "approve-reset", &body);
     let expected = "[] comes out (approval.self: whoever asked for the reset cannot approve it), [reset-approved] was recorded";
     assert_eq!(told(life, &wrong, |ctx| ctx.caller = "agent-2"), expected);
 }
@@ -123,11 +130,8 @@ fn an_approval_that_no_agent_sent_comes_out_otherwise() {
     let life = Life::new();
     let body = life.requested("agent-1");
     let wrong = Wrong {
-        account: &life.account("ada"),
-        caller: "shop",
         role: Role::Platform,
-        name: "approve-reset",
-        body: &body,
+        ..Wrong::by("shop", life.account("ada"), "approve-reset", &body)
     };
     let expected = "the caller's role does not reach the command for this";
     assert_eq!(told(life, &wrong, |_| {}), expected);
@@ -158,13 +162,7 @@ fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
         panic!("a case is opened");
     };
     let body = json!({"case_id": case_id.as_str(), "reason": "as agreed"});
-    let wrong = Wrong {
-        account: &life.account("u-9"),
-        caller: "grace",
-        role: Role::Support,
-        name: "approve-reset",
-        body: &body,
-    };
+    let wrong = Wrong::by("grace", life.account("u-9"), "approve-reset", &body);
     let told = told(life, &wrong, |_| {});
     assert!(told.contains("approval.self: nobody has a hand"), "{told}");
 }
@@ -175,13 +173,7 @@ fn an_execution_before_its_time_comes_out_otherwise() {
     let body = life.requested("agent-1");
     life.by("agent-2", "approve-reset", body.clone()).unwrap();
     life.house.pass(71 * HOUR_S);
-    let wrong = Wrong {
-        account: &life.account("ada"),
-        caller: "agent-1",
-        role: Role::Support,
-        name: "execute-reset",
-        body: &body,
-    };
+    let wrong = Wrong::by("agent-1", life.account("ada"), "execute-reset", &body);
     let expected =
         "[] comes out (reset.cooling_off, 3600 s too early), [reset-executed] was recorded";
     let told = told(life, &wrong, |ctx| ctx.now = ctx.now.plus_s(2 * HOUR_S));
@@ -197,13 +189,7 @@ fn an_execution_after_the_owners_veto_comes_out_otherwise() {
     let before = life.account("ada");
     let veto = json!({"account_id": "ada"});
     life.user("user-cancel-reset", veto).unwrap();
-    let wrong = Wrong {
-        account: &before,
-        caller: "agent-1",
-        role: Role::Support,
-        name: "execute-reset",
-        body: &body,
-    };
+    let wrong = Wrong::by("agent-1", before, "execute-reset", &body);
     let expected = "[] comes out (reset.closed), [reset-executed] was recorded";
     assert_eq!(told(life, &wrong, |_| {}), expected);
 }
@@ -223,13 +209,7 @@ fn a_sixth_request_in_a_day_comes_out_otherwise_and_a_fifth_the_same() {
     assert_eq!(explain(&life.engine, life.head()).rerun, RerunResult::Same);
     life.by("agent-2", "reject-reset", case).unwrap();
     let body = json!({"account_id": "ada", "reason": "all is lost", "ticket": "T-1"});
-    let wrong = Wrong {
-        account: &life.account("ada"),
-        caller: "agent-1",
-        role: Role::Support,
-        name: "request-reset",
-        body: &body,
-    };
+    let wrong = Wrong::by("agent-1", life.account("ada"), "request-reset", &body);
     let told = told(life, &wrong, |_| {});
     assert!(
         told.starts_with("[] comes out (quota.exceeded, 85"),
@@ -242,13 +222,7 @@ fn a_second_clearing_in_a_week_comes_out_otherwise() {
     let life = Life::new();
     let body = json!({"account_id": "ada", "reason": "she called"});
     life.by("agent-1", "clear-attempts", body.clone()).unwrap();
-    let wrong = Wrong {
-        account: &life.account("ada"),
-        caller: "agent-2",
-        role: Role::Support,
-        name: "clear-attempts",
-        body: &body,
-    };
+    let wrong = Wrong::by("agent-2", life.account("ada"), "clear-attempts", &body);
     let told = told(life, &wrong, |ctx| {
         ctx.now = ctx.now.plus_s(8 * 24 * HOUR_S);
     });

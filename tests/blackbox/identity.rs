@@ -33,22 +33,28 @@ accounts {
 }
 "#;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_broker_names_the_caller_and_a_role_asks_only_what_it_may() {
-    // The default cost of a hash: a service with verified callers refuses a lower one.
-    let site = Site::new("");
-    let accounts = site.path().join("accounts.conf");
-    fs::write(&accounts, ACCOUNTS).unwrap();
+/// The service on a broker with these accounts, a shop and an auditor.
+async fn serving(site: &Site, accounts: &str) -> (Broker, Service, Bus, Bus) {
+    let file = site.path().join("accounts.conf");
+    fs::write(&file, accounts).unwrap();
     let server = find_or_fetch(None, &tools_folder(), &mut |_| {}).expect("tests need a broker");
     let options = BrokerOptions {
-        config: Some(accounts),
+        config: Some(file),
         ..BrokerOptions::default()
     };
     let broker = Broker::start(&server, &options).unwrap();
     let url = broker.url().replace("nats://", "nats://countersign:p@");
-    let _service = Service::start(&site, &url, &[]);
+    let service = Service::start(site, &url, &[]);
     let shop = Bus::connect_as(&broker.url(), "shop", "p").await;
     let auditor = Bus::connect_as(&broker.url(), "auditor", "p").await;
+    (broker, service, shop, auditor)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_names_the_caller_and_a_role_asks_only_what_it_may() {
+    // The default cost of a hash: a service with verified callers refuses a lower one.
+    let site = Site::new("");
+    let (broker, _service, shop, auditor) = serving(&site, ACCOUNTS).await;
     // What a caller says of itself counts for nothing, nor does a forged word of the broker.
     let forged = [
         ("Nats-Request-Info", r#"{"acc":"AUDIT","user":"mallory"}"#),
@@ -91,19 +97,10 @@ async fn the_broker_names_the_caller_and_a_role_asks_only_what_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configuration_names_the_account_of_each_role() {
     let site = Site::new("[identity]\naccounts = { SHOPS = \"platform\", LEDGER = \"audit\" }\n");
-    let accounts = site.path().join("accounts.conf");
-    let named = ACCOUNTS.replace("PLATFORM", "SHOPS");
-    fs::write(&accounts, named.replace("AUDIT", "LEDGER")).unwrap();
-    let server = find_or_fetch(None, &tools_folder(), &mut |_| {}).expect("tests need a broker");
-    let options = BrokerOptions {
-        config: Some(accounts),
-        ..BrokerOptions::default()
-    };
-    let broker = Broker::start(&server, &options).unwrap();
-    let url = broker.url().replace("nats://", "nats://countersign:p@");
-    let _service = Service::start(&site, &url, &[]);
-    let shop = Bus::connect_as(&broker.url(), "shop", "p").await;
-    let auditor = Bus::connect_as(&broker.url(), "auditor", "p").await;
+    let accounts = ACCOUNTS
+        .replace("PLATFORM", "SHOPS")
+        .replace("AUDIT", "LEDGER");
+    let (_broker, _service, shop, auditor) = serving(&site, &accounts).await;
     shop.query("jwks", json!({})).await.ok();
     shop.query("audit-page", json!({}))
         .await

@@ -100,3 +100,8 @@ impl Compared {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "compared_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

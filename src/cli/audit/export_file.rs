@@ -325,4 +325,4 @@ impl Order {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 #[path = "export_file_tests.rs"]
-mod tests;
+pub(super) mod tests;

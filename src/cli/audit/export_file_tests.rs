@@ -20,7 +20,7 @@ fn few() -> Vec<Vec<u8>> {
     records()[..5].to_vec()
 }
 
-fn everything(through: u64) -> AuditExportQuery {
+pub(in super::super) fn everything(through: u64) -> AuditExportQuery {
     AuditExportQuery {
         format: ExportFormat::Jsonl,
         through,
@@ -33,7 +33,7 @@ fn everything(through: u64) -> AuditExportQuery {
     }
 }
 
-fn of(account: &str, through: u64) -> AuditExportQuery {
+pub(in super::super) fn of(account: &str, through: u64) -> AuditExportQuery {
     AuditExportQuery {
         account_id: Some(AccountId::parse(account).unwrap()),
         ..everything(through)
@@ -41,7 +41,7 @@ fn of(account: &str, through: u64) -> AuditExportQuery {
 }
 
 /// What the service would hand out.
-fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> ExportPage {
+pub(in super::super) fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> ExportPage {
     let mut tree = Tree::default();
     for record in records {
         tree.append(leaf_hash(record));
@@ -78,7 +78,7 @@ fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> ExportPage {
     }
 }
 
-fn exported(records: &[Vec<u8>], query: &AuditExportQuery) -> Vec<u8> {
+pub(in super::super) fn exported(records: &[Vec<u8>], query: &AuditExportQuery) -> Vec<u8> {
     signed_for(records, records, query)
 }
 
@@ -88,7 +88,11 @@ fn signed_for(records: &[Vec<u8>], signed: &[Vec<u8>], query: &AuditExportQuery)
 }
 
 /// The file of these pages, with a manifest that fits them and a checkpoint of those records.
-fn written(signed: &[Vec<u8>], query: &AuditExportQuery, pages: &[ExportPage]) -> Vec<u8> {
+pub(in super::super) fn written(
+    signed: &[Vec<u8>],
+    query: &AuditExportQuery,
+    pages: &[ExportPage],
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = ExportWriter::new(&mut bytes, ExportFormat::Jsonl).unwrap();
     for page in pages {
@@ -106,13 +110,13 @@ fn written(signed: &[Vec<u8>], query: &AuditExportQuery, pages: &[ExportPage]) -
 }
 
 /// An auditor's machine: a file and a key.
-struct Desk {
+pub(in super::super) struct Desk {
     folder: tempfile::TempDir,
     args: KnownArgs,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             args: KnownArgs {
@@ -122,7 +126,7 @@ impl Desk {
         }
     }
 
-    fn verify(&self, bytes: &[u8]) -> Result<Report, String> {
+    pub(in super::super) fn verify(&self, bytes: &[u8]) -> Result<Report, String> {
         let path = self.folder.path().join("export.jsonl");
         std::fs::write(&path, bytes).unwrap();
         match verify_export(&path, &self.args, true) {
@@ -132,7 +136,7 @@ impl Desk {
         }
     }
 
-    fn refused(&self, bytes: &[u8]) -> String {
+    pub(in super::super) fn refused(&self, bytes: &[u8]) -> String {
         self.verify(bytes).err().expect("it was changed")
     }
 }
@@ -268,7 +272,10 @@ fn another_key_and_an_older_or_foreign_checkpoint_are_refused() {
 }
 
 /// The export with another manifest, made anew so that its own hash fits.
-fn with_manifest(export: &[u8], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+pub(in super::super) fn with_manifest(
+    export: &[u8],
+    change: impl FnOnce(&mut Manifest),
+) -> Vec<u8> {
     let cut = export.len() - 1;
     let at = export[..cut].iter().rposition(|byte| *byte == b'\n');
     let at = at.unwrap() + 1;
@@ -276,11 +283,6 @@ fn with_manifest(export: &[u8], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
     let mut manifest = line.manifest;
     change(&mut manifest);
     [&export[..at], manifest.sealed().line().as_bytes()].concat()
-}
-
-/// The same as another build would have written it.
-fn with_rendering(export: &[u8], rendering: Option<u32>) -> Vec<u8> {
-    with_manifest(export, |manifest| manifest.rendering = rendering)
 }
 
 /// An attacker who makes the manifest fit, or unfit.
@@ -335,103 +337,6 @@ fn events_of_different_accounts_that_changed_places_are_found() {
         told.contains("does not stand after the one before it"),
         "{told}"
     );
-}
-
-/// An auditor keeps exports for years, and sentences change meanwhile.
-#[test]
-fn an_export_that_another_build_words_otherwise_verifies_and_says_what_was_not_compared() {
-    let desk = Desk::new();
-    let records = records();
-    for query in [everything(21), of("ada", 21)] {
-        let mut page = page(&records, &query);
-        page.events[1].event.text = "Somebody signed in, as we used to say.".into();
-        page.events[2].event.data = serde_json::json!({"an_older": "form"});
-        let position = page.events[1].event.position;
-        let ours = written(&records, &query, std::slice::from_ref(&page));
-        let what = "the event does not say what its record says";
-        assert_eq!(desk.refused(&ours), format!("position {position}: {what}"));
-        for rendering in [Some(RENDERING + 1), Some(0), None] {
-            let report = desk.verify(&with_rendering(&ours, rendering)).unwrap();
-            let columns = serde_json::json!(["source", "on_behalf_of", "text", "data"]);
-            assert_eq!(report.document["not_compared"], columns);
-            assert_eq!(report.document["reads_otherwise"], 2);
-            assert!(
-                report.text.contains("nor text, data, which another build wrote")
-                    && report.text.contains(&format!("2 events read otherwise than this build would put them, the first at position {position}\n")),
-                "{}",
-                report.text
-            );
-        }
-    }
-}
-
-/// Whatever build wrote it: the words are a courtesy, the facts are not.
-#[test]
-fn what_is_no_wording_is_compared_whatever_build_wrote_the_export() {
-    let desk = Desk::new();
-    let records = records();
-    for query in [everything(21), of("ada", 21)] {
-        let changes: [&dyn Fn(&mut AuditEvent); 8] = [
-            &|event| event.position += 1,
-            &|event| event.kind = "totp-accepted".into(),
-            &|event| event.account_id = Some(AccountId::parse("eve").unwrap()),
-            &|event| event.version += 1,
-            &|event| event.at = event.at.plus_s(1),
-            &|event| event.caller.name = "eve".into(),
-            &|event| event.command_id = "another".into(),
-            &|event| event.trace_id = Some("0".repeat(32)),
-        ];
-        for change in changes {
-            let mut page = page(&records, &query);
-            change(&mut page.events[1].event);
-            let bytes = written(&records, &query, &[page]);
-            desk.refused(&with_rendering(&bytes, Some(RENDERING + 1)));
-        }
-        let mut other = page(&records, &query);
-        other.events[1].record = other.events[2].record.clone();
-        let bytes = written(&records, &query, &[other]);
-        desk.refused(&with_rendering(&bytes, Some(RENDERING + 1)));
-    }
-}
-
-#[test]
-fn an_export_of_this_build_has_its_words_compared_and_says_what_is_sealed() {
-    let desk = Desk::new();
-    let report = desk.verify(&exported(&records(), &everything(21))).unwrap();
-    let columns = serde_json::json!(["source", "on_behalf_of"]);
-    assert_eq!(report.document["not_compared"], columns);
-    assert_eq!(report.document.get("reads_otherwise"), None);
-    assert!(
-        report
-            .text
-            .contains("not compared: source, on_behalf_of, which are sealed")
-    );
-}
-
-/// The service words the events, and the client writes down what it is told.
-#[test]
-fn a_manifest_names_a_rendering_only_where_service_and_client_agree_on_one() {
-    let records = records();
-    let query = everything(21);
-    let whole = page(&records, &query);
-    let told = |renderings: &[Option<u32>]| {
-        let pages: Vec<_> = renderings
-            .iter()
-            .map(|rendering| ExportPage {
-                rendering: *rendering,
-                ..whole.clone()
-            })
-            .collect();
-        let bytes = written(&records, &query, &pages);
-        let text = String::from_utf8(bytes).unwrap();
-        let last: ManifestLine = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        last.manifest.rendering
-    };
-    let (ours, other) = (Some(RENDERING), Some(RENDERING + 1));
-    assert_eq!(told(&[ours, ours]), ours);
-    for pages in [&[other][..], &[None], &[ours, other], &[ours, None]] {
-        assert_eq!(told(pages), None, "{pages:?}");
-    }
 }
 
 /// After `log new-epoch` the key is the same under another name: what was given up does not verify
