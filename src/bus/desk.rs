@@ -189,19 +189,14 @@ impl Desk {
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
         let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
         let command = Command::decode(endpoint.name, &message.payload)?;
-        Ok(Work::Decide(Request {
-            body_tag: self
-                .engine
-                .body_tag(&caller.name, &message.subject, &message.payload),
-            command,
-            command_id,
-            caller,
-            directory: None,
-            on_behalf_of: headers.on_behalf_of,
-            trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
-            received_at: waiting.received_at,
-            deadline: headers.deadline,
-        }))
+        let body_tag = self
+            .engine
+            .body_tag(&caller.name, &message.subject, &message.payload);
+        let mut request = Request::new(command, command_id, caller, body_tag, waiting.received_at);
+        request.on_behalf_of = headers.on_behalf_of;
+        request.trace_id = waiting.echo.trace.as_ref().map(|trace| trace.id);
+        request.deadline = headers.deadline;
+        Ok(Work::Decide(request))
     }
 
     fn query(

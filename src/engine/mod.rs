@@ -92,6 +92,7 @@ mod shared;
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
 pub mod snapshots;
+mod source;
 mod start_error;
 mod stopped_views;
 mod stopping;

@@ -9,6 +9,7 @@ use countersign_schemas::reply::Details;
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
+use super::source::Source;
 use crate::account::Reply;
 
 /// Who asks.
@@ -43,6 +44,37 @@ pub struct Request {
     pub received_at: Micros,
     /// Later than this nothing is appended.
     pub deadline: Option<Micros>,
+    /// Where it came from.
+    source: Source,
+}
+
+impl Request {
+    /// A request with a command, an id and a caller, and with nothing else that a request may have.
+    pub fn new(
+        command: Command,
+        command_id: CommandId,
+        caller: Caller,
+        body_tag: [u8; 16],
+        received_at: Micros,
+    ) -> Self {
+        Self {
+            source: Source::of(command.context(), &caller.name),
+            command,
+            command_id,
+            caller,
+            on_behalf_of: None,
+            trace_id: None,
+            body_tag,
+            directory: None,
+            received_at,
+            deadline: None,
+        }
+    }
+
+    /// Where it came from.
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
 }
 
 /// What became of a command, told after the commit that it rests on.

@@ -142,15 +142,9 @@ pub fn unavailable(error: &dyn std::fmt::Display) -> ErrorCode {
     ErrorCode::StoreUnavailable
 }
 
-/// Keyed hash of where a request came from: the address that the platform saw, else the caller.
+/// Keyed hash of where a request came from.
 pub fn source_key(vault: &Vault, request: &Request) -> [u8; 8] {
-    let ip = request.command.context().and_then(|c| c.ip.as_ref());
-    let tag = match ip {
-        Some(ip) => vault.keyring().body_tag(&[b"ip", ip.as_str().as_bytes()]),
-        None => vault
-            .keyring()
-            .body_tag(&[b"caller", request.caller.name.as_bytes()]),
-    };
+    let tag = vault.keyring().body_tag(&request.source().parts());
     let mut key = [0; 8];
     key.copy_from_slice(&tag[..8]);
     key
