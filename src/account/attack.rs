@@ -271,6 +271,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
     ) -> Result<Reply, Refusal> {
         let ctx = Ctx {
             now: self.now,
+            gated_at: self.now,
             clock_floor: self.now,
             policy: self.policy,
             entropy: &[0; ENTROPY_LEN],

@@ -26,7 +26,10 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
     let Some(account_id) = account.id.clone() else {
         return Decision::refused(ErrorCode::CredentialsInvalid);
     };
-    let rehashed = rotation::rehashed(proof, evidence);
+    let rehashed = match rotation::rehashed(proof, evidence) {
+        Ok(rehashed) => rehashed,
+        Err(step) => return Decision::Needs(step),
+    };
     if account.on().is_none() {
         let event = Event::LoginCompleted(LoginCompleted { credential });
         let events = rehashed.into_iter().chain([event]).collect();
@@ -112,7 +115,9 @@ fn first_factor(
     account
         .challenges
         .iter()
-        .find(|open| open.hash == hash && open.caller == ctx.caller && ctx.now < open.expires_at)
+        .find(|open| {
+            open.hash == hash && open.caller == ctx.caller && ctx.gated_at < open.expires_at
+        })
         .map(|open| (open.first_factor(), Some(hash)))
         .ok_or(ErrorCode::ChallengeExpired)
 }

@@ -98,8 +98,8 @@ use serde::{Deserialize, Serialize};
 
 pub use attempts::CodeAttempts;
 pub use clear::Clear;
-pub use decision::Decision;
-pub use evidence::{CodeEvidence, Created, Evidence, Issued, ProofEvidence};
+pub use decision::{Decision, Step};
+pub use evidence::{CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence};
 pub use evolve::Recorded;
 pub use outcome::Reply;
 pub use passwords::PasswordAttempts;
@@ -274,8 +274,11 @@ impl Challenge {
 /// What a decision may know of the world beyond the account.
 #[derive(Clone, Copy, Debug)]
 pub struct Ctx<'a> {
-    /// Log time: it never runs backwards and rules every duration.
+    /// Log time: it never runs backwards, and what the decision leads to counts from it.
     pub now: Micros,
+    /// Log time when the command reached its gate. Whether something still waits or has lapsed is
+    /// judged as of then, so that the time that a comparison takes changes no answer.
+    pub gated_at: Micros,
     /// What the wall clock must have reached for codes to be checked: log time, or the wall clock
     /// that an operator took for right while it lies behind.
     pub clock_floor: Micros,
@@ -300,7 +303,9 @@ pub struct Ctx<'a> {
 /// Decides one command against the account as it is now.
 ///
 /// Total and deterministic: the same account, command, evidence and context give the same
-/// decision. Refusals that count an attempt carry the event that counts it.
+/// decision. It is the only gate: asked without evidence it refuses what is refused uncompared, and
+/// otherwise says which step it needs next. Refusals that count an attempt carry the event that
+/// counts it.
 pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &Ctx) -> Decision {
     match command {
         Command::RegisterAccount(c) => credentials::register(account, c, evidence, ctx),

@@ -14,7 +14,7 @@ use countersign_schemas::time::Micros;
 
 use super::reset_words::tell_reset;
 use super::scenario::{ACCOUNT, Password, Scenario, nobody, offset};
-use super::{Account, Policy, Reply, outcome};
+use super::{Account, Policy, Reply, Step, outcome};
 use crate::crypto::otp::{hotp, matching_steps, step_at};
 
 /// Registered a day ago, 2FA off.
@@ -295,11 +295,11 @@ pub(super) fn wrong_backup_code(ordinal: u8) -> impl Fn(&Scenario) -> Code {
 }
 
 /// An answer in words.
-pub(super) fn tell(reply: Option<&Result<Reply, Refusal>>) -> String {
+pub(super) fn tell(reply: &Result<Result<Reply, Refusal>, Step>) -> String {
     match reply {
-        None => "stale".into(),
-        Some(Err(refusal)) => tell_refusal(refusal),
-        Some(Ok(reply)) => tell_reply(reply),
+        Err(step) => format!("needs {step:?}"),
+        Ok(Err(refusal)) => tell_refusal(refusal),
+        Ok(Ok(reply)) => tell_reply(reply),
     }
 }
 

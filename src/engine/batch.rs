@@ -15,9 +15,10 @@ use countersign_schemas::time::Micros;
 
 use super::directory::fact;
 use super::look_ups::Viewer;
+use super::message::Submission;
 use super::subject::source_key;
 use super::vault::VaultError;
-use super::{Outcome, ReplyTo, Request, Shared, Submission};
+use super::{Outcome, ReplyTo, Request, Shared};
 use crate::account::{Account, Recorded};
 use crate::log::index::Fact;
 
@@ -61,8 +62,6 @@ pub struct Batch {
     pub alone: Vec<Submission>,
     /// Who waits for the record of a look at a history.
     pub looks: Vec<SyncSender<()>>,
-    /// Commands whose evidence the batch has made stale; gathered anew once it is published.
-    pub stale: Vec<Submission>,
 }
 
 /// A decision that is to be recorded.
@@ -174,9 +173,8 @@ impl Batch {
     /// Everybody who waits for an answer of this batch.
     pub fn waiting(self) -> Vec<ReplyTo> {
         let decided = self.replies.into_iter().map(|(reply, _)| reply);
-        let stale = self.stale.into_iter().map(|submission| submission.reply);
         let alone = self.alone.into_iter().map(|submission| submission.reply);
-        decided.chain(stale).chain(alone).collect()
+        decided.chain(alone).collect()
     }
 
     /// Whether another command may be taken in.
@@ -184,7 +182,12 @@ impl Batch {
         self.records.len() < BATCH_EVENTS_MAX
             && self.bytes < BATCH_BYTES_MAX
             && self.alone.len() < BATCH_ALONE_MAX
-            && self.replies.len() + self.stale.len() + self.alone.len() < BATCH_COMMANDS_MAX
+            && self.replies.len() + self.alone.len() < BATCH_COMMANDS_MAX
+    }
+
+    /// Answers a command once the batch is durable.
+    pub fn answer(&mut self, submission: Submission, outcome: Outcome) {
+        self.replies.push((submission.reply, outcome));
     }
 
     /// An empty batch after this position.

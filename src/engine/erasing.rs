@@ -63,7 +63,7 @@ impl Writer {
         let mut alone = alone.into_iter();
         while let Some(submission) = alone.next() {
             let mut batch = Batch::after(self.log.head());
-            self.take_now(submission, &mut batch);
+            self.take_now(Box::new(submission), &mut batch);
             if let Err(mut waiting) = self.commit(batch) {
                 waiting.extend(alone.map(|submission| submission.reply));
                 return Err(waiting);

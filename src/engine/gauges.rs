@@ -1,7 +1,7 @@
 //! What operators watch of the engine: counters that its threads raise, and a reading of them all.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use countersign_projections::ViewState;
 use countersign_schemas::admin::PublicationState;
@@ -13,7 +13,6 @@ use super::Engine;
 pub struct Gauges {
     data: PathBuf,
     keyring_folder: PathBuf,
-    queued: AtomicUsize,
     sheds: AtomicU64,
     clock_jumps: AtomicU64,
     clock_is_behind: AtomicBool,
@@ -27,22 +26,11 @@ impl Gauges {
         Self {
             data: data.into(),
             keyring_folder: keyring.parent().unwrap_or(Path::new(".")).into(),
-            queued: AtomicUsize::new(0),
             sheds: AtomicU64::new(0),
             clock_jumps: AtomicU64::new(0),
             clock_is_behind: AtomicBool::new(false),
             signed_at: AtomicU64::new(now.0),
         }
-    }
-
-    /// A command waits for the writer.
-    pub(super) fn queued(&self) {
-        self.queued.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A command waits no longer.
-    pub(super) fn unqueued(&self) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The pool had no room for a command.
@@ -110,7 +98,7 @@ impl Engine {
             head: shared.progress.committed(),
             views: shared.views.list(),
             publication: shared.publication.state(shared.progress.committed()),
-            queued: gauges.queued.load(Ordering::Relaxed),
+            queued: self.queue.waiting(),
             proofs_waiting: self.pool.waiting(),
             sheds: gauges.sheds.load(Ordering::Relaxed),
             checkpoint_age_s: now.seconds_since(Micros(gauges.signed_at.load(Ordering::Relaxed))),

@@ -42,6 +42,7 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let policy = Policy::default();
     let mut ctx = Ctx {
         now: house.time(),
+        gated_at: house.time(),
         clock_floor: house.time(),
         policy: &policy,
         entropy: &[9; ENTROPY_LEN],
@@ -57,7 +58,7 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let evidence = Evidence::none(house.time());
     let decided = decide(&wrong.account, &command, &evidence, &ctx);
     let Decision::Done { mut events, .. } = decided else {
-        panic!("no evidence, so none is stale");
+        panic!("decided without any step");
     };
     let [event] = &mut events[..] else {
         panic!("the lie has one event as its end: {events:?}");

@@ -1,7 +1,6 @@
 //! Answers from the views; nothing here decides.
 
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
@@ -13,8 +12,9 @@ use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
 
+use super::Shared;
+use super::message::ToWriter;
 use super::vault::VaultError;
-use super::{Message, Shared};
 use crate::log::LogReader;
 
 /// How long a query waits for a view (CONTRACT §3).
@@ -27,7 +27,7 @@ const GROUP_ROOM: usize = 8;
 pub struct Queries {
     pub(super) shared: Arc<Shared>,
     /// For the records of look-ups.
-    pub(super) queue: SyncSender<Message>,
+    pub(super) queue: ToWriter,
     pub(super) log: LogReader,
 }
 

@@ -38,8 +38,6 @@ pub struct Request {
     pub trace_id: Option<[u8; 16]>,
     /// HMAC over caller, subject and payload.
     pub body_tag: [u8; 16],
-    /// What another service said of the password; none where it was not asked.
-    pub directory: Option<bool>,
     /// When it arrived, by the wall clock.
     pub received_at: Micros,
     /// Later than this nothing is appended.
@@ -65,7 +63,6 @@ impl Request {
             on_behalf_of: None,
             trace_id: None,
             body_tag,
-            directory: None,
             received_at,
             deadline: None,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{self, sync_channel};
+use std::sync::mpsc;
 
 use countersign_schemas::ids::{AccountId, Username};
 use countersign_schemas::query::{AuditPageQuery, FindAccountQuery, ResetQueueQuery};
@@ -11,12 +11,14 @@ use countersign_schemas::reply::FactorState;
 use countersign_schemas::support::CaseState;
 use serde_json::{Value, json};
 
+use super::advance::Job;
 use super::batch::Batch;
 use super::house::{House, PASSWORD, verify};
+use super::message::{Submission, ToWriter};
 use super::pool::Pool;
 use super::writer::Writer;
-use super::{Engine, Message, Outcome, Submission, boot, evidence};
-use crate::account::{Account, Reply};
+use super::{Engine, Outcome, boot};
+use crate::account::Reply;
 
 const HOUR_S: u64 = 3_600;
 
@@ -283,20 +285,11 @@ fn rs09_of_two_sixth_requests_in_one_batch_neither_and_of_two_fifth_one_wins() {
     drop(engine);
     let (shared, log) = boot::open(house.options()).unwrap();
     let head = log.head();
-    let pool = Arc::new(Pool::start(|_: Submission| {}));
-    let mut writer = Writer::new(Arc::clone(&shared), pool, log);
-    let (queue, inbox) = sync_channel(2);
+    let pool = Arc::new(Pool::start(|_: Job| {}));
+    let (queue, inbox) = ToWriter::open();
+    let mut writer = Writer::new(Arc::clone(&shared), pool, queue.clone(), log);
     for request in requests {
-        let evidence = evidence::gather(&shared, &request, &Account::default()).unwrap();
-        let submission = Submission {
-            request,
-            evidence,
-            gatherings: 0,
-            reply: Box::new(|_| ()),
-        };
-        queue
-            .send(Message::Submission(Box::new(submission)))
-            .unwrap();
+        queue.submit(Submission::new(request, Box::new(|_| ())));
     }
     let mut batch = Batch::after(head);
     writer.drain(&mut batch, &inbox);

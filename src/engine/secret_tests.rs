@@ -35,6 +35,7 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
     evidence.proof = ProofEvidence::Vouched;
     let ctx = Ctx {
         now,
+        gated_at: now,
         clock_floor: now,
         policy: &Policy::default(),
         entropy,
