@@ -96,6 +96,9 @@ pub(super) struct Inquiry<'a> {
 
 impl Inquiry<'_> {
     fn take(&self, step: Step, evidence: &mut Evidence) -> Result<(), VaultError> {
+        if let Step::ComparePassword | Step::CompareCode = step {
+            self.shared.gauges.compares();
+        }
         match step {
             Step::ComparePassword => {
                 if let Some(password) = password_given(&self.request.command) {

@@ -54,6 +54,7 @@ impl Inquiry<'_> {
         let pepper = keyring
             .pepper(verifier.pepper_id())
             .ok_or(VaultError::NoKey)?;
+        self.shared.gauges.hashes();
         verify(input, &verifier, pepper).map_err(|_| VaultError::NoMemory)
     }
 
@@ -70,6 +71,7 @@ impl Inquiry<'_> {
         self.shared.vault.fill_random(&mut salt)?;
         let keyring = self.shared.vault.keyring();
         let (pepper_id, pepper) = keyring.active_pepper();
+        self.shared.gauges.hashes();
         derive(input, params(&self.shared.policy), pepper_id, pepper, salt)
             .map_err(|_| VaultError::NoMemory)
     }

@@ -47,6 +47,9 @@ mod forms;
 #[allow(clippy::unwrap_used)]
 mod forms_tests;
 mod foundation;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod gate_tests;
 mod gauges;
 mod hashing;
 #[cfg(test)]
