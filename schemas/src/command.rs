@@ -8,6 +8,7 @@ use crate::ids::{
     AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeId, Label, Reason, SourceIp,
     Username,
 };
+use crate::open_part::{OpenPart, show_text};
 use crate::secret::SecretText;
 use crate::strict::{DecodeError, decode, optional_object};
 use crate::support::{
@@ -57,6 +58,14 @@ macro_rules! request {
                 deserialize_with = "crate::strict::optional_object"
             )]
             pub context: Option<crate::command::Context>,
+        }
+
+        impl crate::open_part::OpenPart for $name {
+            /// Every field but the context: where a request came from is not what it asks for, and
+            /// no tag is to test an address.
+            fn show(&self, out: &mut Vec<u8>) {
+                $(crate::open_part::OpenPart::show(&self.$field, out);)*
+            }
         }
     };
 }
@@ -273,6 +282,14 @@ macro_rules! commands {
             /// Where the request came from, as far as the caller said.
             pub fn context(&self) -> Option<&Context> {
                 match self { $(Self::$variant(body) => body.context.as_ref(),)* }
+            }
+
+            /// What is asked without its secrets and without where it came from.
+            pub fn open_part(&self) -> Vec<u8> {
+                let mut out = Vec::new();
+                show_text(self.name(), &mut out);
+                match self { $(Self::$variant(body) => body.show(&mut out),)* }
+                out
             }
 
             /// The JSON Schema of the command called `name`.

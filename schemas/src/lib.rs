@@ -13,6 +13,7 @@ pub mod event;
 mod forms;
 pub mod ids;
 mod meta;
+mod open_part;
 pub mod published;
 pub mod query;
 pub mod record;
