@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod audit;
+mod body;
 mod canonical;
 pub mod catalogue;
 pub mod code;

@@ -36,7 +36,9 @@ impl Engine {
         let Ok(account) = self.shared.account(&subject, None) else {
             return AskElsewhere::Nothing;
         };
-        let source = source_key(&self.shared.vault, request);
+        let Ok(source) = source_key(&self.shared, &account, request) else {
+            return AskElsewhere::Nothing;
+        };
         let waits = account.passwords.waiting_s(source, self.shared.log_time());
         if is_repeat || waits.is_some() {
             return AskElsewhere::Nothing;

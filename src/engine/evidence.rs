@@ -26,10 +26,9 @@ use crate::crypto::password::SALT_BYTES;
 /// Whether finding out costs an Argon2id, so that it belongs into the pool.
 pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micros) -> bool {
     let waits = || {
-        account
-            .passwords
-            .waiting_s(source_key(&shared.vault, request), now)
-            .is_some()
+        let source = source_key(shared, account, request);
+        // What the key store refuses is found out, and told, where the evidence is gathered.
+        source.is_ok_and(|source| account.passwords.waiting_s(source, now).is_some())
     };
     match &request.command {
         Command::RegisterAccount(_) => !account.exists(),

@@ -4,7 +4,6 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::secret::SecretText;
 
 use super::evidence::Inquiry;
-use super::subject::source_key;
 use super::vault::VaultError;
 use crate::account::{Policy, ProofEvidence};
 use crate::crypto::password::{INPUT_BYTES_MAX, KdfParams, SALT_BYTES, Verifier, derive, verify};
@@ -25,7 +24,8 @@ impl Inquiry<'_> {
         if let Some(right) = self.request.directory {
             return Ok(ProofEvidence::Elsewhere { right });
         }
-        let source = source_key(&self.shared.vault, self.request);
+        let vault = &self.shared.vault;
+        let source = vault.source_key(self.account.stream_key(), self.request.source())?;
         if self
             .account
             .passwords
