@@ -69,6 +69,12 @@ macro_rules! text {
             }
         }
 
+        impl crate::open_part::OpenPart for $name {
+            fn show(&self, out: &mut Vec<u8>) {
+                crate::open_part::show_text(&self.0, out);
+            }
+        }
+
         impl JsonSchema for $name {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()

@@ -187,10 +187,10 @@ impl Desk {
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
         let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
         let command = Command::decode(endpoint.name, &message.payload)?;
-        let body_tag = self
-            .engine
-            .body_tag(&caller.name, &message.subject, &message.payload);
-        let mut request = Request::new(command, command_id, caller, body_tag, waiting.received_at);
+        let tags =
+            self.engine
+                .body_tags(&caller.name, &message.subject, &message.payload, &command);
+        let mut request = Request::new(command, command_id, caller, tags, waiting.received_at);
         request.on_behalf_of = headers.on_behalf_of;
         request.trace_id = waiting.echo.trace.as_ref().map(|trace| trace.id);
         request.deadline = headers.deadline;

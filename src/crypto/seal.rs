@@ -29,7 +29,7 @@ impl DataKey {
         Self(entropy)
     }
 
-    /// Returns the bytes, to be wrapped and for nothing else.
+    /// Returns the bytes, to be wrapped or to derive a key from, and for nothing else.
     pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }

@@ -274,7 +274,7 @@ impl Writer {
             now,
             key: gated.key,
         };
-        self.record(request.body_tag, &group, reply, batch)
+        self.record(request.tags.exact, &group, reply, batch)
     }
 
     fn judge(
@@ -299,7 +299,7 @@ impl Writer {
             policy: &self.shared.policy,
             entropy: &entropy,
             caller: &request.caller.name,
-            source_key: subject::source_key(&self.shared.vault, request),
+            source_key: subject::source_key(&self.shared, &gated.account, request)?,
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,
@@ -312,7 +312,7 @@ impl Writer {
     /// Takes a decision into the batch, and remembers what it answers.
     fn record(
         &mut self,
-        body_tag: [u8; 16],
+        exact_tag: [u8; 16],
         group: &Group,
         reply: Result<Reply, Refusal>,
         batch: &mut Batch,
@@ -334,7 +334,7 @@ impl Writer {
         let result = reply.map(|reply| Done::new(reply, details, self.shared.now()));
         let stream = batch.entries.last().map(|entry| entry.record.stream_key);
         self.outcomes
-            .remember(group.key, stream, body_tag, group.now, result.clone());
+            .remember(group.key, stream, exact_tag, group.now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

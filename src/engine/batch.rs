@@ -16,8 +16,8 @@ use countersign_schemas::time::Micros;
 use super::directory::fact;
 use super::look_ups::Viewer;
 use super::message::Submission;
-use super::subject::source_key;
-use super::vault::VaultError;
+use super::source::Source;
+use super::vault::{SourceKey, VaultError};
 use super::{Outcome, ReplyTo, Request, Shared};
 use crate::account::{Account, Recorded};
 use crate::log::index::Fact;
@@ -82,10 +82,12 @@ pub struct Group {
 
 /// By whom and by which command a group came; the same in all its records.
 pub struct Origin {
-    /// As in the record, but for account and source, which are its stream's.
+    /// As in the record, but for account, source and source key, which are its stream's.
     meta: Meta<'static>,
     /// Where the request came from, to be sealed.
     source: SourceFacts,
+    /// Under what its failures are counted; none for what no command asked for.
+    counted: Option<Source>,
 }
 
 impl Origin {
@@ -98,12 +100,15 @@ impl Origin {
             verified: request.caller.verified,
             role: request.caller.role,
             trace_id: request.trace_id,
-            body_tag: request.body_tag,
-            source_key: source_key(&shared.vault, request),
+            body_tag: shared.vault.body_tag(&request.tags.asked),
+            source_key: [0; 8],
             source: None,
         };
-        let source = source_facts(request);
-        Self { meta, source }
+        Self {
+            meta,
+            source: source_facts(request),
+            counted: Some(request.source().clone()),
+        }
     }
 
     /// Somebody who looked at a history, under an id of the service's making.
@@ -119,7 +124,11 @@ impl Origin {
             on_behalf_of: viewer.on_behalf_of.clone(),
             ..SourceFacts::default()
         };
-        Self { meta, source }
+        Self {
+            meta,
+            source,
+            counted: None,
+        }
     }
 
     /// The service itself, under an id of its own making.
@@ -127,6 +136,7 @@ impl Origin {
         Self {
             meta: service_meta(id),
             source: SourceFacts::default(),
+            counted: None,
         }
     }
 }
@@ -167,6 +177,9 @@ struct Stream {
     account_id: String,
     /// The stream's version before the group.
     version: u32,
+    /// Keyed hash of where the request came from; zeros in the log's own stream, which has no
+    /// account whose failures would be counted and no key that an erasure would destroy.
+    source_key: SourceKey,
 }
 
 impl Batch {
@@ -203,7 +216,7 @@ impl Batch {
     /// # Errors
     /// [`RecordingError`]: nothing was taken.
     pub fn record(&mut self, shared: &Shared, group: &Group) -> Result<Details, RecordingError> {
-        let stream = self.stream_of(shared, group);
+        let stream = self.stream_of(shared, group)?;
         let mut group_entries = Vec::with_capacity(group.events.len());
         for index in 0..group.events.len() {
             let (entry, bytes) = self.entry(shared, group, &stream, index)?;
@@ -267,6 +280,7 @@ impl Batch {
             group_len: group.events.len() as u16,
             meta: Meta {
                 account_id: stream.account_id.clone().into(),
+                source_key: stream.source_key,
                 source,
                 ..group.origin.meta.clone()
             },
@@ -285,21 +299,28 @@ impl Batch {
     }
 
     /// Whose stream a group goes to: an account's own, or the log's where there is no account.
-    fn stream_of(&self, shared: &Shared, group: &Group) -> Stream {
-        match group.account.id.as_ref().or(group.made.as_ref()) {
-            Some(id) => Stream {
-                kind: StreamKind::Account,
-                key: StreamKey::of(id),
-                account_id: id.as_str().into(),
-                version: group.account.version,
-            },
-            None => Stream {
+    fn stream_of(&self, shared: &Shared, group: &Group) -> Result<Stream, VaultError> {
+        let Some(id) = group.account.id.as_ref().or(group.made.as_ref()) else {
+            return Ok(Stream {
                 kind: StreamKind::Log,
                 key: StreamKey::LOG,
                 account_id: String::new(),
                 version: shared.log_version.load(Ordering::Acquire) + self.log_events,
-            },
-        }
+                source_key: [0; 8],
+            });
+        };
+        let key = StreamKey::of(id);
+        let source_key = match &group.origin.counted {
+            Some(source) => shared.vault.recorded_source_key(key, source)?,
+            None => [0; 8],
+        };
+        Ok(Stream {
+            kind: StreamKind::Account,
+            key,
+            account_id: id.as_str().into(),
+            version: group.account.version,
+            source_key,
+        })
     }
 
     /// Whether an account of this batch has taken a name.

@@ -147,6 +147,12 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let mut archive = epoch::archive(&found, data, keyring)?;
     archive.keep_copy_in(data);
     epoch::sign(&mut archive, &found.index)?;
+    found.vault.tend_tag_keys(now)?;
+    if found.vault.keyring().has_old_tag_key() {
+        tracing::warn!(
+            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
+        );
+    }
     rotating::complete(&mut found, now)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
     forms::put_in_force(&mut found, now)?;

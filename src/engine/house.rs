@@ -120,13 +120,10 @@ impl House {
             verified: true,
             role: Command::kind_of(name).map_or(Role::Platform, Role::from),
         };
-        Request::new(
-            Command::decode(name, &payload).unwrap(),
-            CommandId::parse(id).unwrap(),
-            caller,
-            engine.body_tag("test", name, &payload),
-            self.time(),
-        )
+        let command = Command::decode(name, &payload).unwrap();
+        let tags = engine.body_tags("test", name, &payload, &command);
+        let id = CommandId::parse(id).unwrap();
+        Request::new(command, id, caller, tags, self.time())
     }
 
     pub(super) fn send_as(&self, engine: &Engine, id: &str, name: &str, body: Value) -> Outcome {

@@ -114,6 +114,9 @@ mod support_queries;
 mod swap_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod tag_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -155,7 +158,7 @@ use pool::Pool;
 use proofs::prove;
 pub use publisher::{Feed, PublishedEpoch};
 pub use queries::Queries;
-pub use request::{Caller, Done, Outcome, ReplyTo, Request};
+pub use request::{BodyTags, Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
 pub use stopped_views::{list_stopped_views, rebuild_stopped_view};
@@ -271,10 +274,23 @@ impl Engine {
         }
     }
 
-    /// HMAC over caller, subject and payload: tells a repeat from another body under the same id.
-    pub fn body_tag(&self, caller: &str, subject: &str, payload: &[u8]) -> [u8; 16] {
-        let parts = [caller.as_bytes(), subject.as_bytes(), payload];
-        self.shared.vault.keyring().body_tag(&parts)
+    /// What a repeat of a command is recognised by: at first by every byte, later by what is no
+    /// secret.
+    pub fn body_tags(
+        &self,
+        caller: &str,
+        subject: &str,
+        payload: &[u8],
+        command: &Command,
+    ) -> BodyTags {
+        let parts = [caller.as_bytes(), subject.as_bytes()];
+        BodyTags {
+            exact: self
+                .shared
+                .vault
+                .process_tag(&[parts[0], parts[1], payload]),
+            asked: outcomes::asked(parts, command),
+        }
     }
 
     /// The wall clock.

@@ -1,16 +1,22 @@
 //! What earlier commands were answered: the same command id gets the same outcome, once.
 //!
-//! For two minutes an outcome is kept as it was told, secrets included; afterwards it is found
-//! again from the command's own events, for 24 hours, and a secret one is `outcome.unseen`.
+//! For two minutes an outcome is kept as it was told, secrets included, and a repeat is one to the
+//! byte; afterwards it is found again from the command's own events, for 24 hours, and a secret one
+//! is `outcome.unseen`. A repeat is recognised by what it asks without its secrets then: a tag on
+//! disk that covered a password would test it at the price of one hash, and comparing it with a
+//! verifier would test it without anybody counting. So a repeat with another password or code gets
+//! the recorded outcome. Where the key of the recorded tag is destroyed, nothing can be compared.
 
 use std::collections::{HashMap, VecDeque};
 
+use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::accounts::HistoryError;
@@ -39,7 +45,7 @@ pub struct Outcomes {
 struct Kept {
     /// Whose history the command's events went to; none where it has no events.
     stream: Option<StreamKey>,
-    body_tag: [u8; 16],
+    exact_tag: [u8; 16],
     result: Result<Done, Refusal>,
 }
 
@@ -57,20 +63,23 @@ impl Outcomes {
     ) -> Result<Option<Outcome>, HistoryError> {
         self.forget(now);
         let names_audience = request.command.audience().is_some();
-        let (stored_tag, result) = match self.kept.get(&key) {
-            Some(kept) => (kept.body_tag, kept.result.clone()),
+        let tags = &request.tags;
+        let (same, result) = match self.kept.get(&key) {
+            Some(kept) => {
+                let same = kept.exact_tag.ct_eq(&tags.exact).into();
+                (Some(same), kept.result.clone())
+            }
             None => match shared.index.command(&key, now)? {
                 Some(place) => {
                     let (tag, result) = recalled(shared, place)?;
                     (
-                        tag,
+                        shared.vault.is_body_tag(&tag, &tags.asked),
                         result.and_then(|done| without_assertion(done, names_audience)),
                     )
                 }
                 None => return Ok(None),
             },
         };
-        let same = bool::from(stored_tag.ct_eq(&request.body_tag));
         let refused = |code| Outcome {
             result: Err(Refusal::new(code)),
             replayed: false,
@@ -82,9 +91,13 @@ impl Outcomes {
         {
             return Ok(Some(refused(ErrorCode::OutcomeUnseen)));
         }
-        if !same {
-            self.count_mismatch(key);
-            return Ok(Some(refused(ErrorCode::IdempotencyMismatch)));
+        match same {
+            Some(true) => {}
+            Some(false) => {
+                self.count_mismatch(key);
+                return Ok(Some(refused(ErrorCode::IdempotencyMismatch)));
+            }
+            None => return Ok(Some(refused(ErrorCode::OutcomeUnseen))),
         }
         let unseen = matches!(&result, Err(refusal) if refusal.code == ErrorCode::OutcomeUnseen);
         Ok(Some(Outcome {
@@ -99,7 +112,7 @@ impl Outcomes {
         &mut self,
         key: CommandKey,
         stream: Option<StreamKey>,
-        body_tag: [u8; 16],
+        exact_tag: [u8; 16],
         now: Micros,
         result: Result<Done, Refusal>,
     ) {
@@ -117,7 +130,7 @@ impl Outcomes {
         }
         let kept = Kept {
             stream,
-            body_tag,
+            exact_tag,
             result,
         };
         self.kept.insert(key, kept);
@@ -147,6 +160,17 @@ impl Outcomes {
         let count = self.mismatches.entry(key).or_default();
         *count = count.saturating_add(1);
     }
+}
+
+/// Hash over caller, subject and what a command asks without its secrets.
+pub fn asked(by: [&[u8]; 2], command: &Command) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in by {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(command.open_part());
+    hash.finalize().into()
 }
 
 /// A login that was asserted is not told again: there is no second assertion.

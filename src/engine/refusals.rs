@@ -10,7 +10,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::batch::Batch;
-use super::subject::{self, Subject};
+use super::subject::Subject;
 use super::verdict::Verdict;
 use super::writer::{NO_EVENT, Writer};
 use super::{Done, Outcome, Request};
@@ -79,11 +79,16 @@ impl Writer {
         request: &Request,
         now: Micros,
     ) -> bool {
-        let source = subject::source_key(&self.shared.vault, request);
         let policy = &self.shared.policy;
-        self.shared
-            .strangers_mut()
-            .failed(subject.stranger, source, now, policy);
+        match self.shared.vault.source_key(None, request.source()) {
+            Ok(source) => {
+                let mut strangers = self.shared.strangers_mut();
+                strangers.failed(subject.stranger, source, now, policy);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a wrong password of an unknown name is not counted")
+            }
+        }
         self.coalesced.is_name_recorded((self.shared.monotonic)())
     }
 
@@ -98,7 +103,7 @@ impl Writer {
         let details = NO_EVENT;
         let result = reply.map(|reply| Done::new(reply, details, details.at));
         self.outcomes
-            .remember(key, None, request.body_tag, now, result.clone());
+            .remember(key, None, request.tags.exact, now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

@@ -23,6 +23,15 @@ pub struct Caller {
     pub role: Role,
 }
 
+/// What a repeat of a command is recognised by. Neither is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTags {
+    /// Keyed hash over caller, subject and every byte of the payload, of this process only.
+    pub(super) exact: [u8; 16],
+    /// Hash over caller, subject and what is asked without its secrets; its tag is recorded.
+    pub(super) asked: [u8; 32],
+}
+
 /// One command on its way to a decision.
 #[derive(Debug)]
 pub struct Request {
@@ -36,8 +45,8 @@ pub struct Request {
     pub on_behalf_of: Option<String>,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
-    /// HMAC over caller, subject and payload.
-    pub body_tag: [u8; 16],
+    /// What a repeat of it is recognised by.
+    pub tags: BodyTags,
     /// When it arrived, by the wall clock.
     pub received_at: Micros,
     /// Later than this nothing is appended.
@@ -52,7 +61,7 @@ impl Request {
         command: Command,
         command_id: CommandId,
         caller: Caller,
-        body_tag: [u8; 16],
+        tags: BodyTags,
         received_at: Micros,
     ) -> Self {
         Self {
@@ -62,7 +71,7 @@ impl Request {
             caller,
             on_behalf_of: None,
             trace_id: None,
-            body_tag,
+            tags,
             received_at,
             deadline: None,
         }

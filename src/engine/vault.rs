@@ -1,8 +1,11 @@
 //! Sealing the fields of events, and opening them where they stand.
 
+#[path = "vault_tags.rs"]
+mod tags;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
@@ -17,8 +20,11 @@ use crate::account::Held;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::{Keyring, ROTATION_ENTROPY_BYTES};
-use crate::crypto::seal::{DataKey, Place, open, seal};
+use crate::crypto::seal::{DataKey, KEY_BYTES, Place, open, seal};
+use crate::crypto::tag_keys::TagKeys;
 use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
+
+pub use tags::SourceKey;
 
 /// A sealed field could not be made or read. The account answers `store.unavailable`: never
 /// "2FA off".
@@ -51,6 +57,9 @@ pub enum VaultError {
         "there was no memory for a password hash: give the service more, or lower kdf_memory_kib"
     )]
     NoMemory,
+    /// The file of tag keys could not be written.
+    #[error("the tag keys {0}: see that the data folder can be written")]
+    TagKeys(CreateError),
     /// The operating system's generator failed.
     #[error("the operating system's random generator failed, so nothing was made")]
     Entropy,
@@ -61,8 +70,11 @@ pub struct Vault {
     keyring: RwLock<Arc<Keyring>>,
     keyring_file: PathBuf,
     keys: DataKeys,
+    tag_keys: Mutex<TagKeys>,
     tombstones: Tombstones,
     random: Random,
+    /// Made at the start and never written: what it tags, no other process can test.
+    process_key: Zeroizing<[u8; KEY_BYTES]>,
 }
 
 /// Fills bytes at random; false when the generator failed, and then nothing may be made of them.
@@ -74,16 +86,31 @@ pub fn system_random(bytes: &mut [u8]) -> bool {
 }
 
 impl Vault {
-    /// Takes the opened keyring, which its file holds, the key store, and where random bytes come
+    /// Takes the opened keyring, which its file holds, the key stores, and where random bytes come
     /// from.
-    pub fn new(keyring: Arc<Keyring>, keyring_file: &Path, keys: DataKeys, random: Random) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`VaultError::Entropy`].
+    pub fn new(
+        keyring: Arc<Keyring>,
+        keyring_file: &Path,
+        keys: DataKeys,
+        tag_keys: TagKeys,
+        random: Random,
+    ) -> Result<Self, VaultError> {
+        let mut process_key = Zeroizing::new([0; KEY_BYTES]);
+        random(&mut *process_key)
+            .then_some(())
+            .ok_or(VaultError::Entropy)?;
+        Ok(Self {
             keyring: RwLock::new(keyring),
             tombstones: Tombstones::beside(keyring_file),
             keyring_file: keyring_file.into(),
             keys,
+            tag_keys: Mutex::new(tag_keys),
             random,
-        }
+            process_key,
+        })
     }
 
     /// The keyring's file.
@@ -134,6 +161,9 @@ impl Vault {
         let rotated = Arc::new(rotated.map_err(|error| failed(error.to_string()))?);
         self.keys.use_keyring(Arc::clone(&rotated));
         *self.keyring.write().expect("no holder of this lock panics") = rotated;
+        if let Err(error) = self.tend_tag_keys(now) {
+            tracing::error!(%error, "the tag keys are still wrapped by the key before; it is tried again");
+        }
         Ok(())
     }
 

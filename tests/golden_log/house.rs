@@ -89,13 +89,10 @@ impl House {
             verified: true,
             role: Role::Platform,
         };
-        let mut request = Request::new(
-            Command::decode(name, &payload).unwrap(),
-            CommandId::parse(&id).unwrap(),
-            by,
-            engine.body_tag(caller, name, &payload),
-            self.time(),
-        );
+        let command = Command::decode(name, &payload).unwrap();
+        let tags = engine.body_tags(caller, name, &payload, &command);
+        let id = CommandId::parse(&id).unwrap();
+        let mut request = Request::new(command, id, by, tags, self.time());
         request.on_behalf_of = Some("a-user".into());
         request.trace_id = Some([7; 16]);
         let (sender, receiver) = mpsc::channel();
