@@ -118,7 +118,7 @@ fn read(message: &Message) -> Option<bool> {
 
 /// Hands a command to the engine; its outcome goes to whoever asked.
 pub fn submit(engine: &Engine, request: Request, ticket: Ticket) {
-    let audience = request.command.audience().cloned();
-    let reply = Box::new(move |outcome| ticket.tell(Told::Outcome(outcome, audience)));
+    let caller = request.caller.name.clone();
+    let reply = Box::new(move |outcome| ticket.tell(Told::Outcome(outcome, caller)));
     engine.submit(request, reply);
 }

@@ -18,6 +18,7 @@ use super::{Request, Shared};
 use crate::account::attempts::Gate;
 use crate::account::{
     Account, CodeEvidence, CodeSet, Created, Evidence, Held, Issued, Policy, ProofEvidence,
+    is_for_another_audience,
 };
 use crate::crypto::backup_code::{SET_CODES, SET_ENTROPY_BYTES, fingerprint, new_set};
 use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
@@ -56,7 +57,11 @@ pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micro
         | Command::ExecuteReset(_)
         | Command::EraseAccount(_)
         | Command::RotateKeys(_) => false,
-        Command::VerifyLogin(c) => matches!(c.code, Code::Backup(_)) && account.on().is_some(),
+        Command::VerifyLogin(c) => {
+            matches!(c.code, Code::Backup(_))
+                && account.on().is_some()
+                && !is_for_another_audience(account, c)
+        }
     }
 }
 
@@ -140,6 +145,7 @@ impl Inquiry<'_> {
                 evidence.proof = self.password(c.password.as_ref())?;
                 evidence.rehashed = self.rehashed(c.password.as_ref(), evidence.proof)?;
             }
+            Command::VerifyLogin(c) if is_for_another_audience(self.account, c) => {}
             Command::VerifyLogin(c) => {
                 evidence.code = self.login_code(&c.code, c.next_code.as_ref())?;
             }

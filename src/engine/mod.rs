@@ -9,6 +9,9 @@
 mod accounts;
 mod admin;
 mod assertions;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod audience_tests;
 mod auditing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
