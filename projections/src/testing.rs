@@ -56,6 +56,7 @@ pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec
         body_tag: [0; 16],
         source_key: [0; 8],
         source: None,
+        source_commitment: None,
     };
     let command = CommandId::parse(&command_id).expect("a valid id");
     let numbered = events.into_iter().zip(0..);

@@ -102,6 +102,7 @@ impl Origin {
             body_tag: request.body_tag,
             source_key: source_key(&shared.vault, request),
             source: None,
+            source_commitment: None,
         };
         let source = source_facts(request);
         Self { meta, source }
@@ -144,6 +145,7 @@ pub fn service_meta(id: &CommandId) -> Meta<'static> {
         body_tag: [0; 16],
         source_key: [0; 8],
         source: None,
+        source_commitment: None,
     }
 }
 
@@ -264,7 +266,8 @@ impl Batch {
             group_len: group.events.len() as u16,
             meta: Meta {
                 account_id: stream.account_id.clone().into(),
-                source,
+                source_commitment: source.as_ref().map(|source| source.commitment),
+                source: source.map(|source| source.sealed),
                 ..group.origin.meta.clone()
             },
             payload: event.encode()?.into(),

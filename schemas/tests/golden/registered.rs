@@ -92,8 +92,15 @@ pub fn stored_forms() -> Vec<Registered> {
         name,
         shape,
     };
+    let meta = trace::<Meta>().0;
+    let bound = Registered {
+        version: 2,
+        shape: format!("{meta}, then commitment: [u8; 16] or nothing where source is there"),
+        ..block("record-meta", String::new())
+    };
     let mut forms = vec![
-        block("record-meta", trace::<Meta>().0),
+        block("record-meta", meta),
+        bound,
         block("record-source", trace::<SourceFacts>().0),
     ];
     forms.extend(latest_events().into_iter().map(|(form, _)| form));
