@@ -18,6 +18,9 @@ mod auditing;
 mod auditing_tests;
 mod batch;
 mod boot;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod bound_source_tests;
 mod chores;
 mod clock;
 mod coalesce;
