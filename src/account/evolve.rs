@@ -9,7 +9,8 @@ use countersign_schemas::event::backup_codes::v1::{
 };
 use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, EnrolmentStarted};
 use countersign_schemas::event::log::v1::EpochStarted;
-use countersign_schemas::event::login::v1::{LoginStarted, TotpAccepted, TotpReason};
+use countersign_schemas::event::login::v1::{TotpAccepted, TotpReason};
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
@@ -186,6 +187,7 @@ impl Account {
             expires_at: e.expires_at,
             caller: recorded.caller.into(),
             credential: e.credential,
+            audience: e.audience.clone(),
         });
         self.passwords.succeeded(recorded.source_key);
     }

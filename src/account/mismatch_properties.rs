@@ -15,8 +15,9 @@ use countersign_schemas::event::enrolment::v1::{
     FirstFactor, Mismatch, TwoFactorDisabled, TwoFactorEnabled,
 };
 use countersign_schemas::event::login::v1::{
-    CodeReplayed, LoginCompleted, LoginStarted, TotpAccepted, TotpReason, TotpRejected,
+    CodeReplayed, LoginCompleted, TotpAccepted, TotpReason, TotpRejected,
 };
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::event::reset::v1::{
     CancelledBy, ResetApproved, ResetCancelled, ResetExecuted, ResetExpired, ResetRequested,
 };
@@ -299,6 +300,7 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             challenge,
             expires_at: at,
             credential: n as u32,
+            audience: None,
         }),
         15 => Event::LoginCompleted(LoginCompleted {
             credential: n as u32,

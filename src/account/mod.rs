@@ -106,6 +106,8 @@ pub use passwords::PasswordAttempts;
 pub use policy::Policy;
 pub use reset::{AfterReset, Case};
 
+/// Bytes of memory that an open challenge takes at most, caller and audience included.
+const CHALLENGE_BYTES_MAX: usize = 320;
 /// Open login challenges of one account; the oldest is dropped for a ninth.
 pub const CHALLENGES_MAX: usize = 8;
 /// Number of the sealed username among the fields of `account-registered`.
@@ -259,6 +261,8 @@ pub struct Challenge {
     pub caller: String,
     /// The account's version that set the password it rests on, 0 where the caller vouched.
     pub credential: u32,
+    /// Whom alone the login may be asserted to; anybody where there is none.
+    pub audience: Option<String>,
 }
 
 impl Challenge {
@@ -315,7 +319,7 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::CancelEnrolment(c) => enrolment::cancel(account, c, ctx),
         Command::RegenerateBackupCodes(c) => backup_codes::regenerate(account, c, evidence, ctx),
         Command::Disable2fa(c) => enrolment::disable(account, c, evidence, ctx),
-        Command::StartLogin(_) => login::start(account, evidence, ctx),
+        Command::StartLogin(c) => login::start(account, c, evidence, ctx),
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
         Command::UserCancelReset(c) => reset::user_cancel(account, c, ctx),
         Command::ClearAttempts(c) => clear::clear(account, c, ctx),
@@ -335,7 +339,7 @@ impl Account {
     pub fn memory_bytes(&self) -> usize {
         let codes = self.on().map_or(0, |on| on.codes.unused.len());
         let variable = self.attempts.failed_at.len() * 16
-            + self.challenges.len() * 96
+            + self.challenges.len() * CHALLENGE_BYTES_MAX
             + self.passwords.len() * 48
             + self.clears.len() * 96
             + self.reset.as_ref().map_or(0, |_| 128)

@@ -150,7 +150,11 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
             Ok(scene)
         }
         Event::LoginStarted(e) => {
-            Ok(Scene::new("start-login", json!({}), at).proven_by(first_factor(e.credential)))
+            let body = match &e.audience {
+                Some(audience) => json!({"audience": audience}),
+                None => json!({}),
+            };
+            Ok(Scene::new("start-login", body, at).proven_by(first_factor(e.credential)))
         }
         Event::LoginCompleted(e) => {
             Ok(Scene::new("start-login", json!({}), at).proven_by(first_factor(e.credential)))

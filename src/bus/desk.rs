@@ -95,8 +95,8 @@ impl Desk {
         let ticket = Ticket::new(slot, waiting);
         match work {
             Ok(Work::Decide(request)) => {
-                let audience = request.command.audience().cloned();
-                let reply = move |outcome| ticket.tell(Told::Outcome(outcome, audience));
+                let caller = request.caller.name.clone();
+                let reply = move |outcome| ticket.tell(Told::Outcome(outcome, caller));
                 self.engine.submit(request, Box::new(reply));
             }
             Ok(Work::Ask(question)) => self.queries.ask(question, ticket),

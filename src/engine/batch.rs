@@ -103,6 +103,7 @@ impl Origin {
             body_tag: shared.vault.body_tag(&request.tags.asked),
             source_key: [0; 8],
             source: None,
+            source_commitment: None,
         };
         Self {
             meta,
@@ -153,6 +154,7 @@ pub fn service_meta(id: &CommandId) -> Meta<'static> {
         body_tag: [0; 16],
         source_key: [0; 8],
         source: None,
+        source_commitment: None,
     }
 }
 
@@ -281,7 +283,8 @@ impl Batch {
             meta: Meta {
                 account_id: stream.account_id.clone().into(),
                 source_key: stream.source_key,
-                source,
+                source_commitment: source.as_ref().map(|source| source.commitment),
+                source: source.map(|source| source.sealed),
                 ..group.origin.meta.clone()
             },
             payload: event.encode()?.into(),

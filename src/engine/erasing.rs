@@ -199,6 +199,7 @@ fn next(mut record: Record, version: u32) -> Result<Record, CompletionError> {
     if record.version != version {
         record.version = version;
         record.meta.source = None;
+        record.meta.source_commitment = None;
         record.payload = service::account_erased().encode()?.into();
     }
     Ok(record)

@@ -11,12 +11,18 @@ mod accounts;
 mod admin;
 mod advance;
 mod assertions;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod audience_tests;
 mod auditing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod auditing_tests;
 mod batch;
 mod boot;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod bound_source_tests;
 mod chores;
 mod clock;
 mod coalesce;

@@ -7,6 +7,7 @@ use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit};
+use countersign_schemas::record::SourceFacts;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
@@ -14,7 +15,7 @@ use countersign_schemas::time::Micros;
 
 use super::Shared;
 use super::message::ToWriter;
-use super::vault::VaultError;
+use super::vault::{OpenedSource, VaultError};
 use crate::log::LogReader;
 
 /// How long a query waits for a view (CONTRACT §3).
@@ -166,7 +167,12 @@ impl Queries {
     }
 
     /// Where an event's request came from; what cannot be opened is left out and said.
-    pub(super) fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
+    pub(super) fn source(&self, entry: &Entry) -> Option<SourceFacts> {
+        self.opened_source(entry).map(|opened| opened.facts)
+    }
+
+    /// The same, with what proves it against the record.
+    pub(super) fn opened_source(&self, entry: &Entry) -> Option<OpenedSource> {
         let record = &entry.record;
         let sealed = record.meta.source.as_ref()?;
         let opened = self.shared.vault.open_source(
