@@ -10,7 +10,9 @@ use countersign::dev::broker::Broker;
 use countersign::engine::{Clock, wall_clock};
 use tokio::task::JoinSet;
 
-use crate::service::{Service, ask, at, body, broker, connect, header, refused, registered};
+use crate::service::{
+    PATIENCE, Service, ask, at, body, broker, connect, header, refused, registered,
+};
 
 /// No test lasts until then; a query with a deadline asks the clock on its thread.
 const FAR: &str = "2999-01-01T00:00:00Z";
@@ -47,9 +49,12 @@ impl Gate {
     }
 
     async fn holds(&self, threads: usize) {
-        while self.state.lock().unwrap().1 < threads {
-            tokio::task::yield_now().await;
-        }
+        let held = async {
+            while self.state.lock().unwrap().1 < threads {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, held).await.unwrap();
     }
 }
 
