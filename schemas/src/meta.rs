@@ -9,7 +9,7 @@ use crate::command::CommandKind;
 use crate::sealed::Sealed;
 
 /// The role that the subject of a request stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// A platform service.
     Platform,

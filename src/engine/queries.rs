@@ -43,6 +43,11 @@ impl Queries {
         in_time(self.shared.progress.wait_committed(wanted, VIEW_WAIT))
     }
 
+    /// Whether the log has the position that a caller names, without waiting.
+    pub fn has_reached(&self, min_position: Option<u64>) -> bool {
+        min_position.is_none_or(|wanted| self.shared.progress.committed() >= wanted)
+    }
+
     /// What a login check may know of an account.
     ///
     /// # Errors
