@@ -277,6 +277,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
             entropy: &[0; ENTROPY_LEN],
             caller,
             source_key: [0; 8],
+            source_waits_s: None,
             name_taken: false,
             next_key_id: None,
             requested_at: &[],

@@ -94,14 +94,20 @@ pub(super) fn change_password(
 
 /// Judges the first factor: the proof in force, or the decision that ends the command.
 ///
-/// Wrong passwords are counted by source, and an unknown account answers as a wrong password.
+/// Wrong passwords are counted by source, here and over all names, and an unknown account answers
+/// as a wrong password. A source that waits is not compared; one from which the owner lately
+/// completed a login waits for its own failures at this account only.
 pub(super) fn prove(
     account: &Account,
     evidence: &Evidence,
     purpose: Purpose,
     ctx: &Ctx,
 ) -> Result<FirstFactor, Box<Decision>> {
-    if let Some(seconds) = account.passwords.waiting_s(ctx.source_key, ctx.gated_at) {
+    let passwords = &account.passwords;
+    let is_known = passwords.knows(ctx.source_key, ctx.gated_at);
+    let over_all_names = ctx.source_waits_s.filter(|_| !is_known);
+    let here = passwords.waiting_s(ctx.source_key, ctx.gated_at);
+    if let Some(seconds) = here.max(over_all_names) {
         return Err(Box::new(Decision::refused_for(
             ErrorCode::AccountThrottled,
             seconds,

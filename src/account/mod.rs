@@ -261,6 +261,8 @@ pub struct Challenge {
     pub caller: String,
     /// The account's version that set the password it rests on, 0 where the caller vouched.
     pub credential: u32,
+    /// Keyed hash of where the login began.
+    pub source_key: [u8; 8],
     /// Whom alone the login may be asserted to; anybody where there is none.
     pub audience: Option<String>,
 }
@@ -294,6 +296,8 @@ pub struct Ctx<'a> {
     pub caller: &'a str,
     /// Keyed hash of where the request came from.
     pub source_key: [u8; 8],
+    /// How many seconds the source still waits for wrong passwords over all accounts and names.
+    pub source_waits_s: Option<u64>,
     /// Whether another account holds the username that the command names.
     pub name_taken: bool,
     /// The number of the next keys; none while the last ones still replace those before.
@@ -340,7 +344,7 @@ impl Account {
         let codes = self.on().map_or(0, |on| on.codes.unused.len());
         let variable = self.attempts.failed_at.len() * 16
             + self.challenges.len() * CHALLENGE_BYTES_MAX
-            + self.passwords.len() * 48
+            + (self.passwords.len() + passwords::KNOWN_MAX) * 48
             + self.clears.len() * 96
             + self.reset.as_ref().map_or(0, |_| 128)
             + codes;

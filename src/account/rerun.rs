@@ -82,6 +82,7 @@ pub fn rerun(recording: &Recording) -> Rerun {
         entropy: &scene.entropy,
         caller: recording.caller,
         source_key: recording.source_key,
+        source_waits_s: None,
         name_taken: false,
         next_key_id: recording.across.next_key_id,
         requested_at: recording.across.requested_at,

@@ -314,6 +314,7 @@ impl Scenario {
             entropy,
             caller: self.caller,
             source_key: self.source_key,
+            source_waits_s: None,
             name_taken: self.name_taken,
             next_key_id: self.next_key_id,
             requested_at,

@@ -260,6 +260,10 @@ impl Writer {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
             return Verdict::answer(reply, NO_EVENT);
         }
+        if let Some(Event::UnknownNameRefused(_) | Event::PasswordRejected(_)) = events.first() {
+            let policy = &self.shared.policy;
+            self.source_budget.failed(request.source(), now, policy);
+        }
         if let Some(Event::UnknownNameRefused(_)) = events.first()
             && !self.is_stranger_recorded(&gated.subject, request, now)
         {
@@ -300,6 +304,7 @@ impl Writer {
             entropy: &entropy,
             caller: &request.caller.name,
             source_key: subject::source_key(&self.shared, &gated.account, request)?,
+            source_waits_s: self.source_budget.waiting_s(request.source(), gated.at),
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,

@@ -47,6 +47,9 @@ mod explaining_tests;
 mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod fairness_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod flood_tests;
 mod forms;
 #[cfg(test)]
@@ -106,6 +109,7 @@ mod shared;
 mod snapshot_tests;
 pub mod snapshots;
 mod source;
+mod source_budget;
 mod start_error;
 mod stopped_views;
 mod stopping;

@@ -48,6 +48,7 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
         entropy: &[9; ENTROPY_LEN],
         caller: wrong.caller,
         source_key: [0; 8],
+        source_waits_s: None,
         name_taken: false,
         next_key_id: None,
         requested_at: &[],

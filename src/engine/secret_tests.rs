@@ -41,6 +41,7 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
         entropy,
         caller: "portal",
         source_key: [0; 8],
+        source_waits_s: None,
         name_taken: false,
         next_key_id: None,
         requested_at: &[],

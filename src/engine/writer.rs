@@ -21,6 +21,7 @@ use super::lanes::Lanes;
 use super::message::{Message, ToWriter};
 use super::outcomes::Outcomes;
 use super::pool::Pool;
+use super::source_budget::SourceBudget;
 use super::{Outcome, ReplyTo, Shared};
 use crate::crash_point::reached;
 use crate::log::EventLog;
@@ -48,6 +49,8 @@ pub struct Writer {
     pub(super) log: EventLog,
     pub(super) outcomes: Outcomes,
     pub(super) coalesced: Coalesced,
+    /// Wrong passwords of each address over all names.
+    pub(super) source_budget: SourceBudget,
     last_at: Micros,
     pub(super) watch: ClockWatch,
 }
@@ -71,6 +74,7 @@ impl Writer {
             log,
             outcomes: Outcomes::default(),
             coalesced: Coalesced::default(),
+            source_budget: SourceBudget::default(),
             last_at,
             watch,
         }
