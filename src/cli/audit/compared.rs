@@ -23,16 +23,24 @@ const SEALED: [&str; 2] = ["source", "on_behalf_of"];
 const OTHERWISE: &str = "the event does not say what its record says";
 const OTHER_SOURCE: &str = "it does not show the source that its record holds";
 const NO_SOURCE: &str = "it shows a source, and its record holds none";
-const WITHHELD: &str = "it shows no source, its record holds one, and no erasure of its account follows: it was taken out, or the account was erased while it was exported";
+const WITHHELD: &str = "it shows no source, its record holds one, and no erasure of its account follows in the file: it was taken out, or the erasure is not in this export, and then --missing-sources takes it";
+
+/// What is taken although nothing proves it; whoever has the file can have changed it.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Takes {
+    /// Take sentences that another build worded, and count them; whoever has the file can have changed them
+    #[arg(long = "other-rendering", requires = "export")]
+    pub other_renderings: bool,
+    /// Take events without the source that their record holds, and count them: of erased accounts, where the erasure is not in the export; whoever has the file can have taken it out
+    #[arg(long, requires = "export")]
+    pub missing_sources: bool,
+}
 
 /// How the events of an export compare.
 pub struct Compared {
     /// How the manifest says that they are written out.
     rendering: Option<u32>,
-    /// Whether sentences of another build are taken.
-    takes_other_renderings: bool,
-    /// Whether the export has every event of the accounts in it, so that an erasure is in it too.
-    has_whole_accounts: bool,
+    takes: Takes,
     /// Those whose words are not this build's, and the first of them.
     otherwise: u64,
     first: Option<u64>,
@@ -44,12 +52,10 @@ pub struct Compared {
 
 impl Compared {
     /// Nothing yet.
-    pub fn new(manifest: &Manifest, takes_other_renderings: bool) -> Self {
-        let filter = &manifest.filter;
+    pub fn new(manifest: &Manifest, takes: Takes) -> Self {
         Self {
             rendering: manifest.rendering,
-            takes_other_renderings,
-            has_whole_accounts: filter.types.is_none() && filter.to.is_none(),
+            takes,
             otherwise: 0,
             first: None,
             uncommitted: 0,
@@ -77,7 +83,7 @@ impl Compared {
         if derived != *event || reads_otherwise && self.is_ours() {
             return Err(OTHERWISE.into());
         }
-        if reads_otherwise && !self.takes_other_renderings {
+        if reads_otherwise && !self.takes.other_renderings {
             return Err(format!(
                 "its sentence is not what this build makes of its record ({}): compare it by eye, or take such sentences with --other-rendering",
                 self.whose()
@@ -142,7 +148,7 @@ impl Compared {
     pub fn finish(&self) -> Result<(), String> {
         let first = self.withheld.values().map(|(first, _)| first).min();
         match first {
-            Some(position) if self.has_whole_accounts => {
+            Some(position) if !self.takes.missing_sources => {
                 Err(format!("position {position}: {WITHHELD}"))
             }
             Some(_) | None => Ok(()),
@@ -179,7 +185,7 @@ impl Compared {
         if withheld > 0 {
             report.document["sources_not_shown"] = json!(withheld);
             report.text.push_str(&format!(
-                "note: {withheld} events show no source although their records hold one: an export of whole accounts would show whether they were erased\n"
+                "note: {withheld} events show no source although their records hold one, and the erasures of their accounts are not in the file\n"
             ));
         }
         if let Some(first) = self.first {

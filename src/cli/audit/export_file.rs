@@ -18,7 +18,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::compared::Compared;
+use super::compared::{Compared, Takes};
 use super::known::{Known, KnownArgs};
 use super::manifest::{Manifest, ManifestLine};
 use super::verify::{Report, key_line, negative, report};
@@ -43,7 +43,7 @@ const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
 pub fn verify_export(
     path: &Path,
     args: &KnownArgs,
-    takes_other_renderings: bool,
+    takes: Takes,
     json: bool,
 ) -> Result<Report, Fault> {
     let unread =
@@ -62,7 +62,7 @@ pub fn verify_export(
     };
     let mut progress = Progress::new("verifying", json);
     let mut show = |done| progress.at(done, manifest.count);
-    let mut compared = Compared::new(&manifest, takes_other_renderings);
+    let mut compared = Compared::new(&manifest, takes);
     let mut compare = |line: &Line| {
         let position = line.exported.event.position;
         let wrong = |what| Fault::Negative(format!("position {position}: {what}"));

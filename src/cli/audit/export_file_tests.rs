@@ -147,7 +147,7 @@ pub(in super::super) fn written(
 pub(in super::super) struct Desk {
     folder: tempfile::TempDir,
     args: KnownArgs,
-    takes_other_renderings: bool,
+    takes: Takes,
 }
 
 impl Desk {
@@ -158,13 +158,28 @@ impl Desk {
                 key: Some(signer().public().vkey()),
                 since: Vec::new(),
             },
-            takes_other_renderings: false,
+            takes: Takes::default(),
         }
     }
 
     pub(in super::super) fn taking_other_renderings() -> Self {
+        let takes = Takes {
+            other_renderings: true,
+            ..Takes::default()
+        };
         Self {
-            takes_other_renderings: true,
+            takes,
+            ..Self::new()
+        }
+    }
+
+    pub(in super::super) fn taking_missing_sources() -> Self {
+        let takes = Takes {
+            missing_sources: true,
+            ..Takes::default()
+        };
+        Self {
+            takes,
             ..Self::new()
         }
     }
@@ -172,7 +187,7 @@ impl Desk {
     pub(in super::super) fn verify(&self, bytes: &[u8]) -> Result<Report, String> {
         let path = self.folder.path().join("export.jsonl");
         std::fs::write(&path, bytes).unwrap();
-        match verify_export(&path, &self.args, self.takes_other_renderings, true) {
+        match verify_export(&path, &self.args, self.takes, true) {
             Ok(report) => Ok(report),
             Err(Fault::Negative(why)) => Err(why),
             Err(other) => panic!("another answer: {other}"),
