@@ -8,11 +8,13 @@ mod contract;
 #[path = "../credentials/mod.rs"]
 mod credentials;
 mod drift;
+mod forged;
 mod identity;
 mod life;
 mod look_ups;
 mod permissions;
 mod queries;
+mod raw;
 mod reset;
 mod roles;
 mod service;

@@ -35,10 +35,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite};
 use tracing::trace;
 
-use crate::header::{HeaderMap, HeaderName, IntoHeaderValue};
+use crate::header::{HeaderMap, HeaderName};
+use crate::options::{HeaderBlock, Inbound};
 use crate::status::StatusCode;
 use crate::subject::Subject;
-use crate::{ClientOp, ServerError, ServerOp, Statistics};
+use crate::{ClientOp, Fault, ServerError, ServerOp, Statistics};
 
 /// Soft limit for the amount of bytes in [`Connection::write_buf`]
 /// and [`Connection::flattened_writes`].
@@ -54,6 +55,74 @@ pub(crate) trait AsyncReadWrite: AsyncWrite + AsyncRead + Send + Unpin {}
 
 /// Blanked implementation that applies to both TLS and non-TLS `TcpStream`.
 impl<T> AsyncReadWrite for T where T: AsyncRead + AsyncWrite + Unpin + Send {}
+
+/// countersign: a number of a line of the server.
+fn number(digits: &[u8], otherwise: &'static str) -> io::Result<u64> {
+    str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, otherwise))
+}
+
+/// countersign: the subjects of a message, which are bytes that a publisher chose. One that is no
+/// text cannot be handed on as it is: the message is malformed, and has no reply subject if that is
+/// the one.
+fn subjects(subject: &[u8], reply: Option<&[u8]>) -> (Subject, Option<Subject>, Option<Fault>) {
+    let reply = reply.map(str::from_utf8);
+    let is_text = str::from_utf8(subject).is_ok() && !matches!(reply, Some(Err(_)));
+    (
+        Subject::from(&*String::from_utf8_lossy(subject)),
+        reply.and_then(Result::ok).map(Subject::from),
+        (!is_text).then_some(Fault::Malformed),
+    )
+}
+
+/// countersign: reads a header block as this library always did, unless another parser is set.
+pub(crate) fn parse_header_block(block: &[u8]) -> Option<HeaderBlock> {
+    let mut lines = str::from_utf8(block).ok()?.lines().peekable();
+    let version_line_suffix = lines.next()?.strip_prefix("NATS/1.0").map(str::trim)?;
+
+    let (status, description) = version_line_suffix
+        .split_once(' ')
+        .map(|(status, description)| (status.trim(), description.trim()))
+        .unwrap_or((version_line_suffix, ""));
+    let status = if !status.is_empty() {
+        Some(status.parse::<StatusCode>().ok()?)
+    } else {
+        None
+    };
+    let description = if !description.is_empty() {
+        Some(description.to_owned())
+    } else {
+        None
+    };
+
+    let mut headers = HeaderMap::new();
+    while let Some(line) = lines.next() {
+        if line.is_empty() {
+            continue;
+        }
+
+        let (name, value) = line.split_once(':')?;
+        let name = HeaderName::from_str(name).ok()?;
+
+        // Read the header value, which might have been split into multiple lines
+        // `trim_start` and `trim_end` do the same job as doing `value.trim().to_owned()` at the end, but without a reallocation
+        let mut value = value.trim_start().to_owned();
+        while let Some(v) = lines.next_if(|s| s.starts_with(char::is_whitespace)) {
+            value.push_str(v);
+        }
+        value.truncate(value.trim_end().len());
+
+        // A bare CR is left in a line, and no value may have one.
+        headers.append(name, crate::HeaderValue::from_str(&value).ok()?);
+    }
+    Some(HeaderBlock {
+        headers,
+        status,
+        description,
+    })
+}
 
 /// An enum representing the state of the connection.
 #[derive(Debug, Eq, PartialEq, Clone)]
@@ -92,6 +161,10 @@ pub(crate) struct Connection {
     flattened_writes: BytesMut,
     can_flush: bool,
     statistics: Arc<Statistics>,
+    /// countersign: how messages are read.
+    pub(crate) inbound: Inbound,
+    /// countersign: a message that is too large, and how many of its bytes are still to be passed over.
+    passing_over: Option<(ServerOp, usize)>,
 }
 
 /// Internal representation of the connection.
@@ -110,7 +183,46 @@ impl Connection {
             flattened_writes: BytesMut::new(),
             can_flush: false,
             statistics,
+            inbound: Inbound::default(),
+            passing_over: None,
         }
+    }
+
+    /// countersign: passes over the bytes of a message that is too large as they come, so that they
+    /// are never gathered; the message follows once they have all come.
+    fn pass_over(&mut self) -> Option<ServerOp> {
+        let (op, rest) = self.passing_over.take()?;
+        let here = rest.min(self.read_buf.len());
+        self.read_buf.advance(here);
+        if here == rest {
+            return Some(op);
+        }
+        self.passing_over = Some((op, rest - here));
+        None
+    }
+
+    /// countersign: begins to pass over a message whose line is read.
+    fn begin_to_pass_over(
+        &mut self,
+        line_len: usize,
+        (sid, subject, reply): (u64, Subject, Option<Subject>),
+        total_len: usize,
+    ) -> Option<ServerOp> {
+        self.read_buf.advance(line_len + 2);
+        let length = reply.as_ref().map_or(0, |reply| reply.len()) + subject.len() + total_len;
+        let op = ServerOp::Message {
+            sid,
+            subject,
+            reply,
+            payload: Bytes::new(),
+            headers: None,
+            status: None,
+            description: None,
+            length,
+            fault: Some(Fault::TooLarge),
+        };
+        self.passing_over = Some((op, total_len + 2));
+        self.pass_over()
     }
 
     /// Returns `true` if no more calls to [`Self::enqueue_write_op`] _should_ be made.
@@ -133,6 +245,10 @@ impl Connection {
     /// Attempts to read a server operation from the read buffer.
     /// Returns `None` if there is not enough data to parse an entire operation.
     pub(crate) fn try_read_op(&mut self) -> Result<Option<ServerOp>, io::Error> {
+        if self.passing_over.is_some() {
+            return Ok(self.pass_over());
+        }
+
         let len = match memchr::memmem::find(&self.read_buf, b"\r\n") {
             Some(len) => len,
             None => return Ok(None),
@@ -157,8 +273,8 @@ impl Connection {
         }
 
         if self.read_buf.starts_with(b"-ERR") {
-            let description = str::from_utf8(&self.read_buf[5..len])
-                .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?
+            // countersign: an error may quote a subject, which any bytes can be.
+            let description = String::from_utf8_lossy(self.read_buf.get(5..len).unwrap_or_default())
                 .trim_matches('\'')
                 .to_owned();
 
@@ -177,9 +293,10 @@ impl Connection {
         }
 
         if self.read_buf.starts_with(b"MSG ") {
-            let line = str::from_utf8(&self.read_buf[4..len])
-                .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
-            let mut args = line.split(' ').filter(|s| !s.is_empty());
+            // countersign: subjects are bytes that a publisher chose, so the line need not be text.
+            let mut args = self.read_buf[4..len]
+                .split(|byte| *byte == b' ')
+                .filter(|s| !s.is_empty());
 
             // Parse the operation syntax: MSG <subject> <sid> [reply-to] <#bytes>
             let (subject, sid, reply_to, payload_len) = match (
@@ -203,14 +320,15 @@ impl Connection {
                 }
             };
 
-            let sid = sid
-                .parse::<u64>()
-                .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
+            let sid = number(sid, "cannot parse sid argument after MSG")?;
+            let payload_len = number(payload_len, "cannot parse the number of bytes after MSG")?;
+            let payload_len = payload_len as usize;
+            let (subject, reply, fault) = subjects(subject, reply_to);
 
-            // Parse the number of payload bytes.
-            let payload_len = payload_len
-                .parse::<usize>()
-                .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
+            // countersign: nothing of it is kept.
+            if payload_len > self.inbound.limits.payload_bytes_max {
+                return Ok(self.begin_to_pass_over(len, (sid, subject, reply), payload_len));
+            }
 
             // Return early without advancing if there is not enough data read the entire
             // message
@@ -218,15 +336,11 @@ impl Connection {
                 return Ok(None);
             }
 
-            let length = payload_len
-                + reply_to.as_ref().map(|reply| reply.len()).unwrap_or(0)
-                + subject.len();
-
-            let subject = Subject::from(subject);
-            let reply = reply_to.map(Subject::from);
+            let length =
+                payload_len + reply.as_ref().map_or(0, |reply| reply.len()) + subject.len();
 
             self.read_buf.advance(len + 2);
-            let payload = self.read_buf.split_to(payload_len).freeze();
+            let payload = self.payload(payload_len);
             self.read_buf.advance(2);
 
             trace!(
@@ -246,14 +360,15 @@ impl Connection {
                 payload,
                 status: None,
                 description: None,
+                fault,
             }));
         }
 
         if self.read_buf.starts_with(b"HMSG ") {
-            // Extract whitespace-delimited arguments that come after "HMSG".
-            let line = std::str::from_utf8(&self.read_buf[5..len])
-                .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
-            let mut args = line.split_whitespace().filter(|s| !s.is_empty());
+            // countersign: subjects are bytes that a publisher chose, so the line need not be text.
+            let mut args = self.read_buf[5..len]
+                .split(|byte| *byte == b' ')
+                .filter(|s| !s.is_empty());
 
             // <subject> <sid> [reply-to] <# header bytes><# total bytes>
             let (subject, sid, reply_to, header_len, total_len) = match (
@@ -283,36 +398,16 @@ impl Connection {
                 }
             };
 
-            // Convert the slice into a subject
-            let subject = Subject::from(subject);
-
-            // Parse the subject ID.
-            let sid = sid.parse::<u64>().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "cannot parse sid argument after HMSG",
-                )
-            })?;
-
-            // Convert the slice into a subject.
-            let reply = reply_to.map(Subject::from);
-
-            // Parse the number of payload bytes.
-            let header_len = header_len.parse::<usize>().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "cannot parse the number of header bytes argument after \
-                     HMSG",
-                )
-            })?;
-
-            // Parse the number of payload bytes.
-            let total_len = total_len.parse::<usize>().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "cannot parse the number of bytes argument after HMSG",
-                )
-            })?;
+            let sid = number(sid, "cannot parse sid argument after HMSG")?;
+            let header_len = number(
+                header_len,
+                "cannot parse the number of header bytes argument after HMSG",
+            )? as usize;
+            let total_len = number(
+                total_len,
+                "cannot parse the number of bytes argument after HMSG",
+            )? as usize;
+            let (subject, reply, mut fault) = subjects(subject, reply_to);
 
             if total_len < header_len {
                 return Err(io::Error::new(
@@ -322,77 +417,46 @@ impl Connection {
                 ));
             }
 
-            if len + total_len + 4 > self.read_buf.remaining() {
+            // countersign: nothing of it is kept.
+            let limits = self.inbound.limits;
+            if header_len > limits.header_bytes_max {
+                return Ok(self.begin_to_pass_over(len, (sid, subject, reply), total_len));
+            }
+
+            // countersign: of a message whose payload is too large the headers are.
+            let payload_len = total_len - header_len;
+            let is_too_large = payload_len > limits.payload_bytes_max;
+            let needed_len = if is_too_large { header_len } else { total_len + 2 };
+            if len + 2 + needed_len > self.read_buf.remaining() {
                 return Ok(None);
             }
 
             self.read_buf.advance(len + 2);
-            let header = self.read_buf.split_to(header_len);
-            let payload = self.read_buf.split_to(total_len - header_len).freeze();
-            self.read_buf.advance(2);
-
-            let mut lines = std::str::from_utf8(&header)
-                .map_err(|_| {
-                    io::Error::new(io::ErrorKind::InvalidInput, "header isn't valid utf-8")
-                })?
-                .lines()
-                .peekable();
-            let version_line = lines.next().ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidInput, "no header version line found")
-            })?;
-
-            let version_line_suffix = version_line
-                .strip_prefix("NATS/1.0")
-                .map(str::trim)
-                .ok_or_else(|| {
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        "header version line does not begin with `NATS/1.0`",
-                    )
-                })?;
-
-            let (status, description) = version_line_suffix
-                .split_once(' ')
-                .map(|(status, description)| (status.trim(), description.trim()))
-                .unwrap_or((version_line_suffix, ""));
-            let status = if !status.is_empty() {
-                Some(
-                    status
-                        .parse::<StatusCode>()
-                        .map_err(|_| std::io::Error::other("could not parse status parameter"))?,
-                )
-            } else {
-                None
-            };
-            let description = if !description.is_empty() {
-                Some(description.to_owned())
-            } else {
-                None
-            };
-
-            let mut headers = HeaderMap::new();
-            while let Some(line) = lines.next() {
-                if line.is_empty() {
-                    continue;
-                }
-
-                let (name, value) = line.split_once(':').ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::InvalidInput, "no header version line found")
-                })?;
-
-                let name = HeaderName::from_str(name)
-                    .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
-
-                // Read the header value, which might have been split into multiple lines
-                // `trim_start` and `trim_end` do the same job as doing `value.trim().to_owned()` at the end, but without a reallocation
-                let mut value = value.trim_start().to_owned();
-                while let Some(v) = lines.next_if(|s| s.starts_with(char::is_whitespace)) {
-                    value.push_str(v);
-                }
-                value.truncate(value.trim_end().len());
-
-                headers.append(name, value.into_header_value());
+            // countersign: a block that does not parse is its message's fault, not the connection's.
+            let block = (self.inbound.parse)(&self.read_buf[..header_len]);
+            self.read_buf.advance(header_len);
+            if fault.is_some() || block.is_none() {
+                fault = Some(Fault::Malformed);
+            } else if is_too_large {
+                fault = Some(Fault::TooLarge);
             }
+            let is_malformed = fault == Some(Fault::Malformed);
+            let HeaderBlock {
+                headers,
+                status,
+                description,
+            } = block.filter(|_| !is_malformed).unwrap_or_default();
+            let payload = if is_too_large {
+                Bytes::new()
+            } else {
+                let payload = self.payload(payload_len);
+                self.read_buf.advance(2);
+                if is_malformed {
+                    Bytes::new()
+                } else {
+                    payload
+                }
+            };
 
             trace!(
                 subject = %subject,
@@ -405,7 +469,7 @@ impl Connection {
                 "read operation: HMSG"
             );
 
-            return Ok(Some(ServerOp::Message {
+            let op = ServerOp::Message {
                 length: reply.as_ref().map_or(0, |reply| reply.len()) + subject.len() + total_len,
                 sid,
                 reply,
@@ -414,7 +478,13 @@ impl Connection {
                 payload,
                 status,
                 description,
-            }));
+                fault,
+            };
+            if is_too_large {
+                self.passing_over = Some((op, payload_len + 2));
+                return Ok(self.pass_over());
+            }
+            return Ok(Some(op));
         }
 
         let buffer = self.read_buf.split_to(len + 2);
@@ -427,6 +497,17 @@ impl Connection {
             io::ErrorKind::InvalidInput,
             format!("invalid server operation: '{line}'"),
         ))
+    }
+
+    /// countersign: takes a payload out of what was read. Where what is kept is bounded it is copied,
+    /// since a part of the read buffer would keep the whole of it.
+    fn payload(&mut self, len: usize) -> Bytes {
+        if self.inbound.limits.queued_bytes_max < usize::MAX {
+            let payload = Bytes::copy_from_slice(&self.read_buf[..len]);
+            self.read_buf.advance(len);
+            return payload;
+        }
+        self.read_buf.split_to(len).freeze()
     }
 
     pub(crate) fn read_op(&mut self) -> impl Future<Output = io::Result<Option<ServerOp>>> + '_ {

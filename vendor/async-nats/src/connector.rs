@@ -154,6 +154,8 @@ pub(crate) struct ConnectorOptions {
     pub(crate) max_reconnects: Option<usize>,
     pub(crate) local_address: Option<SocketAddr>,
     pub(crate) reconnect_to_server_callback: Option<ReconnectToServerCallback>,
+    /// countersign: how messages are read.
+    pub(crate) inbound: crate::options::Inbound,
 }
 
 /// Maintains a list of servers and establishes connections.
@@ -415,7 +417,8 @@ impl Connector {
             )
             .await
             {
-                Ok(Ok((server_info, connection))) => {
+                Ok(Ok((server_info, mut connection))) => {
+                    connection.inbound = self.options.inbound;
                     tracing::info!(
                         server = %server_info.port,
                         max_payload = %server_info.max_payload,

@@ -261,6 +261,9 @@ pub use client::{
     SubscribeError, SubscribeErrorKind,
 };
 pub use options::{AuthError, ConnectOptions};
+// countersign: what the patch adds.
+pub use message::Fault;
+pub use options::{HeaderBlock, HeaderParser, InboundLimits};
 
 #[cfg(feature = "crypto")]
 #[cfg_attr(docsrs, doc(cfg(feature = "crypto")))]
@@ -369,6 +372,8 @@ pub(crate) enum ServerOp {
         status: Option<StatusCode>,
         description: Option<String>,
         length: usize,
+        /// countersign: see [`Message::fault`].
+        fault: Option<Fault>,
     },
 }
 
@@ -448,6 +453,8 @@ struct Subscription {
     queue_group: Option<String>,
     delivered: u64,
     max: Option<u64>,
+    /// countersign: the bytes of its messages that nobody has taken and dropped.
+    held: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -733,6 +740,7 @@ impl ConnectionHandler {
                 status,
                 description,
                 length,
+                fault,
             } => {
                 debug!("received MESSAGE: sid={}, subject={}", sid, subject);
                 self.connector
@@ -741,7 +749,7 @@ impl ConnectionHandler {
                     .add(1, Ordering::Relaxed);
 
                 if let Some(subscription) = self.subscriptions.get_mut(&sid) {
-                    let message: Message = Message {
+                    let mut message: Message = Message {
                         subject,
                         reply,
                         payload,
@@ -749,7 +757,24 @@ impl ConnectionHandler {
                         status,
                         description,
                         length,
+                        fault,
+                        held: None,
                     };
+                    // countersign: a subscription is bounded in bytes too.
+                    let queued_bytes_max = self.connection.inbound.limits.queued_bytes_max;
+                    if queued_bytes_max < usize::MAX {
+                        let bytes = upkeep(&message);
+                        match message::Held::take(bytes, queued_bytes_max, &subscription.held) {
+                            None => {
+                                self.connector
+                                    .events_tx
+                                    .try_send(Event::SlowConsumer(sid))
+                                    .ok();
+                                return;
+                            }
+                            held => message.held = held,
+                        }
+                    }
 
                     // if the channel for subscription was dropped, remove the
                     // subscription from the map and unsubscribe.
@@ -797,6 +822,8 @@ impl ConnectionHandler {
                                     status,
                                     description,
                                     length,
+                                    fault,
+                                    held: None,
                                 };
 
                                 let _ = sender.send(message);
@@ -874,6 +901,7 @@ impl ConnectionHandler {
                     sender,
                     delivered: 0,
                     max: None,
+                    held: Arc::default(),
                     subject: subject.to_owned(),
                     queue_group: queue_group.to_owned(),
                 };
@@ -1020,6 +1048,23 @@ impl ConnectionHandler {
     }
 }
 
+/// countersign: what a message takes of memory, roughly and rather too much: itself, its place in a
+/// channel, its subjects and its table of headers; each header its name, its list and their upkeep.
+fn upkeep(message: &Message) -> usize {
+    const MESSAGE_BYTES: usize = 512;
+    const HEADER_BYTES: usize = 192;
+    let subjects = message.subject.len() + message.reply.as_ref().map_or(0, |reply| reply.len());
+    let headers = message.headers.iter().flat_map(HeaderMap::iter);
+    let headers: usize = headers
+        .map(|(name, values)| {
+            let name: &str = name.as_ref();
+            let texts = values.iter().map(|value| value.as_str().len() + HEADER_BYTES);
+            name.len() + texts.sum::<usize>()
+        })
+        .sum();
+    MESSAGE_BYTES + subjects + headers + message.payload.len()
+}
+
 /// Connects to NATS with specified options.
 ///
 /// It is generally advised to use [ConnectOptions] instead, as it provides a builder for whole
@@ -1068,6 +1113,7 @@ pub async fn connect_with_options<A: ToServerAddrs>(
             max_reconnects: options.max_reconnects,
             local_address: options.local_address,
             reconnect_to_server_callback: options.reconnect_to_server_callback,
+            inbound: options.inbound,
         },
         events_tx,
         state_tx,

@@ -37,6 +37,57 @@ pub struct Message {
     pub description: Option<String>,
 
     pub length: usize,
+
+    /// countersign: why the payload, and mostly the headers too, are missing although there were
+    /// some; `None` where the message is as it was sent.
+    #[serde(skip)]
+    pub fault: Option<Fault>,
+    /// countersign: counts the message against what its subscription may hold, until it is dropped.
+    #[serde(skip)]
+    pub(crate) held: Option<std::sync::Arc<Held>>,
+}
+
+/// countersign: why a message arrives without its payload; headers it has only where they parse and
+/// the payload alone is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The header block or the subject does not parse.
+    Malformed,
+    /// It is larger than [`ConnectOptions::inbound_limits`][crate::ConnectOptions::inbound_limits]
+    /// lets in.
+    TooLarge,
+}
+
+/// countersign: bytes that a message takes of what its subscription may hold.
+#[derive(Debug)]
+pub(crate) struct Held {
+    bytes: usize,
+    all: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Held {
+    /// Takes as much, where that leaves no more than `max`.
+    pub(crate) fn take(
+        bytes: usize,
+        max: usize,
+        all: &std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    ) -> Option<std::sync::Arc<Self>> {
+        use std::sync::atomic::Ordering;
+        // Only the connection adds, so nothing is added between the two.
+        if all.load(Ordering::Relaxed).saturating_add(bytes) > max {
+            return None;
+        }
+        all.fetch_add(bytes, Ordering::Relaxed);
+        let all = std::sync::Arc::clone(all);
+        Some(std::sync::Arc::new(Self { bytes, all }))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all
+            .fetch_sub(self.bytes, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
 /// An outbound message to be published.

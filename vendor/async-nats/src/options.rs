@@ -14,7 +14,8 @@
 use crate::auth::Auth;
 use crate::connector;
 use crate::connector::{ReconnectToServer, ReconnectToServerCallback, Server};
-use crate::{Client, ConnectError, Event, ServerInfo, ToServerAddrs};
+use crate::status::StatusCode;
+use crate::{Client, ConnectError, Event, HeaderMap, ServerInfo, ToServerAddrs};
 #[cfg(feature = "nkeys")]
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 #[cfg(feature = "nkeys")]
@@ -70,6 +71,60 @@ pub struct ConnectOptions {
     pub(crate) skip_subject_validation: bool,
     pub(crate) local_address: Option<SocketAddr>,
     pub(crate) reconnect_to_server_callback: Option<ReconnectToServerCallback>,
+    /// countersign: how messages are read.
+    pub(crate) inbound: Inbound,
+}
+
+/// countersign: reads a header block as it was sent, from its first byte to its last; `None` where
+/// it is malformed.
+pub type HeaderParser = fn(&[u8]) -> Option<HeaderBlock>;
+
+/// countersign: what a header block says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderBlock {
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The status, which only messages of the server have.
+    pub status: Option<StatusCode>,
+    /// What is said of the status.
+    pub description: Option<String>,
+}
+
+/// countersign: what a connection lets in and keeps, in bytes; the default lets everything in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboundLimits {
+    /// The largest header block.
+    pub header_bytes_max: usize,
+    /// The largest payload.
+    pub payload_bytes_max: usize,
+    /// What one subscription may hold of messages that nobody has taken, their upkeep counted.
+    pub queued_bytes_max: usize,
+}
+
+impl Default for InboundLimits {
+    fn default() -> Self {
+        Self {
+            header_bytes_max: usize::MAX,
+            payload_bytes_max: usize::MAX,
+            queued_bytes_max: usize::MAX,
+        }
+    }
+}
+
+/// countersign: how messages are read.
+#[derive(Clone, Copy)]
+pub(crate) struct Inbound {
+    pub(crate) parse: HeaderParser,
+    pub(crate) limits: InboundLimits,
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self {
+            parse: crate::connection::parse_header_block,
+            limits: InboundLimits::default(),
+        }
+    }
 }
 
 impl fmt::Debug for ConnectOptions {
@@ -126,6 +181,7 @@ impl Default for ConnectOptions {
             skip_subject_validation: false,
             local_address: None,
             reconnect_to_server_callback: None,
+            inbound: Inbound::default(),
         }
     }
 }
@@ -1011,6 +1067,18 @@ impl ConnectOptions {
     /// ```
     pub fn read_buffer_capacity(mut self, size: u16) -> ConnectOptions {
         self.read_buffer_capacity = size;
+        self
+    }
+
+    /// countersign: sets how header blocks are read.
+    pub fn header_parser(mut self, parse: HeaderParser) -> ConnectOptions {
+        self.inbound.parse = parse;
+        self
+    }
+
+    /// countersign: sets what the connection lets in and keeps.
+    pub fn inbound_limits(mut self, limits: InboundLimits) -> ConnectOptions {
+        self.inbound.limits = limits;
         self
     }
 
