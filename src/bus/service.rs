@@ -337,6 +337,9 @@ async fn watch_connection(
                     match event {
                         Event::Connected => {
                             deaf_for = None;
+                            // The event comes before the greeting can be asked for; what is
+                            // flushed, after it.
+                            let _ = timeout(FLUSH_MAX, client.flush()).await;
                             set(ready, is_fit(client, identity));
                         }
                         Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {

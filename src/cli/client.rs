@@ -205,8 +205,8 @@ impl Client {
     pub async fn connect(args: &ClientArgs) -> Result<Self, Fault> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let connection = args.connection("countersign-cli")?;
-        let user = connection.broker_user()?;
         let nats = connection.connect(Some(sender)).await?;
+        let user = connection.broker_user()?;
         Ok(Self {
             user: user.map_or_else(String::new, |user| user_token(&user) + "."),
             nats,

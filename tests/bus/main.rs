@@ -14,6 +14,7 @@ mod life;
 mod look_ups;
 mod permissions;
 mod queries;
+#[path = "../raw/mod.rs"]
 mod raw;
 mod reset;
 mod roles;
