@@ -11,12 +11,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, InboundLimits, ServerAddr,
+};
 use countersign_schemas::secret::SecretText;
 use nkeys::KeyPair;
 use tokio::sync::mpsc;
 
 use super::connection_error::ConnectionError;
+use super::desk::PAYLOAD_BYTES_MAX;
+use super::header_block::{self, HEADER_BYTES_MAX};
 
 /// The oldest nats-server that will do; earlier ones let a caller forge `Nats-Request-Info`
 /// (CVE-2026-33223, CVE-2026-33246).
@@ -36,6 +40,16 @@ const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// Messages that one subscription may hold; more is a slow consumer, which is an alarm.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 16_384;
+/// What they may take of memory, in bytes, on the service's connection; more is a slow consumer too.
+const SUBSCRIPTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the service lets in: larger messages are passed over unread and arrive without their bytes.
+/// Clients read long replies, so they have no such bounds.
+const SERVICE: InboundLimits = InboundLimits {
+    header_bytes_max: HEADER_BYTES_MAX,
+    payload_bytes_max: PAYLOAD_BYTES_MAX,
+    queued_bytes_max: SUBSCRIPTION_BYTES_MAX,
+};
 
 /// What it takes to reach the broker; `Debug` shows no credential.
 #[derive(Clone)]
@@ -104,7 +118,16 @@ impl Connection {
         &self,
         events: Option<mpsc::Sender<Event>>,
     ) -> Result<Client, ConnectionError> {
-        let (addresses, mut options) = self.options()?;
+        self.connect_within(InboundLimits::default(), events).await
+    }
+
+    async fn connect_within(
+        &self,
+        limits: InboundLimits,
+        events: Option<mpsc::Sender<Event>>,
+    ) -> Result<Client, ConnectionError> {
+        let (addresses, options) = self.options()?;
+        let mut options = options.inbound_limits(limits);
         if let Some(events) = events {
             options = options.event_callback(move |event| {
                 let events = events.clone();
@@ -114,7 +137,9 @@ impl Connection {
             });
         }
         let servers = shown(&addresses);
-        let client = options.connect(addresses).await.map_err(|error| {
+        // Boxed, since it is large and a part of every command's future.
+        let connecting = Box::pin(options.connect(addresses));
+        let client = connecting.await.map_err(|error| {
             let reason = error.to_string();
             match error.kind() {
                 _ if breaks_tls(&error) => ConnectionError::Tls { reason },
@@ -144,7 +169,7 @@ impl Connection {
     ) -> Result<Client, ConnectionError> {
         let mut wait = RETRY_FIRST;
         loop {
-            match self.connect(Some(events.clone())).await {
+            match self.connect_within(SERVICE, Some(events.clone())).await {
                 Ok(client) => return Ok(client),
                 Err(error) if error.is_permanent() => return Err(error),
                 Err(error) => tracing::warn!(retry_in_ms = wait.as_millis() as u64, "{error}"),
@@ -168,6 +193,24 @@ impl Connection {
         }
     }
 
+    /// The user that the broker will call us, where we know it: the key of an nkey or credentials
+    /// file, else the name. It is what subjects of support agents and operators carry.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Address`] and [`ConnectionError::File`].
+    pub fn broker_user(&self) -> Result<Option<String>, ConnectionError> {
+        if let Some(path) = &self.nkey {
+            let (_, key) = seed(NKEY, path)?;
+            return Ok(Some(key.public_key()));
+        }
+        let (_, in_url) = addresses(&self.servers)?;
+        let named = self.user.clone().or(in_url.map(|(user, _)| user));
+        match (&self.creds, named) {
+            (Some(path), None) => Ok(Some(seed(CREDS, path)?.1.public_key())),
+            (_, named) => Ok(named),
+        }
+    }
+
     /// The addresses without credentials, and the options that hold the credentials.
     fn options(&self) -> Result<(Vec<ServerAddr>, ConnectOptions), ConnectionError> {
         let (addresses, in_url) = addresses(&self.servers)?;
@@ -179,7 +222,8 @@ impl Connection {
             .name(&self.name)
             .connection_timeout(self.timeout)
             .request_timeout(Some(self.timeout))
-            .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX);
+            .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
+            .header_parser(header_block::parse);
         if let Some(prefix) = self
             .inbox_prefix
             .clone()
@@ -198,12 +242,7 @@ impl Connection {
                 .map_err(|_| unusable(CREDS, path, "it holds no JWT and seed"))?;
         }
         if let Some(path) = &self.nkey {
-            let text = read(NKEY, path)?;
-            let mut lines = text.lines().map(str::trim);
-            let seed = lines.find(|line| line.starts_with("SU"));
-            let seed = seed.filter(|seed| KeyPair::from_seed(seed).is_ok());
-            let seed = seed.ok_or_else(|| unusable(NKEY, path, "it holds no user seed (SU…)"))?;
-            options = options.nkey(seed.to_owned());
+            options = options.nkey(seed(NKEY, path)?.0);
         }
         if let Some(ca) = &self.tls_ca {
             holds("file of authorities", ca, CERTIFICATE)?;
@@ -252,6 +291,15 @@ fn breaks_tls(error: &ConnectError) -> bool {
 
 fn read(what: &'static str, path: &Path) -> Result<String, ConnectionError> {
     fs::read_to_string(path).map_err(|error| unusable(what, path, &error.to_string()))
+}
+
+/// The user's seed in a file, and its key.
+fn seed(what: &'static str, path: &Path) -> Result<(String, KeyPair), ConnectionError> {
+    let text = read(what, path)?;
+    let mut lines = text.lines().map(str::trim);
+    let seed = lines.find(|line| line.starts_with("SU"));
+    seed.and_then(|seed| Some((seed.to_owned(), KeyPair::from_seed(seed).ok()?)))
+        .ok_or_else(|| unusable(what, path, "it holds no user seed (SU…)"))
 }
 
 /// Sees that a file has such a block of PEM: async-nats names no file that it cannot read, and passes

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::connection::OLDEST_SERVER;
+use super::greeting::MAX_PAYLOAD_MOST;
 
 /// Says why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,27 @@ pub enum ConnectionError {
         /// Its version.
         version: String,
     },
+    /// The broker does not carry our largest reply.
+    #[error(
+        "the NATS server carries {bytes} bytes a message, so long pages of an audit are refused; set max_payload: {MAX_PAYLOAD_MOST} in its configuration"
+    )]
+    PayloadTooSmall {
+        /// Its `max_payload`.
+        bytes: usize,
+    },
+    /// The broker lets larger messages reach us than the service's memory is bounded for.
+    #[error(
+        "the NATS server carries {bytes} bytes a message, and verified identity asks for {MAX_PAYLOAD_MOST} at most; set max_payload: {MAX_PAYLOAD_MOST} in its configuration, as docker/nats.conf does"
+    )]
+    PayloadTooLarge {
+        /// Its `max_payload`.
+        bytes: usize,
+    },
+    /// A client of the broker can claim to be any user.
+    #[error(
+        "the NATS server knows no nkey, so it believes a client that calls itself one and names it as the user; add a user with an nkey to its configuration, which nobody has to use, as docker/nats.conf does (NOBODY), or run with --identity dev"
+    )]
+    UnprovenUsers,
 }
 
 impl ConnectionError {

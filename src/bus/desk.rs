@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_nats::{HeaderMap, Message};
+use async_nats::{Fault, HeaderMap, Message, Subject};
 use bytes::Bytes;
 use countersign_schemas::admin::{BackupRequest, ViewRebuildRequest, check_reason};
 use countersign_schemas::command::{Command, CommandKind};
@@ -60,12 +60,12 @@ impl Desk {
     /// Deals with one message of an endpoint: its answer leaves later through the way out. What is
     /// returned is the refusal of a message for which there was no room on that way.
     ///
-    /// A message without a reply subject is counted and not executed: nobody would learn that a
-    /// code is spent.
+    /// A message without a reply subject that we answer on is counted and not executed: nobody would
+    /// learn that a code is spent.
     pub fn take(&self, at: usize, message: Message) -> Option<Answer> {
         let (endpoint, stats) = (&self.endpoints[at], &self.stats[at]);
         stats.received();
-        let Some(reply_to) = message.reply.clone() else {
+        let Some(reply_to) = message.reply.clone().filter(is_answerable) else {
             stats.unanswerable();
             return None;
         };
@@ -113,12 +113,22 @@ impl Desk {
         message: &Message,
         waiting: &Waiting,
     ) -> Result<Work, Refusal> {
+        match message.fault {
+            Some(Fault::TooLarge) => return Err(Refusal::new(ErrorCode::PayloadTooLarge)),
+            Some(Fault::Malformed) => return Err(self.identity.malformed()),
+            None => {}
+        }
+        // The connection's own bound is no other, but who raises it there must not raise it here.
         if message.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(Refusal::new(ErrorCode::PayloadTooLarge));
         }
+        // Only messages of the broker have a status.
+        if message.status.is_some() {
+            return Err(self.identity.malformed());
+        }
         match endpoint.asked {
             Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
-            Asked::Admin(asked) => self.admin(asked, message, waiting),
+            Asked::Admin(asked) => self.admin(endpoint, asked, message, waiting),
             Asked::Query(queried) => self.query(endpoint, queried, message, waiting),
             Asked::Document(document) => self.document(endpoint, document, message, waiting),
         }
@@ -127,12 +137,13 @@ impl Desk {
     /// An operator's request: the subject is the permission, a reason and an id are required.
     fn admin(
         &self,
+        endpoint: &Endpoint,
         asked: AdminAsked,
         message: &Message,
         waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
-        let caller = self.identity.caller_of_command(map, Role::Operator)?;
+        let caller = self.caller(endpoint, Role::Operator, message)?;
         let headers = in_time(map, waiting.received_at)?;
         if headers.command_id.is_none() {
             return Err(Refusal::because(
@@ -174,6 +185,23 @@ impl Desk {
         }))
     }
 
+    /// Who sends a command or an operator's request.
+    fn caller(
+        &self,
+        endpoint: &Endpoint,
+        role: Role,
+        message: &Message,
+    ) -> Result<Caller, Refusal> {
+        let map = message.headers.as_ref();
+        match endpoint.names_user() {
+            false => self.identity.caller_of_command(map, role),
+            true => {
+                let named = endpoint.user_in(&message.subject);
+                self.identity.caller_in_subject(map, role, named)
+            }
+        }
+    }
+
     fn command(
         &self,
         endpoint: &Endpoint,
@@ -182,7 +210,7 @@ impl Desk {
         waiting: &Waiting,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
-        let caller = self.identity.caller_of_command(map, kind.into())?;
+        let caller = self.caller(endpoint, kind.into(), message)?;
         let headers = in_time(map, waiting.received_at)?;
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
         let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
@@ -240,6 +268,14 @@ impl Desk {
         };
         Ok(Work::Tell(body))
     }
+}
+
+/// Whether we answer on a reply subject. A request must not make the service publish where its own
+/// user may and the caller may not: among its events and requests, or to an API of the broker.
+pub fn is_answerable(reply_to: &Subject) -> bool {
+    let is_literal = |token: &str| !token.is_empty() && token != "*" && token != ">";
+    let first = reply_to.split('.').next().unwrap_or_default();
+    first != "countersign" && !first.starts_with('$') && reply_to.split('.').all(is_literal)
 }
 
 fn viewer(caller: Caller, on_behalf_of: Option<String>, waiting: &Waiting) -> Viewer {

@@ -93,8 +93,12 @@ impl Directory {
     }
 }
 
-/// Reads an answer so that it fails closed: one with an error header is none, whatever its body says.
+/// Reads an answer so that it fails closed: one with an error header is none, whatever its body says,
+/// nor is one whose headers cannot be read.
 fn read(message: &Message) -> Option<bool> {
+    if message.fault.is_some() {
+        return None;
+    }
     let headers = message.headers.as_ref();
     let is_error = |name| headers.is_some_and(|headers| headers.get(name).is_some());
     if is_error(SERVICE_ERROR) || is_error(SERVICE_ERROR_CODE) {

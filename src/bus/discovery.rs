@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use serde_json::{Value, json};
 
+use super::desk::is_answerable;
 use super::endpoints::{Endpoint, PREFIX};
 use super::stats::Stats;
 
@@ -53,7 +54,7 @@ impl Discovery {
     pub async fn run(self: Arc<Self>, client: Client, subscribers: Vec<Subscriber>) {
         let mut requests = select_all(subscribers);
         while let Some(request) = requests.next().await {
-            let Some(reply_to) = request.reply else {
+            let Some(reply_to) = request.reply.filter(is_answerable) else {
                 continue;
             };
             let answer = match request.subject.split('.').nth(1) {

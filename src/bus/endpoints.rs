@@ -223,14 +223,30 @@ impl Endpoint {
         }
     }
 
-    /// The subject to subscribe to; `*` stands for the id at the end.
+    /// The subject to subscribe to; `*` stands for the user who asks, or for the id at the end.
     pub fn subject(&self) -> String {
+        let user = if self.names_user() { "*." } else { "" };
         let id = if self.takes_id() { ".*" } else { "" };
         format!(
-            "{PREFIX}.{}.{}{id}",
+            "{PREFIX}.{}.{user}{}{id}",
             self.kind(),
             Command::token_of(self.name)
         )
+    }
+
+    /// The subject without the user who asks, where one belongs there: for `dev` identity only.
+    pub fn subject_without_user(&self) -> Option<String> {
+        let token = Command::token_of(self.name);
+        let subject = || format!("{PREFIX}.{}.{token}", self.kind());
+        self.names_user().then(subject)
+    }
+
+    /// The token of the user in a subject that this endpoint received; none where it has none.
+    pub fn user_in<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let rest = subject.strip_prefix(PREFIX)?.strip_prefix('.')?;
+        let rest = rest.strip_prefix(self.kind())?.strip_prefix('.')?;
+        let user = rest.strip_suffix(Command::token_of(self.name))?;
+        user.strip_suffix('.').filter(|_| self.names_user())
     }
 
     /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
@@ -267,6 +283,12 @@ impl Endpoint {
         let rest = subject.strip_prefix(PREFIX)?.strip_prefix('.')?;
         let rest = rest.strip_prefix(self.kind())?.strip_prefix('.')?;
         rest.strip_prefix(self.name)?.strip_prefix('.')
+    }
+
+    /// Whether the subject carries the user: those of support agents and operators do, so that the
+    /// broker's permissions say who asks, and not one header alone.
+    pub fn names_user(&self) -> bool {
+        matches!(self.kind(), "support" | "admin")
     }
 
     fn takes_id(&self) -> bool {
@@ -332,9 +354,30 @@ mod tests {
             .into_iter()
             .find(|e| e.name == "clear-attempts")
             .unwrap();
-        assert_eq!(clear.subject(), "countersign.v1.support.clear-attempts");
+        assert_eq!(clear.subject(), "countersign.v1.support.*.clear-attempts");
         assert_eq!(clear.kind(), "support");
         assert_eq!(clear.roles(), [Role::Support]);
+    }
+
+    #[test]
+    fn the_user_is_the_one_token_before_the_name() {
+        let all = all();
+        let one = |name: &str| *all.iter().find(|e| e.name == name).unwrap();
+        let clear = one("clear-attempts");
+        let user = |subject| clear.user_in(subject);
+        assert_eq!(
+            user("countersign.v1.support.a%2Eb.clear-attempts"),
+            Some("a%2Eb")
+        );
+        assert_eq!(user("countersign.v1.support.clear-attempts"), None);
+        assert_eq!(user("countersign.v1.admin.alice.clear-attempts"), None);
+        assert_eq!(user("countersign.v1.support.alice.approve-reset"), None);
+        let start = one("start-login");
+        assert_eq!(
+            start.user_in("countersign.v1.command.alice.start-login"),
+            None
+        );
+        assert_eq!(start.subject_without_user(), None);
     }
 
     #[test]

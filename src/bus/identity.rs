@@ -2,6 +2,10 @@
 //!
 //! The name is the *user* of `Nats-Request-Info`. Its `name` is what the client called its own
 //! connection, so an agent could take a colleague's and approve their own reset by it.
+//!
+//! The broker writes that header into a block of lines that the caller wrote, so it counts only
+//! where its text stands nowhere else. And it does not count alone: the subjects of support agents
+//! and operators carry the user too, and the broker lets each publish to its own.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +15,16 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use serde::Deserialize;
 
 use super::headers::{CALLER, REQUEST_INFO, single};
+use super::user_token::{user_of, user_token};
 use crate::engine::Caller;
 
 /// The longest name of a caller, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 const CALLER_RULE: &str = "Countersign-Caller is 1 to 64 printable ASCII characters, once";
+const SUBJECT_RULE: &str = "the user in the subject is the caller: 1 to 64 printable ASCII characters, percent-encoded, and Countersign-Caller says the same or nothing";
+const SUBJECT_UNVERIFIED: &str = "the subject of this request carries its user, countersign.v1.support.<user>.<name> or countersign.v1.admin.<user>.<name>: yours, percent-encoded";
+const BLOCK_MALFORMED: &str = "the header block is malformed: lines end in CRLF, names have no spaces, values no control characters, and there are at most 64 lines";
 
 /// How callers are told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +62,68 @@ struct RequestInfo {
     user: String,
 }
 
+impl RequestInfo {
+    /// The name that the broker's word alone proves. In operator mode (accounts are nkeys) a client
+    /// says itself what its user is called, as `user` or `nkey` of its CONNECT, and only the account
+    /// is proven; elsewhere a user has a password or an nkey.
+    fn proven(self) -> String {
+        let is_key = |account: &str| {
+            account.starts_with('A') && nkeys::KeyPair::from_public_key(account).is_ok()
+        };
+        match is_key(&self.account) {
+            true => self.account,
+            false => self.user,
+        }
+    }
+}
+
 impl Identity {
+    /// The refusal of a message whose header block is malformed: nothing in it can be believed.
+    pub fn malformed(&self) -> Refusal {
+        let code = match self {
+            Self::Verified { .. } => ErrorCode::ActorUnverified,
+            Self::Dev => ErrorCode::RequestMalformed,
+        };
+        Refusal::because(code, BLOCK_MALFORMED)
+    }
+
+    /// The caller of a request whose subject carries the user, `named` there by its token; its role
+    /// follows the subject.
+    ///
+    /// # Errors
+    /// `actor.unverified` where the broker does not vouch for that very user; in dev mode
+    /// `request.invalid` where the token is no user's, or the header says another name.
+    pub fn caller_in_subject(
+        &self,
+        headers: Option<&HeaderMap>,
+        role: Role,
+        named: Option<&str>,
+    ) -> Result<Caller, Refusal> {
+        let mut caller = self.caller_of_command(headers, role)?;
+        match (self, named) {
+            (Self::Verified { .. }, named) => {
+                let user = vouched(headers)?.user;
+                if named != Some(user_token(&user).as_str()) {
+                    let code = ErrorCode::ActorUnverified;
+                    return Err(Refusal::because(code, SUBJECT_UNVERIFIED));
+                }
+                caller.name = user;
+            }
+            (Self::Dev, Some(token)) => {
+                let refused = || Refusal::because(ErrorCode::RequestInvalid, SUBJECT_RULE);
+                let user = user_of(token).filter(|user| is_name(user));
+                let user = user.ok_or_else(refused)?;
+                let is_said = headers.is_some_and(|headers| headers.get(CALLER).is_some());
+                if is_said && caller.name != user {
+                    return Err(refused());
+                }
+                caller.name = user;
+            }
+            (Self::Dev, None) => {}
+        }
+        Ok(caller)
+    }
+
     /// The caller of a command; its role follows the subject.
     ///
     /// # Errors
@@ -66,7 +135,7 @@ impl Identity {
         role: Role,
     ) -> Result<Caller, Refusal> {
         let name = match self {
-            Self::Verified { .. } => vouched(headers)?.user,
+            Self::Verified { .. } => vouched(headers)?.proven(),
             Self::Dev => claimed(headers)?,
         };
         Ok(Caller {
@@ -92,7 +161,8 @@ impl Identity {
                 let info = vouched(headers)?;
                 let role = accounts.get(&info.account).filter(|r| roles.contains(r));
                 let forbidden = || Refusal::new(ErrorCode::ActorForbidden);
-                (info.user, *role.ok_or_else(forbidden)?)
+                let role = *role.ok_or_else(forbidden)?;
+                (info.proven(), role)
             }
             Self::Dev => {
                 let role = roles.last().expect("every query is open to somebody");
@@ -109,13 +179,40 @@ impl Identity {
 
 fn vouched(headers: Option<&HeaderMap>) -> Result<RequestInfo, Refusal> {
     let unverified = || Refusal::new(ErrorCode::ActorUnverified);
-    let text = single(headers, REQUEST_INFO).map_err(|_| unverified())?;
+    let headers = headers.ok_or_else(unverified)?;
+    if !stands_once(headers) {
+        return Err(unverified());
+    }
+    let text = single(Some(headers), REQUEST_INFO).map_err(|()| unverified())?;
     let info: RequestInfo =
         serde_json::from_str(text.ok_or_else(unverified)?).map_err(|_| unverified())?;
     if info.account.is_empty() || !is_name(&info.user) {
         return Err(unverified());
     }
     Ok(info)
+}
+
+/// Whether the broker's header is there once, and its name, in any letter case, in no other name and
+/// in no value: as a tail, say, of a line that was left open for the broker's to be swallowed.
+fn stands_once(headers: &HeaderMap) -> bool {
+    let mut times = 0;
+    for (name, values) in headers.iter() {
+        let name: &str = name.as_ref();
+        if name == REQUEST_INFO {
+            times += values.len();
+        } else if mentions(name) {
+            return false;
+        }
+        if values.iter().any(|value| mentions(value.as_str())) {
+            return false;
+        }
+    }
+    times == 1
+}
+
+fn mentions(text: &str) -> bool {
+    let windows = &mut text.as_bytes().windows(REQUEST_INFO.len());
+    windows.any(|window| window.eq_ignore_ascii_case(REQUEST_INFO.as_bytes()))
 }
 
 fn claimed(headers: Option<&HeaderMap>) -> Result<String, Refusal> {
@@ -132,104 +229,6 @@ fn is_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
+#[path = "identity_tests.rs"]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, *value);
-        }
-        headers
-    }
-
-    fn code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> ErrorCode {
-        result.unwrap_err().code
-    }
-
-    #[test]
-    fn the_user_is_the_caller_and_not_the_name_that_a_client_gave_itself() {
-        let info = headers(&[(
-            REQUEST_INFO,
-            r#"{"acc":"SUPPORT","user":"alice","name":"bob"}"#,
-        )]);
-        let caller = Identity::default()
-            .caller_of_command(Some(&info), Role::Platform)
-            .unwrap();
-        assert_eq!((caller.name.as_str(), caller.verified), ("alice", true));
-        let role = |role| Identity::Dev.caller_of_command(None, role).map(|c| c.role);
-        assert_eq!(role(Role::Support), Ok(Role::Support));
-    }
-
-    #[test]
-    fn without_the_brokers_word_nobody_is_verified() {
-        let verified = Identity::default();
-        for info in [
-            r#"{"acc":"PLATFORM","rtt":1}"#,
-            r#"{"user":"a"}"#,
-            r#"{"acc":"PLATFORM","user":""}"#,
-            "not json",
-            r#"{"acc":1}"#,
-        ] {
-            let info = headers(&[(REQUEST_INFO, info), (CALLER, "eve")]);
-            let refused = code(verified.caller_of_command(Some(&info), Role::Platform));
-            assert_eq!(refused, ErrorCode::ActorUnverified);
-        }
-        let twice = r#"{"acc":"PLATFORM","user":"a"}"#;
-        let twice = headers(&[(REQUEST_INFO, twice), (REQUEST_INFO, twice)]);
-        assert_eq!(
-            code(verified.caller_of_command(Some(&twice), Role::Platform)),
-            ErrorCode::ActorUnverified
-        );
-        assert_eq!(
-            code(verified.caller_of_command(None, Role::Platform)),
-            ErrorCode::ActorUnverified
-        );
-    }
-
-    #[test]
-    fn a_role_asks_only_its_own_queries() {
-        let verified = Identity::default();
-        let ask = |account: &str, roles: &[Role]| {
-            let info = format!(r#"{{"acc":"{account}","user":"u"}}"#);
-            verified.caller_of_query(Some(&headers(&[(REQUEST_INFO, &info)])), roles)
-        };
-        let auditor = ask("AUDIT", &[Role::Support, Role::Audit]).unwrap();
-        assert_eq!((auditor.name.as_str(), auditor.role), ("u", Role::Audit));
-        assert!(auditor.verified);
-        let anybody = Identity::Dev.caller_of_query(None, &[Role::Support, Role::Audit]);
-        assert_eq!(anybody.unwrap().role, Role::Audit);
-        assert_eq!(
-            code(ask("PLATFORM", &[Role::Audit])),
-            ErrorCode::ActorForbidden
-        );
-        assert_eq!(
-            code(ask("STRANGER", &[Role::Audit])),
-            ErrorCode::ActorForbidden
-        );
-    }
-
-    #[test]
-    fn in_dev_mode_the_caller_names_itself() {
-        let name = |pairs: &[(&str, &str)]| {
-            Identity::Dev.caller_of_command(Some(&headers(pairs)), Role::Platform)
-        };
-        let ada = name(&[
-            (CALLER, "ada"),
-            (REQUEST_INFO, r#"{"acc":"A","user":"eve"}"#),
-        ])
-        .unwrap();
-        assert_eq!((ada.name.as_str(), ada.verified), ("ada", false));
-        assert_eq!(name(&[]).unwrap().name, "anonymous");
-        let long = "x".repeat(65);
-        for bad in [
-            &[(CALLER, "")][..],
-            &[(CALLER, &long)],
-            &[(CALLER, "é")],
-            &[(CALLER, "a"), (CALLER, "a")],
-        ] {
-            assert_eq!(code(name(bad)), ErrorCode::RequestInvalid);
-        }
-    }
-}
+mod tests;

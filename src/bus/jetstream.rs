@@ -93,6 +93,10 @@ impl Stream {
         let body = json!({"seq": sequence}).to_string();
         let answer = self.client.request(subject, body.into()).await;
         let message = answer.map_err(|error| Failure::from(error.kind()).about("", &self.name))?;
+        if let Some(fault) = message.fault {
+            let what = format!("message {sequence} of {}: {fault:?}", self.name);
+            return Err(StreamError::Away(what));
+        }
         if let Some(status) = message.status {
             let what = format!("message {sequence} of {}: status {status}", self.name);
             return Err(StreamError::Away(what));

@@ -16,6 +16,7 @@ use super::desk::Desk;
 use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
+use super::greeting;
 use super::identity::Identity;
 use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
@@ -31,7 +32,7 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Events of the connection that may wait; more are dropped, they are for the log only.
 const EVENTS_MAX: usize = 256;
-/// How often the broker's version is looked at, since a reconnect can lead to another server.
+/// How often the broker is looked at, since a reconnect can lead to another server.
 const VERSION_PERIOD: Duration = Duration::from_secs(1);
 /// After how many of these periods the service connects anew to ask for a refused subscription again.
 const DEAF_PERIODS: u32 = 5;
@@ -113,6 +114,8 @@ pub async fn serve(
             return Ok(());
         }
     };
+    let identity = config.identity.clone();
+    greeting::check(&first.server_info(), &identity)?;
     let (clients, client_in_use) = watch::channel(first);
     let publishing = config.publishing.clone();
     let mut publisher = Running::start(publishing, &engine, client_in_use.clone()).await?;
@@ -127,7 +130,8 @@ pub async fn serve(
                 Err(error) => Some(deaf(&error)),
             };
             served = true;
-            set(&ready, deaf_for.is_none());
+            let is_fit = is_fit(&client, &identity);
+            set(&ready, deaf_for.is_none() && is_fit);
             tokio::select! {
                 () = &mut stop => {
                     set(&ready, false);
@@ -140,7 +144,7 @@ pub async fn serve(
                     return Err(error.into());
                 }
                 () = session.ended() => set(&ready, false),
-                () = watch_connection(&client, &mut events, &ready, deaf_for) => {}
+                () = watch_connection(&client, &identity, &mut events, &ready, deaf_for) => {}
             }
         }
         tracing::error!("the connection to the broker has ended, connecting anew");
@@ -298,17 +302,28 @@ fn refuses_subscription(error: &str) -> bool {
     error.to_lowercase().contains("violation for subscription")
 }
 
-/// Follows the connection's events and the server's version; ends where the events do, and some
+/// Whether the broker is one that the service may be ready on; a later one may not be.
+fn is_fit(client: &Client, identity: &Identity) -> bool {
+    let info = client.server_info();
+    let checked = check_version(&info.version).and_then(|()| greeting::check(&info, identity));
+    if let Err(error) = &checked {
+        tracing::error!("not ready: {error}");
+    }
+    checked.is_ok()
+}
+
+/// Follows the connection's events and what the server says of itself; ends where the events do, and some
 /// time after the broker refused a subscription, which only a new connection asks for again.
 async fn watch_connection(
     client: &Client,
+    identity: &Identity,
     events: &mut mpsc::Receiver<Event>,
     ready: &watch::Sender<bool>,
     mut deaf_for: Option<u32>,
 ) {
     let server = || {
         let info = client.server_info();
-        (info.server_id, info.client_id, info.version)
+        (info.server_id, info.client_id)
     };
     let mut checked = server();
     let mut ticks = interval(VERSION_PERIOD);
@@ -322,7 +337,10 @@ async fn watch_connection(
                     match event {
                         Event::Connected => {
                             deaf_for = None;
-                            set(ready, true);
+                            // The event comes before the greeting can be asked for; what is
+                            // flushed, after it.
+                            let _ = timeout(FLUSH_MAX, client.flush()).await;
+                            set(ready, is_fit(client, identity));
                         }
                         Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
                             deaf_for = Some(deaf(&BusError::NotPermitted(text)));
@@ -341,8 +359,9 @@ async fn watch_connection(
                 }
                 let now = server();
                 if now != checked {
-                    if let Err(error) = check_version(&now.2) {
-                        tracing::error!("{error}");
+                    // What was said before the greeting was in place.
+                    if !is_fit(client, identity) {
+                        set(ready, false);
                     }
                     checked = now;
                 }

@@ -59,14 +59,17 @@ impl Session {
         let (unsubscribing, unsubscribed) = mpsc::channel(1);
         let mut loops = JoinSet::new();
         for (at, endpoint) in desk.endpoints.iter().enumerate() {
-            let subject = endpoint.subject();
-            let subscriber = client.queue_subscribe(subject, QUEUE_GROUP.into()).await?;
-            let endpoint = EndpointLoop {
-                at,
-                desk: Arc::clone(desk),
-                replier: replier.clone(),
-            };
-            loops.spawn(endpoint.run(subscriber, phases.clone(), unsubscribing.clone()));
+            // The second form is refused in verified identity, by an answer that says why.
+            for subject in [Some(endpoint.subject()), endpoint.subject_without_user()] {
+                let Some(subject) = subject else { continue };
+                let subscriber = client.queue_subscribe(subject, QUEUE_GROUP.into()).await?;
+                let endpoint = EndpointLoop {
+                    at,
+                    desk: Arc::clone(desk),
+                    replier: replier.clone(),
+                };
+                loops.spawn(endpoint.run(subscriber, phases.clone(), unsubscribing.clone()));
+            }
         }
         let subscribers = discovery.subscribe(&client).await?;
         let answering = Arc::clone(discovery).run(client.clone(), subscribers);

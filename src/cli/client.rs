@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::fault::Fault;
-use crate::bus::{Connection, DEFAULT_SERVER};
+use crate::bus::{Connection, DEFAULT_SERVER, user_token};
 
 /// How often nobody listening is asked again before it is an error.
 const NO_RESPONDERS_RETRIES: usize = 2;
@@ -183,6 +183,9 @@ pub struct Client {
     timeout: Duration,
     caller: Option<String>,
     command_id: Option<String>,
+    /// Our token in the subjects of support agents and operators, with its dot; empty where we do
+    /// not know what the broker calls us.
+    user: String,
 }
 
 /// What the service answered.
@@ -201,11 +204,11 @@ impl Client {
     /// [`Fault::Connection`] or [`Fault::Usage`].
     pub async fn connect(args: &ClientArgs) -> Result<Self, Fault> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let nats = args
-            .connection("countersign-cli")?
-            .connect(Some(sender))
-            .await?;
+        let connection = args.connection("countersign-cli")?;
+        let nats = connection.connect(Some(sender)).await?;
+        let user = connection.broker_user()?;
         Ok(Self {
+            user: user.map_or_else(String::new, |user| user_token(&user) + "."),
             nats,
             events,
             timeout: args.timeout,
@@ -228,8 +231,8 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub async fn support(&mut self, name: &str, body: &Value) -> Result<Answer, Fault> {
-        self.ask(&format!("countersign.v1.support.{name}"), body)
-            .await
+        let subject = format!("countersign.v1.support.{}{name}", self.user);
+        self.ask(&subject, body).await
     }
 
     /// Sends a query, with its id where it has one.
@@ -252,8 +255,8 @@ impl Client {
     /// # Errors
     /// As [`Client::ask`].
     pub async fn admin(&mut self, name: &str, body: &Value) -> Result<Answer, Fault> {
-        self.ask(&format!("countersign.v1.admin.{name}"), body)
-            .await
+        let subject = format!("countersign.v1.admin.{}{name}", self.user);
+        self.ask(&subject, body).await
     }
 
     /// Sends a request and waits for its answer.

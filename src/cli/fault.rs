@@ -122,7 +122,12 @@ impl Fault {
                 | ConnectionError::File { .. }
                 | ConnectionError::HalfACertificate,
             ) => USAGE,
-            Self::Connection(ConnectionError::TooOld { .. }) => FAULT,
+            Self::Connection(
+                ConnectionError::TooOld { .. }
+                | ConnectionError::PayloadTooSmall { .. }
+                | ConnectionError::PayloadTooLarge { .. }
+                | ConnectionError::UnprovenUsers,
+            ) => FAULT,
             Self::Negative(_) => NEGATIVE,
             Self::Interrupted => INTERRUPTED,
         }

@@ -25,6 +25,9 @@ const INFO_BYTES_MAX: u64 = 64 * 1024;
 const LOG_LINES_MAX: usize = 20;
 const FOLDERS_TRIED_MAX: u32 = 1000;
 
+/// Of a broker without accounts or passwords: what the service takes at most of one message.
+const PLAIN_CONFIG: &str = "max_payload: 1048576\n";
+
 const REMEDY: &str = "name a nats-server of at least 2.12.6 with --nats-server PATH or COUNTERSIGN_NATS_SERVER, or put one on PATH";
 
 /// The watchdog waits for one line from us, the name of a signal to send; the end of the pipe without a line means
@@ -279,9 +282,15 @@ fn spawn(
             .port
             .map_or("-1".to_owned(), |port| port.to_string()),
     );
-    if let Some(config) = &options.config {
-        command.arg("--config").arg(std::path::absolute(config)?);
-    }
+    let config = match &options.config {
+        Some(config) => std::path::absolute(config)?,
+        None => {
+            let config = folder.join("nats.conf");
+            fs::write(&config, PLAIN_CONFIG)?;
+            config
+        }
+    };
+    command.arg("--config").arg(config);
     match (&options.store, &options.config) {
         (Some(store), _) => {
             command.arg("--store_dir").arg(std::path::absolute(store)?);

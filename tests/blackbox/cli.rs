@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use super::credentials::{OPEN, broker_with};
 use super::support::answer::STATUS;
 use super::support::person::{PASSWORD, Person};
 use super::support::phone::Phone;
@@ -301,6 +302,7 @@ async fn an_unverified_caller_ends_with_4() {
     let mut rig = Rig::start(CHEAP).await;
     rig.service.kill();
     fs::write(rig.site.config(), "").unwrap();
+    rig.broker = broker_with(rig.site.path(), OPEN);
     rig.service = super::support::service::Service::start(&rig.site, &rig.broker.url(), &[]);
     let shell = Shell::on(&rig);
     shell

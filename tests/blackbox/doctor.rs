@@ -160,5 +160,5 @@ fn it_sees_a_broker_that_takes_too_little() {
     let site = Site::new(CHEAP);
     let broker = broker_with(site.path(), "max_payload: 4096");
     let output = doctor(&site, &broker.url(), &[]);
-    is_wrong(&output, "payload", "max_payload to at least 65536");
+    is_wrong(&output, "payload", "max_payload to at least 786432");
 }

@@ -26,6 +26,7 @@ accounts {
     users: [ { user: auditor, password: p } ]
     imports: [ { service: { account: COUNTERSIGN, subject: "countersign.v1.>" }, share: true } ]
   }
+  NOBODY { users: [ { nkey: UC5IVTON6CFFSN4UYHR3WUUARL6QTD2DEMGXOGRUOBPKTPIYDRX6KNTT } ] }
   SILENT {
     users: [ { user: nameless, password: p } ]
     imports: [ { service: { account: COUNTERSIGN, subject: "countersign.v1.>" } } ]

@@ -4,6 +4,7 @@
 //! computed by another crate, and every answer is held against the laws of the contract.
 #![allow(clippy::unwrap_used)]
 
+mod agents;
 mod assertions;
 mod auditing;
 mod bad_input;
@@ -17,6 +18,7 @@ mod credentials;
 mod directory;
 mod doctor;
 mod erasure;
+mod floods;
 mod gateways;
 mod halting;
 mod idempotency;
@@ -30,6 +32,8 @@ mod output;
 mod publishing;
 mod python;
 mod races;
+#[path = "../raw/mod.rs"]
+mod raw;
 mod refusals;
 mod repeats;
 mod reset;

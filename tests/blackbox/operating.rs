@@ -21,7 +21,7 @@ fn said(output: &Output) -> String {
 }
 
 /// The broker that is shipped, each password `secret`.
-fn shipped() -> Broker {
+pub(super) fn shipped() -> Broker {
     let server = find_or_fetch(None, &tools_folder(), &mut |line| println!("{line}")).unwrap();
     let names = [
         "SERVICE", "PLATFORM", "ALICE", "BOB", "OPERATOR", "AUDIT", "SYS",

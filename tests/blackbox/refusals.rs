@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use super::credentials::{OPEN, broker_with};
+use super::support::bus::Bus;
 use super::support::person::{PASSWORD, Person};
 use super::support::service::Service;
 use super::support::site::{PATIENCE, eventually};
@@ -424,7 +426,9 @@ async fn without_the_brokers_word_nobody_is_served() {
     let mut rig = Rig::start(CHEAP).await;
     rig.service.kill();
     std::fs::write(rig.site.config(), "").unwrap();
+    rig.broker = broker_with(rig.site.path(), OPEN);
     rig.service = Service::start(&rig.site, &rig.broker.url(), &[]);
+    rig.bus = Bus::connect(&rig.broker.url()).await;
     let body = json!({"username": "ada", "password": PASSWORD});
     rig.bus
         .command("register-account", body)

@@ -27,6 +27,7 @@ accounts {
   AUDIT: {
     users: [ { user: auditor, password: s } ]
     imports: [ { service: { account: COUNTERSIGN, subject: "countersign.v1.query.>" }, share: true } ] }
+  NOBODY: { users: [ { nkey: UC5IVTON6CFFSN4UYHR3WUUARL6QTD2DEMGXOGRUOBPKTPIYDRX6KNTT } ] }
   STRANGER: {
     users: [ { user: stranger, password: s } ]
     imports: [ { service: { account: COUNTERSIGN, subject: "countersign.v1.command.>" } } ] }

@@ -1,7 +1,5 @@
 //! The service's life: overload, stopping, and a broker or a client that goes away.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -170,43 +168,6 @@ async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
         done.len(),
         "nothing was appended for those turned away"
     );
-    service.stop().await;
-}
-
-/// Sends a message that no well-behaved client would, by hand.
-fn send_raw(broker: &Broker, message: &[u8]) {
-    let mut stream = TcpStream::connect(("127.0.0.1", broker.port())).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-        .write_all(b"CONNECT {\"headers\":true,\"verbose\":false}\r\n")
-        .unwrap();
-    stream.write_all(message).unwrap();
-    stream.write_all(b"PING\r\n").unwrap();
-    for line in BufReader::new(stream).lines() {
-        let line = line.unwrap();
-        assert!(!line.starts_with("-ERR"), "{line}");
-        if line == "PONG" {
-            return;
-        }
-    }
-    panic!("the broker hung up");
-}
-
-/// async-nats 0.51 panics on a bare CR in a received header and hangs up on other bytes that it
-/// cannot read; anybody who may ask may send them.
-#[tokio::test]
-async fn a_message_that_the_client_cannot_read_does_not_end_the_service() {
-    let broker = broker();
-    let (mut service, _client) = dev(&broker).await;
-    for header in [&b"X: a\rb"[..], b"X: \xff", b"no colon", b"X Y: a"] {
-        let block = [b"NATS/1.0\r\n", header, b"\r\n\r\n"].concat();
-        let size = block.len();
-        let line = format!("HPUB countersign.v1.query.errors reply {size} {size}\r\n");
-        send_raw(&broker, &[line.as_bytes(), &block, b"\r\n"].concat());
-        service.readiness_changes().await;
-        service.is_ready(true).await;
-        asks_again_until_answered(&broker).await;
-    }
     service.stop().await;
 }
 

@@ -9,11 +9,14 @@ mod contract;
 mod credentials;
 mod drift;
 mod fairness;
+mod forged;
 mod identity;
 mod life;
 mod look_ups;
 mod permissions;
 mod queries;
+#[path = "../raw/mod.rs"]
+mod raw;
 mod reset;
 mod roles;
 mod service;

@@ -1,13 +1,16 @@
-//! A broker that takes a permission away while the service runs.
+//! A broker that takes a permission away while the service runs, and one that comes back otherwise.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign::bus::{BusConfig, Connection, Identity};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign_schemas::secret::SecretText;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::service::{Service, server, wall};
+use crate::credentials::OPEN;
+use crate::service::{PATIENCE, Service, ask, at, connect, refused, server, wall};
 
 /// A configuration in which the service may subscribe to these subjects.
 fn config(subjects: &str) -> String {
@@ -55,5 +58,66 @@ async fn a_subscription_that_is_taken_away_ends_readiness_until_it_is_given_back
     fs::write(&file, config(ALL)).unwrap();
     reload(&broker);
     service.is_ready(true).await;
+    service.stop().await;
+}
+
+/// after a reconnect too the service is ready only on a broker that verified identity takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a05_a_broker_that_comes_back_with_larger_messages_is_not_one_to_be_ready_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nats.conf");
+    let start = |more: &str, port| {
+        fs::write(&file, format!("{OPEN}\n{more}")).unwrap();
+        let options = BrokerOptions {
+            config: Some(file.clone()),
+            port,
+            ..BrokerOptions::default()
+        };
+        Broker::start(&server(), &options).unwrap()
+    };
+    let right = start("max_payload: 1048576", None);
+    let port = right.port();
+    let config = BusConfig {
+        connection: at(&right),
+        publishing: None,
+        ..BusConfig::default()
+    };
+    let mut service = Service::start(config, wall()).await;
+    let mut ready = service.ready.clone();
+    let on_the_right_one = Arc::new(AtomicBool::new(false));
+    let is_right = Arc::clone(&on_the_right_one);
+    let changes = tokio::spawn(async move {
+        let mut changes = Vec::new();
+        while changes.len() < 2 {
+            ready.changed().await.unwrap();
+            let now = *ready.borrow_and_update();
+            changes.push((now, is_right.load(Ordering::SeqCst)));
+        }
+        changes
+    });
+    right.stop().unwrap();
+    service.is_ready(false).await;
+    let wrong = start("max_payload: 2097152", Some(port));
+    // Once it answers, it is connected.
+    let client = connect(&wrong).await;
+    let answered = async {
+        loop {
+            let asked = client.request("countersign.v1.query.errors", "".into());
+            if let Ok(reply) = asked.await {
+                return reply;
+            }
+        }
+    };
+    let reply = tokio::time::timeout(PATIENCE, answered).await.unwrap();
+    assert_eq!(refused(&reply), "401 actor.unverified");
+    assert!(!*service.ready.borrow());
+    on_the_right_one.store(true, Ordering::SeqCst);
+    wrong.stop().unwrap();
+    let again = start("max_payload: 1048576", Some(port));
+    service.is_ready(true).await;
+    assert_eq!(changes.await.unwrap(), [(false, false), (true, true)]);
+    let client = connect(&again).await;
+    let reply = ask(&client, "query.errors", &[], b"").await;
+    assert_eq!(refused(&reply), "401 actor.unverified");
     service.stop().await;
 }

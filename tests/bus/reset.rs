@@ -103,7 +103,7 @@ impl Desk {
     /// Opens a case as alice; gives its id.
     async fn request(&self, account: &str) -> String {
         let request = json!({"account_id": account, "reason": "lost it all", "ticket": "T-1"});
-        let opened = told(&self.alice, "support.request-reset", request).await;
+        let opened = told(&self.alice, "support.alice.request-reset", request).await;
         let opened = opened.unwrap();
         assert_eq!(opened["state"], "waiting-approval");
         opened["case_id"].as_str().unwrap().to_owned()
@@ -138,20 +138,20 @@ async fn rs01_two_agents_and_three_days_reset_a_factor() {
     let desk = Desk::open().await;
     let secret = desk.enrol("ada").await;
     let case = desk.request("ada").await;
-    let own = told(&desk.alice, "support.approve-reset", on(&case)).await;
+    let own = told(&desk.alice, "support.alice.approve-reset", on(&case)).await;
     assert_eq!(own.unwrap_err(), "403 approval.self");
     let waiting = desk.queue(json!({})).await;
     assert_eq!(waiting[0]["requested_by"], "alice");
     assert_eq!(waiting[0]["reason"], "lost it all");
     assert_eq!(waiting[0].get("approved_by"), None);
-    let approved = told(&desk.bob, "support.approve-reset", on(&case)).await;
+    let approved = told(&desk.bob, "support.bob.approve-reset", on(&case)).await;
     assert_eq!(approved.unwrap()["state"], "cooling-off");
-    let early = told(&desk.alice, "support.execute-reset", on(&case)).await;
+    let early = told(&desk.alice, "support.alice.execute-reset", on(&case)).await;
     assert_eq!(early.unwrap_err(), "425 reset.cooling_off");
     desk.pass(72 * HOUR_S);
-    let executed = told(&desk.alice, "support.execute-reset", on(&case)).await;
+    let executed = told(&desk.alice, "support.alice.execute-reset", on(&case)).await;
     assert_eq!(executed.unwrap()["state"], "executed");
-    let again = told(&desk.bob, "support.execute-reset", on(&case)).await;
+    let again = told(&desk.bob, "support.bob.execute-reset", on(&case)).await;
     assert_eq!(again.unwrap_err(), "409 reset.closed");
     let old = json!({"account_id": "ada", "code": desk.code(&secret, 0)});
     let old = desk.platform("verify-login", old).await;
@@ -184,7 +184,7 @@ async fn rs05_the_owner_calls_a_reset_off_by_objecting_or_by_logging_in() {
     let secret = desk.enrol("ada").await;
     for objects in [true, false] {
         let case = desk.request("ada").await;
-        let approved = told(&desk.bob, "support.approve-reset", on(&case)).await;
+        let approved = told(&desk.bob, "support.bob.approve-reset", on(&case)).await;
         assert!(approved.is_ok());
         desk.pass(40 * HOUR_S);
         match objects {
@@ -209,7 +209,7 @@ async fn rs05_the_owner_calls_a_reset_off_by_objecting_or_by_logging_in() {
             }
         }
         desk.pass(40 * HOUR_S);
-        let late = told(&desk.bob, "support.execute-reset", on(&case)).await;
+        let late = told(&desk.bob, "support.bob.execute-reset", on(&case)).await;
         assert_eq!(late.unwrap_err(), "409 reset.closed");
     }
     assert_eq!(desk.queue(json!({"state": "cancelled"})).await.len(), 2);
@@ -223,7 +223,7 @@ async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
     desk.enrol("ada").await;
     let case = desk.request("ada").await;
     let second = json!({"account_id": "ada", "reason": "again", "ticket": "T-2"});
-    let second = told(&desk.bob, "support.request-reset", second).await;
+    let second = told(&desk.bob, "support.bob.request-reset", second).await;
     assert_eq!(second.unwrap_err(), "409 reset.open");
     let found = told(&desk.bob, "query.find-account", json!({"username": "ADA"})).await;
     assert_eq!(found.unwrap()["account_id"], "ada");
@@ -238,19 +238,24 @@ async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
         (&json!("on"), &json!(case))
     );
     let suspend = json!({"account_id": "ada", "reason": "stolen", "ticket": "T-3"});
-    let suspended = told(&desk.bob, "support.suspend-factor", suspend).await;
+    let suspended = told(&desk.bob, "support.bob.suspend-factor", suspend).await;
     assert_eq!(suspended.unwrap()["state"], "suspended");
     for bare in [
         json!({"case_id": case}),
         json!({"case_id": case, "reason": ""}),
     ] {
-        let bare = told(&desk.bob, "support.approve-reset", bare).await;
+        let bare = told(&desk.bob, "support.bob.approve-reset", bare).await;
         assert_eq!(bare.unwrap_err(), "422 request.invalid");
     }
     let approval = on(&case).to_string();
-    let without_id = ask(&desk.bob, "support.approve-reset", &[], approval.as_bytes());
+    let without_id = ask(
+        &desk.bob,
+        "support.bob.approve-reset",
+        &[],
+        approval.as_bytes(),
+    );
     assert_eq!(refused(&without_id.await), "422 request.invalid");
-    let foreign = told(&desk.bob, "support.approve-reset", on("another-case")).await;
+    let foreign = told(&desk.bob, "support.bob.approve-reset", on("another-case")).await;
     assert_eq!(foreign.unwrap_err(), "404 case.not_found");
     // The broker itself keeps the others out: nobody answers.
     for subject in [
@@ -263,9 +268,9 @@ async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
         let asked = tokio::time::timeout(Duration::from_millis(500), asked).await;
         assert!(!matches!(asked, Ok(Ok(_))), "{asked:?}");
     }
-    let rejected = told(&desk.bob, "support.reject-reset", on(&case)).await;
+    let rejected = told(&desk.bob, "support.bob.reject-reset", on(&case)).await;
     assert_eq!(rejected.unwrap()["state"], "rejected");
-    let cancelled = told(&desk.alice, "support.cancel-reset", on(&case)).await;
+    let cancelled = told(&desk.alice, "support.alice.cancel-reset", on(&case)).await;
     assert_eq!(cancelled.unwrap_err(), "409 reset.closed");
     desk.service.stop().await;
 }

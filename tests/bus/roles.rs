@@ -59,13 +59,13 @@ const BESIDE: [(&str, &[&str]); 14] = [
 ];
 
 /// The shipped broker with the service behind it, and one account.
-struct House {
-    broker: Broker,
-    service: Service,
+pub struct House {
+    pub broker: Broker,
+    pub service: Service,
 }
 
 impl House {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let options = BrokerOptions {
             config: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/nats.conf")),
             environment: USERS.map(|(_, name)| (name.into(), "secret".into())).into(),
@@ -81,7 +81,7 @@ impl House {
         Self { broker, service }
     }
 
-    async fn user(&self, name: &str) -> User {
+    pub async fn user(&self, name: &str) -> User {
         let (sender, events) = mpsc::channel(4_096);
         let client = connection(&self.broker, name).connect(Some(sender)).await;
         User {
@@ -101,9 +101,9 @@ fn connection(broker: &Broker, user: &str) -> Connection {
 }
 
 /// A user of the broker, and what the broker refused it.
-struct User {
+pub struct User {
     name: String,
-    client: Client,
+    pub client: Client,
     events: mpsc::Receiver<Event>,
 }
 
@@ -167,9 +167,10 @@ impl User {
     }
 }
 
-/// The subject of an endpoint for one account.
-fn subject(endpoint: &Endpoint) -> String {
-    endpoint.subject().replace('*', "ada")
+/// The subject of an endpoint, with this user where it carries one, for one account.
+fn subject(endpoint: &Endpoint, user: &str) -> String {
+    let token = if endpoint.names_user() { user } else { "ada" };
+    endpoint.subject().replace('*', token)
 }
 
 /// Whether the broker lets a role through: commands only its own, an auditor every query.
@@ -183,13 +184,20 @@ fn lets_through(endpoint: &Endpoint, role: Role) -> bool {
 async fn p01_every_role_reaches_its_own_subjects_and_no_other() {
     let house = House::start().await;
     let endpoints = all_endpoints();
-    let subjects: Vec<_> = endpoints.iter().map(subject).collect();
     for (name, role) in CALLERS {
-        let may = house.user(name).await.may_publish(&subjects).await;
-        for (endpoint, subject) in endpoints.iter().zip(&subjects) {
-            let expected = lets_through(endpoint, role);
-            assert_eq!(may.contains(subject), expected, "{name} {subject}");
+        let mut user = house.user(name).await;
+        for (named, _) in CALLERS {
+            let subjects: Vec<_> = endpoints.iter().map(|e| subject(e, named)).collect();
+            let may = user.may_publish(&subjects).await;
+            for (endpoint, subject) in endpoints.iter().zip(&subjects) {
+                let is_own = named == name || !endpoint.names_user();
+                let expected = is_own && lets_through(endpoint, role);
+                assert_eq!(may.contains(subject), expected, "{name} {subject}");
+            }
         }
+        let without = endpoints.iter().filter_map(Endpoint::subject_without_user);
+        let without: Vec<_> = without.collect();
+        assert_eq!(user.may_publish(&without).await, BTreeSet::new(), "{name}");
     }
     let beside = BESIDE.map(|(subject, _)| subject.to_owned());
     for (name, _) in USERS {
@@ -216,7 +224,7 @@ async fn p12_what_the_broker_lets_through_is_answered_by_role() {
             .iter()
             .filter(|e| e.kind() == "query" && lets_through(e, role))
         {
-            let subject = subject(endpoint);
+            let subject = subject(endpoint, name);
             let subject = subject.strip_prefix("countersign.v1.").unwrap();
             let reply = ask(&client, subject, &[], b"").await;
             let is_refused = reply.headers.is_some() && body(&reply)["code"] == "actor.forbidden";

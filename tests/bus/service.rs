@@ -60,15 +60,6 @@ impl Service {
         service
     }
 
-    /// Waits until it stops being ready or is ready again.
-    pub async fn readiness_changes(&mut self) {
-        let changed = self.ready.changed();
-        tokio::time::timeout(PATIENCE, changed)
-            .await
-            .unwrap()
-            .unwrap();
-    }
-
     pub async fn is_ready(&mut self, value: bool) {
         let ready = self.ready.wait_for(|ready| *ready == value);
         tokio::time::timeout(PATIENCE, ready)

@@ -14,6 +14,10 @@ use rcgen::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// An open broker that asks for the proof of an nkey, as verified identity demands.
+pub const OPEN: &str = "no_auth_user: any\nauthorization { users: [ { user: any, password: any }, \
+    { nkey: UC5IVTON6CFFSN4UYHR3WUUARL6QTD2DEMGXOGRUOBPKTPIYDRX6KNTT } ] }";
+
 /// Starts a broker with this configuration, which is left in the folder.
 pub fn broker_with(folder: &Path, config: &str) -> Broker {
     let file = folder.join("nats.conf");

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 const DESCRIPTION: &str = "Two-factor authentication as a service over NATS request/reply. A \
 reply without a header Nats-Service-Error is a success; a refusal has a problem document (RFC 9457).";
 
+const ID: &str = "1 to 64 of A-Z, a-z, 0-9, _ and -";
+const USER: &str = "The broker's user who asks, percent-encoded where it is no token of a subject";
+
 /// The whole document.
 pub fn document() -> Value {
     let (mut channels, mut operations) = (Map::new(), Map::new());
@@ -56,12 +59,14 @@ pub fn document() -> Value {
 fn channel(endpoint: &Endpoint) -> Value {
     let subject = endpoint.subject();
     let message = endpoint.request_schema();
+    let parameter = if endpoint.names_user() { "user" } else { "id" };
     let mut channel = json!({
-        "address": subject.replace('*', "{id}"),
+        "address": subject.replace('*', &format!("{{{parameter}}}")),
         "messages": {message.as_str(): reference(&["components", "messages", &message])},
     });
-    if subject.ends_with('*') {
-        channel["parameters"] = json!({"id": {"description": "1 to 64 of A-Z, a-z, 0-9, _ and -"}});
+    if subject.contains('*') {
+        let description = if endpoint.names_user() { USER } else { ID };
+        channel["parameters"] = json!({parameter: {"description": description}});
     }
     channel
 }

@@ -50,7 +50,12 @@ fn every_endpoint_is_a_channel_and_every_reference_leads_somewhere() {
     let document = asyncapi::document();
     let channels = document["channels"].as_object().unwrap();
     for endpoint in all_endpoints() {
-        let address = endpoint.subject().replace('*', "{id}");
+        let parameter = if endpoint.names_user() {
+            "{user}"
+        } else {
+            "{id}"
+        };
+        let address = endpoint.subject().replace('*', parameter);
         let is_its_own = |channel: &Value| channel["address"] == address.as_str();
         assert!(channels.values().any(is_its_own), "{address}");
         let operation = &document["operations"][endpoint.name];

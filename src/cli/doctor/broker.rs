@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Findings;
-use crate::bus::{OLDEST_SERVER, PAYLOAD_BYTES_MAX};
+use crate::bus::{ConnectionError, MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST, OLDEST_SERVER};
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::config::Config;
 use crate::cli::fault::Fault;
@@ -54,19 +54,27 @@ pub async fn look(config: &Config, client: &ClientArgs, findings: &mut Findings)
             info.version
         ),
     );
-    if info.max_payload < PAYLOAD_BYTES_MAX {
-        findings.wrong(
-            "payload",
-            format!(
-                "the broker takes {} bytes: set max_payload to at least {PAYLOAD_BYTES_MAX}",
-                info.max_payload
-            ),
-        );
-    }
+    greeting(&info, findings);
     inboxes(&nats, &mut events, findings).await;
     instances(&nats, findings).await;
     stream(&nats, client.timeout, findings).await;
     operated(&config.client(client), findings).await;
+}
+
+/// What the broker's greeting says: how large a message may be, and whether a user is proven.
+fn greeting(info: &async_nats::ServerInfo, findings: &mut Findings) {
+    let sizes = MAX_PAYLOAD_LEAST..=MAX_PAYLOAD_MOST;
+    if !sizes.contains(&info.max_payload) {
+        let bytes = info.max_payload;
+        let (least, most) = (sizes.start(), sizes.end());
+        let what = format!(
+            "the broker takes {bytes} bytes: set max_payload to at least {least} and at most {most}"
+        );
+        findings.wrong("payload", what);
+    }
+    if info.nonce.is_empty() {
+        findings.note("users", ConnectionError::UnprovenUsers.to_string());
+    }
 }
 
 /// Who answers as the service: one instance holds the log.

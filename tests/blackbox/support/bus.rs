@@ -50,6 +50,7 @@ impl Bus {
     /// Connects as a user of the broker.
     pub async fn connect_as(url: &str, user: &str, password: &str) -> Self {
         let options = async_nats::ConnectOptions::new();
+        let options = options.custom_inbox_prefix(format!("_INBOX.{user}"));
         Self::with(options.user_and_password(user.into(), password.into()), url).await
     }
 

@@ -1,0 +1,77 @@
+//! What a broker's greeting says of it: whether it carries our largest reply, how large a message it
+//! lets reach us, and whether a client has to prove the user that it claims to be.
+
+use async_nats::ServerInfo;
+
+use super::connection_error::ConnectionError;
+use super::identity::Identity;
+
+/// The largest reply of the service, in bytes: 512 KiB of records in base64, their frame and the
+/// headers.
+pub const MAX_PAYLOAD_LEAST: usize = 768 * 1024;
+/// The largest `max_payload` of a broker under which what one message costs is known, in bytes; it is
+/// nats-server's own default.
+pub const MAX_PAYLOAD_MOST: usize = 1024 * 1024;
+
+/// Looks at a broker before the service is ready on it. What only makes it less useful is logged,
+/// and in `dev` identity everything is.
+///
+/// # Errors
+/// [`ConnectionError::PayloadTooLarge`] and [`ConnectionError::UnprovenUsers`], in verified identity.
+pub fn check(info: &ServerInfo, identity: &Identity) -> Result<(), ConnectionError> {
+    let bytes = info.max_payload;
+    if bytes < MAX_PAYLOAD_LEAST {
+        tracing::warn!("{}", ConnectionError::PayloadTooSmall { bytes });
+    }
+    let wrong = wrong(info);
+    match (identity, wrong) {
+        (Identity::Verified { .. }, Some(error)) => Err(error),
+        (Identity::Dev, Some(error @ ConnectionError::PayloadTooLarge { .. })) => {
+            tracing::warn!("{error}");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn wrong(info: &ServerInfo) -> Option<ConnectionError> {
+    if info.max_payload > MAX_PAYLOAD_MOST {
+        let bytes = info.max_payload;
+        return Some(ConnectionError::PayloadTooLarge { bytes });
+    }
+    // nats-server writes as the user whatever a client calls its nkey, proven or not. It asks for
+    // the proof, and sends the nonce for it, only where its configuration knows any nkey at all.
+    info.nonce
+        .is_empty()
+        .then_some(ConnectionError::UnprovenUsers)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn info(max_payload: usize, nonce: &str) -> ServerInfo {
+        ServerInfo {
+            max_payload,
+            nonce: nonce.into(),
+            ..ServerInfo::default()
+        }
+    }
+
+    #[test]
+    fn a_broker_that_lets_more_reach_us_or_proves_no_user_is_for_dev_identity_only() {
+        let verified = Identity::default();
+        let right = info(MAX_PAYLOAD_MOST, "n");
+        check(&right, &verified).unwrap();
+        check(&info(1, "n"), &verified).unwrap();
+        for (wrong, words) in [
+            (info(MAX_PAYLOAD_MOST + 1, "n"), "max_payload"),
+            (info(MAX_PAYLOAD_MOST, ""), "nkey"),
+        ] {
+            let error = check(&wrong, &verified).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+            check(&wrong, &Identity::Dev).unwrap();
+        }
+    }
+}
