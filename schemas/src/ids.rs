@@ -247,6 +247,11 @@ pub fn agent_key(name: &str) -> [u8; 16] {
     digest16(&[name.as_bytes()])
 }
 
+/// The key under which what an agent did is counted, by the act's name.
+pub fn act_key(act: &str, agent: &str) -> [u8; 16] {
+    digest16(&[act.as_bytes(), agent.as_bytes()])
+}
+
 /// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamKey(pub [u8; 16]);

@@ -91,6 +91,8 @@ impl Account {
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
             | Event::SubjectViewed(_)
+            | Event::LookUpsCounted(_)
+            | Event::AgentActsRefused(_)
             | Event::AuditExported(_) => {}
         }
     }
