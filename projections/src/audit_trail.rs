@@ -28,7 +28,7 @@ pub(crate) const BY_CALLER: TableDefinition<(&[u8; 16], u64), ()> =
 /// is found by asking again from where the call stopped.
 const SEEKS_MAX: usize = 16_384;
 /// The names of the types that tell of looks at a history.
-const LOOKS: [&str; 2] = ["subject-viewed", "audit-exported"];
+const LOOKS: [&str; 3] = ["subject-viewed", "audit-exported", "look-ups-counted"];
 
 /// The indexes over the log.
 pub struct AuditTrail {
@@ -145,6 +145,7 @@ fn looked_at(event: &Event) -> Option<AccountId> {
     let account = match event {
         Event::SubjectViewed(e) => e.account_id.as_ref(),
         Event::AuditExported(e) => e.account_id.as_ref(),
+        Event::LookUpsCounted(e) => e.account_id.as_ref(),
         _ => None,
     };
     AccountId::parse(account?).ok()

@@ -3,7 +3,9 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use countersign_schemas::event::attempts::v1::SuspendedCause;
-use countersign_schemas::event::audit::v1::{AuditExported, SubjectViewed};
+use countersign_schemas::event::audit::v1::{
+    AgentAct, AgentActsRefused, AuditExported, LookUpsCounted, SubjectViewed,
+};
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -83,6 +85,8 @@ pub fn sentence(event: &Event) -> String {
         Event::DataKeysRewrapped(e) => data_keys_rewrapped(e),
         Event::SubjectViewed(e) => subject_viewed(e),
         Event::AuditExported(e) => audit_exported(e),
+        Event::LookUpsCounted(e) => look_ups_counted(e),
+        Event::AgentActsRefused(e) => agent_acts_refused(e),
     }
 }
 
@@ -182,6 +186,35 @@ fn audit_exported(e: &AuditExported) -> String {
         None => "The history".to_owned(),
     };
     format!("{whose} was exported ({}).", e.format)
+}
+
+fn look_ups_counted(e: &LookUpsCounted) -> String {
+    let times = match e.count {
+        1 => "once more".to_owned(),
+        count => format!("{count} more times"),
+    };
+    match &e.account_id {
+        Some(account) => format!("Account {account} was looked at {times} ({}).", e.query),
+        None => format!("The same was asked {times} ({}).", e.query),
+    }
+}
+
+fn agent_acts_refused(e: &AgentActsRefused) -> String {
+    let what = match e.act {
+        AgentAct::SuspendFactor => "suspend app codes",
+        AgentAct::ClearAttempts => "clear attempts",
+        AgentAct::EndReset => "reject or cancel resets",
+        AgentAct::EraseAccount => "erase accounts",
+    };
+    let requests = match e.count {
+        1 => "1 request".to_owned(),
+        count => format!("{count} requests"),
+    };
+    let verb = if e.count == 1 { "was" } else { "were" };
+    format!(
+        "{requests} of {} to {what} {verb} refused because one agent may make only so many.",
+        e.by
+    )
 }
 
 fn epoch_started(e: &EpochStarted) -> String {

@@ -132,6 +132,8 @@ pub fn one_of_each() -> Vec<Event> {
         Event::DataKeysRewrapped(DataKeysRewrapped { key_id: 2, count: 12_000 }),
         Event::SubjectViewed(SubjectViewed { account_id: Some("ada".into()), query: "audit-timeline".into() }),
         Event::AuditExported(AuditExported { account_id: None, format: "jsonl".into(), filter: "{}".into() }),
+        Event::LookUpsCounted(LookUpsCounted { account_id: Some("ada".into()), query: "audit-timeline".into(), count: 12 }),
+        Event::AgentActsRefused(AgentActsRefused { by: "agent-1".into(), act: AgentAct::SuspendFactor, count: 3 }),
     ]
 }
 

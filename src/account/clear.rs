@@ -2,12 +2,14 @@
 //! its own, which `policy explain` counts.
 //!
 //! Once per account in 7 days; an agent who did it may not do it again for 30 days, so that no
-//! single agent can keep an account open to guessing. A suspension and the row of failures that
+//! single agent can keep an account open to guessing. How many accounts an agent may do it to in a
+//! day is `quota`'s. A suspension and the row of failures that
 //! leads to one (NIST SP 800-63B §3.2.2) stay: a backup code or a reset ends them.
 
 use countersign_schemas::command::ClearAttempts;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::AttemptsCleared;
+use countersign_schemas::event::audit::v1::AgentAct;
 use countersign_schemas::ids::is_same_person;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
@@ -15,7 +17,7 @@ use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Reply;
-use super::{Account, Ctx, Decision};
+use super::{Account, Ctx, Decision, quota};
 
 /// Clears that are remembered: more than any policy lets happen in 30 days.
 pub const CLEARS_MAX: usize = 32;
@@ -38,6 +40,9 @@ pub(super) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> De
     }
     if let Some(seconds) = waiting_s(&account.clears, ctx) {
         return Decision::refused_for(ErrorCode::QuotaExceeded, seconds);
+    }
+    if let Some(refused) = quota::over(AgentAct::ClearAttempts, ctx) {
+        return refused;
     }
     let event = Event::AttemptsCleared(AttemptsCleared {
         by: ctx.caller.into(),

@@ -101,6 +101,8 @@ impl Account {
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
             | Event::SubjectViewed(_)
+            | Event::LookUpsCounted(_)
+            | Event::AgentActsRefused(_)
             | Event::AuditExported(_) => {}
         }
     }

@@ -29,6 +29,7 @@ mod login;
 pub mod outcome;
 pub mod passwords;
 pub mod policy;
+pub mod quota;
 pub mod reasons;
 mod reasons_support;
 pub mod rerun;
@@ -73,6 +74,8 @@ mod model_reset;
 mod proof_tests;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod quota_tests;
 #[cfg(test)]
 mod rerun_tests;
 #[cfg(test)]
@@ -302,7 +305,8 @@ pub struct Ctx<'a> {
     pub name_taken: bool,
     /// The number of the next keys; none while the last ones still replace those before.
     pub next_key_id: Option<u32>,
-    /// When the caller asked for resets of any account, within the policy's window at least.
+    /// When the caller did what the command asks for, to any account, within the policy's window at
+    /// least; empty for what is not counted so.
     pub requested_at: &'a [Micros],
     /// Whether the caller's own name is that of the account.
     pub is_own_account: bool,
@@ -327,13 +331,13 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
         Command::UserCancelReset(c) => reset::user_cancel(account, c, ctx),
         Command::ClearAttempts(c) => clear::clear(account, c, ctx),
-        Command::SuspendFactor(c) => suspension::suspend(account, c),
+        Command::SuspendFactor(c) => suspension::suspend(account, c, ctx),
         Command::RequestReset(c) => reset::request(account, c, ctx),
         Command::ApproveReset(c) => reset::approve(account, c, ctx),
         Command::RejectReset(c) => reset::reject(account, c, ctx),
         Command::CancelReset(c) => reset::cancel(account, c, ctx),
         Command::ExecuteReset(c) => reset::execute(account, c, ctx),
-        Command::EraseAccount(c) => erasure::erase(account, c),
+        Command::EraseAccount(c) => erasure::erase(account, c, ctx),
         Command::RotateKeys(c) => rotation::rotate(c, ctx),
     }
 }

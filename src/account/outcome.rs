@@ -235,6 +235,8 @@ pub fn recall(
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
             | Event::SubjectViewed(_)
+            | Event::LookUpsCounted(_)
+            | Event::AgentActsRefused(_)
             | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)

@@ -41,7 +41,7 @@ pub struct Recording<'a> {
 /// What a decision rested on beside its account, as the log before it says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Across<'a> {
-    /// When the caller had asked for resets, within the policy's window at least.
+    /// When the caller had done the same to any account, within the policy's window at least.
     pub requested_at: &'a [Micros],
     /// Whether the caller's own name is the account's; none where the log cannot tell any more,
     /// since the account and its name were erased.

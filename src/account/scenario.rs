@@ -15,6 +15,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::attempts::Gate;
+use super::quota::Act;
 use super::rerun::{Across, Recording, Rerun, rerun};
 use super::sentences::{
     assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
@@ -58,8 +59,8 @@ pub(super) struct Scenario {
     pub(super) source_key: [u8; 8],
     pub(super) name_taken: bool,
     pub(super) next_key_id: Option<u32>,
-    /// Which agent asked for a reset, of whatever account, and when.
-    pub(super) requests: Vec<(&'static str, Micros)>,
+    /// Which agent did what that is counted over all accounts, and when.
+    pub(super) acts: Vec<(&'static str, Act, Micros)>,
     pub(super) is_own_account: bool,
     /// The cases, oldest first.
     pub(super) cases: Vec<CaseId>,
@@ -87,7 +88,7 @@ pub(super) fn nobody() -> Scenario {
         source_key: [1; 8],
         name_taken: false,
         next_key_id: Some(2),
-        requests: Vec::new(),
+        acts: Vec::new(),
         is_own_account: false,
         cases: Vec::new(),
         outdated: false,
@@ -256,7 +257,7 @@ impl Scenario {
             entropy[..20].copy_from_slice(RFC_SECRET);
         }
         self.draws += 1;
-        let requested_at = self.requested_at();
+        let requested_at = self.requested_at(command);
         let ctx = self.ctx(&entropy, &requested_at);
         let decision = decide(&self.account, command, evidence, &ctx);
         let again = decide(&self.account, command, evidence, &ctx);
@@ -292,7 +293,7 @@ impl Scenario {
 
     /// The step that a decision waits for with this evidence; none where it is decided.
     pub(super) fn step_needed(&self, command: &Command, evidence: &Evidence) -> Option<Step> {
-        let requested_at = self.requested_at();
+        let requested_at = self.requested_at(command);
         let ctx = self.ctx(&[0; ENTROPY_LEN], &requested_at);
         match decide(&self.account, command, evidence, &ctx) {
             Decision::Done { .. } => None,
@@ -300,9 +301,11 @@ impl Scenario {
         }
     }
 
-    fn requested_at(&self) -> Vec<Micros> {
-        let own = |(by, at): &(&str, Micros)| (*by == self.caller).then_some(*at);
-        self.requests.iter().filter_map(own).collect()
+    fn requested_at(&self, command: &Command) -> Vec<Micros> {
+        let same = |(by, act, at): &(&str, Act, Micros)| {
+            (*by == self.caller && Some(*act) == Act::of(command)).then_some(*at)
+        };
+        self.acts.iter().filter_map(same).collect()
     }
 
     fn ctx<'a>(&'a self, entropy: &'a [u8; ENTROPY_LEN], requested_at: &'a [Micros]) -> Ctx<'a> {
@@ -352,8 +355,8 @@ impl Scenario {
             if matches!(event, Event::UnknownNameRefused(_)) {
                 continue;
             }
-            if matches!(event, Event::ResetRequested(_)) {
-                self.requests.push((self.caller, now));
+            if let Some(act) = Act::of_event(event) {
+                self.acts.push((self.caller, act, now));
             }
             let recorded = Recorded {
                 account_id: ACCOUNT,

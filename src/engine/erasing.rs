@@ -16,13 +16,14 @@ use countersign_schemas::time::Micros;
 
 use super::accounts::{Accounts, HistoryError};
 use super::batch::Batch;
+use super::directory::erased;
 use super::vault::{Vault, VaultError};
 use super::writer::Writer;
 use super::{ReplyTo, Submission};
 use crate::account::service;
 use crate::crash_point::reached;
 use crate::crypto::tombstones::{Tombstone, TombstoneError};
-use crate::log::index::{Fact, Index, NotNext};
+use crate::log::index::{Index, NotNext};
 use crate::log::{AppendError, EventLog, ReadLogError};
 
 /// Why an erasure that a crash left was not completed.
@@ -156,7 +157,8 @@ pub(super) fn complete(
                 ..tombstone
             })?;
             log.append(log.head(), std::slice::from_ref(&bytes))?;
-            index.push(position, &record, &bytes, Some(Fact::Erased), now)?;
+            let fact = erased(&record, &record.event()?);
+            index.push(position, &record, &bytes, Some(fact), now)?;
             tracing::info!(position, "an erasure that was cut short is recorded");
         }
     }

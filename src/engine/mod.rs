@@ -89,6 +89,9 @@ mod publisher;
 mod queries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod quota_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod race_tests;
 mod refusals;
 mod request;

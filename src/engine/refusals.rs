@@ -14,10 +14,11 @@ use super::subject::Subject;
 use super::verdict::Verdict;
 use super::writer::{NO_EVENT, Writer};
 use super::{Done, Outcome, Request};
-use crate::account::{Account, Reply, service};
+use crate::account::{Account, Reply, quota, service};
 
 impl Writer {
-    /// Counts a refusal of an attempt that was not compared, or of a request for a reset.
+    /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what an
+    /// agent did too often.
     pub(super) fn count_refusal(
         &mut self,
         account: &Account,
@@ -40,6 +41,15 @@ impl Writer {
             }
             self.coalesced.request(stream, by, cause, monotonic);
         }
+        if let Some(act) = quota::exceeded(&request.command, refusal)
+            && self.coalesced.act(by, act, monotonic)
+        {
+            tracing::error!(
+                by,
+                act = act.as_str(),
+                "ALARM: an agent asked to do more over all accounts than one agent may"
+            );
+        }
         if !service::is_suppressed(refusal.code) {
             return;
         }
@@ -58,6 +68,9 @@ impl Writer {
         for ((stream, by, cause), count) in self.coalesced.due_requests(monotonic, max) {
             let event = service::reset_requests_refused(by, cause, count);
             self.record_own(event, Some(stream), batch);
+        }
+        for ((by, act), count) in self.coalesced.due_acts(monotonic, max) {
+            self.record_own(service::agent_acts_refused(by, act, count), None, batch);
         }
         if let Some(count) = self.coalesced.due_names(monotonic) {
             self.record_own(service::unknown_names_refused(count), None, batch);

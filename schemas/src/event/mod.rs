@@ -154,6 +154,8 @@ events! {
     43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
     51 1 "subject-viewed" SubjectViewed(audit::v1::SubjectViewed),
     52 1 "audit-exported" AuditExported(audit::v1::AuditExported),
+    53 1 "look-ups-counted" LookUpsCounted(audit::v1::LookUpsCounted),
+    54 1 "agent-acts-refused" AgentActsRefused(audit::v1::AgentActsRefused),
 }
 
 impl Event {
@@ -188,6 +190,8 @@ impl Event {
             | Self::DataKeysRewrapped(_)
             | Self::SubjectViewed(_)
             | Self::AuditExported(_)
+            | Self::LookUpsCounted(_)
+            | Self::AgentActsRefused(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -220,6 +224,8 @@ impl Event {
                 | Self::DataKeysRewrapped(_)
                 | Self::SubjectViewed(_)
                 | Self::AuditExported(_)
+                | Self::LookUpsCounted(_)
+                | Self::AgentActsRefused(_)
         )
     }
 
@@ -234,13 +240,17 @@ impl Event {
                 | Self::ClockBackAccepted(_)
                 | Self::AttemptsSuppressed(_)
                 | Self::ResetRequestsRefused(_)
+                | Self::AgentActsRefused(_)
                 | Self::DataKeysRewrapped(_)
         ) || self.is_look_up()
     }
 
     /// Whether the event says that somebody looked at a history or took it away.
     pub fn is_look_up(&self) -> bool {
-        matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))
+        matches!(
+            self,
+            Self::SubjectViewed(_) | Self::AuditExported(_) | Self::LookUpsCounted(_)
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Event;
 use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
-use super::audit::v1::AuditExported;
+use super::audit::v1::{AgentAct, AuditExported};
 use super::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -81,6 +81,28 @@ impl Event {
             Self::DataKeysRewrapped(e) => json!({"key_id": e.key_id, "count": e.count}),
             Self::SubjectViewed(e) => json!({"account_id": e.account_id, "query": e.query}),
             Self::AuditExported(e) => audit_exported(e),
+            Self::LookUpsCounted(e) => json!({
+                "account_id": e.account_id,
+                "query": e.query,
+                "count": e.count,
+            }),
+            Self::AgentActsRefused(e) => json!({
+                "by": e.by,
+                "act": e.act.as_str(),
+                "count": e.count,
+            }),
+        }
+    }
+}
+
+impl AgentAct {
+    /// The name that public forms and keys have.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SuspendFactor => "suspend-factor",
+            Self::ClearAttempts => "clear-attempts",
+            Self::EndReset => "end-reset",
+            Self::EraseAccount => "erase-account",
         }
     }
 }

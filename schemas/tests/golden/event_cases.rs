@@ -509,6 +509,14 @@ fn look_ups() -> Vec<Case> {
             filter,
         })
     };
+    let counted = |account_id, query, count| {
+        Event::LookUpsCounted(audit::LookUpsCounted {
+            account_id,
+            query,
+            count,
+        })
+    };
+    let acts = |by, act, count| Event::AgentActsRefused(audit::AgentActsRefused { by, act, count });
     vec![
         ("smallest", viewed(None, String::new())),
         ("largest", viewed(Some("a".repeat(64)), longest())),
@@ -522,5 +530,24 @@ fn look_ups() -> Vec<Case> {
             exported(Some("a".repeat(64)), longest(), ODD.into()),
         ),
         ("ordinary", exported(None, "jsonl".into(), "{}".into())),
+        ("smallest", counted(None, String::new(), 0)),
+        (
+            "largest",
+            counted(Some("a".repeat(64)), longest(), u32::MAX),
+        ),
+        ("ordinary", counted(None, "find-account".into(), 1_700)),
+        (
+            "smallest",
+            acts(String::new(), audit::AgentAct::SuspendFactor, 0),
+        ),
+        (
+            "largest",
+            acts(longest(), audit::AgentAct::EraseAccount, u32::MAX),
+        ),
+        (
+            "clears",
+            acts("eve".into(), audit::AgentAct::ClearAttempts, 1),
+        ),
+        ("resets", acts("eve".into(), audit::AgentAct::EndReset, 128)),
     ]
 }

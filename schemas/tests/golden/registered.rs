@@ -58,7 +58,7 @@ latest_events! {
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
-    SubjectViewed AuditExported
+    SubjectViewed AuditExported LookUpsCounted AgentActsRefused
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {
