@@ -321,6 +321,23 @@ fn a_tag_key_is_destroyed_while_the_service_runs_and_when_it_starts() {
 }
 
 #[test]
+fn a_rotation_while_log_time_is_ahead_of_the_clock_destroys_no_tag_key_early() {
+    let house = House::new();
+    let engine = house.start();
+    let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
+    house.set_wall((10 * DAY_S).cast_signed());
+    house.send(&engine, "register-account", register).unwrap();
+    house.set_wall(-(10 * DAY_S).cast_signed());
+    assert!(send(&house, &engine, login("ada", PASSWORD, IP)).0.is_ok());
+    house
+        .send(&engine, "rotate-keys", json!({"reason": "r"}))
+        .unwrap();
+    drop(engine);
+    let again = send(&house, &house.start(), login("ada", PASSWORD, IP));
+    assert!(matches!(again, (Ok(_), true)), "{again:?}");
+}
+
+#[test]
 fn a_rotation_of_the_keys_leaves_repeats_recognised() {
     let house = House::new();
     let engine = house.start();
