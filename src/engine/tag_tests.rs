@@ -199,7 +199,7 @@ fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
     let erase = json!({"account_id": "ada", "reason": "r", "context": {"ip": IP}});
     house.send(&engine, "erase-account", erase).unwrap();
     // Of an account without a data key it is that of a stranger: a key of this process's.
-    let stranger = vault.source_key(None, &ip_source()).unwrap();
+    let stranger = vault.stranger_source_key(&ip_source());
     assert_eq!(
         vault.source_key(Some(stream("ada")), &ip_source()).unwrap(),
         stranger
