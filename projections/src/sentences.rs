@@ -20,9 +20,10 @@ use countersign_schemas::time::Micros;
 use crate::Entry;
 use crate::reset_sentences as reset;
 
-/// Number of the way in which this build writes out what people read of an event, its `text` and
-/// its `data`: raised with every change of either, so that an export says which it holds. A test
-/// holds it to the golden file of that number.
+/// Number of the way in which this build writes out what people read of an event: raised with every
+/// change of a `text`, so that an export says which it holds. A test holds it to the golden file of
+/// that number, and `data` too: the `data` of a stored form never changes, since an export of any
+/// build is compared by it.
 pub const RENDERING: u32 = 1;
 
 /// An event in one plain English sentence: no secret, no username, nothing that was sealed.

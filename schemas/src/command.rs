@@ -141,7 +141,7 @@ request!(
         /// The password; absent where the caller has checked it itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         password: Option<SecretText>,
-        /// Whom an assertion is for; without it none is made.
+        /// Whom alone the login may be asserted to; it binds `verify-login` too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,
     }
@@ -160,7 +160,8 @@ request!(
         /// The app's following code, where two consecutive ones are asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next_code: Option<Code>,
-        /// Whom an assertion is for; without it none is made.
+        /// Whom an assertion is for; where `start-login` named one, that one or none here. Without
+        /// any no assertion is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,
     }

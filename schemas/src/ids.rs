@@ -248,9 +248,17 @@ impl CaseId {
     }
 }
 
-/// The key under which an agent's requests are counted: the first 16 bytes of SHA-256 of the name.
+/// The key under which what an agent did is found and counted: the first 16 bytes of SHA-256 of the
+/// name in lower case, so that one person is one agent however a broker spells them.
 pub fn agent_key(name: &str) -> [u8; 16] {
-    digest16(&[name.as_bytes()])
+    digest16(&[name.to_ascii_lowercase().as_bytes()])
+}
+
+/// Whether two names are one person's: they differ in the case of their letters at most.
+///
+/// For rules that keep a person from something. Where a name gives a right it is compared exactly.
+pub fn is_same_person(name: &str, other: &str) -> bool {
+    name.eq_ignore_ascii_case(other)
 }
 
 /// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.

@@ -8,6 +8,7 @@
 use countersign_schemas::command::ClearAttempts;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::AttemptsCleared;
+use countersign_schemas::ids::is_same_person;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
@@ -48,7 +49,7 @@ pub(super) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> De
 /// The seconds until this agent may clear the attempts, if it may not now.
 fn waiting_s(clears: &[Clear], ctx: &Ctx) -> Option<u64> {
     let again = |clear: &Clear| {
-        let after_s = match clear.by == ctx.caller {
+        let after_s = match is_same_person(&clear.by, ctx.caller) {
             true => ctx.policy.clear_same_agent_after_s,
             false => ctx.policy.clear_again_after_s,
         };

@@ -52,6 +52,9 @@ pub struct Policy {
     pub password_day_wait_max_s: u64,
     /// When a source's wrong passwords are forgotten.
     pub password_forget_s: u64,
+    /// Wrong passwords of one address over all accounts and names that set no wait, 10–100,000: an
+    /// office behind one address has as many typing errors in a day.
+    pub source_failures_free: u32,
     /// The first wait after the free failures (RFC 4226 §7.3); each further one doubles it.
     pub wait_first_s: u64,
     /// The longest wait.
@@ -106,6 +109,7 @@ impl Default for Policy {
             password_day_failures_free: 100,
             password_day_wait_max_s: 60,
             password_forget_s: 86_400,
+            source_failures_free: 100,
             wait_first_s: 5,
             wait_max_s: 900,
             password_bytes_min: 8,
@@ -236,6 +240,11 @@ impl Policy {
                 self.password_forget_s >= 3_600,
                 "password_forget_s",
                 "3600 or more",
+            ),
+            (
+                (10..=100_000).contains(&self.source_failures_free),
+                "source_failures_free",
+                "10 to 100000",
             ),
             (self.wait_first_s >= 1, "wait_first_s", "1 or more"),
             (

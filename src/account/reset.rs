@@ -18,7 +18,7 @@ use countersign_schemas::event::reset::v1::{
     self as stored, CancelledBy, ResetApproved, ResetCancelled, ResetExecuted, ResetExpired,
     ResetRejected, ResetRequested,
 };
-use countersign_schemas::ids::{CaseId, Reason};
+use countersign_schemas::ids::{CaseId, Reason, is_same_person};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::{
@@ -106,7 +106,7 @@ pub(super) fn approve(account: &Account, command: &ApproveReset, ctx: &Ctx) -> D
     if ctx.is_own_account {
         return Decision::refused_because(ErrorCode::ApprovalSelf, OWN_ACCOUNT);
     }
-    if case.requested_by == ctx.caller {
+    if is_same_person(&case.requested_by, ctx.caller) {
         return Decision::refused_because(ErrorCode::ApprovalSelf, OWN_REQUEST);
     }
     if case.execute_after.is_some() {

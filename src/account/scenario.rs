@@ -19,7 +19,7 @@ use super::rerun::{Across, Recording, Rerun, rerun};
 use super::sentences::{
     assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
 };
-use super::{Account, Ctx, Decision, Evidence, Policy, Recorded, Reply, decide};
+use super::{Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide};
 use crate::crypto::otp::{TotpSecret, step_at};
 
 /// Offset zero: the first second of step 59,058,360, a day before the moment of SECURITY.md C-13.
@@ -37,11 +37,11 @@ pub(super) enum Password {
     Vouched,
 }
 
-/// What came of a command: its events and its answer, nothing where the evidence was stale.
+/// What came of a command: its events and its answer, or the step that it still needs.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) events: Vec<Event>,
-    pub(super) reply: Option<Result<Reply, Refusal>>,
+    pub(super) reply: Result<Result<Reply, Refusal>, Step>,
 }
 
 #[derive(Clone, Debug)]
@@ -182,7 +182,7 @@ impl Scenario {
         let mut evidence = self.gather(&command, password);
         change(&mut evidence);
         let outcome = self.submit(&command, &evidence);
-        self.told = tell(outcome.reply.as_ref());
+        self.told = tell(&outcome.reply);
         self.events = outcome.events;
         self
     }
@@ -256,28 +256,19 @@ impl Scenario {
             entropy[..20].copy_from_slice(RFC_SECRET);
         }
         self.draws += 1;
-        let own = |(by, at): &(&str, Micros)| (*by == self.caller).then_some(*at);
-        let requested_at: Vec<_> = self.requests.iter().filter_map(own).collect();
-        let ctx = Ctx {
-            now: self.now(),
-            clock_floor: self.accepted_wall.unwrap_or(self.now()),
-            policy: &self.policy,
-            entropy: &entropy,
-            caller: self.caller,
-            source_key: self.source_key,
-            name_taken: self.name_taken,
-            next_key_id: self.next_key_id,
-            requested_at: &requested_at,
-            is_own_account: self.is_own_account,
-        };
+        let requested_at = self.requested_at();
+        let ctx = self.ctx(&entropy, &requested_at);
         let decision = decide(&self.account, command, evidence, &ctx);
         let again = decide(&self.account, command, evidence, &ctx);
         assert_eq!(format!("{decision:?}"), format!("{again:?}"));
-        let Decision::Done { events, reply } = decision else {
-            return Outcome {
-                events: Vec::new(),
-                reply: None,
-            };
+        let (events, reply) = match decision {
+            Decision::Done { events, reply } => (events, reply),
+            Decision::Needs(step) => {
+                return Outcome {
+                    events: Vec::new(),
+                    reply: Err(step),
+                };
+            }
         };
         let now = ctx.now;
         let across = Across {
@@ -295,7 +286,39 @@ impl Scenario {
         }
         Outcome {
             events,
-            reply: Some(reply),
+            reply: Ok(reply),
+        }
+    }
+
+    /// The step that a decision waits for with this evidence; none where it is decided.
+    pub(super) fn step_needed(&self, command: &Command, evidence: &Evidence) -> Option<Step> {
+        let requested_at = self.requested_at();
+        let ctx = self.ctx(&[0; ENTROPY_LEN], &requested_at);
+        match decide(&self.account, command, evidence, &ctx) {
+            Decision::Done { .. } => None,
+            Decision::Needs(step) => Some(step),
+        }
+    }
+
+    fn requested_at(&self) -> Vec<Micros> {
+        let own = |(by, at): &(&str, Micros)| (*by == self.caller).then_some(*at);
+        self.requests.iter().filter_map(own).collect()
+    }
+
+    fn ctx<'a>(&'a self, entropy: &'a [u8; ENTROPY_LEN], requested_at: &'a [Micros]) -> Ctx<'a> {
+        Ctx {
+            now: self.now(),
+            gated_at: self.now(),
+            clock_floor: self.accepted_wall.unwrap_or(self.now()),
+            policy: &self.policy,
+            entropy,
+            caller: self.caller,
+            source_key: self.source_key,
+            source_waits_s: None,
+            name_taken: self.name_taken,
+            next_key_id: self.next_key_id,
+            requested_at,
+            is_own_account: self.is_own_account,
         }
     }
 

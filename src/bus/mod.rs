@@ -22,6 +22,7 @@ mod endpoints;
 pub mod headers;
 mod identity;
 mod jetstream;
+mod lane;
 mod publisher;
 mod qr;
 mod queries;

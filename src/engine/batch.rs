@@ -15,9 +15,10 @@ use countersign_schemas::time::Micros;
 
 use super::directory::fact;
 use super::look_ups::Viewer;
+use super::message::Submission;
 use super::source::Source;
 use super::vault::{SourceKey, VaultError};
-use super::{Outcome, ReplyTo, Request, Shared, Submission};
+use super::{Outcome, ReplyTo, Request, Shared};
 use crate::account::{Account, Recorded};
 use crate::log::index::Fact;
 
@@ -61,8 +62,6 @@ pub struct Batch {
     pub alone: Vec<Submission>,
     /// Who waits for the record of a look at a history.
     pub looks: Vec<SyncSender<()>>,
-    /// Commands whose evidence the batch has made stale; gathered anew once it is published.
-    pub stale: Vec<Submission>,
 }
 
 /// A decision that is to be recorded.
@@ -104,6 +103,7 @@ impl Origin {
             body_tag: shared.vault.body_tag(&request.tags.asked),
             source_key: [0; 8],
             source: None,
+            source_commitment: None,
         };
         Self {
             meta,
@@ -154,6 +154,7 @@ pub fn service_meta(id: &CommandId) -> Meta<'static> {
         body_tag: [0; 16],
         source_key: [0; 8],
         source: None,
+        source_commitment: None,
     }
 }
 
@@ -187,9 +188,8 @@ impl Batch {
     /// Everybody who waits for an answer of this batch.
     pub fn waiting(self) -> Vec<ReplyTo> {
         let decided = self.replies.into_iter().map(|(reply, _)| reply);
-        let stale = self.stale.into_iter().map(|submission| submission.reply);
         let alone = self.alone.into_iter().map(|submission| submission.reply);
-        decided.chain(stale).chain(alone).collect()
+        decided.chain(alone).collect()
     }
 
     /// Whether another command may be taken in.
@@ -197,7 +197,12 @@ impl Batch {
         self.records.len() < BATCH_EVENTS_MAX
             && self.bytes < BATCH_BYTES_MAX
             && self.alone.len() < BATCH_ALONE_MAX
-            && self.replies.len() + self.stale.len() + self.alone.len() < BATCH_COMMANDS_MAX
+            && self.replies.len() + self.alone.len() < BATCH_COMMANDS_MAX
+    }
+
+    /// Answers a command once the batch is durable.
+    pub fn answer(&mut self, submission: Submission, outcome: Outcome) {
+        self.replies.push((submission.reply, outcome));
     }
 
     /// An empty batch after this position.
@@ -278,7 +283,8 @@ impl Batch {
             meta: Meta {
                 account_id: stream.account_id.clone().into(),
                 source_key: stream.source_key,
-                source,
+                source_commitment: source.as_ref().map(|source| source.commitment),
+                source: source.map(|source| source.sealed),
                 ..group.origin.meta.clone()
             },
             payload: event.encode()?.into(),

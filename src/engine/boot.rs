@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use countersign_projections::{Opened, Views};
 use countersign_schemas::ids::StreamKey;
@@ -185,6 +185,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         policy: options.policy,
         vouched: options.vouched,
         elsewhere: options.elsewhere,
+        password_service: OnceLock::new(),
         vouching: options.vouching,
         clock: options.clock,
         monotonic: options.monotonic,

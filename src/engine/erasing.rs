@@ -63,7 +63,7 @@ impl Writer {
         let mut alone = alone.into_iter();
         while let Some(submission) = alone.next() {
             let mut batch = Batch::after(self.log.head());
-            self.take_now(submission, &mut batch);
+            self.take_now(Box::new(submission), &mut batch);
             if let Err(mut waiting) = self.commit(batch) {
                 waiting.extend(alone.map(|submission| submission.reply));
                 return Err(waiting);
@@ -199,6 +199,7 @@ fn next(mut record: Record, version: u32) -> Result<Record, CompletionError> {
     if record.version != version {
         record.version = version;
         record.meta.source = None;
+        record.meta.source_commitment = None;
         record.payload = service::account_erased().encode()?.into();
     }
     Ok(record)

@@ -2,7 +2,7 @@
 
 use countersign_projections::{AuditTrail, Entry, Filter, Projection};
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::Username;
+use countersign_schemas::ids::{Username, is_same_person};
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
@@ -91,7 +91,7 @@ impl Queries {
         let Some(id) = &before.id else {
             return Ok(Some(false));
         };
-        if id.as_str() == caller {
+        if is_same_person(id.as_str(), caller) {
             return Ok(Some(true));
         }
         let (Some(held), Ok(name)) = (&before.username, Username::parse(caller)) else {

@@ -62,7 +62,6 @@ impl Outcomes {
         now: Micros,
     ) -> Result<Option<Outcome>, HistoryError> {
         self.forget(now);
-        let names_audience = request.command.audience().is_some();
         let tags = &request.tags;
         let (same, result) = match self.kept.get(&key) {
             Some(kept) => {
@@ -71,10 +70,13 @@ impl Outcomes {
             }
             None => match shared.index.command(&key, now)? {
                 Some(place) => {
-                    let (tag, result) = recalled(shared, place)?;
+                    let recalled = recalled(shared, place)?;
+                    let is_asserted =
+                        request.command.audience().is_some() || recalled.is_bound_to_an_audience;
+                    let result = recalled.result;
                     (
-                        shared.vault.is_body_tag(&tag, &tags.asked),
-                        result.and_then(|done| without_assertion(done, names_audience)),
+                        shared.vault.is_body_tag(&recalled.body_tag, &tags.asked),
+                        result.and_then(|done| without_assertion(done, is_asserted)),
                     )
                 }
                 None => return Ok(None),
@@ -174,21 +176,25 @@ pub fn asked(by: [&[u8]; 2], command: &Command) -> [u8; 32] {
 }
 
 /// A login that was asserted is not told again: there is no second assertion.
-fn without_assertion(done: Done, names_audience: bool) -> Result<Done, Refusal> {
+fn without_assertion(done: Done, is_asserted: bool) -> Result<Done, Refusal> {
     match done.reply {
-        Reply::LoginByPassword { .. } | Reply::LoginVerified { .. } if names_audience => {
+        Reply::LoginByPassword { .. } | Reply::LoginVerified { .. } if is_asserted => {
             Err(Refusal::new(ErrorCode::OutcomeUnseen))
         }
         _ => Ok(done),
     }
 }
 
+/// An outcome that was found again.
+struct Recalled {
+    body_tag: [u8; 16],
+    result: Result<Done, Refusal>,
+    /// Whether it completed a login whose start had named an audience.
+    is_bound_to_an_audience: bool,
+}
+
 /// Finds an outcome again from the command's own events.
-#[allow(clippy::type_complexity)]
-fn recalled(
-    shared: &Shared,
-    place: CommandPlace,
-) -> Result<([u8; 16], Result<Done, Refusal>), HistoryError> {
+fn recalled(shared: &Shared, place: CommandPlace) -> Result<Recalled, HistoryError> {
     let last_position = place.first + u64::from(place.len) - 1;
     let mut events: Vec<Event> = Vec::with_capacity(usize::from(place.len));
     let mut last = shared.accounts.record(place.first)?;
@@ -206,6 +212,17 @@ fn recalled(
         }
         StreamKind::Log => Account::default(),
     };
+    let is_bound_to_an_audience = match spent_challenge(&events) {
+        Some(challenge) => {
+            let before = last.version - u32::from(place.len);
+            let account = shared
+                .accounts
+                .rebuild(last.stream_key, before, place.first)?;
+            let mut open = account.challenges.iter();
+            open.any(|open| open.hash == challenge && open.audience.is_some())
+        }
+        None => false,
+    };
     let details = Details {
         position: last_position,
         version: last.version,
@@ -214,5 +231,18 @@ fn recalled(
     let at = last.recorded_at;
     let result =
         recall(&events, &after, &shared.policy, at).map(|reply| Done::new(reply, details, at));
-    Ok((last.meta.body_tag, result))
+    Ok(Recalled {
+        body_tag: last.meta.body_tag,
+        result,
+        is_bound_to_an_audience,
+    })
+}
+
+/// The challenge that a completed login spent.
+fn spent_challenge(events: &[Event]) -> Option<[u8; 16]> {
+    match events.first()? {
+        Event::TotpAccepted(e) => e.challenge,
+        Event::BackupCodeAccepted(e) => e.challenge,
+        _ => None,
+    }
 }

@@ -47,8 +47,6 @@ pub struct Request {
     pub trace_id: Option<[u8; 16]>,
     /// What a repeat of it is recognised by.
     pub tags: BodyTags,
-    /// What another service said of the password; none where it was not asked.
-    pub directory: Option<bool>,
     /// When it arrived, by the wall clock.
     pub received_at: Micros,
     /// Later than this nothing is appended.
@@ -74,7 +72,6 @@ impl Request {
             on_behalf_of: None,
             trace_id: None,
             tags,
-            directory: None,
             received_at,
             deadline: None,
         }

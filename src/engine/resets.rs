@@ -2,7 +2,7 @@
 //! the account is.
 
 use countersign_schemas::command::Command;
-use countersign_schemas::ids::{Username, agent_key};
+use countersign_schemas::ids::{Username, agent_key, is_same_person};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
@@ -37,7 +37,8 @@ pub fn requested_at(
     Ok(times)
 }
 
-/// Whether an agent's own name is the account's, by its id or by its username; asked of resets only.
+/// Whether an agent's own name is the account's, by its id or by its username, in any letter case;
+/// asked of resets only.
 ///
 /// # Errors
 /// `store.unavailable` when the index cannot be read.
@@ -54,7 +55,7 @@ pub fn is_own_account(
     let (Some(id), name) = (&account.id, &request.caller.name) else {
         return Ok(false);
     };
-    if id.as_str() == name {
+    if is_same_person(id.as_str(), name) {
         return Ok(true);
     }
     let Ok(username) = Username::parse(name) else {

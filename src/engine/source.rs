@@ -42,6 +42,11 @@ impl Source {
         })
     }
 
+    /// Whether it is an address, and not a caller that reports none or no readable one.
+    pub fn is_address(&self) -> bool {
+        matches!(self.0, Place::V4(_) | Place::V6(_))
+    }
+
     /// The bytes that stand for it in a keyed hash; other sources have others.
     pub fn parts(&self) -> [&[u8]; 3] {
         match &self.0 {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
-use countersign_schemas::record::{SOURCE_FIELD, SourceFacts};
+use countersign_schemas::record::{COMMITMENT_BYTES, SALT_BYTES, SOURCE_FIELD, SourceFacts};
 use countersign_schemas::sealed::{Protected, Sealed};
 use countersign_schemas::time::Micros;
 use rand::TryRng;
@@ -63,6 +63,23 @@ pub enum VaultError {
     /// The operating system's generator failed.
     #[error("the operating system's random generator failed, so nothing was made")]
     Entropy,
+}
+
+/// Where a request came from, as its record holds it.
+pub struct SealedSource {
+    /// The facts under the account's data key.
+    pub sealed: Sealed<'static>,
+    /// What binds them for somebody without that key.
+    pub commitment: [u8; COMMITMENT_BYTES],
+}
+
+/// Where a request came from, opened.
+#[derive(Debug)]
+pub struct OpenedSource {
+    /// The facts.
+    pub facts: SourceFacts,
+    /// The salt that gives with them the commitment of their record.
+    pub salt: [u8; SALT_BYTES],
 }
 
 /// The keyring and the data keys, as the engine uses them.
@@ -205,7 +222,7 @@ impl Vault {
         }
     }
 
-    /// Opens the sealed source of a record.
+    /// Opens the sealed source of a record, with the salt of its commitment.
     ///
     /// # Errors
     /// As [`Vault::open`].
@@ -215,26 +232,34 @@ impl Vault {
         version: u32,
         event_type: u16,
         sealed: &Sealed,
-    ) -> Result<SourceFacts, VaultError> {
+    ) -> Result<OpenedSource, VaultError> {
         let place = Place {
             stream_key: stream.0,
             version,
             event_type,
             field: SOURCE_FIELD,
         };
-        let bytes = self.open_at(place, sealed)?;
-        postcard::from_bytes(&bytes).map_err(|_| VaultError::Changed)
+        let key = self.key_of(&place, sealed.key)?;
+        let bytes = open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)?;
+        Ok(OpenedSource {
+            facts: postcard::from_bytes(&bytes).map_err(|_| VaultError::Changed)?,
+            salt: key.salt(&place),
+        })
     }
 
     fn open_at(&self, place: Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let holder = holder_of(&place);
-        let Some(key) = self.keys.get(&holder, sealed.key)? else {
-            return Err(match self.keys.is_erased(&holder, sealed.key)? {
-                true => VaultError::Erased,
-                false => VaultError::NoKey,
-            });
-        };
+        let key = self.key_of(&place, sealed.key)?;
         open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)
+    }
+
+    /// The data key of a generation that seals what stands at a place.
+    fn key_of(&self, place: &Place, generation: u32) -> Result<DataKey, VaultError> {
+        let holder = holder_of(place);
+        match self.keys.get(&holder, generation)? {
+            Some(key) => Ok(key),
+            None if self.keys.is_erased(&holder, generation)? => Err(VaultError::Erased),
+            None => Err(VaultError::NoKey),
+        }
     }
 
     /// Seals every protected field of an event that becomes this version of a stream.
@@ -262,7 +287,7 @@ impl Vault {
         Ok(())
     }
 
-    /// Seals where a request came from; nothing to seal gives none.
+    /// Seals where a request came from, and binds it; nothing to seal gives none.
     ///
     /// # Errors
     /// As [`Vault::seal_event`].
@@ -272,7 +297,7 @@ impl Vault {
         version: u32,
         event_type: u16,
         facts: &SourceFacts,
-    ) -> Result<Option<Sealed<'static>>, VaultError> {
+    ) -> Result<Option<SealedSource>, VaultError> {
         if *facts == SourceFacts::default() {
             return Ok(None);
         }
@@ -284,7 +309,11 @@ impl Vault {
         };
         let bytes =
             Zeroizing::new(postcard::to_allocvec(facts).expect("three optional texts encode"));
-        self.seal_at(place, &bytes).map(Some)
+        let (generation, key) = self.current_key(&holder_of(&place))?;
+        Ok(Some(SealedSource {
+            sealed: seal(&key, generation, &place.aad(), self.random()?, &bytes),
+            commitment: facts.commitment(&key.salt(&place)),
+        }))
     }
 
     fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed<'static>, VaultError> {

@@ -8,6 +8,7 @@ mod contract;
 #[path = "../credentials/mod.rs"]
 mod credentials;
 mod drift;
+mod fairness;
 mod identity;
 mod life;
 mod look_ups;

@@ -75,6 +75,7 @@ fn record(position: u64) -> Option<Record<'static>> {
             body_tag: [0; 16],
             source_key: [0; 8],
             source: None,
+            source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
     };

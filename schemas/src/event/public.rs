@@ -15,6 +15,7 @@ use super::enrolment::v1::{
 };
 use super::log::v1::{ClockBackAccepted, EpochStarted, Form, SchemasInForce};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
+use super::login::v2::LoginStarted;
 use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested, ResetRequestsRefused};
 
 impl Event {
@@ -46,7 +47,7 @@ impl Event {
             Self::BackupCodesIssued(e) => backup_codes_issued(e),
             Self::BackupCodeAccepted(e) => backup_code_accepted(e),
             Self::BackupCodeRejected(e) => backup_code_rejected(e),
-            Self::LoginStarted(e) => json!({"expires_at": e.expires_at}),
+            Self::LoginStarted(e) => login_started(e),
             Self::LoginCompleted(e) => json!({"method": "password", "credential": e.credential}),
             Self::TotpAccepted(e) => totp_accepted(e),
             Self::TotpRejected(e) => totp_rejected(e),
@@ -155,6 +156,14 @@ fn cancelled_by(by: CancelledBy) -> &'static str {
         CancelledBy::Login => "login",
         CancelledBy::Disabled => "disabled",
     }
+}
+
+fn login_started(e: &LoginStarted) -> Value {
+    let mut data = json!({"expires_at": e.expires_at});
+    if let Some(audience) = &e.audience {
+        data["audience"] = audience.as_str().into();
+    }
+    data
 }
 
 fn totp_accepted(e: &TotpAccepted) -> Value {

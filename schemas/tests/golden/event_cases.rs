@@ -10,6 +10,7 @@ use countersign_schemas::event::backup_codes::v1 as backup_codes;
 use countersign_schemas::event::enrolment::v1 as enrolment;
 use countersign_schemas::event::log::v1 as log;
 use countersign_schemas::event::login::v1 as login;
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::sealed::{Protected, Sealed};
 use countersign_schemas::time::Micros;
 
@@ -326,11 +327,12 @@ fn codes() -> Vec<Case> {
 }
 
 fn logins() -> Vec<Case> {
-    let started = |challenge, expires_at, credential| {
-        Event::LoginStarted(login::LoginStarted {
+    let started = |challenge, expires_at, credential, audience: Option<String>| {
+        Event::LoginStarted(LoginStarted {
             challenge,
             expires_at,
             credential,
+            audience,
         })
     };
     let completed = |credential| Event::LoginCompleted(login::LoginCompleted { credential });
@@ -370,9 +372,20 @@ fn logins() -> Vec<Case> {
     let (password, vouched) = (FirstFactor::Password, FirstFactor::Vouched);
     let (max32, max16) = (u32::MAX, u16::MAX);
     vec![
-        ("smallest", started([0; 16], Micros(0), 0)),
-        ("largest", started([0xff; 16], LAST, max32)),
-        ("ordinary", started(*b"0123456789abcdef", NOW, 2)),
+        ("smallest", started([0; 16], Micros(0), 0, None)),
+        (
+            "largest",
+            started([0xff; 16], LAST, max32, Some("~".repeat(128))),
+        ),
+        (
+            "ordinary",
+            started(
+                *b"0123456789abcdef",
+                NOW,
+                2,
+                Some("https://shop.example".into()),
+            ),
+        ),
         ("smallest", completed(0)),
         ("largest", completed(max32)),
         ("two-bytes", completed(128)),
