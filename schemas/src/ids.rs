@@ -261,9 +261,10 @@ pub fn is_same_person(name: &str, other: &str) -> bool {
     name.eq_ignore_ascii_case(other)
 }
 
-/// The key under which what an agent did is counted, by the act's name.
+/// The key under which what an agent did is counted, by the act's name; one person in any letter
+/// case.
 pub fn act_key(act: &str, agent: &str) -> [u8; 16] {
-    digest16(&[act.as_bytes(), agent.as_bytes()])
+    digest16(&[act.as_bytes(), agent.to_ascii_lowercase().as_bytes()])
 }
 
 /// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.

@@ -53,10 +53,12 @@ pub struct Meta<'a> {
     pub role: Role,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
-    /// HMAC over caller, subject and payload, to tell a repeat from another body under the same id.
+    /// Keyed hash over caller, subject and what the command asks without its secrets, to recognise a
+    /// repeat: the id of a key that lives for two days (4 bytes), and HMAC.
     pub body_tag: [u8; 16],
     /// Keyed hash of where the request came from (the address, else the caller), to count wrong
-    /// passwords by source.
+    /// passwords by source; under the account's data key, so that an erasure ends it. Zeros in the
+    /// log's own stream.
     pub source_key: [u8; 8],
     /// The sealed [`SourceFacts`].
     pub source: Option<Sealed<'a>>,

@@ -267,17 +267,15 @@ fn the_key_of_older_tags_is_read_over_and_every_rewriting_leaves_it_out() {
     assert!(!new.has_old_tag_key());
     let line = format!("body_tag_key = \"{}\"\n", "5e".repeat(KEY_BYTES));
     let old = body_of(&path).replace("checkpoint_seed", &format!("{line}checkpoint_seed"));
-    let rotation = [3; ROTATION_ENTROPY_BYTES];
-    let rewritings: [fn(Keyring, &Path, &[u8; ROTATION_ENTROPY_BYTES]) -> Keyring; 2] = [
-        |keyring, path, entropy| keyring.rotate(path, entropy, NOW_US).unwrap(),
-        |keyring, path, _| keyring.begin_epoch(path, [9; LOG_ID_BYTES]).unwrap(),
-    ];
+    let rotate = |keyring: Keyring| keyring.rotate(&path, &[3; ROTATION_ENTROPY_BYTES], NOW_US);
+    let begin_epoch = |keyring: Keyring| keyring.begin_epoch(&path, [9; LOG_ID_BYTES]);
+    let rewritings: [&dyn Fn(Keyring) -> Result<Keyring, CreateError>; 2] = [&rotate, &begin_epoch];
     for rewrite in rewritings {
         write_with_check(&path, &old);
         let keyring = Keyring::load(&path).unwrap();
         assert!(keyring.has_old_tag_key());
         assert_eq!(keyring.name_key(), new.name_key());
-        assert!(!rewrite(keyring, &path, &rotation).has_old_tag_key());
+        assert!(!rewrite(keyring).unwrap().has_old_tag_key());
         assert!(!Keyring::load(&path).unwrap().has_old_tag_key());
         assert!(!fs::read_to_string(&path).unwrap().contains(&"5e".repeat(4)));
     }

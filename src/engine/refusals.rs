@@ -92,16 +92,11 @@ impl Writer {
         request: &Request,
         now: Micros,
     ) -> bool {
+        let source = self.shared.vault.stranger_source_key(request.source());
         let policy = &self.shared.policy;
-        match self.shared.vault.source_key(None, request.source()) {
-            Ok(source) => {
-                let mut strangers = self.shared.strangers_mut();
-                strangers.failed(subject.stranger, source, now, policy);
-            }
-            Err(error) => {
-                tracing::error!(%error, "a wrong password of an unknown name is not counted")
-            }
-        }
+        self.shared
+            .strangers_mut()
+            .failed(subject.stranger, source, now, policy);
         self.coalesced.is_name_recorded((self.shared.monotonic)())
     }
 

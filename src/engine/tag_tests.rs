@@ -199,7 +199,7 @@ fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
     let erase = json!({"account_id": "ada", "reason": "r", "context": {"ip": IP}});
     house.send(&engine, "erase-account", erase).unwrap();
     // Of an account without a data key it is that of a stranger: a key of this process's.
-    let stranger = vault.source_key(None, &ip_source()).unwrap();
+    let stranger = vault.stranger_source_key(&ip_source());
     assert_eq!(
         vault.source_key(Some(stream("ada")), &ip_source()).unwrap(),
         stranger
@@ -318,6 +318,23 @@ fn a_tag_key_is_destroyed_while_the_service_runs_and_when_it_starts() {
     house.pass(2 * DAY_S);
     let engine = house.start();
     assert_eq!(is_it(&engine, &second), None);
+}
+
+#[test]
+fn a_rotation_while_log_time_is_ahead_of_the_clock_destroys_no_tag_key_early() {
+    let house = House::new();
+    let engine = house.start();
+    let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
+    house.set_wall((10 * DAY_S).cast_signed());
+    house.send(&engine, "register-account", register).unwrap();
+    house.set_wall(-(10 * DAY_S).cast_signed());
+    assert!(send(&house, &engine, login("ada", PASSWORD, IP)).0.is_ok());
+    house
+        .send(&engine, "rotate-keys", json!({"reason": "r"}))
+        .unwrap();
+    drop(engine);
+    let again = send(&house, &house.start(), login("ada", PASSWORD, IP));
+    assert!(matches!(again, (Ok(_), true)), "{again:?}");
 }
 
 #[test]

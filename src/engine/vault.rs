@@ -178,9 +178,6 @@ impl Vault {
         let rotated = Arc::new(rotated.map_err(|error| failed(error.to_string()))?);
         self.keys.use_keyring(Arc::clone(&rotated));
         *self.keyring.write().expect("no holder of this lock panics") = rotated;
-        if let Err(error) = self.tend_tag_keys(now) {
-            tracing::error!(%error, "the tag keys are still wrapped by the key before; it is tried again");
-        }
         Ok(())
     }
 

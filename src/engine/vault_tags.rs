@@ -68,8 +68,13 @@ impl Vault {
         };
         Ok(match key {
             Some((_, key)) => source_tag(&key, source),
-            None => first_bytes(self.process_tag(&source.parts())),
+            None => self.stranger_source_key(source),
         })
+    }
+
+    /// The same for a name that nobody has: under a key of this process.
+    pub fn stranger_source_key(&self, source: &Source) -> SourceKey {
+        first_bytes(self.process_tag(&source.parts()))
     }
 
     /// The same for a record of the account, whose first data key is staged here where it is due.
