@@ -18,7 +18,3 @@ pub mod tag_keys;
 pub mod tombstones;
 
 mod key_store;
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod timing_tests;

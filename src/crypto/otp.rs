@@ -204,6 +204,17 @@ mod tests {
         }
     }
 
+    /// H8, R-10, RUSTSEC-2022-0018 (totp-rs): no match ends the search, and none is where the code
+    /// is looked for. `tests/tidy/constant_time.rs` holds that no comparison ends early.
+    #[test]
+    fn a_match_is_found_wherever_it_stands_and_ends_no_search() {
+        let secret = TotpSecret::new(*b"12345678901234567890");
+        for step in 40..=49 {
+            let code = hotp(&secret, step);
+            assert_eq!(matching_steps(&secret, &code, 40..=49), [step]);
+        }
+    }
+
     #[test]
     fn a_code_outside_the_candidates_matches_nothing() {
         let step = step_at(1_111_111_109);

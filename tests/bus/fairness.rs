@@ -122,7 +122,8 @@ async fn one_auditors_exports_hold_up_neither_agents_nor_login_checks_nor_operat
     assert_eq!(other.join_all().await, vec![None; 4]);
     let told = exports.join_all().await;
     let answered = told.iter().filter(|told| told.is_none()).count();
-    assert_eq!(answered, 65, "one at work and 64 waiting, whatever comes");
+    // Where all arrive before a thread has looked, the one at work was among the 64 that may wait.
+    assert!(matches!(answered, 64 | 65), "{answered}");
     assert!(told.iter().flatten().all(|word| word == "overloaded"));
     service.stop().await;
 }
@@ -149,7 +150,9 @@ async fn an_operators_acts_hold_up_no_login_check_and_no_operators_look() {
     assert_eq!(other.join_all().await, [None]);
     let told = acts.join_all().await;
     let overloaded = |told: &&Option<String>| told.as_deref() == Some("overloaded");
-    assert_eq!(told.iter().filter(overloaded).count(), 14);
+    // Two at work and four waiting; where all arrive before a thread has looked, four in all.
+    let shed = told.iter().filter(overloaded).count();
+    assert!((14..=16).contains(&shed), "{shed}");
     service.stop().await;
 }
 

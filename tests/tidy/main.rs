@@ -7,6 +7,7 @@
 mod absences;
 mod arrows;
 mod catalogue;
+mod constant_time;
 mod derived;
 mod events;
 mod samples;
@@ -24,6 +25,7 @@ fn findings(source: &Source) -> Vec<String> {
     events::check(source, &mut found);
     secrets::check(source, &mut found);
     sizes::check(source, &mut found);
+    constant_time::check(source, &mut found);
     found
 }
 

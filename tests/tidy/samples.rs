@@ -27,6 +27,26 @@ fn every_rule_finds_its_violation() {
             "does not use",
         ),
         (
+            "src/crypto/otp.rs",
+            "fn matching_steps(s: &S) -> Vec<u64> { (0..3).filter(|n| s.at(*n).ct_eq(&c).into()).find(|n| n) }",
+            "`find` in a comparison of secrets can end it early",
+        ),
+        (
+            "src/crypto/password.rs",
+            "fn verify(a: &A) -> bool { same(&a.hash, &b) }",
+            "compared without ct_eq",
+        ),
+        (
+            "src/crypto/x.rs",
+            "fn same(a: &Code, b: &Code) -> bool { a.digits() == b.digits() }",
+            "compared by operator",
+        ),
+        (
+            "src/crypto/otp.rs",
+            "fn other() {}",
+            "there is no fn matching_steps",
+        ),
+        (
             "projections/src/x.rs",
             "use countersign::engine::Engine;",
             "does not use",
