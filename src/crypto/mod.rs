@@ -15,6 +15,7 @@ pub mod password;
 pub mod seal;
 pub mod tombstones;
 
+mod hash_memory;
 mod key_store;
 
 #[cfg(test)]
