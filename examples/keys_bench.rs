@@ -151,21 +151,15 @@ impl House {
     fn send(&self, name: &str, id: &str, body: &Value, at: usize, done: &Sender<Arrived>) {
         let payload = body.to_string().into_bytes();
         let (sent, done) = (Instant::now(), done.clone());
-        let request = Request {
-            command: Command::decode(name, &payload).expect("a valid body"),
-            command_id: CommandId::parse(id).expect("a valid id"),
-            caller: Caller {
-                name: "bench".into(),
-                verified: true,
-                role: Role::Platform,
-            },
-            on_behalf_of: None,
-            trace_id: None,
-            body_tag: self.engine.body_tag("bench", name, &payload),
-            directory: None,
-            received_at: self.engine.now(),
-            deadline: None,
+        let command = Command::decode(name, &payload).expect("a valid body");
+        let caller = Caller {
+            name: "bench".into(),
+            verified: true,
+            role: Role::Platform,
         };
+        let tags = self.engine.body_tags("bench", name, &payload, &command);
+        let id = CommandId::parse(id).expect("a valid id");
+        let request = Request::new(command, id, caller, tags, self.engine.now());
         let reply = move |outcome: countersign::engine::Outcome| {
             let result = outcome
                 .result

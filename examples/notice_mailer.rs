@@ -6,6 +6,9 @@
 //!
 //! It prints where a real one would send. A durable consumer remembers what was told, and a notice
 //! is acknowledged after it was sent: a mailer that dies in between sends one twice, never none.
+//!
+//! It believes what the stream holds, which the service alone may fill, and hears no subject: on
+//! `countersign.v1.event.>` others of its own account could say anything.
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};

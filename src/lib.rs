@@ -20,6 +20,7 @@
 //! | [`engine`] | evidence before the writer, the writer, and what follows a commit |
 //! | [`bus`] | the NATS service: endpoints, callers, replies, stopping without a loss |
 //! | [`http`] | `/livez`, `/readyz` and `/metrics`, and asking them |
+//! | [`fair_queue`] | a bounded queue in which callers take turns, for hashes and queries |
 //! | [`cli`], [`dev`] | the command line; a broker and a tour on this machine |
 //!
 //! What is absent, and a test keeps so: no event is built outside `account`; no clock outside
@@ -38,5 +39,6 @@ pub mod crash_point;
 pub mod crypto;
 pub mod dev;
 pub mod engine;
+pub mod fair_queue;
 pub mod http;
 pub mod log;

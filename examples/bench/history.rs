@@ -111,6 +111,7 @@ fn record(account: &AccountId, version: u32, at: Micros, number: u64) -> Outcome
             trace_id: Some([3; 16]),
             body_tag: [4; 16],
             source_key: [5; 8],
+            source_commitment: (version > BEGINNING).then_some([6; 16]),
             source: (version > BEGINNING).then(|| sealed(SOURCE_BYTES)),
         },
         payload: event.encode()?.into(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::ids::{AccountId, StreamKey, agent_key};
 use countersign_schemas::record::StreamKind;
 use redb::{
     Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction,
@@ -17,18 +17,18 @@ use crate::{Entry, Projection, ViewError};
 /// (stream key, position): accounts only, since log-wide events are found by their type; and under
 /// a key of its own whoever looked at an account.
 pub(crate) const BY_ACCOUNT: TableDefinition<(&[u8; 16], u64), ()> =
-    TableDefinition::new("audit-trail@2/by-account");
+    TableDefinition::new("audit-trail@3/by-account");
 /// (event type, position).
 pub(crate) const BY_TYPE: TableDefinition<(u16, u64), ()> =
-    TableDefinition::new("audit-trail@2/by-type");
-/// (hash of the caller's name, position).
+    TableDefinition::new("audit-trail@3/by-type");
+/// (key of the caller's name in any letter case, position).
 pub(crate) const BY_CALLER: TableDefinition<(&[u8; 16], u64), ()> =
-    TableDefinition::new("audit-trail@2/by-caller");
+    TableDefinition::new("audit-trail@3/by-caller");
 /// Look-ups in the indexes that one call may spend, some 20 ms; a rare match in a long history
 /// is found by asking again from where the call stopped.
 const SEEKS_MAX: usize = 16_384;
 /// The names of the types that tell of looks at a history.
-const LOOKS: [&str; 2] = ["subject-viewed", "audit-exported"];
+const LOOKS: [&str; 3] = ["subject-viewed", "audit-exported", "look-ups-counted"];
 
 /// The indexes over the log.
 pub struct AuditTrail {
@@ -42,7 +42,7 @@ pub struct Filter {
     pub account: Option<StreamKey>,
     /// Only those of one of these type numbers; empty for any.
     pub types: Vec<u16>,
-    /// Only those that this caller caused.
+    /// Only those that this caller caused, in whatever letter case.
     pub caller: Option<String>,
 }
 
@@ -104,7 +104,7 @@ impl AuditTrail {
 
 impl Projection for AuditTrail {
     const NAME: &'static str = "audit-trail";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
         let mut accounts = Vec::with_capacity(entries.len());
@@ -118,7 +118,7 @@ impl Projection for AuditTrail {
                 accounts.push((looks_key(&StreamKey::of(&account)), entry.position));
             }
             types.push((entry.event.type_code(), entry.position));
-            callers.push((caller_key(&entry.record.meta.caller), entry.position));
+            callers.push((agent_key(&entry.record.meta.caller), entry.position));
         }
         // In the order of the keys, so that neighbours share the pages they touch.
         accounts.sort_unstable();
@@ -145,6 +145,7 @@ fn looked_at(event: &Event) -> Option<AccountId> {
     let account = match event {
         Event::SubjectViewed(e) => e.account_id.as_ref(),
         Event::AuditExported(e) => e.account_id.as_ref(),
+        Event::LookUpsCounted(e) => e.account_id.as_ref(),
         _ => None,
     };
     AccountId::parse(account?).ok()
@@ -167,14 +168,6 @@ fn asks_for_looks(types: &[u16]) -> bool {
         .iter()
         .filter(|(code, _, _)| types.contains(code));
     looks.any(|(_, _, name)| LOOKS.contains(name))
-}
-
-/// The first 16 bytes of SHA-256 of a caller's name.
-fn caller_key(name: &str) -> [u8; 16] {
-    let digest = Sha256::digest(name.as_bytes());
-    let mut key = [0; 16];
-    key.copy_from_slice(&digest[..16]);
-    key
 }
 
 /// Ascending positions that an index gives for one filter.
@@ -238,7 +231,7 @@ fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError
         lists.push(List::Keyed { table, heads });
     }
     if let Some(caller) = &filter.caller {
-        let heads = vec![(caller_key(caller), 0)];
+        let heads = vec![(agent_key(caller), 0)];
         let table = read.open_table(BY_CALLER)?;
         lists.push(List::Keyed { table, heads });
     }

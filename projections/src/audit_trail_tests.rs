@@ -22,7 +22,7 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
     });
     let caller = filter.caller.as_ref();
     account
-        && caller.is_none_or(|name| *name == entry.record.meta.caller)
+        && caller.is_none_or(|name| name.eq_ignore_ascii_case(&entry.record.meta.caller))
         && (filter.types.is_empty() || filter.types.contains(&entry.event.type_code()))
 }
 
@@ -33,7 +33,7 @@ fn any_filter(random: &mut Random) -> Filter {
         account: (random.below(2) == 0).then(|| key(&account)),
         types: types[..random.below(types.len() as u64 + 1) as usize].to_vec(),
         caller: (random.below(2) == 0)
-            .then(|| ["login-gw", "desk-ada", "nobody"][random.below(3) as usize].to_owned()),
+            .then(|| ["login-gw", "Desk-Ada", "nobody"][random.below(3) as usize].to_owned()),
     }
 }
 

@@ -181,6 +181,8 @@ impl Row {
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
             | Event::SubjectViewed(_)
+            | Event::LookUpsCounted(_)
+            | Event::AgentActsRefused(_)
             | Event::AuditExported(_) => {}
         }
     }

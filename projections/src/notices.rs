@@ -127,6 +127,8 @@ pub fn notice_of(event: &Event) -> Option<NoticeKind> {
         | Event::PolicyInForce(_)
         | Event::SchemasInForce(_)
         | Event::SubjectViewed(_)
+        | Event::LookUpsCounted(_)
+        | Event::AgentActsRefused(_)
         | Event::AuditExported(_)
         | Event::UnknownNameRefused(_)
         | Event::ClockJumped(_)

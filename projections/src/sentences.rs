@@ -3,7 +3,9 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use countersign_schemas::event::attempts::v1::SuspendedCause;
-use countersign_schemas::event::audit::v1::{AuditExported, SubjectViewed};
+use countersign_schemas::event::audit::v1::{
+    AgentAct, AgentActsRefused, AuditExported, LookUpsCounted, SubjectViewed,
+};
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -20,9 +22,10 @@ use countersign_schemas::time::Micros;
 use crate::Entry;
 use crate::reset_sentences as reset;
 
-/// Number of the way in which this build writes out what people read of an event, its `text` and
-/// its `data`: raised with every change of either, so that an export says which it holds. A test
-/// holds it to the golden file of that number.
+/// Number of the way in which this build writes out what people read of an event: raised with every
+/// change of a `text`, so that an export says which it holds. A test holds it to the golden file of
+/// that number, and `data` too: the `data` of a stored form never changes, since an export of any
+/// build is compared by it.
 pub const RENDERING: u32 = 1;
 
 /// An event in one plain English sentence: no secret, no username, nothing that was sealed.
@@ -82,6 +85,8 @@ pub fn sentence(event: &Event) -> String {
         Event::DataKeysRewrapped(e) => data_keys_rewrapped(e),
         Event::SubjectViewed(e) => subject_viewed(e),
         Event::AuditExported(e) => audit_exported(e),
+        Event::LookUpsCounted(e) => look_ups_counted(e),
+        Event::AgentActsRefused(e) => agent_acts_refused(e),
     }
 }
 
@@ -181,6 +186,35 @@ fn audit_exported(e: &AuditExported) -> String {
         None => "The history".to_owned(),
     };
     format!("{whose} was exported ({}).", e.format)
+}
+
+fn look_ups_counted(e: &LookUpsCounted) -> String {
+    let times = match e.count {
+        1 => "once more".to_owned(),
+        count => format!("{count} more times"),
+    };
+    match &e.account_id {
+        Some(account) => format!("Account {account} was looked at {times} ({}).", e.query),
+        None => format!("The same was asked {times} ({}).", e.query),
+    }
+}
+
+fn agent_acts_refused(e: &AgentActsRefused) -> String {
+    let what = match e.act {
+        AgentAct::SuspendFactor => "suspend app codes",
+        AgentAct::ClearAttempts => "clear attempts",
+        AgentAct::EndReset => "reject or cancel resets",
+        AgentAct::EraseAccount => "erase accounts",
+    };
+    let requests = match e.count {
+        1 => "1 request".to_owned(),
+        count => format!("{count} requests"),
+    };
+    let verb = if e.count == 1 { "was" } else { "were" };
+    format!(
+        "{requests} of {} to {what} {verb} refused because one agent may make only so many.",
+        e.by
+    )
 }
 
 fn epoch_started(e: &EpochStarted) -> String {

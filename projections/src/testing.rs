@@ -7,7 +7,10 @@ use countersign_schemas::event::audit::v1::*;
 use countersign_schemas::event::backup_codes::v1::*;
 use countersign_schemas::event::enrolment::v1::*;
 use countersign_schemas::event::log::v1::*;
-use countersign_schemas::event::login::v1::*;
+use countersign_schemas::event::login::v1::{
+    CodeReplayed, LoginCompleted, TotpAccepted, TotpReason, TotpRejected,
+};
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::event::reset::v1::*;
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Meta, Record, Role, StreamKind};
@@ -53,6 +56,7 @@ pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec
         body_tag: [0; 16],
         source_key: [0; 8],
         source: None,
+        source_commitment: None,
     };
     let command = CommandId::parse(&command_id).expect("a valid id");
     let numbered = events.into_iter().zip(0..);
@@ -112,7 +116,7 @@ pub fn one_of_each() -> Vec<Event> {
         Event::ResetExpired(ResetExpired { case_id: "c-1".into() }),
         reset_executed("c-1", until),
         Event::ResetRequestsRefused(ResetRequestsRefused { by: "agent-1".into(), cause: RequestRefused::Quota, count: 3 }),
-        Event::LoginStarted(LoginStarted { challenge: [7; 16], expires_at: until, credential: 2 }),
+        Event::LoginStarted(LoginStarted { challenge: [7; 16], expires_at: until, credential: 2, audience: None }),
         Event::LoginCompleted(LoginCompleted { credential: 2 }),
         totp_accepted(),
         Event::TotpRejected(TotpRejected { reason: TotpReason::Wrong, enrolment: 3, failures: 1, consecutive: 1, day_failures: 1, purpose: Purpose::Login, first_factor }),
@@ -128,6 +132,8 @@ pub fn one_of_each() -> Vec<Event> {
         Event::DataKeysRewrapped(DataKeysRewrapped { key_id: 2, count: 12_000 }),
         Event::SubjectViewed(SubjectViewed { account_id: Some("ada".into()), query: "audit-timeline".into() }),
         Event::AuditExported(AuditExported { account_id: None, format: "jsonl".into(), filter: "{}".into() }),
+        Event::LookUpsCounted(LookUpsCounted { account_id: Some("ada".into()), query: "audit-timeline".into(), count: 12 }),
+        Event::AgentActsRefused(AgentActsRefused { by: "agent-1".into(), act: AgentAct::SuspendFactor, count: 3 }),
     ]
 }
 

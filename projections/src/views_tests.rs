@@ -47,7 +47,7 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
     rows!(reset_queue::BY_ACCOUNT);
     rows!(reset_queue::BY_STATE);
     rows!(CheckpointTable::new("login-status@3/checkpoint"));
-    rows!(CheckpointTable::new("audit-trail@2/checkpoint"));
+    rows!(CheckpointTable::new("audit-trail@3/checkpoint"));
     rows!(CheckpointTable::new("account-card@1/checkpoint"));
     rows!(CheckpointTable::new("reset-queue@1/checkpoint"));
     lines
@@ -71,7 +71,7 @@ fn in_slices(
 fn set_audit_trail_back(views: &Views, position: u64) {
     let txn = views.database().begin_write().unwrap();
     let mut table = txn
-        .open_table(CheckpointTable::new("audit-trail@2/checkpoint"))
+        .open_table(CheckpointTable::new("audit-trail@3/checkpoint"))
         .unwrap();
     table.insert(0, (position, &[0; 16], 0)).unwrap();
     drop(table);

@@ -216,6 +216,10 @@ pub struct ExportedEvent {
     /// where every event was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inclusion: Option<Vec<String>>,
+    /// The salt with which `source` and `on_behalf_of` give the commitment in the record; absent
+    /// where the record has none, or was sealed under a key that is destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_salt: Option<String>,
 }
 
 /// A decision that is to be explained.

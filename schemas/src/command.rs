@@ -3,11 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::body::request;
 use crate::code::Code;
 use crate::ids::{
     AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeId, Label, Reason, SourceIp,
     Username,
 };
+use crate::open_part::{OpenPart, show_text};
 use crate::secret::SecretText;
 use crate::strict::{DecodeError, decode, optional_object};
 use crate::support::{
@@ -41,26 +43,6 @@ pub struct Proof {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_code: Option<Code>,
 }
-
-/// Declares a request: closed to unknown fields, with the optional `context` of every command.
-macro_rules! request {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        #[serde(deny_unknown_fields)]
-        pub struct $name {
-            $($(#[$field_doc])* pub $field: $type,)*
-            /// Where the request came from.
-            #[serde(
-                default,
-                skip_serializing_if = "Option::is_none",
-                deserialize_with = "crate::strict::optional_object"
-            )]
-            pub context: Option<crate::command::Context>,
-        }
-    };
-}
-pub(crate) use request;
 
 request!(
     /// Makes an account with a username and a password.
@@ -159,7 +141,7 @@ request!(
         /// The password; absent where the caller has checked it itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         password: Option<SecretText>,
-        /// Whom an assertion is for; without it none is made.
+        /// Whom alone the login may be asserted to; it binds `verify-login` too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,
     }
@@ -178,7 +160,8 @@ request!(
         /// The app's following code, where two consecutive ones are asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next_code: Option<Code>,
-        /// Whom an assertion is for; without it none is made.
+        /// Whom an assertion is for; where `start-login` named one, that one or none here. Without
+        /// any no assertion is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,
     }
@@ -273,6 +256,14 @@ macro_rules! commands {
             /// Where the request came from, as far as the caller said.
             pub fn context(&self) -> Option<&Context> {
                 match self { $(Self::$variant(body) => body.context.as_ref(),)* }
+            }
+
+            /// What is asked without its secrets and without where it came from.
+            pub fn open_part(&self) -> Vec<u8> {
+                let mut out = Vec::new();
+                show_text(self.name(), &mut out);
+                match self { $(Self::$variant(body) => body.show(&mut out),)* }
+                out
             }
 
             /// The JSON Schema of the command called `name`.

@@ -42,11 +42,13 @@ mod tests {
                 .filter(|f| f.name == name && f.version == version);
             found.count() == 1
         };
-        for (_, version, name) in Event::ALL {
+        for (_, version, name) in Event::ALL.iter().chain(Event::EARLIER) {
             assert!(has(name, *version), "{name} v{version}");
         }
-        assert!(has("record-meta", 1) && has("record-source", 1));
-        assert_eq!(forms.len(), Event::ALL.len() + 2);
+        let blocks = [("record-meta", 1), ("record-meta", 2), ("record-source", 1)];
+        assert!(blocks.iter().all(|(name, version)| has(name, *version)));
+        let events = Event::ALL.len() + Event::EARLIER.len();
+        assert_eq!(forms.len(), events + blocks.len());
     }
 
     #[test]

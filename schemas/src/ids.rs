@@ -69,6 +69,12 @@ macro_rules! text {
             }
         }
 
+        impl crate::open_part::OpenPart for $name {
+            fn show(&self, out: &mut Vec<u8>) {
+                crate::open_part::show_text(&self.0, out);
+            }
+        }
+
         impl JsonSchema for $name {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
@@ -242,9 +248,23 @@ impl CaseId {
     }
 }
 
-/// The key under which an agent's requests are counted: the first 16 bytes of SHA-256 of the name.
+/// The key under which what an agent did is found and counted: the first 16 bytes of SHA-256 of the
+/// name in lower case, so that one person is one agent however a broker spells them.
 pub fn agent_key(name: &str) -> [u8; 16] {
-    digest16(&[name.as_bytes()])
+    digest16(&[name.to_ascii_lowercase().as_bytes()])
+}
+
+/// Whether two names are one person's: they differ in the case of their letters at most.
+///
+/// For rules that keep a person from something. Where a name gives a right it is compared exactly.
+pub fn is_same_person(name: &str, other: &str) -> bool {
+    name.eq_ignore_ascii_case(other)
+}
+
+/// The key under which what an agent did is counted, by the act's name; one person in any letter
+/// case.
+pub fn act_key(act: &str, agent: &str) -> [u8; 16] {
+    digest16(&[act.as_bytes(), agent.to_ascii_lowercase().as_bytes()])
 }
 
 /// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod audit;
+mod body;
 mod canonical;
 pub mod catalogue;
 pub mod code;
@@ -13,6 +14,7 @@ pub mod event;
 mod forms;
 pub mod ids;
 mod meta;
+mod open_part;
 pub mod published;
 pub mod query;
 pub mod record;

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::command::CommandKind;
 use crate::sealed::Sealed;
 
 /// The role that the subject of a request stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// A platform service.
     Platform,
@@ -52,14 +53,27 @@ pub struct Meta<'a> {
     pub role: Role,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
-    /// HMAC over caller, subject and payload, to tell a repeat from another body under the same id.
+    /// Keyed hash over caller, subject and what the command asks without its secrets, to recognise a
+    /// repeat: the id of a key that lives for two days (4 bytes), and HMAC.
     pub body_tag: [u8; 16],
     /// Keyed hash of where the request came from (the address, else the caller), to count wrong
-    /// passwords by source.
+    /// passwords by source; under the account's data key, so that an erasure ends it. Zeros in the
+    /// log's own stream.
     pub source_key: [u8; 8],
     /// The sealed [`SourceFacts`].
     pub source: Option<Sealed<'a>>,
+    /// What binds them for somebody without the key: see [`SourceFacts::commitment`]. It stands
+    /// behind the rest, and nowhere without a source; records of before have none.
+    #[serde(skip)]
+    pub source_commitment: Option<[u8; COMMITMENT_BYTES]>,
 }
+
+/// Length of [`Meta::source_commitment`] in bytes.
+pub const COMMITMENT_BYTES: usize = 16;
+/// Length of the salt of a commitment in bytes.
+pub const SALT_BYTES: usize = 16;
+/// What a commitment begins with, so that no other hash of ours is one.
+const COMMITMENT_LABEL: &[u8] = b"countersign source v1";
 
 impl From<CommandKind> for Role {
     /// The role whose callers reach a command of that kind.
@@ -83,9 +97,31 @@ pub struct SourceFacts {
     pub on_behalf_of: Option<String>,
 }
 
+impl SourceFacts {
+    /// What stands in the record beside the sealed facts: the first 16 bytes of SHA-256 over a
+    /// label, the salt and the facts. Who is given facts and salt can tell that they are the
+    /// recorded ones; without the salt nobody can try addresses on it.
+    pub fn commitment(&self, salt: &[u8; SALT_BYTES]) -> [u8; COMMITMENT_BYTES] {
+        let facts = postcard::to_allocvec(self).expect("three optional texts encode");
+        let digest = Sha256::new()
+            .chain_update(COMMITMENT_LABEL)
+            .chain_update(salt)
+            .chain_update(facts)
+            .finalize();
+        let mut commitment = [0; COMMITMENT_BYTES];
+        commitment.copy_from_slice(&digest[..COMMITMENT_BYTES]);
+        commitment
+    }
+}
+
 impl<'a> Meta<'a> {
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
-        postcard::to_allocvec(self).ok()
+        let mut bytes = postcard::to_allocvec(self).ok()?;
+        if let Some(commitment) = &self.source_commitment {
+            self.source.as_ref()?;
+            bytes.extend(commitment);
+        }
+        Some(bytes)
     }
 
     /// Reads what [`Meta::encode`] writes, and no other spelling of it.
@@ -95,7 +131,7 @@ impl<'a> Meta<'a> {
     #[inline]
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = Rest(bytes);
-        let meta = Self {
+        let mut meta = Self {
             account_id: rest.text()?.into(),
             command_id: rest.text()?.into(),
             caller: rest.text()?.into(),
@@ -115,7 +151,11 @@ impl<'a> Meta<'a> {
                 }),
                 false => None,
             },
+            source_commitment: None,
         };
+        if meta.source.is_some() && !rest.0.is_empty() {
+            meta.source_commitment = Some(rest.array()?);
+        }
         rest.0.is_empty().then_some(meta)
     }
 
@@ -215,7 +255,9 @@ mod tests {
         let texts = (".{0,200}", ".*", ".*");
         let facts = (any::<bool>(), role, any::<Option<[u8; 16]>>());
         let tags = (any::<[u8; 16]>(), any::<[u8; 8]>());
-        (texts, facts, tags, prop::option::of(sealed)).prop_map(|(texts, facts, tags, source)| {
+        let source = prop::option::of((sealed, any::<Option<[u8; COMMITMENT_BYTES]>>()));
+        (texts, facts, tags, source).prop_map(|(texts, facts, tags, source)| {
+            let (source, source_commitment) = source.unzip();
             Meta {
                 account_id: texts.0.into(),
                 command_id: texts.1.into(),
@@ -230,6 +272,7 @@ mod tests {
                     nonce,
                     ciphertext: ciphertext.into(),
                 }),
+                source_commitment: source_commitment.flatten(),
             }
         })
     }
@@ -251,11 +294,57 @@ mod tests {
             let mut bytes = meta.encode().unwrap();
             let at = at.index(bytes.len());
             bytes.splice(at..(at + splice).min(bytes.len()), [with]);
-            let as_written = postcard::take_from_bytes::<Meta>(&bytes).ok().filter(|(meta, rest)| {
-                rest.is_empty() && meta.encode().unwrap() == bytes
+            let as_written = postcard::take_from_bytes::<Meta>(&bytes).ok().and_then(|(mut meta, rest)| {
+                if meta.source.is_some() {
+                    meta.source_commitment = rest.try_into().ok();
+                }
+                (meta.encode().unwrap() == bytes).then_some((meta, rest))
             });
             prop_assert_eq!(Meta::decode(&bytes), as_written.map(|(meta, _)| meta));
         }
+    }
+
+    #[test]
+    fn a_commitment_without_a_source_is_neither_written_nor_read() {
+        let bare = Meta {
+            account_id: "ada".into(),
+            command_id: "c-1".into(),
+            caller: "shop".into(),
+            verified: true,
+            role: Role::Platform,
+            trace_id: None,
+            body_tag: [1; 16],
+            source_key: [2; 8],
+            source: None,
+            source_commitment: None,
+        };
+        let bytes = bare.encode().unwrap();
+        assert_eq!(Meta::decode(&[&bytes[..], &[7; 16]].concat()), None);
+        let committed = Meta {
+            source_commitment: Some([7; 16]),
+            ..bare
+        };
+        assert_eq!(committed.encode(), None);
+    }
+
+    /// Each fact is hashed with its length and its place, and the salt is part of it.
+    #[test]
+    fn another_salt_and_the_same_texts_elsewhere_have_another_commitment() {
+        let facts = |ip: Option<&str>, agent: Option<&str>| SourceFacts {
+            ip: ip.map(Into::into),
+            agent: agent.map(Into::into),
+            on_behalf_of: None,
+        };
+        let all = [
+            facts(Some("ab"), Some("c")).commitment(&[1; 16]),
+            facts(Some("ab"), Some("c")).commitment(&[2; 16]),
+            facts(Some("a"), Some("bc")).commitment(&[1; 16]),
+            facts(Some("c"), Some("ab")).commitment(&[1; 16]),
+            facts(Some("ab"), None).commitment(&[1; 16]),
+            facts(None, Some("ab")).commitment(&[1; 16]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
     }
 
     #[test]

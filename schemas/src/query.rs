@@ -41,7 +41,7 @@ pub struct AuditPageQuery {
     /// Only events of this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<AccountId>,
-    /// Only events that this caller caused.
+    /// Only events that this caller caused, in whatever letter case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
     /// Only events recorded at or after this time.

@@ -16,7 +16,7 @@
 //!     54     2  length of the group
 //!     56     4  length of the meta block
 //!     60     4  length of the payload
-//!     64        meta block (postcard), then payload (postcard)
+//!     64        meta block (postcard, and 16 bytes that bind a sealed source), then payload (postcard)
 //! ```
 
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ use crate::event::{Event, EventError};
 use crate::ids::{AccountId, CommandKey, StreamKey};
 use crate::time::Micros;
 
-pub use crate::meta::{Meta, Role, SourceFacts};
+pub use crate::meta::{COMMITMENT_BYTES, Meta, Role, SALT_BYTES, SourceFacts};
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 64;
@@ -234,6 +234,7 @@ mod tests {
                 body_tag: [4; 16],
                 source_key: [5; 8],
                 source: None,
+                source_commitment: None,
             },
             payload: event.encode().unwrap().into(),
         }

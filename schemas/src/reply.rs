@@ -166,7 +166,8 @@ pub enum LoginStarted {
         /// Which day it is since support reset the second factor, from 1, for 30 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_reset_days: Option<u32>,
-        /// A compact JWS, where the request named an audience.
+        /// A compact JWS, where the request named an audience. Claims: `iss`, `sub`, `aud`, `azp` (the
+        /// caller of this command), `iat`, `exp`, `jti`, `amr`, `auth_time`, `position`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assertion: Option<SecretText>,
     },
@@ -204,7 +205,8 @@ reply!(
         /// Which day it is since support reset the second factor, from 1, for 30 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_reset_days: Option<u32>,
-        /// A compact JWS, where the request named an audience.
+        /// A compact JWS, where this request or `start-login` named an audience; its claims are those
+        /// of `start-login`'s.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assertion: Option<SecretText>,
     }

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::command::request;
+use crate::body::request;
 use crate::ids::{AccountId, CaseId, Reason, Ticket};
 
 /// What the owner says is lost.

@@ -271,11 +271,13 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
     ) -> Result<Reply, Refusal> {
         let ctx = Ctx {
             now: self.now,
+            gated_at: self.now,
             clock_floor: self.now,
             policy: self.policy,
             entropy: &[0; ENTROPY_LEN],
             caller,
             source_key: [0; 8],
+            source_waits_s: None,
             name_taken: false,
             next_key_id: None,
             requested_at: &[],

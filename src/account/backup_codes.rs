@@ -8,7 +8,7 @@ use countersign_schemas::event::backup_codes::v1::{BackupCodesIssued, IssueCause
 use super::codes::GivenCode;
 use super::evidence::{Created, Evidence, Issued};
 use super::outcome::Reply;
-use super::{Account, Ctx, Decision, codes, credentials};
+use super::{Account, Ctx, Decision, Step, codes, credentials};
 
 pub(super) fn regenerate(
     account: &Account,
@@ -29,7 +29,7 @@ pub(super) fn regenerate(
         Err(decision) => return *decision,
     };
     let Created::Codes(issued) = &evidence.created else {
-        return Decision::Stale;
+        return Decision::Needs(Step::MakeCodes);
     };
     // A code of the old set that proved the owner is spent, not superseded.
     let superseded_unused = code.as_ref().map_or(on.codes.left(), |code| code.left);

@@ -2,19 +2,22 @@
 //! its own, which `policy explain` counts.
 //!
 //! Once per account in 7 days; an agent who did it may not do it again for 30 days, so that no
-//! single agent can keep an account open to guessing. A suspension and the row of failures that
+//! single agent can keep an account open to guessing. How many accounts an agent may do it to in a
+//! day is `quota`'s. A suspension and the row of failures that
 //! leads to one (NIST SP 800-63B §3.2.2) stay: a backup code or a reset ends them.
 
 use countersign_schemas::command::ClearAttempts;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::AttemptsCleared;
+use countersign_schemas::event::audit::v1::AgentAct;
+use countersign_schemas::ids::is_same_person;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Reply;
-use super::{Account, Ctx, Decision};
+use super::{Account, Ctx, Decision, quota};
 
 /// Clears that are remembered: more than any policy lets happen in 30 days.
 pub const CLEARS_MAX: usize = 32;
@@ -38,6 +41,9 @@ pub(super) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> De
     if let Some(seconds) = waiting_s(&account.clears, ctx) {
         return Decision::refused_for(ErrorCode::QuotaExceeded, seconds);
     }
+    if let Some(refused) = quota::over(AgentAct::ClearAttempts, ctx) {
+        return refused;
+    }
     let event = Event::AttemptsCleared(AttemptsCleared {
         by: ctx.caller.into(),
         reason: Protected::clear(command.reason.as_str().as_bytes()),
@@ -48,7 +54,7 @@ pub(super) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> De
 /// The seconds until this agent may clear the attempts, if it may not now.
 fn waiting_s(clears: &[Clear], ctx: &Ctx) -> Option<u64> {
     let again = |clear: &Clear| {
-        let after_s = match clear.by == ctx.caller {
+        let after_s = match is_same_person(&clear.by, ctx.caller) {
             true => ctx.policy.clear_same_agent_after_s,
             false => ctx.policy.clear_again_after_s,
         };

@@ -47,6 +47,7 @@ fn the_attempts_are_cleared_once_in_seven_days_and_by_the_same_agent_once_in_thi
     cleared(once.clone(), "agent-1")
         .then("quota.exceeded for 2592000 s")
         .records(&[]);
+    cleared(once.clone(), "Agent-1").then("quota.exceeded for 2592000 s");
     cleared(once.clone(), "agent-2").then("quota.exceeded for 604800 s");
     let week = once.at("+7d");
     cleared(week.clone(), "agent-1").then("quota.exceeded for 1987200 s");

@@ -15,7 +15,7 @@ use countersign_schemas::reply::Method;
 use super::attempts::Gate;
 use super::evidence::{CodeEvidence, Evidence};
 use super::policy::Policy;
-use super::{Account, Ctx, Decision, On};
+use super::{Account, Ctx, Decision, On, Step};
 
 /// Whether this is the build that takes spent codes, which the race tests must find out.
 const IS_MUTANT: bool = cfg!(feature = "mutant-spent-codes");
@@ -94,8 +94,8 @@ impl Attempt<'_> {
     /// Judges a code of either kind; what is accepted is spent by its event.
     ///
     /// # Errors
-    /// The decision that ends the command: a refusal, counted where the code was compared, or
-    /// evidence that has gone stale.
+    /// The decision that ends the command: a refusal, counted where the code was compared; or that
+    /// the code is to be compared now, which is asked for behind an open gate only.
     pub(super) fn judge(
         &self,
         code: &Code,
@@ -116,7 +116,7 @@ impl Attempt<'_> {
         ctx: &Ctx,
     ) -> Result<Accepted, Box<Decision>> {
         let refused = |decision| Err(Box::new(decision));
-        let pair = match self.account.attempts.gate(ctx.now, ctx.policy) {
+        let pair = match self.account.attempts.gate(ctx.gated_at, ctx.policy) {
             Gate::Suspended => return refused(Decision::refused(ErrorCode::FactorSuspended)),
             Gate::Wait(s) => return refused(Decision::refused_for(ErrorCode::AccountThrottled, s)),
             Gate::DoubleCode if !has_next => {
@@ -132,10 +132,9 @@ impl Attempt<'_> {
                 matched,
                 next_matched,
             } if *enrolment == self.on.enrolment => (*step_now, matched, next_matched),
-            CodeEvidence::Totp { .. }
-            | CodeEvidence::Backup { .. }
-            | CodeEvidence::NotCompared
-            | CodeEvidence::None => return refused(Decision::Stale),
+            CodeEvidence::Totp { .. } | CodeEvidence::Backup { .. } | CodeEvidence::None => {
+                return refused(Decision::Needs(Step::CompareCode));
+            }
         };
         let accepted = match pair {
             false => self.single(matched, step_now, ctx.policy),
@@ -246,10 +245,9 @@ impl Attempt<'_> {
                 ordinal,
                 right,
             } if set_no == codes.set_no && ordinal == code.ordinal() => right,
-            CodeEvidence::Backup { .. }
-            | CodeEvidence::Totp { .. }
-            | CodeEvidence::NotCompared
-            | CodeEvidence::None => return Err(Box::new(Decision::Stale)),
+            CodeEvidence::Backup { .. } | CodeEvidence::Totp { .. } | CodeEvidence::None => {
+                return Err(Box::new(Decision::Needs(Step::CompareCode)));
+            }
         };
         let ordinal = code.ordinal();
         if !right || !codes.is_unused(ordinal) && !IS_MUTANT {

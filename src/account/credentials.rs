@@ -13,7 +13,7 @@ use countersign_schemas::sealed::Protected;
 use super::codes::{self, GivenCode};
 use super::evidence::{Created, Evidence, ProofEvidence};
 use super::outcome::Reply;
-use super::{Account, Ctx, Decision};
+use super::{Account, Ctx, Decision, Step};
 
 /// The version that stands in events where another service holds the password.
 pub const ELSEWHERE: u32 = u32::MAX;
@@ -30,9 +30,12 @@ pub(super) fn register(
     if account.exists() || ctx.name_taken {
         return Decision::refused(ErrorCode::AccountExists);
     }
-    let (Some(account_id), Created::Verifier(verifier)) = (&command.account_id, &evidence.created)
-    else {
-        return Decision::Stale;
+    let Some(account_id) = &command.account_id else {
+        // The engine names the account before it asks.
+        return Decision::refused(ErrorCode::Internal);
+    };
+    let Created::Verifier(verifier) = &evidence.created else {
+        return Decision::Needs(Step::MakeVerifier);
     };
     let username = Some(Protected::clear(command.username.as_str().as_bytes()));
     let events = vec![
@@ -76,7 +79,7 @@ pub(super) fn change_password(
         Err(decision) => return *decision,
     };
     let Created::Verifier(verifier) = &evidence.created else {
-        return Decision::Stale;
+        return Decision::Needs(Step::MakeVerifier);
     };
     let event = Event::PasswordSet(PasswordSet {
         verifier: verifier.clone(),
@@ -91,14 +94,20 @@ pub(super) fn change_password(
 
 /// Judges the first factor: the proof in force, or the decision that ends the command.
 ///
-/// Wrong passwords are counted by source, and an unknown account answers as a wrong password.
+/// Wrong passwords are counted by source, here and over all names, and an unknown account answers
+/// as a wrong password. A source that waits is not compared; one from which the owner lately
+/// completed a login waits for its own failures at this account only.
 pub(super) fn prove(
     account: &Account,
     evidence: &Evidence,
     purpose: Purpose,
     ctx: &Ctx,
 ) -> Result<FirstFactor, Box<Decision>> {
-    if let Some(seconds) = account.passwords.waiting_s(ctx.source_key, ctx.now) {
+    let passwords = &account.passwords;
+    let is_known = passwords.knows(ctx.source_key, ctx.gated_at);
+    let over_all_names = ctx.source_waits_s.filter(|_| !is_known);
+    let here = passwords.waiting_s(ctx.source_key, ctx.gated_at);
+    if let Some(seconds) = here.max(over_all_names) {
         return Err(Box::new(Decision::refused_for(
             ErrorCode::AccountThrottled,
             seconds,
@@ -127,7 +136,9 @@ pub(super) fn prove(
             credential,
             right: false,
         } if credential == current => wrong_password(account, purpose, current, ctx),
-        ProofEvidence::Compared { .. } | ProofEvidence::NotCompared => Decision::Stale,
+        ProofEvidence::Compared { .. } | ProofEvidence::NotCompared => {
+            Decision::Needs(Step::ComparePassword)
+        }
         ProofEvidence::Absent if !account.exists() => Decision::refused(ErrorCode::AccountNotFound),
         ProofEvidence::Absent => Decision::refused(ErrorCode::CredentialsInvalid),
     };

@@ -15,8 +15,25 @@ pub enum Decision {
         /// What is answered once that is durable.
         reply: Result<Reply, Refusal>,
     },
-    /// The evidence was computed against an account that has moved on: gather it anew.
-    Stale,
+    /// The gate is open and the decision waits for this step; evidence of another account, set or
+    /// secret counts as none.
+    Needs(Step),
+}
+
+/// What a decision waits for. A rule asks for one step at a time, so nothing is compared behind a
+/// closed gate, and nothing is made for a command that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The password is to be compared.
+    ComparePassword,
+    /// The code is to be compared.
+    CompareCode,
+    /// A verifier of the new password is to be made.
+    MakeVerifier,
+    /// Ten backup codes are to be made.
+    MakeCodes,
+    /// A verifier is to be made that takes the place of the outdated one.
+    Rehash,
 }
 
 impl Decision {

@@ -17,7 +17,7 @@ use countersign_schemas::sealed::Protected;
 use super::codes::GivenCode;
 use super::evidence::{CodeEvidence, Created, Evidence};
 use super::outcome::{Reply, enrolment_code_refusal};
-use super::{Account, Ctx, Decision, Factor, Pending, backup_codes, codes, credentials};
+use super::{Account, Ctx, Decision, Factor, Pending, Step, backup_codes, codes, credentials};
 use crate::crypto::otp::TotpSecret;
 
 pub(super) fn enable(
@@ -79,7 +79,7 @@ pub(super) fn confirm(
     if codes::clock_is_behind(evidence, ctx) {
         return Decision::refused(ErrorCode::StoreUnavailable);
     }
-    if ctx.now >= pending.expires_at {
+    if ctx.gated_at >= pending.expires_at {
         let authenticator_id = pending.authenticator_id.clone();
         let event = Event::EnrolmentExpired(EnrolmentExpired { authenticator_id });
         let refusal = Refusal::new(ErrorCode::EnrolmentExpired);
@@ -96,13 +96,13 @@ pub(super) fn confirm(
                 ..
             },
         ) if *enrolment == pending.enrolment => (*step_now, matched),
-        (Code::Totp(_), _) => return Decision::Stale,
+        (Code::Totp(_), _) => return Decision::Needs(Step::CompareCode),
     };
     let Some(step) = codes::highest_in_window(matched, step_now, ctx.policy) else {
         return reject(pending, nearest(matched, step_now), ctx);
     };
     let Created::Codes(issued) = &evidence.created else {
-        return Decision::Stale;
+        return Decision::Needs(Step::MakeCodes);
     };
     let enabled = Event::TwoFactorEnabled(TwoFactorEnabled {
         authenticator_id: pending.authenticator_id.clone(),

@@ -6,15 +6,20 @@
 use countersign_schemas::command::EraseAccount;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountErased;
+use countersign_schemas::event::audit::v1::AgentAct;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 
 use super::outcome::Reply;
-use super::{Account, Decision};
+use super::{Account, Ctx, Decision, quota};
 
-pub(super) fn erase(account: &Account, command: &EraseAccount) -> Decision {
+/// Needs an account, and an operator that has not erased as many as one may.
+pub(super) fn erase(account: &Account, command: &EraseAccount, ctx: &Ctx) -> Decision {
     if !account.exists() {
         return Decision::refused(ErrorCode::AccountNotFound);
+    }
+    if let Some(refused) = quota::over(AgentAct::EraseAccount, ctx) {
+        return refused;
     }
     let event = Event::AccountErased(AccountErased {
         reason: Some(Protected::clear(command.reason.as_str().as_bytes())),

@@ -1,5 +1,5 @@
-//! What was found out about a command before the writer decided it: slow, but only ever facts.
-//! Each fact names what it was computed against, so that a stale one is noticed.
+//! What was found out about a command, step by step, as its rule asked for it: slow, but only ever
+//! facts. Each fact names what it was computed against, so that a stale one is noticed.
 
 use countersign_schemas::code::BackupCode;
 use countersign_schemas::sealed::Protected;
@@ -18,12 +18,12 @@ pub struct Evidence {
     pub created: Created,
     /// The name that the app and the sheet of codes show; empty where the reply shows none.
     pub display_name: String,
-    /// The encoded verifier of a password that was right and is kept in an outdated way.
-    pub rehashed: Option<Protected>,
+    /// How the right password's verifier is kept.
+    pub kept: Kept,
 }
 
 impl Evidence {
-    /// Nothing was found out yet.
+    /// Nothing was found out yet, and no password was given.
     pub fn none(received_at: Micros) -> Self {
         Self {
             received_at,
@@ -31,8 +31,18 @@ impl Evidence {
             code: CodeEvidence::None,
             created: Created::None,
             display_name: String::new(),
-            rehashed: None,
+            kept: Kept::AsPolicyAsks,
         }
+    }
+
+    /// Whether a secret was compared, here or by another service: from then on the command is
+    /// decided and what it got wrong is counted, whatever the clock says.
+    pub fn has_compared(&self) -> bool {
+        let password = match self.proof {
+            ProofEvidence::Compared { .. } | ProofEvidence::Elsewhere { .. } => true,
+            ProofEvidence::Absent | ProofEvidence::NotCompared | ProofEvidence::Vouched => false,
+        };
+        password || !matches!(self.code, CodeEvidence::None)
     }
 }
 
@@ -41,7 +51,7 @@ impl Evidence {
 pub enum ProofEvidence {
     /// None was asked for, or none was given.
     Absent,
-    /// Not compared, because its source is waiting out a throttle.
+    /// One was given and is not compared yet.
     NotCompared,
     /// Compared with the verifier set at that version of the account; 0 when there is none, and
     /// then never right.
@@ -63,10 +73,8 @@ pub enum ProofEvidence {
 /// What was found out about the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeEvidence {
-    /// There was none, or nothing to compare it with.
+    /// Nothing is compared yet.
     None,
-    /// Not compared, because the account is waiting out a throttle or is suspended.
-    NotCompared,
     /// An app code against the secret of that enrolment.
     Totp {
         /// The account's version that began the enrolment.
@@ -89,7 +97,18 @@ pub enum CodeEvidence {
     },
 }
 
-/// What the command would create, made off the writer because it is slow.
+/// How the verifier of a password that was right is kept.
+#[derive(Debug)]
+pub enum Kept {
+    /// Under the active pepper and at the cost that policy asks for, or it is not known yet.
+    AsPolicyAsks,
+    /// Under an older pepper, or at a lower cost.
+    Outdated,
+    /// It was outdated, and this one takes its place.
+    Rehashed(Protected),
+}
+
+/// What the command creates, made once it is decided that it may.
 #[derive(Debug)]
 pub enum Created {
     /// Nothing.

@@ -2,14 +2,15 @@
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{
-    AccountRegistered, PasswordCause, PasswordRehashed, PasswordSet,
+    AccountRegistered, PasswordCause, PasswordRehashed, PasswordSet, Purpose,
 };
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodesIssued, IssueCause,
 };
 use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, EnrolmentStarted};
 use countersign_schemas::event::log::v1::EpochStarted;
-use countersign_schemas::event::login::v1::{LoginStarted, TotpAccepted, TotpReason};
+use countersign_schemas::event::login::v1::{TotpAccepted, TotpReason};
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
@@ -58,9 +59,18 @@ impl Account {
             Event::TwoFactorDisabled(_) => self.disabled(recorded),
             Event::BackupCodesIssued(e) => self.codes_issued(recorded, e),
             Event::LoginStarted(e) => self.login_started(recorded, e),
-            Event::LoginCompleted(_) => self.passwords.succeeded(recorded.source_key),
-            Event::TotpAccepted(e) => self.totp_accepted(e),
-            Event::BackupCodeAccepted(e) => self.backup_code_accepted(e),
+            Event::LoginCompleted(_) => {
+                self.passwords.succeeded(recorded.source_key);
+                self.passwords.completed(recorded.source_key, recorded.at);
+            }
+            Event::TotpAccepted(e) => {
+                self.login_completed(recorded, e.purpose, e.challenge);
+                self.totp_accepted(e);
+            }
+            Event::BackupCodeAccepted(e) => {
+                self.login_completed(recorded, e.purpose, e.challenge);
+                self.backup_code_accepted(e);
+            }
             Event::TotpRejected(e) => {
                 let pair = e.reason == TotpReason::WrongPair;
                 self.attempts.failed(recorded.at, pair, e.consecutive);
@@ -91,6 +101,8 @@ impl Account {
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
             | Event::SubjectViewed(_)
+            | Event::LookUpsCounted(_)
+            | Event::AgentActsRefused(_)
             | Event::AuditExported(_) => {}
         }
     }
@@ -108,6 +120,7 @@ impl Account {
         // Whoever called it off may have done so in what was lost.
         self.reset = None;
         self.challenges.clear();
+        self.passwords.forget_known();
         self.drop_pending();
         if let Factor::On(on) = &mut self.factor {
             on.last_step = on.last_step.max(epoch.spent_through);
@@ -186,8 +199,32 @@ impl Account {
             expires_at: e.expires_at,
             caller: recorded.caller.into(),
             credential: e.credential,
+            source_key: recorded.source_key,
+            audience: e.audience.clone(),
         });
         self.passwords.succeeded(recorded.source_key);
+    }
+
+    /// A code completed a login: the place where it began is known from now on.
+    fn login_completed(
+        &mut self,
+        recorded: &Recorded,
+        purpose: Purpose,
+        challenge: Option<[u8; 16]>,
+    ) {
+        if purpose != Purpose::Login {
+            return;
+        }
+        let source = match challenge {
+            None => Some(recorded.source_key),
+            Some(hash) => {
+                let open = self.challenges.iter().find(|open| open.hash == hash);
+                open.map(|open| open.source_key)
+            }
+        };
+        if let Some(source) = source {
+            self.passwords.completed(source, recorded.at);
+        }
     }
 
     fn totp_accepted(&mut self, e: &TotpAccepted) {

@@ -9,9 +9,10 @@ use countersign_schemas::command::{Command, Proof};
 use countersign_schemas::sealed::Protected;
 use sha2::{Digest, Sha512};
 
-use super::attempts::Gate;
 use super::scenario::{Password, Scenario};
-use super::{CodeEvidence, Created, ENTROPY_LEN, Evidence, Held, Issued, ProofEvidence};
+use super::{
+    CodeEvidence, Created, ENTROPY_LEN, Evidence, Held, Issued, Kept, ProofEvidence, Step,
+};
 use crate::crypto::backup_code::new_set;
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret, hotp};
 
@@ -42,81 +43,68 @@ pub(super) fn steps_showing(
 }
 
 impl Scenario {
-    /// Gathers evidence against the account as it is, as the engine does.
+    /// Finds out what the rules ask for, step by step as the engine does.
     pub(super) fn gather(&self, command: &Command, password: Password) -> Evidence {
-        let proof = self.proof(password);
-        let proven = matches!(
-            proof,
-            ProofEvidence::Vouched | ProofEvidence::Compared { right: true, .. }
-        );
-        let code = self.gather_code(command, proven);
-        let proven = proven && self.may_hold(command, &code);
-        let created = match command {
-            Command::RegisterAccount(_) => Created::Verifier(Protected::clear(b"first")),
-            Command::ChangePassword(_) if proven => Created::Verifier(Protected::clear(b"changed")),
-            Command::RegenerateBackupCodes(_) if proven => Created::Codes(self.new_codes()),
-            Command::ConfirmCode(_) => Created::Codes(self.new_codes()),
-            _ => Created::None,
-        };
-        Evidence {
-            received_at: self.wall,
-            proof,
-            code,
-            created,
+        self.gather_noting(command, password).0
+    }
+
+    /// The same, with the steps that were asked for.
+    pub(super) fn gather_noting(
+        &self,
+        command: &Command,
+        password: Password,
+    ) -> (Evidence, Vec<Step>) {
+        let mut evidence = Evidence {
+            proof: match password {
+                Password::Absent => ProofEvidence::Absent,
+                Password::Vouched => ProofEvidence::Vouched,
+                Password::Right | Password::Wrong => ProofEvidence::NotCompared,
+            },
             display_name: "ada".into(),
-            rehashed: self.outdated.then(|| Protected::clear(b"rehashed")),
+            ..Evidence::none(self.wall)
+        };
+        let mut steps = Vec::new();
+        while let Some(step) = self.step_needed(command, &evidence) {
+            assert!(!steps.contains(&step), "asked for twice: {step:?}");
+            self.take_step(step, command, password, &mut evidence);
+            steps.push(step);
+        }
+        (evidence, steps)
+    }
+
+    fn take_step(
+        &self,
+        step: Step,
+        command: &Command,
+        password: Password,
+        evidence: &mut Evidence,
+    ) {
+        match step {
+            Step::ComparePassword => {
+                let credential = self.account.credential.as_ref().map_or(0, |c| c.version);
+                let right = password == Password::Right && credential > 0;
+                evidence.proof = ProofEvidence::Compared { credential, right };
+                if right && self.outdated {
+                    evidence.kept = Kept::Outdated;
+                }
+            }
+            Step::CompareCode => evidence.code = self.gather_code(command),
+            Step::MakeVerifier => {
+                evidence.created = Created::Verifier(Protected::clear(b"made"));
+            }
+            Step::MakeCodes => evidence.created = Created::Codes(self.new_codes()),
+            Step::Rehash => evidence.kept = Kept::Rehashed(Protected::clear(b"rehashed")),
         }
     }
 
-    fn gather_code(&self, command: &Command, proven: bool) -> CodeEvidence {
+    fn gather_code(&self, command: &Command) -> CodeEvidence {
         if let Command::ConfirmCode(c) = command {
             let secret = self.account.pending().map(|p| (p.enrolment, &p.secret));
             return self.code_evidence(&c.code, None, secret);
         }
-        let is_login = matches!(command, Command::VerifyLogin(_));
-        match given_code(command) {
-            (Some(code), next) if is_login || proven => {
-                let secret = self.account.on().map(|on| (on.enrolment, &on.secret));
-                match self.account.attempts.gate(self.now(), &self.policy) {
-                    Gate::Wait(_) | Gate::Suspended if matches!(code, Code::Totp(_)) => {
-                        CodeEvidence::NotCompared
-                    }
-                    _ => self.code_evidence(code, next, secret),
-                }
-            }
-            _ => CodeEvidence::None,
-        }
-    }
-
-    /// Whether a proof may hold by its code, so that what it asks for is made.
-    fn may_hold(&self, command: &Command, code: &CodeEvidence) -> bool {
-        match (given_code(command).0, code) {
-            (None, _) => !self.policy.require_code_too || self.account.on().is_none(),
-            (Some(_), CodeEvidence::Totp { matched, .. }) => !matched.is_empty(),
-            (Some(_), CodeEvidence::Backup { right, .. }) => *right,
-            (Some(_), CodeEvidence::None | CodeEvidence::NotCompared) => false,
-        }
-    }
-
-    fn proof(&self, password: Password) -> ProofEvidence {
-        let credential = self.account.credential.as_ref().map_or(0, |c| c.version);
-        match password {
-            Password::Absent => ProofEvidence::Absent,
-            Password::Vouched => ProofEvidence::Vouched,
-            Password::Right | Password::Wrong => {
-                let waiting = self
-                    .account
-                    .passwords
-                    .waiting_s(self.source_key, self.now());
-                match waiting {
-                    Some(_) => ProofEvidence::NotCompared,
-                    None => ProofEvidence::Compared {
-                        credential,
-                        right: password == Password::Right && credential > 0,
-                    },
-                }
-            }
-        }
+        let (code, next) = given_code(command);
+        let secret = self.account.on().map(|on| (on.enrolment, &on.secret));
+        self.code_evidence(code.expect("a code that is to be compared"), next, secret)
     }
 
     fn code_evidence(

@@ -1,20 +1,29 @@
 //! Logging in: the first factor opens a challenge, a code of either kind completes it.
 
-use countersign_schemas::command::VerifyLogin;
+use countersign_schemas::command::{StartLogin, VerifyLogin};
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
-use countersign_schemas::event::login::v1::{LoginCompleted, LoginStarted};
+use countersign_schemas::event::login::v1::LoginCompleted;
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::event::reset::v1::CancelledBy;
-use countersign_schemas::ids::ChallengeId;
+use countersign_schemas::ids::{Audience, ChallengeId};
 use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::strict::DecodeError;
 
 use super::codes::{Attempt, clock_is_behind};
 use super::evidence::Evidence;
 use super::outcome::{Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods};
-use super::{Account, Ctx, Decision, credentials, rotation};
+use super::{Account, Challenge, Ctx, Decision, credentials, rotation};
 
-pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decision {
+const OTHER_AUDIENCE: &str = "the login was started for another audience";
+
+pub(super) fn start(
+    account: &Account,
+    command: &StartLogin,
+    evidence: &Evidence,
+    ctx: &Ctx,
+) -> Decision {
     let proof = match credentials::prove(account, evidence, Purpose::Login, ctx) {
         Ok(proof) => proof,
         Err(decision) => return *decision,
@@ -26,7 +35,10 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
     let Some(account_id) = account.id.clone() else {
         return Decision::refused(ErrorCode::CredentialsInvalid);
     };
-    let rehashed = rotation::rehashed(proof, evidence);
+    let rehashed = match rotation::rehashed(proof, evidence) {
+        Ok(rehashed) => rehashed,
+        Err(step) => return Decision::Needs(step),
+    };
     if account.on().is_none() {
         let event = Event::LoginCompleted(LoginCompleted { credential });
         let events = rehashed.into_iter().chain([event]).collect();
@@ -34,6 +46,7 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
             account,
             account_id,
             credential == VOUCHED_CREDENTIAL,
+            command.audience.clone(),
             ctx.now,
         );
         return Decision::recorded(events, reply);
@@ -47,6 +60,7 @@ pub(super) fn start(account: &Account, evidence: &Evidence, ctx: &Ctx) -> Decisi
         challenge,
         expires_at,
         credential,
+        audience: command.audience.clone().map(String::from),
     });
     let methods = methods(account);
     let reply = Reply::CodeRequired {
@@ -64,10 +78,17 @@ pub(super) fn verify(
     evidence: &Evidence,
     ctx: &Ctx,
 ) -> Decision {
-    let (first_factor, challenge) = match first_factor(account, command, ctx) {
-        Ok(proven) => proven,
+    let challenge = match open_challenge(account, command, ctx) {
+        Ok(challenge) => challenge,
         Err(code) => return Decision::refused(code),
     };
+    if is_for_another_audience(account, command) {
+        return Decision::Done {
+            events: Vec::new(),
+            reply: Err(DecodeError::at("/audience", OTHER_AUDIENCE).into()),
+        };
+    }
+    let first_factor = challenge.map_or(FirstFactor::Vouched, Challenge::first_factor);
     let Some(on) = account.on() else {
         return Decision::refused(ErrorCode::FactorNotOn);
     };
@@ -79,14 +100,15 @@ pub(super) fn verify(
         on,
         purpose: Purpose::Login,
         first_factor,
-        challenge,
+        challenge: challenge.map(|open| open.hash),
     };
     let has_next = command.next_code.is_some();
     match attempt.judge(&command.code, has_next, evidence, ctx) {
         Ok(accepted) => {
             let low_codes = ctx.policy.low_codes;
             let code = (accepted.method, accepted.left, &first_factor);
-            let reply = login_verified(account, code, low_codes, ctx.now);
+            let audience = audience(challenge, command);
+            let reply = login_verified(account, code, audience, low_codes, ctx.now);
             // Whoever can do that has lost nothing.
             let ended = account.reset_ended_by(CancelledBy::Login, ctx.now);
             Decision::recorded([accepted.event].into_iter().chain(ended).collect(), reply)
@@ -95,24 +117,44 @@ pub(super) fn verify(
     }
 }
 
-/// What the login rests on: an open challenge of this caller, or the caller's own word.
-fn first_factor(
-    account: &Account,
+/// The open challenge of this caller that a login completes; none where it rests on the caller's
+/// own word.
+fn open_challenge<'a>(
+    account: &'a Account,
     command: &VerifyLogin,
     ctx: &Ctx,
-) -> Result<(FirstFactor, Option<[u8; 16]>), ErrorCode> {
-    let Some(id) = &command.challenge_id else {
+) -> Result<Option<&'a Challenge>, ErrorCode> {
+    if command.challenge_id.is_none() {
         return match account.exists() {
             true if account.until_reset => Err(ErrorCode::FactorSuspended),
-            true => Ok((FirstFactor::Vouched, None)),
+            true => Ok(None),
             false => Err(ErrorCode::AccountNotFound),
         };
-    };
-    let hash = id.hash();
-    account
-        .challenges
-        .iter()
-        .find(|open| open.hash == hash && open.caller == ctx.caller && ctx.now < open.expires_at)
-        .map(|open| (open.first_factor(), Some(hash)))
-        .ok_or(ErrorCode::ChallengeExpired)
+    }
+    let is_theirs = |open: &&Challenge| open.caller == ctx.caller && ctx.gated_at < open.expires_at;
+    let open = named(account, command).filter(is_theirs);
+    open.map(Some).ok_or(ErrorCode::ChallengeExpired)
+}
+
+fn named<'a>(account: &'a Account, command: &VerifyLogin) -> Option<&'a Challenge> {
+    let hash = command.challenge_id.as_ref()?.hash();
+    account.challenges.iter().find(|open| open.hash == hash)
+}
+
+/// Whether a login names another audience than its start did. It is refused before any code of it
+/// is compared, so that it neither counts nor tells anything.
+fn is_for_another_audience(account: &Account, command: &VerifyLogin) -> bool {
+    let bound_to = named(account, command).and_then(|open| open.audience.as_deref());
+    match (bound_to, &command.audience) {
+        (Some(bound_to), Some(audience)) => bound_to != audience.as_str(),
+        (None, _) | (_, None) => false,
+    }
+}
+
+/// Whom a login is asserted to: the audience of its start, where that named one, else its own.
+fn audience(challenge: Option<&Challenge>, command: &VerifyLogin) -> Option<Audience> {
+    match challenge.and_then(|open| open.audience.as_deref()) {
+        Some(bound_to) => Audience::parse(bound_to).ok(),
+        None => command.audience.clone(),
+    }
 }

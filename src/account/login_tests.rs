@@ -7,7 +7,7 @@ use countersign_schemas::time::Micros;
 
 use super::CHALLENGES_MAX;
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{given, nobody};
+use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
 use crate::crypto::otp::{TotpSecret, hotp};
 
@@ -330,4 +330,71 @@ fn a_vouched_login_needs_an_account_with_2fa() {
         .when(verify_vouched(wrong_backup_code(1)))
         .then("factor.not_on")
         .records(&[]);
+}
+
+#[test]
+fn a_login_that_was_started_for_an_audience_is_asserted_to_that_one_alone() {
+    let started = given(enabled_account())
+        .when(to("shop", start_login(Right)))
+        .then("code required: totp or backup code")
+        .where_event(
+            |e| matches!(e, Event::LoginStarted(e) if e.audience.as_deref() == Some("shop")),
+        );
+    started
+        .clone()
+        .when(verify_login(code_now(0)))
+        .then("logged in by totp, 10 left, asserted to shop");
+    started
+        .clone()
+        .when(to("shop", verify_login(code_now(0))))
+        .then("logged in by totp, 10 left, asserted to shop");
+    // Nothing is compared, so nothing is counted and the challenge stays.
+    for is_right in [true, false] {
+        let code = move |s: &Scenario| match is_right {
+            true => code_now(0)(s),
+            false => wrong_code()(s),
+        };
+        started
+            .clone()
+            .when(to("mail", verify_login(code)))
+            .then("request.invalid")
+            .records(&[])
+            .where_account(|a| a.challenges.len() == 1 && a.attempts.consecutive == 0)
+            .when(to("Shop", verify_login(code_now(0))))
+            .then("request.invalid")
+            .when(verify_login(code_now(0)))
+            .then("logged in by totp, 10 left, asserted to shop");
+    }
+}
+
+#[test]
+fn a_login_that_was_started_for_nobody_is_asserted_to_whom_its_end_names() {
+    let started = given(enabled_account()).when(start_login(Right));
+    started
+        .clone()
+        .when(to("mail", verify_login(code_now(0))))
+        .then("logged in by totp, 10 left, asserted to mail");
+    started
+        .when(verify_login(code_now(0)))
+        .then("logged in by totp, 10 left");
+    given(enabled_account())
+        .when(to("mail", verify_vouched(code_now(0))))
+        .then("logged in by totp, 10 left, asserted to mail");
+    given(registered_account())
+        .when(to("mail", start_login(Right)))
+        .then("logged in by password, asserted to mail");
+}
+
+/// Somebody else's challenge, or a lapsed one, says nothing of whom it was opened for.
+#[test]
+fn a_challenge_that_is_not_open_to_the_caller_does_not_tell_its_audience() {
+    let started = given(enabled_account()).when(to("shop", start_login(Right)));
+    for other in [started.clone().by("other"), started.at("+6m")] {
+        for audience in ["shop", "mail"] {
+            other
+                .clone()
+                .when(to(audience, verify_login(code_now(0))))
+                .then("challenge.expired");
+        }
+    }
 }

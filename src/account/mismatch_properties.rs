@@ -15,8 +15,9 @@ use countersign_schemas::event::enrolment::v1::{
     FirstFactor, Mismatch, TwoFactorDisabled, TwoFactorEnabled,
 };
 use countersign_schemas::event::login::v1::{
-    CodeReplayed, LoginCompleted, LoginStarted, TotpAccepted, TotpReason, TotpRejected,
+    CodeReplayed, LoginCompleted, TotpAccepted, TotpReason, TotpRejected,
 };
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::event::reset::v1::{
     CancelledBy, ResetApproved, ResetCancelled, ResetExecuted, ResetExpired, ResetRequested,
 };
@@ -30,7 +31,7 @@ use super::properties::submit;
 use super::reset_words::{clear_attempts, request_reset, suspend_factor, user_cancel};
 use super::scenario::{ACCOUNT, Outcome, Password, START, Scenario};
 use super::sentences::*;
-use super::{Account, CodeEvidence, Created, Evidence, Issued, ProofEvidence, Recorded};
+use super::{Account, CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence, Recorded};
 use crate::crypto::otp::TotpSecret;
 
 fn proof() -> impl Strategy<Value = ProofEvidence> {
@@ -54,8 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<u64>> {
 
 fn code() -> impl Strategy<Value = CodeEvidence> {
     prop_oneof![
-        1 => Just(CodeEvidence::None),
-        1 => Just(CodeEvidence::NotCompared),
+        2 => Just(CodeEvidence::None),
         4 => (0..12_u32, step(), steps(), steps()).prop_map(
             |(enrolment, step_now, matched, next_matched)| CodeEvidence::Totp {
                 enrolment,
@@ -97,7 +97,10 @@ fn evidence() -> impl Strategy<Value = (Evidence, bool)> {
             code,
             created,
             display_name: String::new(),
-            rehashed: fits.then(|| Protected::clear(&[])),
+            kept: match fits {
+                true => Kept::Rehashed(Protected::clear(&[])),
+                false => Kept::Outdated,
+            },
         };
         (evidence, fits)
     })
@@ -115,7 +118,7 @@ fn fit(evidence: &mut Evidence, account: &Account) {
             *enrolment = on.map(|on| on.enrolment).or(pending).unwrap_or(0);
         }
         CodeEvidence::Backup { set_no, .. } => *set_no = on.map_or(0, |on| on.codes.set_no),
-        CodeEvidence::None | CodeEvidence::NotCompared => {}
+        CodeEvidence::None => {}
     }
 }
 
@@ -297,6 +300,7 @@ fn any_code_event((kind, n, short, byte, at): Parts) -> Event {
             challenge,
             expires_at: at,
             credential: n as u32,
+            audience: None,
         }),
         15 => Event::LoginCompleted(LoginCompleted {
             credential: n as u32,

@@ -29,6 +29,7 @@ mod login;
 pub mod outcome;
 pub mod passwords;
 pub mod policy;
+pub mod quota;
 pub mod reasons;
 mod reasons_support;
 pub mod rerun;
@@ -74,6 +75,8 @@ mod proof_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod quota_tests;
+#[cfg(test)]
 mod rerun_tests;
 #[cfg(test)]
 mod reset_tests;
@@ -98,14 +101,16 @@ use serde::{Deserialize, Serialize};
 
 pub use attempts::CodeAttempts;
 pub use clear::Clear;
-pub use decision::Decision;
-pub use evidence::{CodeEvidence, Created, Evidence, Issued, ProofEvidence};
+pub use decision::{Decision, Step};
+pub use evidence::{CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence};
 pub use evolve::Recorded;
 pub use outcome::Reply;
 pub use passwords::PasswordAttempts;
 pub use policy::Policy;
 pub use reset::{AfterReset, Case};
 
+/// Bytes of memory that an open challenge takes at most, caller and audience included.
+const CHALLENGE_BYTES_MAX: usize = 320;
 /// Open login challenges of one account; the oldest is dropped for a ninth.
 pub const CHALLENGES_MAX: usize = 8;
 /// Number of the sealed username among the fields of `account-registered`.
@@ -259,6 +264,10 @@ pub struct Challenge {
     pub caller: String,
     /// The account's version that set the password it rests on, 0 where the caller vouched.
     pub credential: u32,
+    /// Keyed hash of where the login began.
+    pub source_key: [u8; 8],
+    /// Whom alone the login may be asserted to; anybody where there is none.
+    pub audience: Option<String>,
 }
 
 impl Challenge {
@@ -274,8 +283,11 @@ impl Challenge {
 /// What a decision may know of the world beyond the account.
 #[derive(Clone, Copy, Debug)]
 pub struct Ctx<'a> {
-    /// Log time: it never runs backwards and rules every duration.
+    /// Log time: it never runs backwards, and what the decision leads to counts from it.
     pub now: Micros,
+    /// Log time when the command reached its gate. Whether something still waits or has lapsed is
+    /// judged as of then, so that the time that a comparison takes changes no answer.
+    pub gated_at: Micros,
     /// What the wall clock must have reached for codes to be checked: log time, or the wall clock
     /// that an operator took for right while it lies behind.
     pub clock_floor: Micros,
@@ -287,11 +299,14 @@ pub struct Ctx<'a> {
     pub caller: &'a str,
     /// Keyed hash of where the request came from.
     pub source_key: [u8; 8],
+    /// How many seconds the source still waits for wrong passwords over all accounts and names.
+    pub source_waits_s: Option<u64>,
     /// Whether another account holds the username that the command names.
     pub name_taken: bool,
     /// The number of the next keys; none while the last ones still replace those before.
     pub next_key_id: Option<u32>,
-    /// When the caller asked for resets of any account, within the policy's window at least.
+    /// When the caller did what the command asks for, to any account, within the policy's window at
+    /// least; empty for what is not counted so.
     pub requested_at: &'a [Micros],
     /// Whether the caller's own name is that of the account.
     pub is_own_account: bool,
@@ -300,7 +315,9 @@ pub struct Ctx<'a> {
 /// Decides one command against the account as it is now.
 ///
 /// Total and deterministic: the same account, command, evidence and context give the same
-/// decision. Refusals that count an attempt carry the event that counts it.
+/// decision. It is the only gate: asked without evidence it refuses what is refused uncompared, and
+/// otherwise says which step it needs next. Refusals that count an attempt carry the event that
+/// counts it.
 pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &Ctx) -> Decision {
     match command {
         Command::RegisterAccount(c) => credentials::register(account, c, evidence, ctx),
@@ -310,17 +327,17 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
         Command::CancelEnrolment(c) => enrolment::cancel(account, c, ctx),
         Command::RegenerateBackupCodes(c) => backup_codes::regenerate(account, c, evidence, ctx),
         Command::Disable2fa(c) => enrolment::disable(account, c, evidence, ctx),
-        Command::StartLogin(_) => login::start(account, evidence, ctx),
+        Command::StartLogin(c) => login::start(account, c, evidence, ctx),
         Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
         Command::UserCancelReset(c) => reset::user_cancel(account, c, ctx),
         Command::ClearAttempts(c) => clear::clear(account, c, ctx),
-        Command::SuspendFactor(c) => suspension::suspend(account, c),
+        Command::SuspendFactor(c) => suspension::suspend(account, c, ctx),
         Command::RequestReset(c) => reset::request(account, c, ctx),
         Command::ApproveReset(c) => reset::approve(account, c, ctx),
         Command::RejectReset(c) => reset::reject(account, c, ctx),
         Command::CancelReset(c) => reset::cancel(account, c, ctx),
         Command::ExecuteReset(c) => reset::execute(account, c, ctx),
-        Command::EraseAccount(c) => erasure::erase(account, c),
+        Command::EraseAccount(c) => erasure::erase(account, c, ctx),
         Command::RotateKeys(c) => rotation::rotate(c, ctx),
     }
 }
@@ -330,8 +347,8 @@ impl Account {
     pub fn memory_bytes(&self) -> usize {
         let codes = self.on().map_or(0, |on| on.codes.unused.len());
         let variable = self.attempts.failed_at.len() * 16
-            + self.challenges.len() * 96
-            + self.passwords.len() * 48
+            + self.challenges.len() * CHALLENGE_BYTES_MAX
+            + (self.passwords.len() + passwords::KNOWN_MAX) * 48
             + self.clears.len() * 96
             + self.reset.as_ref().map_or(0, |_| 128)
             + codes;

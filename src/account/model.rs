@@ -75,6 +75,7 @@ pub(super) struct Challenge {
     nth: usize,
     caller: &'static str,
     expires_at: Micros,
+    source: u8,
 }
 
 #[derive(Debug)]
@@ -85,6 +86,8 @@ pub(super) struct Model {
     passwords: BTreeMap<u8, (u32, Micros, Micros)>,
     /// Wrong passwords of the day: when it began, how many, until when everybody waits.
     day: (Micros, u32, Micros),
+    /// Where the owner completed logins, the last one last.
+    known: Vec<(u8, Micros)>,
     factor: Factor,
     enrolments: usize,
     lapsed: Option<usize>,
@@ -115,6 +118,7 @@ impl Model {
             exists: false,
             passwords: BTreeMap::new(),
             day: (Micros(0), 0, Micros(0)),
+            known: Vec::new(),
             factor: Factor::Off,
             enrolments: 0,
             lapsed: None,
@@ -194,8 +198,9 @@ impl Model {
             }
             Deed::StartLogin(right) => {
                 self.password(*right, world)?;
-                if self.is_on() {
-                    self.open_challenge(world);
+                match self.is_on() {
+                    true => self.open_challenge(world),
+                    false => self.login_completed(world.source, world.now),
                 }
             }
         }
@@ -227,7 +232,10 @@ impl Model {
     fn password(&mut self, right: bool, world: World) -> Result<(), Word> {
         let known = self.passwords.get(&world.source).copied();
         let (count, last, until) = known.unwrap_or_default();
-        if world.now < until || world.now < self.day.2 {
+        let since = world.now.minus_s(30 * 86_400);
+        let is_known = |(source, at): &(u8, Micros)| *source == world.source && *at > since;
+        let all_wait = world.now < self.day.2 && !self.known.iter().any(is_known);
+        if world.now < until || all_wait {
             return Err("account.throttled");
         }
         if !self.exists {
@@ -246,6 +254,13 @@ impl Model {
             .insert(world.source, (count, world.now, until));
         self.password_failed_today(world);
         Err("credentials.invalid")
+    }
+
+    fn login_completed(&mut self, source: u8, at: Micros) {
+        self.known.retain(|(known, _)| *known != source);
+        self.known.push((source, at));
+        let extra = self.known.len().saturating_sub(8);
+        self.known.drain(..extra);
     }
 
     fn password_failed_today(&mut self, world: World) {
@@ -318,6 +333,7 @@ impl Model {
             nth: self.challenges_made,
             caller: world.caller,
             expires_at: world.now.plus_s(300),
+            source: world.source,
         });
         self.challenges_made += 1;
     }
@@ -339,7 +355,13 @@ impl Model {
             None if !self.exists => return Err("account.not_found"),
             None => {}
         }
+        let began = self
+            .challenges
+            .iter()
+            .find(|open| Some(open.nth) == challenge);
+        let source = began.map_or(world.source, |open| open.source);
         self.code(code, next, world)?;
+        self.login_completed(source, world.now);
         self.challenges.retain(|open| Some(open.nth) != challenge);
         self.reset = None;
         Ok(())

@@ -5,7 +5,7 @@ use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::backup_codes::v1::BackupCodeAccepted;
 use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, FirstFactor, Mismatch};
 use countersign_schemas::event::login::v1::TotpAccepted;
-use countersign_schemas::ids::{AccountId, AuthenticatorId, CaseId, ChallengeId};
+use countersign_schemas::ids::{AccountId, Audience, AuthenticatorId, CaseId, ChallengeId};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
 use countersign_schemas::time::Micros;
@@ -106,6 +106,8 @@ pub enum Reply {
         account_id: AccountId,
         /// Whether the caller's word stood for the password.
         vouched: bool,
+        /// Whom it is asserted to, which the events do not say.
+        audience: Option<Audience>,
         /// Which day it is since support reset the second factor.
         after_reset_days: Option<u32>,
     },
@@ -121,6 +123,8 @@ pub enum Reply {
         left: u8,
         /// Whether they run low.
         low: bool,
+        /// Whom it is asserted to, which the events do not say.
+        audience: Option<Audience>,
         /// Which day it is since support reset the second factor.
         after_reset_days: Option<u32>,
     },
@@ -193,7 +197,7 @@ pub fn recall(
         Some(Event::AttemptsCleared(_)) => Ok(Reply::AttemptsCleared),
         Some(Event::LoginCompleted(e)) => {
             let vouched = e.credential == VOUCHED_CREDENTIAL;
-            Ok(login_by_password(after, account_id, vouched, at))
+            Ok(login_by_password(after, account_id, vouched, None, at))
         }
         // A code that was a proof stands before what it proved.
         Some(
@@ -203,11 +207,11 @@ pub fn recall(
         Some(Event::TotpAccepted(e)) => {
             let left = after.on().map_or(0, |on| on.codes.left());
             let code = (Method::Totp, left, &e.first_factor);
-            Ok(login_verified(after, code, policy.low_codes, at))
+            Ok(login_verified(after, code, None, policy.low_codes, at))
         }
         Some(Event::BackupCodeAccepted(e)) => {
             let code = (Method::BackupCode, e.remaining, &e.first_factor);
-            Ok(login_verified(after, code, policy.low_codes, at))
+            Ok(login_verified(after, code, None, policy.low_codes, at))
         }
         Some(Event::TotpRejected(_) | Event::CodeReplayed(_) | Event::BackupCodeRejected(_)) => {
             Err(Refusal::new(ErrorCode::CodeInvalid))
@@ -231,6 +235,8 @@ pub fn recall(
             | Event::KeysRotated(_)
             | Event::DataKeysRewrapped(_)
             | Event::SubjectViewed(_)
+            | Event::LookUpsCounted(_)
+            | Event::AgentActsRefused(_)
             | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
@@ -269,12 +275,14 @@ pub(super) fn login_by_password(
     account: &Account,
     account_id: AccountId,
     vouched: bool,
+    audience: Option<Audience>,
     now: Micros,
 ) -> Reply {
     let after_reset_days = account.after_reset_days(now);
     Reply::LoginByPassword {
         account_id,
         vouched,
+        audience,
         after_reset_days,
     }
 }
@@ -284,6 +292,7 @@ pub(super) fn login_by_password(
 pub(super) fn login_verified(
     account: &Account,
     (method, left, first_factor): (Method, u8, &FirstFactor),
+    audience: Option<Audience>,
     low_codes: u8,
     now: Micros,
 ) -> Reply {
@@ -297,6 +306,7 @@ pub(super) fn login_verified(
         method,
         left,
         low: left <= low_codes,
+        audience,
         after_reset_days: account.after_reset_days(now),
     }
 }

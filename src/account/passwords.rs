@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   a source:   10 free, then waits of 5 s doubling to 15 min; a success clears them
-//!   the account: 100 free in a day, whoever sends them, then waits of 5 s doubling to 60 s for
-//!                every source; a success clears nothing, the day ends it
+//!   the account: 100 free in a day, from all sources, then waits of 5 s doubling to 60 s for every
+//!                source that is not known; a success clears nothing, the day ends it
 //! ```
 //!
 //! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources to about
-//! 1,500 guesses a day, at the price that the owner waits a minute while the crowd is at it.
+//! 1,500 guesses a day. A source is known for 30 days after the owner completed a login from it, and
+//! then waits for its own failures only: a crowd cannot keep the owner out there.
 
 use countersign_schemas::event::account::v1::PasswordRejected;
 use countersign_schemas::time::Micros;
@@ -17,6 +18,10 @@ use super::policy::Policy;
 
 /// Sources whose wrong passwords are remembered per account; the one idle longest is dropped.
 pub const SOURCES_MAX: usize = 64;
+/// Sources that are known per account; the one that completed a login longest ago is dropped.
+pub const KNOWN_MAX: usize = 8;
+/// How long after a completed login its source is known.
+const KNOWN_S: u64 = 30 * DAY_S;
 const DAY_S: u64 = 86_400;
 
 /// Wrong passwords of one account, by source and in all.
@@ -26,8 +31,10 @@ pub struct PasswordAttempts {
     /// Failures of every source since the first of them within a day.
     day_failures: u32,
     day_began: Micros,
-    /// Until when no source's password is compared.
+    /// Until when no unknown source's password is compared.
     wait_until: Option<Micros>,
+    /// Where the owner completed logins, and when last, oldest first.
+    known: Vec<([u8; 8], Micros)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,11 +69,34 @@ impl PasswordAttempts {
         self.sources.is_empty()
     }
 
-    /// The seconds that this source still waits, by its own failures or by everybody's.
+    /// The seconds that this source still waits: by its own failures, and where it is not known by
+    /// those of all sources.
     pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {
         let own = self.of(source).and_then(|s| s.wait_until);
-        let until = own.max(self.wait_until)?;
+        let of_all = self.wait_until.filter(|_| !self.knows(source, now));
+        let until = own.max(of_all)?;
         (now < until).then(|| until.seconds_since(now))
+    }
+
+    /// Whether the owner lately completed a login from this source.
+    pub fn knows(&self, source: [u8; 8], now: Micros) -> bool {
+        let is_known =
+            |(known, at): &([u8; 8], Micros)| *known == source && now < at.plus_s(KNOWN_S);
+        self.known.iter().any(is_known)
+    }
+
+    /// The owner completed a login from this source.
+    pub fn completed(&mut self, source: [u8; 8], at: Micros) {
+        self.known.retain(|(known, _)| *known != source);
+        if self.known.len() == KNOWN_MAX {
+            self.known.remove(0);
+        }
+        self.known.push((source, at));
+    }
+
+    /// No source is known any more: logins may have been lost, or been an attacker's.
+    pub fn forget_known(&mut self) {
+        self.known.clear();
     }
 
     /// The counts with one failure more of this source.
@@ -181,6 +211,35 @@ mod tests {
             assert_eq!(passwords.waiting_s([9; 8], NOW), Some(wait));
         }
         assert_eq!(passwords.waiting_s([9; 8], NOW.plus_s(60)), None);
+    }
+
+    #[test]
+    fn a_known_source_waits_for_its_own_failures_only_and_for_thirty_days() {
+        let mut passwords = PasswordAttempts::default();
+        passwords.completed([9; 8], NOW);
+        let soon = NOW.plus_s(DAY_S);
+        fail(&mut passwords, 0..110, soon);
+        assert_eq!(passwords.waiting_s([9; 8], soon), None);
+        assert_eq!(passwords.waiting_s([8; 8], soon), Some(60));
+        fail(&mut passwords, std::iter::repeat_n(u64::MAX, 11), soon);
+        passwords.completed([0xff; 8], soon);
+        assert_eq!(passwords.waiting_s([0xff; 8], soon), Some(5), "its own");
+        assert!(passwords.knows([9; 8], NOW.plus_s(KNOWN_S - 1)));
+        assert!(!passwords.knows([9; 8], NOW.plus_s(KNOWN_S)));
+    }
+
+    #[test]
+    fn the_source_of_the_oldest_login_is_forgotten_for_a_ninth() {
+        let mut passwords = PasswordAttempts::default();
+        for n in 0..9 {
+            passwords.completed([n; 8], NOW);
+            passwords.completed([0; 8], NOW);
+        }
+        let known = |n| passwords.knows([n; 8], NOW);
+        assert_eq!(
+            (known(0), known(1), known(2), known(8)),
+            (true, false, true, true)
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::blocklist::is_common;
 
 /// The most steps of 30 s that any policy lets a code be early or late.
 pub const WINDOW_STEPS_MAX: u64 = 2;
-/// The longest window in which any policy counts an agent's requests for resets.
+/// The longest window in which any policy counts what an agent does.
 pub const REQUESTS_WINDOW_MAX_S: u64 = 7 * 86_400;
 
 /// The numbers that the rules decide by.
@@ -52,6 +52,9 @@ pub struct Policy {
     pub password_day_wait_max_s: u64,
     /// When a source's wrong passwords are forgotten.
     pub password_forget_s: u64,
+    /// Wrong passwords of one address over all accounts and names that set no wait, 10–100,000: an
+    /// office behind one address has as many typing errors in a day.
+    pub source_failures_free: u32,
     /// The first wait after the free failures (RFC 4226 §7.3); each further one doubles it.
     pub wait_first_s: u64,
     /// The longest wait.
@@ -77,6 +80,19 @@ pub struct Policy {
     pub reset_requests_max: u16,
     /// The rolling window of that limit.
     pub reset_requests_window_s: u64,
+    /// Factors that one agent may suspend in the window, of whatever account, 1–1,000: four in a
+    /// working hour of a morning on which phones are stolen (SECURITY.md §7, a rogue agent).
+    pub suspensions_max: u16,
+    /// Accounts whose attempts one agent may clear in the window, 1–1,000: each clear is a second
+    /// budget for a guesser.
+    pub clears_max: u16,
+    /// Cases that one agent may reject or cancel in the window, 1–1,000: more than three others
+    /// may open, so that a rogue's requests can be rejected.
+    pub reset_ends_max: u16,
+    /// Accounts that one operator may erase in the window, 1–10,000.
+    pub erasures_max: u16,
+    /// The rolling window of these limits (a day, as that of requests for resets).
+    pub agent_acts_window_s: u64,
     /// How long after a reset every login tells of it, so that platforms hold risky actions back.
     pub reset_told_s: u64,
     /// Memory of one Argon2id, KiB (OWASP Password Storage Cheat Sheet).
@@ -106,6 +122,7 @@ impl Default for Policy {
             password_day_failures_free: 100,
             password_day_wait_max_s: 60,
             password_forget_s: 86_400,
+            source_failures_free: 100,
             wait_first_s: 5,
             wait_max_s: 900,
             password_bytes_min: 8,
@@ -118,6 +135,11 @@ impl Default for Policy {
             reset_ttl_s: 7 * 86_400,
             reset_requests_max: 5,
             reset_requests_window_s: 86_400,
+            suspensions_max: 20,
+            clears_max: 20,
+            reset_ends_max: 20,
+            erasures_max: 100,
+            agent_acts_window_s: 86_400,
             reset_told_s: 30 * 86_400,
             kdf_memory_kib: 19_456,
             kdf_passes: 2,
@@ -135,7 +157,7 @@ pub struct PolicyError {
 }
 
 /// Whether a number lies in its range, its name, and the range in words.
-type Rule = (bool, &'static str, &'static str);
+pub(super) type Rule = (bool, &'static str, &'static str);
 
 impl Policy {
     /// Checks that every number lies in the range for which the rules are proven.
@@ -147,6 +169,7 @@ impl Policy {
             self.code_rules(),
             self.password_rules(),
             self.reset_rules(),
+            self.quota_rules(),
             self.other_rules(),
         ]
         .concat();
@@ -236,6 +259,11 @@ impl Policy {
                 self.password_forget_s >= 3_600,
                 "password_forget_s",
                 "3600 or more",
+            ),
+            (
+                (10..=100_000).contains(&self.source_failures_free),
+                "source_failures_free",
+                "10 to 100000",
             ),
             (self.wait_first_s >= 1, "wait_first_s", "1 or more"),
             (

@@ -23,15 +23,16 @@ pub(super) fn support_told(
                 "{} failures in a row suspend app codes.",
                 policy.suspend_after
             ),
-            SuspendedCause::Support => {
-                "Two-factor authentication was on, and support asked for app codes to be stopped."
-                    .to_owned()
-            }
+            SuspendedCause::Support => format!(
+                "Two-factor authentication was on, support asked for app codes to be stopped, and the agent had done so fewer than {}.",
+                often(policy.suspensions_max, policy)
+            ),
         },
         Event::AttemptsCleared(_) => format!(
-            "Two-factor authentication was on; {} h had passed since any agent cleared the attempts and {} h since this one did.",
+            "Two-factor authentication was on; {} h had passed since any agent cleared the attempts and {} h since this one did, and it had cleared any fewer than {}.",
             policy.clear_again_after_s / HOUR_S,
-            policy.clear_same_agent_after_s / HOUR_S
+            policy.clear_same_agent_after_s / HOUR_S,
+            often(policy.clears_max, policy)
         ),
         Event::ResetRequested(_) => format!(
             "There was something to reset, no other case was open, the account is not the agent's own, and the agent had asked for fewer than {} resets in {} h; the case lapses {} h after it.",
@@ -40,9 +41,9 @@ pub(super) fn support_told(
             policy.reset_ttl_s / HOUR_S
         ),
         Event::ResetApproved(e) => approved(before, e, policy),
-        Event::ResetRejected(_) => "The case was open.".to_owned(),
+        Event::ResetRejected(_) => ended(policy),
         Event::ResetCancelled(e) => match e.by {
-            CancelledBy::Agent => "The case was open.",
+            CancelledBy::Agent => return Some(ended(policy)),
             CancelledBy::User => {
                 "A case was open, and the platform's word that the owner objects is enough."
             }
@@ -64,7 +65,10 @@ pub(super) fn support_told(
             )
         }
         Event::AccountErased(_) => {
-            "The account existed, and an operator's word is enough.".to_owned()
+            format!(
+                "The account existed, an operator's word is enough, and this one had erased fewer than {}.",
+                often(policy.erasures_max, policy)
+            )
         }
         Event::KeysRotated(e) => format!(
             "The data keys of every rotation before were wrapped anew, and {} is the number after the last one.",
@@ -72,6 +76,18 @@ pub(super) fn support_told(
         ),
         _ => return None,
     })
+}
+
+/// A bound on what one agent may do: "20 times in 24 h".
+fn often(max: u16, policy: &Policy) -> String {
+    format!("{max} times in {} h", policy.agent_acts_window_s / HOUR_S)
+}
+
+fn ended(policy: &Policy) -> String {
+    format!(
+        "The case was open, and the agent had ended cases fewer than {}.",
+        often(policy.reset_ends_max, policy)
+    )
 }
 
 fn approved(before: &Account, e: &ResetApproved, policy: &Policy) -> String {

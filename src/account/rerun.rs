@@ -41,7 +41,7 @@ pub struct Recording<'a> {
 /// What a decision rested on beside its account, as the log before it says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Across<'a> {
-    /// When the caller had asked for resets, within the policy's window at least.
+    /// When the caller had done the same to any account, within the policy's window at least.
     pub requested_at: &'a [Micros],
     /// Whether the caller's own name is the account's; none where the log cannot tell any more,
     /// since the account and its name were erased.
@@ -76,11 +76,13 @@ pub fn rerun(recording: &Recording) -> Rerun {
     let account = scene.account(recording.before);
     let ctx = Ctx {
         now: recording.at,
+        gated_at: recording.at,
         clock_floor: Micros(0),
         policy: recording.policy,
         entropy: &scene.entropy,
         caller: recording.caller,
         source_key: recording.source_key,
+        source_waits_s: None,
         name_taken: false,
         next_key_id: recording.across.next_key_id,
         requested_at: recording.across.requested_at,
@@ -88,7 +90,9 @@ pub fn rerun(recording: &Recording) -> Rerun {
     };
     let (decided, reply) = match decide(&account, &command, &scene.evidence, &ctx) {
         Decision::Done { events, reply } => (events, reply),
-        Decision::Stale => return Rerun::Different("the evidence does not fit the account".into()),
+        Decision::Needs(_) => {
+            return Rerun::Different("the evidence does not fit the account".into());
+        }
     };
     let (decided, recorded) = (comparable(&decided), comparable(recording.events));
     match decided == recorded {

@@ -11,7 +11,7 @@ use countersign_schemas::record::Role;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use super::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
+use super::evidence::{CodeEvidence, Created, Evidence, Kept, ProofEvidence};
 use super::rerun::{Recording, Rerun};
 use super::rerun_enrolment::{confirmation, enrolment, pending_code, rejected_confirmation};
 use super::rerun_stand_ins::{Given, changed, created, new_password};
@@ -113,7 +113,7 @@ pub(super) fn scene(recording: &Recording) -> Result<Scene, Rerun> {
                 events: rest,
                 ..*recording
             })?;
-            scene.evidence.rehashed = Some(e.verifier.clone());
+            scene.evidence.kept = Kept::Rehashed(e.verifier.clone());
             return Ok(scene);
         }
         _ => scene_of(recording)?,
@@ -150,7 +150,11 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
             Ok(scene)
         }
         Event::LoginStarted(e) => {
-            Ok(Scene::new("start-login", json!({}), at).proven_by(first_factor(e.credential)))
+            let body = match &e.audience {
+                Some(audience) => json!({"audience": audience}),
+                None => json!({}),
+            };
+            Ok(Scene::new("start-login", body, at).proven_by(first_factor(e.credential)))
         }
         Event::LoginCompleted(e) => {
             Ok(Scene::new("start-login", json!({}), at).proven_by(first_factor(e.credential)))

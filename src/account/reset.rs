@@ -14,11 +14,12 @@
 //! Every time is log time, and what it leads to stands in the events.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::event::audit::v1::AgentAct;
 use countersign_schemas::event::reset::v1::{
     self as stored, CancelledBy, ResetApproved, ResetCancelled, ResetExecuted, ResetExpired,
     ResetRejected, ResetRequested,
 };
-use countersign_schemas::ids::{CaseId, Reason};
+use countersign_schemas::ids::{CaseId, Reason, is_same_person};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::{
@@ -28,7 +29,7 @@ use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Reply;
-use super::{Account, CodeAttempts, Ctx, Decision, Factor};
+use super::{Account, CodeAttempts, Ctx, Decision, Factor, quota};
 
 const DAY_S: u64 = 86_400;
 const OWN_ACCOUNT: &str = "nobody has a hand in the reset of their own account: ask a colleague";
@@ -72,7 +73,7 @@ pub(super) fn request(account: &Account, command: &RequestReset, ctx: &Ctx) -> D
         Some(case) if !case.has_lapsed(ctx.now) => return Decision::refused(ErrorCode::ResetOpen),
         lapsed => lapsed.as_ref().map(Case::expired),
     };
-    if let Some(seconds) = waiting_s(ctx) {
+    if let Some(seconds) = quota::waiting_s(quota::Act::RequestReset, ctx) {
         return Decision::refused_for(ErrorCode::QuotaExceeded, seconds);
     }
     let case_id = new_case_id(ctx);
@@ -106,7 +107,7 @@ pub(super) fn approve(account: &Account, command: &ApproveReset, ctx: &Ctx) -> D
     if ctx.is_own_account {
         return Decision::refused_because(ErrorCode::ApprovalSelf, OWN_ACCOUNT);
     }
-    if case.requested_by == ctx.caller {
+    if is_same_person(&case.requested_by, ctx.caller) {
         return Decision::refused_because(ErrorCode::ApprovalSelf, OWN_REQUEST);
     }
     if case.execute_after.is_some() {
@@ -129,6 +130,9 @@ pub(super) fn reject(account: &Account, command: &RejectReset, ctx: &Ctx) -> Dec
         Ok(case) => case,
         Err(decision) => return *decision,
     };
+    if let Some(refused) = quota::over(AgentAct::EndReset, ctx) {
+        return refused;
+    }
     let event = Event::ResetRejected(ResetRejected {
         case_id: case.case_id.clone(),
         reason: sealed(&command.reason),
@@ -141,6 +145,9 @@ pub(super) fn cancel(account: &Account, command: &CancelReset, ctx: &Ctx) -> Dec
         Ok(case) => case,
         Err(decision) => return *decision,
     };
+    if let Some(refused) = quota::over(AgentAct::EndReset, ctx) {
+        return refused;
+    }
     let event = Event::ResetCancelled(ResetCancelled {
         case_id: case.case_id.clone(),
         by: CancelledBy::Agent,
@@ -203,18 +210,6 @@ fn open<'a>(account: &'a Account, id: &CaseId, ctx: &Ctx) -> Result<&'a Case, Bo
         None => Decision::refused(ErrorCode::ResetClosed),
     };
     Err(Box::new(ended))
-}
-
-/// The seconds until this agent may ask for another reset, if it may not now.
-fn waiting_s(ctx: &Ctx) -> Option<u64> {
-    let window_s = ctx.policy.reset_requests_window_s;
-    let is_recent = |at: &&Micros| ctx.now < at.plus_s(window_s);
-    let mut recent: Vec<_> = ctx.requested_at.iter().filter(is_recent).collect();
-    recent.sort_unstable();
-    let over = recent
-        .len()
-        .checked_sub(usize::from(ctx.policy.reset_requests_max))?;
-    Some(recent[over].plus_s(window_s).seconds_since(ctx.now))
 }
 
 fn new_case_id(ctx: &Ctx) -> CaseId {

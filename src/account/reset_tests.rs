@@ -6,6 +6,7 @@ use countersign_schemas::event::reset::v1::CancelledBy;
 
 use super::Factor;
 use super::Policy;
+use super::quota::Act;
 use super::reset_words::*;
 use super::scenario::Password::{self, Right};
 use super::scenario::{Scenario, given, nobody, offset};
@@ -46,6 +47,10 @@ fn cancelled_by(wanted: CancelledBy) -> impl Fn(&Event) -> bool {
 #[test]
 fn rs01_whoever_asked_does_not_approve() {
     requested()
+        .when(approve)
+        .then("approval.self")
+        .records(&[])
+        .by("Agent-1")
         .when(approve)
         .then("approval.self")
         .records(&[])
@@ -229,8 +234,9 @@ fn rs08_an_account_has_one_open_case() {
 fn rs09_the_sixth_request_of_an_agent_in_a_day_is_refused() {
     let asked = |times: &[&str]| {
         let mut s = enabled_account().by("agent-1");
-        s.requests = times.iter().map(|at| ("agent-1", offset(at))).collect();
-        s.requests.push(("agent-2", offset("-1h")));
+        let by = |agent, at| (agent, Act::RequestReset, offset(at));
+        s.acts = times.iter().map(|at| by("agent-1", at)).collect();
+        s.acts.push(by("agent-2", "-1h"));
         s.when(request_reset)
     };
     asked(&["-5h", "-4h", "-3h", "-2h"]).then("reset requested, open until +168h");
@@ -243,7 +249,9 @@ fn rs09_the_sixth_request_of_an_agent_in_a_day_is_refused() {
         ..Policy::default()
     };
     let mut s = enabled_account().by("agent-1").under(strict);
-    s.requests = vec![("agent-1", offset("-3h")), ("agent-1", offset("-2h"))];
+    s.acts = ["-3h", "-2h"]
+        .map(|at| ("agent-1", Act::RequestReset, offset(at)))
+        .into();
     s.when(request_reset).then("quota.exceeded for 79200 s");
 }
 

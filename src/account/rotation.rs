@@ -8,9 +8,9 @@ use countersign_schemas::event::log::v1::KeysRotated;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Kept};
 use super::outcome::Reply;
-use super::{Ctx, Decision};
+use super::{Ctx, Decision, Step};
 
 /// One rotation at a time: what the last one replaced must be out of use first.
 pub(super) fn rotate(command: &RotateKeys, ctx: &Ctx) -> Decision {
@@ -27,13 +27,18 @@ pub(super) fn rotate(command: &RotateKeys, ctx: &Ctx) -> Decision {
 /// When it is worth asking again: a rewriting waits for the one before it, a minute at most.
 const RETRY_S: u64 = 60;
 
-/// The event by which a proven password is kept under the pepper and the cost of today.
-pub(super) fn rehashed(proof: FirstFactor, evidence: &Evidence) -> Option<Event> {
-    let verifier = evidence.rehashed.as_ref()?;
-    match proof {
-        FirstFactor::Password(_) => Some(Event::PasswordRehashed(PasswordRehashed {
-            verifier: verifier.clone(),
-        })),
-        FirstFactor::Vouched => None,
+/// The event by which a proven password is kept under the pepper and the cost of today; none where
+/// it is, or where no password was proven.
+///
+/// # Errors
+/// The step that makes the new verifier, where that is still to be done.
+pub(super) fn rehashed(proof: FirstFactor, evidence: &Evidence) -> Result<Option<Event>, Step> {
+    match (proof, &evidence.kept) {
+        (FirstFactor::Vouched, _) | (_, Kept::AsPolicyAsks) => Ok(None),
+        (FirstFactor::Password(_), Kept::Outdated) => Err(Step::Rehash),
+        (FirstFactor::Password(_), Kept::Rehashed(verifier)) => {
+            let verifier = verifier.clone();
+            Ok(Some(Event::PasswordRehashed(PasswordRehashed { verifier })))
+        }
     }
 }

@@ -15,11 +15,12 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::attempts::Gate;
+use super::quota::Act;
 use super::rerun::{Across, Recording, Rerun, rerun};
 use super::sentences::{
     assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
 };
-use super::{Account, Ctx, Decision, Evidence, Policy, Recorded, Reply, decide};
+use super::{Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide};
 use crate::crypto::otp::{TotpSecret, step_at};
 
 /// Offset zero: the first second of step 59,058,360, a day before the moment of SECURITY.md C-13.
@@ -37,11 +38,11 @@ pub(super) enum Password {
     Vouched,
 }
 
-/// What came of a command: its events and its answer, nothing where the evidence was stale.
+/// What came of a command: its events and its answer, or the step that it still needs.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) events: Vec<Event>,
-    pub(super) reply: Option<Result<Reply, Refusal>>,
+    pub(super) reply: Result<Result<Reply, Refusal>, Step>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,8 +59,8 @@ pub(super) struct Scenario {
     pub(super) source_key: [u8; 8],
     pub(super) name_taken: bool,
     pub(super) next_key_id: Option<u32>,
-    /// Which agent asked for a reset, of whatever account, and when.
-    pub(super) requests: Vec<(&'static str, Micros)>,
+    /// Which agent did what that is counted over all accounts, and when.
+    pub(super) acts: Vec<(&'static str, Act, Micros)>,
     pub(super) is_own_account: bool,
     /// The cases, oldest first.
     pub(super) cases: Vec<CaseId>,
@@ -87,7 +88,7 @@ pub(super) fn nobody() -> Scenario {
         source_key: [1; 8],
         name_taken: false,
         next_key_id: Some(2),
-        requests: Vec::new(),
+        acts: Vec::new(),
         is_own_account: false,
         cases: Vec::new(),
         outdated: false,
@@ -182,7 +183,7 @@ impl Scenario {
         let mut evidence = self.gather(&command, password);
         change(&mut evidence);
         let outcome = self.submit(&command, &evidence);
-        self.told = tell(outcome.reply.as_ref());
+        self.told = tell(&outcome.reply);
         self.events = outcome.events;
         self
     }
@@ -256,28 +257,19 @@ impl Scenario {
             entropy[..20].copy_from_slice(RFC_SECRET);
         }
         self.draws += 1;
-        let own = |(by, at): &(&str, Micros)| (*by == self.caller).then_some(*at);
-        let requested_at: Vec<_> = self.requests.iter().filter_map(own).collect();
-        let ctx = Ctx {
-            now: self.now(),
-            clock_floor: self.accepted_wall.unwrap_or(self.now()),
-            policy: &self.policy,
-            entropy: &entropy,
-            caller: self.caller,
-            source_key: self.source_key,
-            name_taken: self.name_taken,
-            next_key_id: self.next_key_id,
-            requested_at: &requested_at,
-            is_own_account: self.is_own_account,
-        };
+        let requested_at = self.requested_at(command);
+        let ctx = self.ctx(&entropy, &requested_at);
         let decision = decide(&self.account, command, evidence, &ctx);
         let again = decide(&self.account, command, evidence, &ctx);
         assert_eq!(format!("{decision:?}"), format!("{again:?}"));
-        let Decision::Done { events, reply } = decision else {
-            return Outcome {
-                events: Vec::new(),
-                reply: None,
-            };
+        let (events, reply) = match decision {
+            Decision::Done { events, reply } => (events, reply),
+            Decision::Needs(step) => {
+                return Outcome {
+                    events: Vec::new(),
+                    reply: Err(step),
+                };
+            }
         };
         let now = ctx.now;
         let across = Across {
@@ -295,7 +287,41 @@ impl Scenario {
         }
         Outcome {
             events,
-            reply: Some(reply),
+            reply: Ok(reply),
+        }
+    }
+
+    /// The step that a decision waits for with this evidence; none where it is decided.
+    pub(super) fn step_needed(&self, command: &Command, evidence: &Evidence) -> Option<Step> {
+        let requested_at = self.requested_at(command);
+        let ctx = self.ctx(&[0; ENTROPY_LEN], &requested_at);
+        match decide(&self.account, command, evidence, &ctx) {
+            Decision::Done { .. } => None,
+            Decision::Needs(step) => Some(step),
+        }
+    }
+
+    fn requested_at(&self, command: &Command) -> Vec<Micros> {
+        let same = |(by, act, at): &(&str, Act, Micros)| {
+            (*by == self.caller && Some(*act) == Act::of(command)).then_some(*at)
+        };
+        self.acts.iter().filter_map(same).collect()
+    }
+
+    fn ctx<'a>(&'a self, entropy: &'a [u8; ENTROPY_LEN], requested_at: &'a [Micros]) -> Ctx<'a> {
+        Ctx {
+            now: self.now(),
+            gated_at: self.now(),
+            clock_floor: self.accepted_wall.unwrap_or(self.now()),
+            policy: &self.policy,
+            entropy,
+            caller: self.caller,
+            source_key: self.source_key,
+            source_waits_s: None,
+            name_taken: self.name_taken,
+            next_key_id: self.next_key_id,
+            requested_at,
+            is_own_account: self.is_own_account,
         }
     }
 
@@ -329,8 +355,8 @@ impl Scenario {
             if matches!(event, Event::UnknownNameRefused(_)) {
                 continue;
             }
-            if matches!(event, Event::ResetRequested(_)) {
-                self.requests.push((self.caller, now));
+            if let Some(act) = Act::of_event(event) {
+                self.acts.push((self.caller, act, now));
             }
             let recorded = Recorded {
                 account_id: ACCOUNT,

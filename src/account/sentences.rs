@@ -6,7 +6,7 @@ use countersign_schemas::command::{
     RegenerateBackupCodes, RegisterAccount, StartLogin, VerifyLogin,
 };
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId, Username};
+use countersign_schemas::ids::{AccountId, Audience, AuthenticatorId, ChallengeId, Username};
 use countersign_schemas::refusal::{Diagnosis, ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
 use countersign_schemas::secret::SecretText;
@@ -14,7 +14,7 @@ use countersign_schemas::time::Micros;
 
 use super::reset_words::tell_reset;
 use super::scenario::{ACCOUNT, Password, Scenario, nobody, offset};
-use super::{Account, Policy, Reply, outcome};
+use super::{Account, Policy, Reply, Step, outcome};
 use crate::crypto::otp::{hotp, matching_steps, step_at};
 
 /// Registered a day ago, 2FA off.
@@ -202,6 +202,23 @@ pub(super) fn start_login(password: Password) -> impl FnOnce(&Scenario) -> Ask {
     move |_| (command, password)
 }
 
+/// Asks for an audience.
+pub(super) fn to(
+    audience: &str,
+    ask: impl FnOnce(&Scenario) -> Ask,
+) -> impl FnOnce(&Scenario) -> Ask {
+    let audience = Audience::parse(audience).expect("a test names one");
+    move |s| {
+        let (mut command, password) = ask(s);
+        match &mut command {
+            Command::StartLogin(c) => c.audience = Some(audience),
+            Command::VerifyLogin(c) => c.audience = Some(audience),
+            other => panic!("{} has no audience", other.name()),
+        }
+        (command, password)
+    }
+}
+
 /// Answers the latest challenge.
 pub(super) fn verify_login(code: impl Fn(&Scenario) -> Code) -> impl FnOnce(&Scenario) -> Ask {
     move |s| verify_nth(s.challenges.len() - 1, code)(s)
@@ -295,11 +312,11 @@ pub(super) fn wrong_backup_code(ordinal: u8) -> impl Fn(&Scenario) -> Code {
 }
 
 /// An answer in words.
-pub(super) fn tell(reply: Option<&Result<Reply, Refusal>>) -> String {
+pub(super) fn tell(reply: &Result<Result<Reply, Refusal>, Step>) -> String {
     match reply {
-        None => "stale".into(),
-        Some(Err(refusal)) => tell_refusal(refusal),
-        Some(Ok(reply)) => tell_reply(reply),
+        Err(step) => format!("needs {step:?}"),
+        Ok(Err(refusal)) => tell_refusal(refusal),
+        Ok(Ok(reply)) => tell_reply(reply),
     }
 }
 
@@ -342,24 +359,39 @@ fn tell_reply(reply: &Reply) -> String {
             format!("code required: {}", methods.join(" or "))
         }
         Reply::LoginByPassword {
-            after_reset_days, ..
-        } => format!("logged in by password{}", after_reset(*after_reset_days)),
+            audience,
+            after_reset_days,
+            ..
+        } => format!(
+            "logged in by password{}{}",
+            after_reset(*after_reset_days),
+            asserted(audience.as_ref())
+        ),
         Reply::LoginVerified {
             method,
             left,
             low,
+            audience,
             after_reset_days,
             ..
         } => {
             let low = if *low { ", low" } else { "" };
             let days = after_reset(*after_reset_days);
-            format!("logged in by {}, {left} left{low}{days}", name(*method))
+            let asserted = asserted(audience.as_ref());
+            format!(
+                "logged in by {}, {left} left{low}{days}{asserted}",
+                name(*method)
+            )
         }
     }
 }
 
 fn after_reset(days: Option<u32>) -> String {
     days.map_or_else(String::new, |n| format!(", day {n} after a reset"))
+}
+
+fn asserted(audience: Option<&Audience>) -> String {
+    audience.map_or_else(String::new, |to| format!(", asserted to {to}"))
 }
 
 fn name(method: Method) -> &'static str {
@@ -385,6 +417,19 @@ pub(super) fn assert_recalled(
             let refusal = recalled.expect_err("a secret is told once");
             assert_eq!(refusal, Refusal::new(ErrorCode::OutcomeUnseen));
         }
-        other => assert_eq!(format!("{recalled:?}"), format!("{other:?}")),
+        other => {
+            let told = other.clone().map(without_audience);
+            assert_eq!(format!("{recalled:?}"), format!("{told:?}"));
+        }
     }
+}
+
+/// A reply as it is found again: the events do not say whom a login was asserted to.
+fn without_audience(mut reply: Reply) -> Reply {
+    if let Reply::LoginByPassword { audience, .. } | Reply::LoginVerified { audience, .. } =
+        &mut reply
+    {
+        *audience = None;
+    }
+    reply
 }

@@ -3,7 +3,9 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
-use countersign_schemas::event::audit::v1::{AuditExported, SubjectViewed};
+use countersign_schemas::event::audit::v1::{
+    AgentAct, AgentActsRefused, AuditExported, LookUpsCounted, SubjectViewed,
+};
 use countersign_schemas::event::log::v1::{
     ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, Form, KeysRotated,
     PolicyInForce, SchemasInForce, UnknownNameRefused,
@@ -128,6 +130,20 @@ pub fn audit_exported(account: Option<&AccountId>, format: &str, filter: &str) -
         format: format.into(),
         filter: filter.into(),
     })
+}
+
+/// So many further look-ups had no record of their own.
+pub fn look_ups_counted(account: Option<&str>, query: &str, count: u32) -> Event {
+    Event::LookUpsCounted(LookUpsCounted {
+        account_id: account.map(str::to_owned),
+        query: query.into(),
+        count,
+    })
+}
+
+/// So many acts of an agent were refused because it had done as many as one agent may.
+pub fn agent_acts_refused(by: String, act: AgentAct, count: u32) -> Event {
+    Event::AgentActsRefused(AgentActsRefused { by, act, count })
 }
 
 /// Whether a refusal says that an attempt was made and not compared.

@@ -1,4 +1,4 @@
-//! Evidence about an account that has moved on is never judged: it is gathered anew.
+//! Evidence about another password, secret or set is never judged: the step is asked for again.
 
 use countersign_schemas::time::Micros;
 
@@ -34,7 +34,7 @@ fn a_password_compared_with_another_verifier_is_not_judged() {
                 let stale = ProofEvidence::Compared { credential, right };
                 given(scenario)
                     .when_with(ask, proof(stale))
-                    .then("stale")
+                    .then("needs ComparePassword")
                     .records(&[]);
             }
         }
@@ -46,7 +46,7 @@ fn a_password_that_was_not_compared_is_not_judged_once_its_wait_is_over() {
     for (scenario, ask) in with_password() {
         given(scenario)
             .when_with(ask, proof(ProofEvidence::NotCompared))
-            .then("stale");
+            .then("needs ComparePassword");
     }
 }
 
@@ -59,7 +59,7 @@ fn a_password_is_never_right_where_none_is_set() {
     };
     given(nobody())
         .when_with(enable(Right), proof(right))
-        .then("stale");
+        .then("needs ComparePassword");
     let vouched = nobody()
         .when(enable(Vouched))
         .when(confirm(code_now(0)))
@@ -70,7 +70,10 @@ fn a_password_is_never_right_where_none_is_set() {
         boxed(regenerate(Right)),
         boxed(change_password(Right, "a new password")),
     ] {
-        vouched.clone().when_with(ask, proof(right)).then("stale");
+        vouched
+            .clone()
+            .when_with(ask, proof(right))
+            .then("needs ComparePassword");
     }
 }
 
@@ -115,7 +118,7 @@ fn an_app_code_compared_with_another_secret_is_not_judged() {
         let evidence = totp_of(&on, other);
         on.clone()
             .when_with(verify_vouched(code_now(0)), code(evidence))
-            .then("stale")
+            .then("needs CompareCode")
             .records(&[]);
     }
     let pending = pending_account();
@@ -125,7 +128,7 @@ fn an_app_code_compared_with_another_secret_is_not_judged() {
         pending
             .clone()
             .when_with(confirm(code_now(0)), code(evidence))
-            .then("stale");
+            .then("needs CompareCode");
     }
 }
 
@@ -142,7 +145,7 @@ fn a_backup_code_compared_with_another_set_or_ordinal_is_not_judged() {
             };
             on.clone()
                 .when_with(verify_vouched(backup_code(3)), code(evidence))
-                .then("stale")
+                .then("needs CompareCode")
                 .records(&[]);
         }
     }
@@ -157,22 +160,18 @@ fn a_code_of_one_kind_is_not_judged_by_evidence_of_the_other() {
         ordinal: 1,
         right: true,
     };
-    for evidence in [
-        backup.clone(),
-        CodeEvidence::None,
-        CodeEvidence::NotCompared,
-    ] {
+    for evidence in [backup.clone(), CodeEvidence::None] {
         on.clone()
             .when_with(verify_vouched(code_now(0)), code(evidence.clone()))
-            .then("stale");
+            .then("needs CompareCode");
         pending_account()
             .when_with(confirm(code_now(0)), code(evidence))
-            .then("stale");
+            .then("needs CompareCode");
     }
-    for evidence in [totp, CodeEvidence::None, CodeEvidence::NotCompared] {
+    for evidence in [totp, CodeEvidence::None] {
         on.clone()
             .when_with(verify_vouched(backup_code(1)), code(evidence))
-            .then("stale");
+            .then("needs CompareCode");
     }
 }
 
@@ -191,19 +190,32 @@ fn a_throttled_account_is_not_judged_by_a_comparison_that_was_made_too_early() {
 #[test]
 fn nothing_is_created_that_was_not_prepared() {
     let nothing = |evidence: &mut Evidence| evidence.created = Created::None;
-    let rows: [(Scenario, BoxedAsk); 4] = [
-        (nobody(), boxed(register("a good password"))),
+    let rows: [(Scenario, BoxedAsk, &str); 4] = [
+        (
+            nobody(),
+            boxed(register("a good password")),
+            "needs MakeVerifier",
+        ),
         (
             registered_account(),
             boxed(change_password(Right, "a new password")),
+            "needs MakeVerifier",
         ),
-        (pending_account(), boxed(confirm(code_now(0)))),
-        (enabled_account(), boxed(regenerate(Right))),
+        (
+            pending_account(),
+            boxed(confirm(code_now(0))),
+            "needs MakeCodes",
+        ),
+        (
+            enabled_account(),
+            boxed(regenerate(Right)),
+            "needs MakeCodes",
+        ),
     ];
-    for (scenario, ask) in rows {
+    for (scenario, ask, step) in rows {
         given(scenario)
             .when_with(ask, nothing)
-            .then("stale")
+            .then(step)
             .records(&[]);
     }
 }

@@ -5,19 +5,24 @@
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::{FactorSuspended, SuspendedCause};
+use countersign_schemas::event::audit::v1::AgentAct;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::SuspendFactor;
 
 use super::outcome::Reply;
-use super::{Account, Decision};
+use super::{Account, Ctx, Decision, quota};
 
-pub(super) fn suspend(account: &Account, command: &SuspendFactor) -> Decision {
+/// Needs a factor in force, and an agent that has not suspended as many as one agent may.
+pub(super) fn suspend(account: &Account, command: &SuspendFactor, ctx: &Ctx) -> Decision {
     if account.until_reset {
         return Decision::refused(ErrorCode::FactorSuspended);
     }
     if account.on().is_none() {
         return Decision::refused(account.why_not_on());
+    }
+    if let Some(refused) = quota::over(AgentAct::SuspendFactor, ctx) {
+        return refused;
     }
     let event = Event::FactorSuspended(FactorSuspended {
         cause: SuspendedCause::Support,

@@ -15,7 +15,6 @@ use countersign_schemas::time::Micros;
 use tokio::sync::mpsc;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use super::directory::{Directory, submit};
 use super::documents::Documents;
 use super::endpoints::{AdminAsked, Asked, Document, Endpoint, Queried};
 use super::headers::{self, Headers};
@@ -48,8 +47,6 @@ pub struct Desk {
     pub answers: mpsc::Sender<Answer>,
     /// The threads that read views.
     pub queries: QueryPool,
-    /// Another service that checks passwords, if one does.
-    pub directory: Option<Arc<Directory>>,
 }
 
 /// A request that was taken.
@@ -97,10 +94,11 @@ impl Desk {
         let work = self.admit(endpoint, &message, &waiting);
         let ticket = Ticket::new(slot, waiting);
         match work {
-            Ok(Work::Decide(request)) => match &self.directory {
-                Some(directory) => directory.submit(&self.engine, request, ticket),
-                None => submit(&self.engine, request, ticket),
-            },
+            Ok(Work::Decide(request)) => {
+                let caller = request.caller.name.clone();
+                let reply = move |outcome| ticket.tell(Told::Outcome(outcome, caller));
+                self.engine.submit(request, Box::new(reply));
+            }
             Ok(Work::Ask(question)) => self.queries.ask(question, ticket),
             Ok(Work::Tell(body)) => ticket.tell(Told::Answer(body)),
             Err(refusal) => ticket.tell(Told::Refused(refusal)),
@@ -217,19 +215,14 @@ impl Desk {
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
         let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
         let command = Command::decode(endpoint.name, &message.payload)?;
-        Ok(Work::Decide(Request {
-            body_tag: self
-                .engine
-                .body_tag(&caller.name, &message.subject, &message.payload),
-            command,
-            command_id,
-            caller,
-            directory: None,
-            on_behalf_of: headers.on_behalf_of,
-            trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
-            received_at: waiting.received_at,
-            deadline: headers.deadline,
-        }))
+        let tags =
+            self.engine
+                .body_tags(&caller.name, &message.subject, &message.payload, &command);
+        let mut request = Request::new(command, command_id, caller, tags, waiting.received_at);
+        request.on_behalf_of = headers.on_behalf_of;
+        request.trace_id = waiting.echo.trace.as_ref().map(|trace| trace.id);
+        request.deadline = headers.deadline;
+        Ok(Work::Decide(request))
     }
 
     fn query(

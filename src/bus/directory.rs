@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use async_nats::{Client, Message, Request as NatsRequest};
 use countersign_schemas::ids::AccountId;
-use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::strict::decode;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use super::headers::{SERVICE_ERROR, SERVICE_ERROR_CODE};
-use super::replier::Ticket;
-use super::reply::Told;
-use crate::engine::{AskElsewhere, Engine, Request};
+use crate::engine::PasswordService;
 
 /// Passwords that may be asked about at the same time; one more is `overloaded`.
 const ASKING_MAX: usize = 256;
@@ -52,32 +51,20 @@ impl Directory {
         }
     }
 
-    /// Submits a command once the service was asked about its password; never waits itself. A
-    /// service that does not answer is `directory.unavailable`, and nothing was appended.
-    pub fn submit(self: &Arc<Self>, engine: &Arc<Engine>, mut request: Request, ticket: Ticket) {
-        let (account, password) = match engine.ask_elsewhere(&request) {
-            AskElsewhere::Nothing => return submit(engine, request, ticket),
-            AskElsewhere::Nobody => {
-                request.directory = Some(false);
-                return submit(engine, request, ticket);
-            }
-            AskElsewhere::About(account, password) => (account, password),
-        };
-        let Ok(permit) = Arc::clone(&self.asking).try_acquire_owned() else {
-            return ticket.tell(Told::Refused(Refusal::new(ErrorCode::Overloaded)));
-        };
-        let (directory, engine) = (Arc::clone(self), Arc::clone(engine));
-        tokio::spawn(async move {
-            let valid = directory.is_valid(&account, &password).await;
-            drop(permit);
-            match valid {
-                Some(valid) => {
-                    request.directory = Some(valid);
-                    submit(&engine, request, ticket);
-                }
-                None => ticket.tell(Told::Refused(Refusal::new(ErrorCode::DirectoryUnavailable))),
-            }
-        });
+    /// What the engine asks, from its own threads; to be called inside a tokio runtime.
+    pub fn into_service(self) -> PasswordService {
+        let (directory, runtime) = (Arc::new(self), Handle::current());
+        Box::new(move |asked| {
+            let Ok(permit) = Arc::clone(&directory.asking).try_acquire_owned() else {
+                return asked.answer(Err(ErrorCode::Overloaded));
+            };
+            let directory = Arc::clone(&directory);
+            runtime.spawn(async move {
+                let valid = directory.is_valid(&asked.account_id, &asked.password).await;
+                drop(permit);
+                asked.answer(valid.ok_or(ErrorCode::DirectoryUnavailable));
+            });
+        })
     }
 
     /// Its answer, none where there is none that can be read.
@@ -118,11 +105,4 @@ fn read(message: &Message) -> Option<bool> {
         return None;
     }
     decode::<Answer>(&message.payload).ok().map(|a| a.valid)
-}
-
-/// Hands a command to the engine; its outcome goes to whoever asked.
-pub fn submit(engine: &Engine, request: Request, ticket: Ticket) {
-    let audience = request.command.audience().cloned();
-    let reply = Box::new(move |outcome| ticket.tell(Told::Outcome(outcome, audience)));
-    engine.submit(request, reply);
 }

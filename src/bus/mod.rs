@@ -24,6 +24,7 @@ mod header_block;
 pub mod headers;
 mod identity;
 mod jetstream;
+mod lane;
 mod publisher;
 mod qr;
 mod queries;

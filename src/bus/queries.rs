@@ -1,12 +1,14 @@
 //! Queries read views from the disk, so they run on threads of their own, a bounded few.
 //!
-//! Those that wait for a position have lanes apart: a caller who asks for a position that is
-//! never reached would otherwise hold up everybody's login checks, 500 ms at a time.
+//! ```text
+//!   login checks ──▶ 2 threads      support ──▶ 2      audit ──▶ 2
+//!   operators' looks ──▶ 1          operators' acts ──▶ 4
+//!   a position that is not there yet ──▶ 8 threads that wait, at most 500 ms ──▶ its own lane
+//! ```
+//! Lanes share no thread: an export, a backup or a position that is never reached holds up nobody's
+//! login check. Within a lane callers take turns.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_schemas::audit::{
@@ -18,27 +20,58 @@ use countersign_schemas::query::{
     AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
     page_limit,
 };
+use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
 use super::endpoints::Queried;
+use super::lane::{Bounds, Lane};
 use super::replier::Ticket;
 use super::reply::{Told, json};
 use crate::engine::{Engine, LookUp, Viewer, filter_text};
 
-/// Threads for queries that are answered at once.
-const PROMPT_THREADS: usize = 2;
-/// Such queries that may wait for a thread; one more is `overloaded`.
-const PROMPT_QUEUE_MAX: usize = 256;
-/// Threads for queries that wait for a position.
-const PATIENT_THREADS: usize = 8;
-/// Such queries that may wait for a thread: 2 s at most, at 500 ms each.
-const PATIENT_QUEUE_MAX: usize = 32;
-
-/// Threads for auditors' queries, which may read long histories or wait for their record.
-const LONG_THREADS: usize = 2;
-/// Such queries that may wait for a thread.
-const LONG_QUEUE_MAX: usize = 256;
+/// Login checks: short, and every platform waits for them.
+const LOGIN_CHECKS: Bounds = Bounds {
+    threads: 2,
+    running_per_caller: 2,
+    waiting: 256,
+    waiting_per_caller: 256,
+};
+/// What agents ask; each may wait for the record of who looked.
+const SUPPORT: Bounds = Bounds {
+    threads: 2,
+    running_per_caller: 1,
+    waiting: 256,
+    waiting_per_caller: 64,
+};
+/// What auditors ask, which may read long histories.
+const AUDIT: Bounds = Bounds {
+    threads: 2,
+    running_per_caller: 1,
+    waiting: 256,
+    waiting_per_caller: 64,
+};
+/// What operators look at.
+const OPERATORS_LOOKS: Bounds = Bounds {
+    threads: 1,
+    running_per_caller: 1,
+    waiting: 64,
+    waiting_per_caller: 16,
+};
+/// Backups and views that are built anew, which can take minutes.
+const OPERATORS_ACTS: Bounds = Bounds {
+    threads: 4,
+    running_per_caller: 2,
+    waiting: 16,
+    waiting_per_caller: 4,
+};
+/// Queries that wait for a position, 500 ms at most: a caller's last one begins within 2 s.
+const PATIENT: Bounds = Bounds {
+    threads: 8,
+    running_per_caller: 2,
+    waiting: 64,
+    waiting_per_caller: 8,
+};
 
 /// A query that reads a view.
 #[derive(Debug)]
@@ -130,9 +163,12 @@ impl Query {
         })
     }
 
-    /// Whether it can take long, so that it must not stand before anybody's login check.
-    fn is_long(&self) -> bool {
+    /// The lane in which it is answered to a caller of this role.
+    fn lane(&self, role: Role) -> LaneName {
         match self {
+            Self::LoginStatus(_) => LaneName::LoginChecks,
+            Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => LaneName::Support,
+            Self::AuditTimeline(..) if role == Role::Support => LaneName::Support,
             Self::AuditTimeline(..)
             | Self::AuditPage(_)
             | Self::AccountAt(..)
@@ -141,17 +177,21 @@ impl Query {
             | Self::Consistency(_)
             | Self::AuditRecords(_)
             | Self::AuditExport(_)
-            | Self::AuditExplain(_) => true,
-            // These wait for the record of who looked, as auditors' queries do.
-            Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => true,
-            Self::LoginStatus(_)
-            | Self::Backup
-            | Self::LogStats
-            | Self::ViewList
-            | Self::KeyList
-            | Self::ViewRebuild(_) => false,
+            | Self::AuditExplain(_) => LaneName::Audit,
+            Self::LogStats | Self::ViewList | Self::KeyList => LaneName::OperatorsLooks,
+            Self::Backup | Self::ViewRebuild(_) => LaneName::OperatorsActs,
         }
     }
+}
+
+/// Where a query is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LaneName {
+    LoginChecks,
+    Support,
+    Audit,
+    OperatorsLooks,
+    OperatorsActs,
 }
 
 /// A query and what bounds its answer.
@@ -169,11 +209,20 @@ pub struct Question {
 
 type Job = (Question, Ticket);
 
-/// The threads and their queues; the threads end once this is dropped and the queues are empty.
+/// The lanes; their threads end once this is dropped and nothing waits.
 pub struct QueryPool {
-    prompt: SyncSender<Job>,
-    patient: SyncSender<Job>,
-    long: SyncSender<Job>,
+    engine: Arc<Engine>,
+    lanes: Arc<Lanes>,
+    patient: Lane<Job>,
+}
+
+/// The lanes of queries that need not wait for a position.
+struct Lanes {
+    login_checks: Lane<Job>,
+    support: Lane<Job>,
+    audit: Lane<Job>,
+    operators_looks: Lane<Job>,
+    operators_acts: Lane<Job>,
 }
 
 impl QueryPool {
@@ -182,70 +231,89 @@ impl QueryPool {
     /// # Errors
     /// Those of the operating system where it gives no thread.
     pub fn start(engine: &Arc<Engine>) -> std::io::Result<Self> {
+        let lane = |name, bounds| {
+            let engine = Arc::clone(engine);
+            let tell = move |(question, ticket): Job| ticket.tell(told(answer(&engine, &question)));
+            Lane::start(name, bounds, tell)
+        };
+        let lanes = Arc::new(Lanes {
+            login_checks: lane("query", LOGIN_CHECKS)?,
+            support: lane("query-support", SUPPORT)?,
+            audit: lane("query-audit", AUDIT)?,
+            operators_looks: lane("query-look", OPERATORS_LOOKS)?,
+            operators_acts: lane("query-act", OPERATORS_ACTS)?,
+        });
+        let (waiting, reached) = (Arc::clone(engine), Arc::clone(&lanes));
+        let patient =
+            Lane::start(
+                "query-wait",
+                PATIENT,
+                move |(question, ticket): Job| match is_reached(&waiting, &question) {
+                    Ok(()) => reached.ask(question, ticket),
+                    Err(refusal) => ticket.tell(Told::Refused(refusal)),
+                },
+            )?;
         Ok(Self {
-            prompt: lane(engine, "query", PROMPT_THREADS, PROMPT_QUEUE_MAX)?,
-            patient: lane(engine, "query-wait", PATIENT_THREADS, PATIENT_QUEUE_MAX)?,
-            long: lane(engine, "query-audit", LONG_THREADS, LONG_QUEUE_MAX)?,
+            engine: Arc::clone(engine),
+            lanes,
+            patient,
         })
     }
 
-    /// Takes a query; never waits. Where the queue is full the answer is `overloaded`.
+    /// Takes a query; never waits. Where the lane is full the newest query of the caller with the
+    /// most waiting is `overloaded`.
     pub fn ask(&self, question: Question, ticket: Ticket) {
-        let lane = match question.min_position {
-            None if question.query.is_long() => &self.long,
-            None => &self.prompt,
-            Some(_) => &self.patient,
-        };
-        if let Err(error) = lane.try_send((question, ticket)) {
-            let (_, ticket) = match error {
-                std::sync::mpsc::TrySendError::Full(job)
-                | std::sync::mpsc::TrySendError::Disconnected(job) => job,
-            };
-            ticket.tell(Told::Refused(Refusal::new(ErrorCode::Overloaded)));
+        if self.engine.queries().has_reached(question.min_position) {
+            self.lanes.ask(question, ticket);
+        } else {
+            submit(&self.patient, question, ticket);
         }
     }
 }
 
-fn lane(
-    engine: &Arc<Engine>,
-    name: &str,
-    threads: usize,
-    queue_max: usize,
-) -> std::io::Result<SyncSender<Job>> {
-    let (sender, receiver) = sync_channel::<Job>(queue_max);
-    let receiver = Arc::new(Mutex::new(receiver));
-    for _ in 0..threads {
-        let (engine, receiver) = (Arc::clone(engine), Arc::clone(&receiver));
-        thread::Builder::new()
-            .name(name.into())
-            .spawn(move || work(&engine, &receiver))?;
-    }
-    Ok(sender)
-}
-
-fn work(engine: &Engine, jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((question, ticket)) = job else { return };
-        // A panic costs its own query an answer of `outcome.unknown`, and nobody a thread.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            ticket.tell(match answer(engine, &question) {
-                Ok(body) => Told::Answer(body),
-                Err(refusal) => Told::Refused(refusal),
-            });
-        }));
+impl Lanes {
+    fn ask(&self, question: Question, ticket: Ticket) {
+        let lane = match question.query.lane(question.viewer.caller.role) {
+            LaneName::LoginChecks => &self.login_checks,
+            LaneName::Support => &self.support,
+            LaneName::Audit => &self.audit,
+            LaneName::OperatorsLooks => &self.operators_looks,
+            LaneName::OperatorsActs => &self.operators_acts,
+        };
+        submit(lane, question, ticket);
     }
 }
 
-fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
+fn submit(lane: &Lane<Job>, question: Question, ticket: Ticket) {
+    let caller = &question.viewer.caller;
+    let key = (caller.role, caller.name.clone());
+    let (Ok(shed) | Err(shed)) = lane.submit(key, (question, ticket)).map_err(Some);
+    if let Some((_, ticket)) = shed {
+        ticket.tell(Told::Refused(Refusal::new(ErrorCode::Overloaded)));
+    }
+}
+
+fn told(answer: Result<Bytes, Refusal>) -> Told {
+    match answer {
+        Ok(body) => Told::Answer(body),
+        Err(refusal) => Told::Refused(refusal),
+    }
+}
+
+/// Waits for the position that a caller names, where anybody still waits for the answer.
+fn is_reached(engine: &Engine, question: &Question) -> Result<(), Refusal> {
     if question
         .deadline
         .is_some_and(|deadline| deadline <= engine.now())
     {
         return Err(Refusal::new(ErrorCode::DeadlineExceeded));
     }
+    engine.queries().reached(question.min_position)
+}
+
+fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
+    is_reached(engine, question)?;
     let (queries, min) = (engine.queries(), question.min_position);
-    queries.reached(min)?;
     let body = match &question.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {

@@ -24,8 +24,8 @@ use crate::engine::{Done, Outcome};
 /// What is told to the caller of a request.
 #[derive(Debug)]
 pub enum Told {
-    /// What became of a command, and for whom a completed login is asserted.
-    Outcome(Outcome, Option<Audience>),
+    /// What became of a command, and the name of its caller.
+    Outcome(Outcome, String),
     /// A query's answer.
     Answer(Bytes),
     /// A refusal or fault of this room or of a query.
@@ -58,45 +58,48 @@ pub struct Speaker<'a> {
     pub issuer: &'a str,
     /// The hexadecimal id of the log.
     pub log_id: &'a str,
-    /// Signs assertions of logins recorded at an instant; called for a completed login that names an
+    /// Signs assertions of logins recorded at an instant; called for a completed login that has an
     /// audience only.
     pub key: &'a (dyn Fn(Micros) -> AssertionKey + Sync),
 }
 
 impl Speaker<'_> {
-    /// Asserts a completed login. Everything in it follows from the login, so that a repeated reply
-    /// repeats it.
-    fn assertion(
-        &self,
-        account: &AccountId,
-        audience: &Audience,
-        amr: &[&str],
-        details: &Details,
-        decided_at: Micros,
-    ) -> SecretText {
-        let at = decided_at.unix_s();
+    /// Asserts a completed login to an audience. Everything in it follows from the login and its
+    /// caller, so that a repeated reply repeats it.
+    fn assertion(&self, audience: &Audience, login: &Login) -> SecretText {
+        let at = login.decided_at.unix_s();
         let claims = Claims {
             iss: self.issuer,
-            sub: account.as_str(),
+            sub: login.account.as_str(),
             aud: audience.as_str(),
+            azp: login.caller,
             iat: at,
             exp: at + ASSERTION_TTL_S,
-            jti: &format!("{}-{}", self.log_id, details.position),
-            amr,
+            jti: &format!("{}-{}", self.log_id, login.details.position),
+            amr: login.amr,
             auth_time: at,
-            position: details.position,
+            position: login.details.position,
         };
-        SecretText::new((self.key)(details.at).sign(&claims))
+        SecretText::new((self.key)(login.details.at).sign(&claims))
     }
+}
+
+/// A completed login that is to be asserted.
+struct Login<'a> {
+    account: &'a AccountId,
+    caller: &'a str,
+    amr: &'a [&'a str],
+    details: &'a Details,
+    decided_at: Micros,
 }
 
 /// Renders a reply.
 pub fn render(told: Told, echo: &Echo, speaker: &Speaker) -> Rendered {
     let (body, replayed) = match told {
-        Told::Outcome(outcome, audience) => {
+        Told::Outcome(outcome, caller) => {
             let body = outcome
                 .result
-                .and_then(|done| success(done, speaker, audience.as_ref()));
+                .and_then(|done| success(done, speaker, &caller));
             (body, outcome.replayed)
         }
         Told::Answer(body) => (Ok(body), false),
@@ -163,7 +166,7 @@ fn put(headers: &mut HeaderMap, name: &str, value: &str) {
     }
 }
 
-fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result<Bytes, Refusal> {
+fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal> {
     let issuer = speaker.issuer;
     let Done {
         reply,
@@ -244,8 +247,7 @@ fn success(done: Done, speaker: &Speaker, audience: Option<&Audience>) -> Result
         login @ (Reply::CodeRequired { .. }
         | Reply::LoginByPassword { .. }
         | Reply::LoginVerified { .. }) => {
-            let audience = audience.map(|audience| (audience, decided_at));
-            login_success(login, details, speaker, audience)
+            login_success(login, details, speaker, (caller, decided_at))
         }
     }
 }
@@ -282,10 +284,17 @@ fn login_success(
     reply: Reply,
     details: Details,
     speaker: &Speaker,
-    audience: Option<(&Audience, Micros)>,
+    (caller, decided_at): (&str, Micros),
 ) -> Result<Bytes, Refusal> {
-    let asserted = |account: &AccountId, amr: &[&str]| {
-        audience.map(|(to, at)| speaker.assertion(account, to, amr, &details, at))
+    let asserted = |audience: Option<Audience>, account: &AccountId, amr: &[&str]| {
+        let login = Login {
+            account,
+            caller,
+            amr,
+            details: &details,
+            decided_at,
+        };
+        audience.map(|audience| speaker.assertion(&audience, &login))
     };
     match reply {
         Reply::CodeRequired {
@@ -305,10 +314,11 @@ fn login_success(
         Reply::LoginByPassword {
             account_id,
             vouched,
+            audience,
             after_reset_days,
         } => {
             let amr: &[&str] = if vouched { &[] } else { &["pwd"] };
-            let assertion = asserted(&account_id, amr);
+            let assertion = asserted(audience, &account_id, amr);
             let body = wire::LoginStarted::Complete {
                 account_id,
                 method: wire::PasswordMethod::Password,
@@ -323,10 +333,11 @@ fn login_success(
             method,
             left,
             low,
+            audience,
             after_reset_days,
         } => {
             let amr: &[&str] = if vouched { &["otp"] } else { &["pwd", "otp"] };
-            let assertion = asserted(&account_id, amr);
+            let assertion = asserted(audience, &account_id, amr);
             let body = wire::LoginVerified {
                 account_id,
                 status: CompleteStatus::Complete,
@@ -338,21 +349,7 @@ fn login_success(
             };
             with_details(body, details)
         }
-        Reply::AccountRegistered { .. }
-        | Reply::PasswordChanged
-        | Reply::EnrolmentStarted { .. }
-        | Reply::CodeConfirmed { .. }
-        | Reply::BackupCodesRegenerated { .. }
-        | Reply::FactorOff
-        | Reply::AttemptsCleared
-        | Reply::FactorSuspended
-        | Reply::ResetRequested { .. }
-        | Reply::ResetApproved { .. }
-        | Reply::ResetRejected
-        | Reply::ResetCancelled
-        | Reply::ResetExecuted
-        | Reply::AccountErased
-        | Reply::KeysRotated { .. } => unreachable!("only the replies of logins come here"),
+        _ => unreachable!("only the replies of logins come here"),
     }
 }
 

@@ -32,7 +32,11 @@ fn body(reply: Reply) -> Value {
         }),
         replayed: false,
     };
-    let rendered = render(Told::Outcome(outcome, None), &Echo::default(), &SPEAKER);
+    let rendered = render(
+        Told::Outcome(outcome, "portal".into()),
+        &Echo::default(),
+        &SPEAKER,
+    );
     assert_eq!(rendered.refused, None);
     assert!(rendered.headers.is_empty());
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
@@ -165,6 +169,7 @@ fn a_success_is_the_body_of_the_contract() {
     let by_password = body(Reply::LoginByPassword {
         account_id: account(),
         vouched: false,
+        audience: None,
         after_reset_days: None,
     });
     assert_eq!(by_password["status"], "complete");
@@ -175,6 +180,7 @@ fn a_success_is_the_body_of_the_contract() {
         method: Method::BackupCode,
         left: 3,
         low: true,
+        audience: None,
         after_reset_days: Some(1),
     });
     assert_eq!(verified["status"], "complete");
@@ -194,6 +200,7 @@ fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_i
             reply: Reply::LoginByPassword {
                 account_id: account(),
                 vouched: false,
+                audience: Some(Audience::parse("shop").unwrap()),
                 after_reset_days: None,
             },
             details: DETAILS,
@@ -201,7 +208,7 @@ fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_i
         }),
         replayed: false,
     };
-    let told = Told::Outcome(outcome, Some(Audience::parse("shop").unwrap()));
+    let told = Told::Outcome(outcome, "portal".into());
     let rendered = render(told, &Echo::default(), &SPEAKER);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     assert_eq!(body["details"]["at"], "2026-11-24T12:00:00.000000Z");
@@ -214,6 +221,10 @@ fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_i
     assert_eq!(
         json!([claims["iat"], claims["auth_time"], claims["exp"]]),
         times
+    );
+    assert_eq!(
+        json!([claims["aud"], claims["azp"]]),
+        json!(["shop", "portal"])
     );
 }
 
@@ -256,7 +267,7 @@ fn id_trace_and_replay_are_told_with_a_reply() {
         result: Err(Refusal::new(ErrorCode::CodeInvalid)),
         replayed: true,
     };
-    let rendered = render(Told::Outcome(outcome, None), &echo, &SPEAKER);
+    let rendered = render(Told::Outcome(outcome, "portal".into()), &echo, &SPEAKER);
     let header = |name| rendered.headers.get(name).unwrap().as_str();
     assert_eq!(header(headers::MSG_ID), "id 1");
     assert_eq!(header(headers::TRACEPARENT), "00-parent");

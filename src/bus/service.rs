@@ -179,9 +179,10 @@ impl Service {
     ) -> Result<(Self, JoinHandle<()>), BusError> {
         let Traffic { endpoints, stats } = config.traffic;
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
-        let directory = config
-            .directory
-            .map(|directory| Arc::new(Directory::new(directory, client.clone())));
+        if let Some(directory) = config.directory {
+            let service = Directory::new(directory, client.clone()).into_service();
+            engine.ask_about_passwords(service);
+        }
         let replier = Replier {
             engine: Arc::clone(&engine),
             stats: Arc::clone(&stats),
@@ -203,7 +204,6 @@ impl Service {
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
             identity: config.identity,
-            directory,
             endpoints,
             stats,
             answers,

@@ -25,6 +25,8 @@ pub struct Claims<'a> {
     pub sub: &'a str,
     /// Whom it is for.
     pub aud: &'a str,
+    /// Who asked for it: the caller that completed the login.
+    pub azp: &'a str,
     /// When it was made, in seconds.
     pub iat: u64,
     /// From when on it is worthless, in seconds.

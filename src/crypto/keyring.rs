@@ -13,24 +13,21 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use file::Hex;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::key_file::{self, CreateError, ReadError};
 use super::seal::{DataKey, KEY_BYTES};
+use super::tag::{TAG_BYTES, derived_key, tag};
 
-/// Random bytes that make a keyring: the log id and five keys.
-pub const KEYRING_ENTROPY_BYTES: usize = LOG_ID_BYTES + 5 * KEY_BYTES;
+/// Random bytes that make a keyring: the log id and four keys.
+pub const KEYRING_ENTROPY_BYTES: usize = LOG_ID_BYTES + 4 * KEY_BYTES;
 /// Random bytes that a rotation takes: a key-encryption key and a pepper.
 pub const ROTATION_ENTROPY_BYTES: usize = 2 * KEY_BYTES;
 /// Longest keyring file that is read, in bytes; room for some 300 retired keys.
 pub const KEYRING_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Length of a log id in bytes.
 pub const LOG_ID_BYTES: usize = 16;
-/// Length of a name hash and of a body tag in bytes.
-pub const TAG_BYTES: usize = 16;
 
 /// What the seeds of assertion keys are derived with.
 const ASSERTION_LABEL: &[u8] = b"countersign assertion key";
@@ -42,7 +39,9 @@ pub struct Keyring {
     earlier_log_ids: Vec<[u8; LOG_ID_BYTES]>,
     created_at_us: u64,
     name_key: Hex<KEY_BYTES>,
-    body_tag_key: Hex<KEY_BYTES>,
+    /// Whether the file still has the key of an older build's tags, which the next writing leaves
+    /// out.
+    has_old_tag_key: bool,
     checkpoint_seed: Hex<KEY_BYTES>,
     keks: Vec<(KeyAbout, DataKey)>,
     peppers: Vec<(KeyAbout, Hex<KEY_BYTES>)>,
@@ -153,7 +152,7 @@ impl Keyring {
     }
 
     /// Writes the keyring anew with another active key-encryption key and pepper; those before are
-    /// kept as retired, for what was made with them.
+    /// kept as retired, for what was made with them. The key of older builds' tags is left out.
     ///
     /// `entropy` must come from the operating system's generator. Both keys have the number that
     /// follows the highest of both kinds. The file is durable when this returns; after a crash it
@@ -208,7 +207,7 @@ impl Keyring {
         ids.max().unwrap_or(0).saturating_add(1)
     }
 
-    fn replace(self, path: &Path) -> Result<Self, CreateError> {
+    fn replace(mut self, path: &Path) -> Result<Self, CreateError> {
         let text = file::render(&self);
         if text.len() as u64 > KEYRING_FILE_BYTES_MAX {
             return Err(CreateError::Io {
@@ -217,6 +216,7 @@ impl Keyring {
             });
         }
         key_file::replace_private(path, text.as_bytes())?;
+        self.has_old_tag_key = false;
         Ok(self)
     }
 
@@ -235,10 +235,10 @@ impl Keyring {
             earlier_log_ids: Vec::new(),
             created_at_us,
             name_key: Hex(key(0)),
-            body_tag_key: Hex(key(1)),
-            checkpoint_seed: Hex(key(2)),
-            keks: vec![(about, DataKey::new(key(3)))],
-            peppers: vec![(about, Hex(key(4)))],
+            has_old_tag_key: false,
+            checkpoint_seed: Hex(key(1)),
+            keks: vec![(about, DataKey::new(key(2)))],
+            peppers: vec![(about, Hex(key(3)))],
         }
     }
 
@@ -290,10 +290,8 @@ impl Keyring {
     /// that it is replaced with that by every rotation.
     pub fn assertion_seeds(&self) -> impl Iterator<Item = (KeyAbout, Zeroizing<[u8; KEY_BYTES]>)> {
         self.peppers.iter().map(|(about, pepper)| {
-            let mut mac =
-                Hmac::<Sha256>::new_from_slice(&pepper.0).expect("HMAC takes keys of any length");
-            mac.update(ASSERTION_LABEL);
-            (*about, Zeroizing::new(mac.finalize().into_bytes().into()))
+            let seed = derived_key(&pepper.0, ASSERTION_LABEL);
+            (*about, seed)
         })
     }
 
@@ -312,9 +310,10 @@ impl Keyring {
         &self.name_key.0
     }
 
-    /// Returns the key behind [`Self::body_tag`].
-    pub fn body_tag_key(&self) -> &[u8; KEY_BYTES] {
-        &self.body_tag_key.0
+    /// Returns whether the file still has the key under which builds before 2026-11-30 made tags
+    /// over passwords and addresses. Nothing uses it, and the next rotation leaves it out.
+    pub fn has_old_tag_key(&self) -> bool {
+        self.has_old_tag_key
     }
 
     /// Returns the Ed25519 seed that signs checkpoints (RFC 8032 §5.1.5).
@@ -324,14 +323,7 @@ impl Keyring {
 
     /// Returns the keyed hash by which an account is found from its username in lower case.
     pub fn name_hash(&self, username_lowercase: &str) -> [u8; TAG_BYTES] {
-        tag(&self.name_key, &[username_lowercase.as_bytes()])
-    }
-
-    /// Returns the tag by which two bodies of one command id are told apart.
-    ///
-    /// Each part counts with its length, so no two different lists of parts share their input.
-    pub fn body_tag(&self, parts: &[&[u8]]) -> [u8; TAG_BYTES] {
-        tag(&self.body_tag_key, parts)
+        tag(&self.name_key.0, &[username_lowercase.as_bytes()])
     }
 }
 
@@ -351,16 +343,6 @@ fn active<K>(keys: &[(KeyAbout, K)]) -> (KeyAbout, &K) {
         .find(|(about, _)| about.state == KeyState::Active);
     let (about, key) = found.expect("a keyring without an active key is refused when read");
     (*about, key)
-}
-
-fn tag(key: &Hex<KEY_BYTES>, parts: &[&[u8]]) -> [u8; TAG_BYTES] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("HMAC takes keys of any length");
-    for part in parts {
-        mac.update(&(part.len() as u64).to_le_bytes());
-        mac.update(part);
-    }
-    let digest = mac.finalize().into_bytes();
-    std::array::from_fn(|at| digest[at])
 }
 
 #[cfg(test)]

@@ -77,13 +77,11 @@ pub(super) fn render(keyring: &Keyring) -> Zeroizing<String> {
     write!(
         text,
         "{NOTICE}{FORMAT_PREFIX}{FORMAT}\ncreated_at_us = {}\nlog_id = \"{}\"\n\
-         earlier_log_ids = [{}]\nname_key = \"{}\"\nbody_tag_key = \"{}\"\n\
-         checkpoint_seed = \"{}\"\n",
+         earlier_log_ids = [{}]\nname_key = \"{}\"\ncheckpoint_seed = \"{}\"\n",
         keyring.created_at_us,
         HEXLOWER.encode(&keyring.log_id),
         earlier.join(", "),
         *keyring.name_key.text(),
-        *keyring.body_tag_key.text(),
         *keyring.checkpoint_seed.text(),
     )
     .expect(TAKES_ALL);
@@ -131,7 +129,9 @@ struct StoredKeyring {
     log_id: Hex<LOG_ID_BYTES>,
     earlier_log_ids: Vec<Hex<LOG_ID_BYTES>>,
     name_key: Hex<KEY_BYTES>,
-    body_tag_key: Hex<KEY_BYTES>,
+    /// Only in files of older builds.
+    #[serde(default)]
+    body_tag_key: Option<Hex<KEY_BYTES>>,
     checkpoint_seed: Hex<KEY_BYTES>,
     kek: Vec<StoredKey>,
     pepper: Vec<StoredKey>,
@@ -155,7 +155,7 @@ impl StoredKeyring {
             earlier_log_ids: self.earlier_log_ids.iter().map(|id| id.0).collect(),
             created_at_us: self.created_at_us,
             name_key: self.name_key,
-            body_tag_key: self.body_tag_key,
+            has_old_tag_key: self.body_tag_key.is_some(),
             checkpoint_seed: self.checkpoint_seed,
             keks: self
                 .kek

@@ -4,8 +4,6 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use proptest::prelude::*;
-
 use super::file::{CHECK_HEADER, CHECK_PREFIX, CHECK_SUFFIX, check_of};
 use super::*;
 
@@ -43,13 +41,12 @@ fn a_created_keyring_reads_back_with_every_key_from_its_own_entropy() {
     let key = |index: usize| &entropy[16 + 32 * index..48 + 32 * index];
     assert_eq!(keyring.log_id()[..], entropy[..16]);
     assert_eq!(keyring.name_key()[..], *key(0));
-    assert_eq!(keyring.body_tag_key()[..], *key(1));
-    assert_eq!(keyring.checkpoint_seed()[..], *key(2));
+    assert_eq!(keyring.checkpoint_seed()[..], *key(1));
     let (id, kek) = keyring.active_kek();
-    assert_eq!((id, &kek.as_bytes()[..]), (1, key(3)));
-    assert_eq!(keyring.active_pepper(), (1, key(4)));
+    assert_eq!((id, &kek.as_bytes()[..]), (1, key(2)));
+    assert_eq!(keyring.active_pepper(), (1, key(3)));
     assert_eq!(keyring.kek(1), Some(kek));
-    assert_eq!(keyring.pepper(1), Some(key(4)));
+    assert_eq!(keyring.pepper(1), Some(key(3)));
     assert!(keyring.kek(2).is_none() && keyring.pepper(0).is_none());
     assert_eq!(keyring.created_at_us(), NOW_US);
 }
@@ -213,7 +210,6 @@ fn a_new_epoch_has_another_log_id_and_every_key_of_before() {
         let ids = [before.log_id(), &[9; LOG_ID_BYTES], &[8; LOG_ID_BYTES]];
         assert!(keyring.log_ids().eq(ids));
         assert_eq!(keyring.name_key(), before.name_key());
-        assert_eq!(keyring.body_tag_key(), before.body_tag_key());
         assert_eq!(keyring.checkpoint_seed(), before.checkpoint_seed());
         assert_eq!(keyring.active_kek(), before.active_kek());
         assert_eq!(keyring.active_pepper(), before.active_pepper());
@@ -254,30 +250,34 @@ fn a_keyring_may_be_shared_between_threads() {
     shareable::<Keyring>();
 }
 
-/// Expected values from Python's hmac over `len(part)` as eight little-endian bytes, then the part.
+/// Expected value from Python's hmac over `len(part)` as eight little-endian bytes, then the part.
 #[test]
-fn name_hashes_and_body_tags_are_pinned() {
+fn name_hashes_are_pinned() {
     let (_folder, _path, keyring) = created();
     assert_eq!(
         HEXLOWER.encode(&keyring.name_hash("ada")),
         "28b78bb33acd90dba68fb067c8c451e7"
     );
-    assert_eq!(
-        HEXLOWER.encode(&keyring.body_tag(&[b"a", b"", b"bc"])),
-        "89f50b124012ecdb9e31abba8840dbad"
-    );
-    assert_ne!(keyring.name_hash("ada"), keyring.body_tag(&[b"ada"]));
 }
 
-proptest! {
-    #[test]
-    fn no_two_lists_of_parts_share_a_tag(
-        first in prop::collection::vec(prop::collection::vec(0u8..2, 0..4), 0..4),
-        second in prop::collection::vec(prop::collection::vec(0u8..2, 0..4), 0..4),
-    ) {
-        let key = Hex([5; KEY_BYTES]);
-        let of = |list: &[Vec<u8>]| tag(&key, &list.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        prop_assert_eq!(of(&first) == of(&second), first == second);
+/// An older build's tags over passwords stand in the log for ever; what tested them goes.
+#[test]
+fn the_key_of_older_tags_is_read_over_and_every_rewriting_leaves_it_out() {
+    let (_folder, path, new) = created();
+    assert!(!new.has_old_tag_key());
+    let line = format!("body_tag_key = \"{}\"\n", "5e".repeat(KEY_BYTES));
+    let old = body_of(&path).replace("checkpoint_seed", &format!("{line}checkpoint_seed"));
+    let rotate = |keyring: Keyring| keyring.rotate(&path, &[3; ROTATION_ENTROPY_BYTES], NOW_US);
+    let begin_epoch = |keyring: Keyring| keyring.begin_epoch(&path, [9; LOG_ID_BYTES]);
+    let rewritings: [&dyn Fn(Keyring) -> Result<Keyring, CreateError>; 2] = [&rotate, &begin_epoch];
+    for rewrite in rewritings {
+        write_with_check(&path, &old);
+        let keyring = Keyring::load(&path).unwrap();
+        assert!(keyring.has_old_tag_key());
+        assert_eq!(keyring.name_key(), new.name_key());
+        assert!(!rewrite(keyring).unwrap().has_old_tag_key());
+        assert!(!Keyring::load(&path).unwrap().has_old_tag_key());
+        assert!(!fs::read_to_string(&path).unwrap().contains(&"5e".repeat(4)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The crypto room: one-time codes, password hashing, sealing, and where the keys live.
 //!
 //! Time and randomness are arguments everywhere, so each function is a pure function of its inputs
-//! except in [`keyring`], [`data_keys`] and [`tombstones`], which own their files. Secrets are wiped when dropped,
+//! except in [`keyring`], [`data_keys`], [`tag_keys`] and [`tombstones`], which own their files. Secrets are wiped when dropped,
 //! redacted in `Debug`, and named in no error.
 
 pub mod assertion;
@@ -13,6 +13,8 @@ pub mod note;
 pub mod otp;
 pub mod password;
 pub mod seal;
+pub mod tag;
+pub mod tag_keys;
 pub mod tombstones;
 
 mod hash_memory;

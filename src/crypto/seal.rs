@@ -7,7 +7,10 @@ use std::fmt;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key};
+use countersign_schemas::record::SALT_BYTES;
 use countersign_schemas::sealed::Sealed;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Length of a key in bytes.
@@ -16,6 +19,8 @@ pub const KEY_BYTES: usize = 32;
 pub const NONCE_BYTES: usize = 12;
 /// Bytes that sealing adds to a value.
 pub const TAG_BYTES: usize = 16;
+/// What the input of a salt begins with, so that nothing else that a data key makes is one.
+const SALT_LABEL: &[u8] = b"countersign source salt v1";
 /// Length of [`Place::aad`] in bytes.
 pub const AAD_BYTES: usize = 24;
 
@@ -29,7 +34,18 @@ impl DataKey {
         Self(entropy)
     }
 
-    /// Returns the bytes, to be wrapped and for nothing else.
+    /// Derives the salt of what is sealed at a place: it cannot be guessed, and is gone with the key.
+    pub fn salt(&self, place: &Place) -> [u8; SALT_BYTES] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(SALT_LABEL);
+        mac.update(&place.aad());
+        let mut salt = [0; SALT_BYTES];
+        salt.copy_from_slice(&mac.finalize().into_bytes()[..SALT_BYTES]);
+        salt
+    }
+
+    /// Returns the bytes, to be wrapped or to derive a key from, and for nothing else.
     pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }

@@ -15,9 +15,10 @@ use countersign_schemas::time::Micros;
 
 use super::directory::fact;
 use super::look_ups::Viewer;
-use super::subject::source_key;
-use super::vault::VaultError;
-use super::{Outcome, ReplyTo, Request, Shared, Submission};
+use super::message::Submission;
+use super::source::Source;
+use super::vault::{SourceKey, VaultError};
+use super::{Outcome, ReplyTo, Request, Shared};
 use crate::account::{Account, Recorded};
 use crate::log::index::Fact;
 
@@ -61,8 +62,6 @@ pub struct Batch {
     pub alone: Vec<Submission>,
     /// Who waits for the record of a look at a history.
     pub looks: Vec<SyncSender<()>>,
-    /// Commands whose evidence the batch has made stale; gathered anew once it is published.
-    pub stale: Vec<Submission>,
 }
 
 /// A decision that is to be recorded.
@@ -83,10 +82,12 @@ pub struct Group {
 
 /// By whom and by which command a group came; the same in all its records.
 pub struct Origin {
-    /// As in the record, but for account and source, which are its stream's.
+    /// As in the record, but for account, source and source key, which are its stream's.
     meta: Meta<'static>,
     /// Where the request came from, to be sealed.
     source: SourceFacts,
+    /// Under what its failures are counted; none for what no command asked for.
+    counted: Option<Source>,
 }
 
 impl Origin {
@@ -99,12 +100,16 @@ impl Origin {
             verified: request.caller.verified,
             role: request.caller.role,
             trace_id: request.trace_id,
-            body_tag: request.body_tag,
-            source_key: source_key(&shared.vault, request),
+            body_tag: shared.vault.body_tag(&request.tags.asked),
+            source_key: [0; 8],
             source: None,
+            source_commitment: None,
         };
-        let source = source_facts(request);
-        Self { meta, source }
+        Self {
+            meta,
+            source: source_facts(request),
+            counted: Some(request.source().clone()),
+        }
     }
 
     /// Somebody who looked at a history, under an id of the service's making.
@@ -120,7 +125,11 @@ impl Origin {
             on_behalf_of: viewer.on_behalf_of.clone(),
             ..SourceFacts::default()
         };
-        Self { meta, source }
+        Self {
+            meta,
+            source,
+            counted: None,
+        }
     }
 
     /// The service itself, under an id of its own making.
@@ -128,6 +137,7 @@ impl Origin {
         Self {
             meta: service_meta(id),
             source: SourceFacts::default(),
+            counted: None,
         }
     }
 }
@@ -144,6 +154,7 @@ pub fn service_meta(id: &CommandId) -> Meta<'static> {
         body_tag: [0; 16],
         source_key: [0; 8],
         source: None,
+        source_commitment: None,
     }
 }
 
@@ -168,15 +179,17 @@ struct Stream {
     account_id: String,
     /// The stream's version before the group.
     version: u32,
+    /// Keyed hash of where the request came from; zeros in the log's own stream, which has no
+    /// account whose failures would be counted and no key that an erasure would destroy.
+    source_key: SourceKey,
 }
 
 impl Batch {
     /// Everybody who waits for an answer of this batch.
     pub fn waiting(self) -> Vec<ReplyTo> {
         let decided = self.replies.into_iter().map(|(reply, _)| reply);
-        let stale = self.stale.into_iter().map(|submission| submission.reply);
         let alone = self.alone.into_iter().map(|submission| submission.reply);
-        decided.chain(stale).chain(alone).collect()
+        decided.chain(alone).collect()
     }
 
     /// Whether another command may be taken in.
@@ -184,7 +197,12 @@ impl Batch {
         self.records.len() < BATCH_EVENTS_MAX
             && self.bytes < BATCH_BYTES_MAX
             && self.alone.len() < BATCH_ALONE_MAX
-            && self.replies.len() + self.stale.len() + self.alone.len() < BATCH_COMMANDS_MAX
+            && self.replies.len() + self.alone.len() < BATCH_COMMANDS_MAX
+    }
+
+    /// Answers a command once the batch is durable.
+    pub fn answer(&mut self, submission: Submission, outcome: Outcome) {
+        self.replies.push((submission.reply, outcome));
     }
 
     /// An empty batch after this position.
@@ -200,7 +218,7 @@ impl Batch {
     /// # Errors
     /// [`RecordingError`]: nothing was taken.
     pub fn record(&mut self, shared: &Shared, group: &Group) -> Result<Details, RecordingError> {
-        let stream = self.stream_of(shared, group);
+        let stream = self.stream_of(shared, group)?;
         let mut group_entries = Vec::with_capacity(group.events.len());
         for index in 0..group.events.len() {
             let (entry, bytes) = self.entry(shared, group, &stream, index)?;
@@ -264,7 +282,9 @@ impl Batch {
             group_len: group.events.len() as u16,
             meta: Meta {
                 account_id: stream.account_id.clone().into(),
-                source,
+                source_key: stream.source_key,
+                source_commitment: source.as_ref().map(|source| source.commitment),
+                source: source.map(|source| source.sealed),
                 ..group.origin.meta.clone()
             },
             payload: event.encode()?.into(),
@@ -282,21 +302,28 @@ impl Batch {
     }
 
     /// Whose stream a group goes to: an account's own, or the log's where there is no account.
-    fn stream_of(&self, shared: &Shared, group: &Group) -> Stream {
-        match group.account.id.as_ref().or(group.made.as_ref()) {
-            Some(id) => Stream {
-                kind: StreamKind::Account,
-                key: StreamKey::of(id),
-                account_id: id.as_str().into(),
-                version: group.account.version,
-            },
-            None => Stream {
+    fn stream_of(&self, shared: &Shared, group: &Group) -> Result<Stream, VaultError> {
+        let Some(id) = group.account.id.as_ref().or(group.made.as_ref()) else {
+            return Ok(Stream {
                 kind: StreamKind::Log,
                 key: StreamKey::LOG,
                 account_id: String::new(),
                 version: shared.log_version.load(Ordering::Acquire) + self.log_events,
-            },
-        }
+                source_key: [0; 8],
+            });
+        };
+        let key = StreamKey::of(id);
+        let source_key = match &group.origin.counted {
+            Some(source) => shared.vault.recorded_source_key(key, source)?,
+            None => [0; 8],
+        };
+        Ok(Stream {
+            kind: StreamKind::Account,
+            key,
+            account_id: id.as_str().into(),
+            version: group.account.version,
+            source_key,
+        })
     }
 
     /// Whether an account of this batch has taken a name.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use countersign_projections::{Opened, Views};
 use countersign_schemas::ids::StreamKey;
@@ -147,6 +147,12 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let mut archive = epoch::archive(&found, data, keyring)?;
     archive.keep_copy_in(data);
     epoch::sign(&mut archive, &found.index)?;
+    found.vault.tend_tag_keys(now)?;
+    if found.vault.keyring().has_old_tag_key() {
+        tracing::warn!(
+            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
+        );
+    }
     rotating::complete(&mut found, now)?;
     put_policy_in_force(&mut found, &options.policy, now)?;
     forms::put_in_force(&mut found, now)?;
@@ -179,6 +185,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         policy: options.policy,
         vouched: options.vouched,
         elsewhere: options.elsewhere,
+        password_service: OnceLock::new(),
         vouching: options.vouching,
         clock: options.clock,
         monotonic: options.monotonic,

@@ -43,6 +43,9 @@ impl Writer {
         let monotonic = (self.shared.monotonic)();
         self.watch_clock(monotonic, batch);
         self.tell_counts(monotonic, TOLD_MAX, batch);
+        if let Err(error) = self.shared.vault.tend_tag_keys(self.shared.now()) {
+            tracing::error!(%error, "tag keys that are due are neither made nor destroyed yet");
+        }
     }
 
     /// Raises an alarm over a wall clock that jumped ahead, or that lies behind the log.

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
+use countersign_schemas::event::audit::v1::AgentAct;
 use countersign_schemas::event::reset::v1::RequestRefused;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
@@ -24,6 +25,8 @@ pub struct Coalesced {
     attempts: Counts<StreamKey>,
     /// Requests for resets: of which account, by which agent, and why they were refused.
     requests: Counts<(StreamKey, String, RequestRefused)>,
+    /// What agents asked for beyond what one agent may do: by which agent, and what.
+    acts: Counts<(String, AgentAct)>,
     names: Names,
 }
 
@@ -48,15 +51,19 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
-    fn count(&mut self, key: K, now: Micros) {
+    /// Counts one, and says whether it is the first of its minute.
+    fn count(&mut self, key: K, now: Micros) -> bool {
         if let Some(count) = self.counts.get_mut(&key) {
             *count = count.saturating_add(1);
-        } else if self.counts.len() < ACCOUNTS_MAX {
+            return false;
+        }
+        if self.counts.len() < ACCOUNTS_MAX {
             self.counts.insert(key.clone(), 1);
             self.begun.push_back((now, key));
-        } else {
-            self.overflow += 1;
+            return true;
         }
+        self.overflow += 1;
+        false
     }
 
     /// Those whose minute is over, with their counts, at most `max` of them.
@@ -92,6 +99,17 @@ impl Coalesced {
         self.requests.count((account, by.to_owned(), cause), now);
     }
 
+    /// Counts an act that was refused because its agent had done too many, and says whether it is
+    /// the first of the minute.
+    pub fn act(&mut self, by: &str, act: AgentAct, now: Micros) -> bool {
+        self.acts.count((by.to_owned(), act), now)
+    }
+
+    /// The refused acts whose minute is over, with their counts, at most `max` of them.
+    pub fn due_acts(&mut self, now: Micros, max: usize) -> Vec<((String, AgentAct), u32)> {
+        self.acts.due(now, max)
+    }
+
     /// The accounts whose minute is over, with their counts, at most `max` of them.
     pub fn due_attempts(&mut self, now: Micros, max: usize) -> Vec<(StreamKey, u32)> {
         self.attempts.due(now, max)
@@ -109,7 +127,14 @@ impl Coalesced {
 
     /// How many attempts there was no room to count by account, since this was last asked.
     pub fn take_overflow(&mut self) -> u64 {
-        std::mem::take(&mut self.attempts.overflow) + std::mem::take(&mut self.requests.overflow)
+        [
+            &mut self.attempts.overflow,
+            &mut self.requests.overflow,
+            &mut self.acts.overflow,
+        ]
+        .into_iter()
+        .map(std::mem::take)
+        .sum()
     }
 
     /// Whether a login of an unknown name is recorded at once; otherwise it is counted.

@@ -8,9 +8,11 @@ use countersign_projections::Entry;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountRegistered;
 use countersign_schemas::ids::{CaseId, agent_key};
+use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
 use super::vault::{Vault, VaultError};
+use crate::account::quota::Act;
 use crate::account::{Held, PasswordAttempts, Policy, USERNAME_FIELD};
 use crate::log::index::Fact;
 
@@ -46,12 +48,23 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
             agent: agent_key(&entry.record.meta.caller),
             at: entry.record.recorded_at,
         })),
-        Event::AccountErased(_) => Ok(Some(Fact::Erased)),
+        Event::AccountErased(_) => Ok(Some(erased(&entry.record, &entry.event))),
         Event::EpochStarted(_) | Event::PolicyInForce(_) | Event::SchemasInForce(_) => {
             Ok(Some(Fact::ReadAtStart(entry.record.event_type)))
         }
-        _ => Ok(None),
+        event => Ok(acted(&entry.record, event).map(|(key, at)| Fact::Acted(key, at))),
     }
+}
+
+/// What an erasure says across accounts.
+pub fn erased(record: &Record, event: &Event) -> Fact {
+    Fact::Erased(acted(record, event))
+}
+
+/// The key under which what an agent did is counted, and when that was.
+fn acted(record: &Record, event: &Event) -> Option<([u8; 16], Micros)> {
+    let act = Act::of_event(event)?;
+    Some((act.key(&record.meta.caller), record.recorded_at))
 }
 
 /// Wrong passwords sent to names that nobody has, so that such a name waits as an account does.

@@ -16,13 +16,14 @@ use countersign_schemas::time::Micros;
 
 use super::accounts::{Accounts, HistoryError};
 use super::batch::Batch;
+use super::directory::erased;
 use super::vault::{Vault, VaultError};
 use super::writer::Writer;
 use super::{ReplyTo, Submission};
 use crate::account::service;
 use crate::crash_point::reached;
 use crate::crypto::tombstones::{Tombstone, TombstoneError};
-use crate::log::index::{Fact, Index, NotNext};
+use crate::log::index::{Index, NotNext};
 use crate::log::{AppendError, EventLog, ReadLogError};
 
 /// Why an erasure that a crash left was not completed.
@@ -63,7 +64,7 @@ impl Writer {
         let mut alone = alone.into_iter();
         while let Some(submission) = alone.next() {
             let mut batch = Batch::after(self.log.head());
-            self.take_now(submission, &mut batch);
+            self.take_now(Box::new(submission), &mut batch);
             if let Err(mut waiting) = self.commit(batch) {
                 waiting.extend(alone.map(|submission| submission.reply));
                 return Err(waiting);
@@ -156,7 +157,8 @@ pub(super) fn complete(
                 ..tombstone
             })?;
             log.append(log.head(), std::slice::from_ref(&bytes))?;
-            index.push(position, &record, &bytes, Some(Fact::Erased), now)?;
+            let fact = erased(&record, &record.event()?);
+            index.push(position, &record, &bytes, Some(fact), now)?;
             tracing::info!(position, "an erasure that was cut short is recorded");
         }
     }
@@ -199,6 +201,7 @@ fn next(mut record: Record, version: u32) -> Result<Record, CompletionError> {
     if record.version != version {
         record.version = version;
         record.meta.source = None;
+        record.meta.source_commitment = None;
         record.payload = service::account_erased().encode()?.into();
     }
     Ok(record)

@@ -14,7 +14,7 @@ use super::batch::{BATCH_ALONE_MAX, Batch};
 use super::house::{House, PASSWORD, verify};
 use super::start_error::StartError;
 use super::{Engine, Outcome, Submission, new_epoch};
-use crate::account::{Evidence, Held, Reply};
+use crate::account::{Held, Reply};
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {
@@ -351,12 +351,7 @@ fn erasures_give_way_to_what_is_queued_behind_them() {
     let mut batch = Batch::after(0);
     while batch.has_room() {
         let request = house.request("erase-account", &erase_ada(), "id", &engine);
-        batch.alone.push(Submission {
-            evidence: Evidence::none(request.received_at),
-            request,
-            gatherings: 0,
-            reply: Box::new(drop),
-        });
+        batch.alone.push(Submission::new(request, Box::new(drop)));
     }
     assert_eq!(batch.alone.len(), BATCH_ALONE_MAX);
 }

@@ -1,85 +1,90 @@
-//! Slow proofs before the writer: what is found out about a command, against which account.
+//! The steps of a command: a secret compared, or one made, each when its rule asks for it.
 //!
-//! Nothing here decides. A fact is computed against an account that may be older than the one the
-//! writer decides on, so each names what it was computed against and a stale one is noticed.
+//! Nothing here decides. The gate is open when a step is taken, and the account that it is taken
+//! against is the newest: no other command of the account is decided in between.
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::Command;
-use countersign_schemas::ids::AccountName;
-use countersign_schemas::refusal::{ErrorCode, Refusal};
+use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
-use countersign_schemas::time::Micros;
+use countersign_schemas::secret::SecretText;
 use zeroize::Zeroizing;
 
 use super::request::{GivenCode, code_of, password_of};
-use super::subject::source_key;
 use super::vault::VaultError;
 use super::{Request, Shared};
-use crate::account::attempts::Gate;
 use crate::account::{
-    Account, CodeEvidence, CodeSet, Created, Evidence, Held, Issued, Policy, ProofEvidence,
+    Account, CodeEvidence, CodeSet, Created, Evidence, Held, Issued, Kept, Policy, ProofEvidence,
+    Step,
 };
 use crate::crypto::backup_code::{SET_CODES, SET_ENTROPY_BYTES, fingerprint, new_set};
 use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
 use crate::crypto::password::SALT_BYTES;
 
-/// Whether finding out costs an Argon2id, so that it belongs into the pool.
-pub fn is_slow(shared: &Shared, request: &Request, account: &Account, now: Micros) -> bool {
-    let waits = || {
-        account
-            .passwords
-            .waiting_s(source_key(&shared.vault, request), now)
-            .is_some()
-    };
-    match &request.command {
-        Command::RegisterAccount(_) => !account.exists(),
-        Command::ChangePassword(_) => !waits(),
-        Command::StartLogin(c) => c.password.is_some() && request.directory.is_none() && !waits(),
-        Command::Enable2fa(c) => password_of(c.proof.as_ref()).is_some() && !waits(),
-        Command::Disable2fa(c) => {
-            let proof = c.proof.as_ref();
-            let backup_code = matches!(code_of(proof).0, Some(Code::Backup(_)));
-            (password_of(proof).is_some() || backup_code) && !waits()
-        }
-        Command::RegenerateBackupCodes(c) => {
-            (password_of(c.proof.as_ref()).is_some() || shared.vouched) && !waits()
-        }
-        Command::ConfirmCode(_) => account.pending().is_some(),
-        Command::CancelEnrolment(_)
-        | Command::UserCancelReset(_)
-        | Command::ClearAttempts(_)
-        | Command::SuspendFactor(_)
-        | Command::RequestReset(_)
-        | Command::ApproveReset(_)
-        | Command::RejectReset(_)
-        | Command::CancelReset(_)
-        | Command::ExecuteReset(_)
-        | Command::EraseAccount(_)
-        | Command::RotateKeys(_) => false,
-        Command::VerifyLogin(c) => matches!(c.code, Code::Backup(_)) && account.on().is_some(),
+/// What is known of a command before any step: whether a password was given, or vouched for.
+///
+/// # Errors
+/// As [`take`].
+pub fn first(shared: &Shared, request: &Request, account: &Account) -> Result<Evidence, ErrorCode> {
+    let mut evidence = Evidence::none(request.received_at);
+    if let Command::Enable2fa(_) = request.command {
+        let inquiry = Inquiry {
+            shared,
+            request,
+            account,
+        };
+        evidence.display_name = inquiry.display_name().map_err(unavailable)?;
     }
+    if let Some(given) = may_bring_a_password(&request.command) {
+        evidence.proof = match given {
+            Some(_) => ProofEvidence::NotCompared,
+            None if shared.vouched => ProofEvidence::Vouched,
+            None => ProofEvidence::Absent,
+        };
+    }
+    Ok(evidence)
 }
 
-/// Finds out what a decision on this command may rest on.
+/// Whether a step is so quick that the writer takes it itself: an app code's, where no slow step
+/// follows for which there might be no room.
+pub fn is_quick(request: &Request, step: Step, is_admitted: bool) -> bool {
+    let is_last = || {
+        let command = &request.command;
+        matches!(command, Command::VerifyLogin(_) | Command::Disable2fa(_))
+    };
+    let is_app_code = matches!(code_given(&request.command).0, Some(Code::Totp(_)));
+    step == Step::CompareCode && is_app_code && (is_admitted || is_last())
+}
+
+/// Takes a step, and adds what it found out.
 ///
 /// # Errors
 /// `store.unavailable` when a sealed field does not open or the generator fails.
-pub fn gather(shared: &Shared, request: &Request, account: &Account) -> Result<Evidence, Refusal> {
+pub fn take(
+    shared: &Shared,
+    request: &Request,
+    account: &Account,
+    step: Step,
+    evidence: &mut Evidence,
+) -> Result<(), ErrorCode> {
     let inquiry = Inquiry {
         shared,
         request,
         account,
     };
-    inquiry.evidence().map_err(|error| {
-        match error {
-            // Whoever moved it hoped for another answer.
-            VaultError::Changed | VaultError::NoKey => {
-                tracing::error!(%error, "ALARM: a sealed field cannot be trusted; the command is refused");
-            }
-            error => tracing::error!(%error, "no evidence could be gathered; the command is refused"),
+    inquiry.take(step, evidence).map_err(unavailable)
+}
+
+/// Says why a step could not be taken, and gives the word for it.
+fn unavailable(error: VaultError) -> ErrorCode {
+    match error {
+        // Whoever moved it hoped for another answer.
+        VaultError::Changed | VaultError::NoKey => {
+            tracing::error!(%error, "ALARM: a sealed field cannot be trusted; the command is refused");
         }
-        Refusal::new(ErrorCode::StoreUnavailable)
-    })
+        error => tracing::error!(%error, "a step could not be taken; the command is refused"),
+    }
+    ErrorCode::StoreUnavailable
 }
 
 /// One command, the account that it is looked at against, and what it takes to find out.
@@ -90,89 +95,40 @@ pub(super) struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    fn evidence(&self) -> Result<Evidence, VaultError> {
-        let mut evidence = Evidence::none(self.request.received_at);
-        let policy = &self.shared.policy;
-        match &self.request.command {
-            Command::RegisterAccount(c) => {
-                if !self.account.exists() && policy.accepts(&c.password) {
-                    evidence.created = Created::Verifier(self.new_verifier(&c.password)?);
+    fn take(&self, step: Step, evidence: &mut Evidence) -> Result<(), VaultError> {
+        if let Step::ComparePassword | Step::CompareCode = step {
+            self.shared.gauges.compares();
+        }
+        match step {
+            Step::ComparePassword => {
+                if let Some(password) = password_given(&self.request.command) {
+                    (evidence.proof, evidence.kept) = self.password(password)?;
                 }
             }
-            Command::ChangePassword(c) => {
-                if policy.accepts(&c.new_password) {
-                    evidence.proof = self.password(Some(&c.password))?;
-                    if self.is_proven((c.code.as_ref(), c.next_code.as_ref()), &mut evidence)? {
-                        evidence.created = Created::Verifier(self.new_verifier(&c.new_password)?);
-                    }
+            Step::CompareCode => {
+                if let (Some(code), next) = code_given(&self.request.command) {
+                    evidence.code = self.code(code, next)?;
                 }
             }
-            Command::Enable2fa(c) => {
-                evidence.proof = self.password(password_of(c.proof.as_ref()))?;
-                evidence.display_name = self.display_name(c.account_name.as_ref(), None)?;
-            }
-            Command::ConfirmCode(c) => self.confirming(&c.code, &mut evidence)?,
-            Command::CancelEnrolment(_)
-            | Command::UserCancelReset(_)
-            | Command::ClearAttempts(_)
-            | Command::SuspendFactor(_)
-            | Command::RequestReset(_)
-            | Command::ApproveReset(_)
-            | Command::RejectReset(_)
-            | Command::CancelReset(_)
-            | Command::ExecuteReset(_)
-            | Command::EraseAccount(_)
-            | Command::RotateKeys(_) => {}
-            Command::RegenerateBackupCodes(c) => {
-                evidence.proof = self.password(password_of(c.proof.as_ref()))?;
-                if self.is_proven(code_of(c.proof.as_ref()), &mut evidence)?
-                    && let Some(on) = self.account.on()
-                {
-                    evidence.created = self.new_codes()?;
-                    evidence.display_name = self.display_name(None, on.account_name.as_ref())?;
+            Step::MakeVerifier => {
+                if let Some(password) = new_password(&self.request.command) {
+                    evidence.created = Created::Verifier(self.new_verifier(password)?);
                 }
             }
-            Command::Disable2fa(c) => {
-                evidence.proof = self.password(password_of(c.proof.as_ref()))?;
-                self.is_proven(code_of(c.proof.as_ref()), &mut evidence)?;
+            Step::MakeCodes => {
+                evidence.created = self.new_codes()?;
+                evidence.display_name = self.display_name()?;
             }
-            Command::StartLogin(c) => {
-                evidence.proof = self.password(c.password.as_ref())?;
-                evidence.rehashed = self.rehashed(c.password.as_ref(), evidence.proof)?;
-            }
-            Command::VerifyLogin(c) => {
-                evidence.code = self.login_code(&c.code, c.next_code.as_ref())?;
+            Step::Rehash => {
+                if let Some(password) = password_given(&self.request.command) {
+                    evidence.kept = Kept::Rehashed(self.new_verifier(password)?);
+                }
             }
         }
-        Ok(evidence)
+        Ok(())
     }
 
-    /// Compares the code that a proof brings, once its password held, and says whether the proof
-    /// may hold: only then is made what costs more than the proof itself.
-    fn is_proven(&self, given: GivenCode, evidence: &mut Evidence) -> Result<bool, VaultError> {
-        let password_held = match evidence.proof {
-            ProofEvidence::Vouched
-            | ProofEvidence::Elsewhere { right: true }
-            | ProofEvidence::Compared { right: true, .. } => true,
-            ProofEvidence::Absent
-            | ProofEvidence::NotCompared
-            | ProofEvidence::Elsewhere { right: false }
-            | ProofEvidence::Compared { right: false, .. } => false,
-        };
-        let (code, next) = given;
-        let Some(code) = code.filter(|_| password_held) else {
-            let is_missing = self.shared.policy.require_code_too && self.account.on().is_some();
-            return Ok(password_held && !is_missing);
-        };
-        evidence.code = self.login_code(code, next)?;
-        Ok(match &evidence.code {
-            CodeEvidence::Totp { matched, .. } => !matched.is_empty(),
-            CodeEvidence::Backup { right, .. } => *right,
-            CodeEvidence::None | CodeEvidence::NotCompared => false,
-        })
-    }
-
-    /// Ten codes with ten verifiers: ten Argon2id, so only after the command's own proof held.
+    /// Ten codes with ten verifiers: ten Argon2id.
     fn new_codes(&self) -> Result<Created, VaultError> {
         let mut entropy = Zeroizing::new([0; SET_ENTROPY_BYTES]);
         self.shared.vault.fill_random(&mut *entropy)?;
@@ -193,31 +149,22 @@ impl Inquiry<'_> {
         }))
     }
 
-    fn confirming(&self, code: &Code, evidence: &mut Evidence) -> Result<(), VaultError> {
-        let (Some(pending), Code::Totp(code)) = (self.account.pending(), code) else {
-            return Ok(());
-        };
-        evidence.code = self.totp(&pending.secret, pending.enrolment, code, None)?;
-        if let CodeEvidence::Totp {
-            step_now, matched, ..
-        } = &evidence.code
-            && matched
-                .iter()
-                .any(|step| step.abs_diff(*step_now) <= self.shared.policy.window_steps)
-        {
-            evidence.created = self.new_codes()?;
-            evidence.display_name = self.display_name(None, pending.account_name.as_ref())?;
+    /// The code is compared with the secret of the enrolment that it is to confirm, or with what is
+    /// in force.
+    fn code(&self, code: &Code, next: Option<&Code>) -> Result<CodeEvidence, VaultError> {
+        if let Command::ConfirmCode(_) = self.request.command {
+            return match (self.account.pending(), code) {
+                (Some(pending), Code::Totp(code)) => {
+                    self.totp(&pending.secret, pending.enrolment, code, None)
+                }
+                _ => Ok(CodeEvidence::None),
+            };
         }
-        Ok(())
-    }
-
-    fn login_code(&self, code: &Code, next: Option<&Code>) -> Result<CodeEvidence, VaultError> {
         let Some(on) = self.account.on() else {
             return Ok(CodeEvidence::None);
         };
         match code {
             Code::Backup(code) => self.backup_code(&on.codes, code),
-            Code::Totp(_) if self.is_gate_closed() => Ok(CodeEvidence::NotCompared),
             Code::Totp(code) => {
                 let next = match next {
                     Some(Code::Totp(next)) => Some(next),
@@ -226,13 +173,6 @@ impl Inquiry<'_> {
                 self.totp(&on.secret, on.enrolment, code, next)
             }
         }
-    }
-
-    /// A throttled or suspended app's codes are not compared at all.
-    fn is_gate_closed(&self) -> bool {
-        let now = self.shared.log_time();
-        let gate = self.account.attempts.gate(now, &self.shared.policy);
-        matches!(gate, Gate::Wait(_) | Gate::Suspended)
     }
 
     fn totp(
@@ -286,14 +226,20 @@ impl Inquiry<'_> {
     }
 
     /// The name to show: the one just given, the one given at enrolment, the username, the id.
-    fn display_name(
-        &self,
-        given: Option<&AccountName>,
-        enrolled: Option<&Held>,
-    ) -> Result<String, VaultError> {
-        if let Some(name) = given {
-            return Ok(name.as_str().into());
-        }
+    fn display_name(&self) -> Result<String, VaultError> {
+        let enrolled = match &self.request.command {
+            Command::Enable2fa(c) => {
+                if let Some(name) = &c.account_name {
+                    return Ok(name.as_str().into());
+                }
+                None
+            }
+            Command::ConfirmCode(_) => self.account.pending().and_then(|p| p.account_name.as_ref()),
+            Command::RegenerateBackupCodes(_) => {
+                self.account.on().and_then(|on| on.account_name.as_ref())
+            }
+            _ => return Ok(String::new()),
+        };
         let held = enrolled.or(self.account.username.as_ref());
         match (held, self.account.stream_key()) {
             (Some(held), Some(stream)) => {
@@ -306,6 +252,69 @@ impl Inquiry<'_> {
                 .as_ref()
                 .map_or_else(String::new, |id| id.as_str().into())),
         }
+    }
+}
+
+/// The password that proves a command's owner, of commands that may bring one.
+fn may_bring_a_password(command: &Command) -> Option<Option<&SecretText>> {
+    match command {
+        Command::ChangePassword(c) => Some(Some(&c.password)),
+        Command::StartLogin(c) => Some(c.password.as_ref()),
+        Command::Enable2fa(c) => Some(password_of(c.proof.as_ref())),
+        Command::RegenerateBackupCodes(c) => Some(password_of(c.proof.as_ref())),
+        Command::Disable2fa(c) => Some(password_of(c.proof.as_ref())),
+        Command::RegisterAccount(_)
+        | Command::ConfirmCode(_)
+        | Command::VerifyLogin(_)
+        | Command::CancelEnrolment(_)
+        | Command::UserCancelReset(_)
+        | Command::ClearAttempts(_)
+        | Command::SuspendFactor(_)
+        | Command::RequestReset(_)
+        | Command::ApproveReset(_)
+        | Command::RejectReset(_)
+        | Command::CancelReset(_)
+        | Command::ExecuteReset(_)
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => None,
+    }
+}
+
+fn password_given(command: &Command) -> Option<&SecretText> {
+    may_bring_a_password(command).flatten()
+}
+
+/// The code of a command and the one that follows it.
+fn code_given(command: &Command) -> GivenCode<'_> {
+    match command {
+        Command::ConfirmCode(c) => (Some(&c.code), None),
+        Command::VerifyLogin(c) => (Some(&c.code), c.next_code.as_ref()),
+        Command::ChangePassword(c) => (c.code.as_ref(), c.next_code.as_ref()),
+        Command::RegenerateBackupCodes(c) => code_of(c.proof.as_ref()),
+        Command::Disable2fa(c) => code_of(c.proof.as_ref()),
+        Command::Enable2fa(_)
+        | Command::StartLogin(_)
+        | Command::RegisterAccount(_)
+        | Command::CancelEnrolment(_)
+        | Command::UserCancelReset(_)
+        | Command::ClearAttempts(_)
+        | Command::SuspendFactor(_)
+        | Command::RequestReset(_)
+        | Command::ApproveReset(_)
+        | Command::RejectReset(_)
+        | Command::CancelReset(_)
+        | Command::ExecuteReset(_)
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => (None, None),
+    }
+}
+
+/// The password that a command sets.
+fn new_password(command: &Command) -> Option<&SecretText> {
+    match command {
+        Command::RegisterAccount(c) => Some(&c.password),
+        Command::ChangePassword(c) => Some(&c.new_password),
+        _ => None,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use countersign_projections::{AuditTrail, Entry, Filter, Projection};
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::Username;
+use countersign_schemas::ids::{Username, is_same_person};
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::Queries;
 use super::queries::{type_codes, unavailable};
 use super::vault::VaultError;
+use crate::account::quota::Act;
 use crate::account::rerun::Across;
 use crate::account::{Account, Policy};
 
@@ -46,9 +47,9 @@ impl Queries {
     ) -> Result<FoundAcross, Refusal> {
         let asks_for = |name: &str| events.iter().any(|event| event.name() == name);
         let caller = &*first.record.meta.caller;
-        let requested_at = match asks_for("reset-requested") {
-            true => self.requests_before(first, caller, policy)?,
-            false => Vec::new(),
+        let requested_at = match events.iter().find_map(Act::of_event) {
+            Some(act) => self.acts_before(first, caller, act, policy)?,
+            None => Vec::new(),
         };
         let has_a_hand = ["reset-requested", "reset-approved", "reset-executed"];
         let is_own_account = match has_a_hand.into_iter().any(asks_for) {
@@ -66,23 +67,31 @@ impl Queries {
         })
     }
 
-    /// When a caller had asked for resets, within the policy's window before an event.
-    fn requests_before(
+    /// When a caller had done the like, within the policy's window before an event.
+    fn acts_before(
         &self,
         first: &Entry,
         caller: &str,
+        act: Act,
         policy: &Policy,
     ) -> Result<Vec<Micros>, Refusal> {
         let at = first.record.recorded_at;
-        let from = self.first_at_or_after(at.minus_s(policy.reset_requests_window_s))?;
+        let from = self.first_at_or_after(at.minus_s(act.bound(policy).1))?;
+        let types: Vec<_> = act.events().iter().copied().map(String::from).collect();
         let filter = Filter {
-            types: type_codes(Some(&["reset-requested".to_owned()]))?,
+            types: type_codes(Some(&types))?,
             caller: Some(caller.to_owned()),
             account: None,
         };
         let positions = self.positions_between(&filter, from.saturating_sub(1), first.position)?;
-        let time = |position: &u64| Ok(self.entry(*position)?.record.recorded_at);
-        positions.iter().map(time).collect()
+        let mut times = Vec::new();
+        for position in positions {
+            let entry = self.entry(position)?;
+            if Act::of_event(&entry.event) == Some(act) {
+                times.push(entry.record.recorded_at);
+            }
+        }
+        Ok(times)
     }
 
     /// Whether a caller's own name is the account's, by its id or by its username; none where the
@@ -91,7 +100,7 @@ impl Queries {
         let Some(id) = &before.id else {
             return Ok(Some(false));
         };
-        if id.as_str() == caller {
+        if is_same_person(id.as_str(), caller) {
             return Ok(Some(true));
         }
         let (Some(held), Ok(name)) = (&before.username, Username::parse(caller)) else {

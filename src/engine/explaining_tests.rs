@@ -274,6 +274,8 @@ fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
         "data-keys-rewrapped",
         "subject-viewed",
         "audit-exported",
+        "look-ups-counted",
+        "agent-acts-refused",
     ];
     let expected: BTreeSet<String> = Event::ALL
         .iter()

@@ -71,7 +71,13 @@ impl Queries {
     ) -> Result<ExportedEvent, Refusal> {
         let record = Record::decode(bytes).map_err(|error| unavailable(&error))?;
         let entry = Entry::decode(position, record).map_err(|error| unavailable(&error))?;
-        let event = audit_event(&entry, self.source(&entry));
+        let opened = self.opened_source(&entry);
+        let is_committed = entry.record.meta.source_commitment.is_some();
+        let salt = opened
+            .as_ref()
+            .filter(|_| query.proofs && is_committed)
+            .map(|opened| BASE64.encode(&opened.salt));
+        let event = audit_event(&entry, opened.map(|opened| opened.facts));
         let inclusion = match query.proofs && !query.is_everything() {
             true => Some(self.inclusion(position, size)?),
             false => None,
@@ -80,6 +86,7 @@ impl Queries {
             event,
             record: query.proofs.then(|| BASE64.encode(bytes)),
             inclusion,
+            source_salt: salt,
         })
     }
 

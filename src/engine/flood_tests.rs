@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, sync_channel};
+use std::sync::mpsc;
 
 use countersign_schemas::query::AuditPageQuery;
 use countersign_schemas::refusal::ErrorCode;
@@ -10,13 +10,14 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 use serde_json::{Value, json};
 
+use super::Engine;
+use super::advance::Job;
 use super::batch::{BATCH_COMMANDS_MAX, Batch};
 use super::boot;
 use super::house::{House, verify};
+use super::message::{QUEUE_MAX, Submission, ToWriter};
 use super::pool::Pool;
 use super::writer::Writer;
-use super::{Engine, Message, QUEUE_MAX, Submission};
-use crate::account::Evidence;
 
 /// Attempts of a flood; the catalogue's million takes minutes in a debug build:
 /// `COUNTERSIGN_FLOOD=1000000 cargo test --release --lib flood_tests`.
@@ -229,20 +230,13 @@ fn refusals_that_record_nothing_cannot_keep_a_batch_open() {
         .collect();
     drop(engine);
     let (shared, log) = boot::open(house.options()).unwrap();
-    let pool = Arc::new(Pool::start(|_: Submission| {}));
-    let mut writer = Writer::new(shared, pool, log);
-    let (queue, inbox) = sync_channel(QUEUE_MAX);
+    let pool = Arc::new(Pool::start(|_: Job| {}));
+    let (queue, inbox) = ToWriter::open();
+    let mut writer = Writer::new(shared, pool, queue.clone(), log);
     for request in requests {
-        let evidence = Evidence::none(request.received_at);
-        let submission = Submission {
-            request,
-            evidence,
-            gatherings: 0,
-            reply: Box::new(|_| ()),
-        };
-        let sent = queue.try_send(Message::Submission(Box::new(submission)));
-        assert!(sent.is_ok());
+        queue.submit(Submission::new(request, Box::new(|_| ())));
     }
+    assert_eq!(queue.waiting(), QUEUE_MAX);
     let mut batch = Batch::after(2);
     assert!(!writer.drain(&mut batch, &inbox));
     assert_eq!(

@@ -17,9 +17,11 @@ use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::projector::{TELL_EVERY, decode};
 use super::start_error::StartError;
-use super::vault::{Random, Vault};
+use super::vault::{Random, Vault, VaultError};
 use crate::crypto::data_keys::DataKeys;
+use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::Keyring;
+use crate::crypto::tag_keys::TagKeys;
 use crate::log::index::Index;
 use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
@@ -59,6 +61,11 @@ pub fn log_folder(data: &Path) -> PathBuf {
 /// Where the data keys are in a data folder.
 pub fn keys_file(data: &Path) -> PathBuf {
     data.join("keys.redb")
+}
+
+/// Where the tag keys are in a data folder.
+pub fn tag_keys_file(data: &Path) -> PathBuf {
+    data.join("tag-keys")
 }
 
 /// Where the snapshots are in a data folder.
@@ -101,8 +108,11 @@ impl Foundation {
             });
         }
         let keys = DataKeys::open(&keys_file(data), Arc::clone(&keyring), false)?;
-        let vault = Vault::new(keyring, keyring_file, keys, random);
-        erasing::destroy_keys(&vault, &vault.tombstones()?)?;
+        let file = tag_keys_file(data);
+        let tag_keys = TagKeys::read(&file, &keyring)
+            .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
+        let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
+        erasing::destroy_keys(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
         let index = Index::open(
             &Storage::default(),
             &data.join("index.redb"),

@@ -1,7 +1,7 @@
 //! What operators watch of the engine: counters that its threads raise, and a reading of them all.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use countersign_projections::ViewState;
 use countersign_schemas::admin::PublicationState;
@@ -13,8 +13,9 @@ use super::Engine;
 pub struct Gauges {
     data: PathBuf,
     keyring_folder: PathBuf,
-    queued: AtomicUsize,
     sheds: AtomicU64,
+    comparisons: AtomicU64,
+    hashes: AtomicU64,
     clock_jumps: AtomicU64,
     clock_is_behind: AtomicBool,
     /// When everything was last covered by a signed checkpoint, in microseconds.
@@ -27,27 +28,28 @@ impl Gauges {
         Self {
             data: data.into(),
             keyring_folder: keyring.parent().unwrap_or(Path::new(".")).into(),
-            queued: AtomicUsize::new(0),
             sheds: AtomicU64::new(0),
+            comparisons: AtomicU64::new(0),
+            hashes: AtomicU64::new(0),
             clock_jumps: AtomicU64::new(0),
             clock_is_behind: AtomicBool::new(false),
             signed_at: AtomicU64::new(now.0),
         }
     }
 
-    /// A command waits for the writer.
-    pub(super) fn queued(&self) {
-        self.queued.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A command waits no longer.
-    pub(super) fn unqueued(&self) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// The pool had no room for a command.
     pub(super) fn shed(&self) {
         self.sheds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A password or a code is compared.
+    pub(super) fn compares(&self) {
+        self.comparisons.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An Argon2id is computed.
+    pub(super) fn hashes(&self) {
+        self.hashes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The wall clock jumped ahead.
@@ -81,6 +83,10 @@ pub struct Readings {
     pub proofs_waiting: usize,
     /// Commands since the start that found no room among those.
     pub sheds: u64,
+    /// Passwords and codes compared since the start.
+    pub comparisons: u64,
+    /// Argon2id computed since the start.
+    pub hashes: u64,
     /// Seconds since everything was covered by a signed checkpoint.
     pub checkpoint_age_s: u64,
     /// Seconds that the wall clock lies behind the last recorded time.
@@ -110,9 +116,11 @@ impl Engine {
             head: shared.progress.committed(),
             views: shared.views.list(),
             publication: shared.publication.state(shared.progress.committed()),
-            queued: gauges.queued.load(Ordering::Relaxed),
+            queued: self.queue.waiting(),
             proofs_waiting: self.pool.waiting(),
             sheds: gauges.sheds.load(Ordering::Relaxed),
+            comparisons: gauges.comparisons.load(Ordering::Relaxed),
+            hashes: gauges.hashes.load(Ordering::Relaxed),
             checkpoint_age_s: now.seconds_since(Micros(gauges.signed_at.load(Ordering::Relaxed))),
             clock_behind_s: recorded_at.seconds_since(now),
             clock_is_behind: gauges.clock_is_behind.load(Ordering::Relaxed),

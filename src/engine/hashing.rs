@@ -4,83 +4,47 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::secret::SecretText;
 
 use super::evidence::Inquiry;
-use super::subject::source_key;
 use super::vault::VaultError;
-use crate::account::{Policy, ProofEvidence};
+use crate::account::{Kept, Policy, ProofEvidence};
 use crate::crypto::password::{INPUT_BYTES_MAX, KdfParams, SALT_BYTES, Verifier, derive, verify};
 
 impl Inquiry<'_> {
-    /// Compares a password; an account without one, or none at all, costs the same Argon2id.
+    /// Compares a password, and says how its verifier is kept; an account without one costs the
+    /// same Argon2id.
     pub(super) fn password(
         &self,
-        password: Option<&SecretText>,
-    ) -> Result<ProofEvidence, VaultError> {
-        let Some(password) = password else {
-            return Ok(if self.shared.vouched {
-                ProofEvidence::Vouched
-            } else {
-                ProofEvidence::Absent
-            });
-        };
-        if let Some(right) = self.request.directory {
-            return Ok(ProofEvidence::Elsewhere { right });
-        }
-        let source = source_key(&self.shared.vault, self.request);
-        if self
-            .account
-            .passwords
-            .waiting_s(source, self.shared.log_time())
-            .is_some()
-        {
-            return Ok(ProofEvidence::NotCompared);
-        }
+        password: &SecretText,
+    ) -> Result<(ProofEvidence, Kept), VaultError> {
         let input = password.reveal().as_bytes();
         let (Some(credential), Some(stream)) =
             (&self.account.credential, self.account.stream_key())
         else {
             self.dummy_hash(input)?;
-            return Ok(ProofEvidence::Compared {
+            let proof = ProofEvidence::Compared {
                 credential: 0,
                 right: false,
-            });
+            };
+            return Ok((proof, Kept::AsPolicyAsks));
         };
         let bytes = self.shared.vault.open(stream, &credential.verifier)?;
         let right = self.matches(input, &bytes)?;
-        Ok(ProofEvidence::Compared {
+        let proof = ProofEvidence::Compared {
             credential: credential.version,
             right,
-        })
+        };
+        Ok((proof, self.kept(&bytes)?))
     }
 
-    /// A second Argon2id for a password that was right and whose verifier is not of the active
-    /// pepper or is weaker than policy asks for now.
-    pub(super) fn rehashed(
-        &self,
-        password: Option<&SecretText>,
-        proof: ProofEvidence,
-    ) -> Result<Option<Protected>, VaultError> {
-        let ProofEvidence::Compared { right: true, .. } = proof else {
-            return Ok(None);
-        };
-        let (Some(password), Some(credential), Some(stream)) = (
-            password,
-            &self.account.credential,
-            self.account.stream_key(),
-        ) else {
-            return Ok(None);
-        };
-        let bytes = self.shared.vault.open(stream, &credential.verifier)?;
-        let verifier = Verifier::decode(&bytes).map_err(|_| VaultError::Changed)?;
-        let keyring = self.shared.vault.keyring();
-        let (pepper_id, _) = keyring.active_pepper();
-        let is_current = verifier.pepper_id() == pepper_id;
-        match is_current
-            && !verifier
-                .params()
-                .is_weaker_than(params(&self.shared.policy))
-        {
-            true => Ok(None),
-            false => Ok(Some(self.new_verifier(password)?)),
+    /// Whether a verifier is of the active pepper and as strong as policy asks for now.
+    fn kept(&self, encoded: &[u8]) -> Result<Kept, VaultError> {
+        let verifier = Verifier::decode(encoded).map_err(|_| VaultError::Changed)?;
+        let (pepper_id, _) = self.shared.vault.keyring().active_pepper();
+        let is_weak = verifier
+            .params()
+            .is_weaker_than(params(&self.shared.policy));
+        match verifier.pepper_id() == pepper_id && !is_weak {
+            true => Ok(Kept::AsPolicyAsks),
+            false => Ok(Kept::Outdated),
         }
     }
 
@@ -90,6 +54,7 @@ impl Inquiry<'_> {
         let pepper = keyring
             .pepper(verifier.pepper_id())
             .ok_or(VaultError::NoKey)?;
+        self.shared.gauges.hashes();
         verify(input, &verifier, pepper).map_err(|_| VaultError::NoMemory)
     }
 
@@ -106,6 +71,7 @@ impl Inquiry<'_> {
         self.shared.vault.fill_random(&mut salt)?;
         let keyring = self.shared.vault.keyring();
         let (pepper_id, pepper) = keyring.active_pepper();
+        self.shared.gauges.hashes();
         derive(input, params(&self.shared.policy), pepper_id, pepper, salt)
             .map_err(|_| VaultError::NoMemory)
     }

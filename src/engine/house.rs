@@ -115,21 +115,15 @@ impl House {
 
     pub(super) fn request(&self, name: &str, body: &Value, id: &str, engine: &Engine) -> Request {
         let payload = serde_json::to_vec(body).unwrap();
-        Request {
-            command: Command::decode(name, &payload).unwrap(),
-            command_id: CommandId::parse(id).unwrap(),
-            caller: Caller {
-                name: "test".into(),
-                verified: true,
-                role: Command::kind_of(name).map_or(Role::Platform, Role::from),
-            },
-            on_behalf_of: None,
-            trace_id: None,
-            body_tag: engine.body_tag("test", name, &payload),
-            directory: None,
-            received_at: self.time(),
-            deadline: None,
-        }
+        let caller = Caller {
+            name: "test".into(),
+            verified: true,
+            role: Command::kind_of(name).map_or(Role::Platform, Role::from),
+        };
+        let command = Command::decode(name, &payload).unwrap();
+        let tags = engine.body_tags("test", name, &payload, &command);
+        let id = CommandId::parse(id).unwrap();
+        Request::new(command, id, caller, tags, self.time())
     }
 
     pub(super) fn send_as(&self, engine: &Engine, id: &str, name: &str, body: Value) -> Outcome {

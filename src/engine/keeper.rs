@@ -11,7 +11,8 @@ use countersign_schemas::command::Command;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
-use super::{Message, Outcome, ReplyTo, Shared, rotating, spawn};
+use super::message::{Message, ToWriter};
+use super::{Outcome, ReplyTo, Shared, rotating, spawn};
 
 /// Replies that may wait for a rewriting; one more is told `outcome.unknown`, and its repetition
 /// waits again.
@@ -34,7 +35,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// Starts the thread.
-    pub fn start(shared: Arc<Shared>, writer: SyncSender<Message>) -> Self {
+    pub fn start(shared: Arc<Shared>, writer: ToWriter) -> Self {
         let (waiting, inbox) = sync_channel(WAITING_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let is_stopping = Arc::clone(&stopping);
@@ -92,7 +93,7 @@ impl Keeper {
 
 fn run(
     shared: &Shared,
-    writer: &SyncSender<Message>,
+    writer: &ToWriter,
     inbox: &Receiver<Option<Waiting>>,
     stopping: &AtomicBool,
 ) {
@@ -154,7 +155,7 @@ fn active_id(shared: &Shared) -> u32 {
 }
 
 /// Tells the writer that a rotation has come to its end.
-fn tell_rotated(shared: &Shared, writer: &SyncSender<Message>, left_behind: Option<u32>) {
+fn tell_rotated(shared: &Shared, writer: &ToWriter, left_behind: Option<u32>) {
     let end = || -> Result<Option<Message>, Box<dyn std::error::Error>> {
         if !rotating::is_under_way(&shared.index)? || is_outdated(shared, left_behind) {
             return Ok(None);

@@ -10,7 +10,7 @@
 //! were recorded is in memory and bounded; what it forgets is recorded once more.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use countersign_schemas::event::Event;
@@ -20,8 +20,9 @@ use countersign_schemas::time::Micros;
 use sha2::{Digest, Sha256};
 
 use super::batch::{Batch, Group, Origin};
+use super::message::Message;
 use super::writer::Writer;
-use super::{Caller, Message, Queries};
+use super::{Caller, Queries};
 use crate::account::service;
 
 /// How long one record stands for further looks at the same.
@@ -112,8 +113,7 @@ impl Queries {
     /// a success.
     ///
     /// # Errors
-    /// `overloaded` when the writer has no room, `store.unavailable` when the record did not
-    /// become durable in time: the answer must not leave.
+    /// `store.unavailable` when the record did not become durable in time: the answer must not leave.
     pub fn record_look_up(&self, viewer: &Viewer, look_up: &LookUp) -> Result<(), Refusal> {
         let event = look_up.event();
         let key = key_of(viewer, &event);
@@ -127,13 +127,9 @@ impl Queries {
             viewer: viewer.clone(),
             durable,
         };
-        match self.queue.try_send(Message::LookedUp(Box::new(looking))) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(Refusal::new(ErrorCode::Overloaded)),
-            Err(TrySendError::Disconnected(_)) => {
-                return Err(Refusal::new(ErrorCode::StoreUnavailable));
-            }
-        }
+        // Each thread of the queries has one at most under way.
+        let sent = self.queue.send(Message::LookedUp(Box::new(looking)));
+        sent.map_err(|_| Refusal::new(ErrorCode::StoreUnavailable))?;
         match told.recv_timeout(COMMIT_WAIT) {
             Ok(()) => {
                 self.shared.look_ups().insert(key, now);

@@ -1,20 +1,28 @@
 //! The engine: evidence, the writer, and what follows a commit.
 //!
 //! ```text
-//!  submit ─▶ evidence ─▶ queue ─▶ writer ─▶ log ─▶ replies
-//!            (pool)      (4096)     │ decide, seal, one commit
-//!                                   └─▶ accounts, directory, views
+//!  submit ─▶ queue ─▶ writer ─▶ log ─▶ replies
+//!            (4096)    │  ▲ gate, decide, seal, one commit
+//!                      │  └── slow steps: pool, password service
+//!                      └─▶ accounts, directory, views
 //! ```
 
 mod accounts;
 mod admin;
+mod advance;
 mod assertions;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod audience_tests;
 mod auditing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod auditing_tests;
 mod batch;
 mod boot;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod bound_source_tests;
 mod chores;
 mod clock;
 mod coalesce;
@@ -22,7 +30,6 @@ mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
-mod elsewhere;
 mod epoch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -40,12 +47,18 @@ mod explaining_tests;
 mod exporting;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod fairness_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod flood_tests;
 mod forms;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod forms_tests;
 mod foundation;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod gate_tests;
 mod gauges;
 mod hashing;
 #[cfg(test)]
@@ -54,11 +67,14 @@ mod house;
 mod indexer;
 mod keeper;
 mod key_list;
+mod lanes;
 mod look_ups;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod look_ups_tests;
+mod message;
 mod outcomes;
+mod password_service;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod planted_tests;
@@ -71,6 +87,9 @@ mod proof_tests;
 mod proofs;
 mod publisher;
 mod queries;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod quota_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod race_tests;
@@ -92,6 +111,8 @@ mod shared;
 #[allow(clippy::unwrap_used)]
 mod snapshot_tests;
 pub mod snapshots;
+mod source;
+mod source_budget;
 mod start_error;
 mod stopped_views;
 mod stopping;
@@ -106,13 +127,13 @@ mod support_queries;
 mod swap_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod tag_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod time_tests;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod timing_tests;
 mod vault;
 mod verdict;
 #[cfg(test)]
@@ -122,7 +143,6 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -133,11 +153,11 @@ use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
-use crate::account::{Evidence, Policy};
+use crate::account::Policy;
 pub use admin::Admin;
+use advance::Job;
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
-pub use elsewhere::AskElsewhere;
 pub use epoch::new_epoch;
 pub use exporting::filter_text;
 pub use foundation::Epoch;
@@ -145,13 +165,13 @@ pub use gauges::{Readings, free_bytes};
 use keeper::Keeper;
 pub use key_list::key_list;
 pub use look_ups::{LookUp, Viewer};
+use message::{Submission, ToWriter};
+pub use password_service::{AskedPassword, PasswordService};
 use pool::Pool;
-use proofs::{
-    current_account, enqueue, enqueue_proof, gather_and_enqueue, is_repeat, prove, refuse,
-};
+use proofs::prove;
 pub use publisher::{Feed, PublishedEpoch};
 pub use queries::Queries;
-pub use request::{Caller, Done, Outcome, ReplyTo, Request};
+pub use request::{BodyTags, Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
 pub use stopped_views::{list_stopped_views, rebuild_stopped_view};
@@ -159,38 +179,15 @@ use stopping::Writing;
 pub use vault::{Random, system_random};
 use writer::Writer;
 
-/// Commands that may wait for the writer.
-pub const QUEUE_MAX: usize = 4_096;
-/// How often evidence is gathered for one command before it is a `version.conflict`.
-const GATHERINGS_MAX: u8 = 3;
-
 /// What is said to a caller whose word is not taken.
 const MAY_NOT_VOUCH: &str =
     "this caller may not answer for the first factor: send the password, or a challenge";
 
-/// A command with what was found out about it, on its way to the writer.
-struct Submission {
-    request: Request,
-    evidence: Evidence,
-    gatherings: u8,
-    reply: ReplyTo,
-}
-
-/// What the writer's queue carries.
-enum Message {
-    Submission(Box<Submission>),
-    /// No key-encryption key but the active one wraps anything: this one, so many data keys.
-    Rewrapped(u32, u64),
-    /// Somebody looked at an account, or took events away.
-    LookedUp(Box<look_ups::Looking>),
-    Stop,
-}
-
 /// The engine: takes commands, answers queries.
 pub struct Engine {
     shared: Arc<Shared>,
-    pool: Arc<Pool<Submission>>,
-    queue: SyncSender<Message>,
+    pool: Arc<Pool<Job>>,
+    queue: ToWriter,
     admin: Admin,
     keeper: Keeper,
     draining: AtomicBool,
@@ -215,14 +212,12 @@ impl Engine {
             backing_up: Arc::default(),
         };
         projector::start(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
-        let (queue, inbox) = sync_channel(QUEUE_MAX);
+        let (queue, inbox) = ToWriter::open();
         let pool = {
             let (shared, queue) = (Arc::clone(&shared), queue.clone());
-            Arc::new(Pool::start(move |submission| {
-                prove(&shared, &queue, submission);
-            }))
+            Arc::new(Pool::start(move |job| prove(&shared, &queue, job)))
         };
-        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), log);
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), queue.clone(), log);
         let (projecting, to_show) = (Arc::clone(&shared), reader.clone());
         let indexing = Arc::clone(&shared);
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
@@ -257,30 +252,7 @@ impl Engine {
             });
         }
         let reply = self.keeper.hold_back(&request.command, reply);
-        let evidence = Evidence::none(request.received_at);
-        let submission = Submission {
-            request,
-            evidence,
-            gatherings: 0,
-            reply,
-        };
-        let account = match current_account(&self.shared, &submission) {
-            Ok(account) => account,
-            Err(code) => return refuse(submission.reply, code),
-        };
-        if evidence::is_slow(
-            &self.shared,
-            &submission.request,
-            &account,
-            self.shared.log_time(),
-        ) {
-            match is_repeat(&self.shared, &submission) {
-                true => enqueue(&self.shared, &self.queue, submission),
-                false => enqueue_proof(&self.pool, &self.shared, submission),
-            }
-        } else {
-            gather_and_enqueue(&self.shared, &self.queue, submission, &account);
-        }
+        self.queue.submit(Submission::new(request, reply));
     }
 
     /// Refuses what needs no look at any account, and names the account that is to be made.
@@ -315,10 +287,23 @@ impl Engine {
         }
     }
 
-    /// HMAC over caller, subject and payload: tells a repeat from another body under the same id.
-    pub fn body_tag(&self, caller: &str, subject: &str, payload: &[u8]) -> [u8; 16] {
-        let parts = [caller.as_bytes(), subject.as_bytes(), payload];
-        self.shared.vault.keyring().body_tag(&parts)
+    /// What a repeat of a command is recognised by: at first by every byte, later by what is no
+    /// secret.
+    pub fn body_tags(
+        &self,
+        caller: &str,
+        subject: &str,
+        payload: &[u8],
+        command: &Command,
+    ) -> BodyTags {
+        let parts = [caller.as_bytes(), subject.as_bytes()];
+        BodyTags {
+            exact: self
+                .shared
+                .vault
+                .process_tag(&[parts[0], parts[1], payload]),
+            asked: outcomes::asked(parts, command),
+        }
     }
 
     /// The wall clock.

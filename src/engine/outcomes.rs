@@ -1,16 +1,22 @@
 //! What earlier commands were answered: the same command id gets the same outcome, once.
 //!
-//! For two minutes an outcome is kept as it was told, secrets included; afterwards it is found
-//! again from the command's own events, for 24 hours, and a secret one is `outcome.unseen`.
+//! For two minutes an outcome is kept as it was told, secrets included, and a repeat is one to the
+//! byte; afterwards it is found again from the command's own events, for 24 hours, and a secret one
+//! is `outcome.unseen`. A repeat is recognised by what it asks without its secrets then: a tag on
+//! disk that covered a password would test it at the price of one hash, and comparing it with a
+//! verifier would test it without anybody counting. So a repeat with another password or code gets
+//! the recorded outcome. Where the key of the recorded tag is destroyed, nothing can be compared.
 
 use std::collections::{HashMap, VecDeque};
 
+use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::accounts::HistoryError;
@@ -39,7 +45,7 @@ pub struct Outcomes {
 struct Kept {
     /// Whose history the command's events went to; none where it has no events.
     stream: Option<StreamKey>,
-    body_tag: [u8; 16],
+    exact_tag: [u8; 16],
     result: Result<Done, Refusal>,
 }
 
@@ -56,21 +62,26 @@ impl Outcomes {
         now: Micros,
     ) -> Result<Option<Outcome>, HistoryError> {
         self.forget(now);
-        let names_audience = request.command.audience().is_some();
-        let (stored_tag, result) = match self.kept.get(&key) {
-            Some(kept) => (kept.body_tag, kept.result.clone()),
+        let tags = &request.tags;
+        let (same, result) = match self.kept.get(&key) {
+            Some(kept) => {
+                let same = kept.exact_tag.ct_eq(&tags.exact).into();
+                (Some(same), kept.result.clone())
+            }
             None => match shared.index.command(&key, now)? {
                 Some(place) => {
-                    let (tag, result) = recalled(shared, place)?;
+                    let recalled = recalled(shared, place)?;
+                    let is_asserted =
+                        request.command.audience().is_some() || recalled.is_bound_to_an_audience;
+                    let result = recalled.result;
                     (
-                        tag,
-                        result.and_then(|done| without_assertion(done, names_audience)),
+                        shared.vault.is_body_tag(&recalled.body_tag, &tags.asked),
+                        result.and_then(|done| without_assertion(done, is_asserted)),
                     )
                 }
                 None => return Ok(None),
             },
         };
-        let same = bool::from(stored_tag.ct_eq(&request.body_tag));
         let refused = |code| Outcome {
             result: Err(Refusal::new(code)),
             replayed: false,
@@ -82,9 +93,13 @@ impl Outcomes {
         {
             return Ok(Some(refused(ErrorCode::OutcomeUnseen)));
         }
-        if !same {
-            self.count_mismatch(key);
-            return Ok(Some(refused(ErrorCode::IdempotencyMismatch)));
+        match same {
+            Some(true) => {}
+            Some(false) => {
+                self.count_mismatch(key);
+                return Ok(Some(refused(ErrorCode::IdempotencyMismatch)));
+            }
+            None => return Ok(Some(refused(ErrorCode::OutcomeUnseen))),
         }
         let unseen = matches!(&result, Err(refusal) if refusal.code == ErrorCode::OutcomeUnseen);
         Ok(Some(Outcome {
@@ -99,7 +114,7 @@ impl Outcomes {
         &mut self,
         key: CommandKey,
         stream: Option<StreamKey>,
-        body_tag: [u8; 16],
+        exact_tag: [u8; 16],
         now: Micros,
         result: Result<Done, Refusal>,
     ) {
@@ -117,7 +132,7 @@ impl Outcomes {
         }
         let kept = Kept {
             stream,
-            body_tag,
+            exact_tag,
             result,
         };
         self.kept.insert(key, kept);
@@ -149,22 +164,37 @@ impl Outcomes {
     }
 }
 
+/// Hash over caller, subject and what a command asks without its secrets.
+pub fn asked(by: [&[u8]; 2], command: &Command) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in by {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(command.open_part());
+    hash.finalize().into()
+}
+
 /// A login that was asserted is not told again: there is no second assertion.
-fn without_assertion(done: Done, names_audience: bool) -> Result<Done, Refusal> {
+fn without_assertion(done: Done, is_asserted: bool) -> Result<Done, Refusal> {
     match done.reply {
-        Reply::LoginByPassword { .. } | Reply::LoginVerified { .. } if names_audience => {
+        Reply::LoginByPassword { .. } | Reply::LoginVerified { .. } if is_asserted => {
             Err(Refusal::new(ErrorCode::OutcomeUnseen))
         }
         _ => Ok(done),
     }
 }
 
+/// An outcome that was found again.
+struct Recalled {
+    body_tag: [u8; 16],
+    result: Result<Done, Refusal>,
+    /// Whether it completed a login whose start had named an audience.
+    is_bound_to_an_audience: bool,
+}
+
 /// Finds an outcome again from the command's own events.
-#[allow(clippy::type_complexity)]
-fn recalled(
-    shared: &Shared,
-    place: CommandPlace,
-) -> Result<([u8; 16], Result<Done, Refusal>), HistoryError> {
+fn recalled(shared: &Shared, place: CommandPlace) -> Result<Recalled, HistoryError> {
     let last_position = place.first + u64::from(place.len) - 1;
     let mut events: Vec<Event> = Vec::with_capacity(usize::from(place.len));
     let mut last = shared.accounts.record(place.first)?;
@@ -182,6 +212,17 @@ fn recalled(
         }
         StreamKind::Log => Account::default(),
     };
+    let is_bound_to_an_audience = match spent_challenge(&events) {
+        Some(challenge) => {
+            let before = last.version - u32::from(place.len);
+            let account = shared
+                .accounts
+                .rebuild(last.stream_key, before, place.first)?;
+            let mut open = account.challenges.iter();
+            open.any(|open| open.hash == challenge && open.audience.is_some())
+        }
+        None => false,
+    };
     let details = Details {
         position: last_position,
         version: last.version,
@@ -190,5 +231,18 @@ fn recalled(
     let at = last.recorded_at;
     let result =
         recall(&events, &after, &shared.policy, at).map(|reply| Done::new(reply, details, at));
-    Ok((last.meta.body_tag, result))
+    Ok(Recalled {
+        body_tag: last.meta.body_tag,
+        result,
+        is_bound_to_an_audience,
+    })
+}
+
+/// The challenge that a completed login spent.
+fn spent_challenge(events: &[Event]) -> Option<[u8; 16]> {
+    match events.first()? {
+        Event::TotpAccepted(e) => e.challenge,
+        Event::BackupCodeAccepted(e) => e.challenge,
+        _ => None,
+    }
 }

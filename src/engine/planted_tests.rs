@@ -42,11 +42,13 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let policy = Policy::default();
     let mut ctx = Ctx {
         now: house.time(),
+        gated_at: house.time(),
         clock_floor: house.time(),
         policy: &policy,
         entropy: &[9; ENTROPY_LEN],
         caller: wrong.caller,
         source_key: [0; 8],
+        source_waits_s: None,
         name_taken: false,
         next_key_id: None,
         requested_at: &[],
@@ -57,7 +59,7 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let evidence = Evidence::none(house.time());
     let decided = decide(&wrong.account, &command, &evidence, &ctx);
     let Decision::Done { mut events, .. } = decided else {
-        panic!("no evidence, so none is stale");
+        panic!("decided without any step");
     };
     let [event] = &mut events[..] else {
         panic!("the lie has one event as its end: {events:?}");
@@ -96,6 +98,7 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
             body_tag: [0; 16],
             source_key: [0; 8],
             source: None,
+            source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
     };

@@ -1,23 +1,40 @@
-//! The bounded pool for slow proofs: two threads, one job per account at a time.
+//! The bounded pool for slow steps: two threads that hash.
 //!
 //! One Argon2id takes 19 MiB and about 50 ms, so the pool's width bounds memory and leaves the
-//! writer a core. What does not fit is shed at once, before anything was counted: of the caller
-//! that has the most waiting, so that one that floods takes no other's place.
+//! writer a core. Senders take turns, and what does not fit is shed at once, before anything was
+//! compared: of the sender that has the most waiting. A sender is a caller and the address that it
+//! reports, since all owners of a platform come through one caller.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use countersign_schemas::ids::StreamKey;
+use super::message::Submission;
+use super::source::Source;
+use crate::fair_queue::FairQueue;
 
 /// Threads that hash.
 pub const WIDTH: usize = 2;
 /// Jobs that may wait.
 pub const WAITING_MAX: usize = 64;
-/// Jobs of one account that may wait.
-pub const WAITING_PER_ACCOUNT_MAX: usize = 4;
+
+/// Who sends: a caller, and the source that it reports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sender {
+    caller: String,
+    source: Source,
+}
+
+impl Sender {
+    /// Who sent a command.
+    pub fn of(submission: &Submission) -> Self {
+        Self {
+            caller: submission.request.caller.name.clone(),
+            source: submission.request.source().clone(),
+        }
+    }
+}
 
 /// The pool; `T` is a job, which the handler given at start does.
 pub struct Pool<T> {
@@ -30,16 +47,11 @@ struct Shared<T> {
     changed: Condvar,
 }
 
-struct Waiting<T> {
-    account: StreamKey,
-    caller: String,
-    job: T,
-}
-
 struct State<T> {
-    waiting: VecDeque<Waiting<T>>,
-    waiting_of: HashMap<StreamKey, usize>,
-    busy: HashSet<StreamKey>,
+    waiting: FairQueue<Sender, T>,
+    /// Later steps of jobs that had their turn: they go first, and no more than two threads made
+    /// them, so that they need no bound of their own.
+    going_on: VecDeque<T>,
     stopping: bool,
 }
 
@@ -47,9 +59,8 @@ impl<T: Send + 'static> Pool<T> {
     /// Starts the threads, which hand every job to `handler`.
     pub fn start(handler: impl Fn(T) + Send + Sync + 'static) -> Self {
         let state = State {
-            waiting: VecDeque::new(),
-            waiting_of: HashMap::new(),
-            busy: HashSet::new(),
+            waiting: FairQueue::new(WAITING_MAX, WAITING_MAX),
+            going_on: VecDeque::new(),
             stopping: false,
         };
         let shared = Arc::new(Shared {
@@ -72,60 +83,50 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// Hands a job of an account over, and gives back the one that it took the place of, if any:
-    /// the newest of the caller that has the most waiting, where this caller has fewer.
+    /// Hands over the first job of a command, and gives back the one that it took the place of, if
+    /// any: the newest of the sender that has the most waiting, where this sender has fewer.
     ///
     /// # Errors
-    /// The job itself, when too many wait, in all or of this account, or the pool is stopping.
-    pub fn submit(&self, account: StreamKey, caller: &str, job: T) -> Result<Option<T>, T> {
+    /// The job itself, when too many wait or the pool is stopping.
+    pub fn submit(&self, sender: Sender, job: T) -> Result<Option<T>, T> {
         let mut state = self.shared.lock();
-        let own = state.waiting_of.get(&account).copied().unwrap_or(0);
-        if state.stopping || own >= WAITING_PER_ACCOUNT_MAX {
+        if state.stopping {
             return Err(job);
         }
-        let displaced = match state.waiting.len() < WAITING_MAX {
-            true => None,
-            false => match state.displaced_by(caller) {
-                Some(displaced) => Some(displaced),
-                None => return Err(job),
-            },
-        };
-        *state.waiting_of.entry(account).or_default() += 1;
-        state.waiting.push_back(Waiting {
-            account,
-            caller: caller.to_owned(),
-            job,
-        });
+        let displaced = state.waiting.push(sender, job)?;
         drop(state);
         self.shared.changed.notify_one();
         Ok(displaced)
     }
 
-    /// How many jobs wait.
-    pub fn waiting(&self) -> usize {
-        self.shared.lock().waiting.len()
+    /// Hands over a later job of a command that had its turn; it is never turned away.
+    pub fn go_on(&self, job: T) {
+        self.shared.lock().going_on.push_back(job);
+        self.shared.changed.notify_one();
     }
 
-    /// Ends the threads once they have done what waits, and gives back what they could not begin
-    /// in time.
-    pub fn stop(&self, within: Duration) -> Vec<T> {
+    /// How many jobs wait.
+    pub fn waiting(&self) -> usize {
+        let state = self.shared.lock();
+        state.waiting.len() + state.going_on.len()
+    }
+
+    /// Takes no more commands and gives back those that wait; later jobs of the others are done.
+    pub fn close(&self) -> Vec<T> {
         let mut state = self.shared.lock();
         state.stopping = true;
-        self.shared.changed.notify_all();
-        let (mut state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, within, |state| !state.waiting.is_empty())
-            .expect("no job runs while the lock is held");
-        let left = std::mem::take(&mut state.waiting);
-        drop(state);
+        state.waiting.drain()
+    }
+
+    /// Ends the threads once they have done what waits.
+    pub fn stop(&self) {
+        self.shared.lock().stopping = true;
         self.shared.changed.notify_all();
         for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
             if thread.join().is_err() {
                 tracing::error!("a proof thread had panicked");
             }
         }
-        left.into_iter().map(|waiting| waiting.job).collect()
     }
 }
 
@@ -137,30 +138,23 @@ impl<T> Shared<T> {
     }
 
     fn work(&self, handler: &dyn Fn(T)) {
-        while let Some((account, job)) = self.next() {
+        while let Some(job) = self.next() {
             // A job that panics loses its own command only.
             if catch_unwind(AssertUnwindSafe(|| handler(job))).is_err() {
                 tracing::error!("a proof panicked; its command was dropped");
             }
-            self.lock().busy.remove(&account);
-            self.changed.notify_all();
         }
     }
 
-    /// The first waiting job whose account has none running; none once stopped and empty.
-    fn next(&self) -> Option<(StreamKey, T)> {
+    /// The next job; none once stopped and empty.
+    fn next(&self) -> Option<T> {
         let mut state = self.lock();
         loop {
-            let ready = state
-                .waiting
-                .iter()
-                .position(|waiting| !state.busy.contains(&waiting.account));
-            if let Some(next) = ready.and_then(|at| state.waiting.remove(at)) {
-                state.busy.insert(next.account);
-                state.no_longer_waits(next.account);
-                return Some((next.account, next.job));
+            let next = state.going_on.pop_front();
+            if let Some(job) = next.or_else(|| state.waiting.pop().map(|(_, job)| job)) {
+                return Some(job);
             }
-            if state.stopping && state.waiting.is_empty() {
+            if state.stopping {
                 return None;
             }
             state = self
@@ -171,163 +165,148 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> State<T> {
-    /// Takes out the newest job of the caller that has the most waiting, unless this one would
-    /// then have as many.
-    fn displaced_by(&mut self, caller: &str) -> Option<T> {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
-        for waiting in &self.waiting {
-            *counts.entry(waiting.caller.as_str()).or_default() += 1;
-        }
-        let own = counts.get(caller).copied().unwrap_or(0);
-        let (most, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        if own + 1 >= count {
-            return None;
-        }
-        let newest = self.waiting.iter().rposition(|w| w.caller == most)?;
-        let displaced = self.waiting.remove(newest)?;
-        self.no_longer_waits(displaced.account);
-        Some(displaced.job)
-    }
-
-    fn no_longer_waits(&mut self, account: StreamKey) {
-        if let Some(count) = self.waiting_of.get_mut(&account) {
-            *count -= 1;
-            if *count == 0 {
-                self.waiting_of.remove(&account);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::mpsc;
 
-    use super::*;
+    use countersign_schemas::command::Context;
+    use countersign_schemas::ids::SourceIp;
 
-    const CALLER: &str = "portal";
+    use super::*;
 
     type Job = Box<dyn FnOnce() + Send>;
 
-    fn pool() -> Pool<Job> {
-        Pool::start(|job: Job| job())
+    fn sender(caller: &str, ip: &str) -> Sender {
+        let context = Context {
+            ip: Some(SourceIp::parse(ip).unwrap()),
+            agent: None,
+        };
+        Sender {
+            caller: caller.into(),
+            source: Source::of(Some(&context), caller),
+        }
+    }
+
+    /// A pool whose two threads are at work until the sender is dropped.
+    fn busy_pool() -> (Pool<Job>, mpsc::Sender<()>) {
+        let pool = Pool::start(|job: Job| job());
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let (started, has_started) = mpsc::channel();
+        for _ in 0..WIDTH {
+            let (started, released) = (started.clone(), Arc::clone(&released));
+            pool.go_on(Box::new(move || {
+                started.send(()).unwrap();
+                let _ = released.lock().unwrap().recv();
+            }));
+            has_started.recv().unwrap();
+        }
+        (pool, release)
+    }
+
+    fn note(order: &mpsc::Sender<&'static str>, what: &'static str) -> Job {
+        let order = order.clone();
+        Box::new(move || order.send(what).unwrap())
+    }
+
+    /// the thread is free for its next job.
+    #[test]
+    fn a_job_that_panics_takes_no_other_with_it() {
+        let pool = Pool::start(|job: Job| job());
+        for _ in 0..2 * WIDTH {
+            pool.go_on(Box::new(|| panic!("planted")));
+        }
+        let (done, is_done) = mpsc::channel();
+        pool.go_on(note(&done, "done"));
+        assert_eq!(is_done.recv(), Ok("done"));
+        pool.stop();
     }
 
     #[test]
-    fn one_account_has_one_job_running_and_four_waiting() {
-        let pool = pool();
-        let account = StreamKey([1; 16]);
-        let (started, has_started) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
-        let first = Box::new(move || {
-            started.send(()).unwrap();
-            released.recv().unwrap();
-        });
-        assert!(pool.submit(account, CALLER, first).is_ok());
-        has_started.recv().unwrap();
-        let (done, all_done) = mpsc::channel();
-        for n in 0..WAITING_PER_ACCOUNT_MAX {
-            let done = done.clone();
+    fn one_address_that_floods_has_every_second_turn_only() {
+        let (pool, release) = busy_pool();
+        let (order, done) = mpsc::channel();
+        for _ in 0..4 {
             assert!(
-                pool.submit(account, CALLER, Box::new(move || done.send(n).unwrap()))
+                pool.submit(sender("portal", "192.0.2.1"), note(&order, "flood"))
                     .is_ok()
             );
         }
         assert!(
-            pool.submit(account, CALLER, Box::new(|| {})).is_err(),
-            "a fifth is shed"
-        );
-        let (other_done, other) = mpsc::channel();
-        let another = StreamKey([2; 16]);
-        assert!(
-            pool.submit(
-                another,
-                CALLER,
-                Box::new(move || other_done.send(()).unwrap())
-            )
-            .is_ok()
-        );
-        other.recv().unwrap();
-        assert!(
-            all_done.try_recv().is_err(),
-            "the account's own jobs wait for its first"
-        );
-        release.send(()).unwrap();
-        let order: Vec<_> = all_done.iter().take(WAITING_PER_ACCOUNT_MAX).collect();
-        assert_eq!(order, [0, 1, 2, 3]);
-        assert!(pool.stop(Duration::from_secs(60)).is_empty());
-    }
-
-    /// the account is free for its next job.
-    #[test]
-    fn a_job_that_panics_takes_no_other_with_it() {
-        let pool = pool();
-        let (done, is_done) = mpsc::channel();
-        assert!(
-            pool.submit(StreamKey([1; 16]), CALLER, Box::new(|| panic!("planted")))
+            pool.submit(sender("portal", "192.0.2.2"), note(&order, "owner"))
                 .is_ok()
         );
-        assert!(
+        drop((release, order));
+        pool.stop();
+        let done: Vec<_> = done.iter().collect();
+        let owner = done.iter().position(|who| *who == "owner").unwrap();
+        assert!(owner <= WIDTH, "{done:?}");
+    }
+
+    #[test]
+    fn a_later_step_goes_first_and_is_never_turned_away() {
+        let (pool, release) = busy_pool();
+        let (order, done) = mpsc::channel();
+        let first = |n: u8| {
             pool.submit(
-                StreamKey([1; 16]),
-                CALLER,
-                Box::new(move || done.send(()).unwrap())
+                sender("portal", &format!("192.0.2.{n}")),
+                note(&order, "new"),
             )
-            .is_ok()
+        };
+        let shed = (0..=WAITING_MAX as u8)
+            .filter(|n| !matches!(first(*n), Ok(None)))
+            .count();
+        assert_eq!(shed, 1);
+        pool.go_on(note(&order, "later"));
+        drop((release, order));
+        pool.stop();
+        let done: Vec<_> = done.iter().collect();
+        assert_eq!(done.len(), WAITING_MAX + 1);
+        assert!(done[..WIDTH].contains(&"later"), "{done:?}");
+    }
+
+    #[test]
+    fn what_has_not_begun_is_given_back_and_what_goes_on_is_done() {
+        let (pool, release) = busy_pool();
+        let (order, done) = mpsc::channel();
+        assert!(
+            pool.submit(sender("portal", "192.0.2.1"), note(&order, "new"))
+                .is_ok()
         );
-        is_done.recv().unwrap();
-        pool.stop(Duration::from_secs(60));
+        pool.go_on(note(&order, "later"));
+        assert_eq!(pool.close().len(), 1);
+        assert!(
+            pool.submit(sender("portal", "192.0.2.1"), note(&order, "new"))
+                .is_err()
+        );
+        drop((release, order));
+        pool.stop();
+        assert_eq!(done.iter().collect::<Vec<_>>(), ["later"]);
     }
 
+    /// S-09: only the sender that floods is `overloaded`, whichever comes first.
     #[test]
-    fn what_cannot_begin_in_time_is_given_back() {
-        let pool = pool();
-        let account = StreamKey([1; 16]);
-        let (started, has_started) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
-        let first = Box::new(move || {
-            started.send(()).unwrap();
-            released.recv().unwrap();
-        });
-        assert!(pool.submit(account, CALLER, first).is_ok());
-        has_started.recv().unwrap();
-        assert!(pool.submit(account, CALLER, Box::new(|| {})).is_ok());
-        std::thread::scope(|threads| {
-            let stopping = threads.spawn(|| pool.stop(Duration::ZERO).len());
-            while !pool.shared.lock().waiting.is_empty() {
-                std::thread::yield_now();
-            }
-            release.send(()).unwrap();
-            assert_eq!(stopping.join().unwrap(), 1);
-        });
-    }
-
-    /// S-09: only the caller that floods is told `overloaded`, whoever comes when.
-    #[test]
-    fn s09_a_caller_that_floods_loses_its_own_places_and_takes_nobody_elses() {
-        let pool: Pool<usize> = Pool::start(|_| {});
-        let mut state = pool.shared.lock();
-        // Accounts at work keep their jobs waiting, so the threads take none of them.
-        let account = |n: usize| StreamKey([n as u8; 16]);
-        state.busy.extend((0..WAITING_MAX * 2).map(account));
-        drop(state);
-        let submit = |n: usize, caller| pool.submit(account(n), caller, n);
-        for n in 0..WAITING_MAX {
-            assert_eq!(submit(n, "flood"), Ok(None));
+    fn s09_a_sender_that_floods_loses_its_own_places_and_takes_no_other_ones() {
+        let (pool, release) = busy_pool();
+        let submit = |caller, ip| {
+            let taken = pool.submit(sender(caller, ip), Box::new(|| {}));
+            taken.map(|displaced| displaced.is_some())
+        };
+        for _ in 0..WAITING_MAX {
+            assert!(matches!(submit("portal", "192.0.2.1"), Ok(false)));
         }
-        assert_eq!(submit(WAITING_MAX, "flood"), Err(WAITING_MAX));
-        for n in 0..WAITING_MAX / 2 {
-            let displaced = WAITING_MAX - 1 - n;
-            assert_eq!(submit(WAITING_MAX + n, "quiet"), Ok(Some(displaced)), "{n}");
+        assert!(submit("portal", "192.0.2.1").is_err());
+        for _ in 0..WAITING_MAX / 2 {
+            assert!(matches!(submit("portal", "192.0.2.2"), Ok(true)));
         }
-        let n = WAITING_MAX + WAITING_MAX / 2;
-        assert_eq!(submit(n, "quiet"), Err(n), "both have half");
-        assert_eq!(submit(n, "flood"), Err(n));
-        let newest = [WAITING_MAX / 2 - 1, n - 1];
-        let displaced = submit(n, "third").unwrap().unwrap();
-        assert!(newest.contains(&displaced), "of either: {displaced}");
-        assert_eq!(pool.stop(Duration::ZERO).len(), WAITING_MAX);
+        assert!(submit("portal", "192.0.2.2").is_err(), "both have half");
+        assert!(
+            matches!(submit("shop", "192.0.2.1"), Ok(true)),
+            "another caller"
+        );
+        assert_eq!(pool.waiting(), WAITING_MAX);
+        drop(release);
+        pool.stop();
     }
 }

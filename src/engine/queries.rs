@@ -1,20 +1,21 @@
 //! Answers from the views; nothing here decides.
 
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit};
+use countersign_schemas::record::SourceFacts;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
 
-use super::vault::VaultError;
-use super::{Message, Shared};
+use super::Shared;
+use super::message::ToWriter;
+use super::vault::{OpenedSource, VaultError};
 use crate::log::LogReader;
 
 /// How long a query waits for a view (CONTRACT §3).
@@ -27,7 +28,7 @@ const GROUP_ROOM: usize = 8;
 pub struct Queries {
     pub(super) shared: Arc<Shared>,
     /// For the records of look-ups.
-    pub(super) queue: SyncSender<Message>,
+    pub(super) queue: ToWriter,
     pub(super) log: LogReader,
 }
 
@@ -40,6 +41,11 @@ impl Queries {
     pub fn reached(&self, min_position: Option<u64>) -> Result<(), Refusal> {
         let wanted = min_position.unwrap_or(0);
         in_time(self.shared.progress.wait_committed(wanted, VIEW_WAIT))
+    }
+
+    /// Whether the log has the position that a caller names, without waiting.
+    pub fn has_reached(&self, min_position: Option<u64>) -> bool {
+        min_position.is_none_or(|wanted| self.shared.progress.committed() >= wanted)
     }
 
     /// What a login check may know of an account.
@@ -166,7 +172,12 @@ impl Queries {
     }
 
     /// Where an event's request came from; what cannot be opened is left out and said.
-    pub(super) fn source(&self, entry: &Entry) -> Option<countersign_schemas::record::SourceFacts> {
+    pub(super) fn source(&self, entry: &Entry) -> Option<SourceFacts> {
+        self.opened_source(entry).map(|opened| opened.facts)
+    }
+
+    /// The same, with what proves it against the record.
+    pub(super) fn opened_source(&self, entry: &Entry) -> Option<OpenedSource> {
         let record = &entry.record;
         let sealed = record.meta.source.as_ref()?;
         let opened = self.shared.vault.open_source(

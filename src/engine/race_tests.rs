@@ -1,18 +1,12 @@
 //! Guesses in parallel, over the real engine: a count is never beaten, and never forgotten.
 
-use std::sync::Arc;
-use std::sync::mpsc::{self, sync_channel};
+use std::sync::mpsc;
 
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use serde_json::{Value, json};
 
-use super::batch::Batch;
-use super::boot;
+use super::Engine;
 use super::house::{House, PASSWORD, verify};
-use super::pool::Pool;
-use super::writer::Writer;
-use super::{Engine, GATHERINGS_MAX, Message, Submission};
-use crate::account::{Evidence, ProofEvidence};
 
 /// Guesses of one burst.
 const BURST: usize = 1_000;
@@ -112,43 +106,4 @@ fn nextcloud_cve_2021_41177_a_restart_forgets_no_failure_and_ends_no_wait() {
     let right = json!({"username": "ada", "password": PASSWORD});
     let told = house.send(&engine, "start-login", right).unwrap_err();
     assert_eq!(told, ErrorCode::AccountThrottled);
-}
-
-/// whoever is overtaken each time hears so, and keeps nobody from working.
-#[test]
-fn x09_evidence_that_is_always_stale_is_gathered_three_times_and_given_up() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    let body = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
-    let request = house.request("disable-2fa", &body, "overtaken", &engine);
-    drop(engine);
-    let (shared, log) = boot::open(house.options()).unwrap();
-    let mut writer = Writer::new(shared, Arc::new(Pool::start(|_: Submission| {})), log);
-    let (queue, inbox) = sync_channel(1);
-    let overtaken = || ProofEvidence::Compared {
-        credential: 99,
-        right: true,
-    };
-    let mut next = Some(Submission {
-        evidence: Evidence::none(request.received_at),
-        request,
-        gatherings: 0,
-        reply: Box::new(|_| ()),
-    });
-    let mut batch = Batch::after(2);
-    let mut gatherings = 0;
-    while let Some(mut submission) = next.take() {
-        submission.evidence.proof = overtaken();
-        queue
-            .send(Message::Submission(Box::new(submission)))
-            .unwrap();
-        writer.drain(&mut batch, &inbox);
-        gatherings += 1;
-        next = batch.stale.pop();
-    }
-    assert_eq!(gatherings, GATHERINGS_MAX);
-    let told = batch.replies.pop().unwrap().1.result.unwrap_err();
-    assert_eq!(told.code, ErrorCode::VersionConflict);
-    assert!(batch.records.is_empty());
 }

@@ -10,14 +10,15 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::batch::Batch;
-use super::subject::{self, Subject};
+use super::subject::Subject;
 use super::verdict::Verdict;
 use super::writer::{NO_EVENT, Writer};
 use super::{Done, Outcome, Request};
-use crate::account::{Account, Reply, service};
+use crate::account::{Account, Reply, quota, service};
 
 impl Writer {
-    /// Counts a refusal of an attempt that was not compared, or of a request for a reset.
+    /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what an
+    /// agent did too often.
     pub(super) fn count_refusal(
         &mut self,
         account: &Account,
@@ -40,6 +41,15 @@ impl Writer {
             }
             self.coalesced.request(stream, by, cause, monotonic);
         }
+        if let Some(act) = quota::exceeded(&request.command, refusal)
+            && self.coalesced.act(by, act, monotonic)
+        {
+            tracing::error!(
+                by,
+                act = act.as_str(),
+                "ALARM: an agent asked to do more over all accounts than one agent may"
+            );
+        }
         if !service::is_suppressed(refusal.code) {
             return;
         }
@@ -58,6 +68,9 @@ impl Writer {
         for ((stream, by, cause), count) in self.coalesced.due_requests(monotonic, max) {
             let event = service::reset_requests_refused(by, cause, count);
             self.record_own(event, Some(stream), batch);
+        }
+        for ((by, act), count) in self.coalesced.due_acts(monotonic, max) {
+            self.record_own(service::agent_acts_refused(by, act, count), None, batch);
         }
         if let Some(count) = self.coalesced.due_names(monotonic) {
             self.record_own(service::unknown_names_refused(count), None, batch);
@@ -79,7 +92,7 @@ impl Writer {
         request: &Request,
         now: Micros,
     ) -> bool {
-        let source = subject::source_key(&self.shared.vault, request);
+        let source = self.shared.vault.stranger_source_key(request.source());
         let policy = &self.shared.policy;
         self.shared
             .strangers_mut()
@@ -98,7 +111,7 @@ impl Writer {
         let details = NO_EVENT;
         let result = reply.map(|reply| Done::new(reply, details, details.at));
         self.outcomes
-            .remember(key, None, request.body_tag, now, result.clone());
+            .remember(key, None, request.tags.exact, now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

@@ -9,6 +9,7 @@ use countersign_schemas::reply::Details;
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
+use super::source::Source;
 use crate::account::Reply;
 
 /// Who asks.
@@ -20,6 +21,15 @@ pub struct Caller {
     pub verified: bool,
     /// The role that the subject stands for.
     pub role: Role,
+}
+
+/// What a repeat of a command is recognised by. Neither is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTags {
+    /// Keyed hash over caller, subject and every byte of the payload, of this process only.
+    pub(super) exact: [u8; 16],
+    /// Hash over caller, subject and what is asked without its secrets; its tag is recorded.
+    pub(super) asked: [u8; 32],
 }
 
 /// One command on its way to a decision.
@@ -35,14 +45,42 @@ pub struct Request {
     pub on_behalf_of: Option<String>,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
-    /// HMAC over caller, subject and payload.
-    pub body_tag: [u8; 16],
-    /// What another service said of the password; none where it was not asked.
-    pub directory: Option<bool>,
+    /// What a repeat of it is recognised by.
+    pub tags: BodyTags,
     /// When it arrived, by the wall clock.
     pub received_at: Micros,
     /// Later than this nothing is appended.
     pub deadline: Option<Micros>,
+    /// Where it came from.
+    source: Source,
+}
+
+impl Request {
+    /// A request with a command, an id and a caller, and with nothing else that a request may have.
+    pub fn new(
+        command: Command,
+        command_id: CommandId,
+        caller: Caller,
+        tags: BodyTags,
+        received_at: Micros,
+    ) -> Self {
+        Self {
+            source: Source::of(command.context(), &caller.name),
+            command,
+            command_id,
+            caller,
+            on_behalf_of: None,
+            trace_id: None,
+            tags,
+            received_at,
+            deadline: None,
+        }
+    }
+
+    /// Where it came from.
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
 }
 
 /// What became of a command, told after the commit that it rests on.

@@ -1,8 +1,8 @@
-//! What a decision on a reset may know across accounts: how much its agent asked for, and whose
-//! the account is.
+//! What a decision on an agent's command may know across accounts: how often the agent did the
+//! same, and whose the account is.
 
 use countersign_schemas::command::Command;
-use countersign_schemas::ids::{Username, agent_key};
+use countersign_schemas::ids::{Username, is_same_person};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
@@ -10,10 +10,11 @@ use super::batch::Batch;
 use super::subject::unavailable;
 use super::{Request, Shared};
 use crate::account::Account;
+use crate::account::quota::Act;
 use crate::log::index::Fact;
 
-/// When the caller asked for resets, those that the batch holds and nobody else sees yet included;
-/// none where the command is no such request.
+/// When the caller did what the command asks for, to whatever account, those that the batch holds
+/// and nobody else sees yet included; none where it is not counted so.
 ///
 /// # Errors
 /// `store.unavailable` when the index cannot be read.
@@ -22,22 +23,25 @@ pub fn requested_at(
     request: &Request,
     batch: &Batch,
 ) -> Result<Vec<Micros>, ErrorCode> {
-    let Command::RequestReset(_) = request.command else {
+    let Some(act) = Act::of(&request.command) else {
         return Ok(Vec::new());
     };
-    let key = agent_key(&request.caller.name);
+    let key = act.key(&request.caller.name);
     let mut times = shared
         .index
         .requests(&key)
         .map_err(|error| unavailable(&error))?;
     times.extend(batch.facts.iter().filter_map(|fact| match fact {
-        Some(Fact::Case { agent, at, .. }) if *agent == key => Some(*at),
+        Some(
+            Fact::Case { agent, at, .. } | Fact::Acted(agent, at) | Fact::Erased(Some((agent, at))),
+        ) if *agent == key => Some(*at),
         Some(_) | None => None,
     }));
     Ok(times)
 }
 
-/// Whether an agent's own name is the account's, by its id or by its username; asked of resets only.
+/// Whether an agent's own name is the account's, by its id or by its username, in any letter case;
+/// asked of resets only.
 ///
 /// # Errors
 /// `store.unavailable` when the index cannot be read.
@@ -54,7 +58,7 @@ pub fn is_own_account(
     let (Some(id), name) = (&account.id, &request.caller.name) else {
         return Ok(false);
     };
-    if id.as_str() == name {
+    if is_same_person(id.as_str(), name) {
         return Ok(true);
     }
     let Ok(username) = Username::parse(name) else {

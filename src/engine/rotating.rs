@@ -85,6 +85,10 @@ impl Writer {
             .vault
             .rotate(rotated.key_id, entry.record.recorded_at)?;
         reached("keyring-rotated");
+        // By the wall clock, which ages them: log time may be ahead of it.
+        if let Err(error) = self.shared.vault.tend_tag_keys(self.shared.now()) {
+            tracing::error!(%error, "the tag keys are still wrapped by the key before; it is tried again");
+        }
         tracing::info!(
             key_id = rotated.key_id,
             "the keys are rotated: copy the keyring file again, older copies do not open what is sealed from now on"

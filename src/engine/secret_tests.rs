@@ -35,11 +35,13 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
     evidence.proof = ProofEvidence::Vouched;
     let ctx = Ctx {
         now,
+        gated_at: now,
         clock_floor: now,
         policy: &Policy::default(),
         entropy,
         caller: "portal",
         source_key: [0; 8],
+        source_waits_s: None,
         name_taken: false,
         next_key_id: None,
         requested_at: &[],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_projections::Views;
 use countersign_schemas::refusal::ErrorCode;
@@ -16,6 +16,7 @@ use super::directory::Strangers;
 use super::epoch;
 use super::gauges::Gauges;
 use super::look_ups::RecordedLooks;
+use super::password_service::PasswordService;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::subject::{Subject, unavailable};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub vouched: bool,
     /// Whether another service checks passwords.
     pub elsewhere: bool,
+    /// That service, once it can be asked.
+    pub password_service: OnceLock<PasswordService>,
     /// The callers that may answer for the first factor; all when none.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.

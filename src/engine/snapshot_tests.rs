@@ -146,6 +146,7 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
                     body_tag: [0; 16],
                     source_key: [0; 8],
                     source: None,
+                    source_commitment: None,
                 },
                 payload: payload.clone().into(),
             };

@@ -108,7 +108,10 @@ pub enum StartError {
     Tombstones(#[from] TombstoneError),
     /// The keys of erased accounts could not be destroyed.
     #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
-    Erasure(#[from] VaultError),
+    Erasure(#[source] VaultError),
+    /// The tag keys cannot be written, or no random bytes are to be had.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// An erasure could not be recorded.
     #[error("an erasure that was cut short is not recorded, so nothing was started: {0}")]
     Completion(#[from] CompletionError),

@@ -1,13 +1,14 @@
 //! How the engine ends: nothing more is taken, what was taken is finished, the files are closed.
 
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use countersign_schemas::refusal::ErrorCode;
 
-use super::proofs::refuse;
-use super::{Engine, Message, indexer};
+use super::message::Message;
+use super::{Engine, indexer};
 use crate::crash_point::reached;
 use crate::log::EventLog;
 
@@ -23,14 +24,22 @@ impl Engine {
     /// Takes nothing more and finishes what was taken; the log can still be read. May be called
     /// again.
     ///
-    /// Waits for proofs at most `within`; what they could not begin by then is told `draining`.
+    /// Waits at most `within` for slow steps; commands that could not begin theirs by then are
+    /// `draining`, with nothing compared. What was begun is finished.
     pub fn finish(&self, within: Duration) {
         self.draining.store(true, Ordering::Release);
-        for submission in self.pool.stop(within) {
-            refuse(submission.reply, ErrorCode::Draining);
-        }
+        let (done, is_done) = sync_channel(1);
         // A writer that has failed is gone and takes no message.
-        let _ = self.queue.send(Message::Stop);
+        let _ = self.queue.send(Message::Stop(done));
+        // Nothing is ever sent: the writer drops its end.
+        if is_done.recv_timeout(within) == Err(RecvTimeoutError::Timeout) {
+            for (submission, _) in self.pool.close() {
+                let given_up = Message::Stepped(submission, Err(ErrorCode::Draining));
+                if let Err(Message::Stepped(submission, _)) = self.queue.send(given_up) {
+                    submission.refuse(ErrorCode::Draining);
+                }
+            }
+        }
         let mut writer = self.writer.lock().expect("nobody panics holding it");
         let log = match std::mem::replace(&mut *writer, Writing::Stopped(None)) {
             Writing::Stopped(log) => log,
@@ -40,6 +49,7 @@ impl Engine {
             }),
         };
         *writer = Writing::Stopped(log);
+        self.pool.stop();
     }
 
     /// As [`Engine::finish`], and then closes the files; may be called again.

@@ -5,8 +5,9 @@ use countersign_schemas::ids::{CaseId, ChallengeId, StreamKey, Username};
 use countersign_schemas::refusal::ErrorCode;
 
 use super::batch::Batch;
-use super::vault::Vault;
+use super::vault::SourceKey;
 use super::{Request, Shared};
+use crate::account::Account;
 
 /// Whose history a command belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode>
         stream: account_id.map(StreamKey::of),
         stranger: account_id.map_or([0; 16], |id| {
             let parts: [&[u8]; 2] = [b"account", id.as_str().as_bytes()];
-            shared.vault.keyring().body_tag(&parts)
+            shared.vault.process_tag(&parts)
         }),
     })
 }
@@ -136,22 +137,22 @@ pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<b
     }
 }
 
+/// Under what failures from a request's source are counted at an account.
+///
+/// # Errors
+/// `store.unavailable` when the account's data key cannot be read.
+pub fn source_key(
+    shared: &Shared,
+    account: &Account,
+    request: &Request,
+) -> Result<SourceKey, ErrorCode> {
+    let vault = &shared.vault;
+    let key = vault.source_key(account.stream_key(), request.source());
+    key.map_err(|error| unavailable(&error))
+}
+
 /// Says why a store cannot answer, and gives the word for it.
 pub fn unavailable(error: &dyn std::fmt::Display) -> ErrorCode {
     tracing::error!(%error, "a command is refused because a store cannot be read");
     ErrorCode::StoreUnavailable
-}
-
-/// Keyed hash of where a request came from: the address that the platform saw, else the caller.
-pub fn source_key(vault: &Vault, request: &Request) -> [u8; 8] {
-    let ip = request.command.context().and_then(|c| c.ip.as_ref());
-    let tag = match ip {
-        Some(ip) => vault.keyring().body_tag(&[b"ip", ip.as_str().as_bytes()]),
-        None => vault
-            .keyring()
-            .body_tag(&[b"caller", request.caller.name.as_bytes()]),
-    };
-    let mut key = [0; 8];
-    key.copy_from_slice(&tag[..8]);
-    key
 }

@@ -1,12 +1,15 @@
 //! Sealing the fields of events, and opening them where they stand.
 
+#[path = "vault_tags.rs"]
+mod tags;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
-use countersign_schemas::record::{SOURCE_FIELD, SourceFacts};
+use countersign_schemas::record::{COMMITMENT_BYTES, SALT_BYTES, SOURCE_FIELD, SourceFacts};
 use countersign_schemas::sealed::{Protected, Sealed};
 use countersign_schemas::time::Micros;
 use rand::TryRng;
@@ -17,8 +20,11 @@ use crate::account::Held;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::{Keyring, ROTATION_ENTROPY_BYTES};
-use crate::crypto::seal::{DataKey, Place, open, seal};
+use crate::crypto::seal::{DataKey, KEY_BYTES, Place, open, seal};
+use crate::crypto::tag_keys::TagKeys;
 use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
+
+pub use tags::SourceKey;
 
 /// A sealed field could not be made or read. The account answers `store.unavailable`: never
 /// "2FA off".
@@ -51,9 +57,29 @@ pub enum VaultError {
         "there was no memory for a password hash: give the service more, or lower kdf_memory_kib"
     )]
     NoMemory,
+    /// The file of tag keys could not be written.
+    #[error("the tag keys {0}: see that the data folder can be written")]
+    TagKeys(CreateError),
     /// The operating system's generator failed.
     #[error("the operating system's random generator failed, so nothing was made")]
     Entropy,
+}
+
+/// Where a request came from, as its record holds it.
+pub struct SealedSource {
+    /// The facts under the account's data key.
+    pub sealed: Sealed<'static>,
+    /// What binds them for somebody without that key.
+    pub commitment: [u8; COMMITMENT_BYTES],
+}
+
+/// Where a request came from, opened.
+#[derive(Debug)]
+pub struct OpenedSource {
+    /// The facts.
+    pub facts: SourceFacts,
+    /// The salt that gives with them the commitment of their record.
+    pub salt: [u8; SALT_BYTES],
 }
 
 /// The keyring and the data keys, as the engine uses them.
@@ -61,8 +87,11 @@ pub struct Vault {
     keyring: RwLock<Arc<Keyring>>,
     keyring_file: PathBuf,
     keys: DataKeys,
+    tag_keys: Mutex<TagKeys>,
     tombstones: Tombstones,
     random: Random,
+    /// Made at the start and never written: what it tags, no other process can test.
+    process_key: Zeroizing<[u8; KEY_BYTES]>,
 }
 
 /// Fills bytes at random; false when the generator failed, and then nothing may be made of them.
@@ -74,16 +103,31 @@ pub fn system_random(bytes: &mut [u8]) -> bool {
 }
 
 impl Vault {
-    /// Takes the opened keyring, which its file holds, the key store, and where random bytes come
+    /// Takes the opened keyring, which its file holds, the key stores, and where random bytes come
     /// from.
-    pub fn new(keyring: Arc<Keyring>, keyring_file: &Path, keys: DataKeys, random: Random) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`VaultError::Entropy`].
+    pub fn new(
+        keyring: Arc<Keyring>,
+        keyring_file: &Path,
+        keys: DataKeys,
+        tag_keys: TagKeys,
+        random: Random,
+    ) -> Result<Self, VaultError> {
+        let mut process_key = Zeroizing::new([0; KEY_BYTES]);
+        random(&mut *process_key)
+            .then_some(())
+            .ok_or(VaultError::Entropy)?;
+        Ok(Self {
             keyring: RwLock::new(keyring),
             tombstones: Tombstones::beside(keyring_file),
             keyring_file: keyring_file.into(),
             keys,
+            tag_keys: Mutex::new(tag_keys),
             random,
-        }
+            process_key,
+        })
     }
 
     /// The keyring's file.
@@ -178,7 +222,7 @@ impl Vault {
         }
     }
 
-    /// Opens the sealed source of a record.
+    /// Opens the sealed source of a record, with the salt of its commitment.
     ///
     /// # Errors
     /// As [`Vault::open`].
@@ -188,26 +232,34 @@ impl Vault {
         version: u32,
         event_type: u16,
         sealed: &Sealed,
-    ) -> Result<SourceFacts, VaultError> {
+    ) -> Result<OpenedSource, VaultError> {
         let place = Place {
             stream_key: stream.0,
             version,
             event_type,
             field: SOURCE_FIELD,
         };
-        let bytes = self.open_at(place, sealed)?;
-        postcard::from_bytes(&bytes).map_err(|_| VaultError::Changed)
+        let key = self.key_of(&place, sealed.key)?;
+        let bytes = open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)?;
+        Ok(OpenedSource {
+            facts: postcard::from_bytes(&bytes).map_err(|_| VaultError::Changed)?,
+            salt: key.salt(&place),
+        })
     }
 
     fn open_at(&self, place: Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let holder = holder_of(&place);
-        let Some(key) = self.keys.get(&holder, sealed.key)? else {
-            return Err(match self.keys.is_erased(&holder, sealed.key)? {
-                true => VaultError::Erased,
-                false => VaultError::NoKey,
-            });
-        };
+        let key = self.key_of(&place, sealed.key)?;
         open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)
+    }
+
+    /// The data key of a generation that seals what stands at a place.
+    fn key_of(&self, place: &Place, generation: u32) -> Result<DataKey, VaultError> {
+        let holder = holder_of(place);
+        match self.keys.get(&holder, generation)? {
+            Some(key) => Ok(key),
+            None if self.keys.is_erased(&holder, generation)? => Err(VaultError::Erased),
+            None => Err(VaultError::NoKey),
+        }
     }
 
     /// Seals every protected field of an event that becomes this version of a stream.
@@ -235,7 +287,7 @@ impl Vault {
         Ok(())
     }
 
-    /// Seals where a request came from; nothing to seal gives none.
+    /// Seals where a request came from, and binds it; nothing to seal gives none.
     ///
     /// # Errors
     /// As [`Vault::seal_event`].
@@ -245,7 +297,7 @@ impl Vault {
         version: u32,
         event_type: u16,
         facts: &SourceFacts,
-    ) -> Result<Option<Sealed<'static>>, VaultError> {
+    ) -> Result<Option<SealedSource>, VaultError> {
         if *facts == SourceFacts::default() {
             return Ok(None);
         }
@@ -257,7 +309,11 @@ impl Vault {
         };
         let bytes =
             Zeroizing::new(postcard::to_allocvec(facts).expect("three optional texts encode"));
-        self.seal_at(place, &bytes).map(Some)
+        let (generation, key) = self.current_key(&holder_of(&place))?;
+        Ok(Some(SealedSource {
+            sealed: seal(&key, generation, &place.aad(), self.random()?, &bytes),
+            commitment: facts.commitment(&key.salt(&place)),
+        }))
     }
 
     fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed<'static>, VaultError> {

@@ -4,14 +4,14 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
 
 use super::{Done, Outcome};
-use crate::account::Reply;
+use crate::account::{Reply, Step};
 
 /// What became of one command in the batch.
 pub enum Verdict {
     /// It is answered.
     Answer(Box<Outcome>),
-    /// Its evidence has gone stale and costs a hash.
-    GatherAgain,
+    /// It needs a step that the writer does not take itself.
+    Needs(Step),
 }
 
 impl Verdict {

@@ -97,6 +97,16 @@ fn engine(page: &mut Text, readings: &Readings) {
         "Commands turned away because too many waited for a hash",
         readings.sheds,
     );
+    page.counter(
+        "secrets_compared",
+        "Passwords and codes compared, right or wrong",
+        readings.comparisons,
+    );
+    page.counter(
+        "password_hashes",
+        "Argon2id computed, to compare or to make a verifier",
+        readings.hashes,
+    );
     page.gauge("log_position", "The last durable position", readings.head);
     page.gauge(
         "checkpoint_age_seconds",

@@ -6,6 +6,7 @@
 mod health;
 mod metrics;
 mod probe;
+mod room;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,19 +21,23 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::bus::Traffic;
 use crate::engine::Engine;
 pub use probe::{ProbeError, readiness};
+pub use room::{ELSEWHERE_MAX, LOOPBACK_MAX, PER_PEER_MAX};
+use room::{Room, Stage, Stay};
 
-/// Connections at the same time; more wait in the system's backlog.
-pub const CONNECTIONS_MAX: usize = 32;
+/// Pages that are made at the same time.
+const PAGES_MAX: usize = 4;
 /// Bytes of request line and headers.
 pub const HEADER_BYTES_MAX: usize = 8_192;
 /// Headers of one request.
 pub const HEADERS_MAX: usize = 64;
-/// How long a request may take to arrive.
+/// How long a connection may be silent before the first byte of its request.
+pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(1);
+/// How long a request may take to arrive from then on.
 pub const HEADER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a connection may last; each carries one request.
 pub const CONNECTION_MAX: Duration = Duration::from_secs(10);
@@ -55,19 +60,18 @@ pub struct Watched {
 
 /// Answers on a listener until the future is dropped.
 pub async fn serve(listener: TcpListener, watched: Watched) -> Infallible {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Room::default();
+    let pages = Arc::new(Semaphore::new(PAGES_MAX));
     loop {
-        let permit = Arc::clone(&room)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let watched = watched.clone();
-                tokio::spawn(async move {
-                    answer(stream, watched).await;
-                    drop(permit);
-                });
+            Ok((stream, peer)) => {
+                let (stay, evicted) = room.enter(peer.ip());
+                let asked = Asked {
+                    watched: watched.clone(),
+                    stay: Arc::new(stay),
+                    pages: Arc::clone(&pages),
+                };
+                tokio::spawn(lasting(stream, asked, evicted));
             }
             Err(error) => {
                 tracing::warn!("an HTTP connection was not accepted: {error}");
@@ -77,9 +81,30 @@ pub async fn serve(listener: TcpListener, watched: Watched) -> Infallible {
     }
 }
 
+/// What one connection's answer needs.
+#[derive(Clone)]
+struct Asked {
+    watched: Watched,
+    stay: Arc<Stay>,
+    pages: Arc<Semaphore>,
+}
+
+/// A connection's whole life: it ends with its answer, with its time, or when its place is needed.
+async fn lasting(stream: TcpStream, asked: Asked, evicted: oneshot::Receiver<()>) {
+    tokio::select! {
+        _ = evicted => {}
+        _ = tokio::time::timeout(CONNECTION_MAX, answer(stream, asked)) => {}
+    }
+}
+
 /// Answers one request; what goes wrong on the way is the client's concern alone.
-async fn answer(stream: TcpStream, watched: Watched) {
-    let service = service_fn(move |request| page(request, watched.clone()));
+async fn answer(stream: TcpStream, asked: Asked) {
+    let first = tokio::time::timeout(FIRST_BYTE_MAX, stream.peek(&mut [0])).await;
+    if !matches!(first, Ok(Ok(1))) {
+        return;
+    }
+    asked.stay.has_come_to(Stage::Sending);
+    let service = service_fn(move |request| page(request, asked.clone()));
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(HEADER_BYTES_MAX)
@@ -87,12 +112,12 @@ async fn answer(stream: TcpStream, watched: Watched) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WAIT_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(CONNECTION_MAX, connection).await;
+    let _ = connection.await;
 }
 
 type Page = Response<Full<Bytes>>;
 
-async fn page(request: Request<Incoming>, watched: Watched) -> Result<Page, Infallible> {
+async fn page(request: Request<Incoming>, asked: Asked) -> Result<Page, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut page = text(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -103,10 +128,17 @@ async fn page(request: Request<Incoming>, watched: Watched) -> Result<Page, Infa
         page.headers_mut().insert(ALLOW, allowed);
         return Ok(page);
     }
+    asked.stay.has_come_to(Stage::Asked);
+    let permit = asked.pages.acquire_owned().await;
     let is_verbose = request.uri().query() == Some("verbose");
     let path = request.uri().path().to_owned();
     // The pages ask the file system, and the engine's locks may be held over a sync.
-    let made = tokio::task::spawn_blocking(move || made(&path, is_verbose, &watched)).await;
+    let made = tokio::task::spawn_blocking(move || {
+        // Held to the end of the work: a connection that ends meanwhile does not end it.
+        let _permit = permit;
+        made(&path, is_verbose, &asked.watched)
+    })
+    .await;
     Ok(made.unwrap_or_else(|_| {
         let sorry = "the page could not be made\n".into();
         text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, sorry)

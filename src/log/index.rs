@@ -29,7 +29,7 @@ pub use super::layers::{CommandPlace, Counts, Fact, NotNext};
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
-/// How long an agent's request for a reset is remembered: longer than any policy's window.
+/// How long what an agent did is remembered: longer than any policy's window.
 pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
 
 /// Positions by stream and by command, accounts by name and by challenge.
@@ -222,7 +222,7 @@ impl Index {
         }
     }
 
-    /// When an agent asked for resets, ascending; those beyond [`REQUESTS_HORIZON_S`] may be gone.
+    /// When an agent did what is counted under a key, ascending; those beyond [`REQUESTS_HORIZON_S`] may be gone.
     ///
     /// # Errors
     /// [`IndexError`] when the file cannot be read.

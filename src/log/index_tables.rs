@@ -21,12 +21,12 @@ pub(super) const CHALLENGES: TableDefinition<&[u8; 16], (&[u8; 16], u64)> =
     TableDefinition::new("challenges_v1");
 /// hash of a reset case → stream key.
 pub(super) const CASES: TableDefinition<&[u8; 16], &[u8; 16]> = TableDefinition::new("cases_v1");
-/// (key of an agent's name, position of a request for a reset) → when.
+/// (key of an agent's name and of an act, position of such an act) → when.
 pub(super) const REQUESTS: TableDefinition<(&[u8; 16], u64), u64> =
     TableDefinition::new("requests_v1");
 /// one row: position, recorded at and command key of the last record that is in. Its number rises
 /// whenever any table comes to mean something else, so that a file of an older build has no tail.
-pub(super) const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v2");
+pub(super) const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v3");
 /// (level, index) → the hashes of a Merkle tile (C2SP), as wide as it was last stored.
 pub(super) const TILES: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("tiles_v1");
 /// one row: the Merkle frontier at the last record that is in.

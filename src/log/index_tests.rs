@@ -86,6 +86,7 @@ fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record<'s
             body_tag: [0; 16],
             source_key: [0; 8],
             source: None,
+            source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
     }

@@ -30,8 +30,10 @@ pub enum Fact {
     Challenge([u8; 16], Micros),
     /// An event of this type, which every start reads again.
     ReadAtStart(u16),
-    /// The account is gone, and holds no name any more.
-    Erased,
+    /// The account is gone, and holds no name any more; the key of the operator's act, and when.
+    Erased(Option<([u8; 16], Micros)>),
+    /// An agent did what is counted under this key, at that time.
+    Acted([u8; 16], Micros),
     /// A reset case with this hash was opened for the account, by the agent with this key.
     Case {
         /// Hash of the case's id.
@@ -70,7 +72,7 @@ pub(super) struct Layer {
     pub challenges: HashMap<[u8; 16], (StreamKey, Micros)>,
     /// Reset cases, open or not.
     pub cases: HashMap<[u8; 16], StreamKey>,
-    /// Positions and times of an agent's requests for resets.
+    /// Positions and times of what an agent did, of one kind.
     pub requests: HashMap<[u8; 16], Vec<(u64, Micros)>>,
     /// Number and bytes of the records by event type.
     pub counts: Counts,
@@ -107,9 +109,15 @@ impl Layer {
             Some(Fact::ReadAtStart(event_type)) => {
                 self.read_at_start.insert((event_type, position));
             }
-            Some(Fact::Erased) => {
+            Some(Fact::Erased(by)) => {
                 self.names.retain(|_, holder| *holder != stream);
                 self.erased.insert(stream);
+                if let Some((agent, at)) = by {
+                    self.requests.entry(agent).or_default().push((position, at));
+                }
+            }
+            Some(Fact::Acted(agent, at)) => {
+                self.requests.entry(agent).or_default().push((position, at));
             }
             Some(Fact::Case { case, agent, at }) => {
                 self.cases.insert(case, stream);

@@ -39,6 +39,7 @@ fn encoded(
             body_tag: [stream; 16],
             source_key: [5; 8],
             source: None,
+            source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
     }

@@ -9,6 +9,8 @@ use super::support::person::{PASSWORD, Person};
 use super::support::{CHEAP, Rig};
 
 const SHOP: &str = "https://shop.example";
+/// Who asks in these tests.
+const CALLER: &str = "shop";
 
 async fn keys(bus: &Bus) -> JwkSet {
     let keys = bus.query("jwks", json!({})).await.ok().clone();
@@ -64,6 +66,7 @@ async fn a_completed_login_that_names_an_audience_is_asserted_and_no_other() {
         let assertion = answer.field("assertion");
         let claims = verified(&keys, &assertion, SHOP).unwrap();
         assert_eq!((&claims["sub"], &claims["amr"]), (&json!(who), &amr));
+        assert_eq!(claims["azp"], CALLER);
         assert_eq!(claims["position"], answer.position());
         let seconds = |name: &str| claims[name].as_u64().unwrap();
         assert_eq!(seconds("exp"), seconds("iat") + 60);
@@ -77,6 +80,31 @@ async fn a_completed_login_that_names_an_audience_is_asserted_and_no_other() {
     }
     let silent = ada.vouched(&ada.codes[2]).await;
     assert_eq!(silent.ok().get("assertion"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audience_of_the_start_binds_the_end() {
+    let rig = Rig::start(CHEAP).await;
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    let keys = keys(&rig.bus).await;
+    let login = asking(json!({"username": "ada", "password": PASSWORD}));
+    let started = rig.bus.command("start-login", login).await;
+    let mut body = json!({"challenge_id": started.field("challenge_id"), "code": ada.codes[0]});
+    body["audience"] = "https://other.example".into();
+    let refused = rig.bus.command("verify-login", body.clone()).await;
+    refused.refused("request.invalid");
+    assert_eq!(refused.body["errors"][0]["pointer"], "/audience");
+    body.as_object_mut().unwrap().remove("audience");
+    let id = fresh_id();
+    let first = rig.bus.command_as("verify-login", &id, body.clone()).await;
+    let claims = verified(&keys, &first.field("assertion"), SHOP).unwrap();
+    assert_eq!(
+        (&claims["aud"], &claims["azp"]),
+        (&json!(SHOP), &json!(CALLER))
+    );
+    let again = rig.bus.command_as("verify-login", &id, body).await;
+    assert!(again.is_replayed());
+    assert_eq!(again.body, first.body);
 }
 
 /// N-07: a repeat brings the same assertion for two minutes, and never a second one.

@@ -181,7 +181,9 @@ async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
     let auditor = Auditor::on(&rig);
     let ada = Person::with_2fa(&rig.bus, "ada").await;
     Person::with_2fa(&rig.bus, "bob").await;
-    ada.vouched(&ada.codes[0]).await.ok();
+    let mut body = ada.vouching(&ada.codes[0]);
+    body["context"] = json!({"ip": "203.0.113.7", "agent": "Firefox"});
+    rig.bus.command("verify-login", body).await.ok();
     let vkey = auditor.json(&["audit", "checkpoint"])["vkey"].clone();
     let vkey = vkey.as_str().unwrap();
     let (code, all, _) = auditor.run(&["audit", "export"]);
@@ -230,11 +232,14 @@ async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
         "{said}"
     );
     stop(&mut rig);
+    let sources: Vec<_> = lines.iter().filter(|l| l["source"].is_object()).collect();
+    assert!(sources.len() == 1 && sources[0]["source_salt"].is_string());
     for (file, count) in [("all", all.lines().count() - 1), ("hers", 2)] {
         let path = auditor.path(file);
         let words = ["audit", "verify", "--export", &path, "--key", vkey];
         let found = auditor.json(&words);
         assert_eq!(found["count"], json!(count), "{found}");
+        assert_eq!(found["not_compared"], json!([]), "{found}");
         let good = fs::read(&path).unwrap();
         for at in [5, good.len() / 2, good.len() - 30] {
             change(path.as_ref(), at);

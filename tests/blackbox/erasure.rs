@@ -138,3 +138,36 @@ async fn an_operator_erases_on_the_command_line_and_the_id_lives_again() {
     let refused = verb(json!({"account_id": "ada"})).await;
     refused.refused("request.invalid");
 }
+
+/// Its sources are gone with the key, and that is no tampering.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_is_taken_after_an_erasure_verifies() {
+    let rig = Rig::start(CHEAP).await;
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    let mut body = ada.vouching(&ada.codes[0]);
+    body["context"] = json!({"ip": "203.0.113.7", "agent": "Firefox"});
+    rig.bus.command("verify-login", body).await.ok();
+    let folder = tempfile::tempdir().unwrap();
+    let verified = async |name: &str| {
+        let file = folder.path().join(name);
+        let signed = rig.bus.query("checkpoint", json!({})).await;
+        let mut export = binary();
+        export.args(["audit", "export", "--server", &rig.broker.url(), "-o"]);
+        let done = ends({
+            export.arg(&file);
+            export
+        });
+        assert!(done.status.success(), "{done:?}");
+        let mut verify = binary();
+        verify.args(["audit", "verify", "--json", "--key", &signed.field("vkey")]);
+        verify.arg("--export").arg(&file);
+        let done = ends(verify);
+        assert!(done.status.success(), "{done:?}");
+        let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(told["not_compared"], json!([]));
+        std::fs::read_to_string(&file).unwrap()
+    };
+    assert!(verified("before").await.contains("203.0.113.7"));
+    rig.bus.erase("once", self::body()).await.ok();
+    assert!(!verified("after").await.contains("203.0.113.7"));
+}

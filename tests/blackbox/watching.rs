@@ -260,13 +260,64 @@ async fn what_is_no_page_is_refused_and_disturbs_nobody() {
     let refused = exchange(address, many.as_bytes());
     assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
     assert!(!exchange(address, b"\x16\x03\x01 not HTTP\r\n\r\n").contains(" 200 "));
-    // Connections that say nothing are closed after their time, and the room is free again.
-    let silent: Vec<_> = (0..countersign::http::CONNECTIONS_MAX)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
-    assert_eq!(get(address, "/livez").0, 200);
-    drop(silent);
     let bus = Bus::connect(&broker.url()).await;
     let reply = bus.query("errors", json!({})).await;
     assert!(reply.ok()["errors"].is_array());
+}
+
+/// How many of these answered; a connection that was closed unanswered did not.
+fn answered(connections: Vec<TcpStream>) -> usize {
+    let is_answered = |mut stream: TcpStream| {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer.starts_with(b"HTTP/1.1 200 ")
+    };
+    connections
+        .into_iter()
+        .map(is_answered)
+        .filter(|is| *is)
+        .count()
+}
+
+/// S-09: silent ones, slow ones and ones that read nothing, from the address of the probe itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_idle_connections_of_one_peer_keep_no_probe_from_its_answer() {
+    let broker = broker(None);
+    let site = Site::new(CHEAP);
+    let _service = Service::start(&site, &broker.url(), &ANYWHERE);
+    let address = address(&site);
+    let asks = b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n";
+    for sent in [&b""[..], b"G", b"GET /livez HTTP/1.1\r\n", asks] {
+        let idle: Vec<_> = (0..200)
+            .map(|_| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                // One whose place another took meanwhile cannot write.
+                let _ = stream.write_all(sent);
+                stream
+            })
+            .collect();
+        // It gives up by itself long before two hundred have waited their time out.
+        let healthy = health(&address.to_string());
+        assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
+        let probes = (0..20).filter(|_| get(address, "/readyz").0 == 200);
+        assert_eq!(probes.count(), 20, "beside {sent:?}");
+        if sent != asks {
+            assert_eq!(answered(idle), 0, "they are closed");
+        }
+    }
+}
+
+/// One that never sends anything is closed without anybody's coming, before one that began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_is_closed_before_one_that_has_begun() {
+    let broker = broker(None);
+    let site = Site::new(CHEAP);
+    let _service = Service::start(&site, &broker.url(), &ANYWHERE);
+    let address = address(&site);
+    let mut begun = TcpStream::connect(address).unwrap();
+    begun.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    assert_eq!(answered(vec![TcpStream::connect(address).unwrap()]), 0);
+    begun.write_all(b"Host: t\r\n\r\n").unwrap();
+    assert_eq!(answered(vec![begun]), 1, "its time was not over");
 }

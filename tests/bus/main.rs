@@ -8,6 +8,7 @@ mod contract;
 #[path = "../credentials/mod.rs"]
 mod credentials;
 mod drift;
+mod fairness;
 mod forged;
 mod identity;
 mod life;

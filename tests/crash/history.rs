@@ -14,6 +14,7 @@ const OWN_KINDS: &[&str] = &[
     "schemas-in-force",
     "attempts-suppressed",
     "subject-viewed",
+    "look-ups-counted",
 ];
 
 /// Everything in the log so far, and what follows from it.

@@ -84,21 +84,17 @@ impl House {
         let number = self.next_id.fetch_add(1, Ordering::SeqCst);
         let id = format!("golden-{}-{number}", self.time().0);
         let payload = serde_json::to_vec(body).unwrap();
-        let request = Request {
-            command: Command::decode(name, &payload).unwrap(),
-            command_id: CommandId::parse(&id).unwrap(),
-            caller: Caller {
-                name: caller.into(),
-                verified: true,
-                role: Role::Platform,
-            },
-            on_behalf_of: Some("a-user".into()),
-            trace_id: Some([7; 16]),
-            body_tag: engine.body_tag(caller, name, &payload),
-            directory: None,
-            received_at: self.time(),
-            deadline: None,
+        let by = Caller {
+            name: caller.into(),
+            verified: true,
+            role: Role::Platform,
         };
+        let command = Command::decode(name, &payload).unwrap();
+        let tags = engine.body_tags(caller, name, &payload, &command);
+        let id = CommandId::parse(&id).unwrap();
+        let mut request = Request::new(command, id, by, tags, self.time());
+        request.on_behalf_of = Some("a-user".into());
+        request.trace_id = Some([7; 16]);
         let (sender, receiver) = mpsc::channel();
         engine.submit(
             request,

@@ -9,6 +9,7 @@
 
 mod house;
 mod life;
+mod older_tags;
 mod resets;
 
 use std::fs;

@@ -75,6 +75,7 @@ fn record(position: u64) -> Option<Record<'static>> {
             body_tag: [0; 16],
             source_key: [0; 8],
             source: None,
+            source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
     };
@@ -141,7 +142,7 @@ fn check_all(index: &Index) -> Result<(), String> {
             Some(Fact::Name(name)) => index.name(&name).ok(),
             Some(Fact::Challenge(challenge, _)) => index.challenge(&challenge).ok(),
             Some(Fact::Case { case, .. }) => index.case(&case).ok(),
-            Some(Fact::ReadAtStart(_) | Fact::Erased) | None => Some(stream),
+            Some(Fact::ReadAtStart(_) | Fact::Erased(_) | Fact::Acted(..)) | None => Some(stream),
         };
         same("name, challenge or case", found == Some(stream));
     }

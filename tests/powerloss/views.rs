@@ -69,6 +69,7 @@ fn entry(position: u64) -> Entry<'static> {
             body_tag: [0; 16],
             source_key: [0; 8],
             source: None,
+            source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
     };

@@ -51,12 +51,19 @@ const ROOMS: &[Room] = &[
     Room {
         place: "src/engine",
         crates: OURS,
-        rooms: &["account", "crypto", "log", "engine", "crash_point"],
+        rooms: &[
+            "account",
+            "crypto",
+            "log",
+            "engine",
+            "crash_point",
+            "fair_queue",
+        ],
     },
     Room {
         place: "src/bus",
         crates: OURS,
-        rooms: &["account", "crypto", "log", "engine", "bus"],
+        rooms: &["account", "crypto", "log", "engine", "bus", "fair_queue"],
     },
     Room {
         place: "src/http",

@@ -7,6 +7,7 @@
 mod absences;
 mod arrows;
 mod catalogue;
+mod derived;
 mod events;
 mod samples;
 mod secrets;
@@ -36,5 +37,6 @@ fn the_house_is_tidy() {
     );
     let mut found: Vec<String> = sources.iter().flat_map(findings).collect();
     catalogue::check(&sources, &mut found);
+    derived::check(&sources, &mut found);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }

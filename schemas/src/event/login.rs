@@ -93,3 +93,23 @@ pub mod v1 {
         pub first_factor: FirstFactor,
     }
 }
+
+/// Schema version 2, frozen.
+pub mod v2 {
+    use serde::{Deserialize, Serialize};
+
+    use crate::time::Micros;
+
+    /// The password was right and a challenge was opened; not published.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct LoginStarted {
+        /// The first 16 bytes of SHA-256 of the challenge id.
+        pub challenge: [u8; 16],
+        /// When it lapses.
+        pub expires_at: Micros,
+        /// The account's version that set the verifier.
+        pub credential: u32,
+        /// Whom alone the login may be asserted to; anybody where there is none.
+        pub audience: Option<String>,
+    }
+}

@@ -12,6 +12,7 @@ pub mod log;
 pub mod login;
 mod public;
 pub mod reset;
+mod upcast;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,9 +55,11 @@ pub enum EventError {
     },
 }
 
-/// Declares the one list of event types: number, schema version, name, payload.
+/// Declares the one list of event types: number, schema version, name, payload; and the earlier
+/// forms of it, which logs still hold.
 macro_rules! events {
-    ($($code:literal $version:literal $name:literal $variant:ident($payload:ty),)*) => {
+    ($($code:literal $version:literal $name:literal $variant:ident($payload:ty)
+        $(after($earlier:literal: $before:ty))*,)*) => {
         /// One event, in the latest form of its payload; clear until sealed.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[allow(missing_docs)]
@@ -65,6 +68,10 @@ macro_rules! events {
         impl Event {
             /// Every type: number, latest schema version, kebab-case name.
             pub const ALL: &'static [(u16, u16, &'static str)] = &[$(($code, $version, $name),)*];
+
+            /// The earlier forms that are still read, in the same words.
+            pub const EARLIER: &'static [(u16, u16, &'static str)] =
+                &[$($(($code, $earlier, $name),)*)*];
 
             /// The type's number in the record header.
             pub fn type_code(&self) -> u16 {
@@ -94,6 +101,10 @@ macro_rules! events {
             pub fn decode(event_type: u16, schema_version: u16, payload: &[u8]) -> Result<Self, EventError> {
                 match (event_type, schema_version) {
                     $(($code, $version) => from_bytes(payload, $name).map(Self::$variant),)*
+                    $($(($code, $earlier) => {
+                        let before: $before = from_bytes(payload, $name)?;
+                        Ok(Self::$variant(before.into()))
+                    })*)*
                     _ => Err(EventError::Unknown { event_type, schema_version }),
                 }
             }
@@ -127,7 +138,7 @@ events! {
     69 1 "reset-expired" ResetExpired(reset::v1::ResetExpired),
     70 1 "reset-executed" ResetExecuted(reset::v1::ResetExecuted),
     71 1 "reset-requests-refused" ResetRequestsRefused(reset::v1::ResetRequestsRefused),
-    64 1 "login-started" LoginStarted(login::v1::LoginStarted),
+    64 2 "login-started" LoginStarted(login::v2::LoginStarted) after(1: login::v1::LoginStarted),
     65 1 "login-completed" LoginCompleted(login::v1::LoginCompleted),
     66 1 "totp-accepted" TotpAccepted(login::v1::TotpAccepted),
     67 1 "totp-rejected" TotpRejected(login::v1::TotpRejected),
@@ -143,6 +154,8 @@ events! {
     43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
     51 1 "subject-viewed" SubjectViewed(audit::v1::SubjectViewed),
     52 1 "audit-exported" AuditExported(audit::v1::AuditExported),
+    53 1 "look-ups-counted" LookUpsCounted(audit::v1::LookUpsCounted),
+    54 1 "agent-acts-refused" AgentActsRefused(audit::v1::AgentActsRefused),
 }
 
 impl Event {
@@ -177,6 +190,8 @@ impl Event {
             | Self::DataKeysRewrapped(_)
             | Self::SubjectViewed(_)
             | Self::AuditExported(_)
+            | Self::LookUpsCounted(_)
+            | Self::AgentActsRefused(_)
             | Self::PasswordRejected(_)
             | Self::EnrolmentCodeRejected(_)
             | Self::EnrolmentCancelled(_)
@@ -209,6 +224,8 @@ impl Event {
                 | Self::DataKeysRewrapped(_)
                 | Self::SubjectViewed(_)
                 | Self::AuditExported(_)
+                | Self::LookUpsCounted(_)
+                | Self::AgentActsRefused(_)
         )
     }
 
@@ -223,13 +240,17 @@ impl Event {
                 | Self::ClockBackAccepted(_)
                 | Self::AttemptsSuppressed(_)
                 | Self::ResetRequestsRefused(_)
+                | Self::AgentActsRefused(_)
                 | Self::DataKeysRewrapped(_)
         ) || self.is_look_up()
     }
 
     /// Whether the event says that somebody looked at a history or took it away.
     pub fn is_look_up(&self) -> bool {
-        matches!(self, Self::SubjectViewed(_) | Self::AuditExported(_))
+        matches!(
+            self,
+            Self::SubjectViewed(_) | Self::AuditExported(_) | Self::LookUpsCounted(_)
+        )
     }
 }
 

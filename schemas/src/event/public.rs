@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Event;
 use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
-use super::audit::v1::AuditExported;
+use super::audit::v1::{AgentAct, AuditExported};
 use super::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -15,6 +15,7 @@ use super::enrolment::v1::{
 };
 use super::log::v1::{ClockBackAccepted, EpochStarted, Form, SchemasInForce};
 use super::login::v1::{CodeReplayed, TotpAccepted, TotpReason, TotpRejected};
+use super::login::v2::LoginStarted;
 use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested, ResetRequestsRefused};
 
 impl Event {
@@ -46,7 +47,7 @@ impl Event {
             Self::BackupCodesIssued(e) => backup_codes_issued(e),
             Self::BackupCodeAccepted(e) => backup_code_accepted(e),
             Self::BackupCodeRejected(e) => backup_code_rejected(e),
-            Self::LoginStarted(e) => json!({"expires_at": e.expires_at}),
+            Self::LoginStarted(e) => login_started(e),
             Self::LoginCompleted(e) => json!({"method": "password", "credential": e.credential}),
             Self::TotpAccepted(e) => totp_accepted(e),
             Self::TotpRejected(e) => totp_rejected(e),
@@ -80,6 +81,28 @@ impl Event {
             Self::DataKeysRewrapped(e) => json!({"key_id": e.key_id, "count": e.count}),
             Self::SubjectViewed(e) => json!({"account_id": e.account_id, "query": e.query}),
             Self::AuditExported(e) => audit_exported(e),
+            Self::LookUpsCounted(e) => json!({
+                "account_id": e.account_id,
+                "query": e.query,
+                "count": e.count,
+            }),
+            Self::AgentActsRefused(e) => json!({
+                "by": e.by,
+                "act": e.act.as_str(),
+                "count": e.count,
+            }),
+        }
+    }
+}
+
+impl AgentAct {
+    /// The name that public forms and keys have.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SuspendFactor => "suspend-factor",
+            Self::ClearAttempts => "clear-attempts",
+            Self::EndReset => "end-reset",
+            Self::EraseAccount => "erase-account",
         }
     }
 }
@@ -155,6 +178,14 @@ fn cancelled_by(by: CancelledBy) -> &'static str {
         CancelledBy::Login => "login",
         CancelledBy::Disabled => "disabled",
     }
+}
+
+fn login_started(e: &LoginStarted) -> Value {
+    let mut data = json!({"expires_at": e.expires_at});
+    if let Some(audience) = &e.audience {
+        data["audience"] = audience.as_str().into();
+    }
+    data
 }
 
 fn totp_accepted(e: &TotpAccepted) -> Value {

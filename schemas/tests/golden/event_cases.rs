@@ -10,6 +10,7 @@ use countersign_schemas::event::backup_codes::v1 as backup_codes;
 use countersign_schemas::event::enrolment::v1 as enrolment;
 use countersign_schemas::event::log::v1 as log;
 use countersign_schemas::event::login::v1 as login;
+use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::sealed::{Protected, Sealed};
 use countersign_schemas::time::Micros;
 
@@ -326,11 +327,12 @@ fn codes() -> Vec<Case> {
 }
 
 fn logins() -> Vec<Case> {
-    let started = |challenge, expires_at, credential| {
-        Event::LoginStarted(login::LoginStarted {
+    let started = |challenge, expires_at, credential, audience: Option<String>| {
+        Event::LoginStarted(LoginStarted {
             challenge,
             expires_at,
             credential,
+            audience,
         })
     };
     let completed = |credential| Event::LoginCompleted(login::LoginCompleted { credential });
@@ -370,9 +372,20 @@ fn logins() -> Vec<Case> {
     let (password, vouched) = (FirstFactor::Password, FirstFactor::Vouched);
     let (max32, max16) = (u32::MAX, u16::MAX);
     vec![
-        ("smallest", started([0; 16], Micros(0), 0)),
-        ("largest", started([0xff; 16], LAST, max32)),
-        ("ordinary", started(*b"0123456789abcdef", NOW, 2)),
+        ("smallest", started([0; 16], Micros(0), 0, None)),
+        (
+            "largest",
+            started([0xff; 16], LAST, max32, Some("~".repeat(128))),
+        ),
+        (
+            "ordinary",
+            started(
+                *b"0123456789abcdef",
+                NOW,
+                2,
+                Some("https://shop.example".into()),
+            ),
+        ),
         ("smallest", completed(0)),
         ("largest", completed(max32)),
         ("two-bytes", completed(128)),
@@ -496,6 +509,14 @@ fn look_ups() -> Vec<Case> {
             filter,
         })
     };
+    let counted = |account_id, query, count| {
+        Event::LookUpsCounted(audit::LookUpsCounted {
+            account_id,
+            query,
+            count,
+        })
+    };
+    let acts = |by, act, count| Event::AgentActsRefused(audit::AgentActsRefused { by, act, count });
     vec![
         ("smallest", viewed(None, String::new())),
         ("largest", viewed(Some("a".repeat(64)), longest())),
@@ -509,5 +530,24 @@ fn look_ups() -> Vec<Case> {
             exported(Some("a".repeat(64)), longest(), ODD.into()),
         ),
         ("ordinary", exported(None, "jsonl".into(), "{}".into())),
+        ("smallest", counted(None, String::new(), 0)),
+        (
+            "largest",
+            counted(Some("a".repeat(64)), longest(), u32::MAX),
+        ),
+        ("ordinary", counted(None, "find-account".into(), 1_700)),
+        (
+            "smallest",
+            acts(String::new(), audit::AgentAct::SuspendFactor, 0),
+        ),
+        (
+            "largest",
+            acts(longest(), audit::AgentAct::EraseAccount, u32::MAX),
+        ),
+        (
+            "clears",
+            acts("eve".into(), audit::AgentAct::ClearAttempts, 1),
+        ),
+        ("resets", acts("eve".into(), audit::AgentAct::EndReset, 128)),
     ]
 }

@@ -181,7 +181,10 @@ fn a_changed_byte_is_refused_or_reads_as_another_event() {
                 fixture.stem,
                 mutant.escape_ascii()
             );
-            assert_eq!(event.encode().unwrap(), mutant, "{}", fixture.stem);
+            // An earlier form is read, and written as the latest.
+            if fixture.version == event.schema_version() {
+                assert_eq!(event.encode().unwrap(), mutant, "{}", fixture.stem);
+            }
         });
     }
 }

@@ -44,6 +44,7 @@ fn meta(account_id: &str, command_id: &str, caller: &str, role: Role) -> Meta<'s
         body_tag: [0; 16],
         source_key: [0; 8],
         source: None,
+        source_commitment: None,
     }
 }
 
@@ -107,6 +108,17 @@ fn record_cases() -> Vec<(String, Record<'static>)> {
                 },
             ),
         ),
+        (
+            "bound-source".into(),
+            record(
+                &login,
+                Meta {
+                    source: Some(sealed(1, 30)),
+                    source_commitment: Some([0xdd; 16]),
+                    ..meta("ada", "c-1", "login-gw", Role::Platform)
+                },
+            ),
+        ),
     ];
     for role in [
         Role::Platform,
@@ -119,6 +131,15 @@ fn record_cases() -> Vec<(String, Record<'static>)> {
         cases.push((name, record(&login, meta("ada", "c-1", "x", role))));
     }
     cases
+}
+
+/// The meta block, with the commitment that stands behind it where there is one.
+fn meta_reading(meta: &Meta) -> serde_json::Value {
+    let mut shown = serde_json::to_value(meta).unwrap();
+    if let Some(commitment) = &meta.source_commitment {
+        shown["source_commitment"] = json!(commitment);
+    }
+    with_hex(shown)
 }
 
 fn reading(record: &Record) -> Vec<u8> {
@@ -136,7 +157,7 @@ fn reading(record: &Record) -> Vec<u8> {
         "command_key": hex(&record.command_key.0),
         "group_index": record.group_index,
         "group_len": record.group_len,
-        "meta": with_hex(serde_json::to_value(&record.meta).unwrap()),
+        "meta": meta_reading(&record.meta),
         "event": record.event().unwrap().name(),
         "payload": hex(&record.payload),
     }))

@@ -1,6 +1,6 @@
 //! Every payload that a log can hold, by the type and version of its record's header.
 
-use countersign_schemas::event::Event;
+use countersign_schemas::event::{Event, login};
 use countersign_schemas::record::{Meta, SourceFacts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,7 +58,7 @@ latest_events! {
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
-    SubjectViewed AuditExported
+    SubjectViewed AuditExported LookUpsCounted AgentActsRefused
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {
@@ -92,13 +92,40 @@ pub fn stored_forms() -> Vec<Registered> {
         name,
         shape,
     };
+    let meta = trace::<Meta>().0;
+    let bound = Registered {
+        version: 2,
+        shape: format!("{meta}, then commitment: [u8; 16] or nothing where source is there"),
+        ..block("record-meta", String::new())
+    };
     let mut forms = vec![
-        block("record-meta", trace::<Meta>().0),
+        block("record-meta", meta),
+        bound,
         block("record-source", trace::<SourceFacts>().0),
     ];
     forms.extend(latest_events().into_iter().map(|(form, _)| form));
+    forms.extend(earlier_events());
     forms.sort_by_key(|form| (form.event_type, form.version));
     forms
+}
+
+/// The earlier forms of events that logs still hold.
+fn earlier_events() -> Vec<Registered> {
+    vec![Registered {
+        event_type: 64,
+        version: 1,
+        name: "login-started",
+        shape: trace::<login::v1::LoginStarted>().0,
+    }]
+}
+
+#[test]
+fn every_earlier_form_is_listed_here() {
+    let listed: Vec<_> = earlier_events()
+        .iter()
+        .map(|form| (form.event_type, form.version, form.name))
+        .collect();
+    assert_eq!(listed, Event::EARLIER);
 }
 
 #[test]

@@ -1,40 +1,65 @@
 //! What an exported event says, compared with what its record says.
 //!
-//! The record is what the signature covers, and its header, its account, its caller and its type are
-//! in it as they are shown. Two columns are written out for people: the sentence, and the facts in
-//! JSON. Another build may word them otherwise, and that is no tampering: they are compared where
-//! the manifest says that they were written as this build writes them, and else only counted. Where
-//! a request came from and for whom is sealed in the record, so that it is the service's word.
+//! The record is what the signature covers, and everything that an event shows is derived from it
+//! anew. Where a request came from and for whom is sealed in the record: there the record has a
+//! commitment, and the export brings what opens it. Only the sentences, which are written for
+//! people, may be another build's, and only for somebody who says so.
+
+use std::collections::BTreeMap;
 
 use countersign_projections::{Entry, RENDERING, audit_event};
-use countersign_schemas::record::Record;
+use countersign_schemas::audit::ExportedEvent;
+use countersign_schemas::event::ACCOUNT_ERASED;
+use countersign_schemas::record::{Record, SALT_BYTES, SourceFacts};
 use countersign_schemas::reply::AuditEvent;
+use data_encoding::BASE64;
 use serde_json::json;
 
 use super::manifest::Manifest;
 use super::verify::Report;
 
-/// The columns that nobody without the keys can compare.
+/// The columns that a record binds by its commitment, where it has one.
 const SEALED: [&str; 2] = ["source", "on_behalf_of"];
-/// The columns that are written out for people.
-const RENDERED: [&str; 2] = ["text", "data"];
+const OTHERWISE: &str = "the event does not say what its record says";
+const OTHER_SOURCE: &str = "it does not show the source that its record holds";
+const NO_SOURCE: &str = "it shows a source, and its record holds none";
+const WITHHELD: &str = "it shows no source, its record holds one, and no erasure of its account follows in the file: it was taken out, or the erasure is not in this export, and then --missing-sources takes it";
+
+/// What is taken although nothing proves it; whoever has the file can have changed it.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Takes {
+    /// Take sentences that another build worded, and count them; whoever has the file can have changed them
+    #[arg(long = "other-rendering", requires = "export")]
+    pub other_renderings: bool,
+    /// Take events without the source that their record holds, and count them: of erased accounts, where the erasure is not in the export; whoever has the file can have taken it out
+    #[arg(long, requires = "export")]
+    pub missing_sources: bool,
+}
 
 /// How the events of an export compare.
 pub struct Compared {
     /// How the manifest says that they are written out.
     rendering: Option<u32>,
+    takes: Takes,
     /// Those whose words are not this build's, and the first of them.
     otherwise: u64,
     first: Option<u64>,
+    /// Those whose record has a sealed source without a commitment.
+    uncommitted: u64,
+    /// By account, the first event whose source is not shown, and how many there are.
+    withheld: BTreeMap<String, (u64, u64)>,
 }
 
 impl Compared {
     /// Nothing yet.
-    pub fn new(manifest: &Manifest) -> Self {
+    pub fn new(manifest: &Manifest, takes: Takes) -> Self {
         Self {
             rendering: manifest.rendering,
+            takes,
             otherwise: 0,
             first: None,
+            uncommitted: 0,
+            withheld: BTreeMap::new(),
         }
     }
 
@@ -42,66 +67,151 @@ impl Compared {
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub fn take(&mut self, shown: &AuditEvent, record: &[u8]) -> Result<(), String> {
+    pub fn take(&mut self, shown: &ExportedEvent, record: &[u8]) -> Result<(), String> {
         let record = Record::decode(record).map_err(|error| error.to_string())?;
-        let entry = Entry::decode(shown.position, record).map_err(|error| error.to_string())?;
+        let event = &shown.event;
+        let entry = Entry::decode(event.position, record).map_err(|error| error.to_string())?;
+        self.source(shown, &entry)?;
         let rendered = audit_event(&entry, None);
-        let reads_otherwise = rendered.text != shown.text || rendered.data != shown.data;
+        let reads_otherwise = rendered.text != event.text;
         let derived = AuditEvent {
-            source: shown.source.clone(),
-            on_behalf_of: shown.on_behalf_of.clone(),
-            text: shown.text.clone(),
-            data: shown.data.clone(),
+            source: event.source.clone(),
+            on_behalf_of: event.on_behalf_of.clone(),
+            text: event.text.clone(),
             ..rendered
         };
-        if derived != *shown || reads_otherwise && self.is_ours() {
-            return Err("the event does not say what its record says".into());
+        if derived != *event || reads_otherwise && self.is_ours() {
+            return Err(OTHERWISE.into());
+        }
+        if reads_otherwise && !self.takes.other_renderings {
+            return Err(format!(
+                "its sentence is not what this build makes of its record ({}): compare it by eye, or take such sentences with --other-rendering",
+                self.whose()
+            ));
         }
         if reads_otherwise {
             self.otherwise += 1;
-            self.first.get_or_insert(shown.position);
+            self.first.get_or_insert(event.position);
         }
         Ok(())
+    }
+
+    /// Compares where a request came from and for whom.
+    fn source(&mut self, shown: &ExportedEvent, entry: &Entry) -> Result<(), &'static str> {
+        let event = &shown.event;
+        let (ip, agent) = match &event.source {
+            Some(source) => (source.ip.clone(), source.agent.clone()),
+            None => (None, None),
+        };
+        let facts = SourceFacts {
+            ip,
+            agent,
+            on_behalf_of: event.on_behalf_of.clone(),
+        };
+        let is_shown = facts != SourceFacts::default();
+        let meta = &entry.record.meta;
+        if entry.record.event_type == ACCOUNT_ERASED {
+            // What the account's own keys sealed is gone with them.
+            self.withheld.remove(&*meta.account_id);
+        }
+        match (&meta.source, meta.source_commitment, &shown.source_salt) {
+            (None, _, None) if !is_shown => Ok(()),
+            (None, _, _) => Err(NO_SOURCE),
+            (Some(_), None, None) => {
+                self.uncommitted += 1;
+                Ok(())
+            }
+            (Some(_), Some(_), None) if !is_shown => self.withhold(entry),
+            (Some(_), Some(commitment), Some(salt)) => match read_salt(salt) {
+                Some(salt) if facts.commitment(&salt) == commitment => Ok(()),
+                Some(_) | None => Err(OTHER_SOURCE),
+            },
+            (Some(_), None, Some(_)) | (Some(_), Some(_), None) => Err(OTHER_SOURCE),
+        }
+    }
+
+    /// Notes an event whose source is not shown. What the service's own key seals stays readable.
+    fn withhold(&mut self, entry: &Entry) -> Result<(), &'static str> {
+        let account = &*entry.record.meta.account_id;
+        if account.is_empty() || entry.record.event_type == ACCOUNT_ERASED {
+            return Err(WITHHELD);
+        }
+        let first = (entry.position, 0);
+        self.withheld.entry(account.to_owned()).or_insert(first).1 += 1;
+        Ok(())
+    }
+
+    /// Says whether every source that is not shown can have been erased.
+    ///
+    /// # Errors
+    /// What is wrong, in words with the position.
+    pub fn finish(&self) -> Result<(), String> {
+        let first = self.withheld.values().map(|(first, _)| first).min();
+        match first {
+            Some(position) if !self.takes.missing_sources => {
+                Err(format!("position {position}: {WITHHELD}"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn is_ours(&self) -> bool {
         self.rendering == Some(RENDERING)
     }
 
-    /// Says in a report what was not compared.
-    pub fn tell(&self, report: &mut Report) {
-        let mut columns = SEALED.to_vec();
-        if !self.is_ours() {
-            columns.extend(RENDERED);
-        }
-        report.document["not_compared"] = json!(columns);
-        report.text.push_str(&format!(
-            "note: not compared: {}, which are sealed in the records",
-            SEALED.join(", ")
-        ));
-        if self.is_ours() {
-            report.text.push('\n');
-            return;
-        }
-        let whose = match self.rendering {
-            Some(rendering) => format!("in rendering {rendering}"),
-            None => "in one that it does not name".to_owned(),
-        };
-        report.text.push_str(&format!(
-            "; nor {}, which another build wrote ({whose}; this one has {RENDERING}): the records are what is proved\n",
-            RENDERED.join(", ")
-        ));
-        report.document["reads_otherwise"] = json!(self.otherwise);
-        if let Some(first) = self.first {
-            report.text.push_str(&format!(
-                "note: {} events read otherwise than this build would put them, the first at position {first}\n",
-                self.otherwise
-            ));
+    fn whose(&self) -> String {
+        match self.rendering {
+            Some(rendering) => format!(
+                "the file says that it was written in rendering {rendering}, and this build has {RENDERING}"
+            ),
+            None => format!(
+                "the file does not say in which rendering it was written, and this build has {RENDERING}"
+            ),
         }
     }
+
+    /// Says in a report what was not compared.
+    pub fn tell(&self, report: &mut Report) {
+        let mut columns = Vec::new();
+        if self.uncommitted > 0 {
+            columns.extend(SEALED);
+            report.text.push_str(&format!(
+                "note: not compared: {} of {} events, which are sealed in records that do not bind them\n",
+                SEALED.join(", "),
+                self.uncommitted
+            ));
+        }
+        let withheld: u64 = self.withheld.values().map(|(_, count)| count).sum();
+        if withheld > 0 {
+            report.document["sources_not_shown"] = json!(withheld);
+            report.text.push_str(&format!(
+                "note: {withheld} events show no source although their records hold one, and the erasures of their accounts are not in the file\n"
+            ));
+        }
+        if let Some(first) = self.first {
+            columns.push("text");
+            report.document["reads_otherwise"] = json!(self.otherwise);
+            report.text.push_str(&format!(
+                "note: {} events read otherwise than this build would put them, the first at position {first} ({}): the records are what is proved\n",
+                self.otherwise,
+                self.whose()
+            ));
+        }
+        report.document["not_compared"] = json!(columns);
+    }
+}
+
+fn read_salt(text: &str) -> Option<[u8; SALT_BYTES]> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    bytes.try_into().ok()
 }
 
 #[cfg(test)]
 #[path = "compared_tests.rs"]
 #[allow(clippy::unwrap_used)]
 mod tests;
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod source_tests;

@@ -18,7 +18,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::compared::Compared;
+use super::compared::{Compared, Takes};
 use super::known::{Known, KnownArgs};
 use super::manifest::{Manifest, ManifestLine};
 use super::verify::{Report, key_line, negative, report};
@@ -40,7 +40,12 @@ const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
 /// # Errors
 /// [`Fault::Negative`] with the first thing that is wrong, [`Fault::Usage`] where the file or what
 /// it is compared with is not one.
-pub fn verify_export(path: &Path, args: &KnownArgs, json: bool) -> Result<Report, Fault> {
+pub fn verify_export(
+    path: &Path,
+    args: &KnownArgs,
+    takes: Takes,
+    json: bool,
+) -> Result<Report, Fault> {
     let unread =
         |error: std::io::Error| Fault::Usage(format!("{} is not read ({error})", path.display()));
     let mut file = File::open(path).map_err(unread)?;
@@ -57,11 +62,11 @@ pub fn verify_export(path: &Path, args: &KnownArgs, json: bool) -> Result<Report
     };
     let mut progress = Progress::new("verifying", json);
     let mut show = |done| progress.at(done, manifest.count);
-    let mut compared = Compared::new(&manifest);
+    let mut compared = Compared::new(&manifest, takes);
     let mut compare = |line: &Line| {
-        let event = &line.exported.event;
-        let wrong = |what| Fault::Negative(format!("position {}: {what}", event.position));
-        compared.take(event, &line.record).map_err(wrong)
+        let position = line.exported.event.position;
+        let wrong = |what| Fault::Negative(format!("position {position}: {what}"));
+        compared.take(&line.exported, &line.record).map_err(wrong)
     };
     let checked = match manifest.filter.is_empty() {
         true => whole(&mut lines, &manifest, &known, &mut compare, &mut show),
@@ -75,6 +80,7 @@ pub fn verify_export(path: &Path, args: &KnownArgs, json: bool) -> Result<Report
     };
     drop(progress);
     let (count, mut report) = checked?;
+    compared.finish().map_err(Fault::Negative)?;
     compared.tell(&mut report);
     if count != manifest.count {
         let (expected, next) = (manifest.count, count + 1);
@@ -84,7 +90,7 @@ pub fn verify_export(path: &Path, args: &KnownArgs, json: bool) -> Result<Report
     }
     if HEXLOWER.encode(&lines.hash.finalize()) != manifest.sha256 {
         return Err(Fault::Negative(
-            "the file is not the one that was exported: every record is right, so what was changed is something of what is not compared, or the spelling".into(),
+            "the file is not the one that was exported: every record is right, so something that is not compared was changed".into(),
         ));
     }
     Ok(report)

@@ -2,18 +2,54 @@
 
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, SignedCheckpoint};
 use countersign_schemas::ids::AccountId;
-use countersign_schemas::reply::Source;
 use countersign_schemas::time::Micros;
 
 use countersign_projections::{Entry, RENDERING, audit_event};
-use countersign_schemas::record::Record;
+use countersign_schemas::record::{Record, SALT_BYTES, SourceFacts, StreamKind};
+use countersign_schemas::sealed::Sealed;
 
 use super::super::export::ExportWriter;
 use super::super::manifest::GivenFilter;
 use super::*;
 use crate::log::proof::prove_inclusion;
 use crate::log::tiles::Tree;
-use crate::log::verify::tests::{checkpoint, records, signer};
+use crate::log::verify::tests::{checkpoint, records as plain_records, signer};
+
+/// Where every request of these records came from.
+pub(in super::super) fn facts() -> SourceFacts {
+    SourceFacts {
+        ip: Some("203.0.113.7".into()),
+        agent: Some("Firefox".into()),
+        on_behalf_of: Some("desk-3".into()),
+    }
+}
+
+pub(in super::super) fn salt_at(position: u64) -> [u8; SALT_BYTES] {
+    [position as u8; SALT_BYTES]
+}
+
+/// A record of an account with a source, which it binds.
+pub(in super::super) fn with_source(position: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut record = Record::decode(bytes).unwrap();
+    if record.stream_kind == StreamKind::Account {
+        record.meta.source = Some(Sealed {
+            key: 1,
+            nonce: [1; 12],
+            ciphertext: vec![2; 30].into(),
+        });
+        record.meta.source_commitment = Some(facts().commitment(&salt_at(position)));
+    }
+    record.encode().unwrap()
+}
+
+/// The records of the verifier's tests, with sources.
+pub(in super::super) fn records() -> Vec<Vec<u8>> {
+    let records = plain_records();
+    (1..)
+        .zip(&records)
+        .map(|(position, record)| with_source(position, record))
+        .collect()
+}
 
 /// The first five records: an epoch, two commands of one event, one of two.
 fn few() -> Vec<Vec<u8>> {
@@ -48,11 +84,8 @@ pub(in super::super) fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> E
     }
     let exported = |(position, bytes): (u64, &Vec<u8>)| {
         let entry = Entry::decode(position, Record::decode(bytes).unwrap()).unwrap();
-        let mut event = audit_event(&entry, None);
-        event.source = Some(Source {
-            ip: Some("203.0.113.7".into()),
-            agent: None,
-        });
+        let is_committed = entry.record.meta.source_commitment.is_some();
+        let event = audit_event(&entry, is_committed.then(facts));
         let proof = || {
             let size = records.len() as u64;
             let proof = prove_inclusion(|l, i| tree.read(l, i), position, size).unwrap();
@@ -62,6 +95,7 @@ pub(in super::super) fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> E
             event,
             record: Some(BASE64.encode(bytes)),
             inclusion: (!query.is_everything()).then(proof),
+            source_salt: is_committed.then(|| BASE64.encode(&salt_at(position))),
         }
     };
     let asked_for = |e: &ExportedEvent| {
@@ -113,6 +147,7 @@ pub(in super::super) fn written(
 pub(in super::super) struct Desk {
     folder: tempfile::TempDir,
     args: KnownArgs,
+    takes: Takes,
 }
 
 impl Desk {
@@ -123,13 +158,36 @@ impl Desk {
                 key: Some(signer().public().vkey()),
                 since: Vec::new(),
             },
+            takes: Takes::default(),
+        }
+    }
+
+    pub(in super::super) fn taking_other_renderings() -> Self {
+        let takes = Takes {
+            other_renderings: true,
+            ..Takes::default()
+        };
+        Self {
+            takes,
+            ..Self::new()
+        }
+    }
+
+    pub(in super::super) fn taking_missing_sources() -> Self {
+        let takes = Takes {
+            missing_sources: true,
+            ..Takes::default()
+        };
+        Self {
+            takes,
+            ..Self::new()
         }
     }
 
     pub(in super::super) fn verify(&self, bytes: &[u8]) -> Result<Report, String> {
         let path = self.folder.path().join("export.jsonl");
         std::fs::write(&path, bytes).unwrap();
-        match verify_export(&path, &self.args, true) {
+        match verify_export(&path, &self.args, self.takes, true) {
             Ok(report) => Ok(report),
             Err(Fault::Negative(why)) => Err(why),
             Err(other) => panic!("another answer: {other}"),

@@ -40,6 +40,7 @@ fn written(events: &[AuditEvent]) -> String {
         event: event.clone(),
         record: None,
         inclusion: None,
+        source_salt: None,
     };
     let page = ExportPage {
         events: events.iter().map(exported).collect(),

@@ -247,7 +247,7 @@ fn row(kind: &str) -> String {
     )
 }
 
-const LOG_WIDE: [&str; 9] = [
+const LOG_WIDE: [&str; 11] = [
     "epoch-started",
     "policy-in-force",
     "unknown-name-refused",
@@ -257,6 +257,8 @@ const LOG_WIDE: [&str; 9] = [
     "data-keys-rewrapped",
     "subject-viewed",
     "audit-exported",
+    "look-ups-counted",
+    "agent-acts-refused",
 ];
 
 #[test]

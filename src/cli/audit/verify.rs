@@ -12,6 +12,7 @@ use countersign_schemas::audit::{AuditRecords, SignedCheckpoint};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+use super::compared::Takes;
 use super::export_file::verify_export;
 use super::known::{Known, KnownArgs, read_note};
 use crate::cli::client::{Client, ClientArgs};
@@ -32,6 +33,8 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE", requires = "key")]
     export: Option<PathBuf>,
     #[command(flatten)]
+    takes: Takes,
+    #[command(flatten)]
     known: KnownArgs,
 }
 
@@ -46,7 +49,7 @@ pub struct Report {
 pub async fn run(args: &VerifyArgs, client: &ClientArgs) -> Result<(), Fault> {
     let outcome = match (&args.data, &args.export) {
         (Some(data), _) => verify_data(data, &args.known, client.json),
-        (None, Some(file)) => verify_export(file, &args.known, client.json),
+        (None, Some(file)) => verify_export(file, &args.known, args.takes, client.json),
         (None, None) => verify_service(&args.known, client).await,
     };
     match outcome {

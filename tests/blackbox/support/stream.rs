@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::site::{PATIENCE, eventually_async};
 
 /// What other services are not told (CONTRACT §7).
-const UNPUBLISHED: [&str; 7] = [
+const UNPUBLISHED: [&str; 9] = [
     "login-started",
     "attempts-suppressed",
     "password-rehashed",
@@ -15,6 +15,8 @@ const UNPUBLISHED: [&str; 7] = [
     "data-keys-rewrapped",
     "subject-viewed",
     "audit-exported",
+    "look-ups-counted",
+    "agent-acts-refused",
 ];
 /// Messages that one call asks for.
 const BATCH: usize = 500;

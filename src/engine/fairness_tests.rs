@@ -1,0 +1,120 @@
+//! One address that floods or sprays meets its own limits, and no owner elsewhere meets them.
+
+use std::sync::mpsc;
+
+use countersign_schemas::refusal::ErrorCode;
+use serde_json::{Value, json};
+
+use super::house::{House, PASSWORD};
+use super::{Engine, Outcome};
+
+const SPRAYER: &str = "203.0.113.9";
+
+fn sign_in(name: &str, password: &str, ip: &str) -> Value {
+    json!({"username": name, "password": password, "context": {"ip": ip}})
+}
+
+fn register(house: &House, engine: &Engine, name: &str) {
+    let body = json!({"account_id": name, "username": name, "password": PASSWORD});
+    house.send(engine, "register-account", body).unwrap();
+}
+
+fn told(house: &House, engine: &Engine, body: Value) -> Option<ErrorCode> {
+    house.send(engine, "start-login", body).err()
+}
+
+#[test]
+fn one_password_on_every_name_is_slowed_down_by_the_address_it_comes_from() {
+    let house = House::new();
+    let engine = house.start();
+    register(&house, &engine, "ada");
+    register(&house, &engine, "bob");
+    // Ada has logged in from the office that the attacker shares.
+    assert_eq!(
+        told(&house, &engine, sign_in("ada", PASSWORD, SPRAYER)),
+        None
+    );
+    let mut compared = 0;
+    for n in 0..300 {
+        let name = format!("name-{n}");
+        let refused = told(&house, &engine, sign_in(&name, "Summer2026!", SPRAYER));
+        compared += u32::from(refused == Some(ErrorCode::CredentialsInvalid));
+        house.pass(1);
+    }
+    // A hundred are free, and in 200 s the waits of 5, 10, 20, 40, 80 and 160 s let six more pass.
+    assert_eq!(compared, 106);
+    let throttled = Some(ErrorCode::AccountThrottled);
+    assert_eq!(
+        told(&house, &engine, sign_in("bob", PASSWORD, SPRAYER)),
+        throttled
+    );
+    assert_eq!(
+        told(&house, &engine, sign_in("bob", PASSWORD, "192.0.2.7")),
+        None
+    );
+    assert_eq!(
+        told(&house, &engine, sign_in("ada", PASSWORD, SPRAYER)),
+        None,
+        "known here"
+    );
+}
+
+/// Only the user name is needed for it: the owner's known place is not concerned.
+#[test]
+fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, _) = house.enrol(&engine, "ada");
+    house.pass(60);
+    let log_in = |ip: &str| {
+        let body = json!({"account_id": "ada", "password": PASSWORD, "context": {"ip": ip}});
+        house.send(&engine, "start-login", body)
+    };
+    let Ok(crate::account::Reply::CodeRequired { challenge_id, .. }) = log_in("192.0.2.1") else {
+        panic!("a challenge opens");
+    };
+    let code = house.code(&secret, 0);
+    let body = json!({"challenge_id": challenge_id.reveal(), "code": code});
+    house.send(&engine, "verify-login", body).unwrap();
+    for n in 0..110 {
+        let ip = format!("198.51.100.{n}");
+        let refused = told(&house, &engine, sign_in("ada", "a wrong password", &ip));
+        assert!(refused.is_some());
+    }
+    let refused = |ip| log_in(ip).err();
+    assert_eq!(refused("192.0.2.1"), None, "at the first try");
+    assert_eq!(refused("192.0.2.2"), Some(ErrorCode::AccountThrottled));
+}
+
+/// The attack: 80 sign-ins of random names at a time from one address.
+#[test]
+fn while_one_address_keeps_eighty_sign_ins_waiting_every_owner_elsewhere_is_answered() {
+    let house = House::new();
+    let engine = house.start_with(|options| {
+        options.policy.kdf_memory_kib = 256;
+        options.policy.source_failures_free = 100_000;
+    });
+    let owners = 40;
+    for n in 0..owners {
+        register(&house, &engine, &format!("owner-{n}"));
+    }
+    let (floods, flood_told) = mpsc::channel::<Outcome>();
+    let mut sent = 0;
+    let mut flood = |count: usize| {
+        for _ in 0..count {
+            sent += 1;
+            let body = sign_in(&format!("random-{sent}"), "a wrong password", SPRAYER);
+            let request = house.request("start-login", &body, &house.fresh_id(), &engine);
+            let floods = floods.clone();
+            engine.submit(request, Box::new(move |o| drop(floods.send(o))));
+        }
+    };
+    flood(80);
+    for n in 0..owners {
+        let body = sign_in(&format!("owner-{n}"), PASSWORD, &format!("192.0.2.{n}"));
+        assert_eq!(told(&house, &engine, body), None, "owner {n}");
+        // The attacker keeps its eighty.
+        let answered = flood_told.try_iter().count();
+        flood(answered);
+    }
+}

@@ -1,0 +1,185 @@
+//! What one caller keeps busy is not what another waits for. Threads are held by a gate in the
+//! clock that they ask, so nothing here rests on how long anything takes.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use async_nats::Client;
+use countersign::bus::headers::{CALLER, DEADLINE, ERROR, MIN_POSITION, MSG_ID};
+use countersign::bus::{BusConfig, Identity};
+use countersign::dev::broker::Broker;
+use countersign::engine::{Clock, wall_clock};
+use tokio::task::JoinSet;
+
+use crate::service::{
+    PATIENCE, Service, ask, at, body, broker, connect, header, refused, registered,
+};
+
+/// No test lasts until then; a query with a deadline asks the clock on its thread.
+const FAR: &str = "2999-01-01T00:00:00Z";
+
+/// Holds threads of one name while it is closed.
+#[derive(Default)]
+struct Gate {
+    /// Whether it is open, and how many threads it holds.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn clock(self: &Arc<Self>, thread: &'static str) -> Clock {
+        let gate = Arc::clone(self);
+        Arc::new(move || {
+            if std::thread::current().name() == Some(thread) {
+                gate.pass();
+            }
+            wall_clock()
+        })
+    }
+
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        let mut state = self.changed.wait_while(state, |(open, _)| !*open).unwrap();
+        state.1 -= 1;
+    }
+
+    fn open(&self) {
+        self.state.lock().unwrap().0 = true;
+        self.changed.notify_all();
+    }
+
+    async fn holds(&self, threads: usize) {
+        let held = async {
+            while self.state.lock().unwrap().1 < threads {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, held).await.unwrap();
+    }
+}
+
+/// A service in dev mode whose threads of this name are held.
+async fn held(broker: &Broker, thread: &'static str) -> (Service, Client, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let config = BusConfig {
+        connection: at(broker),
+        identity: Identity::Dev,
+        ..BusConfig::default()
+    };
+    let service = Service::start(config, gate.clock(thread)).await;
+    let client = connect(broker).await;
+    registered(&client, "ada").await;
+    (service, client, gate)
+}
+
+type Told = JoinSet<Option<String>>;
+
+/// Sends the same many times, and gives the words of the refusals; none for an answer.
+fn send(client: &Client, times: usize, caller: &str, subject: &str, query: &'static str) -> Told {
+    (0..times)
+        .map(|n| {
+            let (client, caller) = (client.clone(), caller.to_owned());
+            let (subject, id) = (subject.to_owned(), format!("{caller}-{n}"));
+            async move {
+                let pairs = [(CALLER, &*caller), (DEADLINE, FAR), (MSG_ID, &*id)];
+                let reply = ask(&client, &subject, &pairs, query.as_bytes()).await;
+                header(&reply, ERROR).map(Into::into)
+            }
+        })
+        .collect()
+}
+
+const EXPORT: &str = r#"{"format":"jsonl","through":4}"#;
+
+/// C9, S-09: exports of one auditor, and support agents, login checks and operators beside them.
+#[tokio::test]
+async fn one_auditors_exports_hold_up_neither_agents_nor_login_checks_nor_operators() {
+    let broker = broker();
+    let (service, client, gate) = held(&broker, "query-audit").await;
+    let exports = send(&client, 300, "eve", "query.audit-export", EXPORT);
+    gate.holds(1).await;
+    let find = r#"{"username":"ada"}"#;
+    for (subject, query) in [
+        ("query.login-status.ada", ""),
+        ("query.find-account", find),
+        ("query.account-card.ada", ""),
+        ("query.reset-queue", ""),
+        ("admin.key-list", ""),
+        ("admin.view-list", ""),
+        ("admin.log-stats", ""),
+        (
+            "admin.view-rebuild",
+            r#"{"view":"reset-queue","reason":"test"}"#,
+        ),
+    ] {
+        let told = send(&client, 1, "alice", subject, query).join_all().await;
+        assert_eq!(told, [None], "{subject}");
+    }
+    // A second auditor has the second thread, and is not shed for the first one's flood.
+    let other = send(&client, 4, "grace", "query.audit-export", EXPORT);
+    gate.holds(2).await;
+    gate.open();
+    assert_eq!(other.join_all().await, vec![None; 4]);
+    let told = exports.join_all().await;
+    let answered = told.iter().filter(|told| told.is_none()).count();
+    assert_eq!(answered, 65, "one at work and 64 waiting, whatever comes");
+    assert!(told.iter().flatten().all(|word| word == "overloaded"));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_operators_acts_hold_up_no_login_check_and_no_operators_look() {
+    let broker = broker();
+    let (service, client, gate) = held(&broker, "query-act").await;
+    let rebuild = r#"{"view":"reset-queue","reason":"test"}"#;
+    let acts = send(&client, 20, "eve", "admin.view-rebuild", rebuild);
+    gate.holds(2).await;
+    for subject in [
+        "query.login-status.ada",
+        "query.account-card.ada",
+        "admin.log-stats",
+        "query.audit-page",
+    ] {
+        let told = send(&client, 1, "eve", subject, "").join_all().await;
+        assert_eq!(told, [None], "{subject}");
+    }
+    let other = send(&client, 1, "grace", "admin.view-rebuild", rebuild);
+    gate.holds(3).await;
+    gate.open();
+    assert_eq!(other.join_all().await, [None]);
+    let told = acts.join_all().await;
+    let overloaded = |told: &&Option<String>| told.as_deref() == Some("overloaded");
+    assert_eq!(told.iter().filter(overloaded).count(), 14);
+    service.stop().await;
+}
+
+/// One that waits for what never comes may wait; who asks for what is there does not wait for it.
+#[tokio::test]
+async fn a_position_that_is_never_reached_holds_up_only_who_asked_for_it() {
+    let broker = broker();
+    let (service, client, gate) = held(&broker, "query-wait").await;
+    let ahead = |caller: &str| {
+        let (client, caller) = (client.clone(), caller.to_owned());
+        async move {
+            let pairs = [
+                (CALLER, &*caller),
+                (DEADLINE, FAR),
+                (MIN_POSITION, "1000000"),
+            ];
+            refused(&ask(&client, "query.login-status.ada", &pairs, b"").await)
+        }
+    };
+    let flood: JoinSet<_> = (0..300).map(|_| ahead("eve")).collect();
+    gate.holds(2).await;
+    let reached = [(CALLER, "eve"), (DEADLINE, FAR), (MIN_POSITION, "4")];
+    body(&ask(&client, "query.login-status.ada", &reached, b"").await);
+    let others: JoinSet<_> = ["bob", "grace", "heidi"].map(ahead).into_iter().collect();
+    gate.holds(5).await;
+    gate.open();
+    let others = others.join_all().await;
+    assert_eq!(others, ["503 projection.behind"; 3]);
+    let told = flood.join_all().await;
+    let waited = told.iter().filter(|told| *told == "503 projection.behind");
+    assert_eq!(waited.count(), 10, "two at work and eight waiting");
+    service.stop().await;
+}
