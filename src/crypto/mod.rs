@@ -17,4 +17,5 @@ pub mod tag;
 pub mod tag_keys;
 pub mod tombstones;
 
+mod hash_memory;
 mod key_store;

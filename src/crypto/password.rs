@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::hash_memory::in_blocks;
+
 /// Length of a salt in bytes (RFC 9106 §3.1 recommends 16).
 pub const SALT_BYTES: usize = 16;
 /// Length of the hash in bytes.
@@ -238,9 +240,12 @@ fn argon2id(
     let argon2 = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, cost)
         .expect("a pepper is far shorter than 4 GiB");
     let mut hash = Zeroizing::new([0; HASH_BYTES]);
-    match argon2.hash_password_into(input, salt, hash.as_mut()) {
+    let count = argon2.params().block_count();
+    let made = in_blocks(count, |blocks| {
+        argon2.hash_password_into_with_memory(input, salt, hash.as_mut(), blocks)
+    });
+    match made.map_err(|_| DeriveError::OutOfMemory(params.memory_kib))? {
         Ok(()) => Ok(hash),
-        Err(argon2::Error::OutOfMemory) => Err(DeriveError::OutOfMemory(params.memory_kib)),
         Err(other) => unreachable!("bounds were checked before, yet Argon2 says: {other}"),
     }
 }

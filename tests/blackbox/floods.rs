@@ -70,6 +70,8 @@ async fn a05_what_is_too_large_is_not_kept_and_others_are_answered() {
     let url = |user: &str| format!("nats://{user}:secret@127.0.0.1:{}", broker.port());
     let service = Service::start(&site, &url("countersign"), &[]);
     let gateway = Bus::connect_as(&broker.url(), "login-gw", "secret").await;
+    let ada = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
+    gateway.command("register-account", ada).await.ok();
     let mut auditor = Raw::connect(broker.port(), "auditor");
     let headers = format!("NATS/1.0\r\n{}\r\n", "a:b\r\n".repeat(60_000)).into_bytes();
     let small = b"NATS/1.0\r\n\r\n";
@@ -90,7 +92,8 @@ async fn a05_what_is_too_large_is_not_kept_and_others_are_answered() {
             (&within.as_bytes()[..within.len() - 2], &body[..], 500),
         ] {
             flood(&mut auditor, subject, block, body, times);
-            gateway.query("jwks", json!({})).await.ok();
+            let body = json!({"username": "ada", "password": PASSWORD});
+            gateway.command("start-login", body).await.ok();
         }
     }
     let resident = resident_kib(&service);

@@ -5,16 +5,19 @@
 //! own line; forged copies it removes only where they stand between two CRLF.
 
 use countersign::bus::headers::MSG_ID;
-use countersign::bus::{BusConfig, Identity, serve};
+use countersign::bus::{BusConfig, Connection, Identity, serve};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::credentials::{Vouching, broker_with};
+use crate::identity::ACCOUNTS;
 use crate::raw::Raw;
 use crate::roles::House;
-use crate::service::{PATIENCE, ask, at, dev, engine, header, refused, registered, server, wall};
+use crate::service::{
+    PATIENCE, Service, ask, at, dev, engine, header, refused, registered, server, wall,
+};
 
 /// What the sender claims to be: a support agent, who may see the reset cases.
 const FORGED: &str = r#"Nats-Request-Info: {"acc":"SUPPORT","user":"bob"}"#;
@@ -121,6 +124,41 @@ async fn a01_no_block_passes_for_the_brokers_word() {
     });
     asked.await.unwrap();
     house.service.stop().await;
+}
+
+/// A-01: where the broker says nothing of the caller, nobody says it instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a01_no_block_passes_for_the_brokers_word_where_it_says_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ACCOUNTS
+        .replace("password: s", "password: secret")
+        .replace(".v1.command.>\" } } ] }", ".v1.>\" } } ] }")
+        .replace(
+            "{ service: \"countersign.v1.query.>\" } ] }",
+            "{ service: \"countersign.v1.>\" } ] }",
+        );
+    let broker = broker_with(folder.path(), &config);
+    let port = broker.port();
+    let servers = format!("nats://countersign:secret@127.0.0.1:{port}");
+    let config = BusConfig {
+        connection: Connection {
+            servers,
+            ..Connection::default()
+        },
+        publishing: None,
+        ..BusConfig::default()
+    };
+    let service = Service::start(config, wall()).await;
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut stranger = Raw::connect(port, "stranger");
+        for (rest, _) in blocks() {
+            let block = format!("NATS/1.0{rest}");
+            let reply = stranger.ask(ASKED, block.as_bytes(), b"");
+            assert_eq!(reply.code(), UNVERIFIED, "{block:?}");
+        }
+    });
+    asked.await.unwrap();
+    service.stop().await;
 }
 
 /// A-01: a length that is not the block's moves bytes between headers and body.

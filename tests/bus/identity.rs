@@ -11,7 +11,7 @@ use crate::service::{
 };
 
 /// Accounts as the contract has them; `STRANGER` imports without `share: true`.
-const ACCOUNTS: &str = r#"
+pub const ACCOUNTS: &str = r#"
 accounts {
   COUNTERSIGN: {
     users: [ { user: countersign, password: s, permissions: {

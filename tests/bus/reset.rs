@@ -259,7 +259,7 @@ async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
     assert_eq!(foreign.unwrap_err(), "404 case.not_found");
     // The broker itself keeps the others out: nobody answers.
     for subject in [
-        "support.approve-reset",
+        "support.bob.approve-reset",
         "query.reset-queue",
         "query.account-card.ada",
     ] {
