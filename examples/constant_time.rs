@@ -111,7 +111,7 @@ fn mix(seed: u64) -> u64 {
 }
 
 fn secret() -> TotpSecret {
-    TotpSecret::new(*b"12345678901234567890")
+    TotpSecret::new(b"12345678901234567890")
 }
 
 fn matching(code: &TotpCode) -> Vec<u64> {

@@ -9,7 +9,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Longest text that is looked at, in bytes; 16 characters with dashes and spaces to spare.
 pub const CODE_TEXT_BYTES_MAX: usize = 64;
@@ -34,9 +34,9 @@ pub enum Code {
     Backup(BackupCode),
 }
 
-/// Six ASCII digits from an authenticator app.
+/// Six ASCII digits from an authenticator app, in one place: what is passed on leaves no copy behind.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct TotpCode([u8; TOTP_DIGITS]);
+pub struct TotpCode(Box<[u8; TOTP_DIGITS]>);
 
 /// A backup code in canonical form: 16 Crockford base-32 characters without dashes.
 ///
@@ -47,8 +47,10 @@ pub struct TotpCode([u8; TOTP_DIGITS]);
 /// zero, so one wrong character changes the sum by `αⁱ·d ≠ 0`, and exchanging two different
 /// characters changes it by `(αⁱ+αʲ)·(vᵢ+vⱼ) ≠ 0`: every single wrong character and every
 /// transposition, adjacent or not, is detected. The check is a typing aid and adds no strength.
+///
+/// It stays in one place, so that passing it on leaves no copy behind.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct BackupCode([u8; BACKUP_CODE_CHARS]);
+pub struct BackupCode(Box<[u8; BACKUP_CODE_CHARS]>);
 
 /// The text is neither six digits nor a backup code; it says nothing about the text itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,10 +77,10 @@ impl Code {
             return Err(MalformedCode);
         }
         let bytes = text.as_bytes();
-        if let Ok(digits) = <[u8; TOTP_DIGITS]>::try_from(bytes)
-            && digits.iter().all(u8::is_ascii_digit)
-        {
-            return Ok(Self::Totp(TotpCode(digits)));
+        if bytes.len() == TOTP_DIGITS && bytes.iter().all(u8::is_ascii_digit) {
+            let mut code = TotpCode::zeros();
+            code.0.copy_from_slice(bytes);
+            return Ok(Self::Totp(code));
         }
         BackupCode::canonicalise(bytes).map(Self::Backup)
     }
@@ -97,13 +99,17 @@ impl TotpCode {
     ///
     /// Source: RFC 4226 §5.3, step 3.
     pub fn from_number(number: u32) -> Self {
-        let mut digits = [b'0'; TOTP_DIGITS];
+        let mut code = Self::zeros();
         let mut rest = number;
-        for digit in digits.iter_mut().rev() {
+        for digit in code.0.iter_mut().rev() {
             *digit = ALPHABET[(rest % 10) as usize];
             rest /= 10;
         }
-        Self(digits)
+        code
+    }
+
+    fn zeros() -> Self {
+        Self(Box::new([b'0'; TOTP_DIGITS]))
     }
 
     /// Returns the six ASCII digits.
@@ -129,15 +135,21 @@ impl BackupCode {
         let mut bits = u128::from_be_bytes(wide) >> 2;
         wide.zeroize();
 
-        let mut values = [0; BACKUP_CODE_CHARS];
+        let mut values = Zeroizing::new([0; BACKUP_CODE_CHARS]);
         values[0] = ordinal;
         for value in values[1..CHECK_AT].iter_mut().rev() {
             *value = (bits & 31) as u8;
             bits >>= 5;
         }
         values[CHECK_AT] = check_value(&values);
-        let code = Self(values.map(|value| ALPHABET[usize::from(value)]));
-        values.zeroize();
+        Self::of_values(&values)
+    }
+
+    fn of_values(values: &[u8; BACKUP_CODE_CHARS]) -> Self {
+        let mut code = Self(Box::new([0; BACKUP_CODE_CHARS]));
+        for (character, value) in code.0.iter_mut().zip(values) {
+            *character = ALPHABET[usize::from(*value)];
+        }
         code
     }
 
@@ -164,7 +176,7 @@ impl BackupCode {
     }
 
     fn canonicalise(typed: &[u8]) -> Result<Self, MalformedCode> {
-        let mut values = [0; BACKUP_CODE_CHARS];
+        let mut values = Zeroizing::new([0; BACKUP_CODE_CHARS]);
         let mut count = 0;
         for &byte in typed.iter().filter(|byte| !matches!(byte, b' ' | b'-')) {
             let value = crockford_value(byte).ok_or(MalformedCode)?;
@@ -174,9 +186,7 @@ impl BackupCode {
         if count != BACKUP_CODE_CHARS || values[CHECK_AT] != check_value(&values) {
             return Err(MalformedCode);
         }
-        let code = Self(values.map(|value| ALPHABET[usize::from(value)]));
-        values.zeroize();
-        Ok(code)
+        Ok(Self::of_values(&values))
     }
 }
 

@@ -18,7 +18,7 @@ use super::codes::GivenCode;
 use super::evidence::{CodeEvidence, Created, Evidence};
 use super::outcome::{Reply, enrolment_code_refusal};
 use super::{Account, Ctx, Decision, Factor, Pending, Step, backup_codes, codes, credentials};
-use crate::crypto::otp::TotpSecret;
+use crate::crypto::otp::{SECRET_BYTES, TotpSecret};
 
 pub(super) fn enable(
     account: &Account,
@@ -33,8 +33,12 @@ pub(super) fn enable(
     if account.on().is_some() {
         return Decision::refused(ErrorCode::FactorAlreadyOn);
     }
-    let secret = TotpSecret::new(first_chunk(ctx.entropy, 0));
-    let authenticator_id = hex_id(first_chunk::<16>(ctx.entropy, 20));
+    let (secret, rest) = ctx.entropy.split_at(SECRET_BYTES);
+    let secret = TotpSecret::from_slice(secret).expect("the entropy is cut to length");
+    let id = rest
+        .first_chunk()
+        .expect("the entropy is long enough for an id too");
+    let authenticator_id = hex_id(id);
     let expires_at = ctx.now.plus_s(ctx.policy.enrolment_ttl_s);
     let mut events = Vec::with_capacity(2);
     if !account.exists() {
@@ -195,14 +199,6 @@ fn nearest(matched: &[u64], step_now: u64) -> Mismatch {
         .map_or(Mismatch::Wrong, Mismatch::ClockOff)
 }
 
-/// `N` bytes of the entropy, from an offset that no other use of the same decision touches.
-fn first_chunk<const N: usize>(entropy: &[u8; super::ENTROPY_LEN], at: usize) -> [u8; N] {
-    let mut chunk = [0; N];
-    chunk.copy_from_slice(&entropy[at..at + N]);
-    chunk
-}
-
-fn hex_id(bits: [u8; 16]) -> AuthenticatorId {
-    AuthenticatorId::parse(&data_encoding::HEXLOWER.encode(&bits))
-        .expect("32 hex digits are a word")
+fn hex_id(bits: &[u8; 16]) -> AuthenticatorId {
+    AuthenticatorId::parse(&data_encoding::HEXLOWER.encode(bits)).expect("32 hex digits are a word")
 }

@@ -62,7 +62,7 @@ fn c07_codes_two_steps_away_are_refused_and_counted() {
 /// C-09.
 #[test]
 fn c09_a_code_of_another_accounts_app_is_refused_and_counted() {
-    let others = TotpSecret::new([9; 20]);
+    let others = TotpSecret::new(&[9; 20]);
     given(enabled_account())
         .log_in_with(|s| Code::Totp(hotp(&others, s.step_now())))
         .then("code.invalid")

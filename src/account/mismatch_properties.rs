@@ -407,7 +407,7 @@ fn complete(s: &mut Scenario) {
     if s.authenticators.is_empty() {
         let id = AuthenticatorId::parse("the-one").expect("an id");
         s.authenticators.push(id);
-        s.secrets.push(TotpSecret::new([7; 20]));
+        s.secrets.push(TotpSecret::new(&[7; 20]));
     }
     if s.challenges.is_empty() {
         s.challenges.push(the_challenge());

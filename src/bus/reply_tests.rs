@@ -94,7 +94,7 @@ fn the_qr_code_decodes_to_exactly_the_key_uri() {
     for name in ["ada", &"Zoë Ångström & co ".repeat(8)] {
         let reply = body(Reply::EnrolmentStarted {
             authenticator_id: AuthenticatorId::parse("auth-1").unwrap(),
-            secret: TotpSecret::new([7; 20]),
+            secret: TotpSecret::new(&[7; 20]),
             display_name: name.into(),
             expires_at: DETAILS.at,
         });
