@@ -42,6 +42,7 @@ mod reset;
 mod rotation;
 pub mod service;
 mod suspension;
+mod told_once;
 pub mod usual_limits;
 
 #[cfg(test)]

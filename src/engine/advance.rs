@@ -338,8 +338,9 @@ impl Writer {
         self.recorded_at(group.now);
         let result = reply.map(|reply| Done::new(reply, details, self.shared.now()));
         let stream = batch.entries.last().map(|entry| entry.record.stream_key);
+        let kept_by = (group.key, stream, exact_tag);
         self.outcomes
-            .remember(group.key, stream, exact_tag, group.now, result.clone());
+            .remember(&self.shared.vault, kept_by, group.now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

@@ -1,7 +1,7 @@
 //! What earlier commands were answered: the same command id gets the same outcome, once.
 //!
-//! For two minutes an outcome is kept as it was told, secrets included, and a repeat is one to the
-//! byte; afterwards it is found again from the command's own events, for 24 hours, and a secret one
+//! For two minutes an outcome is kept as it was told, and a repeat is one to the byte. What it tells
+//! once (a seed, backup codes, a challenge) is kept sealed and opened for a repeat only; afterwards it is found again from the command's own events, for 24 hours, and a secret one
 //! is `outcome.unseen`. A repeat is recognised by what it asks without its secrets then: a tag on
 //! disk that covered a password would test it at the price of one hash, and comparing it with a
 //! verifier would test it without anybody counting. So a repeat with another password or code gets
@@ -15,11 +15,13 @@ use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
+use countersign_schemas::sealed::Sealed;
 use countersign_schemas::time::Micros;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::accounts::HistoryError;
+use super::vault::Vault;
 use super::{Done, Outcome, Request, Shared};
 use crate::account::{Account, Reply, outcome::recall};
 use crate::log::index::CommandPlace;
@@ -46,7 +48,47 @@ struct Kept {
     /// Whose history the command's events went to; none where it has no events.
     stream: Option<StreamKey>,
     exact_tag: [u8; 16],
+    /// Without what it tells once.
     result: Result<Done, Refusal>,
+    /// What it tells once, where it does.
+    sealed: Option<Sealed<'static>>,
+}
+
+impl Kept {
+    /// Takes out what an outcome tells once, and seals it.
+    fn seal(
+        vault: &Vault,
+        (key, stream, exact_tag): (&CommandKey, Option<StreamKey>, [u8; 16]),
+        mut result: Result<Done, Refusal>,
+    ) -> Self {
+        let secret = match &mut result {
+            Ok(done) => done.reply.take_secret(),
+            Err(_) => None,
+        };
+        let sealed = secret.map(|secret| vault.seal_kept(key, &secret));
+        let sealed = sealed.transpose().unwrap_or_else(|error| {
+            tracing::error!(%error, "an outcome is not kept: its repeat will not be told it");
+            result = Err(Refusal::new(ErrorCode::OutcomeUnseen));
+            None
+        });
+        Self {
+            stream,
+            exact_tag,
+            result,
+            sealed,
+        }
+    }
+
+    /// The outcome as it was told.
+    fn result(&self, vault: &Vault, key: &CommandKey) -> Result<Done, Refusal> {
+        let mut done = self.result.clone()?;
+        if let Some(sealed) = &self.sealed {
+            let secret = vault.open_kept(key, sealed).ok();
+            let put = secret.and_then(|secret| done.reply.put_secret(&secret));
+            put.ok_or_else(|| Refusal::new(ErrorCode::OutcomeUnseen))?;
+        }
+        Ok(done)
+    }
 }
 
 impl Outcomes {
@@ -66,7 +108,7 @@ impl Outcomes {
         let (same, result) = match self.kept.get(&key) {
             Some(kept) => {
                 let same = kept.exact_tag.ct_eq(&tags.exact).into();
-                (Some(same), kept.result.clone())
+                (Some(same), kept.result(&shared.vault, &key))
             }
             None => match shared.index.command(&key, now)? {
                 Some(place) => {
@@ -112,9 +154,8 @@ impl Outcomes {
     /// before it go: they may hold its secrets and its name.
     pub fn remember(
         &mut self,
-        key: CommandKey,
-        stream: Option<StreamKey>,
-        exact_tag: [u8; 16],
+        vault: &Vault,
+        (key, stream, exact_tag): (CommandKey, Option<StreamKey>, [u8; 16]),
         now: Micros,
         result: Result<Done, Refusal>,
     ) {
@@ -130,11 +171,7 @@ impl Outcomes {
         {
             self.kept.retain(|_, kept| kept.stream != stream);
         }
-        let kept = Kept {
-            stream,
-            exact_tag,
-            result,
-        };
+        let kept = Kept::seal(vault, (&key, stream, exact_tag), result);
         self.kept.insert(key, kept);
         self.order.push_back((now, key));
     }

@@ -110,8 +110,9 @@ impl Writer {
     ) -> Verdict {
         let details = NO_EVENT;
         let result = reply.map(|reply| Done::new(reply, details, details.at));
+        let kept_by = (key, None, request.tags.exact);
         self.outcomes
-            .remember(key, None, request.tags.exact, now, result.clone());
+            .remember(&self.shared.vault, kept_by, now, result.clone());
         Verdict::Answer(Box::new(Outcome {
             result,
             replayed: false,

@@ -1,5 +1,7 @@
 //! Sealing the fields of events, and opening them where they stand.
 
+#[path = "vault_outcomes.rs"]
+mod outcomes;
 #[path = "vault_sources.rs"]
 mod sources;
 #[path = "vault_tags.rs"]

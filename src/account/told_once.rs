@@ -1,0 +1,158 @@
+//! What a reply tells once, taken out of it to be kept sealed, and put back for a repeat.
+
+use countersign_schemas::code::{BACKUP_CODE_CHARS, Code};
+use countersign_schemas::ids::ChallengeId;
+use countersign_schemas::sealed::Protected;
+use zeroize::Zeroizing;
+
+use super::{Issued, Reply};
+use crate::crypto::otp::{SECRET_BYTES, TotpSecret};
+
+impl Reply {
+    /// Takes out what the reply tells once: the seed, the codes or the challenge. The reply is not to
+    /// be told until [`Reply::put_secret`] has put it back.
+    pub fn take_secret(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::EnrolmentStarted { secret, .. } => {
+                let taken = Zeroizing::new(secret.as_bytes().to_vec());
+                *secret = TotpSecret::new(&[0; SECRET_BYTES]);
+                Some(taken)
+            }
+            Self::CodeConfirmed { issued, .. } | Self::BackupCodesRegenerated { issued, .. } => {
+                Some(issued.take_codes())
+            }
+            Self::CodeRequired { challenge_id, .. } => {
+                let taken = Zeroizing::new(challenge_id.reveal().as_bytes().to_vec());
+                *challenge_id = ChallengeId::from_random([0; 16]);
+                Some(taken)
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts back what [`Reply::take_secret`] took; none where it is not of this reply.
+    pub fn put_secret(&mut self, taken: &[u8]) -> Option<()> {
+        match self {
+            Self::EnrolmentStarted { secret, .. } => *secret = TotpSecret::from_slice(taken)?,
+            Self::CodeConfirmed { issued, .. } | Self::BackupCodesRegenerated { issued, .. } => {
+                issued.put_codes(taken)?;
+            }
+            Self::CodeRequired { challenge_id, .. } => {
+                let text = std::str::from_utf8(taken).ok()?;
+                *challenge_id = ChallengeId::parse(text).ok()?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+impl Issued {
+    /// Takes out the codes, and the verifiers that no answer shows.
+    fn take_codes(&mut self) -> Zeroizing<Vec<u8>> {
+        self.verifiers = Protected::clear(&[]);
+        let codes = std::mem::take(&mut self.codes);
+        // Of its full size at once, so that no part of it is left behind.
+        let mut taken = Zeroizing::new(Vec::with_capacity(codes.len() * BACKUP_CODE_CHARS));
+        for code in &codes {
+            taken.extend_from_slice(code.canonical());
+        }
+        taken
+    }
+
+    /// Puts the codes back; none where they are no codes.
+    fn put_codes(&mut self, taken: &[u8]) -> Option<()> {
+        let code = |characters: &[u8]| match Code::parse(std::str::from_utf8(characters).ok()?) {
+            Ok(Code::Backup(code)) => Some(code),
+            Ok(Code::Totp(_)) | Err(_) => None,
+        };
+        let codes = taken.chunks(BACKUP_CODE_CHARS).map(code);
+        self.codes = codes.collect::<Option<_>>()?;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use countersign_schemas::code::BackupCode;
+    use countersign_schemas::ids::{AccountId, AuthenticatorId};
+    use countersign_schemas::time::Micros;
+
+    use super::*;
+
+    fn secret_replies() -> [Reply; 4] {
+        let issued = Issued {
+            codes: (1..=10)
+                .map(|n| BackupCode::from_parts(n, &[n; 9]))
+                .collect(),
+            verifiers: Protected::clear(b"verifiers"),
+            fingerprint: "0a1b2c3d".into(),
+        };
+        let (display_name, expires_at) = ("ada".to_owned(), Micros(1));
+        [
+            Reply::EnrolmentStarted {
+                authenticator_id: AuthenticatorId::parse("a").unwrap(),
+                secret: TotpSecret::new(&[7; SECRET_BYTES]),
+                display_name: display_name.clone(),
+                expires_at,
+            },
+            Reply::CodeConfirmed {
+                set_no: 1,
+                issued: issued.clone(),
+                display_name: display_name.clone(),
+            },
+            Reply::BackupCodesRegenerated {
+                set_no: 2,
+                issued,
+                display_name,
+                superseded_unused: 3,
+            },
+            Reply::CodeRequired {
+                account_id: AccountId::parse("ada").unwrap(),
+                challenge_id: ChallengeId::from_random([9; 16]),
+                methods: Vec::new(),
+                expires_at,
+            },
+        ]
+    }
+
+    /// What a reply would tell.
+    fn told(reply: &Reply) -> Vec<String> {
+        match reply {
+            Reply::EnrolmentStarted { secret, .. } => vec![secret.base32()],
+            Reply::CodeConfirmed { issued, .. } | Reply::BackupCodesRegenerated { issued, .. } => {
+                issued.codes.iter().map(BackupCode::reveal).collect()
+            }
+            Reply::CodeRequired { challenge_id, .. } => vec![challenge_id.reveal().to_owned()],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_gone_and_put_back_it_is_told_again() {
+        for mut reply in secret_replies() {
+            assert!(reply.is_secret());
+            let before = told(&reply);
+            let taken = reply.take_secret().unwrap();
+            let left = told(&reply);
+            assert!(before.iter().all(|word| !left.contains(word)), "{reply:?}");
+            reply.put_secret(&taken).unwrap();
+            assert_eq!(told(&reply), before);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_tells_nothing_once_has_nothing_to_take() {
+        let mut reply = Reply::PasswordChanged;
+        assert!(!reply.is_secret() && reply.take_secret().is_none());
+        assert!(reply.put_secret(b"anything").is_none());
+    }
+
+    #[test]
+    fn what_is_of_another_reply_is_not_put_back() {
+        for mut reply in secret_replies() {
+            assert!(reply.put_secret(b"neither a seed nor codes!").is_none());
+        }
+    }
+}
