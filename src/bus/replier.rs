@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::reply::{Echo, Rendered, Speaker, Told, render};
 use super::stats::Stats;
+use crate::crypto::stack;
 use crate::engine::Engine;
 
 /// Requests that may wait for their answer at the same time, unless configured otherwise.
@@ -111,7 +112,7 @@ impl Replier {
     /// Publishes one answer; waits while the broker takes no more.
     pub async fn publish(&mut self, answer: Answer) {
         let Answer { waiting, told } = answer;
-        let rendered = self.rendered(told, &waiting.echo);
+        let rendered = stack::wiped(|| self.rendered(told, &waiting.echo));
         let took_us = self.engine.now().0.saturating_sub(waiting.received_at.0);
         if let Some(stats) = self.stats.get(waiting.endpoint) {
             stats.answered(rendered.refused, took_us);

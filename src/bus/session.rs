@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::desk::Desk;
 use super::discovery::{Discovery, QUEUE_GROUP};
 use super::replier::Replier;
+use crate::crypto::stack;
 
 /// How long the broker may take for one round trip.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
@@ -183,7 +184,7 @@ impl EndpointLoop {
     }
 
     async fn take(&mut self, message: Message) {
-        if let Some(refusal) = self.desk.take(self.at, message) {
+        if let Some(refusal) = stack::wiped(|| self.desk.take(self.at, message)) {
             self.replier.publish(refusal).await;
         }
     }

@@ -13,6 +13,7 @@ pub mod note;
 pub mod otp;
 pub mod password;
 pub mod seal;
+pub mod stack;
 pub mod tag;
 pub mod tag_keys;
 pub mod tombstones;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use super::message::Submission;
 use super::source::Source;
+use crate::crypto::stack;
 use crate::fair_queue::FairQueue;
 
 /// Threads that hash.
@@ -140,7 +141,7 @@ impl<T> Shared<T> {
     fn work(&self, handler: &dyn Fn(T)) {
         while let Some(job) = self.next() {
             // A job that panics loses its own command only.
-            if catch_unwind(AssertUnwindSafe(|| handler(job))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| stack::wiped(|| handler(job)))).is_err() {
                 tracing::error!("a proof panicked; its command was dropped");
             }
         }

@@ -24,6 +24,7 @@ use super::pool::Pool;
 use super::source_budget::SourceBudget;
 use super::{Outcome, ReplyTo, Shared};
 use crate::crash_point::reached;
+use crate::crypto::stack;
 use crate::log::EventLog;
 
 /// How long the writer is idle before it makes reopening instant.
@@ -140,6 +141,10 @@ impl Writer {
     }
 
     fn take_in(&mut self, message: Message, batch: &mut Batch) {
+        stack::wiped(|| self.take_in_one(message, batch));
+    }
+
+    fn take_in_one(&mut self, message: Message, batch: &mut Batch) {
         match message {
             Message::Submission(next) => {
                 self.to_self.taken();

@@ -43,3 +43,4 @@ mod successes;
 mod support;
 mod trouble;
 mod watching;
+mod wiping;

@@ -64,12 +64,18 @@ pub struct Search {
 }
 
 impl Search {
+    /// A search for every form of these values.
     pub fn of<'a>(values: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
+        Self::exactly(values.into_iter().flat_map(|value| forms(value)))
+    }
+
+    /// A search for these bytes as they are.
+    pub fn exactly(values: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let mut search = Self {
             forms: HashMap::new(),
             begins: vec![false; 1 << 16],
         };
-        for form in values.into_iter().flat_map(|value| forms(value)) {
+        for form in values {
             let start = *form.first_chunk().expect("a form is long enough to tell");
             search.begins[usize::from(u16::from_le_bytes([start[0], start[1]]))] = true;
             search.forms.entry(start).or_default().push(form);

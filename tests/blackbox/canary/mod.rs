@@ -1,7 +1,7 @@
 //! No secret and no personal word of a whole life is found in any file or later answer, raw or
 //! encoded.
 
-mod forms;
+pub mod forms;
 
 use std::fs;
 use std::path::{Path, PathBuf};

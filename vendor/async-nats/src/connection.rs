@@ -56,6 +56,15 @@ pub(crate) trait AsyncReadWrite: AsyncWrite + AsyncRead + Send + Unpin {}
 /// Blanked implementation that applies to both TLS and non-TLS `TcpStream`.
 impl<T> AsyncReadWrite for T where T: AsyncRead + AsyncWrite + Unpin + Send {}
 
+/// countersign: moves what is in a buffer to a larger one and wipes the old, whose memory a part that
+/// was split off may keep.
+fn move_to_larger(buf: &mut BytesMut, capacity: usize) {
+    let mut larger = BytesMut::with_capacity(capacity);
+    larger.extend_from_slice(buf);
+    buf.fill(0);
+    *buf = larger;
+}
+
 /// countersign: a number of a line of the server.
 fn number(digits: &[u8], otherwise: &'static str) -> io::Result<u64> {
     str::from_utf8(digits)
@@ -156,6 +165,8 @@ impl Display for State {
 pub(crate) struct Connection {
     pub(crate) stream: Box<dyn AsyncReadWrite>,
     read_buf: BytesMut,
+    /// countersign: what it holds at first, and at least.
+    read_buf_capacity: usize,
     write_buf: VecDeque<Bytes>,
     write_buf_len: usize,
     flattened_writes: BytesMut,
@@ -178,6 +189,7 @@ impl Connection {
         Self {
             stream,
             read_buf: BytesMut::with_capacity(read_buffer_capacity),
+            read_buf_capacity: read_buffer_capacity,
             write_buf: VecDeque::new(),
             write_buf_len: 0,
             flattened_writes: BytesMut::new(),
@@ -188,12 +200,44 @@ impl Connection {
         }
     }
 
+    /// countersign: is done with bytes that were read, and wipes them: they may be secrets, and the
+    /// buffer lives as long as the connection.
+    fn consume(&mut self, len: usize) {
+        self.read_buf[..len].fill(0);
+        self.read_buf.advance(len);
+    }
+
+    /// countersign: makes room for what comes next. A buffer that makes room by itself moves what is
+    /// unread to its beginning, and leaves a copy behind.
+    fn make_room_to_read(&mut self) {
+        if self.read_buf.is_empty() || self.read_buf.len() < self.read_buf.capacity() {
+            return;
+        }
+        let capacity = self.read_buf_capacity.max(2 * self.read_buf.len());
+        move_to_larger(&mut self.read_buf, capacity);
+    }
+
+    /// countersign: the same for what is to be written.
+    fn make_room_to_write(&mut self, len: usize) {
+        let needed = self.flattened_writes.len() + len;
+        if self.flattened_writes.is_empty() || needed <= self.flattened_writes.capacity() {
+            return;
+        }
+        move_to_larger(&mut self.flattened_writes, 2 * needed);
+    }
+
+    /// countersign: is done with flattened bytes that were written, and wipes them likewise.
+    fn flattened_written(&mut self, len: usize) {
+        self.flattened_writes[..len].fill(0);
+        self.flattened_writes.advance(len);
+    }
+
     /// countersign: passes over the bytes of a message that is too large as they come, so that they
     /// are never gathered; the message follows once they have all come.
     fn pass_over(&mut self) -> Option<ServerOp> {
         let (op, rest) = self.passing_over.take()?;
         let here = rest.min(self.read_buf.len());
-        self.read_buf.advance(here);
+        self.consume(here);
         if here == rest {
             return Some(op);
         }
@@ -208,7 +252,7 @@ impl Connection {
         (sid, subject, reply): (u64, Subject, Option<Subject>),
         total_len: usize,
     ) -> Option<ServerOp> {
-        self.read_buf.advance(line_len + 2);
+        self.consume(line_len + 2);
         let length = reply.as_ref().map_or(0, |reply| reply.len()) + subject.len() + total_len;
         let op = ServerOp::Message {
             sid,
@@ -255,19 +299,19 @@ impl Connection {
         };
 
         if self.read_buf.starts_with(b"+OK") {
-            self.read_buf.advance(len + 2);
+            self.consume(len + 2);
             trace!("read operation: OK");
             return Ok(Some(ServerOp::Ok));
         }
 
         if self.read_buf.starts_with(b"PING") {
-            self.read_buf.advance(len + 2);
+            self.consume(len + 2);
             trace!("read operation: PING");
             return Ok(Some(ServerOp::Ping));
         }
 
         if self.read_buf.starts_with(b"PONG") {
-            self.read_buf.advance(len + 2);
+            self.consume(len + 2);
             trace!("read operation: PONG");
             return Ok(Some(ServerOp::Pong));
         }
@@ -278,7 +322,7 @@ impl Connection {
                 .trim_matches('\'')
                 .to_owned();
 
-            self.read_buf.advance(len + 2);
+            self.consume(len + 2);
             trace!(error = %description, "read operation: ERR");
             return Ok(Some(ServerOp::Error(ServerError::new(description))));
         }
@@ -287,7 +331,7 @@ impl Connection {
             let info = serde_json::from_slice(&self.read_buf[4..len])
                 .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
 
-            self.read_buf.advance(len + 2);
+            self.consume(len + 2);
             trace!(?info, "read operation: INFO");
             return Ok(Some(ServerOp::Info(Box::new(info))));
         }
@@ -339,9 +383,9 @@ impl Connection {
             let length =
                 payload_len + reply.as_ref().map_or(0, |reply| reply.len()) + subject.len();
 
-            self.read_buf.advance(len + 2);
+            self.consume(len + 2);
             let payload = self.payload(payload_len);
-            self.read_buf.advance(2);
+            self.consume(2);
 
             trace!(
                 subject = %subject,
@@ -431,10 +475,10 @@ impl Connection {
                 return Ok(None);
             }
 
-            self.read_buf.advance(len + 2);
+            self.consume(len + 2);
             // countersign: a block that does not parse is its message's fault, not the connection's.
             let block = (self.inbound.parse)(&self.read_buf[..header_len]);
-            self.read_buf.advance(header_len);
+            self.consume(header_len);
             if fault.is_some() || block.is_none() {
                 fault = Some(Fault::Malformed);
             } else if is_too_large {
@@ -450,7 +494,7 @@ impl Connection {
                 Bytes::new()
             } else {
                 let payload = self.payload(payload_len);
-                self.read_buf.advance(2);
+                self.consume(2);
                 if is_malformed {
                     Bytes::new()
                 } else {
@@ -504,7 +548,7 @@ impl Connection {
     fn payload(&mut self, len: usize) -> Bytes {
         if self.inbound.limits.queued_bytes_max < usize::MAX {
             let payload = Bytes::copy_from_slice(&self.read_buf[..len]);
-            self.read_buf.advance(len);
+            self.consume(len);
             return payload;
         }
         self.read_buf.split_to(len).freeze()
@@ -527,6 +571,7 @@ impl Connection {
                 return Poll::Ready(Ok(Some(op)));
             }
 
+            self.make_room_to_read();
             let read_buf = self.stream.read_buf(&mut self.read_buf);
             tokio::pin!(read_buf);
             return match read_buf.poll(cx) {
@@ -727,7 +772,7 @@ impl Connection {
                             self.write_buf.pop_front();
                         }
                         None => {
-                            self.flattened_writes.advance(n);
+                            self.flattened_written(n);
                         }
                     }
                     continue;
@@ -780,7 +825,7 @@ impl Connection {
                         self.write_buf.pop_front();
                     }
 
-                    self.flattened_writes.advance(n);
+                    self.flattened_written(n);
                 }
                 Poll::Ready(Err(err)) => return Poll::Ready(Err(err)),
             }
@@ -801,10 +846,12 @@ impl Connection {
 
         self.write_buf_len += buf.len();
         if buf.len() < WRITE_FLATTEN_THRESHOLD {
+            self.make_room_to_write(buf.len());
             self.flattened_writes.extend_from_slice(&buf);
         } else {
             if !self.flattened_writes.is_empty() {
-                let buf = self.flattened_writes.split().freeze();
+                // countersign: the whole buffer, whose memory goes once this is written.
+                let buf = std::mem::take(&mut self.flattened_writes).freeze();
                 self.write_buf.push_back(buf);
             }
 
@@ -821,6 +868,7 @@ impl Connection {
         impl fmt::Write for Writer<'_> {
             fn write_str(&mut self, s: &str) -> fmt::Result {
                 self.this.write_buf_len += s.len();
+                self.this.make_room_to_write(s.len());
                 self.this.flattened_writes.write_str(s)
             }
         }
