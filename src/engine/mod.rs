@@ -54,6 +54,7 @@ mod house;
 mod indexer;
 mod keeper;
 mod key_list;
+mod look_rates;
 mod look_ups;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -77,6 +78,7 @@ mod quota_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod race_tests;
+mod recorded_looks;
 mod refusals;
 mod request;
 #[cfg(test)]
