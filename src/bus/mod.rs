@@ -31,6 +31,7 @@ mod replier;
 mod reply;
 mod service;
 mod session;
+mod shares;
 mod stats;
 mod stream;
 mod stream_error;

@@ -203,6 +203,7 @@ impl Service {
             endpoints,
             stats,
             answers,
+            shares: Arc::default(),
         };
         let service = Self {
             engine,
