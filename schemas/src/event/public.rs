@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Event;
 use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
-use super::audit::v1::{AgentAct, AuditExported};
+use super::audit::v1::{AgentAct, AgentActsRefused, AuditExported, LookUpsCounted};
 use super::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -80,18 +80,18 @@ impl Event {
             Self::DataKeysRewrapped(e) => json!({"key_id": e.key_id, "count": e.count}),
             Self::SubjectViewed(e) => json!({"account_id": e.account_id, "query": e.query}),
             Self::AuditExported(e) => audit_exported(e),
-            Self::LookUpsCounted(e) => json!({
-                "account_id": e.account_id,
-                "query": e.query,
-                "count": e.count,
-            }),
-            Self::AgentActsRefused(e) => json!({
-                "by": e.by,
-                "act": e.act.as_str(),
-                "count": e.count,
-            }),
+            Self::LookUpsCounted(e) => look_ups_counted(e),
+            Self::AgentActsRefused(e) => agent_acts_refused(e),
         }
     }
+}
+
+fn look_ups_counted(e: &LookUpsCounted) -> Value {
+    json!({"account_id": e.account_id, "query": e.query, "count": e.count})
+}
+
+fn agent_acts_refused(e: &AgentActsRefused) -> Value {
+    json!({"by": e.by, "act": e.act.as_str(), "count": e.count})
 }
 
 impl AgentAct {
