@@ -68,6 +68,7 @@ mod indexer;
 mod keeper;
 mod key_list;
 mod lanes;
+mod look_rates;
 mod look_ups;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -93,6 +94,7 @@ mod quota_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod race_tests;
+mod recorded_looks;
 mod refusals;
 mod request;
 #[cfg(test)]
