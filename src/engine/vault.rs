@@ -1,5 +1,7 @@
 //! Sealing the fields of events, and opening them where they stand.
 
+#[path = "vault_sources.rs"]
+mod sources;
 #[path = "vault_tags.rs"]
 mod tags;
 
@@ -9,7 +11,6 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
-use countersign_schemas::record::{COMMITMENT_BYTES, SALT_BYTES, SOURCE_FIELD, SourceFacts};
 use countersign_schemas::sealed::{Protected, Sealed};
 use countersign_schemas::time::Micros;
 use rand::TryRng;
@@ -24,6 +25,7 @@ use crate::crypto::seal::{DataKey, KEY_BYTES, Place, open, seal};
 use crate::crypto::tag_keys::TagKeys;
 use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
 
+pub use sources::OpenedSource;
 pub use tags::SourceKey;
 
 /// A sealed field could not be made or read. The account answers `store.unavailable`: never
@@ -63,23 +65,6 @@ pub enum VaultError {
     /// The operating system's generator failed.
     #[error("the operating system's random generator failed, so nothing was made")]
     Entropy,
-}
-
-/// Where a request came from, as its record holds it.
-pub struct SealedSource {
-    /// The facts under the account's data key.
-    pub sealed: Sealed<'static>,
-    /// What binds them for somebody without that key.
-    pub commitment: [u8; COMMITMENT_BYTES],
-}
-
-/// Where a request came from, opened.
-#[derive(Debug)]
-pub struct OpenedSource {
-    /// The facts.
-    pub facts: SourceFacts,
-    /// The salt that gives with them the commitment of their record.
-    pub salt: [u8; SALT_BYTES],
 }
 
 /// The keyring and the data keys, as the engine uses them.
@@ -222,31 +207,6 @@ impl Vault {
         }
     }
 
-    /// Opens the sealed source of a record, with the salt of its commitment.
-    ///
-    /// # Errors
-    /// As [`Vault::open`].
-    pub fn open_source(
-        &self,
-        stream: StreamKey,
-        version: u32,
-        event_type: u16,
-        sealed: &Sealed,
-    ) -> Result<OpenedSource, VaultError> {
-        let place = Place {
-            stream_key: stream.0,
-            version,
-            event_type,
-            field: SOURCE_FIELD,
-        };
-        let key = self.key_of(&place, sealed.key)?;
-        let bytes = open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)?;
-        Ok(OpenedSource {
-            facts: postcard::from_bytes(&bytes).map_err(|_| VaultError::Changed)?,
-            salt: key.salt(&place),
-        })
-    }
-
     fn open_at(&self, place: Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let key = self.key_of(&place, sealed.key)?;
         open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)
@@ -285,35 +245,6 @@ impl Vault {
             }
         }
         Ok(())
-    }
-
-    /// Seals where a request came from, and binds it; nothing to seal gives none.
-    ///
-    /// # Errors
-    /// As [`Vault::seal_event`].
-    pub fn seal_source(
-        &self,
-        stream: StreamKey,
-        version: u32,
-        event_type: u16,
-        facts: &SourceFacts,
-    ) -> Result<Option<SealedSource>, VaultError> {
-        if *facts == SourceFacts::default() {
-            return Ok(None);
-        }
-        let place = Place {
-            stream_key: stream.0,
-            version,
-            event_type,
-            field: SOURCE_FIELD,
-        };
-        let bytes =
-            Zeroizing::new(postcard::to_allocvec(facts).expect("three optional texts encode"));
-        let (generation, key) = self.current_key(&holder_of(&place))?;
-        Ok(Some(SealedSource {
-            sealed: seal(&key, generation, &place.aad(), self.random()?, &bytes),
-            commitment: facts.commitment(&key.salt(&place)),
-        }))
     }
 
     fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed<'static>, VaultError> {
