@@ -11,10 +11,13 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
+use super::foundation::SNAPSHOTS_LABEL;
+use super::snapshots::Snapshots;
 use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
 use crate::account::{Policy, Reply};
+use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
-use crate::log::LogOptions;
+use crate::log::{LogOptions, Storage};
 
 /// An installation whose clock the test moves.
 pub(super) struct House {
@@ -58,6 +61,13 @@ impl House {
 
     pub(super) fn time(&self) -> Micros {
         Micros(self.now.load(Ordering::SeqCst))
+    }
+
+    /// The snapshots in a file of this installation.
+    pub(super) fn snapshots(&self, path: &std::path::Path) -> Snapshots {
+        let key = Keyring::load(&self.keyring()).unwrap();
+        let key = key.file_key(SNAPSHOTS_LABEL);
+        Snapshots::open(&Storage::default(), path, key)
     }
 
     /// Lets time pass, by both clocks.

@@ -23,6 +23,9 @@ mod boot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod bound_source_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod changed_tests;
 mod chores;
 mod clock;
 mod coalesce;
@@ -80,6 +83,10 @@ mod password_service;
 #[allow(clippy::unwrap_used)]
 mod planted_tests;
 mod pool;
+mod private;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod private_tests;
 mod progress;
 mod projector;
 #[cfg(test)]
@@ -96,6 +103,7 @@ mod quota_tests;
 mod race_tests;
 mod recorded_looks;
 mod refusals;
+mod rehash;
 mod request;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -156,6 +164,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use crate::account::Policy;
+use crate::log::index::Finding;
 pub use admin::Admin;
 use advance::Job;
 pub use boot::{EngineOptions, init};
@@ -206,14 +215,21 @@ impl Engine {
     pub fn start(options: EngineOptions) -> Result<Self, StartError> {
         let backup_folder = options.backup_folder.clone();
         let (shared, log) = boot::open(options)?;
-        let reader = log.reader();
+        let reader = log.reader().checked_by(&shared.index);
         let admin = Admin {
             shared: Arc::clone(&shared),
             log: reader.clone(),
             backup_folder,
             backing_up: Arc::default(),
         };
-        projector::start(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
+        let shown = projector::start(&reader, &shared.views, &shared.progress);
+        if let Some(finding) = shared.index.finding() {
+            if finding == Finding::Index {
+                indexer::distrust(&shared);
+            }
+            return Err(finding.into());
+        }
+        shown.map_err(StartError::Views)?;
         let (queue, inbox) = ToWriter::open();
         let pool = {
             let (shared, queue) = (Arc::clone(&shared), queue.clone());
@@ -221,7 +237,8 @@ impl Engine {
         };
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), queue.clone(), log);
         let (projecting, to_show) = (Arc::clone(&shared), reader.clone());
-        let indexing = Arc::clone(&shared);
+        let (indexing, hashing) = (Arc::clone(&shared), Arc::clone(&shared));
+        let to_hash = reader.clone();
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
         let writer = spawn("writer", move || writer.run(&inbox));
         let followers = vec![
@@ -229,6 +246,7 @@ impl Engine {
                 projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
             spawn("indexer", move || indexer::run(&indexing, &reader)),
+            spawn("rehasher", move || rehash::run(&hashing, &to_hash)),
         ];
         Ok(Self {
             shared,
@@ -340,7 +358,13 @@ impl Engine {
         &self.shared.policy
     }
 
-    /// Turns true when a commit has failed: the process must stop, and a restart is safe.
+    /// What was met in the data folder that the service did not leave so; nothing is decided then.
+    pub fn finding(&self) -> Option<Finding> {
+        self.shared.index.finding()
+    }
+
+    /// Turns true when a commit has failed, and a restart is safe, or when there is a
+    /// [`finding`](Self::finding): the process must stop.
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.shared.failed.subscribe()
     }

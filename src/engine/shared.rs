@@ -24,6 +24,7 @@ use super::vault::Vault;
 use crate::account::{Account, Policy};
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::Index;
+use crate::log::tree::Hash;
 
 /// What all threads of the engine share; only the writer changes it.
 pub struct Shared {
@@ -67,7 +68,7 @@ pub struct Shared {
     pub gauges: Gauges,
     /// How far it is published.
     pub publication: Publication,
-    /// Turns true when a commit has failed.
+    /// Turns true when a commit has failed, or the data folder was changed.
     pub failed: watch::Sender<bool>,
 }
 
@@ -113,13 +114,35 @@ impl Shared {
         Ok(note)
     }
 
+    /// Size and root of the newest checkpoint that was signed, if any was.
+    pub fn signed_root(&self) -> Option<(u64, Hash)> {
+        let archive = self
+            .checkpoints
+            .lock()
+            .expect("no holder of this lock panics");
+        let newest = archive.newest()?;
+        Some((newest.size, newest.root))
+    }
+
+    /// Stops the service where something on the disk was met that it did not leave so.
+    pub fn watch_findings(&self) {
+        if let Some(finding) = self.index.finding().filter(|_| !*self.failed.borrow()) {
+            tracing::error!(%finding, "ALARM: the data folder was changed, the service stops");
+            self.failed.send_replace(true);
+        }
+    }
+
     /// The state of a command's account: the newest where the writer has one that is not durable
-    /// yet, else as of its last durable event. A stranger has only its wrong passwords.
+    /// yet, else as of its last durable event. A stranger has only its wrong passwords. There is none
+    /// once something was met that the service did not leave so.
     pub fn account(
         &self,
         subject: &Subject,
         newest: Option<&Arc<Account>>,
     ) -> Result<Arc<Account>, ErrorCode> {
+        if self.index.finding().is_some() {
+            return Err(ErrorCode::StoreUnavailable);
+        }
         let account = match (newest, subject.stream) {
             (Some(newest), _) => Arc::clone(newest),
             (None, None) => Arc::default(),
