@@ -55,7 +55,7 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
     let accounts = (events / EVENTS_PER_ACCOUNT).max(1);
     let began = Micros(wall_clock().0 - events * 1_000);
     init(&data, &keyring, began, LogOptions::default())?;
-    history::fill(&data.join("log"), events, accounts, began)?;
+    history::fill(&data, &keyring, events, accounts, began)?;
     println!(
         "{events} events of {accounts} accounts in {}",
         folder.display()

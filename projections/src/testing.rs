@@ -88,6 +88,7 @@ pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec
         group_len,
         meta: meta.clone(),
         payload: event.encode().expect("nothing is clear").into(),
+        seal: None,
     };
     numbered
         .map(|e| Entry::decode(first + u64::from(e.1), record(e)).expect("it was just encoded"))

@@ -150,7 +150,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let mut found = found?;
     let mut archive = epoch::archive(&found, data, keyring)?;
     archive.keep_copy_in(data);
-    warn_of_unsigned(&archive, found.log.head());
+    let signed = archive.newest().map_or(0, |newest| newest.size);
+    found.check_unsigned(signed)?;
     epoch::sign(&mut archive, &found.index)?;
     found.vault.tend_tag_keys(now)?;
     if found.vault.keyring().has_old_tag_key() {
@@ -210,20 +211,6 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
-}
-
-/// After a clean stop everything is signed for: what is not then was appended by somebody else.
-fn warn_of_unsigned(archive: &Archive, head: u64) {
-    let Some(signed) = archive.newest().map(|newest| newest.size) else {
-        return;
-    };
-    if head > signed {
-        tracing::warn!(
-            signed,
-            head,
-            "records at the end of the log were never signed for: after a crash that is as it should be, after a clean stop somebody appended them"
-        );
-    }
 }
 
 /// Opens the views, if they are there, while the rest is opened: every page of either is read. Where

@@ -147,6 +147,24 @@ impl Foundation {
         self.log.reader().checked_by(&self.index)
     }
 
+    /// Checks the records behind a position, which no signed checkpoint covers: the service itself
+    /// must have written each of them where it stands.
+    ///
+    /// # Errors
+    /// [`Finding::Appended`] with the first that it did not write.
+    pub fn check_unsigned(&self, signed: u64) -> Result<(), StartError> {
+        let reader = self.log.reader();
+        for position in signed + 1..=self.log.head() {
+            let bytes = reader
+                .get(position)
+                .map_err(|error| StartError::Record(error.to_string()))?;
+            if !bytes.is_some_and(|bytes| self.vault.record_seals().has_sealed(position, &bytes)) {
+                return Err(Finding::Appended { position }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// The newest epoch.
     pub fn epoch(&self) -> &Epoch {
         self.epochs
@@ -161,11 +179,12 @@ impl Foundation {
     pub fn append(&mut self, event: &Event, now: Micros) -> Result<(), StartError> {
         let at = now.max(self.index.tail().at);
         let version = self.index.version(&StreamKey::LOG)? + 1;
-        let record = service_record(event, version, at);
-        let bytes = record
-            .encode()
-            .map_err(|error| StartError::Record(error.to_string()))?;
+        let mut record = service_record(event, version, at);
         let head = self.log.head();
+        let seals = self.vault.record_seals();
+        let bytes = seals
+            .encode(head + 1, &mut record)
+            .map_err(|error| StartError::Record(error.to_string()))?;
         let position = self.log.append(head, std::slice::from_ref(&bytes))?;
         if let Event::EpochStarted(begun) = event {
             let begun = begun.clone();
@@ -315,5 +334,6 @@ pub fn service_record(event: &Event, version: u32, at: Micros) -> Record<'static
             .encode()
             .expect("the service's own events hold nothing sealed")
             .into(),
+        seal: None,
     }
 }

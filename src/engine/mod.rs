@@ -10,6 +10,9 @@
 mod accounts;
 mod admin;
 mod advance;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod appended_tests;
 mod assertions;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -101,6 +104,7 @@ mod quota_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod race_tests;
+mod record_seals;
 mod recorded_looks;
 mod refusals;
 mod rehash;
@@ -182,6 +186,7 @@ use pool::Pool;
 use proofs::prove;
 pub use publisher::{Feed, PublishedEpoch};
 pub use queries::Queries;
+pub use record_seals::RecordSeals;
 pub use request::{BodyTags, Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};

@@ -128,7 +128,7 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
     for part in versions.chunks(512) {
         let record = |version: &u32| {
             let command_id = CommandId::parse(&format!("attack-{version}")).unwrap();
-            let record = Record {
+            Record {
                 event_type: event.type_code(),
                 schema_version: event.schema_version(),
                 stream_kind: StreamKind::Account,
@@ -151,11 +151,10 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
                     source_commitment: None,
                 },
                 payload: payload.clone().into(),
-            };
-            record.encode().unwrap()
+                seal: None,
+            }
         };
-        let batch: Vec<_> = part.iter().map(record).collect();
-        log.append(log.head(), &batch).unwrap();
+        house.append(&mut log, part.iter().map(record).collect());
     }
     log.close().unwrap();
 }

@@ -14,6 +14,14 @@ pub enum Finding {
         /// Its position.
         position: u64,
     },
+    /// A record behind the last signed checkpoint.
+    #[error(
+        "the record at position {position} was not written by this service, or not at that position: somebody appended to the log while it was stopped, or an older build stopped without a signature; find out who could write the data folder, and restore the log from a backup"
+    )]
+    Appended {
+        /// Its position.
+        position: u64,
+    },
     /// Some record before a signed checkpoint.
     #[error(
         "the first {size} records of the log are not those that were signed for: run `countersign audit verify --data`, find out who could write the data folder, and restore the log from a backup"

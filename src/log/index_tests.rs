@@ -93,6 +93,7 @@ pub(super) fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     }
 }
 

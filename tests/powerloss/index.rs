@@ -79,6 +79,7 @@ fn record(position: u64) -> Option<Record<'static>> {
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     };
     (1..=HEAD).contains(&position).then_some(record)
 }

@@ -74,6 +74,7 @@ fn entry(position: u64) -> Entry<'static> {
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     };
     Entry::decode(position, record).unwrap()
 }
