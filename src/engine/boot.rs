@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use countersign_projections::{Opened, Seal, Views};
 use countersign_schemas::ids::StreamKey;
@@ -202,7 +202,6 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         checkpoints: Mutex::new(archive),
         log_version: AtomicU32::new(log_version),
         recorded_at,
-        strangers: RwLock::default(),
         look_ups: Mutex::default(),
         views,
         progress,

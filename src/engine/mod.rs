@@ -147,6 +147,9 @@ mod tag_tests;
 mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod text_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod time_tests;
 mod vault;
 mod verdict;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use countersign_projections::Views;
 use countersign_schemas::refusal::ErrorCode;
@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use super::Clock;
 use super::accounts::Accounts;
 use super::clock::AcceptedClock;
-use super::directory::Strangers;
 use super::epoch;
 use super::gauges::Gauges;
 use super::password_service::PasswordService;
@@ -56,8 +55,6 @@ pub struct Shared {
     pub log_version: AtomicU32,
     /// When the last durable event was recorded, in microseconds.
     pub recorded_at: AtomicU64,
-    /// Wrong passwords of unknown names.
-    pub strangers: RwLock<Strangers>,
     /// Which looks at histories were recorded lately.
     pub look_ups: Mutex<RecordedLooks>,
     /// The read models.
@@ -82,18 +79,6 @@ impl Shared {
     pub fn log_time(&self) -> Micros {
         let recorded_at = Micros(self.recorded_at.load(Ordering::Acquire));
         self.now().max(recorded_at)
-    }
-
-    pub fn strangers(&self) -> RwLockReadGuard<'_, Strangers> {
-        self.strangers
-            .read()
-            .expect("no holder of this lock panics")
-    }
-
-    pub fn strangers_mut(&self) -> RwLockWriteGuard<'_, Strangers> {
-        self.strangers
-            .write()
-            .expect("no holder of this lock panics")
     }
 
     pub fn look_ups(&self) -> MutexGuard<'_, RecordedLooks> {
@@ -133,8 +118,8 @@ impl Shared {
     }
 
     /// The state of a command's account: the newest where the writer has one that is not durable
-    /// yet, else as of its last durable event. A stranger has only its wrong passwords. There is none
-    /// once something was met that the service did not leave so.
+    /// yet, else as of its last durable event. There is none once something was met that the service
+    /// did not leave so.
     pub fn account(
         &self,
         subject: &Subject,
@@ -154,10 +139,8 @@ impl Shared {
         if account.exists() {
             return Ok(account);
         }
-        let passwords = self.strangers().of(&subject.stranger);
         // An erased account goes on counting versions.
         Ok(Arc::new(Account {
-            passwords,
             version: account.version,
             ..Account::default()
         }))
