@@ -52,7 +52,7 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
     let began = Micros(wall_clock().0 - events * 1_000);
     init(&data, &keyring, began, LogOptions::default())?;
     let accounts = (events / EVENTS_PER_ACCOUNT).max(1);
-    history::fill(&data.join("log"), events, accounts, began)?;
+    history::fill(&data, &keyring, events, accounts, began)?;
     let server = find_or_fetch(None, &tools_folder(), &mut |_| {})?;
     let broker = Broker::start(&server, &BrokerOptions::default())?;
     let url = broker.url();

@@ -67,7 +67,8 @@ fn measure(folder: &Path, events: u64, kills: u64) -> Outcome<()> {
     let keyring = folder.join("keys/keyring.toml");
     init(&data, &keyring, began, LogOptions::default())?;
     history::fill(
-        &data.join("log"),
+        &data,
+        &keyring,
         events,
         (events / EVENTS_PER_ACCOUNT).max(1),
         began,

@@ -55,7 +55,7 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
     let accounts = (events / EVENTS_PER_ACCOUNT).max(1);
     let began = Micros(wall_clock().0 - events * 1_000);
     init(&data, &keyring, began, LogOptions::default())?;
-    history::fill(&data.join("log"), events, accounts, began)?;
+    history::fill(&data, &keyring, events, accounts, began)?;
     println!(
         "{events} events of {accounts} accounts in {}",
         folder.display()
@@ -67,7 +67,7 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
     account_at(&engine.queries(), accounts)?;
     engine.drain(Duration::from_secs(1));
     drop(engine);
-    views(&data, events)?;
+    views(&data, &keyring, events)?;
     Ok(())
 }
 
@@ -198,10 +198,11 @@ fn account_at(queries: &Queries, accounts: u64) -> Outcome<()> {
 }
 
 /// All four, one after the other, each beside the one that serves.
-fn views(data: &Path, events: u64) -> Outcome<()> {
+fn views(data: &Path, keyring: &Path, events: u64) -> Outcome<()> {
     for view in VIEWS {
         let start = Instant::now();
-        rebuild_stopped_view(data, view, |_, _| {})?.ok_or("a known view")?;
+        rebuild_stopped_view(data, keyring, wall_clock(), view, |_, _| {})?
+            .ok_or("a known view")?;
         let time = start.elapsed();
         println!(
             "view {view:<14}                       {:>9.0}/s",
@@ -210,7 +211,8 @@ fn views(data: &Path, events: u64) -> Outcome<()> {
     }
     fs::remove_file(data.join("views.redb"))?;
     let start = Instant::now();
-    rebuild_stopped_view(data, VIEWS[3], |_, _| {})?.ok_or("a known view")?;
+    rebuild_stopped_view(data, keyring, wall_clock(), VIEWS[3], |_, _| {})?
+        .ok_or("a known view")?;
     println!(
         "all views of a deleted file, and one more {:>9.0}/s",
         events as f64 / start.elapsed().as_secs_f64()

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use countersign::crypto::keyring::Keyring;
+use countersign::engine::RecordSeals;
 use countersign::log::{EventLog, LogOptions};
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{AccountRegistered, Purpose};
@@ -23,9 +25,11 @@ const BEGINNING: u32 = 4;
 /// Sealed bytes of an address and an agent of 70 bytes: what the service's own logins have.
 const SOURCE_BYTES: usize = 86;
 
-/// Appends the histories of many accounts, one event of each in turn.
-pub fn fill(folder: &Path, events: u64, accounts: u64, began: Micros) -> Outcome<()> {
-    let mut log = EventLog::open(folder, LogOptions::default())?;
+/// Appends the histories of many accounts, one event of each in turn, as the service of this
+/// installation would.
+pub fn fill(data: &Path, keyring: &Path, events: u64, accounts: u64, began: Micros) -> Outcome<()> {
+    let mut log = EventLog::open(&data.join("log"), LogOptions::default())?;
+    let seals = RecordSeals::of(&Keyring::load(keyring)?);
     let mut batch = Vec::with_capacity(BATCH_RECORDS);
     for number in 0..events {
         let account = AccountId::parse(&format!(
@@ -34,7 +38,8 @@ pub fn fill(folder: &Path, events: u64, accounts: u64, began: Micros) -> Outcome
         ))?;
         let version = u32::try_from(number / accounts + 1)?;
         let at = Micros(began.0 + number * 1_000);
-        batch.push(record(&account, version, at, number)?.encode()?);
+        let position = log.head() + batch.len() as u64 + 1;
+        batch.push(seals.encode(position, &mut record(&account, version, at, number)?)?);
         if batch.len() == BATCH_RECORDS {
             log.append(log.head(), &std::mem::take(&mut batch))?;
         }
@@ -115,5 +120,6 @@ fn record(account: &AccountId, version: u32, at: Micros, number: u64) -> Outcome
             source: (version > BEGINNING).then(|| sealed(SOURCE_BYTES)),
         },
         payload: event.encode()?.into(),
+        seal: None,
     })
 }

@@ -49,7 +49,7 @@ async fn main() -> Outcome<()> {
     let began = Micros(wall_clock().0 - events * 1_000);
     init(&data, &keyring, began, LogOptions::default())?;
     let accounts = (events / EVENTS_PER_ACCOUNT).max(1);
-    history::fill(&data.join("log"), events, accounts, began)?;
+    history::fill(&data, &keyring, events, accounts, began)?;
     let mut ratios = Vec::new();
     for _ in 0..turns {
         // A broker without a stream each time.

@@ -61,5 +61,5 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
 fn make(data: &Path, keyring: &Path, events: u64, accounts: u64) -> Outcome<()> {
     let began = Micros(wall_clock().0 - events * 1_000);
     init(data, keyring, began, LogOptions::default())?;
-    history::fill(&data.join("log"), events, accounts, began)
+    history::fill(data, keyring, events, accounts, began)
 }

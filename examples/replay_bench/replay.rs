@@ -7,13 +7,15 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::account::{Account, Recorded};
+use countersign::crypto::derived::FileKey;
 use countersign::engine::wall_clock;
 use countersign::log::index::Index;
 use countersign::log::{EventLog, LogOptions, Storage};
-use countersign_projections::{Entry, Views};
+use countersign_projections::{Entry, Seal, Views};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
@@ -146,6 +148,7 @@ fn catch_index_up(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
         &Storage::default(),
         &folder.join("index.redb"),
         INDEX_CACHE_BYTES,
+        &FileKey::new(&[1; 32]),
         |_| None,
     )?;
     let (start, reader, now) = (on_cpu()?, log.reader(), wall_clock());
@@ -181,6 +184,7 @@ fn rebuild_accounts(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
         &Storage::default(),
         &folder.join("index.redb"),
         INDEX_CACHE_BYTES,
+        &FileKey::new(&[1; 32]),
         |position| at(position).ok(),
     )?;
     // Every account's first event stands at the beginning.
@@ -207,10 +211,15 @@ fn rebuild_accounts(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
     Ok((count, time))
 }
 
+fn seal() -> Seal {
+    let key = FileKey::new(&[1; 32]);
+    Arc::new(move |parts| key.tag(parts))
+}
+
 /// As the projector does after a view was emptied.
 fn rebuild_views(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
     let log = EventLog::open(log, LogOptions::default())?;
-    let (views, _) = Views::open(&folder.join("views.redb"), VIEWS_CACHE_BYTES)?;
+    let (views, _) = Views::open(&folder.join("views.redb"), VIEWS_CACHE_BYTES, &seal())?;
     let (start, reader) = (on_cpu()?, log.reader());
     while views.checkpoint() < log.head() {
         let from = views.checkpoint() + 1;

@@ -13,7 +13,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 use serde::{Deserialize, Serialize};
 
 use crate::login_status::begins_account;
-use crate::{Entry, Projection, ViewError};
+use crate::{Cover, Entry, Projection, ViewError};
 
 /// stream key → postcard [`CardRow`].
 pub(crate) const CARDS: TableDefinition<&[u8; 16], &[u8]> =
@@ -99,7 +99,12 @@ impl Projection for AccountCards {
     const NAME: &'static str = "account-card";
     const VERSION: u32 = 1;
 
-    fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
+    fn apply(
+        &self,
+        txn: &WriteTransaction,
+        entries: &[Entry],
+        _: &mut Cover,
+    ) -> Result<(), ViewError> {
         let mut table = txn.open_table(CARDS)?;
         // Each row is read and written once for the slice, and in the order of the keys.
         let mut rows: BTreeMap<StreamKey, Option<CardRow>> = BTreeMap::new();

@@ -12,7 +12,7 @@ use redb::{
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::stored_position;
-use crate::{Entry, Projection, ViewError};
+use crate::{Cover, Entry, Projection, ViewError};
 
 /// (stream key, position): accounts only, since log-wide events are found by their type; and under
 /// a key of its own whoever looked at an account.
@@ -106,7 +106,12 @@ impl Projection for AuditTrail {
     const NAME: &'static str = "audit-trail";
     const VERSION: u32 = 3;
 
-    fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
+    fn apply(
+        &self,
+        txn: &WriteTransaction,
+        entries: &[Entry],
+        _: &mut Cover,
+    ) -> Result<(), ViewError> {
         let mut accounts = Vec::with_capacity(entries.len());
         let mut types = Vec::with_capacity(entries.len());
         let mut callers = Vec::with_capacity(entries.len());

@@ -8,7 +8,12 @@ use crate::testing::*;
 
 fn filled(history: &[Entry]) -> (tempfile::TempDir, Views) {
     let folder = tempfile::tempdir().unwrap();
-    let (views, _) = Views::open(&folder.path().join("views.redb"), 1 << 20).unwrap();
+    let (views, _) = Views::open(
+        &folder.path().join("views.redb"),
+        1 << 20,
+        &crate::testing::seal(),
+    )
+    .unwrap();
     views.catch_up(history).unwrap();
     (folder, views)
 }

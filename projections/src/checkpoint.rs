@@ -1,11 +1,14 @@
-//! How far a view is: the entry that it holds last, kept beside its rows and written with them.
+//! How far a view is: the entry that it holds last, kept beside its rows and written with them, and
+//! the seal over both.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use countersign_schemas::record::Record;
-use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use sha2::{Digest, Sha256};
 
-use crate::{Entry, Projection, ViewError};
+use crate::cover::Tally;
+use crate::{Cover, Entry, Projection, Seal, ViewError};
 
 /// The entry that a view holds last: a position alone does not tell a log from its fork.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(crate) struct Checkpoint {
     pub(crate) position: u64,
     command_key: [u8; 16],
     recorded_at: u64,
+    /// The leaf hash of its record.
+    leaf: [u8; 32],
 }
 
 #[derive(Clone)]
@@ -20,6 +25,8 @@ pub(crate) struct Progress {
     pub(crate) name: &'static str,
     pub(crate) version: u32,
     pub(crate) checkpoint: Checkpoint,
+    /// The rows that are covered.
+    pub(crate) tally: Tally,
     /// Why the view no longer follows the log; not stored, so a start tries again.
     pub(crate) halted: Option<String>,
 }
@@ -30,8 +37,17 @@ impl Checkpoint {
             position,
             command_key: record.command_key.0,
             recorded_at: record.recorded_at.0,
+            leaf: leaf_hash(record),
         }
     }
+}
+
+/// SHA-256(0x00 ‖ record), RFC 6962 §2.1; of a record that has no bytes nothing.
+fn leaf_hash(record: &Record) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    sha.update([0]);
+    sha.update(record.encode().unwrap_or_default());
+    sha.finalize().into()
 }
 
 /// Folds what a view does not have yet, or says why it halts.
@@ -40,6 +56,7 @@ pub(crate) fn advance<P: Projection>(
     before: &Progress,
     txn: &WriteTransaction,
     entries: &[Entry],
+    seal: &Seal,
 ) -> Result<Progress, ViewError> {
     let mut after = before.clone();
     let held = before.checkpoint.position;
@@ -52,10 +69,11 @@ pub(crate) fn advance<P: Projection>(
     let fresh = &entries[start..];
     let fold = || {
         require_no_gap(P::NAME, held, fresh)?;
-        projection.apply(txn, fresh)?;
+        let mut cover = Cover::of(seal, before.tally);
+        projection.apply(txn, fresh, &mut cover)?;
         #[cfg(test)]
         crate::testing::panics(P::NAME, fresh);
-        Ok(())
+        Ok(cover.tally())
     };
     // A panic halts this view as damage does; nothing of the transaction is kept.
     let folded = catch_unwind(AssertUnwindSafe(fold)).unwrap_or_else(|_| {
@@ -66,10 +84,11 @@ pub(crate) fn advance<P: Projection>(
         })
     });
     match folded {
-        Ok(()) => {
+        Ok(tally) => {
             let last = fresh.last().expect("it begins at an entry");
             after.checkpoint = Checkpoint::at(last.position, &last.record);
-            write_checkpoint::<P>(txn, &after.checkpoint)?;
+            after.tally = tally;
+            write_checkpoint(txn, &after, seal)?;
         }
         Err(error @ ViewError::Storage(_)) => return Err(error),
         Err(error) => after.halted = Some(error.to_string()),
@@ -101,36 +120,73 @@ pub(crate) fn tables_prefix(name: &str, version: u32) -> String {
 /// 0 → (position, command key, recorded at) of the last entry in the view.
 pub(crate) type CheckpointTable<'a> = TableDefinition<'a, u8, (u64, &'static [u8; 16], u64)>;
 
-/// Makes a view's tables where they are missing and reads how far it is.
+/// 0 → (leaf hash of the last entry in the view, the seal over the view).
+type SealTable<'a> = TableDefinition<'a, u8, (&'static [u8; 32], &'static [u8; 16])>;
+
+/// Makes a view's tables where they are missing; it is before its first entry unless they were there.
 pub(crate) fn make_tables<P: Projection>(
     projection: &P,
     txn: &WriteTransaction,
+    seal: &Seal,
 ) -> Result<Progress, ViewError> {
-    projection.apply(txn, &[])?;
-    let name = tables_prefix(P::NAME, P::VERSION) + "checkpoint";
-    let table = txn.open_table(CheckpointTable::new(&name))?;
-    let checkpoint = read_checkpoint(table.get(0)?);
+    projection.apply(txn, &[], &mut Cover::of(seal, Tally::default()))?;
+    let prefix = tables_prefix(P::NAME, P::VERSION);
+    txn.open_table(CheckpointTable::new(&(prefix.clone() + "checkpoint")))?;
+    txn.open_table(SealTable::new(&(prefix + "seal")))?;
     Ok(Progress {
         name: P::NAME,
         version: P::VERSION,
-        checkpoint,
+        checkpoint: Checkpoint::default(),
+        tally: Tally::default(),
         halted: None,
     })
 }
 
-/// What a row of a checkpoint's table says; none is before the first entry.
-pub(crate) fn read_checkpoint(
-    row: Option<AccessGuard<'_, (u64, &'static [u8; 16], u64)>>,
-) -> Checkpoint {
-    let checkpoint = row.map(|row| {
-        let (position, command_key, recorded_at) = row.value();
-        Checkpoint {
-            position,
-            command_key: *command_key,
-            recorded_at,
-        }
-    });
-    checkpoint.unwrap_or_default()
+/// Makes a view's tables where they are missing and reads how far it is; none where they are not as
+/// they were sealed.
+pub(crate) fn read_tables<P: Projection>(
+    projection: &P,
+    txn: &WriteTransaction,
+    seal: &Seal,
+) -> Result<Option<Progress>, ViewError> {
+    let mut found = make_tables(projection, txn, seal)?;
+    let mut cover = Cover::of(seal, Tally::default());
+    let is_found = projection.count(txn, &mut cover)?;
+    found.tally = cover.tally();
+    let prefix = tables_prefix(P::NAME, P::VERSION);
+    let table = txn.open_table(CheckpointTable::new(&(prefix.clone() + "checkpoint")))?;
+    let seals = txn.open_table(SealTable::new(&(prefix + "seal")))?;
+    let (Some(row), Some(sealed)) = (table.get(0)?, seals.get(0)?) else {
+        // Before the first entry there is no row of either, and none of the view's own.
+        let is_new = table.first()?.is_none() && seals.first()?.is_none();
+        return Ok((is_new && found.tally == Tally::default()).then_some(found));
+    };
+    let (position, command_key, recorded_at) = row.value();
+    let (leaf, tag) = sealed.value();
+    found.checkpoint = Checkpoint {
+        position,
+        command_key: *command_key,
+        recorded_at,
+        leaf: *leaf,
+    };
+    let is_right = is_found && found.seal(seal) == *tag;
+    Ok(is_right.then_some(found))
+}
+
+impl Progress {
+    /// The tag over all that is said here and over the covered rows.
+    fn seal(&self, seal: &Seal) -> [u8; 16] {
+        seal(&[
+            b"view",
+            self.name.as_bytes(),
+            &self.version.to_le_bytes(),
+            &self.checkpoint.position.to_le_bytes(),
+            &self.checkpoint.command_key,
+            &self.checkpoint.recorded_at.to_le_bytes(),
+            &self.checkpoint.leaf,
+            &self.tally.bytes(),
+        ])
+    }
 }
 
 /// The position of a view as a reader of its tables sees it.
@@ -140,17 +196,21 @@ pub(crate) fn stored_position<P: Projection>(read: &ReadTransaction) -> Result<u
     Ok(row.map_or(0, |row| row.value().0))
 }
 
-fn write_checkpoint<P: Projection>(
+pub(crate) fn write_checkpoint(
     txn: &WriteTransaction,
-    checkpoint: &Checkpoint,
+    view: &Progress,
+    seal: &Seal,
 ) -> Result<(), ViewError> {
-    let name = tables_prefix(P::NAME, P::VERSION) + "checkpoint";
-    let mut table = txn.open_table(CheckpointTable::new(&name))?;
+    let prefix = tables_prefix(view.name, view.version);
+    let mut table = txn.open_table(CheckpointTable::new(&(prefix.clone() + "checkpoint")))?;
     let Checkpoint {
         position,
         command_key,
         recorded_at,
-    } = checkpoint;
+        leaf,
+    } = &view.checkpoint;
     table.insert(0, (*position, command_key, *recorded_at))?;
+    let mut table = txn.open_table(SealTable::new(&(prefix + "seal")))?;
+    table.insert(0, (leaf, &view.seal(seal)))?;
     Ok(())
 }

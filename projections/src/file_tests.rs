@@ -14,12 +14,12 @@ fn what_was_flushed_or_closed_is_there_again_and_goes_on() {
     let path = folder.path().join("views.redb");
     let groups = history(6, 100);
     let (first, second) = groups.split_at(60);
-    let (views, opened) = Views::open(&path, CACHE).unwrap();
+    let (views, opened) = Views::open(&path, CACHE, &seal()).unwrap();
     assert_eq!(opened, Opened::Created);
     views.catch_up(&first.concat()).unwrap();
     let before = dump(&views);
     views.close().unwrap();
-    let (views, opened) = Views::open(&path, CACHE).unwrap();
+    let (views, opened) = Views::open(&path, CACHE, &seal()).unwrap();
     assert_eq!(opened, Opened::Existing);
     assert_eq!(dump(&views), before);
     assert_eq!(views.checkpoint(), first.concat().len() as u64);
@@ -45,7 +45,7 @@ fn a_crash_takes_rows_and_checkpoints_back_together_and_needs_no_repair() {
         .set_repair_callback(|_| panic!("it needed a repair"))
         .open(&crashed);
     drop(repairing.unwrap());
-    let (after, opened) = Views::open(&crashed, CACHE).unwrap();
+    let (after, opened) = Views::open(&crashed, CACHE, &seal()).unwrap();
     assert_eq!(opened, Opened::Existing);
     assert_eq!(dump(&after), flushed);
     after.catch_up(&groups.concat()).unwrap();
@@ -77,7 +77,7 @@ fn a_deleted_damaged_or_foreign_file_is_made_anew() {
     ];
     for (what, bytes) in bad {
         std::fs::write(&path, bytes).unwrap();
-        let (views, opened) = Views::open(&path, CACHE).unwrap();
+        let (views, opened) = Views::open(&path, CACHE, &seal()).unwrap();
         assert!(
             matches!(opened, Opened::Rebuilt { .. }),
             "{what}: {opened:?}"
@@ -88,7 +88,7 @@ fn a_deleted_damaged_or_foreign_file_is_made_anew() {
         drop(views);
     }
     std::fs::remove_file(&path).unwrap();
-    let (views, opened) = Views::open(&path, CACHE).unwrap();
+    let (views, opened) = Views::open(&path, CACHE, &seal()).unwrap();
     assert_eq!((opened, views.checkpoint()), (Opened::Created, 0));
     views.catch_up(&all).unwrap();
     assert_eq!(dump(&views), expected);
@@ -101,7 +101,7 @@ fn a_file_in_use_is_refused_and_left_alone() {
     let views = open(&path);
     views.catch_up(&history(6, 10).concat()).unwrap();
     assert!(matches!(
-        Views::open(&path, CACHE),
+        Views::open(&path, CACHE, &seal()),
         Err(ViewError::Storage(_))
     ));
     views.flush().unwrap();
@@ -118,7 +118,7 @@ fn tables_of_another_version_are_dropped_and_a_changed_one_is_made_anew() {
     txn.open_table(other).unwrap().insert(1, 1).unwrap();
     txn.commit().unwrap();
     views.close().unwrap();
-    let (views, opened) = Views::open(&path, CACHE).unwrap();
+    let (views, opened) = Views::open(&path, CACHE, &seal()).unwrap();
     assert_eq!(opened, Opened::Existing);
     views.drop_superseded().unwrap();
     let read = views.database().begin_read().unwrap();
@@ -130,7 +130,7 @@ fn tables_of_another_version_are_dropped_and_a_changed_one_is_made_anew() {
     txn.open_table(changed).unwrap().insert(1, 1).unwrap();
     txn.commit().unwrap();
     views.close().unwrap();
-    let (_, opened) = Views::open(&path, CACHE).unwrap();
+    let (_, opened) = Views::open(&path, CACHE, &seal()).unwrap();
     assert!(matches!(opened, Opened::Rebuilt { .. }), "{opened:?}");
 }
 
@@ -153,7 +153,7 @@ fn an_altered_file_is_made_anew_and_never_answers_wrongly() {
             bytes[start..start + 64].fill(random.below(256) as u8);
         }
         std::fs::write(&path, bytes).unwrap();
-        let (views, opened) = Views::open(&path, CACHE).unwrap();
+        let (views, opened) = Views::open(&path, CACHE, &seal()).unwrap();
         match opened {
             Opened::Rebuilt { .. } => rebuilt += 1,
             Opened::Existing | Opened::Created => {

@@ -11,7 +11,7 @@
 //!                 +--- get, positions -+--> views.redb
 //! ```
 //!
-//! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `views/building.rs` builds one anew beside it, `login_status.rs` the fold and its row,
+//! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `cover.rs` which rows are the service's own, `views/building.rs` builds one anew beside it, `login_status.rs` the fold and its row,
 //! `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes, `account_card.rs` and
 //! `reset_queue.rs` what support sees, `sentences.rs` and `reset_sentences.rs` the words,
 //! `notices.rs` what the owner is to be told. Absences: no clock, no thread, no randomness; nothing here is read while deciding.
@@ -19,6 +19,7 @@
 mod account_card;
 mod audit_trail;
 mod checkpoint;
+mod cover;
 mod login_status;
 mod login_view;
 mod notices;
@@ -43,6 +44,7 @@ use redb::WriteTransaction;
 
 pub use account_card::{AccountCards, CardRow};
 pub use audit_trail::{AuditTrail, Filter, Page};
+pub use cover::{Cover, Seal};
 pub use login_status::{Factor, Row, fold};
 pub use login_view::LoginStatusView;
 pub use notices::{NoticeKind, notice_of};
@@ -87,11 +89,25 @@ pub trait Projection {
 
     /// Folds entries that follow each other without a gap; an empty slice makes the tables.
     ///
-    /// [`Views`] has asserted the order and commits the rows together with the checkpoint.
+    /// [`Views`] has asserted the order and commits the rows together with the checkpoint. `cover`
+    /// hears of every change of a row that answers what is decided by.
     ///
     /// Errors: [`ViewError::Damaged`] halts this view alone; [`ViewError::Storage`] fails the
     /// whole transaction.
-    fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError>;
+    fn apply(
+        &self,
+        txn: &WriteTransaction,
+        entries: &[Entry],
+        cover: &mut Cover,
+    ) -> Result<(), ViewError>;
+
+    /// Counts every row in that [`apply`](Self::apply) covers; false where a look-up does not find
+    /// one of them. The tables are there.
+    ///
+    /// Errors: [`ViewError::Storage`].
+    fn count(&self, _: &WriteTransaction, _: &mut Cover) -> Result<bool, ViewError> {
+        Ok(true)
+    }
 }
 
 /// Why a view could not be read or brought forward.

@@ -10,7 +10,12 @@ use crate::testing::*;
 
 fn views() -> (tempfile::TempDir, Views) {
     let folder = tempfile::tempdir().unwrap();
-    let (views, _) = Views::open(&folder.path().join("views.redb"), 1 << 20).unwrap();
+    let (views, _) = Views::open(
+        &folder.path().join("views.redb"),
+        1 << 20,
+        &crate::testing::seal(),
+    )
+    .unwrap();
     (folder, views)
 }
 

@@ -12,7 +12,7 @@ use countersign_schemas::time::Micros;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use crate::{Entry, Projection, ViewError};
+use crate::{Cover, Entry, Projection, ViewError};
 
 /// Position of the request → postcard [`CaseRow`].
 pub(crate) const CASES: TableDefinition<u64, &[u8]> = TableDefinition::new("reset-queue@1/cases");
@@ -281,7 +281,12 @@ impl Projection for ResetQueue {
     const NAME: &'static str = "reset-queue";
     const VERSION: u32 = 1;
 
-    fn apply(&self, txn: &WriteTransaction, entries: &[Entry]) -> Result<(), ViewError> {
+    fn apply(
+        &self,
+        txn: &WriteTransaction,
+        entries: &[Entry],
+        _: &mut Cover,
+    ) -> Result<(), ViewError> {
         let mut tables = Tables {
             cases: txn.open_table(CASES)?,
             by_account: txn.open_table(BY_ACCOUNT)?,

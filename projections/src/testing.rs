@@ -1,5 +1,7 @@
 //! Records and histories for the tests of this crate.
 
+use std::sync::Arc;
+
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::*;
 use countersign_schemas::event::attempts::v1::*;
@@ -16,8 +18,22 @@ use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Meta, Record, Role, StreamKind};
 use countersign_schemas::sealed::{Protected, Sealed};
 use countersign_schemas::time::Micros;
+use sha2::{Digest, Sha256};
 
-use crate::Entry;
+use crate::{Entry, Seal};
+
+/// A seal under some key.
+pub fn seal() -> Seal {
+    Arc::new(|parts| {
+        let mut sha = Sha256::new_with_prefix(b"a key");
+        for part in parts {
+            sha.update((part.len() as u64).to_le_bytes());
+            sha.update(part);
+        }
+        let digest = sha.finalize();
+        std::array::from_fn(|at| digest[at])
+    })
+}
 
 /// A sealed field with nothing in it.
 pub fn sealed() -> Protected {
@@ -72,6 +88,7 @@ pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec
         group_len,
         meta: meta.clone(),
         payload: event.encode().expect("nothing is clear").into(),
+        seal: None,
     };
     numbered
         .map(|e| Entry::decode(first + u64::from(e.1), record(e)).expect("it was just encoded"))

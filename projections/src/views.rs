@@ -1,19 +1,21 @@
 //! The file of the views: opening, catching up, checkpoints, halts.
 
 mod building;
+mod opening;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use redb::{Database, DatabaseError, Durability, WriteTransaction};
+use redb::{Database, Durability, WriteTransaction};
 
 use crate::account_card::AccountCards;
 use crate::audit_trail::AuditTrail;
+#[cfg(test)]
+use crate::checkpoint::Checkpoint;
 use crate::checkpoint::{Progress, advance, make_tables, tables_prefix};
 use crate::login_view::LoginStatusView;
 use crate::reset_queue::ResetQueue;
-use crate::{Entry, ViewError};
-use building::{drop_tables, next_prefix, resumed};
+use crate::{Entry, Seal, ViewError};
+use building::{drop_tables, next_prefix};
 
 /// Entries after which a commit is durable even if nobody asked: pages that were freed since the
 /// last durable commit cannot be used again before the next one.
@@ -79,81 +81,17 @@ pub struct Views {
     account_cards: AccountCards,
     reset_queue: ResetQueue,
     state: Mutex<State>,
+    /// Names of the views that were not as they were sealed, and begin at position 1 again.
+    changed: Vec<&'static str>,
+    seal: Seal,
     db: Arc<Database>,
 }
 
 impl Views {
-    /// Opens the file; one that is missing, damaged or of another format is made anew.
-    ///
-    /// `cache_bytes` bounds the page cache. Queries are to be answered only once
-    /// [`catch_up`](Self::catch_up) has reached the log's head.
-    ///
-    /// Errors: [`ViewError::Storage`] when another process has the file open, or when it can
-    /// neither be opened nor replaced.
-    pub fn open(path: &Path, cache_bytes: usize) -> Result<(Self, Opened), ViewError> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(cache_bytes);
-        // Every page's checksum is read (0.1 s for 270 MB in the page cache): without it redb takes
-        // most altered files for good, then answers wrongly or panics.
-        builder.set_check_integrity_on_open(true);
-        Self::open_with(path, |path| builder.create(path))
-    }
-
-    /// Opens the file as [`open`](Self::open) does, by a function of the caller's: harnesses that
-    /// break disks have their own.
-    ///
-    /// Errors: as [`open`](Self::open).
-    pub fn open_with(
-        path: &Path,
-        open: impl Fn(&Path) -> Result<Database, DatabaseError>,
-    ) -> Result<(Self, Opened), ViewError> {
-        let found = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
-        let open = || Self::of(open(path)?);
-        let reason = match open() {
-            Ok(views) if found => return Ok((views, Opened::Existing)),
-            Ok(views) => return Ok((views, Opened::Created)),
-            Err(error) if !found || is_in_use(&error) => return Err(error),
-            Err(error) => error.to_string(),
-        };
-        std::fs::remove_file(path).map_err(redb::StorageError::Io)?;
-        Ok((open()?, Opened::Rebuilt { reason }))
-    }
-
-    /// Takes a database that is open, and makes the views in it that it lacks.
-    fn of(db: Database) -> Result<Self, ViewError> {
-        let db = Arc::new(db);
-        let txn = durable(&db)?;
-        let login_status = LoginStatusView::new(db.clone());
-        let audit_trail = AuditTrail::new(db.clone());
-        let account_cards = AccountCards::new(db.clone());
-        let reset_queue = ResetQueue::new(db.clone());
-        let views = [
-            make_tables(&login_status, &txn)?,
-            make_tables(&audit_trail, &txn)?,
-            make_tables(&account_cards, &txn)?,
-            make_tables(&reset_queue, &txn)?,
-        ];
-        let mut building = [const { None }; VIEWS];
-        for (view, building) in views.iter().zip(&mut building) {
-            *building = resumed(view, &txn)?;
-        }
-        txn.commit()?;
-        login_status.persisted(views[0].checkpoint.position)?;
-        let unflushed = 0;
-        let state = Mutex::new(State {
-            views,
-            building,
-            given_up: [const { None }; VIEWS],
-            unflushed,
-        });
-        Ok(Self {
-            login_status,
-            audit_trail,
-            account_cards,
-            reset_queue,
-            state,
-            db,
-        })
+    /// The views that were changed by something else than this service since they were last written,
+    /// as they were found when the file was opened; they begin at position 1 again.
+    pub fn changed(&self) -> &[&'static str] {
+        &self.changed
     }
 
     /// Brings every running view forward, all of them in one transaction.
@@ -236,10 +174,10 @@ impl Views {
             next_prefix(view.name, view.version),
         ];
         drop_tables(&txn, |table| prefixes.iter().any(|p| table.starts_with(p)))?;
-        make_tables(&self.login_status, &txn)?;
-        make_tables(&self.audit_trail, &txn)?;
-        make_tables(&self.account_cards, &txn)?;
-        make_tables(&self.reset_queue, &txn)?;
+        make_tables(&self.login_status, &txn, &self.seal)?;
+        make_tables(&self.audit_trail, &txn, &self.seal)?;
+        make_tables(&self.account_cards, &txn, &self.seal)?;
+        make_tables(&self.reset_queue, &txn, &self.seal)?;
         txn.commit()?;
         state.views[at] = view.at_zero();
         state.building[at] = None;
@@ -292,6 +230,18 @@ impl Views {
         &self.reset_queue
     }
 
+    /// Sets the audit trail back to an entry, as a view that had halted earlier would stand.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn set_audit_trail_back(&self, entry: &Entry) {
+        let mut state = self.state();
+        let view = &mut state.views[AUDIT_TRAIL];
+        view.checkpoint = Checkpoint::at(entry.position, &entry.record);
+        let txn = self.db.begin_write().unwrap();
+        crate::checkpoint::write_checkpoint(&txn, view, &self.seal).unwrap();
+        txn.commit().unwrap();
+    }
+
     #[cfg(test)]
     pub(crate) fn database(&self) -> &Database {
         &self.db
@@ -307,12 +257,12 @@ impl Views {
         let (txn, unflushed) = self.begin(state, entries.len())?;
         let mut next = state.views.clone();
         for (at, view) in next.iter_mut().enumerate() {
-            let before = view.clone();
+            let (before, seal) = (view.clone(), &self.seal);
             *view = match at {
-                LOGIN_STATUS => advance(&self.login_status, &before, &txn, entries)?,
-                AUDIT_TRAIL => advance(&self.audit_trail, &before, &txn, entries)?,
-                ACCOUNT_CARDS => advance(&self.account_cards, &before, &txn, entries)?,
-                RESET_QUEUE => advance(&self.reset_queue, &before, &txn, entries)?,
+                LOGIN_STATUS => advance(&self.login_status, &before, &txn, entries, seal)?,
+                AUDIT_TRAIL => advance(&self.audit_trail, &before, &txn, entries, seal)?,
+                ACCOUNT_CARDS => advance(&self.account_cards, &before, &txn, entries, seal)?,
+                RESET_QUEUE => advance(&self.reset_queue, &before, &txn, entries, seal)?,
                 _ => unreachable!("there are four views"),
             };
             if before.halted != view.halted {
@@ -358,10 +308,6 @@ fn require_whole_groups(entries: &[Entry]) -> Result<(), ViewError> {
         rest = &rest[len..];
     }
     Ok(())
-}
-
-fn is_in_use(error: &ViewError) -> bool {
-    matches!(error, ViewError::Storage(e) if matches!(**e, redb::Error::DatabaseAlreadyOpen))
 }
 
 /// A transaction whose commit survives a crash and needs no repair after one.

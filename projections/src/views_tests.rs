@@ -18,7 +18,7 @@ pub(crate) const CACHE: usize = 1 << 20;
 const VIEWS: [&str; 4] = ["login-status", "audit-trail", "account-card", "reset-queue"];
 
 pub(crate) fn open(path: &Path) -> Views {
-    Views::open(path, CACHE).unwrap().0
+    Views::open(path, CACHE, &seal()).unwrap().0
 }
 
 /// Every row of every table, as text.
@@ -65,17 +65,6 @@ fn in_slices(
         each(&rest[..len].concat());
         rest = &rest[len..];
     }
-}
-
-/// Sets the audit trail back, as a view that had halted earlier would stand.
-fn set_audit_trail_back(views: &Views, position: u64) {
-    let txn = views.database().begin_write().unwrap();
-    let mut table = txn
-        .open_table(CheckpointTable::new("audit-trail@3/checkpoint"))
-        .unwrap();
-    table.insert(0, (position, &[0; 16], 0)).unwrap();
-    drop(table);
-    txn.commit().unwrap();
 }
 
 #[test]
@@ -155,7 +144,7 @@ fn a_gap_halts_that_projection_and_only_that() {
     let entries: Vec<Entry> = (1..=9).map(|n| entry(n, "ada", registered())).collect();
     let views = open(&path);
     views.catch_up(&entries[..5]).unwrap();
-    set_audit_trail_back(&views, 2);
+    views.set_audit_trail_back(&entries[1]);
     views.close().unwrap();
     let views = open(&path);
     assert_eq!(views.checkpoint(), 2);

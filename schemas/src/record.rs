@@ -4,7 +4,7 @@
 //! ```text
 //! offset  size  field
 //!      0     1  format (1)
-//!      1     1  flags (0)
+//!      1     1  flags (1: a seal stands at the end)
 //!      2     2  event type
 //!      4     2  schema version of the payload
 //!      6     2  stream kind (0 log-wide, 1 account)
@@ -17,7 +17,11 @@
 //!     56     4  length of the meta block
 //!     60     4  length of the payload
 //!     64        meta block (postcard, and 16 bytes that bind a sealed source), then payload (postcard)
+//!            8  with flag 1: the seal, a keyed tag over the position and every byte before it
 //! ```
+//!
+//! The seal says that this log's own service wrote the record at that position. It is what the end
+//! of the log rests on that no signed checkpoint covers yet.
 
 use std::borrow::Cow;
 
@@ -31,8 +35,12 @@ pub use crate::meta::{COMMITMENT_BYTES, Meta, Role, SALT_BYTES, SourceFacts};
 pub const HEADER_LEN: usize = 64;
 /// The largest record, header included.
 pub const RECORD_MAX: usize = 60 * 1024;
+/// Bytes of a seal.
+pub const SEAL_BYTES: usize = 8;
 /// The format that this build writes.
 const FORMAT: u8 = 1;
+/// The flag of a record that ends with a seal.
+const SEALED: u8 = 1;
 /// Field number of the sealed source in the associated data; payload fields count from 1.
 pub const SOURCE_FIELD: u16 = 0;
 
@@ -70,6 +78,8 @@ pub struct Record<'a> {
     pub meta: Meta<'a>,
     /// The encoded event.
     pub payload: Cow<'a, [u8]>,
+    /// The seal; records of older builds have none.
+    pub seal: Option<[u8; SEAL_BYTES]>,
 }
 
 /// Why bytes are not a record.
@@ -117,6 +127,26 @@ impl<'a> Record<'a> {
         bytes.extend((self.payload.len() as u32).to_le_bytes());
         bytes.extend(meta);
         bytes.extend(&*self.payload);
+        if let Some(seal) = self.seal {
+            bytes[1] = SEALED;
+            bytes.extend(seal);
+        }
+        Ok(bytes)
+    }
+
+    /// Seals the record and gives its bytes; `seal` makes the tag over the bytes before it.
+    ///
+    /// Errors: as [`Record::encode`].
+    pub fn encode_sealed(
+        &mut self,
+        seal: impl FnOnce(&[u8]) -> [u8; SEAL_BYTES],
+    ) -> Result<Vec<u8>, RecordError> {
+        self.seal = None;
+        let mut bytes = self.encode()?;
+        bytes[1] = SEALED;
+        let seal = seal(&bytes);
+        bytes.extend(seal);
+        self.seal = Some(seal);
         Ok(bytes)
     }
 
@@ -124,15 +154,17 @@ impl<'a> Record<'a> {
     ///
     /// Errors: [`RecordError::Format`], [`RecordError::Damaged`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
-        if bytes.len() < HEADER_LEN || bytes.len() > RECORD_MAX {
+        if bytes.len() < HEADER_LEN || bytes.len() > RECORD_MAX + SEAL_BYTES {
             return Err(RecordError::Damaged("length"));
         }
         if bytes[0] != FORMAT {
             return Err(RecordError::Format(bytes[0]));
         }
-        if bytes[1] != 0 {
-            return Err(RecordError::Damaged("flags"));
-        }
+        let (bytes, seal) = match (bytes[1], bytes.split_last_chunk::<SEAL_BYTES>()) {
+            (0, _) => (bytes, None),
+            (SEALED, Some((bytes, seal))) if bytes.len() >= HEADER_LEN => (bytes, Some(*seal)),
+            _ => return Err(RecordError::Damaged("flags")),
+        };
         let meta_len = u32::from_le_bytes(array(bytes, 56)) as usize;
         let payload_len = u32::from_le_bytes(array(bytes, 60)) as usize;
         if HEADER_LEN
@@ -155,6 +187,7 @@ impl<'a> Record<'a> {
             meta: Meta::decode(&bytes[HEADER_LEN..HEADER_LEN + meta_len])
                 .ok_or(RecordError::Damaged("meta block"))?,
             payload: bytes[HEADER_LEN + meta_len..].into(),
+            seal,
         };
         if record.version == 0 || record.group_index >= record.group_len {
             return Err(RecordError::Damaged("version or group"));
@@ -182,6 +215,12 @@ impl<'a> Record<'a> {
             ..self
         }
     }
+}
+
+/// What the seal of a record's bytes covers, and the seal; none where they end without one.
+pub fn seal_of(bytes: &[u8]) -> Option<(&[u8], &[u8; SEAL_BYTES])> {
+    let is_sealed = bytes.get(1) == Some(&SEALED);
+    bytes.split_last_chunk().filter(|_| is_sealed)
 }
 
 fn kind_code(kind: StreamKind) -> u16 {
@@ -237,6 +276,7 @@ mod tests {
                 source_commitment: None,
             },
             payload: event.encode().unwrap().into(),
+            seal: None,
         }
     }
 
@@ -244,6 +284,25 @@ mod tests {
     fn a_record_reads_back_as_it_was_written() {
         let bytes = sample().encode().unwrap();
         assert_eq!(Record::decode(&bytes), Ok(sample()));
+    }
+
+    #[test]
+    fn a_sealed_record_reads_back_and_its_seal_covers_every_other_byte() {
+        let mut record = sample();
+        let bytes = record.encode_sealed(|covered| {
+            assert_eq!(covered.len(), sample().encode().unwrap().len());
+            [7; SEAL_BYTES]
+        });
+        let bytes = bytes.unwrap();
+        assert_eq!(record.seal, Some([7; SEAL_BYTES]));
+        assert_eq!(Record::decode(&bytes), Ok(record.clone()));
+        assert_eq!(record.encode().unwrap(), bytes);
+        let (covered, seal) = seal_of(&bytes).unwrap();
+        assert_eq!(
+            (covered.len() + SEAL_BYTES, seal),
+            (bytes.len(), &[7; SEAL_BYTES])
+        );
+        assert_eq!(seal_of(&sample().encode().unwrap()), None);
     }
 
     #[test]

@@ -94,9 +94,9 @@ pub(super) fn change_password(
 
 /// Judges the first factor: the proof in force, or the decision that ends the command.
 ///
-/// Wrong passwords are counted by source, here and over all names, and an unknown account answers
-/// as a wrong password. A source that waits is not compared; one from which the owner lately
-/// completed a login waits for its own failures at this account only.
+/// Wrong passwords are counted by source: here, at the text that names the account, and over all
+/// names. An unknown account answers as a wrong password. A source that waits is not compared; one
+/// from which the owner lately completed a login waits for its own failures at this account only.
 pub(super) fn prove(
     account: &Account,
     evidence: &Evidence,
@@ -105,9 +105,9 @@ pub(super) fn prove(
 ) -> Result<FirstFactor, Box<Decision>> {
     let passwords = &account.passwords;
     let is_known = passwords.knows(ctx.source_key, ctx.gated_at);
-    let over_all_names = ctx.source_waits_s.filter(|_| !is_known);
+    let beside_it = ctx.source_waits_s.filter(|_| !is_known);
     let here = passwords.waiting_s(ctx.source_key, ctx.gated_at);
-    if let Some(seconds) = here.max(over_all_names) {
+    if let Some(seconds) = here.max(beside_it) {
         return Err(Box::new(Decision::refused_for(
             ErrorCode::AccountThrottled,
             seconds,

@@ -300,7 +300,8 @@ pub struct Ctx<'a> {
     pub caller: &'a str,
     /// Keyed hash of where the request came from.
     pub source_key: [u8; 8],
-    /// How many seconds the source still waits for wrong passwords over all accounts and names.
+    /// How many seconds the source still waits for wrong passwords beside the account: over all
+    /// accounts and names, or at the text that names this one, whoever has it.
     pub source_waits_s: Option<u64>,
     /// Whether another account holds the username that the command names.
     pub name_taken: bool,

@@ -22,6 +22,7 @@ use super::identity::Identity;
 use super::queries::{Query, QueryPool, Question};
 use super::replier::{Answer, Ticket, Waiting};
 use super::reply::{Echo, Told, json};
+use super::shares::{Share, Shares};
 use super::stats::Stats;
 use crate::engine::{Caller, Engine, Request, Viewer};
 
@@ -47,6 +48,8 @@ pub struct Desk {
     pub answers: mpsc::Sender<Answer>,
     /// The threads that read views.
     pub queries: QueryPool,
+    /// What each caller holds of the way out.
+    pub shares: Arc<Shares>,
 }
 
 /// A request that was taken.
@@ -56,9 +59,22 @@ enum Work {
     Tell(Bytes),
 }
 
+fn overloaded() -> Told {
+    Told::Refused(Refusal::new(ErrorCode::Overloaded))
+}
+
+fn at_once(waiting: Waiting, told: Told) -> Answer {
+    Answer {
+        waiting,
+        told,
+        share: None,
+    }
+}
+
 impl Desk {
     /// Deals with one message of an endpoint: its answer leaves later through the way out. What is
-    /// returned is the refusal of a message for which there was no room on that way.
+    /// returned is an answer that is known at once, so that it takes no slot from one that is not:
+    /// a document, a refusal, or that there was no room on that way, in all or for this caller.
     ///
     /// A message without a reply subject that we answer on is counted and not executed: nobody would
     /// learn that a code is spent.
@@ -88,22 +104,35 @@ impl Desk {
             },
         };
         let Ok(slot) = self.answers.clone().try_reserve_owned() else {
-            let told = Told::Refused(Refusal::new(ErrorCode::Overloaded));
-            return Some(Answer { waiting, told });
+            return Some(at_once(waiting, overloaded()));
         };
-        let work = self.admit(endpoint, &message, &waiting);
-        let ticket = Ticket::new(slot, waiting);
-        match work {
+        match self.admit(endpoint, &message, &waiting) {
             Ok(Work::Decide(request)) => {
+                let Some(share) = self.share_of(&request.caller) else {
+                    return Some(at_once(waiting, overloaded()));
+                };
+                let ticket = Ticket::new(slot, waiting, share);
                 let caller = request.caller.name.clone();
                 let reply = move |outcome| ticket.tell(Told::Outcome(outcome, caller));
                 self.engine.submit(request, Box::new(reply));
             }
-            Ok(Work::Ask(question)) => self.queries.ask(question, ticket),
-            Ok(Work::Tell(body)) => ticket.tell(Told::Answer(body)),
-            Err(refusal) => ticket.tell(Told::Refused(refusal)),
+            Ok(Work::Ask(question)) => {
+                let Some(share) = self.share_of(&question.viewer.caller) else {
+                    return Some(at_once(waiting, overloaded()));
+                };
+                self.queries
+                    .ask(question, Ticket::new(slot, waiting, share));
+            }
+            Ok(Work::Tell(body)) => return Some(at_once(waiting, Told::Answer(body))),
+            Err(refusal) => return Some(at_once(waiting, Told::Refused(refusal))),
         }
         None
+    }
+
+    /// One more slot of a caller's, where it may hold one; one is reserved for it already.
+    fn share_of(&self, caller: &Caller) -> Option<Share> {
+        let free = self.answers.capacity() + 1;
+        self.shares.take((caller.role, caller.name.clone()), free)
     }
 
     /// Size first, then who asks, then the headers, then the body.

@@ -11,11 +11,16 @@ use serde_json::{Value, json};
 use super::desk::is_answerable;
 use super::endpoints::{Endpoint, PREFIX};
 use super::stats::Stats;
+use crate::engine::wall_clock;
 
 /// The service's name on the bus.
 pub const NAME: &str = "countersign";
 /// The queue group in which instances share the requests.
 pub const QUEUE_GROUP: &str = "countersign";
+
+/// Answers to `$SRV` in a second; more requests are left unanswered. One is some 20 KB, and whoever
+/// may ask at all may ask as fast as it can.
+const ANSWERS_PER_S_MAX: u32 = 256;
 
 const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
 
@@ -53,10 +58,14 @@ impl Discovery {
     /// Answers until the client ends.
     pub async fn run(self: Arc<Self>, client: Client, subscribers: Vec<Subscriber>) {
         let mut requests = select_all(subscribers);
+        let mut budget = Budget::default();
         while let Some(request) = requests.next().await {
             let Some(reply_to) = request.reply.filter(is_answerable) else {
                 continue;
             };
+            if !budget.allows(wall_clock()) {
+                continue;
+            }
             let answer = match request.subject.split('.').nth(1) {
                 Some("PING") => self.ping(),
                 Some("INFO") => self.info(),
@@ -129,9 +138,45 @@ impl Discovery {
     }
 }
 
+/// How many answers one second of a clock has had.
+#[derive(Debug, Default)]
+struct Budget {
+    second: u64,
+    answers: u32,
+}
+
+impl Budget {
+    /// Whether one more may leave; a clock that is set begins another second.
+    fn allows(&mut self, now: Micros) -> bool {
+        if now.unix_s() != self.second {
+            *self = Self {
+                second: now.unix_s(),
+                answers: 0,
+            };
+        }
+        self.answers += 1;
+        self.answers <= ANSWERS_PER_S_MAX
+    }
+}
+
 fn joined(mut first: Value, second: Value) -> Value {
     if let (Value::Object(first), Value::Object(second)) = (&mut first, second) {
         first.extend(second);
     }
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_its_answers_and_the_next_has_as_many() {
+        let mut budget = Budget::default();
+        for second in [5, 6, 5] {
+            let now = Micros(second * Micros::SECOND);
+            let allowed = (0..1_000).filter(|_| budget.allows(now)).count();
+            assert_eq!(allowed, ANSWERS_PER_S_MAX as usize);
+        }
+    }
 }

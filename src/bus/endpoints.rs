@@ -303,7 +303,7 @@ impl Endpoint {
 impl Queried {
     fn roles(self) -> &'static [Role] {
         match self {
-            Self::LoginStatus => &[Role::Platform, Role::Support],
+            Self::LoginStatus => &[Role::Support, Role::Platform],
             Self::FindAccount | Self::AccountCard | Self::ResetQueue => &[Role::Support],
             Self::AuditTimeline => &[Role::Support, Role::Audit],
             Self::Checkpoint => &[Role::Operator, Role::Audit],

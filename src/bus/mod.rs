@@ -11,6 +11,7 @@
 //! Nothing between a message and the engine waits, and nothing is executed that cannot be
 //! answered: the slot for the answer is taken first.
 
+mod answering;
 mod batch;
 mod connection;
 mod connection_error;
@@ -32,6 +33,7 @@ mod replier;
 mod reply;
 mod service;
 mod session;
+mod shares;
 mod stats;
 mod stream;
 mod stream_error;

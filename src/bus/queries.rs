@@ -24,11 +24,12 @@ use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
+use super::answering::{answer, is_reached};
 use super::endpoints::Queried;
 use super::lane::{Bounds, Lane};
 use super::replier::Ticket;
-use super::reply::{Told, json};
-use crate::engine::{Engine, LookUp, Viewer, filter_text};
+use super::reply::Told;
+use crate::engine::{Engine, Viewer};
 
 /// Login checks: short, and every platform waits for them.
 const LOGIN_CHECKS: Bounds = Bounds {
@@ -166,6 +167,8 @@ impl Query {
     /// The lane in which it is answered to a caller of this role.
     fn lane(&self, role: Role) -> LaneName {
         match self {
+            // An agent's leaves a record, as what else agents ask.
+            Self::LoginStatus(_) if role == Role::Support => LaneName::Support,
             Self::LoginStatus(_) => LaneName::LoginChecks,
             Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => LaneName::Support,
             Self::AuditTimeline(..) if role == Role::Support => LaneName::Support,
@@ -297,90 +300,5 @@ fn told(answer: Result<Bytes, Refusal>) -> Told {
     match answer {
         Ok(body) => Told::Answer(body),
         Err(refusal) => Told::Refused(refusal),
-    }
-}
-
-/// Waits for the position that a caller names, where anybody still waits for the answer.
-fn is_reached(engine: &Engine, question: &Question) -> Result<(), Refusal> {
-    if question
-        .deadline
-        .is_some_and(|deadline| deadline <= engine.now())
-    {
-        return Err(Refusal::new(ErrorCode::DeadlineExceeded));
-    }
-    engine.queries().reached(question.min_position)
-}
-
-fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
-    is_reached(engine, question)?;
-    let (queries, min) = (engine.queries(), question.min_position);
-    let body = match &question.query {
-        Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
-        Query::FindAccount(query) => {
-            // A name that nobody has is on record too: trying names out must not stay unseen.
-            let found = queries.find_account(query);
-            let subject = found.as_ref().ok().map(|found| &found.account_id);
-            let look_up = LookUp::Viewed(subject, "find-account");
-            queries.record_look_up(&question.viewer, &look_up)?;
-            json(&found?)
-        }
-        Query::AccountCard(account) => json(&queries.account_card(account, min)?),
-        Query::ResetQueue(query) => json(&queries.reset_queue(query, min)?),
-        Query::AuditTimeline(account, query) => json(&queries.audit_timeline(account, query, min)?),
-        Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
-        Query::AccountAt(account, query) => json(&queries.account_at(account, query)?),
-        Query::Checkpoint => json(&queries.checkpoint()?),
-        Query::Proof(query) => json(&queries.proof(query)?),
-        Query::Consistency(query) => json(&queries.consistency(query)?),
-        Query::AuditRecords(query) => json(&queries.audit_records(query)?),
-        Query::AuditExport(query) => json(&queries.audit_export(query)?),
-        Query::AuditExplain(query) => {
-            let explained = queries.audit_explain(query)?;
-            let subject = explained.events.first().and_then(|e| e.account_id.as_ref());
-            let look_up = LookUp::Viewed(subject, "audit-explain");
-            queries.record_look_up(&question.viewer, &look_up)?;
-            json(&explained)
-        }
-        Query::Backup => json(&engine.admin().backup()?),
-        Query::LogStats => json(&engine.admin().log_stats()?),
-        Query::KeyList => json(&engine.admin().key_list()?),
-        Query::ViewList => json(&engine.admin().view_list()),
-        Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view)?),
-    }?;
-    if let Some(look_up) = look_up(&question.query) {
-        queries.record_look_up(&question.viewer, &look_up)?;
-    }
-    Ok(body)
-}
-
-/// What a query shows of somebody's history, where it shows that.
-fn look_up(query: &Query) -> Option<LookUp<'_>> {
-    match query {
-        Query::AccountCard(account) => Some(LookUp::Viewed(Some(account), "account-card")),
-        Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
-        Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
-        Query::AuditPage(query) => Some(LookUp::Viewed(query.account_id.as_ref(), "audit-page")),
-        // It carries a whole record. One look stands for every position: each has another subject,
-        // and whoever walks through them all must not fill the log.
-        Query::Proof(_) => Some(LookUp::Viewed(None, "proof")),
-        Query::AccountAt(account, _) => Some(LookUp::Viewed(Some(account), "account-at")),
-        Query::AuditRecords(_) => Some(LookUp::Exported(None, "records", "{}".into())),
-        Query::AuditExport(query) => Some(LookUp::Exported(
-            query.account_id.as_ref(),
-            query.format.as_str(),
-            filter_text(query),
-        )),
-        // Whom a name or a position led to, only the answer knows. Checkpoints and what proves that
-        // one continues another are hashes.
-        Query::FindAccount(_)
-        | Query::AuditExplain(_)
-        | Query::LoginStatus(_)
-        | Query::Checkpoint
-        | Query::Consistency(_)
-        | Query::Backup
-        | Query::LogStats
-        | Query::ViewList
-        | Query::KeyList
-        | Query::ViewRebuild(_) => None,
     }
 }

@@ -12,6 +12,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::{mpsc, watch};
 
 use super::reply::{Echo, Rendered, Speaker, Told, render};
+use super::shares::Share;
 use super::stats::Stats;
 use crate::crypto::stack;
 use crate::engine::Engine;
@@ -41,17 +42,19 @@ pub struct Answer {
     pub waiting: Waiting,
     /// What it is.
     pub told: Told,
+    /// The caller's share of the way out, until the answer has left; none where it had no slot.
+    pub share: Option<Share>,
 }
 
 /// The right and the duty to answer one request; dropped without an answer it tells
 /// `outcome.unknown`, so that no request is ever left waiting.
 #[derive(Debug)]
-pub struct Ticket(Option<(mpsc::OwnedPermit<Answer>, Waiting)>);
+pub struct Ticket(Option<(mpsc::OwnedPermit<Answer>, Waiting, Share)>);
 
 impl Ticket {
-    /// Pairs a reserved slot with who waits.
-    pub fn new(slot: mpsc::OwnedPermit<Answer>, waiting: Waiting) -> Self {
-        Self(Some((slot, waiting)))
+    /// Pairs a reserved slot with who waits and whose share it is of.
+    pub fn new(slot: mpsc::OwnedPermit<Answer>, waiting: Waiting, share: Share) -> Self {
+        Self(Some((slot, waiting, share)))
     }
 
     /// Answers; never waits.
@@ -60,8 +63,13 @@ impl Ticket {
     }
 
     fn send(&mut self, told: Told) {
-        if let Some((slot, waiting)) = self.0.take() {
-            slot.send(Answer { waiting, told });
+        if let Some((slot, waiting, share)) = self.0.take() {
+            let share = Some(share);
+            slot.send(Answer {
+                waiting,
+                told,
+                share,
+            });
         }
     }
 }
@@ -111,7 +119,11 @@ impl Replier {
 
     /// Publishes one answer; waits while the broker takes no more.
     pub async fn publish(&mut self, answer: Answer) {
-        let Answer { waiting, told } = answer;
+        let Answer {
+            waiting,
+            told,
+            share: _share,
+        } = answer;
         let rendered = stack::wiped(|| self.rendered(told, &waiting.echo));
         let took_us = self.engine.now().0.saturating_sub(waiting.received_at.0);
         if let Some(stats) = self.stats.get(waiting.endpoint) {
@@ -156,6 +168,7 @@ fn wire_bytes(rendered: &Rendered) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::bus::shares::Shares;
 
     fn waiting() -> Waiting {
         Waiting {
@@ -166,10 +179,16 @@ mod tests {
         }
     }
 
+    fn share() -> Share {
+        let caller = (countersign_schemas::record::Role::Platform, "shop".into());
+        Arc::new(Shares::default()).take(caller, 1).unwrap()
+    }
+
     #[tokio::test]
     async fn a_ticket_that_is_lost_still_answers() {
         let (sender, mut answers) = mpsc::channel(1);
-        drop(Ticket::new(sender.try_reserve_owned().unwrap(), waiting()));
+        let slot = sender.try_reserve_owned().unwrap();
+        drop(Ticket::new(slot, waiting(), share()));
         let told = answers.recv().await.unwrap().told;
         assert!(matches!(told, Told::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
         assert!(
@@ -181,7 +200,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_in_flight_holds_its_slot_until_its_answer_is_taken() {
         let (sender, mut answers) = mpsc::channel(1);
-        let ticket = Ticket::new(sender.clone().try_reserve_owned().unwrap(), waiting());
+        let slot = sender.clone().try_reserve_owned().unwrap();
+        let ticket = Ticket::new(slot, waiting(), share());
         assert!(sender.clone().try_reserve_owned().is_err());
         ticket.tell(Told::Refused(Refusal::new(ErrorCode::CodeInvalid)));
         assert!(sender.clone().try_reserve_owned().is_err());

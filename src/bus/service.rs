@@ -207,6 +207,7 @@ impl Service {
             endpoints,
             stats,
             answers,
+            shares: Arc::default(),
         };
         let service = Self {
             engine,

@@ -185,7 +185,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Support(verb) => interruptible(Box::pin(support::run(verb, &client))).await,
         Noun::Audit(verb) => interruptible(Box::pin(audit::run(verb, &client))).await,
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
-        Noun::View(verb) => interruptible(view::run(verb, &client)).await,
+        Noun::View(verb) => Box::pin(interruptible(view::run(verb, &client))).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,
         Noun::Policy(verb) => policy::run(&verb, &client),
         Noun::Doctor(args) => interruptible(Box::pin(doctor::run(*args, &client))).await,

@@ -164,7 +164,7 @@ async fn serve(
     let announcing = tokio::spawn(announce(is_ready));
     let served = bus::serve(Arc::clone(&engine), config, ready, stop).await;
     announcing.abort();
-    let had_failed = *failed.borrow_and_update();
+    let (had_failed, finding) = (*failed.borrow_and_update(), engine.finding());
     tokio::task::spawn_blocking(move || engine.drain(Duration::ZERO))
         .await
         .map_err(Fault::failed)?;
@@ -175,6 +175,9 @@ async fn serve(
         bus::BusError::Connection(error) => Fault::Connection(error),
         other => Fault::failed(other),
     })?;
+    if let Some(finding) = finding {
+        return Err(Fault::failed(finding));
+    }
     match had_failed {
         true => Err(Fault::failed(
             "the log could not be written: see the log lines above, mend the disk and start again",

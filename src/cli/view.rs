@@ -1,7 +1,7 @@
 //! `view`: the read models, which can be built anew from the log at any time. Beside a running
 //! service it goes over NATS; with `--data` it works on the files of a stopped one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -12,7 +12,7 @@ use super::client::{Answer, Client, ClientArgs};
 use super::fault::Fault;
 use super::progress::Progress;
 use super::show;
-use crate::engine::{list_stopped_views, rebuild_stopped_view};
+use crate::engine::{list_stopped_views, rebuild_stopped_view, wall_clock};
 
 /// How often a view that is being built is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -39,33 +39,35 @@ pub enum ViewVerb {
 #[derive(Debug, clap::Args)]
 pub struct Stopped {
     /// The data folder of a stopped service [default: ask the running one]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "keyring")]
     data: Option<PathBuf>,
+    /// The keyring file, under which the views are sealed; with --data
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_KEYRING")]
+    keyring: Option<PathBuf>,
+}
+
+impl Stopped {
+    /// Data folder and keyring of a stopped service; none where the running one is asked.
+    fn files(self) -> Option<(PathBuf, PathBuf)> {
+        self.data.zip(self.keyring)
+    }
 }
 
 pub async fn run(verb: ViewVerb, args: &ClientArgs) -> Result<(), Fault> {
     let body = match verb {
-        ViewVerb::List {
-            of: Stopped { data: Some(data) },
-        } => document(list_stopped_views(&data).map_err(Fault::failed)?)?,
-        ViewVerb::List { .. } => {
-            let mut client = Client::connect(args).await?;
-            client.admin("view-list", &json!({})).await?.body
-        }
-        ViewVerb::Rebuild {
-            view,
-            of: Stopped { data: Some(data) },
-            ..
-        } => {
-            let mut progress = Progress::new("building", args.json);
-            let built = rebuild_stopped_view(&data, &view, |done, head| progress.at(done, head));
-            drop(progress);
-            let unknown = || Fault::Usage(format!("there is no view {view}: see `view list`"));
-            let list = document(built.map_err(Fault::failed)?.ok_or_else(unknown)?)?;
-            is_built(&list, &view)?;
-            list
-        }
-        ViewVerb::Rebuild { view, reason, .. } => rebuild(&view, reason, args).await?,
+        ViewVerb::List { of } => match of.files() {
+            Some((data, keyring)) => {
+                document(list_stopped_views(&data, &keyring).map_err(Fault::failed)?)?
+            }
+            None => {
+                let mut client = Client::connect(args).await?;
+                client.admin("view-list", &json!({})).await?.body
+            }
+        },
+        ViewVerb::Rebuild { view, reason, of } => match of.files() {
+            Some((data, keyring)) => rebuild_stopped(&view, &data, &keyring, args)?,
+            None => rebuild(&view, reason, args).await?,
+        },
     };
     let answer = Answer {
         body,
@@ -76,6 +78,22 @@ pub async fn run(verb: ViewVerb, args: &ClientArgs) -> Result<(), Fault> {
 
 fn document(list: ViewList) -> Result<Value, Fault> {
     serde_json::to_value(list).map_err(Fault::failed)
+}
+
+fn rebuild_stopped(
+    view: &str,
+    data: &Path,
+    keyring: &Path,
+    args: &ClientArgs,
+) -> Result<Value, Fault> {
+    let mut progress = Progress::new("building", args.json);
+    let at = |done, head| progress.at(done, head);
+    let built = rebuild_stopped_view(data, keyring, wall_clock(), view, at);
+    drop(progress);
+    let unknown = || Fault::Usage(format!("there is no view {view}: see `view list`"));
+    let list = document(built.map_err(Fault::failed)?.ok_or_else(unknown)?)?;
+    is_built(&list, view)?;
+    Ok(list)
 }
 
 /// Asks for it, and looks until it is done.

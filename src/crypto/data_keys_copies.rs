@@ -34,7 +34,7 @@ fn copy(from: &Database, condemned: &Condemned, target: &Path) -> Result<(), Dat
         source,
     };
     let folder = key_file::folder_of(target);
-    fs::create_dir_all(folder).map_err(io_error)?;
+    key_file::create_folders(folder).map_err(io_error)?;
     let staging = key_file::staging_path(target);
     let copied = key_store::create(&staging, |txn| key_store::copy(condemned, None, from, txn));
     drop(copied?);

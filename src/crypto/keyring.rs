@@ -16,6 +16,7 @@ use file::Hex;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::derived::FileKey;
 use super::key_file::{self, CreateError, ReadError};
 use super::seal::{DataKey, KEY_BYTES};
 use super::tag::{TAG_BYTES, derived_key, tag};
@@ -31,6 +32,8 @@ pub const LOG_ID_BYTES: usize = 16;
 
 /// What the seeds of assertion keys are derived with.
 const ASSERTION_LABEL: &[u8] = b"countersign assertion key";
+/// What the keys of derived files are derived with.
+const FILE_LABEL: &[u8] = b"countersign derived file ";
 
 /// The keys of one log, read from its keyring file.
 pub struct Keyring {
@@ -319,6 +322,12 @@ impl Keyring {
     /// Returns the Ed25519 seed that signs checkpoints (RFC 8032 §5.1.5).
     pub fn checkpoint_seed(&self) -> &[u8; KEY_BYTES] {
         &self.checkpoint_seed.0
+    }
+
+    /// Returns the key of a derived file, by the file's label; no rotation and no epoch changes it.
+    pub fn file_key(&self, label: &str) -> FileKey {
+        let label = [FILE_LABEL, label.as_bytes()].concat();
+        FileKey::new(&derived_key(&self.checkpoint_seed.0, &label))
     }
 
     /// Returns the keyed hash by which an account is found from its username in lower case.

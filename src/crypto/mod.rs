@@ -7,6 +7,7 @@
 pub mod assertion;
 pub mod backup_code;
 pub mod data_keys;
+pub mod derived;
 pub mod key_file;
 pub mod keyring;
 pub mod note;

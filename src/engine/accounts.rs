@@ -8,10 +8,10 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::foundation::Epoch;
-use super::snapshots::{Snapshots, TAIL_MAX};
+use super::snapshots::{Snapshot, Snapshots, TAIL_MAX};
 use crate::account::{Account, Recorded};
 use crate::log::LogReader;
-use crate::log::index::{Index, IndexError};
+use crate::log::index::{Index, IndexError, Place};
 
 /// Memory for accounts, in bytes.
 pub const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -71,7 +71,7 @@ pub struct Accounts {
     losses: Vec<Epoch>,
     cache: Cache<StreamKey, Arc<Account>, ByBytes>,
     snapshots: Snapshots,
-    waiting: Mutex<Vec<(StreamKey, Account)>>,
+    waiting: Mutex<Vec<Snapshot>>,
 }
 
 impl Accounts {
@@ -122,29 +122,53 @@ impl Accounts {
         version: u32,
         before: u64,
     ) -> Result<Account, HistoryError> {
-        let mut account = self.snapshots.load(stream, version).unwrap_or_default();
+        let mut account = self.snapshot(stream, version)?.unwrap_or_default();
         // The event that the snapshot ends with is asked for too, for where it stands.
         let after = account.version.saturating_sub(1);
-        let mut positions = self.index.positions(&stream, after, version)?;
-        let held = usize::from(account.version > 0).min(positions.len());
-        let mut last = positions.drain(..held).next().unwrap_or_default();
-        for position in &positions {
-            self.go_through(&mut account, last, *position);
-            last = *position;
-            let bytes = self.bytes(*position)?;
-            let record = decode(*position, &bytes)?;
+        let mut places = self.index.places(&stream, after, version)?;
+        let held = usize::from(account.version > 0).min(places.len());
+        let mut last = places.drain(..held).next();
+        let position_of = |last: Option<Place>| last.map_or(0, |place| place.position);
+        for place in &places {
+            let position = place.position;
+            self.go_through(&mut account, position_of(last), position);
+            last = Some(*place);
+            let bytes = self.log.at(place);
+            let bytes = bytes.map_err(|error| HistoryError::at(position, error))?;
+            let record = decode(position, &bytes)?;
             if record.stream_key != stream || record.version != account.version + 1 {
-                return Err(HistoryError::Astray {
-                    position: *position,
-                });
+                return Err(HistoryError::Astray { position });
             }
-            evolve(&mut account, *position, &record)?;
+            evolve(&mut account, position, &record)?;
         }
-        if positions.len() > TAIL_MAX && account.exists() {
-            self.remember(stream, &account);
+        if let Some(last) = last.filter(|_| places.len() > TAIL_MAX && account.exists()) {
+            self.remember(stream, last, &account);
         }
-        self.go_through(&mut account, last, before);
+        self.go_through(&mut account, position_of(last), before);
         Ok(account)
+    }
+
+    /// The newest snapshot that there is of an account with at most that version, once it is found
+    /// to end with the event that the log has there.
+    fn snapshot(&self, stream: StreamKey, version: u32) -> Result<Option<Account>, HistoryError> {
+        let Some((place, account)) = self.snapshots.load(stream, version) else {
+            return Ok(None);
+        };
+        let known = self
+            .index
+            .places(&stream, account.version - 1, account.version)?;
+        if known != [place] {
+            tracing::warn!("a snapshot is of another history; the account is folded from the log");
+            return Ok(None);
+        }
+        let position = place.position;
+        let bytes = self.log.at(&place);
+        let bytes = bytes.map_err(|error| HistoryError::at(position, error))?;
+        let record = decode(position, &bytes)?;
+        match record.stream_key == stream && record.version == account.version {
+            true => Ok(Some(account)),
+            false => Err(HistoryError::Astray { position }),
+        }
     }
 
     /// Takes in the losses between two positions.
@@ -161,16 +185,10 @@ impl Accounts {
     /// # Errors
     /// [`HistoryError`] when it is not there or not readable.
     pub fn record(&self, position: u64) -> Result<Record<'static>, HistoryError> {
-        let bytes = self.bytes(position)?;
+        let bytes = self.log.get(position);
+        let bytes = bytes.map_err(|error| HistoryError::at(position, error))?;
+        let bytes = bytes.ok_or_else(|| HistoryError::at(position, "it is not in the log"))?;
         Ok(decode(position, &bytes)?.into_owned())
-    }
-
-    fn bytes(&self, position: u64) -> Result<Vec<u8>, HistoryError> {
-        let bytes = self
-            .log
-            .get(position)
-            .map_err(|error| HistoryError::at(position, error))?;
-        bytes.ok_or_else(|| HistoryError::at(position, "it is not in the log"))
     }
 
     /// The positions, ascending, of the epochs that began because events had been lost.
@@ -196,14 +214,14 @@ impl Accounts {
 
     #[cfg(test)]
     pub fn snapshot_version(&self, stream: StreamKey) -> Option<u32> {
-        Some(self.snapshots.load(stream, u32::MAX)?.version)
+        Some(self.snapshots.load(stream, u32::MAX)?.1.version)
     }
 
     /// Queues a snapshot.
-    fn remember(&self, stream: StreamKey, account: &Account) {
+    fn remember(&self, stream: StreamKey, place: Place, account: &Account) {
         let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
         if waiting.len() < SNAPSHOTS_WAITING_MAX {
-            waiting.push((stream, account.clone()));
+            waiting.push((stream, place, account.clone()));
         }
     }
 

@@ -74,7 +74,9 @@ impl Writer {
             .stream
             .and_then(|stream| batch.accounts.get(&stream));
         let at = self.now();
+        let source = self.shared.vault.stranger_source_key(request.source());
         Ok(Gated {
+            text_waits_s: self.by_text.waiting_s(&subject.text, source, at),
             account: self.shared.account(&subject, newest)?,
             subject,
             key: CommandKey::of(&request.caller.name, &request.command_id),
@@ -260,12 +262,9 @@ impl Writer {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
             return Verdict::answer(reply, NO_EVENT);
         }
-        if let Some(Event::UnknownNameRefused(_) | Event::PasswordRejected(_)) = events.first() {
-            let policy = &self.shared.policy;
-            self.source_budget.failed(request.source(), now, policy);
-        }
+        self.count_proof(&gated.subject, request, &events, reply.is_ok());
         if let Some(Event::UnknownNameRefused(_)) = events.first()
-            && !self.is_stranger_recorded(&gated.subject, request, now)
+            && !self.coalesced.is_name_recorded((self.shared.monotonic)())
         {
             batch.commits_nothing = true;
             return self.answer_unrecorded(gated.key, request, now, reply);
@@ -296,6 +295,7 @@ impl Writer {
             ErrorCode::StoreUnavailable
         })?;
         let requested_at = resets::requested_at(&self.shared, request, batch)?;
+        let over_all_names = self.source_budget.waiting_s(request.source(), gated.at);
         let ctx = Ctx {
             now,
             gated_at: gated.at,
@@ -304,7 +304,7 @@ impl Writer {
             entropy: &entropy,
             caller: &request.caller.name,
             source_key: subject::source_key(&self.shared, &gated.account, request)?,
-            source_waits_s: self.source_budget.waiting_s(request.source(), gated.at),
+            source_waits_s: over_all_names.max(gated.text_waits_s),
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,

@@ -270,7 +270,7 @@ impl Batch {
             }
             false => None,
         };
-        let record = Record {
+        let mut record = Record {
             event_type,
             schema_version: event.schema_version(),
             stream_kind: stream.kind,
@@ -288,9 +288,10 @@ impl Batch {
                 ..group.origin.meta.clone()
             },
             payload: event.encode()?.into(),
+            seal: None,
         };
-        let bytes = record.encode()?;
         let position = self.head + self.records.len() as u64 + 1 + index as u64;
+        let bytes = shared.vault.record_seals().encode(position, &mut record)?;
         Ok((
             Entry {
                 position,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use countersign_projections::{Opened, Views};
+use countersign_projections::{Opened, Seal, Views};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
 use tokio::sync::watch;
@@ -16,10 +16,12 @@ use super::clock::{monotonic_clock, wall_clock};
 use super::epoch::signer;
 use super::forms;
 use super::foundation::{
-    Foundation, keys_file, log_folder, service_record, snapshots_file, views_file,
+    Foundation, SNAPSHOTS_LABEL, VIEWS_LABEL, keys_file, log_folder, service_record,
+    snapshots_file, views_file,
 };
 use super::gauges::Gauges;
 use super::indexer::record;
+use super::private::make_private;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::snapshots::Snapshots;
@@ -31,7 +33,7 @@ use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::log::checkpoints::Archive;
 use crate::log::tree::leaf_hash;
-use crate::log::{EventLog, LogOptions, Storage};
+use crate::log::{EventLog, LogOptions, LogReader, Storage};
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -137,8 +139,10 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     options.policy.check()?;
     let now = (options.clock)();
     let (data, keyring) = (&options.data, &options.keyring);
+    let seal = views_seal(&Keyring::load(keyring)?);
+    make_private(data);
     let (found, views) = std::thread::scope(|threads| {
-        let views = threads.spawn(|| existing_views(data));
+        let views = threads.spawn(|| existing_views(data, &seal));
         let found = Foundation::open(data, keyring, options.log, options.random, now);
         let views = views.join().unwrap_or_else(|panic| resume_unwind(panic));
         (found, views)
@@ -146,6 +150,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let mut found = found?;
     let mut archive = epoch::archive(&found, data, keyring)?;
     archive.keep_copy_in(data);
+    let signed = archive.newest().map_or(0, |newest| newest.size);
+    found.check_unsigned(signed)?;
     epoch::sign(&mut archive, &found.index)?;
     found.vault.tend_tag_keys(now)?;
     if found.vault.keyring().has_old_tag_key() {
@@ -159,21 +165,22 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     if let Some(reason) = &options.accept_clock_back {
         clock::accept_back(&mut found, &options.policy, reason, now)?;
     }
-    let accepted_clock = clock::accepted(&found.log, &found.index)?;
+    let accepted_clock = clock::accepted(&found)?;
     let views = match views {
         Some(views) => views?,
-        None => open_views(data)?,
+        None => open_views(data, &seal)?,
     };
-    rebuild_strange_views(&views, &found.log)?;
+    let reader = found.reader();
+    rebuild_strange_views(&views, &reader)?;
     let Foundation {
         mut log,
         vault,
         index,
         epochs,
     } = found;
-    let index = Arc::new(index);
-    let snapshots = Snapshots::open(&Storage::default(), &snapshots_file(&options.data));
-    let accounts = Accounts::new(log.reader(), Arc::clone(&index), snapshots, epochs);
+    let key = vault.keyring().file_key(SNAPSHOTS_LABEL);
+    let snapshots = Snapshots::open(&Storage::default(), &snapshots_file(&options.data), key);
+    let accounts = Accounts::new(reader, Arc::clone(&index), snapshots, epochs);
     erasing::complete(&mut log, &index, &accounts, &vault, now)?;
     let log_version = index.version(&StreamKey::LOG)?;
     let recorded_at = AtomicU64::new(index.tail().at.0);
@@ -195,7 +202,6 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         checkpoints: Mutex::new(archive),
         log_version: AtomicU32::new(log_version),
         recorded_at,
-        strangers: RwLock::default(),
         look_ups: Mutex::default(),
         views,
         progress,
@@ -208,25 +214,36 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
 
 /// Opens the views, if they are there, while the rest is opened: every page of either is read. Where
 /// there are none, there may be no log either, and then nothing is made.
-fn existing_views(data: &Path) -> Option<Result<Views, StartError>> {
-    views_file(data).exists().then(|| open_views(data))
+fn existing_views(data: &Path, seal: &Seal) -> Option<Result<Views, StartError>> {
+    views_file(data).exists().then(|| open_views(data, seal))
 }
 
-pub(super) fn open_views(data: &Path) -> Result<Views, StartError> {
-    let (views, opened) = Views::open(&views_file(data), VIEWS_CACHE_BYTES)
+/// The tags over the views, under a key of their file's own.
+pub(super) fn views_seal(keyring: &Keyring) -> Seal {
+    let key = keyring.file_key(VIEWS_LABEL);
+    Arc::new(move |parts| key.tag(parts))
+}
+
+pub(super) fn open_views(data: &Path, seal: &Seal) -> Result<Views, StartError> {
+    let (views, opened) = Views::open(&views_file(data), VIEWS_CACHE_BYTES, seal)
         .map_err(|error| StartError::Views(error.to_string()))?;
     match opened {
         Opened::Existing | Opened::Created => {}
         Opened::Rebuilt { reason } => tracing::warn!(%reason, "views.redb is rebuilt from the log"),
     }
+    for view in views.changed() {
+        tracing::warn!(
+            view,
+            "a view was changed by something other than this service; it is rebuilt from the log"
+        );
+    }
     Ok(views)
 }
 
 /// Empties the views that were folded from another log than this one: a restored, a forked.
-pub(super) fn rebuild_strange_views(views: &Views, log: &EventLog) -> Result<(), StartError> {
-    let reader = log.reader();
+pub(super) fn rebuild_strange_views(views: &Views, log: &LogReader) -> Result<(), StartError> {
     let strange = views
-        .rebuild_forked(|position| record(&reader, position))
+        .rebuild_forked(|position| record(log, position))
         .map_err(|error| StartError::Views(error.to_string()))?;
     for view in strange {
         tracing::warn!(view, "a view was not of this log; it is rebuilt");
@@ -245,7 +262,7 @@ fn put_policy_in_force(
         .index
         .read_at_start(event.type_code())?
         .pop_last()
-        .and_then(|position| record(&found.log.reader(), position));
+        .and_then(|position| record(&found.reader(), position));
     match last.map(|record| record.event()) {
         Some(Ok(last)) if last == event => Ok(()),
         _ => found.append(&event, now),

@@ -46,6 +46,7 @@ impl Writer {
         if let Err(error) = self.shared.vault.tend_tag_keys(self.shared.now()) {
             tracing::error!(%error, "tag keys that are due are neither made nor destroyed yet");
         }
+        self.count_look_ups(monotonic, TOLD_MAX, batch);
     }
 
     /// Raises an alarm over a wall clock that jumped ahead, or that lies behind the log.
@@ -84,6 +85,8 @@ impl Writer {
     pub(super) fn finish_chores(&mut self, batch: &mut Batch) {
         let room = super::batch::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
         self.tell_counts(THE_END, room, batch);
+        let room = super::batch::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
+        self.count_look_ups(THE_END, room, batch);
     }
 
     /// Records an event of the service's own; one that cannot be recorded is said and dropped.

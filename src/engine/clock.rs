@@ -15,8 +15,6 @@ use super::foundation::Foundation;
 use super::indexer::record;
 use super::start_error::StartError;
 use crate::account::{Policy, service};
-use crate::log::EventLog;
-use crate::log::index::Index;
 
 /// A clock, as an argument.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
@@ -113,8 +111,9 @@ pub fn accept_back(
 ///
 /// # Errors
 /// [`StartError`] when the log cannot be read.
-pub fn accepted(log: &EventLog, index: &Index) -> Result<Option<AcceptedClock>, StartError> {
-    let (reader, log_time) = (log.reader(), index.tail().at);
+pub fn accepted(found: &Foundation) -> Result<Option<AcceptedClock>, StartError> {
+    let (reader, index) = (found.reader(), &found.index);
+    let log_time = index.tail().at;
     let mut through = index.version(&StreamKey::LOG)?;
     while through > 0 {
         let after = through.saturating_sub(PAGE);

@@ -1,5 +1,5 @@
 //! Facts across accounts: which account a name, a challenge or a reset case belongs to, when an
-//! agent asked for resets, and who knocked on doors that do not exist. What the log holds of them is found through the index; decisions of a
+//! agent asked for resets, and how often a text was tried. What the log holds of them is found through the index; decisions of a
 //! batch that is not durable yet are the batch's own.
 
 use std::collections::{HashMap, VecDeque};
@@ -11,13 +11,13 @@ use countersign_schemas::ids::{CaseId, agent_key};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
-use super::vault::{Vault, VaultError};
+use super::vault::{SourceKey, Vault, VaultError};
 use crate::account::quota::Act;
 use crate::account::{Held, PasswordAttempts, Policy, USERNAME_FIELD};
 use crate::log::index::Fact;
 
-/// Unknown names whose wrong passwords are remembered; the one remembered longest is dropped.
-pub const STRANGERS_MAX: usize = 65_536;
+/// Texts whose wrong passwords are remembered; the one remembered longest is dropped.
+pub const TEXTS_MAX: usize = 65_536;
 
 /// The fact across accounts that an event holds.
 ///
@@ -67,34 +67,46 @@ fn acted(record: &Record, event: &Event) -> Option<([u8; 16], Micros)> {
     Some((act.key(&record.meta.caller), record.recorded_at))
 }
 
-/// Wrong passwords sent to names that nobody has, so that such a name waits as an account does.
+/// Wrong passwords by the text that names an account, id or username alike, whoever has it: so a
+/// name that nobody has waits as an account does.
 ///
-/// In memory only: the log keeps no trace of which name it was.
+/// An account counts its own. But a text can be one account's id and another's username, or only
+/// one of the two: where each way of asking had a count of its own, the wait of one and the answer
+/// of the other would tell which of them exists. So the same text waits the same in both ways.
+///
+/// In memory only: the log keeps no trace of which text it was.
 #[derive(Debug, Default)]
-pub struct Strangers {
+pub struct ByText {
     attempts: HashMap<[u8; 16], PasswordAttempts>,
     order: VecDeque<[u8; 16]>,
 }
 
-impl Strangers {
-    /// The wrong passwords sent to a name, by the name's keyed hash.
-    pub fn of(&self, name: &[u8; 16]) -> PasswordAttempts {
-        self.attempts.get(name).cloned().unwrap_or_default()
+impl ByText {
+    /// The seconds that a source still waits at a text, which is given by its keyed hash.
+    pub fn waiting_s(&self, text: &[u8; 16], source: SourceKey, now: Micros) -> Option<u64> {
+        self.attempts.get(text)?.waiting_s(source, now)
     }
 
     /// Counts a wrong password as an account would.
-    pub fn failed(&mut self, name: [u8; 16], source: [u8; 8], now: Micros, policy: &Policy) {
-        if !self.attempts.contains_key(&name) {
-            if self.order.len() == STRANGERS_MAX
+    pub fn failed(&mut self, text: [u8; 16], source: SourceKey, now: Micros, policy: &Policy) {
+        if !self.attempts.contains_key(&text) {
+            if self.order.len() == TEXTS_MAX
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.attempts.remove(&oldest);
             }
-            self.order.push_back(name);
+            self.order.push_back(text);
         }
-        let attempts = self.attempts.entry(name).or_default();
+        let attempts = self.attempts.entry(text).or_default();
         let counted = attempts.counted(source, now, policy);
         attempts.failed(source, now, &counted);
+    }
+
+    /// Forgets the failures of a source that gave the right password, as the account does.
+    pub fn succeeded(&mut self, text: &[u8; 16], source: SourceKey) {
+        if let Some(attempts) = self.attempts.get_mut(text) {
+            attempts.succeeded(source);
+        }
     }
 }
 
@@ -106,12 +118,12 @@ mod tests {
 
     #[test]
     fn an_unknown_name_waits_as_an_account_does() {
-        let (mut strangers, policy) = (Strangers::default(), Policy::default());
+        let (mut by_text, policy) = (ByText::default(), Policy::default());
         for _ in 0..11 {
-            assert_eq!(strangers.of(&[1; 16]).waiting_s([7; 8], NOW), None);
-            strangers.failed([1; 16], [7; 8], NOW, &policy);
+            assert_eq!(by_text.waiting_s(&[1; 16], [7; 8], NOW), None);
+            by_text.failed([1; 16], [7; 8], NOW, &policy);
         }
-        assert_eq!(strangers.of(&[1; 16]).waiting_s([7; 8], NOW), Some(5));
-        assert_eq!(strangers.of(&[2; 16]).waiting_s([7; 8], NOW), None);
+        assert_eq!(by_text.waiting_s(&[1; 16], [7; 8], NOW), Some(5));
+        assert_eq!(by_text.waiting_s(&[2; 16], [7; 8], NOW), None);
     }
 }

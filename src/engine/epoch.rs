@@ -54,7 +54,7 @@ pub fn archive(
     // An archive that is gone, or came back with an old keyring, does not speak for the epoch.
     let log_id = found.epoch().begun.log_id;
     if log_id == *keyring.log_id() {
-        stream_witness::check(&found.log.reader(), &log_id, keyring_file)?;
+        stream_witness::check(&found.reader(), &log_id, keyring_file)?;
         return Ok(archive);
     }
     if keyring.log_ids().any(|id| *id == log_id) {

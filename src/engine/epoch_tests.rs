@@ -16,8 +16,8 @@ use super::{Engine, Epoch, new_epoch, system_random};
 use crate::account::{Reply, service};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::TotpSecret;
+use crate::log::LogOptions;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
-use crate::log::{LogOptions, Storage};
 
 /// Copies a folder with everything in it.
 fn copy(from: &Path, to: &Path) {
@@ -355,8 +355,13 @@ fn an_account_folds_alike_from_every_snapshot_when_its_history_has_a_loss_in_it(
     assert!(!before.until_reset && before.on().unwrap().codes.left() == 10);
     let path = house.folder().join("snapshots.redb");
     for version in 1..=whole.version {
-        let snapshots = super::snapshots::Snapshots::open(&Storage::default(), &path);
-        snapshots.save(&[(ada, accounts.rebuild(ada, version, 0).unwrap())]);
+        let snapshots = house.snapshots(&path);
+        let place = engine
+            .shared
+            .index
+            .places(&ada, version - 1, version)
+            .unwrap()[0];
+        snapshots.save(&[(ada, place, accounts.rebuild(ada, version, 0).unwrap())]);
         let from_snapshot = accounts.with_snapshots(snapshots);
         let folded = from_snapshot.rebuild(ada, u32::MAX, u64::MAX).unwrap();
         assert_eq!(folded, whole, "version {version}");

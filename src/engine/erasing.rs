@@ -146,11 +146,12 @@ pub(super) fn complete(
         // What a restored log lost with the record was erased; what lives now may be another life.
         if account.exists() && generation <= Some(tombstone.through) {
             let record = next(Record::decode(&tombstone.record)?, account.version + 1)?;
-            let record = Record {
+            let mut record = Record {
                 recorded_at: record.recorded_at.max(index.tail().at),
                 ..record
             };
-            let (position, bytes) = (log.head() + 1, record.encode()?);
+            let position = log.head() + 1;
+            let bytes = vault.record_seals().encode(position, &mut record)?;
             vault.entomb(&Tombstone {
                 position,
                 record: bytes.clone(),

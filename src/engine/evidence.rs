@@ -280,6 +280,11 @@ fn may_bring_a_password(command: &Command) -> Option<Option<&SecretText>> {
     }
 }
 
+/// Whether a command proves its owner by the first factor.
+pub fn is_proven_by_password(command: &Command) -> bool {
+    may_bring_a_password(command).is_some()
+}
+
 fn password_given(command: &Command) -> Option<&SecretText> {
     may_bring_a_password(command).flatten()
 }

@@ -47,7 +47,7 @@ fn is_same_version(one: &Form, other: &Form) -> bool {
 pub(super) fn put_in_force(found: &mut Foundation, now: Micros) -> Result<(), StartError> {
     let mut named = BTreeSet::new();
     for position in found.index.read_at_start(SCHEMAS_IN_FORCE)? {
-        if let Event::SchemasInForce(event) = recorded(&found.log.reader(), position)? {
+        if let Event::SchemasInForce(event) = recorded(&found.reader(), position)? {
             named.extend(
                 event
                     .forms

@@ -15,6 +15,7 @@ use super::directory::fact;
 use super::erasing;
 use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
+use super::private::make_private;
 use super::projector::{TELL_EVERY, decode};
 use super::start_error::StartError;
 use super::vault::{Random, Vault, VaultError};
@@ -22,11 +23,18 @@ use crate::crypto::data_keys::DataKeys;
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::tag_keys::TagKeys;
-use crate::log::index::Index;
+use crate::log::index::{Finding, Index};
 use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
 /// Page cache of `index.redb`.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// What the key of the index is derived with.
+const INDEX_LABEL: &str = "index.redb";
+/// What the key of the snapshots is derived with.
+pub const SNAPSHOTS_LABEL: &str = "snapshots.redb";
+/// What the key of the views is derived with.
+pub const VIEWS_LABEL: &str = "views.redb";
 
 /// Entries that a long catching-up gathers before they are flushed, some 60 MB: each flush rewrites
 /// most pages of the file, and is durable, so that a crash does not begin it all again.
@@ -48,7 +56,7 @@ pub struct Foundation {
     /// Keyring and data keys.
     pub vault: Vault,
     /// Where events stand.
-    pub index: Index,
+    pub index: Arc<Index>,
     /// The log's epochs, the newest last.
     pub epochs: Vec<Epoch>,
 }
@@ -61,6 +69,11 @@ pub fn log_folder(data: &Path) -> PathBuf {
 /// Where the data keys are in a data folder.
 pub fn keys_file(data: &Path) -> PathBuf {
     data.join("keys.redb")
+}
+
+/// Where the index is in a data folder.
+pub fn index_file(data: &Path) -> PathBuf {
+    data.join("index.redb")
 }
 
 /// Where the tag keys are in a data folder.
@@ -91,6 +104,7 @@ impl Foundation {
         now: Micros,
     ) -> Result<Self, StartError> {
         let keyring = Arc::new(Keyring::load(keyring_file)?);
+        make_private(data);
         let folder = log_folder(data);
         let log = EventLog::open(&folder, options).map_err(|error| match error {
             OpenLogError::Missing(log) => StartError::LogMissing {
@@ -113,16 +127,7 @@ impl Foundation {
             .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
         let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
         erasing::destroy_keys(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
-        let index = Index::open(
-            &Storage::default(),
-            &data.join("index.redb"),
-            INDEX_CACHE_BYTES,
-            |position| record(&reader, position),
-        )?;
-        for position in index.read_at_start(SCHEMAS_IN_FORCE)? {
-            forms::check(position, &recorded(&reader, position)?)?;
-        }
-        catch_up(&index, &reader, &vault, now)?;
+        let (index, reader) = open_index(data, &log, &vault, now)?;
         let epochs = index.read_at_start(EPOCH_STARTED)?.into_iter();
         let epochs = epochs.map(|position| {
             let gone = || StartError::Record(format!("the epoch at position {position} is gone"));
@@ -135,6 +140,29 @@ impl Foundation {
             index,
             epochs,
         })
+    }
+
+    /// Reads the log, and compares every record with its leaf.
+    pub fn reader(&self) -> LogReader {
+        self.log.reader().checked_by(&self.index)
+    }
+
+    /// Checks the records behind a position, which no signed checkpoint covers: the service itself
+    /// must have written each of them where it stands.
+    ///
+    /// # Errors
+    /// [`Finding::Appended`] with the first that it did not write.
+    pub fn check_unsigned(&self, signed: u64) -> Result<(), StartError> {
+        let reader = self.log.reader();
+        for position in signed + 1..=self.log.head() {
+            let bytes = reader
+                .get(position)
+                .map_err(|error| StartError::Record(error.to_string()))?;
+            if !bytes.is_some_and(|bytes| self.vault.record_seals().has_sealed(position, &bytes)) {
+                return Err(Finding::Appended { position }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The newest epoch.
@@ -151,11 +179,12 @@ impl Foundation {
     pub fn append(&mut self, event: &Event, now: Micros) -> Result<(), StartError> {
         let at = now.max(self.index.tail().at);
         let version = self.index.version(&StreamKey::LOG)? + 1;
-        let record = service_record(event, version, at);
-        let bytes = record
-            .encode()
-            .map_err(|error| StartError::Record(error.to_string()))?;
+        let mut record = service_record(event, version, at);
         let head = self.log.head();
+        let seals = self.vault.record_seals();
+        let bytes = seals
+            .encode(head + 1, &mut record)
+            .map_err(|error| StartError::Record(error.to_string()))?;
         let position = self.log.append(head, std::slice::from_ref(&bytes))?;
         if let Event::EpochStarted(begun) = event {
             let begun = begun.clone();
@@ -181,6 +210,55 @@ fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
         Event::EpochStarted(begun) => Some(Epoch { position, begun }),
         _ => None,
     }
+}
+
+/// Opens the index and brings it up to date. One in which rows are met that the service did not
+/// leave so is built from the log again.
+fn open_index(
+    data: &Path,
+    log: &EventLog,
+    vault: &Vault,
+    now: Micros,
+) -> Result<(Arc<Index>, LogReader), StartError> {
+    let key = vault.keyring().file_key(INDEX_LABEL);
+    let open = || -> Result<_, StartError> {
+        let plain = log.reader();
+        let index = Arc::new(Index::open(
+            &Storage::default(),
+            &index_file(data),
+            INDEX_CACHE_BYTES,
+            &key,
+            |position| record(&plain, position),
+        )?);
+        let reader = log.reader().checked_by(&index);
+        Ok((index, reader))
+    };
+    let (index, reader) = open()?;
+    let caught_up = take_forms_and_catch_up(&index, &reader, vault, now);
+    if caught_up.is_err() && index.finding() == Some(Finding::Index) {
+        tracing::warn!(
+            "index.redb was changed by something other than this service; it is rebuilt from the log"
+        );
+        index.distrust()?;
+        drop((index, reader));
+        let (index, reader) = open()?;
+        take_forms_and_catch_up(&index, &reader, vault, now)?;
+        return Ok((index, reader));
+    }
+    caught_up?;
+    Ok((index, reader))
+}
+
+fn take_forms_and_catch_up(
+    index: &Index,
+    reader: &LogReader,
+    vault: &Vault,
+    now: Micros,
+) -> Result<(), StartError> {
+    for position in index.read_at_start(SCHEMAS_IN_FORCE)? {
+        forms::check(position, &recorded(reader, position)?)?;
+    }
+    catch_up(index, reader, vault, now)
 }
 
 /// Brings the index up to the log's head: every record since must decode and follow from the one
@@ -256,5 +334,6 @@ pub fn service_record(event: &Event, version: u32, at: Micros) -> Record<'static
             .encode()
             .expect("the service's own events hold nothing sealed")
             .into(),
+        seal: None,
     }
 }

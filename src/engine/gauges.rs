@@ -20,6 +20,8 @@ pub struct Gauges {
     clock_is_behind: AtomicBool,
     /// When everything was last covered by a signed checkpoint, in microseconds.
     signed_at: AtomicU64,
+    /// The highest position up to which the log was hashed again since the start.
+    verified_through: AtomicU64,
 }
 
 impl Gauges {
@@ -34,6 +36,7 @@ impl Gauges {
             clock_jumps: AtomicU64::new(0),
             clock_is_behind: AtomicBool::new(false),
             signed_at: AtomicU64::new(now.0),
+            verified_through: AtomicU64::new(0),
         }
     }
 
@@ -68,6 +71,13 @@ impl Gauges {
     }
 }
 
+impl Gauges {
+    /// The records up to a position are those that were appended.
+    pub(super) fn verified_through(&self, position: u64) {
+        self.verified_through.fetch_max(position, Ordering::Relaxed);
+    }
+}
+
 /// The engine at one moment.
 #[derive(Debug)]
 pub struct Readings {
@@ -99,7 +109,10 @@ pub struct Readings {
     pub data_free_bytes: Option<u64>,
     /// Free bytes where the keyring and its checkpoints are.
     pub keys_free_bytes: Option<u64>,
-    /// Whether a commit has failed.
+    /// The position up to which the log was hashed again since the start, and found to be what was
+    /// appended.
+    pub verified_through: u64,
+    /// Whether a commit has failed, or the data folder was changed.
     pub has_failed: bool,
     /// Whether nothing more is taken.
     pub is_draining: bool,
@@ -125,6 +138,7 @@ impl Engine {
             clock_behind_s: recorded_at.seconds_since(now),
             clock_is_behind: gauges.clock_is_behind.load(Ordering::Relaxed),
             clock_jumps: gauges.clock_jumps.load(Ordering::Relaxed),
+            verified_through: gauges.verified_through.load(Ordering::Relaxed),
             data_free_bytes: free_bytes(&gauges.data),
             keys_free_bytes: free_bytes(&gauges.keyring_folder),
             has_failed: *shared.failed.borrow(),

@@ -6,15 +6,19 @@ use std::sync::{Arc, mpsc};
 use countersign_schemas::code::Code;
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::CommandId;
-use countersign_schemas::record::Role;
+use countersign_schemas::record::{Record, Role};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
+use super::foundation::SNAPSHOTS_LABEL;
+use super::record_seals::RecordSeals;
+use super::snapshots::Snapshots;
 use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
 use crate::account::{Policy, Reply};
+use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
-use crate::log::LogOptions;
+use crate::log::{EventLog, LogOptions, Storage};
 
 /// An installation whose clock the test moves.
 pub(super) struct House {
@@ -44,6 +48,15 @@ impl House {
         house
     }
 
+    /// Appends records as this installation's own service would, with its keyring.
+    pub(super) fn append(&self, log: &mut EventLog, records: Vec<Record>) {
+        let seals = RecordSeals::of(&Keyring::load(&self.keyring()).unwrap());
+        let head = log.head();
+        let sealed = (head + 1..).zip(records);
+        let sealed = sealed.map(|(at, mut record)| seals.encode(at, &mut record).unwrap());
+        log.append(head, &sealed.collect::<Vec<_>>()).unwrap();
+    }
+
     pub(super) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -58,6 +71,13 @@ impl House {
 
     pub(super) fn time(&self) -> Micros {
         Micros(self.now.load(Ordering::SeqCst))
+    }
+
+    /// The snapshots in a file of this installation.
+    pub(super) fn snapshots(&self, path: &std::path::Path) -> Snapshots {
+        let key = Keyring::load(&self.keyring()).unwrap();
+        let key = key.file_key(SNAPSHOTS_LABEL);
+        Snapshots::open(&Storage::default(), path, key)
     }
 
     /// Lets time pass, by both clocks.

@@ -8,6 +8,7 @@ use countersign_schemas::record::Record;
 use super::Shared;
 use crate::crash_point::reached;
 use crate::log::LogReader;
+use crate::log::index::Finding;
 
 /// How long an entry waits at most.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -27,6 +28,7 @@ pub fn run(shared: &Shared, log: &LogReader) {
     let mut signed_at = Instant::now();
     let mut volatile = 0;
     while !shared.progress.is_stopping(TICK) {
+        shared.watch_findings();
         let waiting = shared.index.waiting();
         let due = waiting > 0 && flushed_at.elapsed() >= FLUSH_EVERY;
         let undurable = volatile + waiting as u64;
@@ -46,7 +48,17 @@ pub fn run(shared: &Shared, log: &LogReader) {
             signed_at = Instant::now();
         }
     }
+    if shared.index.finding() == Some(Finding::Index) {
+        return distrust(shared);
+    }
     flush(shared, log, true);
+}
+
+/// Makes the next start build the index again.
+pub fn distrust(shared: &Shared) {
+    if let Err(error) = shared.index.distrust() {
+        tracing::error!(%error, "the next start may take the index for right");
+    }
 }
 
 /// Signs a checkpoint, or says that none was signed.

@@ -9,7 +9,6 @@
 //! same subject by the same query for ten minutes of the monotonic clock. The table of those that
 //! were recorded is in memory and bounded; what it forgets is recorded once more.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -17,20 +16,18 @@ use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
-use sha2::{Digest, Sha256};
 
 use super::batch::{Batch, Group, Origin};
 use super::message::Message;
+use super::recorded_looks::{Recorded, key_of};
 use super::writer::Writer;
 use super::{Caller, Queries};
 use crate::account::service;
 
-/// How long one record stands for further looks at the same.
-pub const WINDOW_S: u64 = 600;
-/// Looks that are remembered as recorded; the oldest is forgotten for one more.
-pub const RECORDED_MAX: usize = 65_536;
 /// How long an answer waits for its record to be durable.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
+const TOO_MANY: &str =
+    "a caller may name 60 accounts or usernames in a minute, those of the last ten minutes apart";
 
 /// Who looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +50,15 @@ pub enum LookUp<'a> {
 }
 
 impl LookUp<'_> {
+    /// The query's name.
+    pub fn query(&self) -> &'static str {
+        match self {
+            Self::Viewed(_, query) => query,
+            Self::Exported(_, "records", _) => "audit-records",
+            Self::Exported(..) => "audit-export",
+        }
+    }
+
     fn event(&self) -> Event {
         match self {
             Self::Viewed(account, query) => service::subject_viewed(*account, query),
@@ -71,43 +77,39 @@ pub(super) struct Looking {
     durable: SyncSender<()>,
 }
 
-/// Which looks were recorded lately.
-#[derive(Debug, Default)]
-pub struct RecordedLooks {
-    keys: HashSet<[u8; 16]>,
-    /// The same, oldest first, with when they were recorded.
-    order: VecDeque<(Micros, [u8; 16])>,
-}
-
-impl RecordedLooks {
-    /// Whether a record that is not older than the window stands for a look.
-    fn has(&mut self, key: &[u8; 16], now: Micros) -> bool {
-        let is_over = |(at, _): &(Micros, _)| at.plus_s(WINDOW_S) <= now;
-        while self.order.front().is_some_and(is_over) {
-            self.forget_oldest();
-        }
-        self.keys.contains(key)
-    }
-
-    /// Remembers a look whose record is durable.
-    fn insert(&mut self, key: [u8; 16], now: Micros) {
-        if !self.keys.insert(key) {
-            return;
-        }
-        self.order.push_back((now, key));
-        if self.order.len() > RECORDED_MAX {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, key)) = self.order.pop_front() {
-            self.keys.remove(&key);
-        }
-    }
-}
-
 impl Queries {
+    /// Says whether a caller may name somebody now: sixty that are not on record in a minute,
+    /// whether they exist or not. `look_up` is the look, where the request alone says at whom.
+    /// What is refused is counted, and `look-ups-counted` says how many there were.
+    ///
+    /// # Errors
+    /// `quota.exceeded`, with the seconds to wait.
+    pub fn admit_look_up(
+        &self,
+        viewer: &Viewer,
+        query: &'static str,
+        look_up: Option<&LookUp>,
+    ) -> Result<(), Refusal> {
+        let now = (self.shared.monotonic)();
+        let mut looks = self.shared.look_ups();
+        looks.forget_old(now);
+        let is_on_record = |look_up: &LookUp| {
+            let key = key_of(viewer, &look_up.event());
+            looks.looks.contains_key(&key)
+        };
+        if look_up.is_some_and(is_on_record) {
+            return Ok(());
+        }
+        let caller = (viewer.caller.role, viewer.caller.name.as_str());
+        looks.rates.take(caller, now).map_err(|seconds| {
+            looks.refused(viewer, query, now);
+            Refusal {
+                detail: Some(TOO_MANY),
+                ..Refusal::after(ErrorCode::QuotaExceeded, seconds)
+            }
+        })
+    }
+
     /// Makes sure that a look is on record before its answer leaves; waits for a commit where no
     /// record of the last ten minutes stands for it. To be called once the answer is known to be
     /// a success.
@@ -118,10 +120,15 @@ impl Queries {
         let event = look_up.event();
         let key = key_of(viewer, &event);
         let now = (self.shared.monotonic)();
-        if self.shared.look_ups().has(&key, now) {
+        if self.shared.look_ups().counts(&key, now) {
             return Ok(());
         }
         let (durable, told) = sync_channel(1);
+        let look = Recorded {
+            event: event.clone(),
+            viewer: viewer.clone(),
+            further: 0,
+        };
         let looking = Looking {
             event,
             viewer: viewer.clone(),
@@ -132,7 +139,7 @@ impl Queries {
         sent.map_err(|_| Refusal::new(ErrorCode::StoreUnavailable))?;
         match told.recv_timeout(COMMIT_WAIT) {
             Ok(()) => {
-                self.shared.look_ups().insert(key, now);
+                self.shared.look_ups().insert(key, look, now);
                 Ok(())
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -146,48 +153,56 @@ impl Writer {
     /// Takes the record of a look into the batch; one that cannot be made is said, and the look is
     /// refused.
     pub(super) fn record_look_up(&mut self, looking: Looking, batch: &mut Batch) {
-        let id = batch.own_command_id(&looking.event);
+        if self.record_of_viewer(looking.event, &looking.viewer, batch) {
+            batch.looks.push(looking.durable);
+        }
+    }
+
+    /// Records how many further looks the records stand for whose time is over, at most `max`.
+    pub(super) fn count_look_ups(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
+        let due = self.shared.look_ups().due(monotonic, max);
+        for look in due {
+            let event = counted(&look.event, look.further);
+            self.record_of_viewer(event, &look.viewer, batch);
+        }
+    }
+
+    /// Whether the batch has taken it.
+    fn record_of_viewer(&mut self, event: Event, viewer: &Viewer, batch: &mut Batch) -> bool {
+        let id = batch.own_command_id(&event);
         let group = Group {
-            events: vec![looking.event],
-            origin: Origin::viewer(&id, &looking.viewer),
+            events: vec![event],
+            origin: Origin::viewer(&id, viewer),
             made: None,
             account: std::sync::Arc::default(),
             now: self.now(),
             // No caller has an empty name, so none can ask for this outcome.
             key: CommandKey::of("", &id),
         };
-        match batch.record(&self.shared, &group) {
-            Ok(_) => {
-                self.recorded_at(group.now);
-                batch.looks.push(looking.durable);
-            }
-            Err(error) => tracing::error!(%error, "a look-up could not be recorded; it is refused"),
+        let recorded = batch.record(&self.shared, &group);
+        match &recorded {
+            Ok(_) => self.recorded_at(group.now),
+            Err(error) => tracing::error!(%error, "a look-up could not be recorded"),
         }
+        recorded.is_ok()
     }
 }
 
-/// The first 16 bytes of SHA-256 over who looks at what, each part behind its length.
-fn key_of(viewer: &Viewer, event: &Event) -> [u8; 16] {
-    let caller = &viewer.caller;
-    let parts = [
-        caller.name.as_str(),
-        caller.role.as_str(),
-        viewer.on_behalf_of.as_deref().unwrap_or_default(),
-        event.name(),
-        &event.data().to_string(),
-    ];
-    let mut hash = Sha256::new();
-    hash.update([
-        u8::from(caller.verified),
-        u8::from(viewer.on_behalf_of.is_some()),
-    ]);
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
+/// The event that says how many more looks there were.
+fn counted(event: &Event, further: u32) -> Event {
+    match event {
+        Event::AuditExported(e) => {
+            let query = match e.format.as_str() {
+                "records" => "audit-records",
+                _ => "audit-export",
+            };
+            service::look_ups_counted(e.account_id.as_deref(), query, further)
+        }
+        Event::SubjectViewed(e) => {
+            service::look_ups_counted(e.account_id.as_deref(), &e.query, further)
+        }
+        other => service::look_ups_counted(None, other.name(), further),
     }
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash.finalize()[..16]);
-    key
 }
 
 impl Batch {
@@ -197,42 +212,5 @@ impl Batch {
         let position = self.head + self.records.len() as u64 + 1;
         CommandId::parse(&format!("{}-{position}", event.name()))
             .expect("an event name and a number are printable")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Micros = Micros(500_000_000);
-
-    fn key(n: usize) -> [u8; 16] {
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&n.to_le_bytes());
-        key
-    }
-
-    #[test]
-    fn a_record_stands_for_ten_minutes_and_not_longer() {
-        let mut recorded = RecordedLooks::default();
-        assert!(!recorded.has(&key(1), NOW));
-        recorded.insert(key(1), NOW);
-        recorded.insert(key(1), NOW.plus_s(300));
-        recorded.insert(key(2), NOW.plus_s(300));
-        assert!(recorded.has(&key(1), NOW.plus_s(WINDOW_S - 1)));
-        assert!(!recorded.has(&key(1), NOW.plus_s(WINDOW_S)));
-        assert!(recorded.has(&key(2), NOW.plus_s(WINDOW_S)));
-        assert_eq!(recorded.order.len(), 1);
-    }
-
-    #[test]
-    fn a_full_table_forgets_the_oldest() {
-        let mut recorded = RecordedLooks::default();
-        for n in 0..=RECORDED_MAX {
-            recorded.insert(key(n), NOW);
-        }
-        assert_eq!(recorded.order.len(), RECORDED_MAX);
-        assert_eq!(recorded.keys.len(), RECORDED_MAX);
-        assert!(!recorded.has(&key(0), NOW) && recorded.has(&key(1), NOW));
     }
 }

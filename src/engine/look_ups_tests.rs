@@ -7,7 +7,9 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::AuditEvent;
 
 use super::house::House;
-use super::look_ups::{LookUp, Viewer, WINDOW_S};
+use super::look_rates::{NEW_LOOKS_MAX, RATE_WINDOW_S};
+use super::look_ups::{LookUp, Viewer};
+use super::recorded_looks::WINDOW_S;
 use super::{Caller, Engine};
 
 fn ada() -> AccountId {
@@ -143,4 +145,93 @@ fn looking_changes_no_account() {
     let auditor = viewer("auditor", None);
     engine.queries().record_look_up(&auditor, &look).unwrap();
     assert_eq!(page(&engine).unwrap(), before);
+}
+
+fn counts(engine: &Engine) -> Vec<serde_json::Value> {
+    let query = AuditPageQuery {
+        types: Some(vec!["look-ups-counted".into()]),
+        ..AuditPageQuery::default()
+    };
+    let page = engine.queries().audit_page(&query, None).unwrap();
+    let data = |event| serde_json::to_value(event).unwrap();
+    page.events.into_iter().map(data).collect()
+}
+
+#[test]
+fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
+    let house = House::new();
+    let engine = house.start();
+    let queries = engine.queries();
+    let timeline = ada();
+    let timeline = LookUp::Viewed(Some(&timeline), "audit-timeline");
+    let auditor = viewer("auditor", None);
+    for _ in 0..1_000 {
+        queries.record_look_up(&auditor, &timeline).unwrap();
+    }
+    let once = LookUp::Viewed(None, "reset-queue");
+    queries.record_look_up(&auditor, &once).unwrap();
+    house.pass(WINDOW_S);
+    assert_eq!(counts(&engine), [0; 0]);
+    // Whatever comes next brings what is due.
+    queries.record_look_up(&auditor, &timeline).unwrap();
+    let told = counts(&engine);
+    assert_eq!(told.len(), 1, "one look has its record already");
+    let data = serde_json::json!({"account_id": "ada", "query": "audit-timeline", "count": 999});
+    assert_eq!(told[0]["data"], data);
+    assert_eq!(told[0]["caller"]["name"], "auditor");
+    let hers = AuditPageQuery {
+        types: Some(vec!["look-ups-counted".into()]),
+        account_id: Some(ada()),
+        ..AuditPageQuery::default()
+    };
+    assert_eq!(queries.audit_page(&hers, None).unwrap().events.len(), 1);
+}
+
+/// C9: neither names nor what a caller says of itself make a new record each.
+#[test]
+fn a_caller_names_sixty_that_are_not_on_record_in_a_minute_and_what_is_refused_is_counted() {
+    let house = House::new();
+    let engine = house.start();
+    let queries = engine.queries();
+    let admit = |viewer: &Viewer, look_up: Option<&LookUp>| {
+        let admitted = queries.admit_look_up(viewer, "find-account", look_up);
+        admitted.map_err(|refusal| (refusal.code, refusal.retry_after_s))
+    };
+    let ada = ada();
+    let card = LookUp::Viewed(Some(&ada), "account-card");
+    let eve = viewer("eve", None);
+    queries.record_look_up(&eve, &card).unwrap();
+    for n in 0..NEW_LOOKS_MAX {
+        let named = viewer("eve", Some(&n.to_string()));
+        assert_eq!(admit(&named, Some(&card)), Ok(()), "for another each time");
+    }
+    let refused = Err((ErrorCode::QuotaExceeded, Some(RATE_WINDOW_S)));
+    for n in 0..100 {
+        assert_eq!(admit(&viewer("eve", Some(&n.to_string())), None), refused);
+    }
+    assert_eq!(admit(&eve, Some(&card)), Ok(()), "it is on record");
+    assert_eq!(admit(&viewer("bob", None), None), Ok(()));
+    house.pass(WINDOW_S);
+    queries.record_look_up(&eve, &card).unwrap();
+    let told = counts(&engine);
+    let data = serde_json::json!({"account_id": null, "query": "find-account", "count": 100});
+    assert_eq!(told.len(), 1, "one for them all");
+    assert_eq!(told[0]["data"], data);
+    assert_eq!(admit(&eve, None), Ok(()), "a minute is over");
+}
+
+/// What waits is recorded when the service stops.
+#[test]
+fn a_stop_loses_no_count() {
+    let house = House::new();
+    let engine = house.start();
+    let look = LookUp::Viewed(None, "audit-page");
+    for _ in 0..3 {
+        engine
+            .queries()
+            .record_look_up(&viewer("auditor", None), &look)
+            .unwrap();
+    }
+    drop(engine);
+    assert_eq!(counts(&house.start())[0]["data"]["count"], 2);
 }

@@ -41,6 +41,8 @@ pub struct Gated {
     pub at: Micros,
     /// What the wall clock must have reached then for codes to be checked.
     pub clock_floor: Micros,
+    /// How many seconds the source then still waited at the text that names the account.
+    pub text_waits_s: Option<u64>,
 }
 
 impl Submission {

@@ -10,6 +10,9 @@
 mod accounts;
 mod admin;
 mod advance;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod appended_tests;
 mod assertions;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -23,6 +26,9 @@ mod boot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod bound_source_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod changed_tests;
 mod chores;
 mod clock;
 mod coalesce;
@@ -68,6 +74,7 @@ mod indexer;
 mod keeper;
 mod key_list;
 mod lanes;
+mod look_rates;
 mod look_ups;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -79,6 +86,10 @@ mod password_service;
 #[allow(clippy::unwrap_used)]
 mod planted_tests;
 mod pool;
+mod private;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod private_tests;
 mod progress;
 mod projector;
 #[cfg(test)]
@@ -93,7 +104,10 @@ mod quota_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod race_tests;
+mod record_seals;
+mod recorded_looks;
 mod refusals;
+mod rehash;
 mod request;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -133,6 +147,9 @@ mod tag_tests;
 mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod text_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod time_tests;
 mod vault;
 mod verdict;
@@ -154,6 +171,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use crate::account::Policy;
+use crate::log::index::Finding;
 pub use admin::Admin;
 use advance::Job;
 pub use boot::{EngineOptions, init};
@@ -171,6 +189,7 @@ use pool::Pool;
 use proofs::prove;
 pub use publisher::{Feed, PublishedEpoch};
 pub use queries::Queries;
+pub use record_seals::RecordSeals;
 pub use request::{BodyTags, Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
 pub use start_error::{InitError, NewEpochError, StartError};
@@ -204,14 +223,21 @@ impl Engine {
     pub fn start(options: EngineOptions) -> Result<Self, StartError> {
         let backup_folder = options.backup_folder.clone();
         let (shared, log) = boot::open(options)?;
-        let reader = log.reader();
+        let reader = log.reader().checked_by(&shared.index);
         let admin = Admin {
             shared: Arc::clone(&shared),
             log: reader.clone(),
             backup_folder,
             backing_up: Arc::default(),
         };
-        projector::start(&reader, &shared.views, &shared.progress).map_err(StartError::Views)?;
+        let shown = projector::start(&reader, &shared.views, &shared.progress);
+        if let Some(finding) = shared.index.finding() {
+            if finding == Finding::Index {
+                indexer::distrust(&shared);
+            }
+            return Err(finding.into());
+        }
+        shown.map_err(StartError::Views)?;
         let (queue, inbox) = ToWriter::open();
         let pool = {
             let (shared, queue) = (Arc::clone(&shared), queue.clone());
@@ -219,7 +245,8 @@ impl Engine {
         };
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&pool), queue.clone(), log);
         let (projecting, to_show) = (Arc::clone(&shared), reader.clone());
-        let indexing = Arc::clone(&shared);
+        let (indexing, hashing) = (Arc::clone(&shared), Arc::clone(&shared));
+        let to_hash = reader.clone();
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
         let writer = spawn("writer", move || writer.run(&inbox));
         let followers = vec![
@@ -227,6 +254,7 @@ impl Engine {
                 projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
             spawn("indexer", move || indexer::run(&indexing, &reader)),
+            spawn("rehasher", move || rehash::run(&hashing, &to_hash)),
         ];
         Ok(Self {
             shared,
@@ -338,7 +366,13 @@ impl Engine {
         &self.shared.policy
     }
 
-    /// Turns true when a commit has failed: the process must stop, and a restart is safe.
+    /// What was met in the data folder that the service did not leave so; nothing is decided then.
+    pub fn finding(&self) -> Option<Finding> {
+        self.shared.index.finding()
+    }
+
+    /// Turns true when a commit has failed, and a restart is safe, or when there is a
+    /// [`finding`](Self::finding): the process must stop.
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.shared.failed.subscribe()
     }

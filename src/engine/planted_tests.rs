@@ -78,7 +78,7 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     found.vault.seal_event(stream, version, event).unwrap();
     let head = found.log.head();
     let command_id = CommandId::parse(&format!("planted-{head}")).unwrap();
-    let record = Record {
+    let mut record = Record {
         event_type: event.type_code(),
         schema_version: event.schema_version(),
         stream_kind: StreamKind::Account,
@@ -101,9 +101,12 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     };
     found.vault.commit_keys().unwrap();
-    found.log.append(head, &[record.encode().unwrap()]).unwrap();
+    let seals = found.vault.record_seals();
+    let bytes = seals.encode(head + 1, &mut record).unwrap();
+    found.log.append(head, &[bytes]).unwrap();
     found.log.close().unwrap();
     head + 1
 }

@@ -4,6 +4,7 @@
 //! decision and a durable commit, with a record in it or not.
 
 use countersign_schemas::command::Command;
+use countersign_schemas::event::Event;
 use countersign_schemas::event::reset::v1::RequestRefused;
 use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::Refusal;
@@ -13,7 +14,7 @@ use super::batch::Batch;
 use super::subject::Subject;
 use super::verdict::Verdict;
 use super::writer::{NO_EVENT, Writer};
-use super::{Done, Outcome, Request};
+use super::{Done, Outcome, Request, evidence};
 use crate::account::{Account, Reply, quota, service};
 
 impl Writer {
@@ -84,20 +85,27 @@ impl Writer {
         }
     }
 
-    /// Counts a login of an unknown name as an account would count it, and says whether it has a
-    /// record of its own.
-    pub(super) fn is_stranger_recorded(
+    /// Counts a wrong password beside the account, known or not: of its address over all names, and
+    /// at the text that names the account. A right one is forgiven there as at the account itself.
+    pub(super) fn count_proof(
         &mut self,
         subject: &Subject,
         request: &Request,
-        now: Micros,
-    ) -> bool {
+        events: &[Event],
+        is_done: bool,
+    ) {
+        let (now, policy) = (self.now(), &self.shared.policy);
         let source = self.shared.vault.stranger_source_key(request.source());
-        let policy = &self.shared.policy;
-        self.shared
-            .strangers_mut()
-            .failed(subject.stranger, source, now, policy);
-        self.coalesced.is_name_recorded((self.shared.monotonic)())
+        match events.first() {
+            Some(Event::UnknownNameRefused(_) | Event::PasswordRejected(_)) => {
+                self.source_budget.failed(request.source(), now, policy);
+                self.by_text.failed(subject.text, source, now, policy);
+            }
+            _ if is_done && evidence::is_proven_by_password(&request.command) => {
+                self.by_text.succeeded(&subject.text, source);
+            }
+            _ => {}
+        }
     }
 
     /// Answers a refusal that a later record tells of; it is kept in memory for repeats.

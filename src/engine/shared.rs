@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use countersign_projections::Views;
 use countersign_schemas::refusal::ErrorCode;
@@ -12,18 +12,18 @@ use tokio::sync::watch;
 use super::Clock;
 use super::accounts::Accounts;
 use super::clock::AcceptedClock;
-use super::directory::Strangers;
 use super::epoch;
 use super::gauges::Gauges;
-use super::look_ups::RecordedLooks;
 use super::password_service::PasswordService;
 use super::progress::Progress;
 use super::publisher::Publication;
+use super::recorded_looks::RecordedLooks;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::Index;
+use crate::log::tree::Hash;
 
 /// What all threads of the engine share; only the writer changes it.
 pub struct Shared {
@@ -55,8 +55,6 @@ pub struct Shared {
     pub log_version: AtomicU32,
     /// When the last durable event was recorded, in microseconds.
     pub recorded_at: AtomicU64,
-    /// Wrong passwords of unknown names.
-    pub strangers: RwLock<Strangers>,
     /// Which looks at histories were recorded lately.
     pub look_ups: Mutex<RecordedLooks>,
     /// The read models.
@@ -67,7 +65,7 @@ pub struct Shared {
     pub gauges: Gauges,
     /// How far it is published.
     pub publication: Publication,
-    /// Turns true when a commit has failed.
+    /// Turns true when a commit has failed, or the data folder was changed.
     pub failed: watch::Sender<bool>,
 }
 
@@ -81,18 +79,6 @@ impl Shared {
     pub fn log_time(&self) -> Micros {
         let recorded_at = Micros(self.recorded_at.load(Ordering::Acquire));
         self.now().max(recorded_at)
-    }
-
-    pub fn strangers(&self) -> RwLockReadGuard<'_, Strangers> {
-        self.strangers
-            .read()
-            .expect("no holder of this lock panics")
-    }
-
-    pub fn strangers_mut(&self) -> RwLockWriteGuard<'_, Strangers> {
-        self.strangers
-            .write()
-            .expect("no holder of this lock panics")
     }
 
     pub fn look_ups(&self) -> MutexGuard<'_, RecordedLooks> {
@@ -113,13 +99,35 @@ impl Shared {
         Ok(note)
     }
 
+    /// Size and root of the newest checkpoint that was signed, if any was.
+    pub fn signed_root(&self) -> Option<(u64, Hash)> {
+        let archive = self
+            .checkpoints
+            .lock()
+            .expect("no holder of this lock panics");
+        let newest = archive.newest()?;
+        Some((newest.size, newest.root))
+    }
+
+    /// Stops the service where something on the disk was met that it did not leave so.
+    pub fn watch_findings(&self) {
+        if let Some(finding) = self.index.finding().filter(|_| !*self.failed.borrow()) {
+            tracing::error!(%finding, "ALARM: the data folder was changed, the service stops");
+            self.failed.send_replace(true);
+        }
+    }
+
     /// The state of a command's account: the newest where the writer has one that is not durable
-    /// yet, else as of its last durable event. A stranger has only its wrong passwords.
+    /// yet, else as of its last durable event. There is none once something was met that the service
+    /// did not leave so.
     pub fn account(
         &self,
         subject: &Subject,
         newest: Option<&Arc<Account>>,
     ) -> Result<Arc<Account>, ErrorCode> {
+        if self.index.finding().is_some() {
+            return Err(ErrorCode::StoreUnavailable);
+        }
         let account = match (newest, subject.stream) {
             (Some(newest), _) => Arc::clone(newest),
             (None, None) => Arc::default(),
@@ -131,10 +139,8 @@ impl Shared {
         if account.exists() {
             return Ok(account);
         }
-        let passwords = self.strangers().of(&subject.stranger);
         // An erased account goes on counting versions.
         Ok(Arc::new(Account {
-            passwords,
             version: account.version,
             ..Account::default()
         }))

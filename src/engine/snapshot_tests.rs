@@ -7,9 +7,9 @@ use countersign_schemas::record::{Meta, Record, Role, StreamKind};
 use serde_json::json;
 
 use super::house::{House, PASSWORD, verify};
-use super::snapshots::{Snapshots, TAIL_MAX};
+use super::snapshots::TAIL_MAX;
 use crate::account::Account;
-use crate::log::{EventLog, LogOptions, Storage};
+use crate::log::{EventLog, LogOptions};
 
 /// An account with a history of every kind of event, longer than a snapshot's tail.
 fn long_life(house: &House) -> (super::Engine, StreamKey) {
@@ -59,9 +59,15 @@ fn folding_on_from_a_snapshot_at_any_version_gives_the_same_account() {
     }
     let path = folder.path().join("snapshots.redb");
     for version in 1..=whole.version {
-        let snapshots = Snapshots::open(&Storage::default(), &path);
-        snapshots.save(&[(ada, accounts.rebuild(ada, version, u64::MAX).unwrap())]);
-        assert_eq!(snapshots.load(ada, u32::MAX).unwrap().version, version);
+        let snapshots = house.snapshots(&path);
+        let place = engine
+            .shared
+            .index
+            .places(&ada, version - 1, version)
+            .unwrap()[0];
+        let account = accounts.rebuild(ada, version, u64::MAX).unwrap();
+        snapshots.save(&[(ada, place, account.clone())]);
+        assert_eq!(snapshots.load(ada, u32::MAX), Some((place, account)));
         assert!(
             snapshots.load(ada, version - 1).is_none(),
             "a later one is of no use"
@@ -87,16 +93,12 @@ fn a_long_history_leaves_a_snapshot_that_the_next_start_uses() {
     engine.shared.accounts.save_snapshots();
     drop(engine);
     let engine = house.start();
-    let snapshots = Snapshots::open(&Storage::default(), &house.folder().join("copy.redb"));
+    let snapshots = house.snapshots(&house.folder().join("copy.redb"));
     assert!(snapshots.load(ada, u32::MAX).is_none());
     assert!(engine.shared.accounts.snapshot_version(ada).is_some());
     let damaged = house.folder().join("damaged.redb");
     std::fs::write(&damaged, b"no database").unwrap();
-    assert!(
-        Snapshots::open(&Storage::default(), &damaged)
-            .load(ada, u32::MAX)
-            .is_none()
-    );
+    assert!(house.snapshots(&damaged).load(ada, u32::MAX).is_none());
 }
 
 /// Every part of the fold is in the fingerprint: a file left out would let an old state live on.
@@ -126,7 +128,7 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
     for part in versions.chunks(512) {
         let record = |version: &u32| {
             let command_id = CommandId::parse(&format!("attack-{version}")).unwrap();
-            let record = Record {
+            Record {
                 event_type: event.type_code(),
                 schema_version: event.schema_version(),
                 stream_kind: StreamKind::Account,
@@ -149,11 +151,10 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
                     source_commitment: None,
                 },
                 payload: payload.clone().into(),
-            };
-            record.encode().unwrap()
+                seal: None,
+            }
         };
-        let batch: Vec<_> = part.iter().map(record).collect();
-        log.append(log.head(), &batch).unwrap();
+        house.append(&mut log, part.iter().map(record).collect());
     }
     log.close().unwrap();
 }

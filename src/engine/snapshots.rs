@@ -1,7 +1,9 @@
 //! Snapshots of accounts with a long history: a deletable file that saves folding it again.
 //!
 //! A snapshot is trusted only by a build whose fold is the same to the letter: its key begins with a
-//! fingerprint of the fold's own source, so it is told apart before anything is decoded.
+//! fingerprint of the fold's own source, so it is told apart before anything is decoded. And it is
+//! trusted only with a tag under the keyring over everything that it says: the stream, the version,
+//! the account, and the event that it ends with, which the caller holds to the log.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -11,7 +13,9 @@ use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
+use crate::crypto::derived::FileKey;
 use crate::log::Storage;
+use crate::log::index::Place;
 
 /// A history longer than this since the last snapshot is worth another.
 pub const TAIL_MAX: usize = 128;
@@ -22,10 +26,14 @@ const SNAPSHOT_BYTES_MAX: usize = 256 * 1024;
 
 /// Fingerprint of the fold, and stream key.
 type Key<'a> = ([u8; 8], &'a [u8; 16]);
-/// Version, and the account with its fields sealed.
-type Row<'a> = (u32, &'a [u8]);
+/// Version, where the event of that version stands and the first bytes of its leaf hash, the account
+/// with its fields sealed, and the tag over all of that and the key.
+type Row<'a> = (u32, u64, &'a [u8; 16], &'a [u8], &'a [u8; 16]);
 
-const SNAPSHOTS: TableDefinition<Key, Row> = TableDefinition::new("snapshots_v1");
+/// An account, and where its last event stands.
+pub type Snapshot = (StreamKey, Place, Account);
+
+const SNAPSHOTS: TableDefinition<Key, Row> = TableDefinition::new("snapshots_v2");
 
 /// Changes with any change of what an account is or how it folds.
 static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
@@ -52,12 +60,14 @@ static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
 /// The snapshots; every failure is a miss, since the log has everything.
 pub struct Snapshots {
     db: Option<Database>,
+    key: FileKey,
 }
 
 impl Snapshots {
     /// Opens the file; one that is damaged is made anew, and without one it goes on.
     /// `storage` is the default one but in harnesses that break disks.
-    pub fn open(storage: &Storage, path: &Path) -> Self {
+    /// `key` is the file's own.
+    pub fn open(storage: &Storage, path: &Path, key: FileKey) -> Self {
         let mut builder = Database::builder();
         builder
             .set_cache_size(CACHE_BYTES)
@@ -74,24 +84,59 @@ impl Snapshots {
         if let Err(error) = &db {
             tracing::warn!(%error, "there are no snapshots: long histories are folded again each time");
         }
-        Self { db: db.ok() }
+        Self { db: db.ok(), key }
     }
 
-    /// The newest snapshot of a stream with at most that version.
-    pub fn load(&self, stream: StreamKey, version_max: u32) -> Option<Account> {
+    /// The newest snapshot of a stream with at most that version, and where its last event is said to
+    /// stand: the caller holds that to the log. One that the service did not write is a miss.
+    pub fn load(&self, stream: StreamKey, version_max: u32) -> Option<(Place, Account)> {
         let txn = self.db.as_ref()?.begin_read().ok()?;
         let table = txn.open_table(SNAPSHOTS).ok()?;
         let row = table.get((*FINGERPRINT, &stream.0)).ok()??;
-        let (version, bytes) = row.value();
+        let (version, position, leaf, bytes, tag) = row.value();
         if version > version_max {
             return None;
         }
-        let account: Account = postcard::from_bytes(bytes).ok()?;
-        (account.version == version && account.stream_key() == Some(stream)).then_some(account)
+        let leaf = *leaf;
+        let place = Place { position, leaf };
+        let account = self.authentic(stream, version, &place, bytes, tag);
+        if account.is_none() {
+            tracing::warn!(
+                "a snapshot was changed by something other than this service; its account is folded from the log"
+            );
+        }
+        Some((place, account?))
+    }
+
+    fn authentic(
+        &self,
+        stream: StreamKey,
+        version: u32,
+        place: &Place,
+        bytes: &[u8],
+        tag: &[u8; 16],
+    ) -> Option<Account> {
+        if self.tag(stream, version, place, bytes) != *tag {
+            return None;
+        }
+        let (account, rest): (Account, _) = postcard::take_from_bytes(bytes).ok()?;
+        let is_whole = rest.is_empty() && version > 0 && account.version == version;
+        (is_whole && account.stream_key() == Some(stream)).then_some(account)
+    }
+
+    fn tag(&self, stream: StreamKey, version: u32, place: &Place, bytes: &[u8]) -> [u8; 16] {
+        self.key.tag(&[
+            &*FINGERPRINT,
+            &stream.0,
+            &version.to_le_bytes(),
+            &place.position.to_le_bytes(),
+            &place.leaf,
+            bytes,
+        ])
     }
 
     /// Keeps accounts; what a crash takes back is folded again.
-    pub fn save(&self, accounts: &[(StreamKey, Account)]) {
+    pub fn save(&self, accounts: &[Snapshot]) {
         let Some(db) = &self.db else { return };
         let saved = (|| -> Result<(), redb::Error> {
             let mut txn = db.begin_write()?;
@@ -99,12 +144,14 @@ impl Snapshots {
             txn.set_quick_repair(true);
             {
                 let mut table = txn.open_table(SNAPSHOTS)?;
-                for (stream, account) in accounts {
+                for (stream, place, account) in accounts {
                     let bytes = postcard::to_allocvec(account).unwrap_or_default();
                     if (1..=SNAPSHOT_BYTES_MAX).contains(&bytes.len()) {
+                        let version = account.version;
+                        let tag = self.tag(*stream, version, place, &bytes);
                         table.insert(
                             (*FINGERPRINT, &stream.0),
-                            (account.version, bytes.as_slice()),
+                            (version, place.position, &place.leaf, bytes.as_slice(), &tag),
                         )?;
                     }
                 }

@@ -9,7 +9,7 @@ use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::{self, LoadError};
 use crate::crypto::tombstones::TombstoneError;
 use crate::log::checkpoints::CheckpointRefusal;
-use crate::log::index::IndexError;
+use crate::log::index::{Finding, IndexError};
 use crate::log::{AppendError, OpenLogError};
 
 /// Why the engine did not start; one sentence each, with a cure.
@@ -44,6 +44,9 @@ pub enum StartError {
     /// The log is not what was signed for, or what was signed for cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointRefusal),
+    /// Something in the data folder is not what the service left there.
+    #[error(transparent)]
+    Changed(#[from] Finding),
     /// A new epoch was begun and a crash kept it from being finished.
     #[error(
         "`log new-epoch` was interrupted: run it again as before, `countersign log new-epoch --lost-from {lost_from} --reason R`"

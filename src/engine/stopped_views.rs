@@ -1,15 +1,20 @@
 //! The views of a stopped service, for whoever may not start it: how far they are, one built anew.
+//!
+//! They are sealed under the keyring, so it is needed here too.
 
 use std::path::Path;
 
 use countersign_projections::Views;
 use countersign_schemas::admin::{ViewEntry, ViewList};
+use countersign_schemas::time::Micros;
 
-use super::boot::{open_views, rebuild_strange_views};
-use super::foundation::log_folder;
+use super::boot::{open_views, rebuild_strange_views, views_seal};
+use super::foundation::{Foundation, log_folder};
 use super::progress::Progress;
 use super::projector::{self, CATCH_UP};
 use super::start_error::StartError;
+use super::vault::system_random;
+use crate::crypto::keyring::Keyring;
 use crate::log::{EventLog, LogOptions};
 
 /// The views and how far they are, with the last position of the log.
@@ -32,9 +37,10 @@ pub(super) fn view_list(views: &Views, head: u64) -> ViewList {
 ///
 /// # Errors
 /// [`StartError`] when log or views cannot be opened.
-pub fn list_stopped_views(data: &Path) -> Result<ViewList, StartError> {
+pub fn list_stopped_views(data: &Path, keyring_file: &Path) -> Result<ViewList, StartError> {
+    let seal = views_seal(&Keyring::load(keyring_file)?);
     let log = EventLog::open(&log_folder(data), LogOptions::default())?;
-    let list = view_list(&open_views(data)?, log.head());
+    let list = view_list(&open_views(data, &seal)?, log.head());
     log.close()?;
     Ok(list)
 }
@@ -48,17 +54,21 @@ pub fn list_stopped_views(data: &Path) -> Result<ViewList, StartError> {
 /// [`StartError`] when log or views cannot be opened, read or written.
 pub fn rebuild_stopped_view(
     data: &Path,
+    keyring_file: &Path,
+    now: Micros,
     view: &str,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Option<ViewList>, StartError> {
-    let log = EventLog::open(&log_folder(data), LogOptions::default())?;
-    let (reader, views) = (log.reader(), open_views(data)?);
+    let options = LogOptions::default();
+    let found = Foundation::open(data, keyring_file, options, system_random, now)?;
+    let views = open_views(data, &views_seal(&found.vault.keyring()))?;
+    let (reader, log) = (found.reader(), found.log);
     let unwritten = |error: &dyn std::fmt::Display| StartError::Views(error.to_string());
     if !views.rebuild(view).map_err(|error| unwritten(&error))? {
         log.close()?;
         return Ok(None);
     }
-    rebuild_strange_views(&views, &log)?;
+    rebuild_strange_views(&views, &reader)?;
     let shown = Progress::default();
     projector::start(&reader, &views, &shown).map_err(StartError::Views)?;
     while let Some(position) = views.building() {

@@ -101,7 +101,7 @@ fn v09_an_event_of_a_future_version_stops_the_start_and_is_named() {
     let command_id = CommandId::parse("later").unwrap();
     record.meta.command_id = "later".into();
     record.command_key = CommandKey::of(&record.meta.caller, &command_id);
-    log.append(head, &[record.encode().unwrap()]).unwrap();
+    house.append(&mut log, vec![record.into_owned()]);
     log.close().unwrap();
     let told = house.try_start().err().unwrap().to_string();
     assert!(told.contains("version 77 is unknown"), "{told}");

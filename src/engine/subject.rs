@@ -14,14 +14,15 @@ use crate::account::Account;
 pub struct Subject {
     /// The account's stream; none where a name or a challenge belongs to nobody.
     pub stream: Option<StreamKey>,
-    /// Keyed hash of the name, under which a stranger's wrong passwords are counted.
-    pub stranger: [u8; 16],
+    /// Keyed hash of the text that names the account, under which wrong passwords are counted beside
+    /// the account: the same whether it is taken as an id or as a username, and whoever has it.
+    pub text: [u8; 16],
 }
 
 impl Subject {
     /// The key under which the command's slow work is queued.
     pub fn queue_key(&self) -> StreamKey {
-        self.stream.unwrap_or(StreamKey(self.stranger))
+        self.stream.unwrap_or(StreamKey(self.text))
     }
 }
 
@@ -59,9 +60,10 @@ pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode>
     };
     Ok(Subject {
         stream: account_id.map(StreamKey::of),
-        stranger: account_id.map_or([0; 16], |id| {
-            let parts: [&[u8]; 2] = [b"account", id.as_str().as_bytes()];
-            shared.vault.process_tag(&parts)
+        text: account_id.map_or([0; 16], |id| {
+            // As a username is kept, in lower case.
+            let text = id.as_str().to_ascii_lowercase();
+            shared.vault.keyring().name_hash(&text)
         }),
     })
 }
@@ -72,10 +74,7 @@ fn by_name(shared: &Shared, username: &Username) -> Result<Subject, ErrorCode> {
         .index
         .name(&name)
         .map_err(|error| unavailable(&error))?;
-    Ok(Subject {
-        stream,
-        stranger: name,
-    })
+    Ok(Subject { stream, text: name })
 }
 
 fn by_challenge(shared: &Shared, challenge: &ChallengeId) -> Result<Subject, ErrorCode> {
@@ -84,10 +83,7 @@ fn by_challenge(shared: &Shared, challenge: &ChallengeId) -> Result<Subject, Err
         .index
         .challenge(&hash)
         .map_err(|error| unavailable(&error))?;
-    Ok(Subject {
-        stream,
-        stranger: hash,
-    })
+    Ok(Subject { stream, text: hash })
 }
 
 fn by_case(shared: &Shared, case: &CaseId) -> Result<Subject, ErrorCode> {
@@ -96,10 +92,7 @@ fn by_case(shared: &Shared, case: &CaseId) -> Result<Subject, ErrorCode> {
         .index
         .case(&hash)
         .map_err(|error| unavailable(&error))?;
-    Ok(Subject {
-        stream,
-        stranger: hash,
-    })
+    Ok(Subject { stream, text: hash })
 }
 
 /// Whether another account, perhaps one of the batch, holds the name that a command asks for.

@@ -19,6 +19,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
+use super::record_seals::RecordSeals;
 use crate::account::Held;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::key_file::CreateError;
@@ -79,6 +80,7 @@ pub struct Vault {
     random: Random,
     /// Made at the start and never written: what it tags, no other process can test.
     process_key: Zeroizing<[u8; KEY_BYTES]>,
+    record_seals: RecordSeals,
 }
 
 /// Fills bytes at random; false when the generator failed, and then nothing may be made of them.
@@ -102,6 +104,7 @@ impl Vault {
         tag_keys: TagKeys,
         random: Random,
     ) -> Result<Self, VaultError> {
+        let record_seals = RecordSeals::of(&keyring);
         let mut process_key = Zeroizing::new([0; KEY_BYTES]);
         random(&mut *process_key)
             .then_some(())
@@ -114,7 +117,13 @@ impl Vault {
             tag_keys: Mutex::new(tag_keys),
             random,
             process_key,
+            record_seals,
         })
+    }
+
+    /// The seals of records.
+    pub fn record_seals(&self) -> &RecordSeals {
+        &self.record_seals
     }
 
     /// The keyring's file.

@@ -1,4 +1,4 @@
-//! Where requests came from: sealed under the account's data key, and bound for somebody without it.
+//! Sealing where requests came from, bound so that an auditor can tell a changed source.
 
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{COMMITMENT_BYTES, SALT_BYTES, SOURCE_FIELD, SourceFacts};

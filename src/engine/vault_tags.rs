@@ -72,7 +72,7 @@ impl Vault {
         })
     }
 
-    /// The same for a name that nobody has: under a key of this process.
+    /// The same for a text, whoever has it, and for a name that nobody has: under a key of this process.
     pub fn stranger_source_key(&self, source: &Source) -> SourceKey {
         first_bytes(self.process_tag(&source.parts()))
     }

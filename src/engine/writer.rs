@@ -17,6 +17,7 @@ use super::advance::Job;
 use super::batch::Batch;
 use super::chores::ClockWatch;
 use super::coalesce::Coalesced;
+use super::directory::ByText;
 use super::lanes::Lanes;
 use super::message::{Message, ToWriter};
 use super::outcomes::Outcomes;
@@ -52,6 +53,8 @@ pub struct Writer {
     pub(super) coalesced: Coalesced,
     /// Wrong passwords of each address over all names.
     pub(super) source_budget: SourceBudget,
+    /// Wrong passwords by the text that names an account.
+    pub(super) by_text: ByText,
     last_at: Micros,
     pub(super) watch: ClockWatch,
 }
@@ -76,6 +79,7 @@ impl Writer {
             outcomes: Outcomes::default(),
             coalesced: Coalesced::default(),
             source_budget: SourceBudget::default(),
+            by_text: ByText::default(),
             last_at,
             watch,
         }

@@ -58,9 +58,9 @@ pub fn ready(readings: &Readings, is_serving: bool) -> Verdict {
 }
 
 fn log(readings: &Readings) -> Check {
-    let wrong = readings
-        .has_failed
-        .then(|| "a commit has failed, mend the disk and start again".to_owned());
+    let wrong = readings.has_failed.then(|| {
+        "a commit has failed, or the data folder was changed: see the log lines".to_owned()
+    });
     Check { name: "log", wrong }
 }
 

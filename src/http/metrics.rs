@@ -109,6 +109,11 @@ fn engine(page: &mut Text, readings: &Readings) {
     );
     page.gauge("log_position", "The last durable position", readings.head);
     page.gauge(
+        "log_verified_through",
+        "The position up to which the log was hashed again since the start",
+        readings.verified_through,
+    );
+    page.gauge(
         "checkpoint_age_seconds",
         "Since everything was last covered by a signed checkpoint",
         readings.checkpoint_age_s,

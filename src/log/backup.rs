@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{ReadLogError, SegmentFault};
@@ -109,7 +110,11 @@ impl LogReader {
     /// # Errors
     /// [`BackupError`].
     pub fn back_up(&self, target: &Path) -> Result<Backup, BackupError> {
-        fs::create_dir_all(target).map_err(|source| target_error(target, source))?;
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(target);
+        made.map_err(|source| target_error(target, source))?;
         let mut backup = Backup {
             position: 0,
             files: Vec::new(),
@@ -121,6 +126,8 @@ impl LogReader {
             } else {
                 self.copy_active(&segment, &path)?;
             }
+            // Also a copy that an earlier backup made.
+            folder::narrow(&path).map_err(|source| target_error(&path, source))?;
             backup.position = *segment.positions.end();
             backup.files.push(path);
         }

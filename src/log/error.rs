@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::tiles::TileError;
+
 /// Says why one segment file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentFault {
@@ -157,6 +159,17 @@ pub enum ReadLogError {
     /// The log was closed.
     #[error("the log is closed because the service is stopping: start it again to read")]
     Closed,
+    /// The record is not the one that was appended.
+    #[error(
+        "the record at position {position} was changed after it was appended: stop the service, run `countersign audit verify --data`, and restore the log from a backup"
+    )]
+    Altered {
+        /// Where.
+        position: u64,
+    },
+    /// What it is to be compared with cannot be read.
+    #[error(transparent)]
+    Tile(#[from] TileError),
 }
 
 impl SegmentFault {

@@ -1,8 +1,8 @@
 //! The log's folder: the names in it, and the only two ways in which a name appears.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenLogError;
@@ -20,6 +20,21 @@ pub(super) fn unpublished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNPUBLISHED);
     PathBuf::from(name)
+}
+
+/// Makes an empty file that its owner alone may read, unless there is one; redb makes its own for
+/// everybody.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Takes from everybody but the owner what they may do with a copy.
+pub(super) fn narrow(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
 /// Gives a complete, synced file or folder its name, durably.

@@ -19,13 +19,13 @@ use countersign_schemas::time::Micros;
 
 use super::index_file::{IndexFile, Tail};
 use super::layers::{Layers, add, check_next};
-use super::proof::root_at;
 use super::segment::Storage;
-use super::tiles::TileError;
-use super::tree::{Hash, leaf_hash};
+use super::tree::leaf_hash;
+use crate::crypto::derived::FileKey;
 
-pub use super::index_file::IndexError;
-pub use super::layers::{CommandPlace, Counts, Fact, NotNext};
+pub use super::finding::Finding;
+pub use super::index_file::{Cursor, IndexError};
+pub use super::layers::{CommandPlace, Counts, Fact, NotNext, Place};
 
 /// How long a command's outcome can be asked for again (CONTRACT §3).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
@@ -37,14 +37,16 @@ pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
 /// One thread, the writer, pushes; one thread flushes; any thread asks.
 pub struct Index {
     layers: RwLock<Layers>,
-    file: IndexFile,
+    pub(super) file: IndexFile,
     /// One flush at a time.
     flush: Mutex<()>,
+    /// What was met that the service did not leave so.
+    pub(super) finding: Mutex<Option<Finding>>,
 }
 
 impl Index {
     /// Opens the file; one that is missing, damaged, of another format or of another log is made
-    /// anew. `record` gives a record of the log, so that a foreign or restored log is noticed.
+    /// anew, and so is one that the service did not leave so: `key` is its own. `record` gives a record of the log, so that a foreign or restored log is noticed.
     /// Only harnesses that break disks have another `storage` than the default one.
     ///
     /// # Errors
@@ -53,13 +55,15 @@ impl Index {
         storage: &Storage,
         path: &Path,
         cache_bytes: usize,
+        key: &FileKey,
         record: impl Fn(u64) -> Option<Record<'static>>,
     ) -> Result<Self, IndexError> {
-        let (file, tree) = IndexFile::open(storage, path, cache_bytes, record)?;
+        let (file, tree) = IndexFile::open(storage, path, cache_bytes, key, record)?;
         Ok(Self {
             layers: RwLock::new(Layers::stored(tree, file.tail())),
             file,
             flush: Mutex::new(()),
+            finding: Mutex::default(),
         })
     }
 
@@ -86,7 +90,7 @@ impl Index {
         let layer = &mut layers.newest;
         let first = (record.version, Vec::new());
         let (_, run) = layer.streams.entry(record.stream_key).or_insert(first);
-        run.push(position);
+        run.push(Place::of(position, &leaf));
         add(
             &mut layer.counts,
             record.event_type,
@@ -133,19 +137,33 @@ impl Index {
         after: u32,
         through: u32,
     ) -> Result<Vec<u64>, IndexError> {
+        let places = self.places(stream, after, through)?;
+        Ok(places.into_iter().map(|place| place.position).collect())
+    }
+
+    /// Where a stream's events with versions in `after + 1 ..= through` stand, ascending.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the file cannot be read.
+    pub fn places(
+        &self,
+        stream: &StreamKey,
+        after: u32,
+        through: u32,
+    ) -> Result<Vec<Place>, IndexError> {
         let layers = self.layers();
-        let mut positions = self.file.positions(stream, after, through)?;
+        let mut places = self.file.places(stream, after, through)?;
         for layer in layers.oldest_first() {
             let Some((first, run)) = layer.streams.get(stream) else {
                 continue;
             };
             // What the file has already is not taken from a layer that is being flushed.
-            let have = after + positions.len() as u32;
+            let have = after + places.len() as u32;
             let skip = (have + 1).saturating_sub(*first) as usize;
             let room = through.saturating_sub(have) as usize;
-            positions.extend(run.iter().skip(skip).take(room));
+            places.extend(run.iter().skip(skip).take(room));
         }
-        Ok(positions)
+        Ok(places)
     }
 
     /// How many events a stream has.
@@ -287,43 +305,6 @@ impl Index {
         self.layers().open_group.is_none()
     }
 
-    /// How many leaves the Merkle tree has up to the end of the last whole group, and the root over
-    /// them: every one of them is durable.
-    ///
-    /// # Errors
-    /// As [`Index::tile`].
-    pub fn tree_head(&self) -> Result<(u64, Hash), TileError> {
-        let (size, cut) = {
-            let layers = self.layers();
-            let Some((_, cut)) = layers.open_group else {
-                return Ok((layers.tree.size(), layers.tree.root()));
-            };
-            (layers.tree.size(), u64::from(cut))
-        };
-        let whole = size - cut;
-        Ok((whole, self.root_at(whole)?))
-    }
-
-    /// A tile of the Merkle tree, for proofs.
-    ///
-    /// # Errors
-    /// [`TileError`] when there is none, or the file cannot be read.
-    pub fn tile(&self, level: u8, tile: u64) -> Result<Vec<u8>, TileError> {
-        let layers = self.layers();
-        match layers.tree.read(level, tile) {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => self.file.tile(level, tile).unwrap_or(None).ok_or(error),
-        }
-    }
-
-    /// The root of the tree over the first so many records.
-    ///
-    /// # Errors
-    /// As [`Index::tile`].
-    pub fn root_at(&self, size: u64) -> Result<Hash, TileError> {
-        root_at(|level, tile| self.tile(level, tile), size)
-    }
-
     /// Entries that wait to be flushed.
     pub fn waiting(&self) -> usize {
         self.layers().newest.entries
@@ -367,7 +348,7 @@ impl Index {
         Ok(())
     }
 
-    fn layers(&self) -> RwLockReadGuard<'_, Layers> {
+    pub(super) fn layers(&self) -> RwLockReadGuard<'_, Layers> {
         self.layers.read().expect("no holder of this lock panics")
     }
 
@@ -391,3 +372,8 @@ pub enum PushError {
 #[allow(clippy::unwrap_used)]
 #[path = "index_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "cover_tests.rs"]
+mod cover_tests;

@@ -1,22 +1,26 @@
 //! The file of the index: `index.redb`, derived from the log, deletable at any time.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Value, WriteTransaction,
+};
 
+use super::buckets::{Bucketed, Covered};
+use super::cover::{Seals, changed};
 use super::index::CommandPlace;
 use super::index_tables::{
-    CASES, CHALLENGES, COMMANDS, COMMANDS_FROM, COUNTS, FRONTIER, NAMES, READ_AT_START, REQUESTS,
-    STREAMS, TAIL, TILES, forget_old_commands, write_layer,
+    CASES, CHALLENGES, COMMANDS, COUNTS, FRONTIER, NAMES, READ_AT_START, REQUESTS, STREAMS, TAIL,
+    TILES, write_layer,
 };
-use super::layers::{Counts, Layer};
-use super::segment::Storage;
-use super::tiles::{TileError, Tree};
-use super::tree::Frontier;
+use super::layers::{Counts, Layer, Place};
+use super::tiles::{TileError, tile_width};
+use super::tree::HASH_BYTES;
 
 /// The index could not be read or written. The log is not concerned.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +28,8 @@ use super::tree::Frontier;
     "the index {path} cannot be used ({source}): stop the service and delete the file, it is rebuilt from the log"
 )]
 pub struct IndexError {
-    path: PathBuf,
-    source: Box<redb::Error>,
+    pub(super) path: PathBuf,
+    pub(super) source: Box<redb::Error>,
 }
 
 /// The last record that an index has taken in.
@@ -48,107 +52,58 @@ impl Tail {
             command: record.command_key.0,
         }
     }
+
+    /// What a tag over it covers.
+    pub(super) fn parts(&self) -> [Vec<u8>; 3] {
+        let (position, at) = (self.position.to_le_bytes(), self.at.0.to_le_bytes());
+        [position.to_vec(), at.to_vec(), self.command.to_vec()]
+    }
+}
+
+/// Where a walk over the buckets of all tables is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    table: u8,
+    bucket: u16,
+}
+
+impl Cursor {
+    /// Before the first bucket.
+    pub const START: Self = Self {
+        table: STREAMS.id,
+        bucket: 0,
+    };
 }
 
 pub(super) struct IndexFile {
-    path: PathBuf,
-    db: Database,
+    pub(super) path: PathBuf,
+    pub(super) db: Database,
+    pub(super) seals: Seals,
+    /// Whether a row was found that is not the service's own.
+    pub(super) is_changed: AtomicBool,
 }
 
 impl IndexFile {
-    /// Opens the file, and the tree as it was stored in it; see [`super::index::Index::open`].
-    pub fn open(
-        storage: &Storage,
-        path: &Path,
-        cache_bytes: usize,
-        record: impl Fn(u64) -> Option<Record<'static>>,
-    ) -> Result<(Self, Tree), IndexError> {
-        let found = path.exists();
-        let reason = match Self::open_as_is(storage, path, cache_bytes) {
-            Ok(file) => match file.tree_of(&record) {
-                Some(tree) => return Ok((file, tree)),
-                None => "it is of another log or another build".to_owned(),
-            },
-            Err(error) if !found || matches!(*error.source, redb::Error::DatabaseAlreadyOpen) => {
-                return Err(error);
-            }
-            Err(error) => error.source.to_string(),
-        };
-        tracing::warn!(%reason, "index.redb is rebuilt from the log");
-        std::fs::remove_file(path).map_err(|error| IndexError {
-            path: path.into(),
-            source: Box::new(redb::Error::Io(error)),
-        })?;
-        let file = Self::open_as_is(storage, path, cache_bytes)?;
-        Ok((file, Tree::default()))
+    /// The last record that is in.
+    pub fn tail(&self) -> Tail {
+        self.sealed_tail().map_or(Tail::default(), |(tail, _)| tail)
     }
 
-    /// Every page's checksum is read: an index that lost an entry would let a used code live again.
-    fn open_as_is(storage: &Storage, path: &Path, cache_bytes: usize) -> Result<Self, IndexError> {
-        let failed = |source: redb::Error| IndexError {
-            path: path.into(),
-            source: Box::new(source),
-        };
-        let mut builder = Database::builder();
-        builder
-            .set_cache_size(cache_bytes)
-            .set_check_integrity_on_open(true);
-        let open = match path.exists() {
-            true => &storage.open,
-            false => &storage.create,
-        };
-        let db = open(&builder, path).map_err(|error| failed(error.into()))?;
-        let made = (|| -> Result<(), redb::Error> {
-            let txn = durable(&db)?;
-            txn.open_table(STREAMS)?;
-            txn.open_table(COMMANDS)?;
-            txn.open_table(NAMES)?;
-            txn.open_table(CHALLENGES)?;
-            txn.open_table(CASES)?;
-            txn.open_table(REQUESTS)?;
-            txn.open_table(TAIL)?;
-            txn.open_table(TILES)?;
-            txn.open_table(FRONTIER)?;
-            txn.open_table(COUNTS)?;
-            txn.open_table(READ_AT_START)?;
-            txn.open_table(COMMANDS_FROM)?;
+    /// Whether a row was found that is not the service's own.
+    pub fn is_changed(&self) -> bool {
+        self.is_changed.load(Ordering::Acquire)
+    }
+
+    /// Makes the next open build the file again.
+    pub fn distrust(&self) -> Result<(), IndexError> {
+        self.read(|| {
+            let txn = durable(&self.db)?;
+            txn.open_table(TAIL)?.remove(())?;
             Ok(txn.commit()?)
-        })();
-        made.map_err(failed)?;
-        Ok(Self {
-            path: path.into(),
-            db,
         })
     }
 
-    /// The tree as it was stored; none unless the record that was last taken in still stands where
-    /// it stood and the tree ends with it.
-    fn tree_of(&self, record: &impl Fn(u64) -> Option<Record<'static>>) -> Option<Tree> {
-        let tail = self.tail();
-        if tail.position == 0 {
-            return self.has_no_stream().then(Tree::default);
-        }
-        let last = record(tail.position).filter(|r| Tail::of(tail.position, r) == tail)?;
-        let frontier = Frontier::decode(&self.frontier().ok()??).ok()?;
-        let read = |level, index| {
-            let missing = || TileError::new(level, index, "it is not in the index");
-            self.tile(level, index)?.ok_or_else(missing)
-        };
-        let ends_here = frontier.size() == tail.position;
-        let tree = Tree::resume(frontier, &last.encode().ok()?, read).ok()?;
-        ends_here.then_some(tree)
-    }
-
-    /// Whether nothing was ever taken in, by this build or an older one.
-    fn has_no_stream(&self) -> bool {
-        let read = || -> Result<bool, redb::Error> {
-            let table = self.db.begin_read()?.open_table(STREAMS)?;
-            Ok(table.first()?.is_none())
-        };
-        read().unwrap_or(false)
-    }
-
-    fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
+    pub fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
         self.read(|| {
             let table = self.db.begin_read()?.open_table(FRONTIER)?;
             Ok(table.get(())?.map(|row| row.value().to_vec()))
@@ -157,59 +112,67 @@ impl IndexFile {
 
     pub fn tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, TileError> {
         let read = self.read(|| {
-            let table = self.db.begin_read()?.open_table(TILES)?;
-            Ok(table.get((level, index))?.map(|row| row.value().to_vec()))
+            let txn = self.db.begin_read()?;
+            let tail = txn.open_table(TAIL)?.get(())?;
+            let width = tile_width(level, index, tail.map_or(0, |row| row.value().0));
+            if width == 0 {
+                return Ok(None);
+            }
+            // One that is missing, or as narrow as it was once, is not what was stored last.
+            let row = txn.open_table(TILES)?.get((level, index))?;
+            let row = row.ok_or_else(changed)?;
+            let (tag, bytes) = row.value();
+            let is_right = self.seals.tile_tag(level, index, bytes) == *tag;
+            match is_right && bytes.len() == width * HASH_BYTES {
+                true => Ok(Some(bytes.to_vec())),
+                false => Err(changed()),
+            }
         });
         read.map_err(|error| TileError::new(level, index, error))
     }
 
-    /// The last record that is in; an unreadable row counts as none, and the file is then made anew.
-    pub fn tail(&self) -> Tail {
-        let read = || -> Result<Option<Tail>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(TAIL)?;
-            let row = table.get(())?;
-            Ok(row.map(|row| {
-                let (position, at, command) = row.value();
-                Tail {
-                    position,
-                    at: Micros(at),
-                    command: *command,
-                }
-            }))
-        };
-        read().ok().flatten().unwrap_or_default()
-    }
-
-    pub fn positions(
+    pub fn places(
         &self,
         stream: &StreamKey,
         after: u32,
         through: u32,
-    ) -> Result<Vec<u64>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(STREAMS)?;
-            let range = (&stream.0, after.saturating_add(1))..=(&stream.0, through);
-            if after >= through {
-                return Ok(Vec::new());
+    ) -> Result<Vec<Place>, IndexError> {
+        if after >= through {
+            return Ok(Vec::new());
+        }
+        self.covered(&STREAMS, &(&stream.0, 0), |table| {
+            let mut places = Vec::new();
+            let range = (&stream.0, after + 1)..=(&stream.0, through);
+            for (due, row) in (after + 1..).zip(table.range(range)?) {
+                let (key, value) = row?;
+                if key.value() != (&stream.0, due) {
+                    return Err(changed());
+                }
+                let (position, leaf) = value.value();
+                let leaf = *leaf;
+                places.push(Place { position, leaf });
             }
-            table.range(range)?.map(|row| Ok(row?.1.value())).collect()
+            Ok(places)
         })
     }
 
     pub fn version(&self, stream: &StreamKey) -> Result<u32, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(STREAMS)?;
+        self.covered(&STREAMS, &(&stream.0, 0), |table| {
             let mut range = table.range((&stream.0, 0)..=(&stream.0, u32::MAX))?;
-            match range.next_back() {
-                Some(row) => Ok(row?.0.value().1),
-                None => Ok(0),
+            let Some(row) = range.next_back() else {
+                return Ok(0);
+            };
+            let (key, _) = row?;
+            let (found, version) = key.value();
+            match *found == stream.0 {
+                true => Ok(version),
+                false => Err(changed()),
             }
         })
     }
 
     pub fn command(&self, key: &CommandKey) -> Result<Option<CommandPlace>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(COMMANDS)?;
+        self.covered(&COMMANDS, &&key.0, |table| {
             let row = table.get(&key.0)?;
             Ok(row.map(|row| {
                 let (first, len, at) = row.value();
@@ -223,42 +186,41 @@ impl IndexFile {
     }
 
     pub fn name(&self, name: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(NAMES)?;
+        self.covered(&NAMES, &name, |table| {
             Ok(table.get(name)?.map(|row| StreamKey(*row.value())))
         })
     }
 
     pub fn challenge(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(CHALLENGES)?;
+        self.covered(&CHALLENGES, &hash, |table| {
             Ok(table.get(hash)?.map(|row| StreamKey(*row.value().0)))
         })
     }
 
     pub fn case(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(CASES)?;
+        self.covered(&CASES, &hash, |table| {
             Ok(table.get(hash)?.map(|row| StreamKey(*row.value())))
         })
     }
 
     /// Positions and times, ascending.
     pub fn requests(&self, agent: &[u8; 16]) -> Result<Vec<(u64, Micros)>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(REQUESTS)?;
+        self.covered(&REQUESTS, &(agent, 0), |table| {
             let rows = table.range((agent, 0)..=(agent, u64::MAX))?;
             rows.map(|row| {
                 let (key, at) = row?;
-                Ok((key.value().1, Micros(at.value())))
+                let (found, position) = key.value();
+                match found == agent {
+                    true => Ok((position, Micros(at.value()))),
+                    false => Err(changed()),
+                }
             })
             .collect()
         })
     }
 
     pub fn counts(&self) -> Result<Counts, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(COUNTS)?;
+        self.covered(&COUNTS, &0, |table| {
             let rows = table.iter()?.map(|row| {
                 let (event_type, count) = row?;
                 Ok((event_type.value(), count.value()))
@@ -268,22 +230,90 @@ impl IndexFile {
     }
 
     pub fn read_at_start(&self, event_type: u16) -> Result<BTreeSet<u64>, IndexError> {
-        self.read(|| {
-            let table = self.db.begin_read()?.open_table(READ_AT_START)?;
+        self.covered(&READ_AT_START, &(0, 0), |table| {
             let rows = table.range((event_type, 0)..=(event_type, u64::MAX))?;
             rows.map(|row| Ok(row?.0.value().1)).collect()
         })
     }
 
-    fn read<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, IndexError> {
-        work().map_err(|error| self.failed(error))
+    /// Reads from a covered table, once the bucket of the key was held to its seal.
+    fn covered<K: Bucketed, V: Value, T>(
+        &self,
+        covered: &Covered<K, V>,
+        key: &K::SelfType<'_>,
+        work: impl FnOnce(&ReadOnlyTable<K, V>) -> Result<T, redb::Error>,
+    ) -> Result<T, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(covered.definition)?;
+            let checked = self.seals.check(covered, &table, K::bucket(key))?;
+            checked.map_err(|_| changed())?;
+            work(&table)
+        })
     }
 
-    fn failed(&self, source: redb::Error) -> IndexError {
-        IndexError {
-            path: self.path.clone(),
-            source: Box::new(source),
+    /// Holds so many buckets to their seals, from one of them on; gives where to go on.
+    pub fn check_buckets(&self, from: Cursor, count: usize) -> Result<Option<Cursor>, IndexError> {
+        let (mut at, mut left) = (from, count);
+        loop {
+            let next = match at.table {
+                table if table == STREAMS.id => self.check_from(&STREAMS, at.bucket, &mut left)?,
+                table if table == COMMANDS.id => {
+                    self.check_from(&COMMANDS, at.bucket, &mut left)?
+                }
+                table if table == NAMES.id => self.check_from(&NAMES, at.bucket, &mut left)?,
+                table if table == CHALLENGES.id => {
+                    self.check_from(&CHALLENGES, at.bucket, &mut left)?
+                }
+                table if table == CASES.id => self.check_from(&CASES, at.bucket, &mut left)?,
+                table if table == REQUESTS.id => {
+                    self.check_from(&REQUESTS, at.bucket, &mut left)?
+                }
+                _ => return Ok(None),
+            };
+            if let Some(bucket) = next {
+                return Ok(Some(Cursor { bucket, ..at }));
+            }
+            at = Cursor {
+                table: at.table + 1,
+                bucket: 0,
+            };
         }
+    }
+
+    /// Holds buckets of one table to their seals, those that have a row or a seal; gives the next
+    /// one when that were enough.
+    fn check_from<K: Bucketed, V: Value>(
+        &self,
+        covered: &Covered<K, V>,
+        from: u16,
+        left: &mut usize,
+    ) -> Result<Option<u16>, IndexError> {
+        self.read(|| {
+            let table = self.db.begin_read()?.open_table(covered.definition)?;
+            let mut from = from;
+            while let Some(bucket) = self.seals.next_bucket(covered, &table, from)? {
+                if *left == 0 {
+                    return Ok(Some(bucket));
+                }
+                *left -= 1;
+                let checked = self.seals.check(covered, &table, bucket)?;
+                checked.map_err(|_| changed())?;
+                from = bucket + 1;
+            }
+            Ok(None)
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, IndexError> {
+        work().map_err(|source| {
+            if matches!(source, redb::Error::Corrupted(_)) {
+                self.is_changed.store(true, Ordering::Release);
+            }
+            IndexError {
+                path: self.path.clone(),
+                source: Box::new(source),
+            }
+        })
     }
 
     /// Writes a layer in key order, in one transaction.
@@ -301,15 +331,16 @@ impl IndexFile {
                 txn.set_durability(Durability::None)
                     .map_err(redb::Error::from)?;
             }
-            write_layer(&txn, layer, now)?;
-            forget_old_commands(&txn, now, &record)?;
-            Ok(txn.commit()?)
+            let sealed = write_layer(&txn, layer, &self.seals, now, &record)?;
+            txn.commit()?;
+            self.seals.committed(sealed);
+            Ok(())
         })
     }
 }
 
 /// A transaction whose commit survives a crash and needs no repair after one.
-fn durable(db: &Database) -> Result<WriteTransaction, redb::Error> {
+pub(super) fn durable(db: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
     Ok(txn)

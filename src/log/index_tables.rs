@@ -3,111 +3,233 @@
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, Table, TableDefinition, TableHandle, Value, WriteTransaction};
 
+use super::buckets::{Bucketed, Covered};
+use super::cover::{Changes, SEALS, Sealed, Seals, Tag};
 use super::index::{COMMAND_HORIZON_S, REQUESTS_HORIZON_S};
 use super::layers::Layer;
 
-/// (stream key, version) → position.
-pub(super) const STREAMS: TableDefinition<(&[u8; 16], u32), u64> =
-    TableDefinition::new("streams_v1");
+type StreamRow = (&'static [u8; 16], u32);
+
+/// (stream key, version) → (position, first bytes of the record's leaf hash).
+pub(super) const STREAMS: Covered<StreamRow, (u64, &[u8; 16])> =
+    covered(1, TableDefinition::new("streams_v2"));
 /// command key → (position of its first event, number of events, recorded at).
-pub(super) const COMMANDS: TableDefinition<&[u8; 16], (u64, u16, u64)> =
-    TableDefinition::new("commands_v1");
+pub(super) const COMMANDS: Covered<&[u8; 16], (u64, u16, u64)> =
+    covered(2, TableDefinition::new("commands_v1"));
 /// keyed hash of a login name → stream key.
-pub(super) const NAMES: TableDefinition<&[u8; 16], &[u8; 16]> = TableDefinition::new("names_v1");
+pub(super) const NAMES: Covered<&[u8; 16], &[u8; 16]> =
+    covered(3, TableDefinition::new("names_v1"));
 /// hash of a challenge → (stream key, lapses at).
-pub(super) const CHALLENGES: TableDefinition<&[u8; 16], (&[u8; 16], u64)> =
-    TableDefinition::new("challenges_v1");
+pub(super) const CHALLENGES: Covered<&[u8; 16], (&[u8; 16], u64)> =
+    covered(4, TableDefinition::new("challenges_v1"));
 /// hash of a reset case → stream key.
-pub(super) const CASES: TableDefinition<&[u8; 16], &[u8; 16]> = TableDefinition::new("cases_v1");
+pub(super) const CASES: Covered<&[u8; 16], &[u8; 16]> =
+    covered(5, TableDefinition::new("cases_v1"));
 /// (key of an agent's name and of an act, position of such an act) → when.
-pub(super) const REQUESTS: TableDefinition<(&[u8; 16], u64), u64> =
-    TableDefinition::new("requests_v1");
-/// one row: position, recorded at and command key of the last record that is in. Its number rises
+pub(super) const REQUESTS: Covered<(&[u8; 16], u64), u64> =
+    covered(6, TableDefinition::new("requests_v1"));
+/// event type → (number, bytes) of its records.
+pub(super) const COUNTS: Covered<u16, (u64, u64)> = covered(7, TableDefinition::new("counts_v1"));
+/// (event type, position) of what every start reads again.
+pub(super) const READ_AT_START: Covered<(u16, u64), ()> =
+    covered(8, TableDefinition::new("read_at_start_v1"));
+/// one row: position, recorded at and command key of the last record that is in, and the tag over
+/// that, the frontier and all seals. Its number rises
 /// whenever any table comes to mean something else, so that a file of an older build has no tail.
-pub(super) const TAIL: TableDefinition<(), (u64, u64, &[u8; 16])> = TableDefinition::new("tail_v3");
-/// (level, index) → the hashes of a Merkle tile (C2SP), as wide as it was last stored.
-pub(super) const TILES: TableDefinition<(u8, u64), &[u8]> = TableDefinition::new("tiles_v1");
+pub(super) const TAIL: TableDefinition<(), (u64, u64, &[u8; 16], &Tag)> =
+    TableDefinition::new("tail_v4");
+/// (level, index) → tag and hashes of a Merkle tile (C2SP), as wide as it was last stored.
+pub(super) const TILES: TableDefinition<(u8, u64), (&Tag, &[u8])> =
+    TableDefinition::new("tiles_v2");
 /// one row: the Merkle frontier at the last record that is in.
 pub(super) const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1");
-/// event type → (number, bytes) of its records.
-pub(super) const COUNTS: TableDefinition<u16, (u64, u64)> = TableDefinition::new("counts_v1");
-/// (event type, position) of what every start reads again.
-pub(super) const READ_AT_START: TableDefinition<(u16, u64), ()> =
-    TableDefinition::new("read_at_start_v1");
-/// one row: the first position whose command may still be in.
+/// one row: the first position whose command may still be in. It is not covered: it decides only
+/// how soon a row beyond its horizon goes, and such a row answers nothing.
 pub(super) const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
+
+const fn covered<K: Bucketed, V: Value>(
+    id: u8,
+    definition: TableDefinition<'static, K, V>,
+) -> Covered<K, V> {
+    Covered { id, definition }
+}
+
+/// Makes the tables that are missing; false where the file has others, as another build's has.
+pub(super) fn make_tables(txn: &WriteTransaction) -> Result<bool, redb::Error> {
+    let known = [
+        txn.open_table(STREAMS.definition)?.name().to_owned(),
+        txn.open_table(COMMANDS.definition)?.name().to_owned(),
+        txn.open_table(NAMES.definition)?.name().to_owned(),
+        txn.open_table(CHALLENGES.definition)?.name().to_owned(),
+        txn.open_table(CASES.definition)?.name().to_owned(),
+        txn.open_table(REQUESTS.definition)?.name().to_owned(),
+        txn.open_table(COUNTS.definition)?.name().to_owned(),
+        txn.open_table(READ_AT_START.definition)?.name().to_owned(),
+        txn.open_table(SEALS)?.name().to_owned(),
+        txn.open_table(TAIL)?.name().to_owned(),
+        txn.open_table(TILES)?.name().to_owned(),
+        txn.open_table(FRONTIER)?.name().to_owned(),
+        txn.open_table(COMMANDS_FROM)?.name().to_owned(),
+    ];
+    let mut tables = txn.list_tables()?;
+    Ok(tables.all(|table| known.iter().any(|known| known == table.name())))
+}
 
 /// Old commands forgotten in one flush, beside those that it adds.
 const FORGET_MAX: u64 = 131_072;
 
-/// Writes a layer in key order.
+/// Writes a layer in key order, and seals what it changes; in force once the transaction is.
 pub(super) fn write_layer(
     txn: &WriteTransaction,
     layer: &Layer,
+    seals: &Seals,
     now: Micros,
-) -> Result<(), redb::Error> {
-    let mut runs: Vec<_> = layer.streams.iter().collect();
-    runs.sort_unstable_by_key(|(stream, _)| stream.0);
-    let mut table = txn.open_table(STREAMS)?;
-    for (stream, (first, run)) in runs {
-        for (version, position) in (*first..).zip(run) {
-            table.insert((&stream.0, version), position)?;
-        }
-    }
-    let mut commands: Vec<_> = layer.commands.iter().collect();
-    commands.sort_unstable_by_key(|(key, _)| key.0);
-    let mut table = txn.open_table(COMMANDS)?;
-    for (key, place) in commands {
-        table.insert(&key.0, (place.first, place.len, place.at.0))?;
-    }
-    let mut table = txn.open_table(NAMES)?;
-    if !layer.erased.is_empty() {
-        // A walk over all names; it needs no key of an account that has none any more.
-        table.retain(|_, holder| !layer.erased.contains(&StreamKey(*holder)))?;
-    }
-    for (name, stream) in &layer.names {
-        table.insert(name, &stream.0)?;
-    }
-    let mut table = txn.open_table(CHALLENGES)?;
-    table.retain(|_, (_, expires_at)| now.0 < expires_at)?;
-    for (hash, (stream, expires_at)) in &layer.challenges {
-        table.insert(hash, (&stream.0, expires_at.0))?;
-    }
-    write_cases(txn, layer, now)?;
-    let mut table = txn.open_table(READ_AT_START)?;
+    record: &impl Fn(u64) -> Option<Record<'static>>,
+) -> Result<Sealed, redb::Error> {
+    let mut changes = Changes::of(seals);
+    write_streams(txn, &mut changes, layer)?;
+    write_commands(txn, &mut changes, layer)?;
+    write_names(txn, &mut changes, layer)?;
+    write_challenges(txn, &mut changes, layer, now)?;
+    write_cases(txn, &mut changes, layer, now)?;
+    let mut table = txn.open_table(READ_AT_START.definition)?;
     for row in &layer.read_at_start {
-        table.insert(row, ())?;
+        changes.put(&READ_AT_START, &mut table, row, &())?;
     }
-    let mut table = txn.open_table(COUNTS)?;
+    let mut table = txn.open_table(COUNTS.definition)?;
     for (event_type, (number, bytes)) in &layer.counts {
         let (before, bytes_before) = table.get(event_type)?.map_or((0, 0), |row| row.value());
-        table.insert(event_type, (before + number, bytes_before + bytes))?;
+        let count = (before + number, bytes_before + bytes);
+        changes.put(&COUNTS, &mut table, event_type, &count)?;
     }
-    drop(table);
+    forget_old_commands(txn, &mut changes, now, record)?;
     let mut table = txn.open_table(TILES)?;
     for (tile, bytes) in &layer.tiles {
-        table.insert((tile.level, tile.index), bytes.as_slice())?;
+        let tag = seals.tile_tag(tile.level, tile.index, bytes);
+        table.insert((tile.level, tile.index), (&tag, bytes.as_slice()))?;
     }
     let mut table = txn.open_table(FRONTIER)?;
     table.insert((), layer.frontier.as_slice())?;
     let tail = &layer.tail;
+    let (sealed, tag) = changes.seal(
+        txn,
+        &tail.parts().each_ref().map(Vec::as_slice),
+        &layer.frontier,
+    )?;
     let mut table = txn.open_table(TAIL)?;
-    table.insert((), (tail.position, tail.at.0, &tail.command))?;
+    table.insert((), (tail.position, tail.at.0, &tail.command, &tag))?;
+    Ok(sealed)
+}
+
+fn write_streams(
+    txn: &WriteTransaction,
+    changes: &mut Changes,
+    layer: &Layer,
+) -> Result<(), redb::Error> {
+    let mut runs: Vec<_> = layer.streams.iter().collect();
+    runs.sort_unstable_by_key(|(stream, _)| stream.0);
+    let mut table = txn.open_table(STREAMS.definition)?;
+    for (stream, (first, run)) in runs {
+        for (version, place) in (*first..).zip(run) {
+            let key = (&stream.0, version);
+            changes.put(&STREAMS, &mut table, &key, &(place.position, &place.leaf))?;
+        }
+    }
     Ok(())
 }
 
-fn write_cases(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(), redb::Error> {
-    let mut table = txn.open_table(CASES)?;
-    for (case, stream) in &layer.cases {
-        table.insert(case, &stream.0)?;
+fn write_commands(
+    txn: &WriteTransaction,
+    changes: &mut Changes,
+    layer: &Layer,
+) -> Result<(), redb::Error> {
+    let mut commands: Vec<_> = layer.commands.iter().collect();
+    commands.sort_unstable_by_key(|(key, _)| key.0);
+    let mut table = txn.open_table(COMMANDS.definition)?;
+    for (key, place) in commands {
+        let row = (place.first, place.len, place.at.0);
+        changes.put(&COMMANDS, &mut table, &&key.0, &row)?;
     }
-    let mut table = txn.open_table(REQUESTS)?;
-    table.retain(|_, at| now < Micros(at).plus_s(REQUESTS_HORIZON_S))?;
+    Ok(())
+}
+
+fn write_names(
+    txn: &WriteTransaction,
+    changes: &mut Changes,
+    layer: &Layer,
+) -> Result<(), redb::Error> {
+    let mut table = txn.open_table(NAMES.definition)?;
+    if !layer.erased.is_empty() {
+        // A walk over all names; it needs no key of an account that has none any more.
+        let erased = |holder: &[u8; 16]| layer.erased.contains(&StreamKey(*holder));
+        for name in keys(&table, |holder| erased(holder))? {
+            changes.remove(&NAMES, &mut table, &&name)?;
+        }
+    }
+    for (name, stream) in &layer.names {
+        changes.put(&NAMES, &mut table, &name, &&stream.0)?;
+    }
+    Ok(())
+}
+
+fn write_challenges(
+    txn: &WriteTransaction,
+    changes: &mut Changes,
+    layer: &Layer,
+    now: Micros,
+) -> Result<(), redb::Error> {
+    let mut table = txn.open_table(CHALLENGES.definition)?;
+    for lapsed in keys(&table, |(_, expires_at)| now.0 >= *expires_at)? {
+        changes.remove(&CHALLENGES, &mut table, &&lapsed)?;
+    }
+    for (hash, (stream, expires_at)) in &layer.challenges {
+        changes.put(&CHALLENGES, &mut table, &hash, &(&stream.0, expires_at.0))?;
+    }
+    Ok(())
+}
+
+/// The keys of the rows of which a function says so.
+fn keys<V: Value>(
+    table: &Table<'_, &'static [u8; 16], V>,
+    is_due: impl Fn(&V::SelfType<'_>) -> bool,
+) -> Result<Vec<[u8; 16]>, redb::Error> {
+    let mut due = Vec::new();
+    for row in table.iter()? {
+        let (key, value) = row?;
+        if is_due(&value.value()) {
+            due.push(*key.value());
+        }
+    }
+    Ok(due)
+}
+
+fn write_cases(
+    txn: &WriteTransaction,
+    changes: &mut Changes,
+    layer: &Layer,
+    now: Micros,
+) -> Result<(), redb::Error> {
+    let mut table = txn.open_table(CASES.definition)?;
+    for (case, stream) in &layer.cases {
+        changes.put(&CASES, &mut table, &case, &&stream.0)?;
+    }
+    let mut table = txn.open_table(REQUESTS.definition)?;
+    let mut old = Vec::new();
+    for row in table.iter()? {
+        let (key, at) = row?;
+        if now >= Micros(at.value()).plus_s(REQUESTS_HORIZON_S) {
+            let (agent, position) = key.value();
+            old.push((*agent, position));
+        }
+    }
+    for (agent, position) in &old {
+        changes.remove(&REQUESTS, &mut table, &(agent, *position))?;
+    }
     for (agent, run) in &layer.requests {
         for (position, at) in run {
-            table.insert((agent, *position), at.0)?;
+            changes.put(&REQUESTS, &mut table, &(agent, *position), &at.0)?;
         }
     }
     Ok(())
@@ -115,27 +237,29 @@ fn write_cases(txn: &WriteTransaction, layer: &Layer, now: Micros) -> Result<(),
 
 /// Forgets commands beyond their horizon. Times ascend along the log, so a walk from the first
 /// position that may still be in finds them all, without an index by time.
-pub(super) fn forget_old_commands(
+fn forget_old_commands(
     txn: &WriteTransaction,
+    changes: &mut Changes,
     now: Micros,
     record: &impl Fn(u64) -> Option<Record<'static>>,
 ) -> Result<(), redb::Error> {
     let mut from_table = txn.open_table(COMMANDS_FROM)?;
     let from = from_table.get(())?.map_or(1, |row| row.value());
-    let mut commands = txn.open_table(COMMANDS)?;
+    let mut commands = txn.open_table(COMMANDS.definition)?;
     let mut next = from;
-    while next < from + FORGET_MAX {
+    while next < from.saturating_add(FORGET_MAX) {
         let Some(old) = record(next).filter(|r| r.recorded_at.plus_s(COMMAND_HORIZON_S) <= now)
         else {
             break;
         };
         // The same id can have been used again since, for another command.
         let key = &old.command_key.0;
+        let is_old = |place: (u64, u16, u64)| place.0 == next;
         if commands
             .get(key)?
-            .is_some_and(|place| place.value().0 == next)
+            .is_some_and(|place| is_old(place.value()))
         {
-            commands.remove(key)?;
+            changes.remove(&COMMANDS, &mut commands, &key)?;
         }
         next += 1;
     }

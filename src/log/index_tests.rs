@@ -10,6 +10,10 @@ const NOW: Micros = Micros(1_800_000_000_000_000);
 const ADA: StreamKey = StreamKey([1; 16]);
 const BOB: StreamKey = StreamKey([2; 16]);
 
+pub(super) fn key() -> FileKey {
+    FileKey::new(&[3; 32])
+}
+
 /// A log in memory, with its index in a folder.
 struct House {
     folder: tempfile::TempDir,
@@ -26,7 +30,7 @@ impl House {
 
     fn open(&self) -> Index {
         let path = self.folder.path().join("index.redb");
-        Index::open(&Storage::default(), &path, 1 << 20, |position| {
+        Index::open(&Storage::default(), &path, 1 << 20, &key(), |position| {
             self.record(position)
         })
         .unwrap()
@@ -64,7 +68,7 @@ impl House {
     }
 }
 
-fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record<'static> {
+pub(super) fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record<'static> {
     let event = Event::UnknownNameRefused(UnknownNameRefused { count: 1 });
     Record {
         event_type: event.type_code(),
@@ -89,6 +93,7 @@ fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -> Record<'s
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     }
 }
 
@@ -262,7 +267,7 @@ fn a_damaged_file_and_one_of_another_log_are_made_anew() {
     let mut other = House::new();
     other.make(BOB, NOW, 2);
     let path = house.folder.path().join("index.redb");
-    let index = Index::open(&Storage::default(), &path, 1 << 20, |position| {
+    let index = Index::open(&Storage::default(), &path, 1 << 20, &key(), |position| {
         other.record(position)
     })
     .unwrap();
@@ -284,7 +289,7 @@ fn a_second_process_is_refused() {
     let house = House::new();
     let _index = house.open();
     let path = house.folder.path().join("index.redb");
-    assert!(Index::open(&Storage::default(), &path, 1 << 20, |_| None).is_err());
+    assert!(Index::open(&Storage::default(), &path, 1 << 20, &key(), |_| None).is_err());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use countersign_schemas::time::Micros;
 
 use super::index_file::{IndexError, Tail};
 use super::tiles::{Tile, Tree};
+use super::tree::Hash;
 
 /// Where the events of one command stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,29 @@ pub struct CommandPlace {
     pub len: u16,
     /// When it was recorded.
     pub at: Micros,
+}
+
+/// Where an event of a stream stands, and what stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its position.
+    pub position: u64,
+    /// The first bytes of its record's leaf hash.
+    pub leaf: [u8; LEAF_BYTES],
+}
+
+/// How much of a leaf hash stands beside a position; who changes a record does not find one with
+/// the same, 2^128 tries of it.
+pub const LEAF_BYTES: usize = 16;
+
+impl Place {
+    /// The place of a record with that leaf hash.
+    pub fn of(position: u64, leaf: &Hash) -> Self {
+        Self {
+            position,
+            leaf: std::array::from_fn(|at| leaf[at]),
+        }
+    }
 }
 
 /// A fact across accounts that a record holds, beside where it stands.
@@ -63,8 +87,8 @@ pub type Counts = HashMap<u16, (u64, u64)>;
 /// What was pushed and is not in the file yet.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
-    /// Consecutive positions of a stream, with the version of the first of them.
-    pub streams: HashMap<StreamKey, (u32, Vec<u64>)>,
+    /// Consecutive events of a stream, with the version of the first of them.
+    pub streams: HashMap<StreamKey, (u32, Vec<Place>)>,
     pub commands: HashMap<CommandKey, CommandPlace>,
     pub names: HashMap<[u8; 16], StreamKey>,
     /// Accounts that were erased: what an older layer or the file says of their names is void.

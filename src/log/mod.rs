@@ -18,14 +18,19 @@
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
 mod backup;
+mod buckets;
 mod checkpoint_refusal;
 pub mod checkpoints;
+mod cover;
 mod error;
+mod finding;
 mod folder;
 mod history;
 pub mod index;
 mod index_file;
+mod index_opening;
 mod index_tables;
+mod index_tree;
 mod layers;
 pub mod offline;
 mod page;

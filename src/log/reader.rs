@@ -1,21 +1,40 @@
 //! Reading the log beside its writer: one page, one short transaction.
+//!
+//! A reader that knows the Merkle tree compares every record with its leaf. What stands in a segment
+//! may be another record than the one that was appended, with checksums that are right.
 
 use std::sync::Arc;
 
 use super::error::ReadLogError;
+use super::index::{Finding, Index, Place};
 use super::page::Page;
 use super::shared::Shared;
+use super::tiles::{TILE_HASHES, TileError, tile_hashes};
+use super::tree::leaf_hash;
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 
 /// Reads what has been committed; it can be cloned and sent anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LogReader {
     shared: Arc<Shared>,
+    /// Has the leaf of every record that was pushed; none where records are taken as they are.
+    leaves: Option<Arc<Index>>,
 }
 
 impl LogReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        LogReader { shared }
+        LogReader {
+            shared,
+            leaves: None,
+        }
+    }
+
+    /// The same reader, which from now on compares each record with its leaf, and says so to the
+    /// index where one is another. A record that this process has just appended and not pushed yet
+    /// has no leaf.
+    pub fn checked_by(mut self, index: &Arc<Index>) -> Self {
+        self.leaves = Some(Arc::clone(index));
+        self
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -52,7 +71,32 @@ impl LogReader {
             bytes_max.min(PAGE_BYTES_MAX),
         );
         while page.next() <= head && self.shared.read(page.next()..=head, &mut page)? {}
+        let mut leaves = Leaves::of(self.leaves.as_deref());
+        for (position, record) in page.iter() {
+            leaves.compare(position, record)?;
+        }
         Ok(page)
+    }
+
+    /// Reads the record of a stream where the index says that it stands, and compares it with what
+    /// the index says of it.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`]; [`ReadLogError::Altered`] where there is another record or none.
+    pub fn at(&self, place: &Place) -> Result<Vec<u8>, ReadLogError> {
+        let position = place.position;
+        let mut found = Vec::new();
+        if (1..=self.head()).contains(&position) {
+            self.shared
+                .read_each(&[position], &mut |_, record| found = record.to_vec())?;
+        }
+        if Place::of(position, &leaf_hash(&found)) == *place {
+            return Ok(found);
+        }
+        if let Some(index) = &self.leaves {
+            index.met(Finding::Record { position });
+        }
+        Err(ReadLogError::Altered { position })
     }
 
     /// Reads the record at one position, or `None` beyond the head and at 0.
@@ -78,10 +122,67 @@ impl LogReader {
         mut take: impl FnMut(u64, &[u8]),
     ) -> Result<(), ReadLogError> {
         let mut rest = positions;
+        let mut leaves = Leaves::of(self.leaves.as_deref());
+        let mut wrong = None;
         while !rest.is_empty() {
             let some = &rest[..rest.len().min(PAGE_RECORDS_MAX)];
-            rest = &rest[self.shared.read_each(some, &mut take)?..];
+            let mut compared = |position, record: &[u8]| {
+                match leaves.compare(position, record) {
+                    Ok(()) if wrong.is_none() => take(position, record),
+                    Ok(()) => {}
+                    Err(error) => wrong = wrong.take().or(Some(error)),
+                };
+            };
+            rest = &rest[self.shared.read_each(some, &mut compared)?..];
+            if let Some(error) = wrong {
+                return Err(error);
+            }
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader").finish_non_exhaustive()
+    }
+}
+
+/// The leaves that records are compared with, a tile at a time.
+struct Leaves<'i> {
+    index: Option<&'i Index>,
+    /// The last position that has a leaf.
+    through: u64,
+    /// The tile that was used last, by its number.
+    tile: Option<(u64, Vec<u8>)>,
+}
+
+impl<'i> Leaves<'i> {
+    fn of(index: Option<&'i Index>) -> Self {
+        Self {
+            index,
+            through: index.map_or(0, |index| index.tail().position),
+            tile: None,
+        }
+    }
+
+    fn compare(&mut self, position: u64, record: &[u8]) -> Result<(), ReadLogError> {
+        let Some(index) = self.index.filter(|_| position <= self.through) else {
+            return Ok(());
+        };
+        let number = (position - 1) / TILE_HASHES as u64;
+        let at = usize::try_from((position - 1) % TILE_HASHES as u64).expect("below 256");
+        let tile = match self.tile.take() {
+            Some((held, tile)) if held == number => tile,
+            _ => index.tile(0, number)?,
+        };
+        let leaf = tile_hashes(&tile).get(at).copied();
+        let leaf = leaf.ok_or_else(|| TileError::new(0, number, "it is too short"))?;
+        self.tile = Some((number, tile));
+        if leaf == leaf_hash(record) {
+            return Ok(());
+        }
+        index.met(Finding::Record { position });
+        Err(ReadLogError::Altered { position })
     }
 }

@@ -11,6 +11,7 @@ use redb::{
 };
 
 use super::error::SegmentFault;
+use super::folder;
 use super::page::Page;
 
 /// The only table of a segment: position → record bytes.
@@ -33,10 +34,13 @@ pub struct Storage {
 }
 
 impl Default for Storage {
-    /// Keeps each segment in the file at its path.
+    /// Keeps each segment in the file at its path, which its owner alone may read.
     fn default() -> Self {
         Storage {
-            create: Arc::new(|builder, path| builder.create(path)),
+            create: Arc::new(|builder, path| {
+                folder::make_private(path).map_err(redb::StorageError::Io)?;
+                builder.create(path)
+            }),
             open: Arc::new(|builder, path| builder.open(path)),
             open_read_only: Arc::new(|builder, path| builder.open_read_only(path)),
         }

@@ -260,6 +260,15 @@ fn hashes_at(level: u32, size: u64) -> u64 {
     size >> (TILE_HEIGHT * level)
 }
 
+/// How many hashes a tile of a tree of this size has; none where the tree has no such tile.
+pub(super) fn tile_width(level: u8, index: u64, size: u64) -> usize {
+    let shift = TILE_HEIGHT * u32::from(level);
+    let hashes = size.checked_shr(shift).unwrap_or(0);
+    let before = index.saturating_mul(TILE_HASHES as u64);
+    let width = hashes.saturating_sub(before).min(TILE_HASHES as u64);
+    usize::try_from(width).expect("a tile has at most 256 hashes")
+}
+
 /// Splits a tile's bytes into its hashes; a rest shorter than a hash is not one.
 pub(super) fn tile_hashes(bytes: &[u8]) -> &[Hash] {
     bytes.as_chunks::<HASH_BYTES>().0

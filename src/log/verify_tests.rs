@@ -42,6 +42,7 @@ fn encoded(
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     }
 }
 

@@ -311,17 +311,23 @@ async fn a_view_is_built_anew_beside_a_running_service_and_on_a_stopped_ones_fil
     assert_eq!(code, 3, "{said}");
     stop(&mut rig);
     let data = rig.site.data().to_str().unwrap().to_owned();
+    let keyring = rig.site.keyring().to_str().unwrap().to_owned();
+    let of_stopped = |words: &[&'static str]| {
+        let files = ["--data", &data, "--keyring", &keyring].map(str::to_owned);
+        let words = words.iter().map(|word| (*word).to_owned());
+        words.chain(files).collect::<Vec<_>>()
+    };
+    let list = of_stopped(&["view", "list"]);
+    let list: Vec<_> = list.iter().map(String::as_str).collect();
     fs::remove_file(rig.site.data().join("views.redb")).unwrap();
-    assert!(!is_whole(&auditor.json(&["view", "list", "--data", &data])));
-    assert!(is_whole(&auditor.json(&[
-        "view",
-        "rebuild",
-        "login-status",
-        "--data",
-        &data
-    ])));
-    assert!(is_whole(&auditor.json(&["view", "list", "--data", &data])));
-    let (code, _, said) = auditor.run(&["view", "rebuild", "no-such", "--data", &data]);
+    assert!(!is_whole(&auditor.json(&list)));
+    let rebuild = of_stopped(&["view", "rebuild", "login-status"]);
+    let rebuild: Vec<_> = rebuild.iter().map(String::as_str).collect();
+    assert!(is_whole(&auditor.json(&rebuild)));
+    assert!(is_whole(&auditor.json(&list)));
+    let unknown = of_stopped(&["view", "rebuild", "no-such"]);
+    let unknown: Vec<_> = unknown.iter().map(String::as_str).collect();
+    let (code, _, said) = auditor.run(&unknown);
     assert!(code == 2 && said.contains("view list"), "{said}");
     rig.restart();
     let status = rig.bus.query("login-status.ada", json!({})).await;

@@ -10,6 +10,7 @@ mod auditing;
 mod bad_input;
 mod brokers;
 mod canary;
+mod changed;
 mod cli;
 mod configuring;
 mod connecting;

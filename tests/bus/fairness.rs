@@ -186,3 +186,36 @@ async fn a_position_that_is_never_reached_holds_up_only_who_asked_for_it() {
     assert_eq!(waited.count(), 10, "two at work and eight waiting");
     service.stop().await;
 }
+
+/// S-09: what one caller has in flight leaves room for whoever comes next.
+#[tokio::test]
+async fn a_caller_that_waits_for_all_it_can_leaves_room_for_the_next() {
+    let broker = broker();
+    let gate = Arc::new(Gate::default());
+    let config = BusConfig {
+        connection: at(&broker),
+        identity: Identity::Dev,
+        in_flight_max: 30,
+        ..BusConfig::default()
+    };
+    let service = Service::start(config, gate.clock("query")).await;
+    let client = connect(&broker).await;
+    registered(&client, "ada").await;
+    let flood = send(&client, 300, "eve", "query.login-status.ada", "");
+    gate.holds(2).await;
+    let others = send(&client, 4, "alice", "query.login-status.ada", "");
+    // Refused at once, and not before every request of this subscription that came before it was
+    // taken.
+    let told = send(&client, 1, "bob", "query.login-status.ada", r#"{"x":1}"#);
+    assert_eq!(told.join_all().await, [Some("request.invalid".into())]);
+    for subject in ["query.errors", "query.schema.errors-response"] {
+        let told = send(&client, 1, "eve", subject, "").join_all().await;
+        assert_ne!(told[0].as_deref(), Some("overloaded"), "{subject}");
+    }
+    gate.open();
+    assert_eq!(others.join_all().await, vec![None; 4]);
+    let told = flood.join_all().await;
+    let answered = told.iter().filter(|told| told.is_none()).count();
+    assert!((20..30).contains(&answered), "two thirds of 30: {answered}");
+    service.stop().await;
+}

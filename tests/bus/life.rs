@@ -135,7 +135,7 @@ async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
         BusConfig {
             connection: at(&broker),
             identity: Identity::Dev,
-            in_flight_max: 4,
+            in_flight_max: 8,
             ..BusConfig::default()
         },
         paced(Duration::from_millis(5)),

@@ -1,9 +1,15 @@
 //! Whoever looks at an account's history leaves a trace, and polling it leaves one trace.
 
-use countersign::bus::headers::{CALLER, ON_BEHALF_OF};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use countersign::bus::headers::{CALLER, ERROR, ON_BEHALF_OF};
+use countersign::bus::{BusConfig, Identity};
+use countersign::engine::wall_clock;
+use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use crate::service::{ask, body, broker, dev, refused, registered};
+use crate::service::{Service, ask, at, body, broker, connect, dev, header, refused, registered};
 
 #[tokio::test]
 async fn looking_at_an_account_is_on_record_once_in_ten_minutes_for_each_caller_and_query() {
@@ -53,6 +59,7 @@ async fn looking_at_an_account_is_on_record_once_in_ten_minutes_for_each_caller_
         (&json!("bob"), &json!("audit-timeline"), &ada),
         (&json!("bob"), &json!("audit-page"), &Value::Null),
         (&json!("bob"), &json!("proof"), &Value::Null),
+        (&json!("anonymous"), &json!("audit-timeline"), &Value::Null),
     ];
     assert_eq!(seen, expected);
     assert_eq!(
@@ -94,5 +101,69 @@ async fn taking_the_whole_history_away_is_on_record_once_for_all_its_pages() {
     let wholes = ["records", "jsonl", "csv", "ocsf"].map(whole);
     let eve = json!("eve");
     assert_eq!(seen, wholes.each_ref().map(|data| (&eve, data)));
+    service.stop().await;
+}
+
+/// C9: 1,700 names a second had one record; ids of accounts that nobody has had none.
+#[tokio::test]
+async fn names_and_ids_are_tried_out_sixty_times_a_minute_and_on_record() {
+    let broker = broker();
+    let now = Arc::new(AtomicU64::new(wall_clock().0));
+    let clock = Arc::clone(&now);
+    let config = BusConfig {
+        connection: at(&broker),
+        identity: Identity::Dev,
+        ..BusConfig::default()
+    };
+    let clock = Arc::new(move || Micros(clock.load(Ordering::SeqCst)));
+    let service = Service::start(config, clock).await;
+    let client = connect(&broker).await;
+    registered(&client, "ada").await;
+    let tries = async |caller: &str, subject: &str, times: usize| {
+        let (mut answered, mut refused) = (0, 0);
+        for n in 0..times {
+            let pairs = [(CALLER, caller)];
+            let subject = subject.replace('#', &n.to_string());
+            let query = match subject.ends_with("find-account") {
+                true => json!({"username": format!("name-{n}")}).to_string(),
+                false => String::new(),
+            };
+            let reply = ask(&client, &subject, &pairs, query.as_bytes()).await;
+            match header(&reply, ERROR).unwrap() {
+                "account.not_found" => answered += 1,
+                "quota.exceeded" => refused += 1,
+                other => panic!("{other}"),
+            }
+        }
+        (answered, refused)
+    };
+    for (caller, subject) in [
+        ("eve", "query.find-account"),
+        ("mallory", "query.account-card.id-#"),
+        ("trent", "query.audit-timeline.id-#"),
+    ] {
+        assert_eq!(tries(caller, subject, 200).await, (60, 140), "{subject}");
+        let page = json!({"types": ["subject-viewed"], "caller": caller}).to_string();
+        let page = body(&ask(&client, "query.audit-page", &[], page.as_bytes()).await);
+        assert_eq!(page["events"].as_array().unwrap().len(), 1, "{subject}");
+    }
+    // Ten minutes later the counts are due, and whatever comes next brings them.
+    now.fetch_add(601 * Micros::SECOND, Ordering::SeqCst);
+    assert_eq!(tries("eve", "query.find-account", 1).await, (1, 0));
+    let counted = async |caller: &str| {
+        let page = json!({"types": ["look-ups-counted"], "caller": caller}).to_string();
+        let page = body(&ask(&client, "query.audit-page", &[], page.as_bytes()).await);
+        let counts = page["events"].as_array().unwrap().iter();
+        counts
+            .map(|e| e["data"]["count"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    for caller in ["eve", "mallory", "trent"] {
+        assert_eq!(
+            counted(caller).await,
+            199,
+            "all but the one that has its record"
+        );
+    }
     service.stop().await;
 }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use countersign::crypto::derived::FileKey;
 use countersign::log::index::{COMMAND_HORIZON_S, CommandPlace, Fact, Index};
 use countersign::log::tiles::Tree;
 use countersign::log::tree::leaf_hash;
@@ -78,6 +79,7 @@ fn record(position: u64) -> Option<Record<'static>> {
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     };
     (1..=HEAD).contains(&position).then_some(record)
 }
@@ -87,7 +89,13 @@ fn path(folder: &Path) -> PathBuf {
 }
 
 fn open(disk: &Disk, folder: &Path) -> Result<Index, String> {
-    let opened = Index::open(&disk.storage(), &path(folder), CACHE_BYTES, record);
+    let opened = Index::open(
+        &disk.storage(),
+        &path(folder),
+        CACHE_BYTES,
+        &FileKey::new(&[1; 32]),
+        record,
+    );
     opened.map_err(|error| error.to_string())
 }
 

@@ -6,7 +6,9 @@
 use std::path::Path;
 
 use countersign::account::{Account, Recorded};
+use countersign::crypto::derived::FileKey;
 use countersign::engine::snapshots::Snapshots;
+use countersign::log::index::Place;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{AccountRegistered, PasswordRejected, Purpose};
 use countersign_schemas::ids::{AccountId, StreamKey};
@@ -51,20 +53,31 @@ fn account(number: u64, version: u32) -> Account {
 
 fn save(snapshots: &Snapshots, version: u32) {
     let accounts: Vec<_> = (0..ACCOUNTS)
-        .map(|number| (StreamKey::of(&id(number)), account(number, version)))
+        .map(|number| {
+            let place = Place {
+                position: u64::from(version),
+                leaf: [7; 16],
+            };
+            (StreamKey::of(&id(number)), place, account(number, version))
+        })
         .collect();
     snapshots.save(&accounts);
 }
 
 fn open(disk: &Disk, folder: &Path) -> Snapshots {
-    Snapshots::open(&disk.storage(), &folder.join(NAME))
+    Snapshots::open(&disk.storage(), &folder.join(NAME), FileKey::new(&[1; 32]))
+}
+
+fn load(snapshots: &Snapshots, number: u64) -> Option<Account> {
+    let found = snapshots.load(StreamKey::of(&id(number)), u32::MAX);
+    found.map(|(_, account)| account)
 }
 
 /// All accounts are of one version, none only where nothing had been kept; and it can be used.
 fn check(disk: &Disk, folder: &Path, acknowledged: u64) -> Result<(), String> {
     let snapshots = open(disk, folder);
     let found: Vec<_> = (0..ACCOUNTS)
-        .map(|number| snapshots.load(StreamKey::of(&id(number)), u32::MAX))
+        .map(|number| load(&snapshots, number))
         .collect();
     let version = found[0].as_ref().map_or(0, |account| account.version);
     if u64::from(version) < acknowledged {
@@ -75,8 +88,7 @@ fn check(disk: &Disk, folder: &Path, acknowledged: u64) -> Result<(), String> {
         return Err(format!("another account than at version {version}"));
     }
     save(&snapshots, 60);
-    let stream = StreamKey::of(&id(0));
-    match snapshots.load(stream, u32::MAX) == Some(account(0, 60)) {
+    match load(&snapshots, 0) == Some(account(0, 60)) {
         true => Ok(()),
         false => Err("it keeps nothing more".into()),
     }

@@ -4,8 +4,10 @@
 //! from the first event say, at the checkpoint and after the rest of the log.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use countersign_projections::{Entry, Filter, Views};
+use countersign::crypto::derived::FileKey;
+use countersign_projections::{Entry, Filter, Seal, Views};
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{AccountRegistered, Purpose};
 use countersign_schemas::event::enrolment::v1::{FirstFactor, TwoFactorEnabled};
@@ -72,6 +74,7 @@ fn entry(position: u64) -> Entry<'static> {
             source_commitment: None,
         },
         payload: event.encode().unwrap().into(),
+        seal: None,
     };
     Entry::decode(position, record).unwrap()
 }
@@ -82,8 +85,13 @@ fn catch_up(views: &Views, through: u64) -> Result<(), String> {
     caught_up.map_err(|error| error.to_string())
 }
 
+fn seal() -> Seal {
+    let key = FileKey::new(&[1; 32]);
+    Arc::new(move |parts| key.tag(parts))
+}
+
 fn open(disk: &Disk, folder: &Path) -> Result<Views, String> {
-    let opened = Views::open_with(&folder.join(NAME), |path| {
+    let opened = Views::open_with(&folder.join(NAME), &seal(), |path| {
         if !path.exists() {
             disk.create(path).unwrap();
         }

@@ -36,12 +36,13 @@ const ROOMS: &[Room] = &[
         crates: &[SCHEMAS],
         rooms: &["account", "crypto::otp", "crypto::backup_code"],
     },
-    // A signed note is a text and a key: it reads no file and knows no log. A crash point is empty
+    // A signed note is a text and a key, as the key of a derived file is: they read no file and know
+    // no log. A crash point is empty
     // outside debug builds, and marks the moments that the kill harness ends a process at.
     Room {
         place: "src/log",
         crates: &[SCHEMAS],
-        rooms: &["log", "crypto::note", "crash_point"],
+        rooms: &["log", "crypto::note", "crypto::derived", "crash_point"],
     },
     Room {
         place: "src/crypto",

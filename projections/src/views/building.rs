@@ -11,20 +11,16 @@
 //! reads sees it.
 
 use countersign_schemas::record::Record;
-use redb::{
-    ReadableDatabase, ReadableTable, TableDefinition, TableHandle, UntypedTableHandle,
-    WriteTransaction,
-};
+use redb::{ReadableDatabase, TableDefinition, TableHandle, UntypedTableHandle, WriteTransaction};
 
 use super::{
     ACCOUNT_CARDS, AUDIT_TRAIL, LOGIN_STATUS, RESET_QUEUE, VIEWS, Views, durable,
     require_whole_groups,
 };
-use crate::checkpoint::{
-    Checkpoint, CheckpointTable, Progress, advance, make_tables, read_checkpoint, tables_prefix,
-};
+use crate::checkpoint::{Checkpoint, Progress, advance, make_tables, read_tables, tables_prefix};
+use crate::cover::Tally;
 use crate::login_view::LoginStatusView;
-use crate::{Entry, Projection, ViewError};
+use crate::{Entry, Projection, Seal, ViewError};
 
 const NEXT: &str = "next:";
 const ASIDE: &str = "aside:";
@@ -43,10 +39,10 @@ impl Views {
         };
         let txn = durable(&self.db)?;
         let begun = match at {
-            LOGIN_STATUS => begin(&self.login_status, &txn)?,
-            AUDIT_TRAIL => begin(&self.audit_trail, &txn)?,
-            ACCOUNT_CARDS => begin(&self.account_cards, &txn)?,
-            RESET_QUEUE => begin(&self.reset_queue, &txn)?,
+            LOGIN_STATUS => begin(&self.login_status, &txn, &self.seal)?,
+            AUDIT_TRAIL => begin(&self.audit_trail, &txn, &self.seal)?,
+            ACCOUNT_CARDS => begin(&self.account_cards, &txn, &self.seal)?,
+            RESET_QUEUE => begin(&self.reset_queue, &txn, &self.seal)?,
             _ => unreachable!("there are four views"),
         };
         txn.commit()?;
@@ -109,11 +105,12 @@ impl Views {
                 continue;
             };
             let (txn, unflushed) = self.begin(&state, entries.len())?;
+            let seal = &self.seal;
             let after = match at {
-                LOGIN_STATUS => build(&self.login_status, &before, &txn, entries)?,
-                AUDIT_TRAIL => build(&self.audit_trail, &before, &txn, entries)?,
-                ACCOUNT_CARDS => build(&self.account_cards, &before, &txn, entries)?,
-                RESET_QUEUE => build(&self.reset_queue, &before, &txn, entries)?,
+                LOGIN_STATUS => build(&self.login_status, &before, &txn, entries, seal)?,
+                AUDIT_TRAIL => build(&self.audit_trail, &before, &txn, entries, seal)?,
+                ACCOUNT_CARDS => build(&self.account_cards, &before, &txn, entries, seal)?,
+                RESET_QUEUE => build(&self.reset_queue, &before, &txn, entries, seal)?,
                 _ => unreachable!("there are four views"),
             };
             match after.halted {
@@ -197,14 +194,18 @@ pub(super) fn next_prefix(name: &str, version: u32) -> String {
 }
 
 /// Makes empty tables beside a view's own, in place of any that were there.
-fn begin<P: Projection>(projection: &P, txn: &WriteTransaction) -> Result<Progress, ViewError> {
+fn begin<P: Projection>(
+    projection: &P,
+    txn: &WriteTransaction,
+    seal: &Seal,
+) -> Result<Progress, ViewError> {
     drop_tables(txn, |table| {
         table.starts_with(&next_prefix(P::NAME, P::VERSION))
     })?;
     let own = tables_prefix(P::NAME, P::VERSION);
     let aside = ASIDE.to_owned() + &own;
     move_tables(txn, &own, &aside)?;
-    let begun = make_tables(projection, txn)?;
+    let begun = make_tables(projection, txn, seal)?;
     move_tables(txn, &own, &next_prefix(P::NAME, P::VERSION))?;
     move_tables(txn, &aside, &own)?;
     Ok(begun)
@@ -216,12 +217,13 @@ fn build<P: Projection>(
     before: &Progress,
     txn: &WriteTransaction,
     entries: &[Entry],
+    seal: &Seal,
 ) -> Result<Progress, ViewError> {
     let own = tables_prefix(P::NAME, P::VERSION);
     let (next, aside) = (next_prefix(P::NAME, P::VERSION), ASIDE.to_owned() + &own);
     move_tables(txn, &own, &aside)?;
     move_tables(txn, &next, &own)?;
-    let after = advance(projection, before, txn, entries)?;
+    let after = advance(projection, before, txn, entries, seal)?;
     // A transaction in which the fold halted, or even panicked, is not kept.
     if after.halted.is_none() {
         move_tables(txn, &own, &next)?;
@@ -237,22 +239,37 @@ fn switch(progress: &Progress, txn: &WriteTransaction) -> Result<(), ViewError> 
     move_tables(txn, &next_prefix(progress.name, progress.version), &own)
 }
 
-/// How far the tables beside a view's own are; none where there are none.
-pub(super) fn resumed(
-    of: &Progress,
+/// How far the tables beside a view's own are; none where there are none. They begin at position 1
+/// again where they are not as they were sealed.
+pub(super) fn resumed<P: Projection>(
+    projection: &P,
     txn: &WriteTransaction,
+    seal: &Seal,
+    changed: &mut Vec<&'static str>,
 ) -> Result<Option<Progress>, ViewError> {
-    let name = next_prefix(of.name, of.version) + "checkpoint";
-    let mut tables = txn.list_tables()?;
-    if !tables.any(|table| table.name() == name) {
+    let next = next_prefix(P::NAME, P::VERSION);
+    let own = tables_prefix(P::NAME, P::VERSION);
+    let aside = ASIDE.to_owned() + &own;
+    // What stands aside at an open was put there by nobody of ours.
+    drop_tables(txn, |table| table.starts_with(&aside))?;
+    if !txn
+        .list_tables()?
+        .any(|table| table.name().starts_with(&next))
+    {
         return Ok(None);
     }
-    let table = txn.open_table(CheckpointTable::new(&name))?;
-    Ok(Some(Progress {
-        checkpoint: read_checkpoint(table.get(0)?),
-        halted: None,
-        ..of.clone()
-    }))
+    move_tables(txn, &own, &aside)?;
+    move_tables(txn, &next, &own)?;
+    let found = read_tables(projection, txn, seal)?;
+    move_tables(txn, &own, &next)?;
+    move_tables(txn, &aside, &own)?;
+    match found {
+        Some(found) => Ok(Some(found)),
+        None => {
+            changed.push(P::NAME);
+            begin(projection, txn, seal).map(Some)
+        }
+    }
 }
 
 fn move_tables(txn: &WriteTransaction, from: &str, to: &str) -> Result<(), ViewError> {
@@ -293,6 +310,7 @@ impl Progress {
     pub(crate) fn at_zero(&self) -> Self {
         Self {
             checkpoint: Checkpoint::default(),
+            tally: Tally::default(),
             halted: None,
             ..self.clone()
         }

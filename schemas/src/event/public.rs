@@ -87,6 +87,14 @@ impl Event {
     }
 }
 
+fn look_ups_counted(e: &LookUpsCounted) -> Value {
+    json!({"account_id": e.account_id, "query": e.query, "count": e.count})
+}
+
+fn agent_acts_refused(e: &AgentActsRefused) -> Value {
+    json!({"by": e.by, "act": e.act.as_str(), "count": e.count})
+}
+
 impl AgentAct {
     /// The name that public forms and keys have.
     pub fn as_str(self) -> &'static str {
@@ -123,14 +131,6 @@ fn backup_code_accepted(e: &BackupCodeAccepted) -> Value {
         "purpose": purpose(e.purpose),
         "first_factor": first_factor(&e.first_factor),
     })
-}
-
-fn look_ups_counted(e: &LookUpsCounted) -> Value {
-    json!({"account_id": e.account_id, "query": e.query, "count": e.count})
-}
-
-fn agent_acts_refused(e: &AgentActsRefused) -> Value {
-    json!({"by": e.by, "act": e.act.as_str(), "count": e.count})
 }
 
 fn reset_requests_refused(e: &ResetRequestsRefused) -> Value {

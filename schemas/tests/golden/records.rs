@@ -30,6 +30,7 @@ fn record(event: &Event, meta: Meta<'static>) -> Record<'static> {
         group_len: 1,
         meta,
         payload: event.encode().unwrap().into(),
+        seal: None,
     }
 }
 

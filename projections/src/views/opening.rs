@@ -1,0 +1,133 @@
+//! Opening the file of the views: what is damaged or was changed is built from the log again.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use redb::{Database, DatabaseError, WriteTransaction};
+
+use super::building::{drop_tables, resumed};
+use super::{Opened, State, VIEWS, Views, durable};
+use crate::account_card::AccountCards;
+use crate::audit_trail::AuditTrail;
+use crate::checkpoint::{Progress, make_tables, read_tables, tables_prefix};
+use crate::login_view::LoginStatusView;
+use crate::reset_queue::ResetQueue;
+use crate::{Projection, Seal, ViewError};
+
+impl Views {
+    /// Opens the file; one that is missing, damaged or of another format is made anew.
+    ///
+    /// A view in it that is not as `seal` says that it was left is made anew, see
+    /// [`changed`](Self::changed). `cache_bytes` bounds the page cache. Queries are to be answered only once
+    /// [`catch_up`](Self::catch_up) has reached the log's head.
+    ///
+    /// Errors: [`ViewError::Storage`] when another process has the file open, or when it can
+    /// neither be opened nor replaced.
+    pub fn open(path: &Path, cache_bytes: usize, seal: &Seal) -> Result<(Self, Opened), ViewError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        // Every page's checksum is read (0.1 s for 270 MB in the page cache): without it redb takes
+        // most altered files for good, then answers wrongly or panics.
+        builder.set_check_integrity_on_open(true);
+        Self::open_with(path, seal, |path| {
+            make_private(path).map_err(redb::StorageError::Io)?;
+            builder.create(path)
+        })
+    }
+
+    /// Opens the file as [`open`](Self::open) does, by a function of the caller's: harnesses that
+    /// break disks have their own.
+    ///
+    /// Errors: as [`open`](Self::open).
+    pub fn open_with(
+        path: &Path,
+        seal: &Seal,
+        open: impl Fn(&Path) -> Result<Database, DatabaseError>,
+    ) -> Result<(Self, Opened), ViewError> {
+        let found = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        let open = || Self::of(open(path)?, seal);
+        let reason = match open() {
+            Ok(views) if found => return Ok((views, Opened::Existing)),
+            Ok(views) => return Ok((views, Opened::Created)),
+            Err(error) if !found || is_in_use(&error) => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        std::fs::remove_file(path).map_err(redb::StorageError::Io)?;
+        Ok((open()?, Opened::Rebuilt { reason }))
+    }
+
+    /// Takes a database that is open, and makes the views in it that it lacks.
+    fn of(db: Database, seal: &Seal) -> Result<Self, ViewError> {
+        let db = Arc::new(db);
+        let txn = durable(&db)?;
+        let login_status = LoginStatusView::new(db.clone());
+        let audit_trail = AuditTrail::new(db.clone());
+        let account_cards = AccountCards::new(db.clone());
+        let reset_queue = ResetQueue::new(db.clone());
+        let mut changed = Vec::new();
+        let views = [
+            believed(&login_status, &txn, seal, &mut changed)?,
+            believed(&audit_trail, &txn, seal, &mut changed)?,
+            believed(&account_cards, &txn, seal, &mut changed)?,
+            believed(&reset_queue, &txn, seal, &mut changed)?,
+        ];
+        let building = [
+            resumed(&login_status, &txn, seal, &mut changed)?,
+            resumed(&audit_trail, &txn, seal, &mut changed)?,
+            resumed(&account_cards, &txn, seal, &mut changed)?,
+            resumed(&reset_queue, &txn, seal, &mut changed)?,
+        ];
+        txn.commit()?;
+        login_status.persisted(views[0].checkpoint.position)?;
+        let unflushed = 0;
+        let state = Mutex::new(State {
+            views,
+            building,
+            given_up: [const { None }; VIEWS],
+            unflushed,
+        });
+        Ok(Self {
+            login_status,
+            audit_trail,
+            account_cards,
+            reset_queue,
+            state,
+            changed,
+            seal: Arc::clone(seal),
+            db,
+        })
+    }
+}
+
+/// How far a view is, before its first entry where its tables are not as they were sealed.
+fn believed<P: Projection>(
+    projection: &P,
+    txn: &WriteTransaction,
+    seal: &Seal,
+    changed: &mut Vec<&'static str>,
+) -> Result<Progress, ViewError> {
+    if let Some(progress) = read_tables(projection, txn, seal)? {
+        return Ok(progress);
+    }
+    changed.push(P::NAME);
+    let own = tables_prefix(P::NAME, P::VERSION);
+    drop_tables(txn, |table| table.starts_with(&own))?;
+    make_tables(projection, txn, seal)
+}
+
+/// Makes an empty file that its owner alone may read, unless there is one; redb makes its own for
+/// everybody.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn is_in_use(error: &ViewError) -> bool {
+    matches!(error, ViewError::Storage(e) if matches!(**e, redb::Error::DatabaseAlreadyOpen))
+}

@@ -1,0 +1,121 @@
+//! What a query is answered, and the record that it leaves of who looked at what.
+
+use bytes::Bytes;
+use countersign_schemas::record::Role;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+
+use super::queries::{Query, Question};
+use super::reply::json;
+use crate::engine::{Engine, LookUp, filter_text};
+
+/// Waits for the position that a caller names, where anybody still waits for the answer.
+pub(super) fn is_reached(engine: &Engine, question: &Question) -> Result<(), Refusal> {
+    if question
+        .deadline
+        .is_some_and(|deadline| deadline <= engine.now())
+    {
+        return Err(Refusal::new(ErrorCode::DeadlineExceeded));
+    }
+    engine.queries().reached(question.min_position)
+}
+
+/// Answers a query, and leaves a record of who looked at whom before the answer leaves.
+pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
+    is_reached(engine, question)?;
+    let (queries, viewer) = (engine.queries(), &question.viewer);
+    let look_up = look_up(&question.query, viewer.caller.role);
+    match (&question.query, &look_up) {
+        // Every name counts, since the request does not say whether it is on record.
+        (Query::FindAccount(_), _) => queries.admit_look_up(viewer, "find-account", None)?,
+        (_, Some(look_up)) => {
+            queries.admit_look_up(viewer, look_up.query(), Some(look_up))?;
+        }
+        (_, None) => {}
+    }
+    let body = body(engine, question);
+    // An id that nobody has is on record too: trying them out must not stay unseen.
+    if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
+        && refusal.code == ErrorCode::AccountNotFound
+    {
+        queries.record_look_up(viewer, &LookUp::Viewed(None, query))?;
+    }
+    let body = body?;
+    if let Some(look_up) = &look_up {
+        queries.record_look_up(viewer, look_up)?;
+    }
+    Ok(body)
+}
+
+fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
+    let (queries, min) = (engine.queries(), question.min_position);
+    match &question.query {
+        Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
+        Query::FindAccount(query) => {
+            // A name that nobody has is on record too: trying names out must not stay unseen.
+            let found = queries.find_account(query);
+            let subject = found.as_ref().ok().map(|found| &found.account_id);
+            let look_up = LookUp::Viewed(subject, "find-account");
+            queries.record_look_up(&question.viewer, &look_up)?;
+            json(&found?)
+        }
+        Query::AccountCard(account) => json(&queries.account_card(account, min)?),
+        Query::ResetQueue(query) => json(&queries.reset_queue(query, min)?),
+        Query::AuditTimeline(account, query) => json(&queries.audit_timeline(account, query, min)?),
+        Query::AuditPage(query) => json(&queries.audit_page(query, min)?),
+        Query::AccountAt(account, query) => json(&queries.account_at(account, query)?),
+        Query::Checkpoint => json(&queries.checkpoint()?),
+        Query::Proof(query) => json(&queries.proof(query)?),
+        Query::Consistency(query) => json(&queries.consistency(query)?),
+        Query::AuditRecords(query) => json(&queries.audit_records(query)?),
+        Query::AuditExport(query) => json(&queries.audit_export(query)?),
+        Query::AuditExplain(query) => {
+            let explained = queries.audit_explain(query)?;
+            let subject = explained.events.first().and_then(|e| e.account_id.as_ref());
+            let look_up = LookUp::Viewed(subject, "audit-explain");
+            queries.admit_look_up(&question.viewer, look_up.query(), Some(&look_up))?;
+            queries.record_look_up(&question.viewer, &look_up)?;
+            json(&explained)
+        }
+        Query::Backup => json(&engine.admin().backup()?),
+        Query::LogStats => json(&engine.admin().log_stats()?),
+        Query::KeyList => json(&engine.admin().key_list()?),
+        Query::ViewList => json(&engine.admin().view_list()),
+        Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view)?),
+    }
+}
+
+/// What a query shows of somebody's history, where it shows that.
+fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
+    match query {
+        // A platform asks at every login; an agent asks for what concerns somebody else.
+        Query::LoginStatus(account) if role == Role::Support => {
+            Some(LookUp::Viewed(Some(account), "login-status"))
+        }
+        Query::AccountCard(account) => Some(LookUp::Viewed(Some(account), "account-card")),
+        Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
+        Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
+        Query::AuditPage(query) => Some(LookUp::Viewed(query.account_id.as_ref(), "audit-page")),
+        // It carries a whole record. One look stands for every position: each has another subject,
+        // and whoever walks through them all must not fill the log.
+        Query::Proof(_) => Some(LookUp::Viewed(None, "proof")),
+        Query::AccountAt(account, _) => Some(LookUp::Viewed(Some(account), "account-at")),
+        Query::AuditRecords(_) => Some(LookUp::Exported(None, "records", "{}".into())),
+        Query::AuditExport(query) => Some(LookUp::Exported(
+            query.account_id.as_ref(),
+            query.format.as_str(),
+            filter_text(query),
+        )),
+        // Whom a name or a position led to, only the answer knows. Checkpoints and what proves that
+        // one continues another are hashes.
+        Query::FindAccount(_)
+        | Query::AuditExplain(_)
+        | Query::LoginStatus(_)
+        | Query::Checkpoint
+        | Query::Consistency(_)
+        | Query::Backup
+        | Query::LogStats
+        | Query::ViewList
+        | Query::KeyList
+        | Query::ViewRebuild(_) => None,
+    }
+}

@@ -1,0 +1,55 @@
+//! The data folder is the service's alone, also where it was made otherwise.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Mode of a folder of the service.
+const FOLDER_MODE: u32 = 0o700;
+/// Mode of a file of the service.
+const FILE_MODE: u32 = 0o600;
+/// What others than the owner may do.
+const OTHERS: u32 = 0o077;
+
+/// Takes from everybody but the owner what they may do with a data folder and all that is in it.
+///
+/// Links are left as they are. What cannot be changed is said, and does not stop a start: a folder
+/// may belong to somebody else who gave the service its place in it.
+pub fn make_private(data: &Path) {
+    let mut wide = Vec::new();
+    if let Err((path, error)) = narrow(data, &mut wide) {
+        tracing::warn!(%error, path = %path.display(), "others may read what is here, and that cannot be changed");
+    }
+    if let Some(first) = wide.first() {
+        tracing::warn!(
+            count = wide.len(),
+            first = %first.display(),
+            "others could read or write files of the service; now its owner alone can"
+        );
+    }
+}
+
+fn narrow(path: &Path, wide: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let failed = |error| (path.to_owned(), error);
+    let meta = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        meta => meta.map_err(failed)?,
+    };
+    let mode = match (meta.is_dir(), meta.is_file()) {
+        (true, _) => FOLDER_MODE,
+        (_, true) => FILE_MODE,
+        _ => return Ok(()),
+    };
+    if meta.permissions().mode() & OTHERS != 0 {
+        let kept = meta.permissions().mode() & mode;
+        fs::set_permissions(path, Permissions::from_mode(kept)).map_err(failed)?;
+        wide.push(path.to_owned());
+    }
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).map_err(failed)? {
+            narrow(&entry.map_err(failed)?.path(), wide)?;
+        }
+    }
+    Ok(())
+}
