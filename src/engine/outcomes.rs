@@ -56,7 +56,7 @@ struct Kept {
 
 impl Kept {
     /// Takes out what an outcome tells once, and seals it.
-    fn seal(
+    fn of(
         vault: &Vault,
         (key, stream, exact_tag): (&CommandKey, Option<StreamKey>, [u8; 16]),
         mut result: Result<Done, Refusal>,
@@ -171,7 +171,7 @@ impl Outcomes {
         {
             self.kept.retain(|_, kept| kept.stream != stream);
         }
-        let kept = Kept::seal(vault, (&key, stream, exact_tag), result);
+        let kept = Kept::of(vault, (&key, stream, exact_tag), result);
         self.kept.insert(key, kept);
         self.order.push_back((now, key));
     }
