@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use super::headers::{SERVICE_ERROR, SERVICE_ERROR_CODE};
+use crate::crypto::stack;
 use crate::engine::PasswordService;
 
 /// Passwords that may be asked about at the same time; one more is `overloaded`.
@@ -69,7 +70,8 @@ impl Directory {
 
     /// Its answer, none where there is none that can be read.
     async fn is_valid(&self, account: &AccountId, password: &SecretText) -> Option<bool> {
-        let body = json!({"account_id": account, "password": password.reveal()}).to_string();
+        let body = || json!({"account_id": account, "password": password.reveal()}).to_string();
+        let body = stack::wiped(body);
         let asked = NatsRequest::new()
             .payload(body.into())
             .timeout(Some(self.config.timeout));

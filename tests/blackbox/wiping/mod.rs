@@ -17,10 +17,12 @@ use rand::rngs::SysRng;
 use serde_json::{Value, json};
 
 use super::canary::forms::Search;
+use super::credentials::{broker_with, certificates, mutual_tls};
 use super::support::answer::Answer;
 use super::support::bus::{Bus, fresh_id};
 use super::support::phone::Phone;
-use super::support::site::POLL;
+use super::support::service::Service;
+use super::support::site::{POLL, Site};
 use super::support::{CHEAP, Rig};
 
 /// How long a secret may outlive its answer in memory.
@@ -270,13 +272,44 @@ fn nothing_is_left(answered: Instant, process: u32, search: &Search) {
 /// §8 of the catalogue of attacks: memory is read by whoever has the machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_seconds_after_its_answer_no_secret_is_in_the_memory_of_the_service() {
-    let config = format!("{CHEAP}[service]\nissuer = {ISSUER:?}\n");
-    let rig = Rig::start(&config).await;
-    let process = rig.service.id();
+    let rig = Rig::start(&config()).await;
+    live_and_search(&rig.bus, rig.service.id()).await;
+}
+
+/// Where the service alone speaks TLS, so that the requests are sent as above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_there_one_where_the_broker_is_reached_over_tls() {
+    let folder = certificates();
+    let tls = format!("{}\nallow_non_tls: true\n", mutual_tls(folder.path()));
+    let broker = broker_with(folder.path(), &tls);
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let [ca, cert, key] = ["ca.pem", "client.pem", "client.key"].map(file);
+    let flags = [
+        "--identity",
+        "dev",
+        "--tlsca",
+        &ca,
+        "--tlscert",
+        &cert,
+        "--tlskey",
+        &key,
+    ];
+    let site = Site::new(&config());
+    let url = format!("tls://127.0.0.1:{}", broker.port());
+    let service = Service::start(&site, &url, &flags);
+    let bus = Bus::connect(&broker.url()).await;
+    live_and_search(&bus, service.id()).await;
+}
+
+fn config() -> String {
+    format!("{CHEAP}[service]\nissuer = {ISSUER:?}\n")
+}
+
+async fn live_and_search(bus: &Bus, process: u32) {
     let mut secrets = Secrets::default();
     for n in 0..USERS {
         let mut life = Life {
-            bus: &rig.bus,
+            bus,
             name: format!("user-{n}"),
             secrets: &mut secrets,
             watched: (n + 1 == USERS).then_some(process),

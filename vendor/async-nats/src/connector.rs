@@ -15,6 +15,8 @@ use crate::auth::Auth;
 use crate::client::Statistics;
 use crate::connection::Connection;
 use crate::connection::State;
+// countersign: what TLS reads into is wiped.
+use crate::connection::WipesFirst;
 #[cfg(feature = "websockets")]
 use crate::connection::WebSocketAdapter;
 use crate::options::CallbackArg1;
@@ -554,7 +556,8 @@ impl Connector {
                 .map_err(|err| ConnectError::with_source(crate::ConnectErrorKind::Tls, err))?;
 
             let tls_stream = tls_connector
-                .connect(domain.to_owned(), connection.stream)
+                // countersign: what TLS reads into is wiped.
+                .connect(domain.to_owned(), WipesFirst(connection.stream))
                 .await?;
 
             Ok::<Connection, ConnectError>(Connection::new(
