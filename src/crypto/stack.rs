@@ -5,8 +5,9 @@
 
 use std::hint::black_box;
 
-/// How deep the wiping goes, in bytes. The deepest work here goes 40 KiB deep in a debug build.
-const DEPTH_BYTES: usize = 64 * 1024;
+/// How deep the wiping goes, in bytes: no more than a first cache holds, since it is done several times
+/// for each command. Half of it is too little in a debug build (`tests/blackbox/wiping`).
+const DEPTH_BYTES: usize = 32 * 1024;
 
 /// Does some work, and wipes the stack under it.
 pub fn wiped<T>(work: impl FnOnce() -> T) -> T {
