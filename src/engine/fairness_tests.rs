@@ -59,6 +59,31 @@ fn one_password_on_every_name_is_slowed_down_by_the_address_it_comes_from() {
     );
 }
 
+/// What has passed the gate together is decided together: a comparison is never refused afterwards.
+#[test]
+fn what_an_address_sends_at_once_is_compared_and_counted_or_neither() {
+    let house = House::new();
+    let engine = house.start_with(|options| options.policy.source_failures_free = 10);
+    let (sender, receiver) = mpsc::channel();
+    let before = engine.readings().comparisons;
+    for n in 0..40 {
+        let body = sign_in(&format!("name-{n}"), "a wrong password", SPRAYER);
+        let request = house.request("start-login", &body, &house.fresh_id(), &engine);
+        let sender = sender.clone();
+        engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
+    }
+    drop(sender);
+    let told: Vec<_> = receiver
+        .iter()
+        .map(|o| o.result.unwrap_err().code)
+        .collect();
+    let count = |code| told.iter().filter(|told| **told == code).count() as u64;
+    let compared = engine.readings().comparisons - before;
+    assert_eq!(count(ErrorCode::CredentialsInvalid), compared);
+    assert_eq!(count(ErrorCode::AccountThrottled), 40 - compared);
+    assert!((10..=12).contains(&compared), "{compared}");
+}
+
 /// Only the user name is needed for it: the owner's known place is not concerned.
 #[test]
 fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before() {
