@@ -136,8 +136,7 @@ fn code_with_right(digits: usize) -> TotpCode {
                     wrong.unwrap_or(digit)
                 }
         });
-    let code = TotpCode::from_number(number);
-    code
+    TotpCode::from_number(number)
 }
 
 /// A comparison that ends at the first difference.

@@ -23,6 +23,7 @@ fn told(house: &House, engine: &Engine, body: Value) -> Option<ErrorCode> {
     house.send(engine, "start-login", body).err()
 }
 
+///
 #[test]
 fn one_password_on_every_name_is_slowed_down_by_the_address_it_comes_from() {
     let house = House::new();
@@ -84,7 +85,7 @@ fn what_an_address_sends_at_once_is_compared_and_counted_or_neither() {
     assert!((10..=12).contains(&compared), "{compared}");
 }
 
-/// Only the user name is needed for it: the owner's known place is not concerned.
+/// only the user name is needed for it: the owner's known place is not concerned.
 #[test]
 fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before() {
     let house = House::new();
@@ -111,7 +112,7 @@ fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before
     assert_eq!(refused("192.0.2.2"), Some(ErrorCode::AccountThrottled));
 }
 
-/// The attack: 80 sign-ins of random names at a time from one address.
+/// the attack: 80 sign-ins of random names at a time from one address.
 #[test]
 fn while_one_address_keeps_eighty_sign_ins_waiting_every_owner_elsewhere_is_answered() {
     let house = House::new();
