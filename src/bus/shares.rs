@@ -69,6 +69,7 @@ mod tests {
         taken.len() - before
     }
 
+    ///
     #[test]
     fn s09_however_greedy_the_first_callers_are_the_next_finds_room() {
         let (shares, mut taken) = (Arc::new(Shares::default()), Vec::new());

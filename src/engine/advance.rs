@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{CommandKey, StreamKey};
+use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
@@ -58,7 +58,7 @@ impl Writer {
         }
         if self.lanes.is_busy(&lane) {
             if let Some(turned_away) = self.lanes.park(&lane, *submission) {
-                self.turn_away(turned_away, batch);
+                batch.answer(turned_away, self.no_room());
             }
             return;
         }
@@ -75,8 +75,11 @@ impl Writer {
             .and_then(|stream| batch.accounts.get(&stream));
         let at = self.now();
         let source = self.shared.vault.stranger_source_key(request.source());
+        let for_this_text = self.by_text.waiting_s(&subject.text, source, at);
+        let policy = &self.shared.policy;
+        let over_all_names = self.source_budget.waiting_s(request.source(), at, policy);
         Ok(Gated {
-            text_waits_s: self.by_text.waiting_s(&subject.text, source, at),
+            source_waits_s: over_all_names.max(for_this_text),
             account: self.shared.account(&subject, newest)?,
             subject,
             key: CommandKey::of(&request.caller.name, &request.command_id),
@@ -96,12 +99,7 @@ impl Writer {
         match stepped {
             Ok(()) => self.advance(submission, batch),
             Err(code) => {
-                let lane = submission
-                    .gated
-                    .as_ref()
-                    .map(|gated| gated.subject.queue_key());
-                batch.answer(*submission, Outcome::refused(code));
-                self.release(lane, batch);
+                self.finish(submission, Outcome::refused(code), batch);
             }
         }
     }
@@ -119,10 +117,6 @@ impl Writer {
 
     /// Brings a command to its decision or to its next slow step; a panic drops that command only.
     fn advance(&mut self, mut submission: Box<Submission>, batch: &mut Batch) {
-        let lane = submission
-            .gated
-            .as_ref()
-            .map(|gated| gated.subject.queue_key());
         let verdict = catch_unwind(AssertUnwindSafe(|| self.decide(&mut submission, batch)));
         let verdict = verdict.unwrap_or_else(|_| {
             tracing::error!(
@@ -132,18 +126,20 @@ impl Writer {
             Verdict::refused(ErrorCode::Internal)
         });
         match verdict {
-            Verdict::Answer(outcome) => {
-                batch.answer(*submission, *outcome);
-                self.release(lane, batch);
-            }
+            Verdict::Answer(outcome) => self.finish(submission, *outcome, batch),
             Verdict::Needs(step) => self.begin(submission, step, batch),
         }
     }
 
-    /// Lets those that waited for an account have their turns.
-    fn release(&mut self, lane: Option<StreamKey>, batch: &mut Batch) {
-        let Some(lane) = lane else { return };
-        for next in self.lanes.release(&lane) {
+    /// Answers a command, and lets those that waited for its account have their turns.
+    fn finish(&mut self, submission: Box<Submission>, outcome: Outcome, batch: &mut Batch) {
+        if submission.is_under_way {
+            self.source_budget.ended(submission.request.source());
+        }
+        let gated = submission.gated.as_ref();
+        let lane = gated.map(|gated| gated.subject.queue_key());
+        batch.answer(*submission, outcome);
+        for next in lane.map_or_else(Vec::new, |lane| self.lanes.release(&lane)) {
             self.take(Box::new(next), batch);
         }
     }
@@ -155,6 +151,10 @@ impl Writer {
         };
         let (lane, key) = (gated.subject.queue_key(), gated.key);
         self.lanes.hold(lane, key);
+        if step == Step::ComparePassword && !submission.is_under_way {
+            submission.is_under_way = true;
+            self.source_budget.begun(submission.request.source());
+        }
         if step == Step::ComparePassword
             && password_service::is_elsewhere(&self.shared, &submission.request.command)
         {
@@ -172,21 +172,19 @@ impl Writer {
         match self.pool.submit(sender, (submission, step)) {
             Ok(None) => {}
             Ok(Some((shed, _))) | Err((shed, _)) => {
-                let lane = shed.gated.as_ref().map(|gated| gated.subject.queue_key());
-                self.turn_away(*shed, batch);
-                self.release(lane, batch);
+                let outcome = self.no_room();
+                self.finish(shed, outcome, batch);
             }
         }
     }
 
-    /// Turns a command away for want of room: nothing of it was compared.
-    fn turn_away(&mut self, submission: Submission, batch: &mut Batch) {
+    /// What a command is answered that finds no room: nothing of it was compared.
+    fn no_room(&self) -> Outcome {
         self.shared.gauges.shed();
-        let code = match self.is_stopping() {
+        Outcome::refused(match self.is_stopping() {
             true => ErrorCode::Draining,
             false => ErrorCode::Overloaded,
-        };
-        batch.answer(submission, Outcome::refused(code));
+        })
     }
 
     /// What needs no decision: a deadline that has passed, a command that was done before.
@@ -295,7 +293,6 @@ impl Writer {
             ErrorCode::StoreUnavailable
         })?;
         let requested_at = resets::requested_at(&self.shared, request, batch)?;
-        let over_all_names = self.source_budget.waiting_s(request.source(), gated.at);
         let ctx = Ctx {
             now,
             gated_at: gated.at,
@@ -304,7 +301,7 @@ impl Writer {
             entropy: &entropy,
             caller: &request.caller.name,
             source_key: subject::source_key(&self.shared, &gated.account, request)?,
-            source_waits_s: over_all_names.max(gated.text_waits_s),
+            source_waits_s: gated.source_waits_s,
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,

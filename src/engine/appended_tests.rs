@@ -49,7 +49,7 @@ fn refusal(house: &House) -> Option<u64> {
     }
 }
 
-/// without a seal, with the seal of the record before it, and with one that is made up.
+/// without a seal, with the seal of the record before it, and with one that is made up.
 #[test]
 fn a_record_that_somebody_appends_to_a_stopped_log_stops_the_start() {
     for choice in 0..3 {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::house::{House, PASSWORD};
 use crate::account::Reply;
 
-/// A right code brings no other answer than a wrong one, in no other time.
+/// a right code brings no other answer than a wrong one, in no other time.
 #[test]
 fn no_code_is_compared_of_a_login_that_names_another_audience_than_its_start() {
     let house = House::new();

@@ -105,6 +105,7 @@ fn holds(house: &House, used: &str, secret: &TotpSecret) {
     house.send(&engine, "verify-login", verify(&code)).unwrap();
 }
 
+///
 #[test]
 fn the_last_event_of_an_account_that_is_taken_out_of_the_index_does_not_free_a_used_code() {
     let (house, secret, used) = ada_and_bob();
@@ -389,6 +390,7 @@ fn a_changed_record_is_met_when_its_account_is_folded_and_nothing_is_decided_aft
     }
 }
 
+///
 #[test]
 fn a_changed_record_that_nobody_folds_is_met_by_hashing_the_log_again() {
     let (house, ..) = ada_and_bob();

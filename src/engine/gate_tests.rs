@@ -303,6 +303,7 @@ fn restless(house: &House) -> (Engine, Arc<AtomicU64>) {
     (engine, now)
 }
 
+///
 #[test]
 fn whenever_a_deadline_passes_nothing_was_compared_or_the_failure_is_on_record() {
     let (mut late, mut decided) = (0, 0);
@@ -399,6 +400,7 @@ fn a_full_pool_and_a_stop_turn_away_only_what_was_not_compared() {
     }
 }
 
+///
 /// Nothing is made before it is decided that it may: ten codes cost ten hashes, a verifier one.
 #[test]
 fn codes_and_verifiers_are_made_only_for_what_is_accepted() {

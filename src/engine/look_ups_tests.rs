@@ -157,6 +157,7 @@ fn counts(engine: &Engine) -> Vec<serde_json::Value> {
     page.events.into_iter().map(data).collect()
 }
 
+///
 #[test]
 fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
     let house = House::new();

@@ -27,6 +27,8 @@ pub struct Submission {
     pub steps: u8,
     /// Whether it has had a place among the slow steps; its later ones are not turned away.
     pub is_admitted: bool,
+    /// Whether its password counts as under way at its source.
+    pub is_under_way: bool,
     /// What the writer knew when it passed the gate; none before.
     pub gated: Option<Gated>,
 }
@@ -41,8 +43,9 @@ pub struct Gated {
     pub at: Micros,
     /// What the wall clock must have reached then for codes to be checked.
     pub clock_floor: Micros,
-    /// How many seconds the source then still waited at the text that names the account.
-    pub text_waits_s: Option<u64>,
+    /// How many seconds the source then still waited, over all names and at the text that names the
+    /// account.
+    pub source_waits_s: Option<u64>,
 }
 
 impl Submission {
@@ -53,6 +56,7 @@ impl Submission {
             reply,
             steps: 0,
             is_admitted: false,
+            is_under_way: false,
             gated: None,
         }
     }

@@ -58,6 +58,11 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let command = Command::decode(wrong.name, wrong.body.to_string().as_bytes()).unwrap();
     let evidence = Evidence::none(house.time());
     let decided = decide(&wrong.account, &command, &evidence, &ctx);
+    append(house, wrong, decided)
+}
+
+/// Appends the one event of a decision as the service would; gives its position.
+fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
     let Decision::Done { mut events, .. } = decided else {
         panic!("decided without any step");
     };

@@ -55,6 +55,7 @@ fn busy(house: &House) {
     engine.admin().backup().unwrap();
 }
 
+///
 #[test]
 fn nobody_but_its_owner_reads_what_the_service_writes_and_what_was_open_is_closed() {
     let house = House::new();

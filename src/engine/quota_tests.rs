@@ -57,7 +57,7 @@ fn events(engine: &Engine, name: &str) -> Vec<AuditEvent> {
     engine.queries().audit_page(&query, None).unwrap().events
 }
 
-/// S-09: through restarts, and where the index is made anew from the log.
+/// A-21, S-09: through restarts, and where the index is made anew from the log.
 #[test]
 fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_auditors_hear_of_it() {
     let house = House::new();

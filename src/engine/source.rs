@@ -126,6 +126,7 @@ mod tests {
         by("gateway", ip)
     }
 
+    ///
     #[test]
     fn every_way_to_write_an_address_is_one_source() {
         for (ways, other) in [

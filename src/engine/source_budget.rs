@@ -14,11 +14,16 @@ use crate::account::Policy;
 /// Addresses whose failures are remembered; the one remembered longest is dropped.
 pub const SOURCES_MAX: usize = 65_536;
 
+/// How soon an address may try again that has a comparison under way and no free failure left.
+const UNDER_WAY_WAIT_S: u64 = 1;
+
 /// The counts.
 #[derive(Debug, Default)]
 pub struct SourceBudget {
     failures: HashMap<Source, Failures>,
     order: VecDeque<Source>,
+    /// Comparisons under way, by address; no address without one.
+    under_way: HashMap<Source, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -29,10 +34,35 @@ struct Failures {
 }
 
 impl SourceBudget {
-    /// The seconds that an address still waits.
-    pub fn waiting_s(&self, source: &Source, now: Micros) -> Option<u64> {
-        let until = self.failures.get(source)?.wait_until?;
-        (now < until).then(|| until.seconds_since(now))
+    /// The seconds that an address still waits. Once its free failures could be used up by what is
+    /// under way, it has one comparison at a time: many at once must not pass the gate together.
+    pub fn waiting_s(&self, source: &Source, now: Micros, policy: &Policy) -> Option<u64> {
+        let failures = self.failures.get(source);
+        let until = failures.and_then(|failures| failures.wait_until);
+        if let Some(until) = until.filter(|until| now < *until) {
+            return Some(until.seconds_since(now));
+        }
+        let under_way = self.under_way.get(source).copied().unwrap_or(0);
+        let failed = failures.map_or(0, |failures| failures.count);
+        let is_used_up = failed.saturating_add(under_way) >= policy.source_failures_free;
+        (under_way > 0 && is_used_up).then_some(UNDER_WAY_WAIT_S)
+    }
+
+    /// A password from this address is to be compared.
+    pub fn begun(&mut self, source: &Source) {
+        if source.is_address() {
+            *self.under_way.entry(source.clone()).or_default() += 1;
+        }
+    }
+
+    /// That comparison is decided, or will not be made.
+    pub fn ended(&mut self, source: &Source) {
+        if let Some(count) = self.under_way.get_mut(source) {
+            *count -= 1;
+            if *count == 0 {
+                self.under_way.remove(source);
+            }
+        }
     }
 
     /// Counts a wrong password, whatever name it was for. A success clears nothing: an attacker
@@ -84,21 +114,40 @@ mod tests {
     fn an_address_has_a_hundred_failures_over_all_names_and_then_waits_that_double() {
         let (mut budget, policy) = (SourceBudget::default(), Policy::default());
         for _ in 0..100 {
-            assert_eq!(budget.waiting_s(&source(1), NOW), None);
+            assert_eq!(budget.waiting_s(&source(1), NOW, &policy), None);
             budget.failed(&source(1), NOW, &policy);
         }
         for wait in [5, 10, 20] {
             budget.failed(&source(1), NOW, &policy);
-            assert_eq!(budget.waiting_s(&source(1), NOW), Some(wait));
+            assert_eq!(budget.waiting_s(&source(1), NOW, &policy), Some(wait));
         }
-        assert_eq!(budget.waiting_s(&source(2), NOW), None);
-        assert_eq!(budget.waiting_s(&source(1), NOW.plus_s(20)), None);
+        assert_eq!(budget.waiting_s(&source(2), NOW, &policy), None);
+        assert_eq!(budget.waiting_s(&source(1), NOW.plus_s(20), &policy), None);
         budget.failed(&source(1), NOW.plus_s(86_400), &policy);
         assert_eq!(
-            budget.waiting_s(&source(1), NOW.plus_s(86_400)),
+            budget.waiting_s(&source(1), NOW.plus_s(86_400), &policy),
             None,
             "forgotten"
         );
+    }
+
+    #[test]
+    fn what_is_under_way_counts_as_if_it_had_failed_and_then_one_goes_at_a_time() {
+        let (mut budget, policy) = (SourceBudget::default(), Policy::default());
+        for _ in 0..95 {
+            budget.failed(&source(1), NOW, &policy);
+        }
+        let mut begun = 0;
+        while budget.waiting_s(&source(1), NOW, &policy).is_none() {
+            budget.begun(&source(1));
+            begun += 1;
+        }
+        assert_eq!(begun, 5);
+        for _ in 0..5 {
+            budget.ended(&source(1));
+        }
+        assert_eq!(budget.waiting_s(&source(1), NOW, &policy), None);
+        assert!(budget.under_way.is_empty());
     }
 
     #[test]
@@ -108,7 +157,7 @@ mod tests {
         for _ in 0..1_000 {
             budget.failed(&caller, NOW, &policy);
         }
-        assert_eq!(budget.waiting_s(&caller, NOW), None);
+        assert_eq!(budget.waiting_s(&caller, NOW, &policy), None);
     }
 
     #[test]

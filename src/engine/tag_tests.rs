@@ -88,6 +88,7 @@ fn hex_keys_of(house: &House) -> Vec<[u8; 32]> {
     decoded.filter_map(|key| key.try_into().ok()).collect()
 }
 
+///
 /// T-LOG-KEYRING: the attack on builds before, one HMAC a guess: the whole body with a password in
 /// it, under each key.
 #[test]

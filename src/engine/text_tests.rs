@@ -52,7 +52,7 @@ fn with(accounts: &[(&str, &str)]) -> (House, Engine) {
     (house, engine)
 }
 
-/// Otherwise the wait of one and the answer of the other tell which of them exists.
+/// otherwise the wait of one and the answer of the other tell which of them exists.
 #[test]
 fn the_same_text_as_id_and_as_username_has_one_failure_bucket_whoever_has_it() {
     let ways = [

@@ -179,6 +179,7 @@ mod tests {
             .collect()
     }
 
+    ///
     #[test]
     fn a_peer_that_is_full_makes_room_for_its_own_newcomer_only() {
         let room = Room::default();

@@ -91,6 +91,7 @@ fn send(client: &Client, times: usize, caller: &str, subject: &str, query: &'sta
 
 const EXPORT: &str = r#"{"format":"jsonl","through":4}"#;
 
+/// A-19.
 /// C9, S-09: exports of one auditor, and support agents, login checks and operators beside them.
 #[tokio::test]
 async fn one_auditors_exports_hold_up_neither_agents_nor_login_checks_nor_operators() {

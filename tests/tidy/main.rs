@@ -9,6 +9,7 @@ mod arrows;
 mod catalogue;
 mod constant_time;
 mod derived;
+mod docs;
 mod events;
 mod samples;
 mod secrets;

@@ -55,7 +55,7 @@ fn a_sentence_that_another_build_worded_is_taken_only_from_who_says_so_and_is_co
     }
 }
 
-/// Whatever build wrote it: the words are a courtesy, the facts are not.
+/// whatever build wrote it: the words are a courtesy, the facts are not.
 #[test]
 fn what_is_no_wording_is_compared_whatever_build_wrote_the_export() {
     let desk = Desk::taking_other_renderings();
