@@ -269,7 +269,7 @@ fn nothing_is_left(answered: Instant, process: u32, search: &Search) {
     }
 }
 
-/// §8 of the catalogue of attacks: memory is read by whoever has the machine.
+/// memory is read by whoever has the machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_seconds_after_its_answer_no_secret_is_in_the_memory_of_the_service() {
     let rig = Rig::start(&config()).await;
