@@ -52,10 +52,16 @@ impl Writer {
             Err(code) => return batch.answer(*submission, Outcome::refused(code)),
         };
         let lane = gated.subject.queue_key();
-        if self.lanes.is_elsewhere(&gated.key, &lane) {
-            let outcome = Outcome::refused(ErrorCode::IdempotencyMismatch);
-            return batch.answer(*submission, outcome);
-        }
+        let lane = match self.lanes.under_way(&gated.key) {
+            None => lane,
+            // The same command again: it waits for the first, whose outcome it gets.
+            Some((other, tag)) if tag == submission.request.tags.exact => other,
+            Some((other, _)) if other == lane => lane,
+            Some(_) => {
+                let outcome = Outcome::refused(ErrorCode::IdempotencyMismatch);
+                return batch.answer(*submission, outcome);
+            }
+        };
         if self.lanes.is_busy(&lane) {
             if let Some(turned_away) = self.lanes.park(&lane, *submission) {
                 batch.answer(turned_away, self.no_room());
@@ -150,7 +156,7 @@ impl Writer {
             return;
         };
         let (lane, key) = (gated.subject.queue_key(), gated.key);
-        self.lanes.hold(lane, key);
+        self.lanes.hold(lane, key, submission.request.tags.exact);
         if step == Step::ComparePassword && !submission.is_under_way {
             submission.is_under_way = true;
             self.source_budget.begun(submission.request.source());
@@ -164,7 +170,8 @@ impl Writer {
             }
             return;
         }
-        if submission.is_admitted {
+        // Also where another service compared the password: what follows is not turned away.
+        if submission.is_admitted || submission.evidence.has_compared() {
             return self.pool.go_on((submission, step));
         }
         submission.is_admitted = true;

@@ -1,6 +1,8 @@
 //! Who can write the data folder but has no keyring cannot append what no rule decided, and what a
 //! crash left unsigned still starts.
 
+use std::path::PathBuf;
+
 use countersign_schemas::event::Event;
 use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, TwoFactorDisabled};
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
@@ -9,12 +11,35 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::FactorState;
 
 use super::StartError;
+use super::changed_tests::change_record;
 use super::house::{House, verify};
 use crate::log::index::Finding;
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {
     AccountId::parse("ada").unwrap()
+}
+
+/// What was signed for at a moment.
+struct Signed(Vec<(PathBuf, Vec<u8>)>);
+
+impl Signed {
+    fn of(house: &House) -> Self {
+        let files = ["checkpoint", "checkpoint-history"];
+        let files = files.map(|name| house.keyring().with_file_name(name));
+        Self(
+            files
+                .map(|file| (file.clone(), std::fs::read(file).unwrap()))
+                .into(),
+        )
+    }
+
+    /// Takes back what was signed for since, as where a crash came before it.
+    fn restore(&self) {
+        for (file, bytes) in &self.0 {
+            std::fs::write(file, bytes).unwrap();
+        }
+    }
 }
 
 fn open(house: &House) -> EventLog {
@@ -92,17 +117,52 @@ fn what_the_service_wrote_and_nobody_signed_for_yet_starts() {
     let engine = house.start();
     let (_, codes) = house.enrol(&engine, "ada");
     drop(engine);
-    let folder = house.keyring().parent().unwrap().to_owned();
-    let signed = std::fs::read(folder.join("checkpoint")).unwrap();
+    let signed = Signed::of(&house);
     let engine = house.start();
     house
         .send(&engine, "verify-login", verify(&codes[0]))
         .unwrap();
     drop(engine);
-    std::fs::write(folder.join("checkpoint"), signed).unwrap();
+    signed.restore();
     let engine = house.start();
     let again = house.send(&engine, "verify-login", verify(&codes[0]));
     assert_eq!(again.unwrap_err(), ErrorCode::CodeInvalid);
     let status = engine.queries().login_status(&ada(), None);
     assert_eq!(status.unwrap().second_factor, FactorState::On);
+}
+
+/// the index of a refused start would speak for the forged record once the honest log is back
+/// for a moment, and it would be signed for. So nothing is derived from what was not checked.
+#[test]
+fn a_start_that_refuses_a_record_has_derived_nothing_from_it() {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    drop(engine);
+    let signed = Signed::of(&house);
+    let engine = house.start();
+    for code in &codes[..2] {
+        house.send(&engine, "verify-login", verify(code)).unwrap();
+    }
+    let head = engine.readings().head;
+    drop(engine);
+    // As after a crash: two records behind the last signature.
+    signed.restore();
+    let (log, index) = (
+        house.data().join("log/00000001.redb"),
+        house.data().join("index.redb"),
+    );
+    let honest = std::fs::read(&log).unwrap();
+    change_record(&house, head - 1);
+    std::fs::remove_file(&index).unwrap();
+    assert_eq!(refusal(&house), Some(head - 1));
+    assert!(!index.exists(), "nothing was derived");
+    std::fs::write(&log, honest).unwrap();
+    assert_eq!(refusal(&house), None, "the honest log starts");
+    change_record(&house, head - 1);
+    std::fs::remove_file(&index).unwrap();
+    assert!(
+        matches!(house.try_start().err(), Some(StartError::Checkpoint(_))),
+        "and is what was signed for"
+    );
 }

@@ -148,10 +148,13 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         (found, views)
     });
     let mut found = found?;
-    let mut archive = epoch::archive(&found, data, keyring)?;
+    let archive = epoch::archive(&found, data, keyring);
+    if archive.is_err() {
+        // It was built from what is refused here, and must not speak for the log that is restored.
+        found.index.distrust()?;
+    }
+    let mut archive = archive?;
     archive.keep_copy_in(data);
-    let signed = archive.newest().map_or(0, |newest| newest.size);
-    found.check_unsigned(signed)?;
     epoch::sign(&mut archive, &found.index)?;
     found.vault.tend_tag_keys(now)?;
     if found.vault.keyring().has_old_tag_key() {

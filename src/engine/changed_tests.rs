@@ -361,7 +361,7 @@ fn a_snapshot_that_was_changed_is_no_snapshot() {
 }
 
 /// Changes a byte of the payload of the record at a position, in the log's one segment.
-fn change_record(house: &House, position: u64) {
+pub(super) fn change_record(house: &House, position: u64) {
     edit(house, "log/00000001.redb", |txn| {
         let mut table = txn.open_table(RECORDS).unwrap();
         let mut record = table.get(position).unwrap().unwrap().value().to_vec();

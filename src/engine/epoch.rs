@@ -16,7 +16,8 @@ use std::path::Path;
 
 use countersign_schemas::time::Micros;
 
-use super::foundation::{Epoch, Foundation, log_folder, snapshots_file};
+use super::foundation::{Epoch, Foundation, first_unsealed, log_folder, snapshots_file};
+use super::record_seals::RecordSeals;
 use super::start_error::{NewEpochError, StartError};
 use super::stream_witness;
 use super::vault::system_random;
@@ -26,7 +27,7 @@ use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
 use crate::crypto::note::{NoteSigner, origin};
 use crate::log::LogOptions;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
-use crate::log::index::Index;
+use crate::log::index::{Finding, Index};
 
 /// The key that signs the checkpoints of the keyring's epoch.
 pub fn signer(keyring: &Keyring) -> NoteSigner {
@@ -130,6 +131,7 @@ pub fn new_epoch(
         return Err(NewEpochError::OtherLoss { due });
     }
     if unfinished(&found, keyring_file)?.is_none() {
+        check_given_up(&found, lost_from)?;
         append(&mut found, data, lost_from, reason, now)?;
         reached("epoch-appended");
     }
@@ -144,6 +146,25 @@ pub fn new_epoch(
     archive.keep_copy_in(data);
     found.log.close().map_err(StartError::from)?;
     Ok(epoch)
+}
+
+/// Checks that the service itself wrote what stands where events were lost: it stays in the log, and
+/// the new epoch signs for it.
+///
+/// # Errors
+/// [`Finding::Appended`] with the first record that it did not write.
+fn check_given_up(found: &Foundation, lost_from: u64) -> Result<(), StartError> {
+    let keyring = found.vault.keyring();
+    let seals: Vec<_> = keyring
+        .log_ids()
+        .map(|id| RecordSeals::of_epoch(&keyring, id))
+        .collect();
+    let seals: Vec<_> = seals.iter().collect();
+    let given_up = lost_from..=found.log.head();
+    match first_unsealed(&found.log.reader(), given_up, &seals)? {
+        Some(position) => Err(Finding::Appended { position }.into()),
+        None => Ok(()),
+    }
 }
 
 /// Appends the event that begins it. Snapshots may hold what the lost events made of an account.

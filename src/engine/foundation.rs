@@ -1,5 +1,6 @@
 //! What a start and a new epoch stand on: keyring, log, data keys and index, opened and checked.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,17 +13,20 @@ use countersign_schemas::time::Micros;
 
 use super::batch::service_meta;
 use super::directory::fact;
+use super::epoch::signer;
 use super::erasing;
 use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::private::make_private;
 use super::projector::{TELL_EVERY, decode};
+use super::record_seals::RecordSeals;
 use super::start_error::StartError;
 use super::vault::{Random, Vault, VaultError};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::tag_keys::TagKeys;
+use crate::log::checkpoints::Archive;
 use crate::log::index::{Finding, Index};
 use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
@@ -126,6 +130,7 @@ impl Foundation {
         let tag_keys = TagKeys::read(&file, &keyring)
             .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
         let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
+        check_unsigned(&reader, log.head(), &vault, keyring_file)?;
         erasing::destroy_keys(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
         let (index, reader) = open_index(data, &log, &vault, now)?;
         let epochs = index.read_at_start(EPOCH_STARTED)?.into_iter();
@@ -145,24 +150,6 @@ impl Foundation {
     /// Reads the log, and compares every record with its leaf.
     pub fn reader(&self) -> LogReader {
         self.log.reader().checked_by(&self.index)
-    }
-
-    /// Checks the records behind a position, which no signed checkpoint covers: the service itself
-    /// must have written each of them where it stands.
-    ///
-    /// # Errors
-    /// [`Finding::Appended`] with the first that it did not write.
-    pub fn check_unsigned(&self, signed: u64) -> Result<(), StartError> {
-        let reader = self.log.reader();
-        for position in signed + 1..=self.log.head() {
-            let bytes = reader
-                .get(position)
-                .map_err(|error| StartError::Record(error.to_string()))?;
-            if !bytes.is_some_and(|bytes| self.vault.record_seals().has_sealed(position, &bytes)) {
-                return Err(Finding::Appended { position }.into());
-            }
-        }
-        Ok(())
     }
 
     /// The newest epoch.
@@ -196,6 +183,64 @@ impl Foundation {
         self.index
             .push(position, &record, &bytes, fact, now)
             .map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// Checks the records behind the last signed checkpoint: the service itself must have written each of
+/// them where it stands. Before the index takes any of them in, or one that is refused here would
+/// stand in it, and be signed for later.
+///
+/// # Errors
+/// [`Finding::Appended`] with the first that it did not write. Where there is no checkpoint of this
+/// epoch, the start is refused later for that.
+fn check_unsigned(
+    reader: &LogReader,
+    head: u64,
+    vault: &Vault,
+    keyring_file: &Path,
+) -> Result<(), StartError> {
+    let archive = Archive::open(keyring_file, signer(&vault.keyring()));
+    let Some(signed) = archive
+        .ok()
+        .and_then(|archive| Some(archive.newest()?.size))
+    else {
+        return Ok(());
+    };
+    let seals = [vault.record_seals()];
+    let Some(position) = first_unsealed(reader, signed + 1..=head, &seals)? else {
+        return Ok(());
+    };
+    let keyring = vault.keyring();
+    let is_of_another =
+        |at| epoch_at(reader, at).is_some_and(|epoch| epoch.begun.log_id != *keyring.log_id());
+    // Another epoch than the keyring's is refused under its own name, once the index is open.
+    match (signed + 1..=position).any(is_of_another) {
+        true => Ok(()),
+        false => Err(Finding::Appended { position }.into()),
+    }
+}
+
+/// The first of some records that none of the seals is on.
+///
+/// # Errors
+/// [`StartError::Record`] when one cannot be read.
+pub(super) fn first_unsealed(
+    reader: &LogReader,
+    mut positions: RangeInclusive<u64>,
+    seals: &[&RecordSeals],
+) -> Result<Option<u64>, StartError> {
+    let is_sealed = |position: u64| -> Result<bool, StartError> {
+        let bytes = reader.get(position);
+        let bytes = bytes.map_err(|error| StartError::Record(error.to_string()))?;
+        let is_on = |bytes: &[u8]| seals.iter().any(|seals| seals.has_sealed(position, bytes));
+        Ok(bytes.is_some_and(|bytes| is_on(&bytes)))
+    };
+    loop {
+        match positions.next() {
+            None => return Ok(None),
+            Some(position) if is_sealed(position)? => {}
+            Some(position) => return Ok(Some(position)),
+        }
     }
 }
 

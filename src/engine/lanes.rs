@@ -9,6 +9,7 @@ use countersign_schemas::ids::{CommandKey, StreamKey};
 
 use super::message::Submission;
 use super::pool::Sender;
+use crate::crypto::tag::TAG_BYTES;
 use crate::fair_queue::FairQueue;
 
 /// Commands that may wait for one account; of the source that has the most, the newest gives way.
@@ -21,8 +22,8 @@ const PARKED_PER_SOURCE_MAX: usize = 16;
 #[derive(Default)]
 pub struct Lanes {
     busy: HashMap<StreamKey, Lane>,
-    /// The commands under way, so that none is under way twice.
-    commands: HashMap<CommandKey, StreamKey>,
+    /// The commands under way, for which account and with which body, so that none is under way twice.
+    commands: HashMap<CommandKey, (StreamKey, [u8; TAG_BYTES])>,
 }
 
 struct Lane {
@@ -36,11 +37,9 @@ impl Lanes {
         self.busy.contains_key(lane)
     }
 
-    /// Whether this command is under way for another account: the same id with another body.
-    pub fn is_elsewhere(&self, command: &CommandKey, lane: &StreamKey) -> bool {
-        self.commands
-            .get(command)
-            .is_some_and(|other| other != lane)
+    /// For which account a command of this id is under way, and the tag of its body.
+    pub fn under_way(&self, command: &CommandKey) -> Option<(StreamKey, [u8; TAG_BYTES])> {
+        self.commands.get(command).copied()
     }
 
     /// Whether nothing is under way.
@@ -49,10 +48,10 @@ impl Lanes {
     }
 
     /// Something is under way for the account from now on.
-    pub fn hold(&mut self, lane: StreamKey, command: CommandKey) {
+    pub fn hold(&mut self, lane: StreamKey, command: CommandKey, tag: [u8; TAG_BYTES]) {
         let parked = FairQueue::new(PARKED_MAX, PARKED_PER_SOURCE_MAX);
         self.busy.entry(lane).or_insert(Lane { command, parked });
-        self.commands.insert(command, lane);
+        self.commands.insert(command, (lane, tag));
     }
 
     /// Lets a command wait for the account, and gives back the one that finds no room.

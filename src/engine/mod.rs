@@ -159,6 +159,7 @@ mod view_tests;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -248,7 +249,15 @@ impl Engine {
         let (indexing, hashing) = (Arc::clone(&shared), Arc::clone(&shared));
         let to_hash = reader.clone();
         let (keeping, writing) = (Arc::clone(&shared), queue.clone());
-        let writer = spawn("writer", move || writer.run(&inbox));
+        let stopping = Arc::clone(&shared);
+        let writer = spawn("writer", move || {
+            let run = catch_unwind(AssertUnwindSafe(|| writer.run(&inbox)));
+            run.unwrap_or_else(|_| {
+                tracing::error!("ALARM: the writer panicked, and the service stops");
+                stopping.failed.send_replace(true);
+                None
+            })
+        });
         let followers = vec![
             spawn("projector", move || {
                 projector::run(&to_show, &projecting.views, &projecting.progress);

@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 
 use crate::crypto::derived::FileKey;
-use crate::crypto::keyring::Keyring;
+use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
 
 /// Makes and checks the seals of one epoch's records: one that another epoch gave up has no place
 /// in this one.
@@ -17,7 +17,12 @@ pub struct RecordSeals(FileKey);
 impl RecordSeals {
     /// The seals of the keyring's present epoch.
     pub fn of(keyring: &Keyring) -> Self {
-        let epoch = HEXLOWER.encode(keyring.log_id());
+        Self::of_epoch(keyring, keyring.log_id())
+    }
+
+    /// The seals of one of the keyring's epochs, by its log id.
+    pub fn of_epoch(keyring: &Keyring, log_id: &[u8; LOG_ID_BYTES]) -> Self {
+        let epoch = HEXLOWER.encode(log_id);
         Self(keyring.file_key(&format!("records of {epoch}")))
     }
 
