@@ -470,3 +470,27 @@ fn an_id_is_under_way_for_one_command_only() {
     let after = counts(&engine);
     assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1));
 }
+
+/// The same command twice at once, where the account's id is made up for each: one account.
+#[test]
+fn the_same_command_again_waits_for_the_first_and_gets_its_outcome() {
+    let house = House::new();
+    let engine = house.start();
+    let (sender, receiver) = mpsc::channel();
+    for _ in 0..2 {
+        let body = json!({"username": "ada", "password": PASSWORD});
+        let request = house.request("register-account", &body, "same", &engine);
+        let sender = sender.clone();
+        engine.submit(
+            request,
+            Box::new(move |outcome| sender.send(outcome).unwrap()),
+        );
+    }
+    drop(sender);
+    let told: Vec<_> = receiver.iter().collect();
+    assert!(
+        told.iter().all(|outcome| outcome.result.is_ok()),
+        "{told:?}"
+    );
+    assert_eq!(told.iter().filter(|outcome| outcome.replayed).count(), 1);
+}
