@@ -12,7 +12,10 @@ use countersign_schemas::reply::FactorState;
 
 use super::StartError;
 use super::changed_tests::change_record;
+use super::epoch::new_epoch;
+use super::foundation::service_record;
 use super::house::{House, verify};
+use crate::account::service;
 use crate::log::index::Finding;
 use crate::log::{EventLog, LogOptions};
 
@@ -165,4 +168,33 @@ fn a_start_that_refuses_a_record_has_derived_nothing_from_it() {
         matches!(house.try_start().err(), Some(StartError::Checkpoint(_))),
         "and is what was signed for"
     );
+}
+
+/// an event that begins another epoch, without a seal, excuses no record and starts no
+/// remedy: the sentence about an interrupted `log new-epoch` would make an operator sign for it.
+#[test]
+fn a_forged_epoch_is_refused_as_what_it_is() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let version = engine.shared.index.version(&StreamKey::LOG).unwrap();
+    drop(engine);
+    let mut log = open(&house);
+    let head = log.head();
+    let event = service::log_went_on(2, [9; 16], head, house.time(), "forged");
+    let bytes = service_record(&event, version + 1, house.time())
+        .encode()
+        .unwrap();
+    log.append(head, &[bytes]).unwrap();
+    log.close().unwrap();
+    assert_eq!(refusal(&house), Some(head + 1));
+    let begun = new_epoch(
+        &house.data(),
+        &house.keyring(),
+        head,
+        "as the sentence said",
+        house.time(),
+        LogOptions::default(),
+    );
+    assert!(begun.is_err());
 }

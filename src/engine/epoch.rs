@@ -130,8 +130,18 @@ pub fn new_epoch(
     if due != lost_from {
         return Err(NewEpochError::OtherLoss { due });
     }
-    if unfinished(&found, keyring_file)?.is_none() {
-        check_given_up(&found, lost_from)?;
+    let is_unfinished = unfinished(&found, keyring_file)?.is_some();
+    // What begins an interrupted epoch must be the service's own, however little was given up.
+    let head = found.log.head();
+    check_given_up(
+        &found,
+        if is_unfinished {
+            lost_from.min(head)
+        } else {
+            lost_from
+        },
+    )?;
+    if !is_unfinished {
         append(&mut found, data, lost_from, reason, now)?;
         reached("epoch-appended");
     }

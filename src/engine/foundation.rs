@@ -130,9 +130,9 @@ impl Foundation {
         let tag_keys = TagKeys::read(&file, &keyring)
             .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
         let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
-        check_unsigned(&reader, log.head(), &vault, keyring_file)?;
+        let signed = check_unsigned(&reader, log.head(), &vault, keyring_file)?;
         erasing::destroy_keys(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
-        let (index, reader) = open_index(data, &log, &vault, now)?;
+        let (index, reader) = open_index(data, &log, &vault, signed, now)?;
         let epochs = index.read_at_start(EPOCH_STARTED)?.into_iter();
         let epochs = epochs.map(|position| {
             let gone = || StartError::Record(format!("the epoch at position {position} is gone"));
@@ -188,34 +188,35 @@ impl Foundation {
 
 /// Checks the records behind the last signed checkpoint: the service itself must have written each of
 /// them where it stands. Before the index takes any of them in, or one that is refused here would
-/// stand in it, and be signed for later.
+/// stand in it, and be signed for later. Gives the size of that checkpoint, behind which the index
+/// takes in sealed records only; none where the start is refused later under another name, since
+/// there is no checkpoint of this epoch, or the service itself began another one.
 ///
 /// # Errors
-/// [`Finding::Appended`] with the first that it did not write. Where there is no checkpoint of this
-/// epoch, the start is refused later for that.
+/// [`Finding::Appended`] with the first that it did not write.
 fn check_unsigned(
     reader: &LogReader,
     head: u64,
     vault: &Vault,
     keyring_file: &Path,
-) -> Result<(), StartError> {
+) -> Result<Option<u64>, StartError> {
     let archive = Archive::open(keyring_file, signer(&vault.keyring()));
     let Some(signed) = archive
         .ok()
         .and_then(|archive| Some(archive.newest()?.size))
     else {
-        return Ok(());
+        return Ok(None);
     };
     let seals = [vault.record_seals()];
     let Some(position) = first_unsealed(reader, signed + 1..=head, &seals)? else {
-        return Ok(());
+        return Ok(Some(signed));
     };
     let keyring = vault.keyring();
     let is_of_another =
         |at| epoch_at(reader, at).is_some_and(|epoch| epoch.begun.log_id != *keyring.log_id());
-    // Another epoch than the keyring's is refused under its own name, once the index is open.
-    match (signed + 1..=position).any(is_of_another) {
-        true => Ok(()),
+    // The event that begins it is sealed by the epoch before: an unsealed one excuses nothing.
+    match (signed + 1..position).any(is_of_another) {
+        true => Ok(None),
         false => Err(Finding::Appended { position }.into()),
     }
 }
@@ -263,6 +264,7 @@ fn open_index(
     data: &Path,
     log: &EventLog,
     vault: &Vault,
+    signed: Option<u64>,
     now: Micros,
 ) -> Result<(Arc<Index>, LogReader), StartError> {
     let key = vault.keyring().file_key(INDEX_LABEL);
@@ -279,7 +281,7 @@ fn open_index(
         Ok((index, reader))
     };
     let (index, reader) = open()?;
-    let caught_up = take_forms_and_catch_up(&index, &reader, vault, now);
+    let caught_up = take_forms_and_catch_up(&index, &reader, vault, signed, now);
     if caught_up.is_err() && index.finding() == Some(Finding::Index) {
         tracing::warn!(
             "index.redb was changed by something other than this service; it is rebuilt from the log"
@@ -287,7 +289,7 @@ fn open_index(
         index.distrust()?;
         drop((index, reader));
         let (index, reader) = open()?;
-        take_forms_and_catch_up(&index, &reader, vault, now)?;
+        take_forms_and_catch_up(&index, &reader, vault, signed, now)?;
         return Ok((index, reader));
     }
     caught_up?;
@@ -298,12 +300,13 @@ fn take_forms_and_catch_up(
     index: &Index,
     reader: &LogReader,
     vault: &Vault,
+    signed: Option<u64>,
     now: Micros,
 ) -> Result<(), StartError> {
     for position in index.read_at_start(SCHEMAS_IN_FORCE)? {
         forms::check(position, &recorded(reader, position)?)?;
     }
-    catch_up(index, reader, vault, now)
+    catch_up(index, reader, vault, signed, now)
 }
 
 /// Brings the index up to the log's head: every record since must decode and follow from the one
@@ -312,6 +315,7 @@ fn catch_up(
     index: &Index,
     reader: &LogReader,
     vault: &Vault,
+    signed: Option<u64>,
     now: Micros,
 ) -> Result<(), StartError> {
     let wrong = |why: String| StartError::Record(why);
@@ -326,6 +330,12 @@ fn catch_up(
             break;
         }
         for (position, bytes) in page.iter() {
+            // These bytes, not those that a look-up of the position finds: a file that was made by
+            // hand can show both.
+            let is_unsigned = signed.is_some_and(|signed| position > signed);
+            if is_unsigned && !vault.record_seals().has_sealed(position, bytes) {
+                return Err(Finding::Appended { position }.into());
+            }
             let entry = decode(position, bytes).map_err(wrong)?;
             forms::check(position, &entry.event)?;
             let fact = fact(vault, &entry).map_err(|error| {
