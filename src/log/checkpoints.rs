@@ -53,9 +53,11 @@ pub struct Archive {
     copy_path: Option<PathBuf>,
 }
 
+/// A note that was believed, and what it says.
 #[derive(Clone, Debug)]
-struct Signed {
-    checkpoint: Checkpoint,
+pub struct Signed {
+    /// What it says.
+    pub checkpoint: Checkpoint,
     note: String,
 }
 
@@ -148,6 +150,43 @@ impl Archive {
         let text = serde_json::to_string(&document).expect("texts and a number");
         if let Err(error) = replace(path, &(text + "\n")) {
             tracing::warn!(%error, path = %path.display(), "no copy of the checkpoint beside the log");
+        }
+    }
+
+    /// The copy of the newest note in a data folder, where this epoch's key signed it. It says what some
+    /// log of this epoch was once: the caller compares it with the log there is.
+    pub fn copy_in(&self, data: &Path) -> Option<Signed> {
+        let path = data.join(COPY);
+        let text = read(&path, NOTE_BYTES_MAX).ok().flatten()?;
+        let SignedCheckpoint { note, .. } = serde_json::from_str(&text).ok()?;
+        let checkpoint = self.believe(&path, "the note", &note).ok()?;
+        Some(Signed { checkpoint, note })
+    }
+
+    /// Archives a copy that was found to be of this log.
+    ///
+    /// # Errors
+    /// [`CheckpointRefusal::Io`].
+    pub fn adopt(&mut self, copy: Signed) -> Result<(), CheckpointRefusal> {
+        self.store(copy.note)
+    }
+
+    /// The size of the newest checkpoint that a log of `head` records agrees to, the copy in its data
+    /// folder being one of them; 0 where it agrees to none. `root_at` as in [`Archive::check`].
+    ///
+    /// # Errors
+    /// [`TileError`] when the tree cannot be read.
+    pub fn agreed_size(
+        &self,
+        data: &Path,
+        head: u64,
+        mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
+    ) -> Result<u64, TileError> {
+        let (archived, _) = self.agreed(head, &mut root_at)?;
+        let copy = self.copy_in(data).map(|copy| copy.checkpoint);
+        match copy.filter(|copy| (archived + 1..=head).contains(&copy.size)) {
+            Some(copy) if root_at(copy.size)? == copy.root => Ok(copy.size),
+            Some(_) | None => Ok(archived),
         }
     }
 
@@ -255,9 +294,12 @@ impl Archive {
         Ok(&newest.note)
     }
 
-    /// Makes a note durable in both files, the newest one first.
     fn archive(&mut self, size: u64, root: &Hash) -> Result<(), CheckpointRefusal> {
-        let note = self.signer.sign(size, root);
+        self.store(self.signer.sign(size, root))
+    }
+
+    /// Makes a note durable in both files, the newest one first.
+    fn store(&mut self, note: String) -> Result<(), CheckpointRefusal> {
         replace(&self.newest_path, &note).map_err(|source| io_error(&self.newest_path, source))?;
         reached("checkpoint-replaced");
         self.history.push(line_of(&note));
