@@ -116,10 +116,11 @@ pub fn init(
     let bytes = RecordSeals::of(&keyring)
         .encode(1, &NOTHING_BEFORE, &mut service_record(&begun, 1, now))
         .expect("the first record is small and holds nothing sealed");
-    EventLog::create(&log_folder(data), options, std::slice::from_ref(&bytes))?;
+    // First, so that there is never a log of which nothing says what it must be.
     let root = leaf_hash(&bytes);
     let mut archive = Archive::open(keyring_file, signer(&keyring))?;
     archive.sign(1, &root, |_| Ok(root))?;
+    EventLog::create(&log_folder(data), options, std::slice::from_ref(&bytes))?;
     archive.keep_copy_in(data);
     Ok(())
 }

@@ -163,8 +163,8 @@ fn begin_or_finish(
     Ok(epoch)
 }
 
-/// Checks everything that stays in the log, since the new epoch signs for it: a checkpoint of the epoch
-/// that ends speaks for it, or the seal of each record does. `begun` is what an interrupted new epoch
+/// Checks everything that stays in the log, since the new epoch signs for it: a checkpoint of this
+/// epoch or of one before speaks for it, or the seal of each record does. `begun` is what an interrupted new epoch
 /// gives up: the log may have changed since.
 ///
 /// # Errors
@@ -184,13 +184,18 @@ fn check_prefix(
             before.map_or(*keyring.log_id(), |epoch| epoch.begun.log_id)
         }
     };
-    let archive = Archive::open(
-        keyring_file,
-        NoteSigner::new(keyring.checkpoint_seed(), &ends),
-    )?;
     let head = found.log.head();
-    let agreed = archive.agreed_size(data, head, |size| found.index.root_at(size));
-    let agreed = agreed.map_err(CheckpointRefusal::from)?;
+    let signer = |id| NoteSigner::new(keyring.checkpoint_seed(), id);
+    let agreed_size = |archive: &Archive| {
+        let agreed = archive.agreed_size(data, head, |size| found.index.root_at(size));
+        agreed.map_err(CheckpointRefusal::from)
+    };
+    let archive = Archive::open(keyring_file, signer(&ends))?;
+    let mut agreed = agreed_size(&archive)?;
+    for id in keyring.log_ids() {
+        let ended = Archive::of_ended(keyring_file, signer(id))?;
+        agreed = agreed.max(agreed_size(&ended)?);
+    }
     let sizes = archive.checkpoints().map(|signed| signed.size);
     let kept = sizes.filter(|size| begun.is_some_and(|lost_from| *size < lost_from));
     if let Some(size) = kept.max().filter(|size| *size > agreed) {

@@ -13,7 +13,7 @@ use super::epoch_tests::{archive, begin};
 use super::house::{House, verify};
 use super::start_error::NewEpochError;
 use crate::crypto::keyring::Keyring;
-use crate::log::checkpoints::{Archive, COPY};
+use crate::log::checkpoints::{Archive, COPY, CheckpointRefusal};
 use crate::log::index::Finding;
 use crate::log::tree::{Frontier, leaf_hash};
 
@@ -199,10 +199,9 @@ fn a_new_epoch_refuses_what_somebody_put_in_the_place_of_the_lost_end() {
     assert_eq!(refused_by_new_epoch(&house), Some(agreed + 1));
 }
 
-/// A log that an older build wrote without seals and signed for, and that this build went on with.
-/// What stands beside the keyring is from before: it covers the first `AGREED` records.
-fn upgraded() -> (House, u64) {
-    const AGREED: usize = 3;
+/// A stopped log that an older build wrote, without seals, and signed for at 1, `AGREED` and its end.
+/// Gives what stood beside the keyring at `AGREED`, and a backup code.
+fn of_an_older_build() -> (House, Signed, String) {
     let (house, codes) = enrolled();
     let old: Vec<_> = records(&house).iter().map(|r| unsealed(r)).collect();
     exchange(&house, 1, &old);
@@ -216,31 +215,39 @@ fn upgraded() -> (House, u64) {
         frontier.append(leaf_hash(record));
         roots.push(frontier.root());
     }
-    for size in [1, AGREED, old.len()] {
+    for size in [1, AGREED, old.len() as u64] {
         let root_at = |size: u64| Ok(roots[size as usize]);
-        archive.sign(size as u64, &roots[size], root_at).unwrap();
+        archive.sign(size, &roots[size as usize], root_at).unwrap();
         if size == AGREED {
             older = Some(Signed::of(&house));
         }
     }
+    (house, older.unwrap(), codes[0].clone())
+}
+
+/// What the checkpoints of before an upgrade cover.
+const AGREED: u64 = 3;
+
+/// A log that an older build wrote and this build went on with. What stands beside the keyring is from
+/// before: it covers the first `AGREED` records.
+fn upgraded() -> House {
+    let (house, older, code) = of_an_older_build();
     let engine = house.start();
-    house
-        .send(&engine, "verify-login", verify(&codes[0]))
-        .unwrap();
+    house.send(&engine, "verify-login", verify(&code)).unwrap();
     drop(engine);
-    older.unwrap().restore();
-    (house, AGREED as u64)
+    older.restore();
+    house
 }
 
 /// the copy in the data folder was signed for this log, so it speaks for what is not sealed.
 #[test]
 fn a_keyring_folder_of_before_an_upgrade_starts_with_the_copy_of_the_newest_checkpoint() {
-    let (house, agreed) = upgraded();
-    assert_eq!(archive(&house).newest().unwrap().size, agreed);
+    let house = upgraded();
+    assert_eq!(archive(&house).newest().unwrap().size, AGREED);
     let head = records(&house).len() as u64;
     drop(house.start());
     assert_eq!(archive(&house).newest().unwrap().size, head);
-    let (house, _) = upgraded();
+    let house = upgraded();
     lose_checkpoints(&house);
     assert_eq!(refused_by_new_epoch(&house), None);
     house.start();
@@ -251,7 +258,7 @@ fn a_copy_that_is_of_another_log_or_of_another_keyring_or_gone_speaks_for_nothin
     let other = House::new();
     drop(other.start());
     for choice in 0..4 {
-        let (house, agreed) = upgraded();
+        let house = upgraded();
         let copy = house.data().join(COPY);
         let signed = Signed::of(&house);
         match choice {
@@ -265,9 +272,9 @@ fn a_copy_that_is_of_another_log_or_of_another_keyring_or_gone_speaks_for_nothin
             }
             _ => fs::write(&copy, "{}").unwrap(),
         }
-        assert_eq!(refusal(&house), Some(agreed + 1), "{choice}");
-        assert_eq!(archive(&house).newest().unwrap().size, agreed, "{choice}");
-        let begun = begin(&house, agreed + 1);
+        assert_eq!(refusal(&house), Some(AGREED + 1), "{choice}");
+        assert_eq!(archive(&house).newest().unwrap().size, AGREED, "{choice}");
+        let begun = begin(&house, AGREED + 1);
         assert!(begun.is_err(), "{choice}");
         signed.restore();
         lose_checkpoints(&house);
@@ -361,4 +368,42 @@ fn a_segment_that_shows_two_records_at_one_position_is_refused() {
     assert_eq!(page.iter().last().unwrap(), (head, &forged[..]));
     drop((log, reader));
     assert_eq!(refusal(&house), Some(head));
+}
+
+/// The newest epoch has signed for none of it, and the one before, whose lines are in the history, has.
+#[test]
+fn a_checkpoint_of_an_ended_epoch_speaks_for_records_without_seals() {
+    for is_changed in [false, true] {
+        let (house, ..) = of_an_older_build();
+        let next = AGREED + 1;
+        exchange(&house, next, &[]);
+        let kept = records(&house);
+        begin(&house, next).unwrap();
+        drop(house.start());
+        let mut back = kept.clone();
+        if is_changed {
+            *back[1].last_mut().unwrap() ^= 1;
+        }
+        exchange(&house, 1, &back);
+        match begin(&house, next) {
+            Ok(epoch) => assert!(!is_changed && epoch.begun.epoch == 3),
+            Err(refused) => assert!(is_changed, "{refused}"),
+        }
+    }
+}
+
+/// A log that was cut to its first record is no new one because its checkpoints are lost.
+#[test]
+fn a_log_of_one_record_without_checkpoints_is_refused() {
+    let (house, _) = enrolled();
+    exchange(&house, 2, &[]);
+    lose_checkpoints(&house);
+    assert!(matches!(
+        house.try_start().err(),
+        Some(StartError::Checkpoint(CheckpointRefusal::Missing {
+            head: 1,
+            ..
+        }))
+    ));
+    assert_eq!(refused_by_new_epoch(&house), None);
 }

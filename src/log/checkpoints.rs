@@ -16,9 +16,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use countersign_schemas::audit::SignedCheckpoint;
-use data_encoding::BASE64;
-
+pub use super::checkpoint_copy::COPY;
 pub use super::checkpoint_refusal::CheckpointRefusal;
 use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, replace, thinned};
 use super::tiles::TileError;
@@ -28,29 +26,25 @@ use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteSigner};
 
 /// The longest history that is read, in bytes; a full one of ours has a quarter of it.
 pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
-/// A log may be without any checkpoint as long as it has no more than the record that began it:
-/// nothing can have been lost from it.
-const UNARCHIVED_HEAD_MAX: u64 = 1;
+/// The first checkpoint is of the one record that begins a log, and is archived before that.
+const FIRST_SIZE: u64 = 1;
 
 const NEWEST: &str = "checkpoint";
 const HISTORY: &str = "checkpoint-history";
-/// The newest note and its public key in the data folder, as `query.checkpoint` answers.
-pub const COPY: &str = "checkpoint.json";
-
 /// The checkpoints of one epoch of a log, and the key that signs the next one.
 #[derive(Debug)]
 pub struct Archive {
     newest_path: PathBuf,
     history_path: PathBuf,
-    signer: NoteSigner,
+    pub(super) signer: NoteSigner,
     /// The notes of this epoch that are archived, ascending by size.
-    signed: Vec<Signed>,
+    pub(super) signed: Vec<Signed>,
     /// The lines of the history file, those of other epochs too.
     history: Vec<String>,
     /// The file has more or less than the lines, so that it must be written anew.
     history_torn: bool,
     /// Where auditors find the newest note beside the log.
-    copy_path: Option<PathBuf>,
+    pub(super) copy_path: Option<PathBuf>,
 }
 
 /// A note that was believed, and what it says.
@@ -58,7 +52,7 @@ pub struct Archive {
 pub struct Signed {
     /// What it says.
     pub checkpoint: Checkpoint,
-    note: String,
+    pub(super) note: String,
 }
 
 impl Archive {
@@ -103,6 +97,14 @@ impl Archive {
         Ok(archive)
     }
 
+    /// The archive of an epoch that another one has followed: its lines of the history.
+    ///
+    /// # Errors
+    /// [`CheckpointRefusal::Damaged`] and `Io`.
+    pub fn of_ended(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
+        Self::with_history(keyring_file, signer)
+    }
+
     fn with_history(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
         let mut archive = Self {
             newest_path: keyring_file.with_file_name(NEWEST),
@@ -129,67 +131,6 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Keeps a copy of the newest note and its public key in a data folder too, so that the folder
-    /// or a copy of it can be verified without the keyring's. Nothing rests on it: a copy that
-    /// cannot be written is said and left.
-    pub fn keep_copy_in(&mut self, data: &Path) {
-        self.copy_path = Some(data.join(COPY));
-        self.copy_newest();
-    }
-
-    fn copy_newest(&self) {
-        let (Some(path), Some(newest)) = (&self.copy_path, self.signed.last()) else {
-            return;
-        };
-        let document = SignedCheckpoint {
-            note: newest.note.clone(),
-            size: newest.checkpoint.size,
-            root: BASE64.encode(&newest.checkpoint.root),
-            vkey: self.signer.public().vkey(),
-        };
-        let text = serde_json::to_string(&document).expect("texts and a number");
-        if let Err(error) = replace(path, &(text + "\n")) {
-            tracing::warn!(%error, path = %path.display(), "no copy of the checkpoint beside the log");
-        }
-    }
-
-    /// The copy of the newest note in a data folder, where this epoch's key signed it. It says what some
-    /// log of this epoch was once: the caller compares it with the log there is.
-    pub fn copy_in(&self, data: &Path) -> Option<Signed> {
-        let path = data.join(COPY);
-        let text = read(&path, NOTE_BYTES_MAX).ok().flatten()?;
-        let SignedCheckpoint { note, .. } = serde_json::from_str(&text).ok()?;
-        let checkpoint = self.believe(&path, "the note", &note).ok()?;
-        Some(Signed { checkpoint, note })
-    }
-
-    /// Archives a copy that was found to be of this log.
-    ///
-    /// # Errors
-    /// [`CheckpointRefusal::Io`].
-    pub fn adopt(&mut self, copy: Signed) -> Result<(), CheckpointRefusal> {
-        self.store(copy.note)
-    }
-
-    /// The size of the newest checkpoint that a log of `head` records agrees to, the copy in its data
-    /// folder being one of them; 0 where it agrees to none. `root_at` as in [`Archive::check`].
-    ///
-    /// # Errors
-    /// [`TileError`] when the tree cannot be read.
-    pub fn agreed_size(
-        &self,
-        data: &Path,
-        head: u64,
-        mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
-    ) -> Result<u64, TileError> {
-        let (archived, _) = self.agreed(head, &mut root_at)?;
-        let copy = self.copy_in(data).map(|copy| copy.checkpoint);
-        match copy.filter(|copy| (archived + 1..=head).contains(&copy.size)) {
-            Some(copy) if root_at(copy.size)? == copy.root => Ok(copy.size),
-            Some(_) | None => Ok(archived),
-        }
-    }
-
     /// Returns where the newest checkpoint stands.
     pub fn path(&self) -> &Path {
         &self.newest_path
@@ -208,9 +149,8 @@ impl Archive {
     /// Refuses a log that is not the one that was signed for, or a later state of it.
     ///
     /// `head` is the log's last position; `root_at` gives the root of its first so many records,
-    /// as [`super::proof::root_at`] does. A log without a checkpoint is refused as soon as it has
-    /// more than its first record: whoever restores an old data folder might delete the archive
-    /// too. The start therefore signs before anything is appended to a new log.
+    /// as [`super::proof::root_at`] does. A log without any checkpoint is
+    /// refused, however short: somebody might have cut it to its first record.
     ///
     /// # Errors
     /// [`CheckpointRefusal::Missing`], `Shorter`, `Forked` and `Tile`.
@@ -220,13 +160,8 @@ impl Archive {
         root_at: impl FnMut(u64) -> Result<Hash, TileError>,
     ) -> Result<(), CheckpointRefusal> {
         let Some(newest) = self.newest() else {
-            return match head {
-                0..=UNARCHIVED_HEAD_MAX => Ok(()),
-                _ => Err(CheckpointRefusal::Missing {
-                    path: self.newest_path.clone(),
-                    head,
-                }),
-            };
+            let path = self.newest_path.clone();
+            return Err(CheckpointRefusal::Missing { path, head });
         };
         let archived = newest.size;
         let (agreed, forked) = self.agreed(head, root_at)?;
@@ -249,7 +184,7 @@ impl Archive {
     }
 
     /// The newest checkpoint that the log agrees to, and whether it contradicts a later one.
-    fn agreed(
+    pub(super) fn agreed(
         &self,
         head: u64,
         mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
@@ -280,7 +215,10 @@ impl Archive {
         root: &Hash,
         mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
     ) -> Result<&str, CheckpointRefusal> {
-        self.check(size, &mut root_at)?;
+        let is_first = self.newest().is_none() && size == FIRST_SIZE;
+        if !is_first {
+            self.check(size, &mut root_at)?;
+        }
         if root_at(size)? != *root {
             return Err(CheckpointRefusal::Forked {
                 archived: size,
@@ -299,7 +237,7 @@ impl Archive {
     }
 
     /// Makes a note durable in both files, the newest one first.
-    fn store(&mut self, note: String) -> Result<(), CheckpointRefusal> {
+    pub(super) fn store(&mut self, note: String) -> Result<(), CheckpointRefusal> {
         replace(&self.newest_path, &note).map_err(|source| io_error(&self.newest_path, source))?;
         reached("checkpoint-replaced");
         self.history.push(line_of(&note));
@@ -341,7 +279,7 @@ impl Archive {
         }
     }
 
-    fn believe(
+    pub(super) fn believe(
         &self,
         path: &Path,
         what: &str,
@@ -367,7 +305,7 @@ impl Archive {
 }
 
 /// Reads a text file up to a bound; one that is not there is nothing.
-fn read(path: &Path, bytes_max: usize) -> Result<Option<String>, CheckpointRefusal> {
+pub(super) fn read(path: &Path, bytes_max: usize) -> Result<Option<String>, CheckpointRefusal> {
     let file = match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|source| io_error(path, source))?,
