@@ -367,3 +367,8 @@ pub fn service_record(event: &Event, version: u32, at: Micros) -> Record<'static
         seal: None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "refused_tests.rs"]
+mod tests;

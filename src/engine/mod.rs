@@ -107,9 +107,6 @@ mod race_tests;
 mod record_seals;
 mod recorded_looks;
 mod refusals;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod refused_tests;
 mod rehash;
 mod request;
 #[cfg(test)]
@@ -120,9 +117,6 @@ mod rotating;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod rotating_tests;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod sealed_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod secret_tests;

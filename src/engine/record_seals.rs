@@ -53,3 +53,8 @@ impl RecordSeals {
         std::array::from_fn(|at| tag[at])
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "sealed_tests.rs"]
+mod tests;

@@ -7,17 +7,17 @@ use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 
-use super::appended_tests::{Signed, forged, open};
-use super::changed_tests::{RECORDS, change_record, edit};
-use super::epoch_tests::{begin, restored};
-use super::foundation::{Foundation, service_record};
-use super::house::{House, verify};
-use super::indexer::record;
-use super::start_error::{NewEpochError, StartError};
-use super::stopped_views::rebuild_stopped_view;
-use super::{rehash, system_random};
 use crate::account::service;
 use crate::crypto::keyring::Keyring;
+use crate::engine::appended_tests::{Signed, forged, open};
+use crate::engine::changed_tests::{RECORDS, change_record, edit};
+use crate::engine::epoch_tests::{begin, restored};
+use crate::engine::foundation::{Foundation, service_record};
+use crate::engine::house::{House, verify};
+use crate::engine::indexer::record;
+use crate::engine::start_error::{NewEpochError, StartError};
+use crate::engine::stopped_views::rebuild_stopped_view;
+use crate::engine::{rehash, system_random};
 use crate::log::LogOptions;
 use crate::log::index::Finding;
 

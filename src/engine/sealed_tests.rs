@@ -5,14 +5,14 @@ use std::fs;
 
 use countersign_schemas::record::Record;
 
-use super::StartError;
-use super::appended_tests::{Signed, forged, open, refusal};
-use super::changed_tests::{RECORDS, edit};
-use super::epoch::signer;
-use super::epoch_tests::{archive, begin};
-use super::house::{House, verify};
-use super::start_error::NewEpochError;
 use crate::crypto::keyring::Keyring;
+use crate::engine::StartError;
+use crate::engine::appended_tests::{Signed, forged, open, refusal};
+use crate::engine::changed_tests::{RECORDS, edit};
+use crate::engine::epoch::signer;
+use crate::engine::epoch_tests::{archive, begin};
+use crate::engine::house::{House, verify};
+use crate::engine::start_error::NewEpochError;
 use crate::log::checkpoints::{Archive, COPY, CheckpointRefusal};
 use crate::log::index::Finding;
 use crate::log::tree::{Frontier, leaf_hash};
