@@ -164,8 +164,8 @@ fn begin_or_finish(
 }
 
 /// Checks everything that stays in the log, since the new epoch signs for it: a checkpoint of this
-/// epoch or of one before speaks for it, or the seal of each record does. `begun` is what an interrupted new epoch
-/// gives up: the log may have changed since.
+/// epoch or of one before speaks for it, or the seal of each record does. `begun` is what an
+/// interrupted new epoch gives up: the log may have changed since.
 ///
 /// # Errors
 /// [`Finding::Root`] where the log no longer is what it was signed for before the loss;
