@@ -4,6 +4,7 @@ use std::path::Path;
 
 use countersign::crypto::keyring::Keyring;
 use countersign::engine::RecordSeals;
+use countersign::log::tree::leaf_hash;
 use countersign::log::{EventLog, LogOptions};
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{AccountRegistered, Purpose};
@@ -31,6 +32,8 @@ pub fn fill(data: &Path, keyring: &Path, events: u64, accounts: u64, began: Micr
     let mut log = EventLog::open(&data.join("log"), LogOptions::default())?;
     let seals = RecordSeals::of(&Keyring::load(keyring)?);
     let mut batch = Vec::with_capacity(BATCH_RECORDS);
+    let last = log.reader().get(log.head())?;
+    let mut before = leaf_hash(&last.ok_or("a log has a first record")?);
     for number in 0..events {
         let account = AccountId::parse(&format!(
             "0192f3a4-5b6c-7d8e-8f00-{:012}",
@@ -39,7 +42,10 @@ pub fn fill(data: &Path, keyring: &Path, events: u64, accounts: u64, began: Micr
         let version = u32::try_from(number / accounts + 1)?;
         let at = Micros(began.0 + number * 1_000);
         let position = log.head() + batch.len() as u64 + 1;
-        batch.push(seals.encode(position, &mut record(&account, version, at, number)?)?);
+        let mut record = record(&account, version, at, number)?;
+        let bytes = seals.encode(position, &before, &mut record)?;
+        before = leaf_hash(&bytes);
+        batch.push(bytes);
         if batch.len() == BATCH_RECORDS {
             log.append(log.head(), &std::mem::take(&mut batch))?;
         }

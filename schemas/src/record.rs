@@ -17,7 +17,7 @@
 //!     56     4  length of the meta block
 //!     60     4  length of the payload
 //!     64        meta block (postcard, and 16 bytes that bind a sealed source), then payload (postcard)
-//!            8  with flag 1: the seal, a keyed tag over the position and every byte before it
+//!            8  with flag 1: the seal, a keyed tag over the position, the leaf of the record before and every byte before it
 //! ```
 //!
 //! The seal says that this log's own service wrote the record at that position. It is what the end

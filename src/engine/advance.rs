@@ -337,7 +337,7 @@ impl Writer {
         let begun = self.entomb(batch).and_then(|()| self.rotate(batch));
         if let Err(error) = begun {
             tracing::error!(%error, "a change of the keys could not be begun; it is dropped");
-            *batch = Batch::after(batch.head);
+            *batch = self.empty_batch();
             return Verdict::refused(ErrorCode::StoreUnavailable);
         }
         self.recorded_at(group.now);

@@ -24,10 +24,10 @@ fn ada() -> AccountId {
 }
 
 /// What was signed for at a moment.
-struct Signed(Vec<(PathBuf, Vec<u8>)>);
+pub(super) struct Signed(Vec<(PathBuf, Vec<u8>)>);
 
 impl Signed {
-    fn of(house: &House) -> Self {
+    pub(super) fn of(house: &House) -> Self {
         let files = ["checkpoint", "checkpoint-history"];
         let files = files.map(|name| house.keyring().with_file_name(name));
         Self(
@@ -38,19 +38,19 @@ impl Signed {
     }
 
     /// Takes back what was signed for since, as where a crash came before it.
-    fn restore(&self) {
+    pub(super) fn restore(&self) {
         for (file, bytes) in &self.0 {
             std::fs::write(file, bytes).unwrap();
         }
     }
 }
 
-fn open(house: &House) -> EventLog {
+pub(super) fn open(house: &House) -> EventLog {
     EventLog::open(&house.data().join("log"), LogOptions::default()).unwrap()
 }
 
 /// "2FA was turned off", well-formed, as the account's next event.
-fn forged(log: &EventLog) -> Record<'static> {
+pub(super) fn forged(log: &EventLog) -> Record<'static> {
     let last = log.reader().get(log.head()).unwrap().unwrap();
     let mut record = Record::decode(&last).unwrap().into_owned();
     assert_eq!(record.stream_key, StreamKey::of(&ada()));
@@ -69,7 +69,7 @@ fn forged(log: &EventLog) -> Record<'static> {
     record
 }
 
-fn refusal(house: &House) -> Option<u64> {
+pub(super) fn refusal(house: &House) -> Option<u64> {
     match house.try_start() {
         Ok(_) => None,
         Err(StartError::Changed(Finding::Appended { position })) => Some(position),

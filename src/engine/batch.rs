@@ -21,6 +21,7 @@ use super::vault::{SourceKey, VaultError};
 use super::{Outcome, ReplyTo, Request, Shared};
 use crate::account::{Account, Recorded};
 use crate::log::index::Fact;
+use crate::log::tree::{Hash, leaf_hash};
 
 /// The name of the service where it is itself the caller.
 const SERVICE: &str = "countersign";
@@ -42,6 +43,8 @@ pub const BATCH_ALONE_MAX: usize = 8;
 pub struct Batch {
     /// Position of the last record before the batch.
     pub head: u64,
+    /// The leaf of the last record before the batch or in it.
+    pub last_leaf: Hash,
     /// The records' bytes, in order.
     pub records: Vec<Vec<u8>>,
     /// Their sum.
@@ -205,10 +208,11 @@ impl Batch {
         self.replies.push((submission.reply, outcome));
     }
 
-    /// An empty batch after this position.
-    pub fn after(head: u64) -> Self {
+    /// An empty batch after this position, whose record has that leaf.
+    pub fn after(head: u64, last_leaf: Hash) -> Self {
         Self {
             head,
+            last_leaf,
             ..Self::default()
         }
     }
@@ -220,10 +224,13 @@ impl Batch {
     pub fn record(&mut self, shared: &Shared, group: &Group) -> Result<Details, RecordingError> {
         let stream = self.stream_of(shared, group)?;
         let mut group_entries = Vec::with_capacity(group.events.len());
+        let mut last_leaf = self.last_leaf;
         for index in 0..group.events.len() {
-            let (entry, bytes) = self.entry(shared, group, &stream, index)?;
+            let (entry, bytes) = self.entry(shared, group, &stream, index, &last_leaf)?;
+            last_leaf = leaf_hash(&bytes);
             group_entries.push((fact(&shared.vault, &entry)?, entry, bytes));
         }
+        self.last_leaf = last_leaf;
         let mut account = (*group.account).clone();
         for (fact, entry, bytes) in group_entries {
             fold(&mut account, &entry);
@@ -246,13 +253,14 @@ impl Batch {
         })
     }
 
-    /// Seals and encodes one event of a group.
+    /// Seals and encodes one event of a group, behind the record with the leaf `before`.
     fn entry(
         &self,
         shared: &Shared,
         group: &Group,
         stream: &Stream,
         index: usize,
+        before: &Hash,
     ) -> Result<(Entry<'static>, Vec<u8>), RecordingError> {
         let mut event = group.events[index].clone();
         let version = stream.version + 1 + index as u32;
@@ -291,7 +299,8 @@ impl Batch {
             seal: None,
         };
         let position = self.head + self.records.len() as u64 + 1 + index as u64;
-        let bytes = shared.vault.record_seals().encode(position, &mut record)?;
+        let seals = shared.vault.record_seals();
+        let bytes = seals.encode(position, before, &mut record)?;
         Ok((
             Entry {
                 position,

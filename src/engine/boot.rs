@@ -24,6 +24,7 @@ use super::indexer::record;
 use super::private::make_private;
 use super::progress::Progress;
 use super::publisher::Publication;
+use super::record_seals::RecordSeals;
 use super::snapshots::Snapshots;
 use super::start_error::{InitError, StartError};
 use super::vault::{Random, system_random};
@@ -32,7 +33,7 @@ use crate::account::{Policy, service};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::log::checkpoints::Archive;
-use crate::log::tree::leaf_hash;
+use crate::log::tree::{NOTHING_BEFORE, leaf_hash};
 use crate::log::{EventLog, LogOptions, LogReader, Storage};
 
 /// Page cache of `views.redb`.
@@ -112,13 +113,14 @@ pub fn init(
     private_folder(data).map_err(folder)?;
     DataKeys::open(&keys_file(data), Arc::clone(&keyring), true)?;
     let begun = service::log_begun(*keyring.log_id());
-    let bytes = service_record(&begun, 1, now)
-        .encode()
+    let bytes = RecordSeals::of(&keyring)
+        .encode(1, &NOTHING_BEFORE, &mut service_record(&begun, 1, now))
         .expect("the first record is small and holds nothing sealed");
-    EventLog::create(&log_folder(data), options, std::slice::from_ref(&bytes))?;
+    // First, so that there is never a log of which nothing says what it must be.
     let root = leaf_hash(&bytes);
     let mut archive = Archive::open(keyring_file, signer(&keyring))?;
     archive.sign(1, &root, |_| Ok(root))?;
+    EventLog::create(&log_folder(data), options, std::slice::from_ref(&bytes))?;
     archive.keep_copy_in(data);
     Ok(())
 }
@@ -148,14 +150,9 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         (found, views)
     });
     let mut found = found?;
-    let archive = epoch::archive(&found, data, keyring);
-    if archive.is_err() {
-        // It was built from what is refused here, and must not speak for the log that is restored.
-        found.index.distrust()?;
-    }
-    let mut archive = archive?;
-    archive.keep_copy_in(data);
-    epoch::sign(&mut archive, &found.index)?;
+    let archive = found
+        .index
+        .distrust_with(signed_for(&found, data, keyring))?;
     found.vault.tend_tag_keys(now)?;
     if found.vault.keyring().has_old_tag_key() {
         tracing::warn!(
@@ -213,6 +210,14 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
+}
+
+/// Holds the log to what was signed for, and signs for what it is now.
+fn signed_for(found: &Foundation, data: &Path, keyring: &Path) -> Result<Archive, StartError> {
+    let mut archive = epoch::archive(found, data, keyring)?;
+    archive.keep_copy_in(data);
+    epoch::sign(&mut archive, &found.index)?;
+    Ok(archive)
 }
 
 /// Opens the views, if they are there, while the rest is opened: every page of either is read. Where

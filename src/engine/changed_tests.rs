@@ -33,14 +33,14 @@ type SnapshotRow = (
 );
 const SNAPSHOTS: TableDefinition<([u8; 8], &[u8; 16]), SnapshotRow> =
     TableDefinition::new("snapshots_v2");
-const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records_v1");
+pub(super) const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records_v1");
 
 fn stream(account: &str) -> StreamKey {
     StreamKey::of(&AccountId::parse(account).unwrap())
 }
 
 /// Edits a file of a stopped service, as redb itself would write it.
-fn edit(house: &House, file: &str, change: impl FnOnce(&WriteTransaction)) {
+pub(super) fn edit(house: &House, file: &str, change: impl FnOnce(&WriteTransaction)) {
     let db = Database::open(house.data().join(file)).unwrap();
     let txn = db.begin_write().unwrap();
     change(&txn);

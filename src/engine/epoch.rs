@@ -16,10 +16,11 @@ use std::path::Path;
 
 use countersign_schemas::time::Micros;
 
-use super::foundation::{Epoch, Foundation, first_unsealed, log_folder, snapshots_file};
+use super::foundation::{Epoch, Foundation, log_folder, snapshots_file};
 use super::record_seals::RecordSeals;
 use super::start_error::{NewEpochError, StartError};
 use super::stream_witness;
+use super::unsigned::first_unsealed;
 use super::vault::system_random;
 use crate::account::service;
 use crate::crash_point::reached;
@@ -115,7 +116,21 @@ pub fn new_epoch(
     options: LogOptions,
 ) -> Result<Epoch, NewEpochError> {
     let mut found = Foundation::open(data, keyring_file, options, system_random, now)?;
-    let due = match archive(&found, data, keyring_file) {
+    let begun = begin_or_finish(&mut found, data, keyring_file, lost_from, reason, now);
+    let epoch = found.index.distrust_with(begun)?;
+    found.log.close().map_err(StartError::from)?;
+    Ok(epoch)
+}
+
+fn begin_or_finish(
+    found: &mut Foundation,
+    data: &Path,
+    keyring_file: &Path,
+    lost_from: u64,
+    reason: &str,
+    now: Micros,
+) -> Result<Epoch, NewEpochError> {
+    let due = match archive(found, data, keyring_file) {
         Ok(_) => return Err(NewEpochError::NothingLost),
         Err(StartError::Checkpoint(refusal)) => match refusal.lost_from() {
             Some(due) => due,
@@ -130,19 +145,10 @@ pub fn new_epoch(
     if due != lost_from {
         return Err(NewEpochError::OtherLoss { due });
     }
-    let is_unfinished = unfinished(&found, keyring_file)?.is_some();
-    // What begins an interrupted epoch must be the service's own, however little was given up.
-    let head = found.log.head();
-    check_given_up(
-        &found,
-        if is_unfinished {
-            lost_from.min(head)
-        } else {
-            lost_from
-        },
-    )?;
-    if !is_unfinished {
-        append(&mut found, data, lost_from, reason, now)?;
+    let begun = unfinished(found, keyring_file)?;
+    check_prefix(found, data, keyring_file, begun)?;
+    if begun.is_none() {
+        append(found, data, lost_from, reason, now)?;
         reached("epoch-appended");
     }
     let epoch = found.epoch().clone();
@@ -154,24 +160,53 @@ pub fn new_epoch(
     let (size, root) = found.index.tree_head().map_err(CheckpointRefusal::from)?;
     let mut archive = Archive::begin_epoch(keyring_file, signer(&keyring), size, &root)?;
     archive.keep_copy_in(data);
-    found.log.close().map_err(StartError::from)?;
     Ok(epoch)
 }
 
-/// Checks that the service itself wrote what stands where events were lost: it stays in the log, and
-/// the new epoch signs for it.
+/// Checks everything that stays in the log, since the new epoch signs for it: a checkpoint of this
+/// epoch or of one before speaks for it, or the seal of each record does. `begun` is what an
+/// interrupted new epoch gives up: the log may have changed since.
 ///
 /// # Errors
-/// [`Finding::Appended`] with the first record that it did not write.
-fn check_given_up(found: &Foundation, lost_from: u64) -> Result<(), StartError> {
+/// [`Finding::Root`] where the log no longer is what it was signed for before the loss;
+/// [`Finding::Appended`] with the first record for which nothing speaks.
+fn check_prefix(
+    found: &Foundation,
+    data: &Path,
+    keyring_file: &Path,
+    begun: Option<u64>,
+) -> Result<(), StartError> {
     let keyring = found.vault.keyring();
+    let ends = match begun {
+        None => *keyring.log_id(),
+        Some(_) => {
+            let before = found.epochs.iter().rev().nth(1);
+            before.map_or(*keyring.log_id(), |epoch| epoch.begun.log_id)
+        }
+    };
+    let head = found.log.head();
+    let signer = |id| NoteSigner::new(keyring.checkpoint_seed(), id);
+    let agreed_size = |archive: &Archive| {
+        let agreed = archive.agreed_size(data, head, |size| found.index.root_at(size));
+        agreed.map_err(CheckpointRefusal::from)
+    };
+    let archive = Archive::open(keyring_file, signer(&ends))?;
+    let mut agreed = agreed_size(&archive)?;
+    for id in keyring.log_ids() {
+        let ended = Archive::of_ended(keyring_file, signer(id))?;
+        agreed = agreed.max(agreed_size(&ended)?);
+    }
+    let sizes = archive.checkpoints().map(|signed| signed.size);
+    let kept = sizes.filter(|size| begun.is_some_and(|lost_from| *size < lost_from));
+    if let Some(size) = kept.max().filter(|size| *size > agreed) {
+        return Err(Finding::Root { size }.into());
+    }
     let seals: Vec<_> = keyring
         .log_ids()
         .map(|id| RecordSeals::of_epoch(&keyring, id))
         .collect();
     let seals: Vec<_> = seals.iter().collect();
-    let given_up = lost_from..=found.log.head();
-    match first_unsealed(&found.log.reader(), given_up, &seals)? {
+    match first_unsealed(&found.reader(), agreed, head, &seals)? {
         Some(position) => Err(Finding::Appended { position }.into()),
         None => Ok(()),
     }

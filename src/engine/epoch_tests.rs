@@ -20,7 +20,7 @@ use crate::log::LogOptions;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 
 /// Copies a folder with everything in it.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(file.file_name());
@@ -33,7 +33,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn restore(copy_of: &Path, to: &Path) {
+pub(super) fn restore(copy_of: &Path, to: &Path) {
     fs::remove_dir_all(to).unwrap();
     copy(copy_of, to);
 }
@@ -42,12 +42,12 @@ fn login(name: &str, password: &str) -> Value {
     json!({"username": name, "password": password})
 }
 
-fn archive(house: &House) -> Archive {
+pub(super) fn archive(house: &House) -> Archive {
     let keyring = Keyring::load(&house.keyring()).unwrap();
     Archive::open(&house.keyring(), signer(&keyring)).unwrap()
 }
 
-fn begin(house: &House, lost_from: u64) -> Result<Epoch, NewEpochError> {
+pub(super) fn begin(house: &House, lost_from: u64) -> Result<Epoch, NewEpochError> {
     let (data, keyring, now) = (house.data(), house.keyring(), house.time());
     let options = LogOptions::default();
     new_epoch(&data, &keyring, lost_from, "restored", now, options)
@@ -55,7 +55,7 @@ fn begin(house: &House, lost_from: u64) -> Result<Epoch, NewEpochError> {
 
 /// Ada with 2FA and Bob without, a copy of their data at position 11, then four codes used: the log
 /// is at position 15 when it stops, and the data folder is the copy again.
-fn restored() -> (House, TotpSecret, Vec<String>) {
+pub(super) fn restored() -> (House, TotpSecret, Vec<String>) {
     let house = House::new();
     let engine = house.start();
     let (secret, codes) = house.enrol(&engine, "ada");

@@ -63,7 +63,7 @@ impl Writer {
     pub(super) fn decide_alone(&mut self, alone: Vec<Submission>) -> Result<(), Vec<ReplyTo>> {
         let mut alone = alone.into_iter();
         while let Some(submission) = alone.next() {
-            let mut batch = Batch::after(self.log.head());
+            let mut batch = self.empty_batch();
             self.take_now(Box::new(submission), &mut batch);
             if let Err(mut waiting) = self.commit(batch) {
                 waiting.extend(alone.map(|submission| submission.reply));
@@ -151,7 +151,9 @@ pub(super) fn complete(
                 ..record
             };
             let position = log.head() + 1;
-            let bytes = vault.record_seals().encode(position, &mut record)?;
+            let bytes = vault
+                .record_seals()
+                .encode(position, &index.last_leaf(), &mut record)?;
             vault.entomb(&Tombstone {
                 position,
                 record: bytes.clone(),

@@ -15,6 +15,7 @@ use super::house::{House, PASSWORD, verify};
 use super::start_error::StartError;
 use super::{Engine, Outcome, Submission, new_epoch};
 use crate::account::{Held, Reply};
+use crate::log::tree::NOTHING_BEFORE;
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {
@@ -348,7 +349,7 @@ fn an_erasure_that_never_reached_the_log_is_completed_and_its_repetition_is_answ
 fn erasures_give_way_to_what_is_queued_behind_them() {
     let house = House::new();
     let engine = house.start();
-    let mut batch = Batch::after(0);
+    let mut batch = Batch::after(0, NOTHING_BEFORE);
     while batch.has_room() {
         let request = house.request("erase-account", &erase_ada(), "id", &engine);
         batch.alone.push(Submission::new(request, Box::new(drop)));

@@ -34,8 +34,12 @@ pub(super) struct Life {
 
 impl Life {
     pub(super) fn new() -> Self {
+        Self::under(strict)
+    }
+
+    fn under(change: fn(&mut super::EngineOptions)) -> Self {
         let house = House::new();
-        let engine = house.start_with(strict);
+        let engine = house.start_with(change);
         let (secret, codes) = house.enrol(&engine, "ada");
         let secret = Some(secret);
         Self {
@@ -225,23 +229,27 @@ impl Life {
     }
 }
 
-/// A policy under which a row of wrong codes is soon too long, and a clock that goes on between any two
-/// readings, as a real one does.
+/// A policy under which a row of wrong codes is soon too long.
 pub(super) fn strict(options: &mut super::EngineOptions) {
+    options.policy.code_failures_budget = 5;
+    options.policy.suspend_after = 10;
+}
+
+/// The same, with a clock that goes on between any two readings, as a real one does.
+fn ticking(options: &mut super::EngineOptions) {
+    strict(options);
     let (clock, readings) = (Arc::clone(&options.clock), AtomicU64::new(0));
     options.clock = Arc::new(move || {
         let past = readings.fetch_add(1, Ordering::SeqCst);
         Micros(clock().0 + past)
     });
-    options.policy.code_failures_budget = 5;
-    options.policy.suspend_after = 10;
 }
 
 /// Of every event type that a command leads to: each is explained, by the policy that was in force
 /// then and although the account is erased, and comes out the same.
 #[test]
 fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
-    let mut life = Life::new();
+    let mut life = Life::under(ticking);
     life.with_proof("disable-2fa").unwrap();
     life.enrolments();
     life.logins();

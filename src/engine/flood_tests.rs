@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use super::advance::Job;
-use super::batch::{BATCH_COMMANDS_MAX, Batch};
+use super::batch::BATCH_COMMANDS_MAX;
 use super::boot;
 use super::house::{House, verify};
 use super::message::{QUEUE_MAX, Submission, ToWriter};
@@ -237,7 +237,7 @@ fn refusals_that_record_nothing_cannot_keep_a_batch_open() {
         queue.submit(Submission::new(request, Box::new(|_| ())));
     }
     assert_eq!(queue.waiting(), QUEUE_MAX);
-    let mut batch = Batch::after(2);
+    let mut batch = writer.empty_batch();
     assert!(!writer.drain(&mut batch, &inbox));
     assert_eq!(
         (batch.replies.len(), batch.records.len()),

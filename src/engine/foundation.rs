@@ -1,6 +1,5 @@
 //! What a start and a new epoch stand on: keyring, log, data keys and index, opened and checked.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,20 +12,18 @@ use countersign_schemas::time::Micros;
 
 use super::batch::service_meta;
 use super::directory::fact;
-use super::epoch::signer;
 use super::erasing;
 use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::private::make_private;
 use super::projector::{TELL_EVERY, decode};
-use super::record_seals::RecordSeals;
 use super::start_error::StartError;
+use super::unsigned;
 use super::vault::{Random, Vault, VaultError};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::tag_keys::TagKeys;
-use crate::log::checkpoints::Archive;
 use crate::log::index::{Finding, Index};
 use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 
@@ -35,6 +32,9 @@ const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the key of the index is derived with.
 const INDEX_LABEL: &str = "index.redb";
+/// What it is derived with where nothing said yet which records are the service's own. No later start
+/// believes that index, however this one ended.
+const UNCHECKED_INDEX_LABEL: &str = "index.redb of an unchecked log";
 /// What the key of the snapshots is derived with.
 pub const SNAPSHOTS_LABEL: &str = "snapshots.redb";
 /// What the key of the views is derived with.
@@ -130,15 +130,9 @@ impl Foundation {
         let tag_keys = TagKeys::read(&file, &keyring)
             .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
         let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
-        let signed = check_unsigned(&reader, log.head(), &vault, keyring_file)?;
+        let signed = unsigned::check(&reader, log.head(), &vault, data, keyring_file)?;
         erasing::destroy_keys(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
-        let (index, reader) = open_index(data, &log, &vault, signed, now)?;
-        let epochs = index.read_at_start(EPOCH_STARTED)?.into_iter();
-        let epochs = epochs.map(|position| {
-            let gone = || StartError::Record(format!("the epoch at position {position} is gone"));
-            epoch_at(&reader, position).ok_or_else(gone)
-        });
-        let epochs = epochs.collect::<Result<_, _>>()?;
+        let (index, epochs) = open_index(data, &log, &vault, signed, now)?;
         Ok(Self {
             log,
             vault,
@@ -170,7 +164,7 @@ impl Foundation {
         let head = self.log.head();
         let seals = self.vault.record_seals();
         let bytes = seals
-            .encode(head + 1, &mut record)
+            .encode(head + 1, &self.index.last_leaf(), &mut record)
             .map_err(|error| StartError::Record(error.to_string()))?;
         let position = self.log.append(head, std::slice::from_ref(&bytes))?;
         if let Event::EpochStarted(begun) = event {
@@ -186,88 +180,38 @@ impl Foundation {
     }
 }
 
-/// Checks the records behind the last signed checkpoint: the service itself must have written each of
-/// them where it stands. Before the index takes any of them in, or one that is refused here would
-/// stand in it, and be signed for later. Gives the size of that checkpoint, behind which the index
-/// takes in sealed records only; none where the start is refused later under another name, since
-/// there is no checkpoint of this epoch, or the service itself began another one.
-///
-/// # Errors
-/// [`Finding::Appended`] with the first that it did not write.
-fn check_unsigned(
-    reader: &LogReader,
-    head: u64,
-    vault: &Vault,
-    keyring_file: &Path,
-) -> Result<Option<u64>, StartError> {
-    let archive = Archive::open(keyring_file, signer(&vault.keyring()));
-    let Some(signed) = archive
-        .ok()
-        .and_then(|archive| Some(archive.newest()?.size))
-    else {
-        return Ok(None);
-    };
-    let seals = [vault.record_seals()];
-    let Some(position) = first_unsealed(reader, signed + 1..=head, &seals)? else {
-        return Ok(Some(signed));
-    };
-    let keyring = vault.keyring();
-    let is_of_another =
-        |at| epoch_at(reader, at).is_some_and(|epoch| epoch.begun.log_id != *keyring.log_id());
-    // The event that begins it is sealed by the epoch before: an unsealed one excuses nothing.
-    match (signed + 1..position).any(is_of_another) {
-        true => Ok(None),
-        false => Err(Finding::Appended { position }.into()),
-    }
-}
-
-/// The first of some records that none of the seals is on.
-///
-/// # Errors
-/// [`StartError::Record`] when one cannot be read.
-pub(super) fn first_unsealed(
-    reader: &LogReader,
-    mut positions: RangeInclusive<u64>,
-    seals: &[&RecordSeals],
-) -> Result<Option<u64>, StartError> {
-    let is_sealed = |position: u64| -> Result<bool, StartError> {
-        let bytes = reader.get(position);
-        let bytes = bytes.map_err(|error| StartError::Record(error.to_string()))?;
-        let is_on = |bytes: &[u8]| seals.iter().any(|seals| seals.has_sealed(position, bytes));
-        Ok(bytes.is_some_and(|bytes| is_on(&bytes)))
-    };
-    loop {
-        match positions.next() {
-            None => return Ok(None),
-            Some(position) if is_sealed(position)? => {}
-            Some(position) => return Ok(Some(position)),
-        }
-    }
-}
-
 /// The event at a position that the index names.
 pub(super) fn recorded(reader: &LogReader, position: u64) -> Result<Event, StartError> {
     let event = record(reader, position).and_then(|record| record.event().ok());
-    event.ok_or_else(|| StartError::Record(format!("the event at position {position} is gone")))
+    event.ok_or_else(|| gone(position))
 }
 
-fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
+fn gone(position: u64) -> StartError {
+    StartError::Record(format!("the event at position {position} is gone"))
+}
+
+pub(super) fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
     match record(reader, position)?.event().ok()? {
         Event::EpochStarted(begun) => Some(Epoch { position, begun }),
         _ => None,
     }
 }
 
-/// Opens the index and brings it up to date. One in which rows are met that the service did not
-/// leave so is built from the log again.
+/// Opens the index, brings it up to date and reads the epochs. One in which rows are met that the
+/// service did not leave so, or that names an event which does not stand in the log, is built from the
+/// log again, once. What is refused leaves no index that a later start believes.
 fn open_index(
     data: &Path,
     log: &EventLog,
     vault: &Vault,
     signed: Option<u64>,
     now: Micros,
-) -> Result<(Arc<Index>, LogReader), StartError> {
-    let key = vault.keyring().file_key(INDEX_LABEL);
+) -> Result<(Arc<Index>, Vec<Epoch>), StartError> {
+    let label = match signed {
+        Some(_) => INDEX_LABEL,
+        None => UNCHECKED_INDEX_LABEL,
+    };
+    let key = vault.keyring().file_key(label);
     let open = || -> Result<_, StartError> {
         let plain = log.reader();
         let index = Arc::new(Index::open(
@@ -281,32 +225,62 @@ fn open_index(
         Ok((index, reader))
     };
     let (index, reader) = open()?;
-    let caught_up = take_forms_and_catch_up(&index, &reader, vault, signed, now);
-    if caught_up.is_err() && index.finding() == Some(Finding::Index) {
-        tracing::warn!(
-            "index.redb was changed by something other than this service; it is rebuilt from the log"
-        );
-        index.distrust()?;
-        drop((index, reader));
-        let (index, reader) = open()?;
-        take_forms_and_catch_up(&index, &reader, vault, signed, now)?;
-        return Ok((index, reader));
+    let refused = match index.distrust_with(take_in(&index, &reader, vault, signed, now)) {
+        Ok(epochs) => return Ok((index, epochs)),
+        Err(refused) => refused,
+    };
+    let is_of_the_log = named(&index, &reader, SCHEMAS_IN_FORCE).is_ok()
+        && named(&index, &reader, EPOCH_STARTED).is_ok();
+    if is_of_the_log && index.finding() != Some(Finding::Index) {
+        return Err(refused);
     }
-    caught_up?;
-    Ok((index, reader))
+    tracing::warn!(
+        %refused,
+        "index.redb was changed by something other than this service, or is of another log; it is rebuilt from the log"
+    );
+    drop((index, reader));
+    let (index, reader) = open()?;
+    let epochs = index.distrust_with(take_in(&index, &reader, vault, signed, now))?;
+    Ok((index, epochs))
 }
 
-fn take_forms_and_catch_up(
+/// The events of a type that the index names for every start.
+///
+/// # Errors
+/// [`StartError::Record`] where one does not stand there.
+fn named(
+    index: &Index,
+    reader: &LogReader,
+    event_type: u16,
+) -> Result<Vec<(u64, Event)>, StartError> {
+    let positions = index.read_at_start(event_type)?.into_iter();
+    let events = positions.map(|position| {
+        let event = recorded(reader, position)?;
+        match event.type_code() == event_type {
+            true => Ok((position, event)),
+            false => Err(gone(position)),
+        }
+    });
+    events.collect()
+}
+
+fn take_in(
     index: &Index,
     reader: &LogReader,
     vault: &Vault,
     signed: Option<u64>,
     now: Micros,
-) -> Result<(), StartError> {
-    for position in index.read_at_start(SCHEMAS_IN_FORCE)? {
-        forms::check(position, &recorded(reader, position)?)?;
+) -> Result<Vec<Epoch>, StartError> {
+    for (position, event) in named(index, reader, SCHEMAS_IN_FORCE)? {
+        forms::check(position, &event)?;
     }
-    catch_up(index, reader, vault, signed, now)
+    catch_up(index, reader, vault, signed, now)?;
+    let begun = |(position, event)| match event {
+        Event::EpochStarted(begun) => Some(Epoch { position, begun }),
+        _ => None,
+    };
+    let epochs = named(index, reader, EPOCH_STARTED)?.into_iter();
+    Ok(epochs.filter_map(begun).collect())
 }
 
 /// Brings the index up to the log's head: every record since must decode and follow from the one
@@ -333,7 +307,8 @@ fn catch_up(
             // These bytes, not those that a look-up of the position finds: a file that was made by
             // hand can show both.
             let is_unsigned = signed.is_some_and(|signed| position > signed);
-            if is_unsigned && !vault.record_seals().has_sealed(position, bytes) {
+            let is_sealed = |before| vault.record_seals().has_sealed(position, before, bytes);
+            if is_unsigned && !is_sealed(&index.last_leaf()) {
                 return Err(Finding::Appended { position }.into());
             }
             let entry = decode(position, bytes).map_err(wrong)?;
@@ -392,3 +367,8 @@ pub fn service_record(event: &Event, version: u32, at: Micros) -> Record<'static
         seal: None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "refused_tests.rs"]
+mod tests;

@@ -18,6 +18,7 @@ use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
 use crate::account::{Policy, Reply};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
+use crate::log::tree::leaf_hash;
 use crate::log::{EventLog, LogOptions, Storage};
 
 /// An installation whose clock the test moves.
@@ -52,8 +53,12 @@ impl House {
     pub(super) fn append(&self, log: &mut EventLog, records: Vec<Record>) {
         let seals = RecordSeals::of(&Keyring::load(&self.keyring()).unwrap());
         let head = log.head();
-        let sealed = (head + 1..).zip(records);
-        let sealed = sealed.map(|(at, mut record)| seals.encode(at, &mut record).unwrap());
+        let mut before = leaf_hash(&log.reader().get(head).unwrap().unwrap());
+        let sealed = (head + 1..).zip(records).map(|(at, mut record)| {
+            let bytes = seals.encode(at, &before, &mut record).unwrap();
+            before = leaf_hash(&bytes);
+            bytes
+        });
         log.append(head, &sealed.collect::<Vec<_>>()).unwrap();
     }
 

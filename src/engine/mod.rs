@@ -151,6 +151,7 @@ mod text_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod time_tests;
+mod unsigned;
 mod vault;
 mod verdict;
 #[cfg(test)]

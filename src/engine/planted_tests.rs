@@ -110,7 +110,8 @@ fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
     };
     found.vault.commit_keys().unwrap();
     let seals = found.vault.record_seals();
-    let bytes = seals.encode(head + 1, &mut record).unwrap();
+    let before = found.index.last_leaf();
+    let bytes = seals.encode(head + 1, &before, &mut record).unwrap();
     found.log.append(head, &[bytes]).unwrap();
     found.log.close().unwrap();
     head + 1

@@ -1,7 +1,9 @@
-//! The seals of records: that this service wrote them, and where.
+//! The seals of records: that this service wrote them, where, and behind which record.
 //!
 //! Until a checkpoint covers it, a record at the end of the log rests on its seal alone: who can write
-//! the data folder but has no keyring could otherwise append what no rule ever decided.
+//! the data folder but has no keyring could otherwise append what no rule ever decided. A seal covers
+//! the leaf of the record before it, whose own seal stands in that leaf. So where one seal is right,
+//! so is every sealed record before it, and records of two histories of an epoch do not mix.
 
 use countersign_schemas::record::{Record, RecordError, SEAL_BYTES, seal_of};
 use data_encoding::HEXLOWER;
@@ -9,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use crate::crypto::derived::FileKey;
 use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
+use crate::log::tree::Hash;
 
 /// Makes and checks the seals of one epoch's records: one that another epoch gave up has no place
 /// in this one.
@@ -26,22 +29,32 @@ impl RecordSeals {
         Self(keyring.file_key(&format!("records of {epoch}")))
     }
 
-    /// Seals a record for a position, and gives its bytes.
+    /// Seals a record for a position behind the record with the leaf `before`, and gives its bytes.
     ///
     /// # Errors
     /// Those of [`Record::encode`].
-    pub fn encode(&self, position: u64, record: &mut Record) -> Result<Vec<u8>, RecordError> {
-        record.encode_sealed(|bytes| self.seal(position, bytes))
+    pub fn encode(
+        &self,
+        position: u64,
+        before: &Hash,
+        record: &mut Record,
+    ) -> Result<Vec<u8>, RecordError> {
+        record.encode_sealed(|bytes| self.seal(position, before, bytes))
     }
 
-    /// Whether a record's bytes were sealed for that position.
-    pub fn has_sealed(&self, position: u64, bytes: &[u8]) -> bool {
+    /// Whether a record's bytes were sealed for that position behind that record.
+    pub fn has_sealed(&self, position: u64, before: &Hash, bytes: &[u8]) -> bool {
         seal_of(bytes)
-            .is_some_and(|(covered, seal)| self.seal(position, covered).ct_eq(seal).into())
+            .is_some_and(|(covered, seal)| self.seal(position, before, covered).ct_eq(seal).into())
     }
 
-    fn seal(&self, position: u64, bytes: &[u8]) -> [u8; SEAL_BYTES] {
-        let tag = self.0.tag(&[&position.to_le_bytes(), bytes]);
+    fn seal(&self, position: u64, before: &Hash, bytes: &[u8]) -> [u8; SEAL_BYTES] {
+        let tag = self.0.tag(&[&position.to_le_bytes(), before, bytes]);
         std::array::from_fn(|at| tag[at])
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "sealed_tests.rs"]
+mod tests;

@@ -12,7 +12,6 @@ use countersign_schemas::support::CaseState;
 use serde_json::{Value, json};
 
 use super::advance::Job;
-use super::batch::Batch;
 use super::house::{House, PASSWORD, verify};
 use super::message::{Submission, ToWriter};
 use super::pool::Pool;
@@ -287,14 +286,13 @@ fn rs09_of_two_sixth_requests_in_one_batch_neither_and_of_two_fifth_one_wins() {
     });
     drop(engine);
     let (shared, log) = boot::open(house.options()).unwrap();
-    let head = log.head();
     let pool = Arc::new(Pool::start(|_: Job| {}));
     let (queue, inbox) = ToWriter::open();
     let mut writer = Writer::new(Arc::clone(&shared), pool, queue.clone(), log);
     for request in requests {
         queue.submit(Submission::new(request, Box::new(|_| ())));
     }
-    let mut batch = Batch::after(head);
+    let mut batch = writer.empty_batch();
     writer.drain(&mut batch, &inbox);
     let words: Vec<_> = batch.replies.into_iter().map(|(_, o)| word(o)).collect();
     assert_eq!(words, [None, Some(ErrorCode::QuotaExceeded)]);

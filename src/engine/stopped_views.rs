@@ -9,6 +9,7 @@ use countersign_schemas::admin::{ViewEntry, ViewList};
 use countersign_schemas::time::Micros;
 
 use super::boot::{open_views, rebuild_strange_views, views_seal};
+use super::epoch;
 use super::foundation::{Foundation, log_folder};
 use super::progress::Progress;
 use super::projector::{self, CATCH_UP};
@@ -61,6 +62,9 @@ pub fn rebuild_stopped_view(
 ) -> Result<Option<ViewList>, StartError> {
     let options = LogOptions::default();
     let found = Foundation::open(data, keyring_file, options, system_random, now)?;
+    // A view of another log than the one that was signed for would be believed later.
+    let archive = epoch::archive(&found, data, keyring_file);
+    found.index.distrust_with(archive)?;
     let views = open_views(data, &views_seal(&found.vault.keyring()))?;
     let (reader, log) = (found.reader(), found.log);
     let unwritten = |error: &dyn std::fmt::Display| StartError::Views(error.to_string());

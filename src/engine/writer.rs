@@ -89,7 +89,7 @@ impl Writer {
     /// commit fails, and then nothing is decided any more.
     pub fn run(mut self, queue: &Receiver<Message>) -> Option<EventLog> {
         loop {
-            let mut batch = Batch::after(self.log.head());
+            let mut batch = self.empty_batch();
             let is_idle;
             let wait = match self.stopping.is_some() && self.lanes.is_empty() {
                 true => Duration::ZERO,
@@ -131,6 +131,11 @@ impl Writer {
                 return Some(self.log);
             }
         }
+    }
+
+    /// A batch that follows everything that is durable.
+    pub(super) fn empty_batch(&self) -> Batch {
+        Batch::after(self.log.head(), self.shared.index.last_leaf())
     }
 
     /// Takes in what is queued, up to the bounds of a batch, and says whether that was everything.

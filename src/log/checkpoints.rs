@@ -16,9 +16,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use countersign_schemas::audit::SignedCheckpoint;
-use data_encoding::BASE64;
-
+pub use super::checkpoint_copy::COPY;
 pub use super::checkpoint_refusal::CheckpointRefusal;
 use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, replace, thinned};
 use super::tiles::TileError;
@@ -28,35 +26,33 @@ use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteSigner};
 
 /// The longest history that is read, in bytes; a full one of ours has a quarter of it.
 pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
-/// A log may be without any checkpoint as long as it has no more than the record that began it:
-/// nothing can have been lost from it.
-const UNARCHIVED_HEAD_MAX: u64 = 1;
+/// The first checkpoint is of the one record that begins a log, and is archived before that.
+const FIRST_SIZE: u64 = 1;
 
 const NEWEST: &str = "checkpoint";
 const HISTORY: &str = "checkpoint-history";
-/// The newest note and its public key in the data folder, as `query.checkpoint` answers.
-pub const COPY: &str = "checkpoint.json";
-
 /// The checkpoints of one epoch of a log, and the key that signs the next one.
 #[derive(Debug)]
 pub struct Archive {
     newest_path: PathBuf,
     history_path: PathBuf,
-    signer: NoteSigner,
+    pub(super) signer: NoteSigner,
     /// The notes of this epoch that are archived, ascending by size.
-    signed: Vec<Signed>,
+    pub(super) signed: Vec<Signed>,
     /// The lines of the history file, those of other epochs too.
     history: Vec<String>,
     /// The file has more or less than the lines, so that it must be written anew.
     history_torn: bool,
     /// Where auditors find the newest note beside the log.
-    copy_path: Option<PathBuf>,
+    pub(super) copy_path: Option<PathBuf>,
 }
 
+/// A note that was believed, and what it says.
 #[derive(Clone, Debug)]
-struct Signed {
-    checkpoint: Checkpoint,
-    note: String,
+pub struct Signed {
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    pub(super) note: String,
 }
 
 impl Archive {
@@ -101,6 +97,14 @@ impl Archive {
         Ok(archive)
     }
 
+    /// The archive of an epoch that another one has followed: its lines of the history.
+    ///
+    /// # Errors
+    /// [`CheckpointRefusal::Damaged`] and `Io`.
+    pub fn of_ended(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
+        Self::with_history(keyring_file, signer)
+    }
+
     fn with_history(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
         let mut archive = Self {
             newest_path: keyring_file.with_file_name(NEWEST),
@@ -127,30 +131,6 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Keeps a copy of the newest note and its public key in a data folder too, so that the folder
-    /// or a copy of it can be verified without the keyring's. Nothing rests on it: a copy that
-    /// cannot be written is said and left.
-    pub fn keep_copy_in(&mut self, data: &Path) {
-        self.copy_path = Some(data.join(COPY));
-        self.copy_newest();
-    }
-
-    fn copy_newest(&self) {
-        let (Some(path), Some(newest)) = (&self.copy_path, self.signed.last()) else {
-            return;
-        };
-        let document = SignedCheckpoint {
-            note: newest.note.clone(),
-            size: newest.checkpoint.size,
-            root: BASE64.encode(&newest.checkpoint.root),
-            vkey: self.signer.public().vkey(),
-        };
-        let text = serde_json::to_string(&document).expect("texts and a number");
-        if let Err(error) = replace(path, &(text + "\n")) {
-            tracing::warn!(%error, path = %path.display(), "no copy of the checkpoint beside the log");
-        }
-    }
-
     /// Returns where the newest checkpoint stands.
     pub fn path(&self) -> &Path {
         &self.newest_path
@@ -169,9 +149,8 @@ impl Archive {
     /// Refuses a log that is not the one that was signed for, or a later state of it.
     ///
     /// `head` is the log's last position; `root_at` gives the root of its first so many records,
-    /// as [`super::proof::root_at`] does. A log without a checkpoint is refused as soon as it has
-    /// more than its first record: whoever restores an old data folder might delete the archive
-    /// too. The start therefore signs before anything is appended to a new log.
+    /// as [`super::proof::root_at`] does. A log without any checkpoint is
+    /// refused, however short: somebody might have cut it to its first record.
     ///
     /// # Errors
     /// [`CheckpointRefusal::Missing`], `Shorter`, `Forked` and `Tile`.
@@ -181,13 +160,8 @@ impl Archive {
         root_at: impl FnMut(u64) -> Result<Hash, TileError>,
     ) -> Result<(), CheckpointRefusal> {
         let Some(newest) = self.newest() else {
-            return match head {
-                0..=UNARCHIVED_HEAD_MAX => Ok(()),
-                _ => Err(CheckpointRefusal::Missing {
-                    path: self.newest_path.clone(),
-                    head,
-                }),
-            };
+            let path = self.newest_path.clone();
+            return Err(CheckpointRefusal::Missing { path, head });
         };
         let archived = newest.size;
         let (agreed, forked) = self.agreed(head, root_at)?;
@@ -210,7 +184,7 @@ impl Archive {
     }
 
     /// The newest checkpoint that the log agrees to, and whether it contradicts a later one.
-    fn agreed(
+    pub(super) fn agreed(
         &self,
         head: u64,
         mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
@@ -241,7 +215,10 @@ impl Archive {
         root: &Hash,
         mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
     ) -> Result<&str, CheckpointRefusal> {
-        self.check(size, &mut root_at)?;
+        let is_first = self.newest().is_none() && size == FIRST_SIZE;
+        if !is_first {
+            self.check(size, &mut root_at)?;
+        }
         if root_at(size)? != *root {
             return Err(CheckpointRefusal::Forked {
                 archived: size,
@@ -255,9 +232,12 @@ impl Archive {
         Ok(&newest.note)
     }
 
-    /// Makes a note durable in both files, the newest one first.
     fn archive(&mut self, size: u64, root: &Hash) -> Result<(), CheckpointRefusal> {
-        let note = self.signer.sign(size, root);
+        self.store(self.signer.sign(size, root))
+    }
+
+    /// Makes a note durable in both files, the newest one first.
+    pub(super) fn store(&mut self, note: String) -> Result<(), CheckpointRefusal> {
         replace(&self.newest_path, &note).map_err(|source| io_error(&self.newest_path, source))?;
         reached("checkpoint-replaced");
         self.history.push(line_of(&note));
@@ -299,7 +279,7 @@ impl Archive {
         }
     }
 
-    fn believe(
+    pub(super) fn believe(
         &self,
         path: &Path,
         what: &str,
@@ -325,7 +305,7 @@ impl Archive {
 }
 
 /// Reads a text file up to a bound; one that is not there is nothing.
-fn read(path: &Path, bytes_max: usize) -> Result<Option<String>, CheckpointRefusal> {
+pub(super) fn read(path: &Path, bytes_max: usize) -> Result<Option<String>, CheckpointRefusal> {
     let file = match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|source| io_error(path, source))?,

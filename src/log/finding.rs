@@ -14,9 +14,9 @@ pub enum Finding {
         /// Its position.
         position: u64,
     },
-    /// A record behind the last signed checkpoint.
+    /// A record that no checkpoint covers.
     #[error(
-        "the record at position {position} was not written by this service, or not at that position: somebody appended to the log while it was stopped, or an older build stopped without a signature; find out who could write the data folder, and restore the log from a backup"
+        "the record at position {position} was not written by this service, or not there: somebody changed the log while it was stopped, or an older build wrote it and no checkpoint covers it; bring back the newest `checkpoint` and `checkpoint-history` beside the keyring, find out who could write the data folder, and restore the log from a backup"
     )]
     Appended {
         /// Its position.
@@ -57,6 +57,20 @@ impl Index {
     /// [`IndexError`] when the file cannot be written.
     pub fn distrust(&self) -> Result<(), IndexError> {
         self.file.distrust()
+    }
+
+    /// Passes a result on. With an error, the next open builds the file from the log again: rows that
+    /// were taken from what is refused must not speak for the log that takes its place.
+    ///
+    /// # Errors
+    /// Those of the result.
+    pub fn distrust_with<T, E>(&self, result: Result<T, E>) -> Result<T, E> {
+        if result.is_err()
+            && let Err(error) = self.distrust()
+        {
+            tracing::error!(%error, "the next start may take the index for right");
+        }
+        result
     }
 
     /// Reads the rows of so many buckets, from one of them on, and holds them to what the service

@@ -23,6 +23,11 @@ impl Index {
         Ok((whole, self.root_at(whole)?))
     }
 
+    /// The leaf of the last record that was taken in, which the next record is sealed behind.
+    pub fn last_leaf(&self) -> Hash {
+        self.layers().tree.last_leaf()
+    }
+
     /// A tile of the Merkle tree, for proofs.
     ///
     /// # Errors

@@ -19,6 +19,7 @@
 
 mod backup;
 mod buckets;
+mod checkpoint_copy;
 mod checkpoint_refusal;
 pub mod checkpoints;
 mod cover;

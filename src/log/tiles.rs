@@ -102,6 +102,8 @@ impl TileError {
 pub struct Tree {
     frontier: Frontier,
     levels: Vec<Level>,
+    /// The leaf that was appended last; [`NOTHING_BEFORE`](super::tree::NOTHING_BEFORE) at first.
+    last: Hash,
 }
 
 /// The newest hashes of one level, from the start of a tile on.
@@ -136,7 +138,8 @@ impl Tree {
         let Some(last) = size.checked_sub(1) else {
             return Ok(Self::default());
         };
-        if proof::subtree(&mut read, 0, last)? != leaf_hash(last_record) {
+        let last_leaf = leaf_hash(last_record);
+        if proof::subtree(&mut read, 0, last)? != last_leaf {
             return Err(unfit("its last leaf is not the log's record"));
         }
         if proof::root_at(&mut read, size)? != frontier.root() {
@@ -155,12 +158,17 @@ impl Tree {
             };
             levels.push(Level { first_tile, hashes });
         }
-        Ok(Self { frontier, levels })
+        Ok(Self {
+            frontier,
+            levels,
+            last: last_leaf,
+        })
     }
 
     /// Appends the leaf of the next record, in amortised constant time.
     pub fn append(&mut self, leaf: Hash) {
         let levels = &mut self.levels;
+        self.last = leaf;
         push(levels, 0, leaf);
         self.frontier.append_seen(leaf, |height, hash| {
             if height % TILE_HEIGHT == 0 {
@@ -196,6 +204,11 @@ impl Tree {
     /// Returns how many leaves the tree has: the position of the last record in it.
     pub fn size(&self) -> u64 {
         self.frontier.size()
+    }
+
+    /// Returns the leaf of the last record in it.
+    pub fn last_leaf(&self) -> Hash {
+        self.last
     }
 
     /// Returns the root of the tree (RFC 6962 §2.1).

@@ -11,6 +11,9 @@ pub type Hash = [u8; 32];
 /// Length of a hash in bytes.
 pub const HASH_BYTES: usize = 32;
 
+/// What stands for the leaf before the first one.
+pub const NOTHING_BEFORE: Hash = [0; HASH_BYTES];
+
 const LEAF_PREFIX: [u8; 1] = [0];
 const NODE_PREFIX: [u8; 1] = [1];
 const SIZE_BYTES: usize = 8;

@@ -1,0 +1,409 @@
+//! What speaks for a record that no checkpoint beside the keyring covers: its seal, behind the record
+//! that it was written behind, or the copy of a checkpoint that was signed for this very log.
+
+use std::fs;
+
+use countersign_schemas::record::Record;
+
+use crate::crypto::keyring::Keyring;
+use crate::engine::StartError;
+use crate::engine::appended_tests::{Signed, forged, open, refusal};
+use crate::engine::changed_tests::{RECORDS, edit};
+use crate::engine::epoch::signer;
+use crate::engine::epoch_tests::{archive, begin};
+use crate::engine::house::{House, verify};
+use crate::engine::start_error::NewEpochError;
+use crate::log::checkpoints::{Archive, COPY, CheckpointRefusal};
+use crate::log::index::Finding;
+use crate::log::tree::{Frontier, leaf_hash};
+
+/// Every record of a stopped log, the first one first.
+fn records(house: &House) -> Vec<Vec<u8>> {
+    let log = open(house);
+    let page = log.reader().read(1, usize::MAX, usize::MAX).unwrap();
+    page.iter().map(|(_, bytes)| bytes.to_vec()).collect()
+}
+
+/// Makes these the records of the log from a position on, the last ones, and forgets its index.
+fn exchange(house: &House, from: u64, records: &[Vec<u8>]) {
+    edit(house, "log/00000001.redb", |txn| {
+        let mut table = txn.open_table(RECORDS).unwrap();
+        table.retain_in(from.., |_, _| false).unwrap();
+        for (position, record) in (from..).zip(records) {
+            table.insert(position, record.as_slice()).unwrap();
+        }
+    });
+    forget(house, &["index.redb", "snapshots.redb", "views.redb"]);
+}
+
+fn forget(house: &House, files: &[&str]) {
+    for file in files {
+        let _ = fs::remove_file(house.data().join(file));
+    }
+}
+
+/// The record as an older build wrote it.
+fn unsealed(bytes: &[u8]) -> Vec<u8> {
+    let mut record = Record::decode(bytes).unwrap().into_owned();
+    record.seal = None;
+    record.encode().unwrap()
+}
+
+fn lose_checkpoints(house: &House) {
+    for file in ["checkpoint", "checkpoint-history"] {
+        fs::remove_file(house.keyring().with_file_name(file)).unwrap();
+    }
+}
+
+/// Which record a new epoch refuses; none where it begins.
+fn refused_by_new_epoch(house: &House) -> Option<u64> {
+    let head = records(house).len() as u64;
+    match begin(house, head + 1) {
+        Ok(_) => None,
+        Err(NewEpochError::Start(StartError::Changed(Finding::Appended { position }))) => {
+            Some(position)
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn enrolled() -> (House, Vec<String>) {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    drop(engine);
+    (house, codes)
+}
+
+#[test]
+fn every_record_of_the_service_is_sealed_the_first_one_too() {
+    let (house, _) = enrolled();
+    for (at, bytes) in records(&house).iter().enumerate() {
+        assert!(Record::decode(bytes).unwrap().seal.is_some(), "{at}");
+    }
+}
+
+/// both were written by the service at that position, one of them in a history that a cut end
+/// gave up.
+#[test]
+fn records_of_two_histories_of_one_epoch_do_not_mix() {
+    let (house, codes) = enrolled();
+    let (signed, begun) = (Signed::of(&house), records(&house));
+    let next = begun.len() as u64 + 1;
+    let mut histories = Vec::new();
+    for codes in [&codes[..2], &codes[2..4]] {
+        exchange(&house, next, &[]);
+        signed.restore();
+        let engine = house.start();
+        for code in codes {
+            house.send(&engine, "verify-login", verify(code)).unwrap();
+        }
+        drop(engine);
+        signed.restore();
+        histories.push(records(&house));
+    }
+    let [one, other] = [&histories[0], &histories[1]];
+    let (at, end) = (next as usize - 1, next as usize + 1);
+    for (mixed, refused) in [
+        (vec![one[at].clone(), one[at + 1].clone()], None),
+        (vec![one[at].clone(), other[at + 1].clone()], Some(next + 1)),
+        (vec![other[at].clone(), one[at + 1].clone()], Some(next + 1)),
+    ] {
+        assert!(end <= one.len() && end <= other.len());
+        exchange(&house, next, &mixed);
+        signed.restore();
+        assert_eq!(refusal(&house), refused);
+    }
+}
+
+/// Without any checkpoint a new epoch signs for what is sealed, all of it, and for nothing else.
+#[test]
+fn a_new_epoch_without_checkpoints_signs_for_sealed_records_only() {
+    type Change = fn(&mut Vec<Vec<u8>>);
+    let changes: [(Change, Option<u64>); 6] = [
+        (|_| {}, None),
+        // The last command, with both of its records.
+        (|records| records.truncate(records.len() - 2), None),
+        (|records| records[4] = unsealed(&records[4]), Some(5)),
+        (|records| *records[4].last_mut().unwrap() ^= 1, Some(5)),
+        (
+            |records| {
+                for record in records.iter_mut() {
+                    *record = unsealed(record);
+                }
+            },
+            Some(1),
+        ),
+        (
+            |records| {
+                for record in records[..4].iter_mut() {
+                    *record = unsealed(record);
+                }
+            },
+            Some(1),
+        ),
+    ];
+    for (choice, (change, refused)) in changes.into_iter().enumerate() {
+        let (house, _) = enrolled();
+        let mut records = records(&house);
+        change(&mut records);
+        exchange(&house, 1, &records);
+        lose_checkpoints(&house);
+        for has_copy in [true, false] {
+            if !has_copy {
+                forget(&house, &[COPY]);
+            }
+            if has_copy || refused.is_some() {
+                assert_eq!(refused_by_new_epoch(&house), refused, "{choice} {has_copy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_epoch_without_checkpoints_refuses_what_somebody_appended() {
+    let (house, _) = enrolled();
+    let mut log = open(&house);
+    let head = log.head();
+    let mut record = forged(&log);
+    record.seal = None;
+    log.append(head, &[record.encode().unwrap()]).unwrap();
+    log.close().unwrap();
+    lose_checkpoints(&house);
+    assert_eq!(refused_by_new_epoch(&house), Some(head + 1));
+    exchange(&house, head + 1, &[]);
+    assert_eq!(refused_by_new_epoch(&house), None);
+    house.start();
+}
+
+/// Between the checkpoint that a log still agrees to and the place where it ends too early, too.
+#[test]
+fn a_new_epoch_refuses_what_somebody_put_in_the_place_of_the_lost_end() {
+    let (house, codes) = enrolled();
+    let engine = house.start();
+    for code in &codes[..3] {
+        house.send(&engine, "verify-login", verify(code)).unwrap();
+    }
+    drop(engine);
+    let agreed = archive(&house).checkpoints().nth(1).unwrap().size;
+    exchange(&house, agreed + 1, &[]);
+    let mut log = open(&house);
+    let mut record = forged(&log);
+    record.seal = None;
+    log.append(agreed, &[record.encode().unwrap()]).unwrap();
+    log.close().unwrap();
+    assert!(matches!(
+        house.try_start().err(),
+        Some(StartError::Checkpoint(_))
+    ));
+    assert_eq!(refused_by_new_epoch(&house), Some(agreed + 1));
+}
+
+/// A stopped log that an older build wrote, without seals, and signed for at 1, `AGREED` and its end.
+/// Gives what stood beside the keyring at `AGREED`, and a backup code.
+fn of_an_older_build() -> (House, Signed, String) {
+    let (house, codes) = enrolled();
+    let old: Vec<_> = records(&house).iter().map(|r| unsealed(r)).collect();
+    exchange(&house, 1, &old);
+    lose_checkpoints(&house);
+    let keyring = Keyring::load(&house.keyring()).unwrap();
+    let mut archive = Archive::open(&house.keyring(), signer(&keyring)).unwrap();
+    let mut older = None;
+    let mut frontier = Frontier::default();
+    let mut roots = vec![frontier.root()];
+    for record in &old {
+        frontier.append(leaf_hash(record));
+        roots.push(frontier.root());
+    }
+    for size in [1, AGREED, old.len() as u64] {
+        let root_at = |size: u64| Ok(roots[size as usize]);
+        archive.sign(size, &roots[size as usize], root_at).unwrap();
+        if size == AGREED {
+            older = Some(Signed::of(&house));
+        }
+    }
+    (house, older.unwrap(), codes[0].clone())
+}
+
+/// What the checkpoints of before an upgrade cover.
+const AGREED: u64 = 3;
+
+/// A log that an older build wrote and this build went on with. What stands beside the keyring is from
+/// before: it covers the first `AGREED` records.
+fn upgraded() -> House {
+    let (house, older, code) = of_an_older_build();
+    let engine = house.start();
+    house.send(&engine, "verify-login", verify(&code)).unwrap();
+    drop(engine);
+    older.restore();
+    house
+}
+
+/// the copy in the data folder was signed for this log, so it speaks for what is not sealed.
+#[test]
+fn a_keyring_folder_of_before_an_upgrade_starts_with_the_copy_of_the_newest_checkpoint() {
+    let house = upgraded();
+    assert_eq!(archive(&house).newest().unwrap().size, AGREED);
+    let head = records(&house).len() as u64;
+    drop(house.start());
+    assert_eq!(archive(&house).newest().unwrap().size, head);
+    let house = upgraded();
+    lose_checkpoints(&house);
+    assert_eq!(refused_by_new_epoch(&house), None);
+    house.start();
+}
+
+#[test]
+fn a_copy_that_is_of_another_log_or_of_another_keyring_or_gone_speaks_for_nothing() {
+    let other = House::new();
+    drop(other.start());
+    for choice in 0..4 {
+        let house = upgraded();
+        let copy = house.data().join(COPY);
+        let signed = Signed::of(&house);
+        match choice {
+            0 => fs::remove_file(&copy).unwrap(),
+            1 => drop(fs::copy(other.data().join(COPY), &copy).unwrap()),
+            2 => {
+                // The copy is right, and a record that it speaks for was changed.
+                let mut records = records(&house);
+                *records[4].last_mut().unwrap() ^= 1;
+                exchange(&house, 1, &records);
+            }
+            _ => fs::write(&copy, "{}").unwrap(),
+        }
+        assert_eq!(refusal(&house), Some(AGREED + 1), "{choice}");
+        assert_eq!(archive(&house).newest().unwrap().size, AGREED, "{choice}");
+        let begun = begin(&house, AGREED + 1);
+        assert!(begun.is_err(), "{choice}");
+        signed.restore();
+        lose_checkpoints(&house);
+        assert_eq!(refused_by_new_epoch(&house), Some(1), "{choice}");
+    }
+}
+
+/// Page size of a segment, in bytes.
+const PAGE: usize = 4_096;
+
+/// Changes numbers in the pages of a segment behind redb's back.
+fn patch(house: &House, mut change: impl FnMut(&mut [u8])) {
+    let file = house.data().join("log/00000001.redb");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.chunks_mut(PAGE).for_each(&mut change);
+    fs::write(&file, bytes).unwrap();
+}
+
+/// Replaces a number at each of these offsets that holds it.
+fn renumber(page: &mut [u8], offsets: impl Iterator<Item = usize>, from: u64, to: u64) -> usize {
+    let mut replaced = 0;
+    for at in offsets {
+        if page.get(at..at + 8) == Some(&from.to_le_bytes()) {
+            page[at..at + 8].copy_from_slice(&to.to_le_bytes());
+            replaced += 1;
+        }
+    }
+    replaced
+}
+
+/// Makes a segment that shows `forged` at the last position to who comes from before it, and what is
+/// really there to who looks for that position: two leaves of the tree hold it, and the key between
+/// them leads into the second.
+fn show_two(house: &House, forged: &[u8]) {
+    const LEAF: u8 = 1;
+    const BRANCH: u8 = 2;
+    let records = records(house);
+    let (head, honest) = (records.len() as u64, records.last().unwrap());
+    edit(house, "log/00000001.redb", |txn| {
+        let mut table = txn.open_table(RECORDS).unwrap();
+        table.insert(head, forged).unwrap();
+        table.insert(head + 1, honest.as_slice()).unwrap();
+    });
+    let (mut leaves, mut branches, mut lengths) = (0, 0, 0);
+    let is_in = |page: &[u8], text: &[u8]| page.windows(text.len()).position(|part| part == text);
+    patch(house, |page| {
+        let count = usize::from(u16::from_le_bytes([page[2], page[3]]));
+        if page[0] == LEAF && count == 1 && is_in(page, honest).is_some() {
+            leaves += renumber(page, std::iter::once(8), head + 1, head);
+        }
+        if page[0] == BRANCH {
+            let keys = 8 + (16 + 8) * (count + 1);
+            let keys = (0..count).map(|key| keys + 8 * key);
+            branches += renumber(page, keys, head, head - 1);
+        }
+        if let Some(at) = is_in(page, b"records_v1") {
+            lengths += renumber(page, at..at + 64, head + 1, head);
+        }
+    });
+    assert!(leaves > 0 && branches > 0 && lengths > 0, "another layout");
+    forget(house, &["index.redb", "snapshots.redb", "views.redb"]);
+}
+
+/// what was checked is not what is taken in.
+#[test]
+fn a_segment_that_shows_two_records_at_one_position_is_refused() {
+    let (house, codes) = enrolled();
+    let signed = Signed::of(&house);
+    let engine = house.start();
+    house
+        .send(&engine, "verify-login", verify(&codes[0]))
+        .unwrap();
+    drop(engine);
+    signed.restore();
+    let log = open(&house);
+    let mut record = forged(&log);
+    drop(log);
+    let head = records(&house).len() as u64;
+    assert_eq!(archive(&house).newest().unwrap().size, head - 1);
+    // In the place of the login, and too long to share a page with anything.
+    record.version -= 1;
+    record.meta.caller = "x".repeat(3 * PAGE).into();
+    record.seal = None;
+    let forged = record.encode().unwrap();
+    show_two(&house, &forged);
+    let log = open(&house);
+    let reader = log.reader();
+    let looked_up = reader.get(head).unwrap().unwrap();
+    assert!(Record::decode(&looked_up).unwrap().seal.is_some());
+    let page = reader.read(1, usize::MAX, usize::MAX).unwrap();
+    assert_eq!(page.iter().last().unwrap(), (head, &forged[..]));
+    drop((log, reader));
+    assert_eq!(refusal(&house), Some(head));
+}
+
+/// The newest epoch has signed for none of it, and the one before, whose lines are in the history, has.
+#[test]
+fn a_checkpoint_of_an_ended_epoch_speaks_for_records_without_seals() {
+    for is_changed in [false, true] {
+        let (house, ..) = of_an_older_build();
+        let next = AGREED + 1;
+        exchange(&house, next, &[]);
+        let kept = records(&house);
+        begin(&house, next).unwrap();
+        drop(house.start());
+        let mut back = kept.clone();
+        if is_changed {
+            *back[1].last_mut().unwrap() ^= 1;
+        }
+        exchange(&house, 1, &back);
+        match begin(&house, next) {
+            Ok(epoch) => assert!(!is_changed && epoch.begun.epoch == 3),
+            Err(refused) => assert!(is_changed, "{refused}"),
+        }
+    }
+}
+
+/// A log that was cut to its first record is no new one because its checkpoints are lost.
+#[test]
+fn a_log_of_one_record_without_checkpoints_is_refused() {
+    let (house, _) = enrolled();
+    exchange(&house, 2, &[]);
+    lose_checkpoints(&house);
+    assert!(matches!(
+        house.try_start().err(),
+        Some(StartError::Checkpoint(CheckpointRefusal::Missing {
+            head: 1,
+            ..
+        }))
+    ));
+    assert_eq!(refused_by_new_epoch(&house), None);
+}
