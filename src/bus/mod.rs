@@ -11,6 +11,9 @@
 //! Nothing between a message and the engine waits, and nothing is executed that cannot be
 //! answered: the slot for the answer is taken first.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod agreement_tests;
 mod answering;
 mod batch;
 mod connection;

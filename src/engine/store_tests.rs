@@ -1,5 +1,6 @@
 //! The engine's stores: what is shown of them, and what a start refuses or makes anew.
 
+use countersign_schemas::admin::ViewName;
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
 use countersign_schemas::record::Record;
@@ -154,6 +155,14 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
         .queries()
         .audit_page(&AuditPageQuery::default(), None)
         .unwrap();
+    for entry in engine.admin().view_list().views {
+        let name: ViewName = serde_json::from_value(entry.view.clone().into()).unwrap();
+        assert_eq!(
+            name.as_str(),
+            entry.view,
+            "what can be asked for is what there is"
+        );
+    }
     assert!(engine.admin().view_rebuild("no-such-view").is_err());
     let begun = engine.admin().view_rebuild("audit-trail").unwrap();
     assert_eq!(begun.head, Some(8));
