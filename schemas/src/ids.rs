@@ -147,23 +147,28 @@ impl CaseId {
     }
 }
 
-/// The key under which what an agent did is found and counted: the first 16 bytes of SHA-256 of the
-/// name in lower case, so that one person is one agent however a broker spells them.
-pub fn agent_key(name: &str) -> [u8; 16] {
-    digest16(&[name.to_ascii_lowercase().as_bytes()])
-}
-
-/// Whether two names are one person's: they differ in the case of their letters at most.
+/// The one spelling of a person's name: in lower case, with single blanks and none at its ends.
 ///
 /// For rules that keep a person from something. Where a name gives a right it is compared exactly.
-pub fn is_same_person(name: &str, other: &str) -> bool {
-    name.eq_ignore_ascii_case(other)
+pub fn person(name: &str) -> String {
+    let words: Vec<_> = name.split_ascii_whitespace().collect();
+    words.join(" ").to_ascii_lowercase()
 }
 
-/// The key under which what an agent did is counted, by the act's name; one person in any letter
-/// case.
+/// The key under which what an agent did is found and counted: the first 16 bytes of SHA-256 of the
+/// name's one spelling, so that one person is one agent however a broker spells them.
+pub fn agent_key(name: &str) -> [u8; 16] {
+    digest16(&[person(name).as_bytes()])
+}
+
+/// Whether two names are one person's, as [`person`] spells them.
+pub fn is_same_person(name: &str, other: &str) -> bool {
+    person(name) == person(other)
+}
+
+/// The key under which what an agent did is counted, by the act's name; one person in any spelling.
 pub fn act_key(act: &str, agent: &str) -> [u8; 16] {
-    digest16(&[act.as_bytes(), agent.to_ascii_lowercase().as_bytes()])
+    digest16(&[act.as_bytes(), person(agent).as_bytes()])
 }
 
 /// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.
@@ -254,6 +259,16 @@ mod tests {
         assert_ne!(CommandKey::of("a", &id), CommandKey::of("b", &id));
         let joined = CommandId::parse("b1").expect("valid");
         assert_ne!(CommandKey::of("ab", &id), CommandKey::of("a", &joined));
+    }
+
+    #[test]
+    fn one_person_is_one_however_the_name_is_spelled() {
+        for name in ["Eve Moe", " eve moe", "EVE  MOE ", "eve moe"] {
+            assert!(is_same_person(name, "eve moe"), "{name}");
+            assert_eq!(agent_key(name), agent_key("eve moe"), "{name}");
+            assert_eq!(act_key("a", name), act_key("a", "eve moe"), "{name}");
+        }
+        assert!(!is_same_person("evemoe", "eve moe"));
     }
 
     #[test]
