@@ -82,9 +82,6 @@ mod look_ups_tests;
 mod message;
 mod outcomes;
 mod page_room;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod page_tests;
 mod password_service;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -38,6 +38,11 @@ impl PageRoom {
 }
 
 #[cfg(test)]
+#[path = "page_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod page_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
