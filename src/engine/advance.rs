@@ -270,7 +270,7 @@ impl Writer {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
             return Verdict::answer(reply, NO_EVENT);
         }
-        self.count_proof(&gated, request, &events, reply.is_ok());
+        self.count_proof(gated, request, &events, reply.is_ok());
         if let Some(Event::UnknownNameRefused(_)) = events.first()
             && !self.coalesced.is_name_recorded((self.shared.monotonic)())
         {

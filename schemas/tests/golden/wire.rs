@@ -195,7 +195,7 @@ fn said(request: &[u8]) -> Value {
             for (name, member) in members.iter_mut() {
                 match name.as_str() {
                     "username" | "code" | "next_code" | "at" | "from" | "to" => {
-                        *member = true.into()
+                        *member = true.into();
                     }
                     _ => strip(member),
                 }
