@@ -340,6 +340,7 @@ fn the_alerts_watch_stream_publication_disk_checkpoint_and_clock() {
         "countersign_publication_lag_events",
         "countersign_disk_free_bytes",
         "countersign_checkpoint_age_seconds",
+        "countersign_backup_age_seconds",
         "countersign_clock_jumps_total",
         "countersign_clock_behind_seconds",
     ] {

@@ -384,7 +384,10 @@ fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {
     house.keys.rewrite().unwrap();
     house.stage(&[200; 16], 200);
     house.keys.commit().unwrap();
-    assert_eq!(key_store::counts(&old).unwrap(), BTreeMap::from([(1, 100)]));
+    assert_eq!(
+        key_store::counts(&*old).unwrap(),
+        BTreeMap::from([(1, 100)])
+    );
     let now = house.keys.counts().unwrap();
     assert_eq!(now, BTreeMap::from([(1, 100)]));
     drop(old);

@@ -12,6 +12,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use super::accounts::Accounts;
+use super::backup::{BackupFolders, check_places};
 use super::clock::{monotonic_clock, wall_clock};
 use super::epoch::signer;
 use super::forms;
@@ -21,6 +22,7 @@ use super::foundation::{
 };
 use super::gauges::Gauges;
 use super::indexer::record;
+use super::places::{BESIDE_THE_KEYRING, Ours, refuse_keyring};
 use super::private::make_private;
 use super::progress::Progress;
 use super::publisher::Publication;
@@ -63,7 +65,7 @@ pub struct EngineOptions {
     /// Sizes of the log.
     pub log: LogOptions,
     /// Where `admin.backup` copies to, if anywhere.
-    pub backup_folder: Option<PathBuf>,
+    pub backup: Option<BackupFolders>,
 }
 
 impl EngineOptions {
@@ -82,7 +84,7 @@ impl EngineOptions {
             accept_clock_back: None,
             random: system_random,
             log: LogOptions::default(),
-            backup_folder: None,
+            backup: None,
         }
     }
 }
@@ -101,6 +103,11 @@ pub fn init(
         folder: data.into(),
         source,
     };
+    refuse_keyring(keyring_file, data)?;
+    let beside = BESIDE_THE_KEYRING.map(|name| keyring_file.with_file_name(name));
+    if let Some(taken) = beside.into_iter().find(|file| file.exists()) {
+        return Err(InitError::KeyringFolder(taken));
+    }
     if data.exists() && std::fs::read_dir(data).map_err(folder)?.next().is_some() {
         return Err(InitError::NotEmpty(data.into()));
     }
@@ -137,6 +144,10 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 /// never signed for is signed for first: one that lost its archive must not look like a new one.
 pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
     options.policy.check()?;
+    refuse_keyring(&options.keyring, &options.data)?;
+    if let Some(folders) = &options.backup {
+        check_places(&Ours::of(&options.data, Some(&options.keyring))?, folders)?;
+    }
     let now = (options.clock)();
     let (data, keyring) = (&options.data, &options.keyring);
     let seal = views_seal(&Keyring::load(keyring)?);
@@ -210,6 +221,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         progress,
         gauges,
         publication: Publication::default(),
+        backup: options.backup,
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))

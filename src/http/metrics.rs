@@ -118,6 +118,13 @@ fn engine(page: &mut Text, readings: &Readings) {
         "Since everything was last covered by a signed checkpoint",
         readings.checkpoint_age_s,
     );
+    if let Some(age_s) = readings.backup_age_s {
+        page.gauge(
+            "backup_age_seconds",
+            "Since the older copy in the backup folders was taken, or the log began",
+            age_s,
+        );
+    }
     page.family(
         "projection_lag_events",
         "gauge",
