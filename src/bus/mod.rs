@@ -11,6 +11,7 @@
 //! Nothing between a message and the engine waits, and nothing is executed that cannot be
 //! answered: the slot for the answer is taken first.
 
+mod admission;
 mod answering;
 mod batch;
 mod connection;
@@ -20,12 +21,15 @@ mod directory;
 mod discovery;
 mod documents;
 mod endpoints;
+mod found;
+mod gate;
 mod greeting;
 mod header_block;
 pub mod headers;
 mod identity;
 mod jetstream;
 mod lane;
+mod presence;
 mod publisher;
 mod qr;
 mod queries;

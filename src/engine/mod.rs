@@ -364,6 +364,11 @@ impl Engine {
         }
     }
 
+    /// The hexadecimal id of the log's first epoch, which no later epoch changes.
+    pub fn first_log_id(&self) -> String {
+        data_encoding::HEXLOWER.encode(self.shared.vault.keyring().first_log_id())
+    }
+
     /// What other services are told.
     pub fn feed(&self) -> Feed {
         Feed {
