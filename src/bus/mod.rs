@@ -56,6 +56,7 @@ pub use publisher::Publishing;
 pub use replier::IN_FLIGHT_MAX;
 pub use service::{BusConfig, BusError, DRAIN_MAX, serve};
 pub use stats::{BOUNDS_US, Counts};
+pub use stream::drift as stream_drift;
 pub use stream_error::StreamError;
 pub use traffic::Traffic;
 pub use user_token::user_token;

@@ -22,12 +22,12 @@ use super::foundation::{
 };
 use super::gauges::Gauges;
 use super::indexer::record;
-use super::places::{BESIDE_THE_KEYRING, Ours, refuse_keyring};
+use super::places::{BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_keyring};
 use super::private::make_private;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::snapshots::Snapshots;
-use super::start_error::{InitError, StartError};
+use super::start_error::{InitError, KeyringPlaceError, StartError};
 use super::vault::{Random, system_random};
 use super::{Clock, Shared, clock, epoch, erasing, rotating};
 use crate::account::{Policy, service};
@@ -104,6 +104,9 @@ pub fn init(
         source,
     };
     refuse_keyring(keyring_file, data)?;
+    for path in [keyring_file, data] {
+        refuse_below_ours(path).map_err(KeyringPlaceError::from)?;
+    }
     let beside = BESIDE_THE_KEYRING.map(|name| keyring_file.with_file_name(name));
     if let Some(taken) = beside.into_iter().find(|file| file.exists()) {
         return Err(InitError::KeyringFolder(taken));

@@ -17,13 +17,12 @@ pub const BESIDE_THE_KEYRING: [&str; 4] = [
     "stream-witness",
     "tombstones",
 ];
-/// What a data folder, a folder of copies and the keyring's folder hold: nobody else's file is written
-/// among them.
-const MARKS: [&str; 8] = [
-    "index.redb",
+/// What a data folder, its log and copies of them hold, and nothing else does.
+const MARKS: [&str; 3] = ["index.redb", "keys.redb", "00000001.redb"];
+/// What may stand in a folder above by chance, but not beside a file of somebody else's.
+const WEAK_MARKS: [&str; 6] = [
     "views.redb",
     "snapshots.redb",
-    "keys.redb",
     "tag-keys",
     "checkpoint-history",
     "tombstones",
@@ -209,21 +208,39 @@ pub fn lies_in(path: &Path, folder: &Path) -> Result<bool, PlaceError> {
 /// # Errors
 /// [`PlaceError::Inside`] and [`PlaceError::Io`].
 pub fn refuse_among_ours(file: &Path) -> Result<(), PlaceError> {
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let (existing, _) = resolved(folder)?;
-    for folder in existing.ancestors().filter(|at| is_ours(at)) {
-        let (path, ours) = (file.into(), folder.into());
-        return Err(PlaceError::Inside { path, ours });
+    refuse_below_ours(file)?;
+    let folder = folder_of(file);
+    match WEAK_MARKS.iter().any(|mark| folder.join(mark).exists()) {
+        true => Err(inside(file, folder)),
+        false => Ok(()),
     }
-    Ok(())
 }
 
-fn is_ours(folder: &Path) -> bool {
-    let marked = MARKS.iter().any(|mark| folder.join(mark).exists());
-    marked || folder.join("00000001.redb").exists()
+/// Refuses to make something in a data folder, its log, or copies, however deep.
+///
+/// # Errors
+/// [`PlaceError::Inside`] and [`PlaceError::Io`].
+pub fn refuse_below_ours(path: &Path) -> Result<(), PlaceError> {
+    let (existing, _) = resolved(folder_of(path))?;
+    let is_ours = |folder: &&Path| MARKS.iter().any(|mark| folder.join(mark).exists());
+    match existing.ancestors().find(is_ours) {
+        Some(folder) => Err(inside(path, folder)),
+        None => Ok(()),
+    }
+}
+
+fn inside(path: &Path, ours: &Path) -> PlaceError {
+    PlaceError::Inside {
+        path: path.into(),
+        ours: ours.into(),
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Refuses a keyring in the data folder, and one that the next checkpoint would be written over.
