@@ -50,6 +50,10 @@ pub struct Across<'a> {
     pub next_key_id: Option<u32>,
 }
 
+/// How long before its record a command may have passed the gate, in seconds: a challenge that was open
+/// there may have ended while its backup code waited for its turn at the password hashes.
+const GATED_BEFORE_S: u64 = 60;
+
 /// What came of deciding again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rerun {
@@ -74,31 +78,45 @@ pub fn rerun(recording: &Recording) -> Rerun {
         return Rerun::Not("this build cannot put the command together again");
     };
     let account = scene.account(recording.before);
-    let ctx = Ctx {
-        now: recording.at,
-        gated_at: recording.at,
-        clock_floor: Micros(0),
-        policy: recording.policy,
-        entropy: &scene.entropy,
-        caller: recording.caller,
-        source_key: recording.source_key,
-        source_waits_s: None,
-        name_taken: false,
-        next_key_id: recording.across.next_key_id,
-        requested_at: recording.across.requested_at,
-        is_own_account: recording.across.is_own_account.unwrap_or(false),
+    let again = |gated_at| {
+        let ctx = Ctx {
+            now: recording.at,
+            gated_at,
+            clock_floor: Micros(0),
+            policy: recording.policy,
+            entropy: &scene.entropy,
+            caller: recording.caller,
+            source_key: recording.source_key,
+            source_waits_s: None,
+            name_taken: false,
+            next_key_id: recording.across.next_key_id,
+            requested_at: recording.across.requested_at,
+            is_own_account: recording.across.is_own_account.unwrap_or(false),
+        };
+        compared(decide(&account, &command, &scene.evidence, &ctx), recording)
     };
-    let (decided, reply) = match decide(&account, &command, &scene.evidence, &ctx) {
+    match again(recording.at) {
+        Rerun::Different(what) => match again(recording.at.minus_s(GATED_BEFORE_S)) {
+            Rerun::Same => Rerun::Same,
+            Rerun::Different(_) | Rerun::Not(_) => Rerun::Different(what),
+        },
+        same => same,
+    }
+}
+
+/// Whether a decision is the recorded one.
+fn compared(decision: Decision, recording: &Recording) -> Rerun {
+    let (decided, reply) = match decision {
         Decision::Done { events, reply } => (events, reply),
         Decision::Needs(_) => {
             return Rerun::Different("the evidence does not fit the account".into());
         }
     };
     let (decided, recorded) = (comparable(&decided), comparable(recording.events));
-    match decided == recorded {
-        true => Rerun::Same,
-        false => Rerun::Different(told(&decided, &recorded, reply.err().as_ref())),
+    if decided == recorded {
+        return Rerun::Same;
     }
+    Rerun::Different(told(&decided, &recorded, reply.err().as_ref()))
 }
 
 /// The events without what is sealed or random.

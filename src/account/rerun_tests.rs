@@ -13,8 +13,10 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
 use super::rerun::{Across, Recording, Rerun, rerun};
-use super::scenario::{ACCOUNT, START, Scenario};
-use super::sentences::{enabled_account, registered_account};
+use super::scenario::{ACCOUNT, Password, START, Scenario};
+use super::sentences::{
+    backup_code, enabled_account, registered_account, start_login, verify_login,
+};
 use super::{Account, Policy};
 
 fn again(
@@ -151,4 +153,28 @@ fn keys_of_another_number_or_before_the_last_ones_are_done_come_out_otherwise() 
     assert_eq!(with(Some(2)), different(what));
     let what = "[] comes out (overloaded, 60 s too early), [keys-rotated] was recorded";
     assert_eq!(with(None), different(what));
+}
+
+/// The challenge was open when the code's hash began, and had ended when it was done.
+#[test]
+fn a_login_whose_challenge_ended_while_its_code_was_hashed_comes_out_the_same() {
+    let opened = enabled_account().when(start_login(Password::Right));
+    let (before, caller, source_key) = (opened.account.clone(), opened.caller, opened.source_key);
+    let ends = before.challenges[0].expires_at;
+    let answered = opened.when(verify_login(backup_code(1)));
+    let again = |at| {
+        rerun(&Recording {
+            before: &before,
+            account_id: ACCOUNT,
+            events: answered.events(),
+            at,
+            caller,
+            role: Role::Platform,
+            source_key,
+            policy: &Policy::default(),
+            across: Across::default(),
+        })
+    };
+    assert_eq!(again(ends.plus_s(2)), Rerun::Same);
+    assert!(matches!(again(ends.plus_s(60)), Rerun::Different(_)));
 }

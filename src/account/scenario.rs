@@ -226,6 +226,11 @@ impl Scenario {
         self
     }
 
+    /// What was recorded last.
+    pub(super) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     /// Looks at the recorded events.
     #[track_caller]
     pub(super) fn where_event(self, holds: impl Fn(&Event) -> bool) -> Self {

@@ -34,6 +34,13 @@ pub async fn play(tour: &mut Tour, args: &ClientArgs, account: &str) -> Result<(
         explained.get("rerun") == Some(&json!("same")),
     )?;
 
+    let (same, other) = decided_again(&mut client).await?;
+    println!(
+        "of {} decisions {same} come out the same from the log alone",
+        same + other
+    );
+    holds("every decision comes out the same", same > 0 && other == 0)?;
+
     tour.title("An auditor takes the whole history away, and keeps the public key");
     let folder = tempfile::tempdir().map_err(Fault::failed)?;
     let file = folder.path().join("history.jsonl");
@@ -74,6 +81,25 @@ async fn replayed_code(client: &mut Client, account: &str) -> Result<u64, Fault>
     page.pointer("/events/0/position")
         .and_then(Value::as_u64)
         .ok_or_else(|| Fault::failed("the trail shows no code that was used twice"))
+}
+
+/// How many decisions of the signed history come out the same when they are made again, and how many
+/// do not.
+async fn decided_again(client: &mut Client) -> Result<(u64, u64), Fault> {
+    let signed = client.query("checkpoint", &json!({})).await?.body;
+    let size = signed.get("size").and_then(Value::as_u64);
+    let size = size.ok_or_else(|| Fault::failed("the checkpoint names no size"))?;
+    let (mut same, mut other) = (0, 0);
+    for position in 1..=size {
+        let body = json!({"position": position});
+        let explained = client.query("audit-explain", &body).await?.body;
+        match explained.get("rerun").and_then(Value::as_str) {
+            Some("same") => same += 1,
+            Some("not-made") => {}
+            _ => other += 1,
+        }
+    }
+    Ok((same, other))
 }
 
 /// Copies an export with another character in the middle of its first record.

@@ -233,7 +233,7 @@ impl Writer {
         loop {
             let step = match self.judge(submission, &gated, now, batch) {
                 Ok(Decision::Done { events, reply }) => {
-                    return self.done(submission, &gated, events, reply, batch);
+                    return self.done(submission, &gated, now, (events, reply), batch);
                 }
                 Ok(Decision::Needs(step)) => step,
                 Err(code) => return Verdict::refused(code),
@@ -253,16 +253,17 @@ impl Writer {
         }
     }
 
-    /// Records what was decided.
+    /// Records what was decided, with the time that the decision was made for: its events name times
+    /// that follow from it, and whoever decides again has only the record's.
     fn done(
         &mut self,
         submission: &Submission,
         gated: &Gated,
-        events: Vec<Event>,
-        reply: Result<Reply, Refusal>,
+        now: Micros,
+        (events, reply): (Vec<Event>, Result<Reply, Refusal>),
         batch: &mut Batch,
     ) -> Verdict {
-        let (request, now) = (&submission.request, self.now());
+        let request = &submission.request;
         if events.is_empty() {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
             return Verdict::answer(reply, NO_EVENT);

@@ -1,11 +1,14 @@
 //! Every kind of decision explained from the log alone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign_schemas::audit::{AuditExplainQuery, ExplainedVerdict, Explanation, RerunResult};
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
 use super::Engine;
@@ -222,8 +225,14 @@ impl Life {
     }
 }
 
-/// A policy under which a row of wrong codes is soon too long.
+/// A policy under which a row of wrong codes is soon too long, and a clock that goes on between any two
+/// readings, as a real one does.
 pub(super) fn strict(options: &mut super::EngineOptions) {
+    let (clock, readings) = (Arc::clone(&options.clock), AtomicU64::new(0));
+    options.clock = Arc::new(move || {
+        let past = readings.fetch_add(1, Ordering::SeqCst);
+        Micros(clock().0 + past)
+    });
     options.policy.code_failures_budget = 5;
     options.policy.suspend_after = 10;
 }

@@ -108,7 +108,7 @@ fn replies() -> Value {
 
 fn events(address: &str) -> Value {
     let types: Vec<_> = Event::ALL.iter().map(|(_, _, name)| *name).collect();
-    let mut parameters = json!({"type": {"description": "The event's name; events.md says which are published", "enum": types}});
+    let mut parameters = json!({"type": {"description": "The event's name; docs/reference/events.md says which are published", "enum": types}});
     if address.contains("account_id") {
         parameters["account_id"] = json!({"description": "The account"});
     }
@@ -186,7 +186,7 @@ fn told() -> Value {
         ),
         (
             "Countersign-Error",
-            "On every refusal and fault: the word of errors.md",
+            "On every refusal and fault: a word of docs/reference/errors.md",
         ),
         (
             "Countersign-Retry-After",

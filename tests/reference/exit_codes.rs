@@ -7,8 +7,11 @@ use countersign_schemas::refusal::ErrorCode;
 
 fn document() -> String {
     let mut text = String::from(
-        "# Exit codes\n\nGenerated from the Rust types by `UPDATE_SCHEMAS=1 cargo test --test reference`; changes \
-         made by hand are overwritten.\nThe refusals and faults themselves are in `errors.md`.\n\n\
+        "# Exit codes\n\n\
+         This page lists every exit code of `countersign` and what a script does about it, for authors of scripts.\n\
+         [Refusals and faults](errors.md) has the titles of the words in the last column.\n\
+         This page is generated from the Rust types by `UPDATE_SCHEMAS=1 cargo test --test reference`; changes \
+         made by hand are overwritten.\n\n\
          | exit code | meaning | what to do | refusals and faults that end with it |\n|---|---|---|---|\n",
     );
     for (exit, meaning, cure) in EXIT_CODES {
@@ -25,7 +28,7 @@ fn document() -> String {
 
 #[test]
 fn the_checked_in_exit_codes_are_those_of_the_program() {
-    super::is_in_force("exit-codes.md", &document());
+    super::is_in_force("docs/reference/exit-codes.md", &document());
 }
 
 /// What ends with a code that the table has not would be told to nobody.

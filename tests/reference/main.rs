@@ -1,5 +1,5 @@
 //! What is generated of the bus and of the command line: `schemas/json/asyncapi.yaml` and
-//! `exit-codes.md`, rewritten by `UPDATE_SCHEMAS=1 cargo test --test reference`.
+//! `docs/reference/exit-codes.md`, rewritten by `UPDATE_SCHEMAS=1 cargo test --test reference`.
 #![allow(clippy::unwrap_used)]
 
 mod asyncapi;
@@ -13,17 +13,22 @@ use std::path::Path;
 use countersign::bus::all_endpoints;
 use serde_json::Value;
 
-/// Where the generated documents are.
+/// The repository.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// Where the schemas are that the document refers to.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/json");
 
 #[test]
 fn the_checked_in_asyncapi_document_is_the_generated_one() {
-    is_in_force("asyncapi.yaml", &yaml::written(&asyncapi::document()));
+    is_in_force(
+        "schemas/json/asyncapi.yaml",
+        &yaml::written(&asyncapi::document()),
+    );
 }
 
 /// Holds a file against what is generated, after it was rewritten where that is wanted.
-fn is_in_force(name: &str, generated: &str) {
-    let file = Path::new(FOLDER).join(name);
+fn is_in_force(path: &str, generated: &str) {
+    let file = Path::new(ROOT).join(path);
     if std::env::var_os("UPDATE_SCHEMAS").is_some_and(|value| value == "1") {
         fs::write(&file, generated).unwrap();
     }

@@ -1,4 +1,5 @@
-//! `json/`: generated from the Rust types, checked in, and rewritten by `UPDATE_SCHEMAS=1`.
+//! `json/` and two pages of `docs/reference/`: generated from the Rust types, checked in, and rewritten by
+//! `UPDATE_SCHEMAS=1`.
 //!
 //! Before the first release a schema may change; afterwards a change that is not an added
 //! optional field is a `v2` beside `v1`.
@@ -6,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 
 use countersign_schemas::catalogue;
 use countersign_schemas::event::Event;
@@ -15,23 +17,33 @@ use crate::files::{crate_folder, none, readable};
 use crate::payload_source::described_fields;
 use crate::registered::latest_events;
 
-/// Every file of the folder with what it has to hold.
+/// Every file of `json/` with what it has to hold.
 fn generated() -> BTreeMap<String, Vec<u8>> {
-    let mut files: BTreeMap<String, Vec<u8>> = catalogue::documents()
+    catalogue::documents()
         .into_iter()
         .map(|(name, document)| (format!("{name}.json"), readable(&document)))
-        .collect();
-    files.insert("errors.md".into(), errors().into_bytes());
-    files.insert("events.md".into(), events().into_bytes());
-    files
+        .collect()
 }
 
-const GENERATED: &str = "Generated from the Rust types by `UPDATE_SCHEMAS=1 cargo test -p countersign-schemas --test golden`; \
+/// The generated pages of the documentation with what they have to hold.
+fn pages() -> [(PathBuf, String); 2] {
+    let folder = crate_folder().join("../docs/reference");
+    [
+        (folder.join("errors.md"), errors()),
+        (folder.join("events.md"), events()),
+    ]
+}
+
+const GENERATED: &str = "This page is generated from the Rust types by `UPDATE_SCHEMAS=1 cargo test -p countersign-schemas --test golden`; \
                          changes made by hand are overwritten.";
 
 fn errors() -> String {
     let mut text = format!(
-        "# Refusals (4xx) and faults (5xx)\n\n{GENERATED}\nThe body is described by `problem.json`.\n\n\
+        "# Refusals and faults\n\n\
+         This page lists every word that a refusal (4xx) or a fault (5xx) can carry, for developers of clients.\n\
+         The header `Countersign-Error` and the member `code` of the body carry the word; \
+         `schemas/json/problem.json` describes the body, and [Contract](contract.md) says how to read both.\n\
+         {GENERATED}\n\n\
          | code | status | same request can succeed later | title |\n|---|---|---|---|\n"
     );
     for code in ErrorCode::ALL {
@@ -41,7 +53,8 @@ fn errors() -> String {
             "| `{}` | {} | {retry} | {} |",
             code.as_str(),
             code.status(),
-            code.title()
+            // A page would take the placeholder for a tag of HTML.
+            code.title().replace('<', "&lt;")
         )
         .unwrap();
     }
@@ -50,8 +63,12 @@ fn errors() -> String {
 
 fn events() -> String {
     let mut text = format!(
-        "# Events\n\n{GENERATED}\nThe form that auditors read is described by `audit-event.json`. \
-         `data` holds what an auditor sees; the payload is what the log stores.\n"
+        "# Events\n\n\
+         This page lists every event of the log, for auditors and for developers who read the log or the published stream.\n\
+         `data` holds what an auditor and a subscriber see of an event; the stored fields are the payload of its record. \
+         `schemas/json/audit-event.json` describes the form that auditors read, and \
+         [Published events](events-published.md) the messages of the stream.\n\
+         {GENERATED}\n"
     );
     let described = described_fields();
     for (form, event) in latest_events() {
@@ -93,11 +110,14 @@ fn data_members(event: &Event) -> String {
 #[test]
 fn the_checked_in_documents_are_the_generated_ones() {
     let folder = crate_folder().join("json");
-    let generated = generated();
+    let (generated, pages) = (generated(), pages());
     if std::env::var_os("UPDATE_SCHEMAS").is_some_and(|value| value == "1") {
         fs::create_dir_all(&folder).unwrap();
         for (name, content) in &generated {
             fs::write(folder.join(name), content).unwrap();
+        }
+        for (page, content) in &pages {
+            fs::write(page, content).unwrap();
         }
     }
     let cure = "UPDATE_SCHEMAS=1 cargo test -p countersign-schemas --test golden";
@@ -107,11 +127,16 @@ fn the_checked_in_documents_are_the_generated_ones() {
             findings.push(format!("json/{name} is not what the types say: {cure}"));
         }
     }
+    for (page, content) in &pages {
+        if fs::read_to_string(page).ok().as_ref() != Some(content) {
+            let page = page.display();
+            findings.push(format!("{page} is not what the types say: {cure}"));
+        }
+    }
     for entry in fs::read_dir(&folder).into_iter().flatten() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        // These two have a generator where the endpoints and the command line are.
-        let elsewhere = ["asyncapi.yaml", "exit-codes.md"];
-        if !generated.contains_key(&name) && !elsewhere.contains(&name.as_str()) {
+        // It has a generator where the endpoints are.
+        if !generated.contains_key(&name) && name != "asyncapi.yaml" {
             findings.push(format!("json/{name} is generated from nothing: remove it"));
         }
     }
