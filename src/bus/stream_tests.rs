@@ -51,6 +51,15 @@ fn every_setting_that_the_stream_is_made_with_is_demanded_but_those_that_a_perso
     }
 }
 
+/// What loses, changes or reorders nothing.
+#[test]
+fn of_the_settings_that_the_stream_is_made_with_two_may_be_chosen_otherwise() {
+    let right = right();
+    let made = right.as_object().unwrap().keys();
+    let free: Vec<_> = made.filter(|key| FREE.contains(&key.as_str())).collect();
+    assert_eq!(free, ["description", "duplicate_window"]);
+}
+
 #[test]
 fn a_setting_that_it_is_not_made_with_must_be_as_if_it_were_not_there() {
     for key in [

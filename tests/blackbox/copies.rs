@@ -101,7 +101,7 @@ async fn every_file_that_a_command_writes_is_its_owners_alone_whatever_the_umask
             &[
                 "view",
                 "rebuild",
-                "timeline",
+                "audit-trail",
                 "--data",
                 data,
                 "--keyring",
