@@ -35,7 +35,7 @@ use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::log::checkpoints::Archive;
 use crate::log::tree::leaf_hash;
-use crate::log::{EventLog, LogOptions, LogReader, Storage};
+use crate::log::{EventLog, LogOptions, LogReader, Storage, private_folder};
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -131,14 +131,6 @@ pub fn init(
     archive.sign(1, &root, |_| Ok(root))?;
     archive.keep_copy_in(data);
     Ok(())
-}
-
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
 }
 
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.

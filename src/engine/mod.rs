@@ -172,7 +172,6 @@ use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
-use tokio::sync::watch;
 
 use crate::account::Policy;
 use crate::log::index::Finding;
@@ -364,11 +363,6 @@ impl Engine {
         }
     }
 
-    /// The hexadecimal id of the log's first epoch, which no later epoch changes.
-    pub fn first_log_id(&self) -> String {
-        data_encoding::HEXLOWER.encode(self.shared.vault.keyring().first_log_id())
-    }
-
     /// What other services are told.
     pub fn feed(&self) -> Feed {
         Feed {
@@ -385,17 +379,6 @@ impl Engine {
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
-    }
-
-    /// What was met in the data folder that the service did not leave so; nothing is decided then.
-    pub fn finding(&self) -> Option<Finding> {
-        self.shared.index.finding()
-    }
-
-    /// Turns true when a commit has failed, and a restart is safe, or when there is a
-    /// [`finding`](Self::finding): the process must stop.
-    pub fn failed(&self) -> watch::Receiver<bool> {
-        self.shared.failed.subscribe()
     }
 }
 

@@ -17,6 +17,7 @@ pub fn page(readings: &Readings, is_ready: bool, traffic: &Traffic) -> String {
     requests(&mut page, &counts);
     durations(&mut page, &counts);
     engine(&mut page, readings);
+    disks(&mut page, readings);
     if let Some(state) = &readings.publication {
         publication(&mut page, state.lag, state.halted.is_some());
     }
@@ -143,6 +144,9 @@ fn engine(page: &mut Text, readings: &Readings) {
         let halted = u8::from(view.halted.is_some());
         page.sample("projection_halted", &[("projection", view.name)], halted);
     }
+}
+
+fn disks(page: &mut Text, readings: &Readings) {
     page.family(
         "disk_free_bytes",
         "gauge",

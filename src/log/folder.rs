@@ -47,7 +47,13 @@ pub(super) fn new_private(path: &Path) -> io::Result<File> {
 /// Makes a folder and those above it, its owner's alone whatever the umask is; one that is there is
 /// taken from everybody else.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mut missing: Vec<_> = path.ancestors().take_while(|at| !at.exists()).collect();
+    // Of a relative path the last ancestor is empty.
+    missing.retain(|at| !at.as_os_str().is_empty());
+    for folder in missing.into_iter().rev() {
+        DirBuilder::new().mode(0o700).create(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
@@ -182,7 +188,8 @@ pub(super) fn begin(folder: &Path) -> Result<PathBuf, OpenLogError> {
         }
     }
     let made = DirBuilder::new().mode(0o700).create(&staging);
-    made.map_err(|error| io_error(&staging, &error))?;
+    made.and_then(|()| fs::set_permissions(&staging, fs::Permissions::from_mode(0o700)))
+        .map_err(|error| io_error(&staging, &error))?;
     Ok(staging)
 }
 

@@ -4,9 +4,9 @@
 //! first, so every event that is written stands in the tree that the manifest rests on.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write, stdout};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use countersign_projections::RENDERING;
@@ -147,6 +147,11 @@ fn create(path: &Path) -> Result<File, Fault> {
     refuse_among_ours(path).map_err(|error| Fault::Usage(error.to_string()))?;
     let mut options = OpenOptions::new();
     let made = options.write(true).create_new(true).mode(0o600).open(path);
+    let made = made.and_then(|file| {
+        // Whatever the umask is.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(file)
+    });
     made.map_err(|error| Fault::Usage(format!("{} cannot be made ({error})", path.display())))
 }
 
