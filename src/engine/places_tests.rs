@@ -161,7 +161,8 @@ fn a_keyring_in_the_data_folder_or_with_the_name_of_its_checkpoint_is_refused() 
 #[test]
 fn no_other_file_is_made_among_the_services_files() {
     let site = Site::new();
-    site.claimed("copies");
+    let log = site.claimed("copies").join("log");
+    fs::write(log.join("00000001.redb"), b"a copy").unwrap();
     symlink(site.at("data"), site.at("link")).unwrap();
     for file in [
         "data/x",
