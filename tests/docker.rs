@@ -133,7 +133,7 @@ fn the_dockerfile_ends_in_a_stage_without_a_shell_or_a_root_user_that_asks_its_o
         .iter()
         .filter(|line| line.starts_with("USER "))
         .collect();
-    assert_eq!(users, [&&&"USER 65532:65532"], "the last stage's own");
+    assert_eq!(users, [&&"USER 65532:65532"], "the last stage's own");
     assert!(
         !last.iter().any(|line| line.starts_with("RUN ")),
         "it would need a shell"
