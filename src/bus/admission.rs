@@ -2,6 +2,7 @@
 //! while it runs: what was right at the start can become wrong.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -27,6 +28,8 @@ pub struct Admission {
     /// What a fresh greeting of the broker said last: a reload changes what it demands of clients and
     /// carries, and tells those that are connected nothing of it.
     fresh: watch::Receiver<Option<String>>,
+    /// Whether the last look met silence.
+    silent: AtomicBool,
     /// Why nothing was answered at the last look.
     said: watch::Sender<Option<String>>,
 }
@@ -48,6 +51,7 @@ impl Admission {
             presence,
             gate,
             fresh,
+            silent: AtomicBool::new(false),
             said: watch::Sender::new(None),
         };
         (admission, looking)
@@ -64,6 +68,8 @@ impl Admission {
             Err(why) => return Ok(self.closed(why)),
             Ok(()) => self.presence.look(client).await,
         };
+        let is_silent = matches!(met, Met::Silence);
+        let was_heard = !self.silent.swap(is_silent, Ordering::Relaxed);
         // Who holds the log goes on: a stopped copy must not stop it.
         let is_open = self.gate.is_open();
         match met {
@@ -74,6 +80,8 @@ impl Admission {
                 return Ok(self.gate.is_open());
             }
             Met::Follower if !is_open => _ = self.closed(FOLLOWER.into()),
+            // One silence can be a broker that has much to deliver first: what arrives is held.
+            Met::Silence if !is_open && was_heard => self.gate.forget(),
             Met::Silence if !is_open => _ = self.closed(SILENCE.into()),
             Met::Follower | Met::Silence => {}
         }
