@@ -12,6 +12,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use super::accounts::Accounts;
+use super::backup::{BackupFolders, check_places};
 use super::clock::{monotonic_clock, wall_clock};
 use super::epoch::signer;
 use super::forms;
@@ -21,12 +22,13 @@ use super::foundation::{
 };
 use super::gauges::Gauges;
 use super::indexer::record;
+use super::places::{BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_keyring};
 use super::private::make_private;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::record_seals::RecordSeals;
 use super::snapshots::Snapshots;
-use super::start_error::{InitError, StartError};
+use super::start_error::{InitError, KeyringPlaceError, StartError};
 use super::vault::{Random, system_random};
 use super::{Clock, Shared, clock, epoch, erasing, rotating};
 use crate::account::{Policy, service};
@@ -34,7 +36,7 @@ use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::log::checkpoints::Archive;
 use crate::log::tree::{NOTHING_BEFORE, leaf_hash};
-use crate::log::{EventLog, LogOptions, LogReader, Storage};
+use crate::log::{EventLog, LogOptions, LogReader, Storage, private_folder};
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -64,7 +66,7 @@ pub struct EngineOptions {
     /// Sizes of the log.
     pub log: LogOptions,
     /// Where `admin.backup` copies to, if anywhere.
-    pub backup_folder: Option<PathBuf>,
+    pub backup: Option<BackupFolders>,
 }
 
 impl EngineOptions {
@@ -83,7 +85,7 @@ impl EngineOptions {
             accept_clock_back: None,
             random: system_random,
             log: LogOptions::default(),
-            backup_folder: None,
+            backup: None,
         }
     }
 }
@@ -102,6 +104,14 @@ pub fn init(
         folder: data.into(),
         source,
     };
+    refuse_keyring(keyring_file, data)?;
+    for path in [keyring_file, data] {
+        refuse_below_ours(path).map_err(KeyringPlaceError::from)?;
+    }
+    let beside = BESIDE_THE_KEYRING.map(|name| keyring_file.with_file_name(name));
+    if let Some(taken) = beside.into_iter().find(|file| file.exists()) {
+        return Err(InitError::KeyringFolder(taken));
+    }
     if data.exists() && std::fs::read_dir(data).map_err(folder)?.next().is_some() {
         return Err(InitError::NotEmpty(data.into()));
     }
@@ -125,20 +135,16 @@ pub fn init(
     Ok(())
 }
 
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-}
-
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
 /// Nothing is appended before the log was compared with what was signed for, and a log that was
 /// never signed for is signed for first: one that lost its archive must not look like a new one.
 pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
     options.policy.check()?;
+    refuse_keyring(&options.keyring, &options.data)?;
+    if let Some(folders) = &options.backup {
+        check_places(&Ours::of(&options.data, Some(&options.keyring))?, folders)?;
+    }
     let now = (options.clock)();
     let (data, keyring) = (&options.data, &options.keyring);
     let seal = views_seal(&Keyring::load(keyring)?);
@@ -207,6 +213,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         progress,
         gauges,
         publication: Publication::default(),
+        backup: options.backup,
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))

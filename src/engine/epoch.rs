@@ -15,7 +15,9 @@
 use std::path::Path;
 
 use countersign_schemas::time::Micros;
+use data_encoding::HEXLOWER;
 
+use super::Engine;
 use super::foundation::{Epoch, Foundation, log_folder, snapshots_file};
 use super::record_seals::RecordSeals;
 use super::start_error::{NewEpochError, StartError};
@@ -29,6 +31,13 @@ use crate::crypto::note::{NoteSigner, origin};
 use crate::log::LogOptions;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::{Finding, Index};
+
+impl Engine {
+    /// The hexadecimal id of the log's first epoch, which no later epoch changes.
+    pub fn first_log_id(&self) -> String {
+        HEXLOWER.encode(self.shared.vault.keyring().first_log_id())
+    }
+}
 
 /// The key that signs the checkpoints of the keyring's epoch.
 pub fn signer(keyring: &Keyring) -> NoteSigner {

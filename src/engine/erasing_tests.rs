@@ -386,3 +386,25 @@ fn an_erasure_that_cannot_be_entombed_is_refused_and_changes_nothing() {
     let log = EventLog::open(&house.data().join("log"), LogOptions::default()).unwrap();
     log.close().unwrap();
 }
+
+/// The file cannot be written anew: what was to be destroyed still is there, so it is not told as done.
+#[test]
+fn an_erasure_whose_rewriting_fails_is_not_told_as_done_and_the_next_start_does_it() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let staging = house.data().join("keys.redb.new");
+    std::fs::create_dir(&staging).unwrap();
+    std::fs::write(staging.join("in the way"), b"").unwrap();
+    let unknown = house.send_as(&engine, "once", "erase-account", erase_ada());
+    assert_eq!(unknown.result.unwrap_err().code, ErrorCode::OutcomeUnknown);
+    assert!(log_in(&house, &engine, "ada").is_err());
+    assert!(engine.shared.vault.has_condemned(), "it is still due");
+    drop(engine);
+    std::fs::remove_dir_all(&staging).unwrap();
+    let engine = house.start();
+    assert!(!engine.shared.vault.has_condemned());
+    assert_gone(&house, &engine, 6);
+    let again = house.send_as(&engine, "once", "erase-account", erase_ada());
+    assert!(again.replayed && again.result.is_ok());
+}

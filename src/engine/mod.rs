@@ -21,6 +21,8 @@ mod auditing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod auditing_tests;
+mod backup;
+mod backup_verify;
 mod batch;
 mod boot;
 #[cfg(test)]
@@ -83,6 +85,7 @@ mod message;
 mod outcomes;
 mod page_room;
 mod password_service;
+mod places;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod planted_tests;
@@ -171,12 +174,13 @@ use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
-use tokio::sync::watch;
 
 use crate::account::Policy;
 use crate::log::index::Finding;
 pub use admin::Admin;
 use advance::Job;
+pub use backup::{BackupFolders, NoBackup, Taken, back_up_stopped_service};
+pub use backup_verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
 pub use epoch::new_epoch;
@@ -188,6 +192,7 @@ pub use key_list::key_list;
 pub use look_ups::{LookUp, Viewer};
 use message::{Submission, ToWriter};
 pub use password_service::{AskedPassword, PasswordService};
+pub use places::{PlaceError, refuse_among_ours};
 use pool::Pool;
 use proofs::prove;
 pub use publisher::{Feed, PublishedEpoch};
@@ -224,13 +229,14 @@ impl Engine {
     /// [`StartError`] with one sentence that says what is wrong and what to do; nothing was
     /// changed but what an unclean stop had left to repair.
     pub fn start(options: EngineOptions) -> Result<Self, StartError> {
-        let backup_folder = options.backup_folder.clone();
+        let (data, keyring) = (options.data.clone(), options.keyring.clone());
         let (shared, log) = boot::open(options)?;
         let reader = log.reader().checked_by(&shared.index);
         let admin = Admin {
             shared: Arc::clone(&shared),
             log: reader.clone(),
-            backup_folder,
+            data,
+            keyring,
             backing_up: Arc::default(),
         };
         let shown = projector::start(&reader, &shared.views, &shared.progress);
@@ -375,17 +381,6 @@ impl Engine {
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
-    }
-
-    /// What was met in the data folder that the service did not leave so; nothing is decided then.
-    pub fn finding(&self) -> Option<Finding> {
-        self.shared.index.finding()
-    }
-
-    /// Turns true when a commit has failed, and a restart is safe, or when there is a
-    /// [`finding`](Self::finding): the process must stop.
-    pub fn failed(&self) -> watch::Receiver<bool> {
-        self.shared.failed.subscribe()
     }
 }
 

@@ -191,3 +191,8 @@ fn published(entries: &[Entry]) -> Vec<PublishedEvent> {
     }
     events
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "publisher_tests.rs"]
+mod tests;

@@ -198,7 +198,7 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
     let copy = house.folder().join("backup");
     std::fs::rename(copy.join("log"), house.data().join("log")).unwrap();
     std::fs::rename(
-        copy.join("keys").join("keys.redb"),
+        house.backups().keys.join("keys.redb"),
         house.data().join("keys.redb"),
     )
     .unwrap();

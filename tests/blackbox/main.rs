@@ -14,6 +14,7 @@ mod changed;
 mod cli;
 mod configuring;
 mod connecting;
+mod copies;
 #[path = "../credentials/mod.rs"]
 mod credentials;
 mod directory;

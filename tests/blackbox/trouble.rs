@@ -26,7 +26,7 @@ async fn is_answered(bus: &Bus) {
         if bus
             .try_send("countersign.v1.query.errors", &[], b"")
             .await
-            .is_ok()
+            .is_ok_and(|answer| answer.word().is_none())
         {
             return;
         }
