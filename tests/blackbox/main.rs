@@ -18,6 +18,7 @@ mod connecting;
 mod credentials;
 mod directory;
 mod doctor;
+mod door;
 mod erasure;
 mod floods;
 mod gateways;
@@ -30,6 +31,8 @@ mod lying_service;
 mod notices;
 mod operating;
 mod output;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod publishing;
 mod python;
 mod races;
