@@ -267,6 +267,26 @@ mod tests {
         derive(input, CHEAP, 3, PEPPER, SALT).unwrap()
     }
 
+    #[test]
+    fn a_cost_is_weaker_where_any_of_its_numbers_is_lower_and_not_where_all_are_equal() {
+        let policy = KdfParams {
+            memory_kib: 64,
+            passes: 2,
+            lanes: 2,
+        };
+        assert!(!policy.is_weaker_than(policy));
+        let change = |change: fn(&mut KdfParams)| {
+            let mut other = policy;
+            change(&mut other);
+            (other.is_weaker_than(policy), policy.is_weaker_than(other))
+        };
+        assert_eq!(change(|cost| cost.memory_kib = 63), (true, false));
+        assert_eq!(change(|cost| cost.passes = 1), (true, false));
+        assert_eq!(change(|cost| cost.lanes = 1), (true, false));
+        let both = |cost: &mut KdfParams| (cost.memory_kib, cost.passes) = (63, 3);
+        assert_eq!(change(both), (true, true));
+    }
+
     /// Expected value from the reference implementation by way of argon2-cffi.
     #[test]
     fn the_default_cost_gives_the_reference_implementations_hash() {
