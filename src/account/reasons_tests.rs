@@ -108,3 +108,65 @@ fn a_verdict_is_that_of_the_first_event() {
     let nobody = service::unknown_names_refused(3);
     assert_eq!(verdict(&[nobody]), Verdict::Refused);
 }
+
+/// The last sentence of one more command.
+fn told_last(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> String {
+    told(before, ask).pop().unwrap_or_default()
+}
+
+#[test]
+fn what_an_enrolment_came_to_is_told() {
+    let (registered, pending) = (registered_account(), pending_account());
+    let started = "Two-factor authentication was not on.";
+    let again = "Two-factor authentication was not on; the enrolment replaced one that waited.";
+    let wrong = "The code belongs to no step within 10 of the one at which it arrived.";
+    let off = "The code is that of 5 steps off, more than the 1 that are taken: the app's clock is wrong.";
+    let expired = "The enrolment had waited longer than the 600 s that the policy allows.";
+    assert_eq!(told_last(&registered, enable(Right)), started);
+    assert_eq!(told_last(&pending, enable(Right)), again);
+    assert_eq!(told_last(&pending, confirm(wrong_code())), wrong);
+    assert_eq!(told_last(&pending, confirm(code_now(5))), off);
+    let cancelled = told_last(&pending, cancel_nth(0));
+    assert_eq!(cancelled, "The enrolment was waiting.");
+    let late = pending.clone().at("+1h");
+    assert_eq!(told_last(&late, confirm(code_now(0))), expired);
+    let step = pending.step_now();
+    let enabled = format!(
+        "The first code of the enrolment belongs to step {step}, 0 from the step at which it arrived; 1 either way are taken."
+    );
+    assert!(told(&pending, confirm(code_now(0))).contains(&enabled));
+}
+
+#[test]
+fn what_wrong_codes_led_to_is_told() {
+    let three = enabled_account().wrong_codes(3);
+    let waits = "More than 3 failures in a row set a wait, 5 s doubling up to 900 s.";
+    assert_eq!(told_last(&three, verify_vouched(wrong_code())), waits);
+    let nine = enabled_account().wrong_codes(9).at("+1d");
+    let spent = "The budget of 10 failures was spent.";
+    assert_eq!(told_last(&nine, verify_vouched(wrong_code())), spent);
+}
+
+#[test]
+fn what_became_of_a_case_is_told() {
+    let case = enabled_account().by("agent-1").when(request_reset);
+    let other = case.clone().by("agent-2");
+    let approved = told_last(&other, approve);
+    assert!(approved.contains("agent-1 had asked for it and not this agent"));
+    assert!(approved.contains("cooling-off time of 72 h ends at "));
+    let cooled = other.clone().when(approve).at("+73h");
+    let executed = "The case was approved and open, its cooling-off time had been over for 3600 s, and the account is not the agent's own.";
+    assert!(told(&cooled, execute).contains(&executed.to_owned()));
+    let lapsed = other.at("+8d");
+    let expired = "The case had lapsed 86400 s before, so nothing more could be done with it.";
+    assert_eq!(told(&lapsed, approve), [expired]);
+    assert_eq!(verdict(&lapsed.when(approve).events), Verdict::Refused);
+}
+
+#[test]
+fn what_an_operator_did_is_told() {
+    let erased = "The account existed, an operator's word is enough, and this one had erased fewer than 100 times in 24 h.";
+    assert_eq!(told(&enabled_account().by("operator"), erase), [erased]);
+    let rotated = "The data keys of every rotation before were wrapped anew, and 2 is the number after the last one.";
+    assert_eq!(told_last(&super::scenario::nobody(), rotate_keys), rotated);
+}
