@@ -170,3 +170,17 @@ fn what_an_operator_did_is_told() {
     let rotated = "The data keys of every rotation before were wrapped anew, and 2 is the number after the last one.";
     assert_eq!(told_last(&super::scenario::nobody(), rotate_keys), rotated);
 }
+
+#[test]
+fn what_a_registration_and_a_spent_code_came_to_is_told() {
+    let nobody = super::scenario::nobody();
+    let free = "The account did not exist, and its name was free.";
+    let taken = "The policy takes the password.";
+    assert_eq!(told(&nobody, register("a good password")), [free, taken]);
+    let used = enabled_account().when(verify_vouched(code_now(1)));
+    let spent = format!(
+        "The code belongs to step {0}, and every step up to {0} was spent.",
+        used.step_now() + 1
+    );
+    assert!(told(&used, verify_vouched(code_now(1))).contains(&spent));
+}
