@@ -112,7 +112,8 @@ fn only_a_refusal_for_the_agents_own_bound_says_that_it_was_exceeded() {
         let (command, password) = when(&full);
         let evidence = full.gather(&command, password);
         let refused = full.submit(&command, &evidence).reply;
-        let mut refusal = refused.expect("it is decided").unwrap_err();
+        let refused = refused.expect("it is decided");
+        let mut refusal = refused.expect_err("it is one too many");
         assert_eq!(exceeded(&command, &refusal), Some(act));
         refusal.detail = None;
         assert_eq!(exceeded(&command, &refusal), None, "another bound");
