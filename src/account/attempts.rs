@@ -188,6 +188,21 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_counts_until_its_window_is_over_and_not_a_moment_longer() {
+        let policy = Policy::default();
+        let attempts = CodeAttempts {
+            failed_at: vec![NOW],
+            ..CodeAttempts::default()
+        };
+        let ends = NOW.plus_s(policy.code_failures_window_s);
+        assert_eq!(attempts.counted(ends, &policy).0, 1);
+        assert_eq!(attempts.counted(Micros(ends.0 - 1), &policy).0, 2);
+        let tomorrow = NOW.plus_s(DAY_S);
+        assert_eq!(attempts.counted_today(tomorrow), 1);
+        assert_eq!(attempts.counted_today(Micros(tomorrow.0 - 1)), 2);
+    }
+
+    #[test]
     fn three_failures_set_no_wait_and_the_fourth_sets_five_seconds() {
         let policy = Policy::default();
         assert_eq!(failed_times([NOW; 3]).gate(NOW, &policy), Gate::Open);

@@ -1,5 +1,6 @@
 //! Accounts and passwords, in sentences.
 
+use super::evidence::ProofEvidence;
 use super::passwords::SOURCES_MAX;
 use super::policy::Policy;
 use super::scenario::Password::{Absent, Right, Vouched, Wrong};
@@ -333,4 +334,36 @@ fn wrong_passwords(mut scenario: Scenario, count: usize) -> Scenario {
             .records(&["password-rejected"]);
     }
     scenario
+}
+
+/// What is known of an account may be out of date after a loss, its password too.
+#[test]
+fn while_an_account_waits_for_its_reset_no_right_first_factor_is_enough() {
+    let mut waiting = enabled_account();
+    waiting.account.until_reset = true;
+    for right in [
+        ProofEvidence::Vouched,
+        ProofEvidence::Elsewhere { right: true },
+    ] {
+        for ask in [boxed(disable(Right)), boxed(regenerate(Right))] {
+            given(waiting.clone())
+                .when_with(ask, |evidence| evidence.proof = right)
+                .then("factor.suspended")
+                .records(&[]);
+        }
+    }
+    for ask in [boxed(disable(Right)), boxed(start_login(Right))] {
+        let refused = given(waiting.clone()).when(ask).then("factor.suspended");
+        refused.records(&[]);
+    }
+}
+
+#[test]
+fn a_place_is_known_once_a_login_was_completed_there_and_not_before() {
+    let knows = |s: &Scenario| s.account.passwords.knows([9; 8], s.now());
+    let opened = enabled_account().with_source(9).when(start_login(Right));
+    assert!(!knows(&opened));
+    let renewed = enabled_account().with_source(9).when(regenerate(Right));
+    assert!(!knows(&renewed));
+    assert!(knows(&opened.when(verify_login(code_now(1)))));
 }

@@ -66,6 +66,8 @@ mod lives;
 #[cfg(test)]
 mod login_tests;
 #[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
 mod mismatch_properties;
 #[cfg(test)]
 mod model;
@@ -77,6 +79,8 @@ mod proof_tests;
 mod properties;
 #[cfg(test)]
 mod quota_tests;
+#[cfg(test)]
+mod reasons_tests;
 #[cfg(test)]
 mod rerun_tests;
 #[cfg(test)]

@@ -69,3 +69,69 @@ fn of_credential(credential: u32) -> &'static str {
         _ => PASSWORD,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_schemas::record::Role;
+
+    use super::super::Policy;
+    use super::super::rerun::Across;
+    use super::super::reset_words::*;
+    use super::super::scenario::Password::{Right, Vouched, Wrong};
+    use super::super::scenario::{ACCOUNT, START, Scenario, nobody};
+    use super::super::sentences::*;
+    use super::*;
+
+    fn taken(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> Vec<&'static str> {
+        let after = before.clone().when(ask);
+        taken_as_recorded(&Recording {
+            before: &before.account,
+            account_id: ACCOUNT,
+            events: &after.events,
+            at: START,
+            caller: "login-gw",
+            role: Role::Platform,
+            source_key: [0; 8],
+            policy: &Policy::default(),
+            across: Across::default(),
+        })
+    }
+
+    #[test]
+    fn what_a_user_proved_is_taken_over() {
+        let (registered, pending, on) =
+            (registered_account(), pending_account(), enabled_account());
+        assert_eq!(taken(&registered, start_login(Right)), [PASSWORD]);
+        assert_eq!(taken(&registered, enable(Right)), [PASSWORD]);
+        assert_eq!(taken(&pending, confirm(code_now(0))), [APP_CODE]);
+        assert_eq!(taken(&pending, confirm(wrong_code())), [APP_CODE]);
+        assert_eq!(taken(&on, start_login(Right)), [PASSWORD]);
+        assert_eq!(taken(&on, start_login(Wrong)), [PASSWORD]);
+        assert_eq!(taken(&on, disable(Right)), [PASSWORD]);
+        assert_eq!(taken(&on, verify_vouched(code_now(1))), [VOUCHED, APP_CODE]);
+        assert_eq!(
+            taken(&on, verify_vouched(wrong_code())),
+            [VOUCHED, APP_CODE]
+        );
+        assert_eq!(
+            taken(&on, verify_vouched(backup_code(4))),
+            [VOUCHED, BACKUP_CODE]
+        );
+        let wrong = taken(&on, verify_vouched(wrong_backup_code(3)));
+        assert_eq!(wrong, [VOUCHED, BACKUP_CODE]);
+        assert_eq!(taken(&registered, start_login(Vouched)), [VOUCHED]);
+    }
+
+    #[test]
+    fn what_others_did_is_taken_over() {
+        let case = enabled_account().by("agent-1").when(request_reset);
+        assert_eq!(
+            taken(&enabled_account().by("agent-1"), request_reset),
+            [NOT_ONES_OWN]
+        );
+        let lapsed = case.by("agent-2").at("+8d");
+        assert_eq!(taken(&lapsed, approve), [LAPSED_BY]);
+        assert_eq!(taken(&enabled_account(), erase), [ERASED]);
+        assert_eq!(taken(&nobody(), rotate_keys), [ROTATED]);
+    }
+}

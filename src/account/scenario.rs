@@ -73,7 +73,8 @@ pub(super) struct Scenario {
     pub(super) seed: u64,
     pub(super) draws: u64,
     told: String,
-    events: Vec<Event>,
+    /// What the last command recorded.
+    pub(super) events: Vec<Event>,
 }
 
 /// Nobody has registered yet.

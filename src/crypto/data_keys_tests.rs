@@ -308,7 +308,9 @@ fn a_condemned_key_is_given_to_nobody_and_the_next_life_keeps_its_own() {
     house.stage(&ADA, 1);
     house.keys.commit().unwrap();
     assert!(!house.keys.is_erased(&ADA, 1).unwrap());
+    assert!(!house.keys.has_condemned());
     house.keys.condemn(&ADA, 1);
+    assert!(house.keys.has_condemned());
     assert_eq!(house.current(&ADA), None);
     assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
     assert!(house.keys.is_erased(&ADA, 1).unwrap());

@@ -19,6 +19,7 @@ mod copies;
 mod credentials;
 mod directory;
 mod doctor;
+mod door;
 mod erasure;
 mod floods;
 mod gateways;
@@ -31,6 +32,8 @@ mod lying_service;
 mod notices;
 mod operating;
 mod output;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod publishing;
 mod python;
 mod races;
