@@ -182,6 +182,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         mut log,
         vault,
         index,
+        end: _,
         epochs,
     } = found;
     let key = vault.keyring().file_key(SNAPSHOTS_LABEL);

@@ -46,6 +46,7 @@ mod erasing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod erasing_tests;
+mod erasures;
 mod evidence;
 mod explaining;
 mod explaining_across;

@@ -58,3 +58,8 @@ impl RecordSeals {
 #[allow(clippy::unwrap_used)]
 #[path = "sealed_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "unchecked_tests.rs"]
+mod unchecked_tests;

@@ -137,6 +137,14 @@ pub enum StartError {
     /// The keys of erased accounts could not be destroyed.
     #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
     Erasure(#[source] VaultError),
+    /// The key store says that an account was erased of which neither the log nor a tombstone says so.
+    #[error(
+        "keys.redb says that the account which the event at position {position} registers was erased, and the log has no erasure of it: restore keys.redb from its backup, and find out who could write the data folder"
+    )]
+    KeyStoreErased {
+        /// Where the account was registered.
+        position: u64,
+    },
     /// The tag keys cannot be written, or no random bytes are to be had.
     #[error(transparent)]
     Vault(#[from] VaultError),
