@@ -80,13 +80,17 @@ impl Writer {
             .stream
             .and_then(|stream| batch.accounts.get(&stream));
         let at = self.now();
-        let source = self.shared.vault.stranger_source_key(request.source());
-        let for_this_text = self.by_text.waiting_s(&subject.text, source, at);
+        let text_source = self.shared.text_file.source_key(request.source());
+        let for_this_text = self.by_text.waiting_s(&subject.text, text_source, at);
         let policy = &self.shared.policy;
         let over_all_names = self.source_budget.waiting_s(request.source(), at, policy);
+        let account = self.shared.account(&subject, newest)?;
         Ok(Gated {
+            source_key: subject::source_key(&self.shared, &account, request)?,
+            text_source,
+            pair_waits_s: self.pair_budget.waiting_s(request.source(), at, policy),
             source_waits_s: over_all_names.max(for_this_text),
-            account: self.shared.account(&subject, newest)?,
+            account,
             subject,
             key: CommandKey::of(&request.caller.name, &request.command_id),
             at,
@@ -141,6 +145,9 @@ impl Writer {
     fn finish(&mut self, submission: Box<Submission>, outcome: Outcome, batch: &mut Batch) {
         if submission.is_under_way {
             self.source_budget.ended(submission.request.source());
+            if evidence::is_pair(&submission.request.command) {
+                self.pair_budget.ended(submission.request.source());
+            }
         }
         let gated = submission.gated.as_ref();
         let lane = gated.map(|gated| gated.subject.queue_key());
@@ -160,6 +167,9 @@ impl Writer {
         if step == Step::ComparePassword && !submission.is_under_way {
             submission.is_under_way = true;
             self.source_budget.begun(submission.request.source());
+            if evidence::is_pair(&submission.request.command) {
+                self.pair_budget.begun(submission.request.source());
+            }
         }
         if step == Step::ComparePassword
             && password_service::is_elsewhere(&self.shared, &submission.request.command)
@@ -267,7 +277,7 @@ impl Writer {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
             return Verdict::answer(reply, NO_EVENT);
         }
-        self.count_proof(&gated.subject, request, &events, reply.is_ok());
+        self.count_proof(gated, request, &events, reply.is_ok());
         if let Some(Event::UnknownNameRefused(_)) = events.first()
             && !self.coalesced.is_name_recorded((self.shared.monotonic)())
         {
@@ -307,8 +317,10 @@ impl Writer {
             policy: &self.shared.policy,
             entropy: &entropy,
             caller: &request.caller.name,
-            source_key: subject::source_key(&self.shared, &gated.account, request)?,
+            source_key: gated.source_key,
             source_waits_s: gated.source_waits_s,
+            pair_waits_s: gated.pair_waits_s,
+            is_elsewhere: self.shared.vouched || self.shared.elsewhere,
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,

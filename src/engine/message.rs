@@ -12,6 +12,7 @@ use countersign_schemas::time::Micros;
 use super::look_ups::Looking;
 use super::request::ReplyTo;
 use super::subject::Subject;
+use super::vault::SourceKey;
 use super::{Outcome, Request};
 use crate::account::{Account, Evidence};
 
@@ -46,6 +47,12 @@ pub struct Gated {
     /// How many seconds the source then still waited, over all names and at the text that names the
     /// account.
     pub source_waits_s: Option<u64>,
+    /// Keyed hash of where it came from, as the account counts it.
+    pub source_key: SourceKey,
+    /// The same, as the text that names the account counts it.
+    pub text_source: SourceKey,
+    /// How long its address waits for wrong pairs of password and code.
+    pub pair_waits_s: Option<u64>,
 }
 
 impl Submission {

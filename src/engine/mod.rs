@@ -26,16 +26,23 @@ mod boot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod bound_source_tests;
+mod by_text;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod changed_tests;
 mod chores;
 mod clock;
 mod coalesce;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod crowd_tests;
 mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod doors_tests;
 mod epoch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -85,7 +92,7 @@ mod password_service;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod planted_tests;
-mod pool;
+pub mod pool;
 mod private;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

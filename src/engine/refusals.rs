@@ -11,7 +11,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::batch::Batch;
-use super::subject::Subject;
+use super::message::Gated;
 use super::verdict::Verdict;
 use super::writer::{NO_EVENT, Writer};
 use super::{Done, Outcome, Request, evidence};
@@ -87,16 +87,25 @@ impl Writer {
 
     /// Counts a wrong password beside the account, known or not: of its address over all names, and
     /// at the text that names the account. A right one is forgiven there as at the account itself.
+    /// Of a wrong pair that passed a wait only its address hears, so that nobody else waits longer.
     pub(super) fn count_proof(
         &mut self,
-        subject: &Subject,
+        gated: &Gated,
         request: &Request,
         events: &[Event],
         is_done: bool,
     ) {
         let (now, policy) = (self.now(), &self.shared.policy);
-        let source = self.shared.vault.stranger_source_key(request.source());
+        let source = gated.text_source;
+        let subject = &gated.subject;
+        let passed_a_wait = gated.source_waits_s.is_some() && evidence::is_pair(&request.command);
         match events.first() {
+            Some(Event::LoginPairRejected(_)) => {
+                self.pair_budget.failed(request.source(), now, policy);
+            }
+            Some(Event::UnknownNameRefused(_)) if passed_a_wait => {
+                self.pair_budget.failed(request.source(), now, policy);
+            }
             Some(Event::UnknownNameRefused(_) | Event::PasswordRejected(_)) => {
                 self.source_budget.failed(request.source(), now, policy);
                 self.by_text.failed(subject.text, source, now, policy);

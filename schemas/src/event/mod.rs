@@ -143,6 +143,7 @@ events! {
     66 1 "totp-accepted" TotpAccepted(login::v1::TotpAccepted),
     67 1 "totp-rejected" TotpRejected(login::v1::TotpRejected),
     68 1 "code-replayed" CodeReplayed(login::v1::CodeReplayed),
+    72 1 "login-pair-rejected" LoginPairRejected(login::v1::LoginPairRejected),
     80 1 "attempts-throttled" AttemptsThrottled(attempts::v1::AttemptsThrottled),
     81 1 "double-code-required" DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
     82 1 "factor-suspended" FactorSuspended(attempts::v1::FactorSuspended),
@@ -202,6 +203,7 @@ impl Event {
             | Self::BackupCodeRejected(_)
             | Self::LoginStarted(_)
             | Self::LoginCompleted(_)
+            | Self::LoginPairRejected(_)
             | Self::TotpAccepted(_)
             | Self::TotpRejected(_)
             | Self::CodeReplayed(_)
