@@ -344,3 +344,21 @@ pub(super) fn steps_off(step: u64, from: u64) -> i64 {
         false => apart,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wrapped distance would call the step before the first one the nearest of all.
+    #[test]
+    fn steps_are_as_far_apart_as_they_are_also_at_the_end_of_what_there_is_room_for() {
+        assert_eq!(
+            (steps_off(3, 5), steps_off(5, 3), steps_off(5, 5)),
+            (-2, 2, 0)
+        );
+        assert_eq!(steps_off(u64::MAX, 0), i64::MAX);
+        assert_eq!(steps_off(0, u64::MAX), -i64::MAX);
+        let policy = Policy::default();
+        assert!(!in_window(u64::MAX, 0, &policy) && in_window(u64::MAX, u64::MAX - 1, &policy));
+    }
+}
