@@ -255,6 +255,8 @@ fn a_loss_suspends_an_account_that_has_a_snapshot_too() {
     house
         .send(&engine, "start-login", login("ada", PASSWORD))
         .unwrap();
+    // Whatever the indexer has not come to yet.
+    engine.shared.accounts.save_snapshots();
     drop(engine);
     let kept = house.snapshots(&house.data().join("snapshots.redb"));
     let (_, snapshot) = kept.load(ada, u32::MAX).expect("a snapshot");
