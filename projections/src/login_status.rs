@@ -127,10 +127,7 @@ impl Row {
             Event::EnrolmentCodeRejected(_)
             | Event::EnrolmentCancelled(_)
             | Event::EnrolmentExpired(_) => self.drop_pending(),
-            Event::PasswordSet(e) => match e.cause {
-                PasswordCause::Registered => {}
-                PasswordCause::Changed => self.drop_pending(),
-            },
+            Event::PasswordSet(e) if e.cause == PasswordCause::Changed => self.drop_pending(),
             Event::TwoFactorEnabled(_) => self.turned_on(recorded_at),
             Event::TwoFactorDisabled(_) => self.turned_off(),
             Event::BackupCodesIssued(e) => {
@@ -169,6 +166,7 @@ impl Row {
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)
             | Event::AccountRegistered(_)
+            | Event::PasswordSet(_)
             | Event::PasswordRejected(_)
             | Event::BackupCodeRejected(_)
             | Event::LoginStarted(_)

@@ -1,4 +1,5 @@
 //! One address that floods or sprays meets its own limits, and no owner elsewhere meets them.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::mpsc;
 

@@ -34,14 +34,12 @@ mod chores;
 mod clock;
 mod coalesce;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod crowd_tests;
 mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod doors_tests;
 mod epoch;
 #[cfg(test)]
@@ -59,7 +57,6 @@ mod explaining_across;
 mod explaining_tests;
 mod exporting;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod fairness_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -307,10 +304,8 @@ impl Engine {
         if self.draining.load(Ordering::Acquire) {
             return Err(Refusal::new(ErrorCode::Draining));
         }
-        if request
-            .deadline
-            .is_some_and(|deadline| self.shared.now() > deadline)
-        {
+        let is_over = |deadline| self.shared.now() > deadline;
+        if request.deadline.is_some_and(is_over) {
             return Err(Refusal::new(ErrorCode::DeadlineExceeded));
         }
         match &mut request.command {
