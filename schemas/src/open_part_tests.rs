@@ -178,7 +178,10 @@ fn whether_a_secret_is_there_is_in_the_open_part() {
             }
         }
     }
-    assert!(compared >= 8, "only {compared} optional fields were left out");
+    assert!(
+        compared >= 8,
+        "only {compared} optional fields were left out"
+    );
 }
 
 #[test]

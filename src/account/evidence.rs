@@ -75,6 +75,8 @@ pub enum ProofEvidence {
 pub enum CodeEvidence {
     /// Nothing is compared yet.
     None,
+    /// There was nothing to compare it with; that took as long.
+    Nothing,
     /// An app code against the secret of that enrolment.
     Totp {
         /// The account's version that began the enrolment.

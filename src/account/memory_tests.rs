@@ -1,11 +1,12 @@
 //! How much memory an account is counted with: the cache of accounts is bounded by it.
 
+use super::Account;
+use super::memory::CHALLENGE_BYTES_MAX;
 use super::passwords::KNOWN_MAX;
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
 use super::scenario::{Scenario, nobody};
 use super::sentences::*;
-use super::{Account, CHALLENGE_BYTES_MAX};
 
 /// What a bare account is counted with.
 fn bare() -> usize {

@@ -26,6 +26,7 @@ fn cancel(s: &Scenario) -> Ask {
 /// An open case, and so many acts of the agent at other accounts, the first 23 hours ago.
 fn after(act: AgentAct, times: usize) -> Scenario {
     let mut scenario = enabled_account()
+        .wrong_codes(1)
         .by("agent-2")
         .when(request_reset)
         .by("agent-1");

@@ -10,6 +10,8 @@ const VOUCHED: &str = "That the first factor was right: it is the caller's word.
 const APP_CODE: &str = "Which time step the app's code belongs to: neither the code nor the app's secret in clear is in the log.";
 const BACKUP_CODE: &str =
     "Whether the backup code matched its verifier: neither is in the log in clear.";
+const PASSWORDS_WAITED: &str =
+    "That passwords waited: what is counted beside the account is not in the log.";
 const NAME_FREE: &str = "That nobody else had the name: names stand in the log only sealed.";
 const NOT_ONES_OWN: &str = "That the account is not the agent's own by its name: the name was erased with the account; by its id it is not.";
 const LAPSED_BY: &str = "Which step found that the case had lapsed: each of an agent's would have, and leaves the same event.";
@@ -33,6 +35,7 @@ pub fn taken_as_recorded(recording: &Recording) -> Vec<&'static str> {
                 taken.push(of(proof));
             }
             Event::PasswordRejected(_) | Event::PasswordRehashed(_) => taken.push(PASSWORD),
+            Event::LoginPairRejected(_) => taken.extend([PASSWORD, PASSWORDS_WAITED]),
             Event::LoginStarted(e) => taken.push(of_credential(e.credential)),
             Event::LoginCompleted(e) => taken.push(of_credential(e.credential)),
             Event::AccountRegistered(e) if e.username.is_some() => taken.push(NAME_FREE),

@@ -52,7 +52,7 @@ impl Queries {
             }
         };
         let row = self.row_at(&StreamKey::of(account), position)?;
-        row.map(|row| row.status(now, position))
+        row.map(|row| row.status(now, position, self.shared.policy.low_codes))
             .ok_or(Refusal::new(ErrorCode::AccountNotFound))
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::accounts::Accounts;
 use super::backup::{BackupFolders, check_places};
+use super::by_text::{self, TextFile};
 use super::clock::{monotonic_clock, wall_clock};
 use super::epoch::signer;
 use super::forms;
@@ -187,6 +188,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     } = found;
     let key = vault.keyring().file_key(SNAPSHOTS_LABEL);
     let snapshots = Snapshots::open(&Storage::default(), &snapshots_file(&options.data), key);
+    let key = vault.keyring().file_key(by_text::FILE);
+    let text_file = TextFile::open(&Storage::default(), &options.data.join(by_text::FILE), key);
     let accounts = Accounts::new(reader, Arc::clone(&index), snapshots, epochs);
     erasing::complete(&mut log, &index, &accounts, &vault, now)?;
     let log_version = index.version(&StreamKey::LOG)?;
@@ -206,6 +209,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         accepted_clock,
         accounts,
         index,
+        text_file,
         checkpoints: Mutex::new(archive),
         log_version: AtomicU32::new(log_version),
         recorded_at,

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use countersign_projections::Entry;
-use countersign_schemas::event::account::v1::AccountRegistered;
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
 
@@ -26,10 +25,10 @@ pub(super) struct Erasures<'a> {
 
 /// Whether an event gives an account its name.
 pub(super) fn names_an_account(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::AccountRegistered(AccountRegistered { username: Some(_) })
-    )
+    match event {
+        Event::AccountRegistered(e) => e.username.is_some(),
+        _ => false,
+    }
 }
 
 impl<'a> Erasures<'a> {

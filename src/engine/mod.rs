@@ -28,16 +28,21 @@ mod boot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod bound_source_tests;
+mod by_text;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod changed_tests;
 mod chores;
 mod clock;
 mod coalesce;
+#[cfg(test)]
+mod crowd_tests;
 mod directory;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod disk_tests;
+#[cfg(test)]
+mod doors_tests;
 mod epoch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -55,7 +60,6 @@ mod explaining_across;
 mod explaining_tests;
 mod exporting;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod fairness_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -90,7 +94,7 @@ mod places;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod planted_tests;
-mod pool;
+pub mod pool;
 mod private;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -309,10 +313,8 @@ impl Engine {
         if self.draining.load(Ordering::Acquire) {
             return Err(Refusal::new(ErrorCode::Draining));
         }
-        if request
-            .deadline
-            .is_some_and(|deadline| self.shared.now() > deadline)
-        {
+        let is_over = |deadline| self.shared.now() > deadline;
+        if request.deadline.is_some_and(is_over) {
             return Err(Refusal::new(ErrorCode::DeadlineExceeded));
         }
         match &mut request.command {

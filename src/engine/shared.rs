@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::Clock;
 use super::accounts::Accounts;
 use super::backup::BackupFolders;
+use super::by_text::TextFile;
 use super::clock::AcceptedClock;
 use super::epoch;
 use super::gauges::Gauges;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub accounts: Accounts,
     /// Where events stand.
     pub index: Arc<Index>,
+    /// What is kept of wrong passwords by the text that names an account.
+    pub text_file: TextFile,
     /// The archive of signed checkpoints, and the key that signs the next one.
     pub checkpoints: Mutex<Archive>,
     /// Number of the log's own events.
