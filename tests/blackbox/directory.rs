@@ -133,11 +133,15 @@ async fn another_service_checks_passwords_and_accounts_need_no_registration() {
         (again.body, asked.load(Ordering::Relaxed)),
         (first.body, before)
     );
-    // Only enabling makes an account.
+    // A first login makes an account, and says what `login-status` said before it.
+    let status = rig.bus.query("login-status.bob", json!({})).await;
+    assert_eq!(status.ok()["second_factor"], "off");
     rig.bus
-        .command("start-login", login("bob", RIGHT))
+        .command("start-login", login("bob", "wrong guess"))
         .await
         .refused("credentials.invalid");
+    let bob = rig.bus.command("start-login", login("bob", RIGHT)).await;
+    assert_eq!(bob.ok()["status"], "complete");
     // A name that nobody has is not asked about.
     let body = json!({"username": "nobody", "password": RIGHT});
     rig.bus

@@ -82,15 +82,13 @@ async fn a_wrong_password_and_an_unknown_user_are_told_in_the_same_words() {
     }
     assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:?}");
     for name in ["enable-2fa", "regenerate-backup-codes", "disable-2fa"] {
-        for body in [
-            json!({"account_id": "ada"}),
-            json!({"account_id": "ada", "proof": {}}),
-        ] {
-            rig.bus
-                .command(name, body)
-                .await
-                .refused("credentials.invalid");
-        }
+        let body = json!({"account_id": "ada"});
+        rig.bus
+            .command(name, body)
+            .await
+            .refused("credentials.invalid");
+        let body = json!({"account_id": "ada", "proof": {}});
+        rig.bus.command(name, body).await.refused("request.invalid");
     }
     assert_eq!(ada.status().await["second_factor"], "on");
 }

@@ -168,9 +168,17 @@ async fn inboxes(
     // Whatever its answer is, it proves that the broker has read the subscription.
     let ping = nats.request("$SRV.PING.countersign", "".into());
     let _ = tokio::time::timeout(LOOK_MAX, ping).await;
-    let is_refused = std::iter::from_fn(|| events.try_recv().ok()).any(|event| {
-        matches!(event, Event::ServerError(ServerError::Other(text)) if text.contains("_INBOX"))
+    // The refusal came before that answer, but it is handed over beside it.
+    let is_refused = tokio::time::timeout(LOOK_MAX, async {
+        while let Some(event) = events.recv().await {
+            let is_ours = matches!(&event, Event::ServerError(ServerError::Other(text)) if text.contains("_INBOX"));
+            if is_ours {
+                return true;
+            }
+        }
+        false
     });
+    let is_refused = is_refused.await.unwrap_or(false);
     let _ = all.unsubscribe().await;
     match is_refused {
         true => findings.ok("inboxes", "nobody may listen to all replies"),
