@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Entry;
 
-/// At so many unused backup codes or fewer it is time to make new ones (CONTRACT §4).
+/// At so many unused backup codes or fewer it is time to make new ones (docs/reference/commands.md).
 const BACKUP_CODES_LOW_MAX: u8 = 3;
 const DAY_S: u64 = 86_400;
 

@@ -76,14 +76,16 @@ pub struct NoFields {}
 
 /// Decodes a query's body; an empty one stands for `{}`.
 ///
-/// Errors: [`DecodeError`], which repeats no value of the body.
+/// # Errors
+/// [`DecodeError`], which repeats no value of the body.
 pub fn decode_query<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     decode(if body.is_empty() { b"{}" } else { body })
 }
 
 /// The page size that a query asked for.
 ///
-/// Errors: [`DecodeError::Invalid`] outside 1–500.
+/// # Errors
+/// [`DecodeError::Invalid`] outside 1–500.
 pub fn page_limit(limit: Option<u16>) -> Result<usize, DecodeError> {
     match limit.unwrap_or(PAGE_DEFAULT) {
         limit @ 1..=PAGE_MAX => Ok(usize::from(limit)),

@@ -42,9 +42,12 @@ impl DecodeError {
 
 /// Decodes a body that must be one JSON object of the given shape.
 ///
-/// Unknown fields, duplicate keys, wrong types and an array where an object is due are
-/// [`DecodeError::Invalid`]; text that is no JSON (empty, BOM, invalid UTF-8, trailing bytes) is
-/// [`DecodeError::Malformed`]. Work is linear in the body, whose size the caller has bounded.
+/// Work is linear in the body, whose size the caller has bounded.
+///
+/// # Errors
+/// [`DecodeError::Invalid`] for unknown fields, duplicate keys, wrong types and an array where an
+/// object is due; [`DecodeError::Malformed`] for text that is no JSON (empty, BOM, invalid UTF-8,
+/// trailing bytes).
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let text = std::str::from_utf8(body).map_err(|_| DecodeError::Malformed)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| DecodeError::Malformed)?;
@@ -55,6 +58,9 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
 }
 
 /// For `#[serde(deserialize_with)]`: a struct that is present must be an object.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     d: D,
 ) -> Result<Option<T>, D::Error> {
@@ -139,7 +145,6 @@ const RULES: &[&str] = &[
 ];
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -53,6 +53,7 @@ impl<'a> GivenCode<'a> {
     }
 }
 
+// BUG: code-too-commit: without a code a wrong password is recorded and a right one is not.
 /// Judges the code of a command whose first factor stands, where policy asks for one or one was
 /// given: a credential that was brought is never ignored. None where neither is so.
 ///
@@ -231,6 +232,7 @@ impl Attempt<'_> {
         Decision::recorded_refusal(events, Refusal::new(ErrorCode::CodeInvalid))
     }
 
+    // BUG: backup-code-records: each wrong backup code is a record of its own.
     /// Always compared, whatever the app's failures led to: at 70 random bits guessing is
     /// hopeless, and a limit would let a password thief shut the owner out.
     fn backup_code(

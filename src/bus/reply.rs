@@ -178,6 +178,42 @@ fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal
             with_details(wire::AccountRegistered { account_id }, details)
         }
         Reply::PasswordChanged => with_details(wire::PasswordChanged {}, details),
+        secret @ (Reply::EnrolmentStarted { .. }
+        | Reply::CodeConfirmed { .. }
+        | Reply::BackupCodesRegenerated { .. }) => secret_success(secret, issuer, details),
+        Reply::FactorOff => {
+            let state = FactorState::Off;
+            with_details(wire::FactorChanged { state }, details)
+        }
+        Reply::KeysRotated { key_id } => with_details(wire::KeysRotated { key_id }, details),
+        Reply::AccountErased => {
+            let state = wire::ErasedState::Erased;
+            with_details(wire::AccountErased { state }, details)
+        }
+        Reply::FactorSuspended => {
+            let state = SuspendedState::Suspended;
+            with_details(support_reply::FactorSuspended { state }, details)
+        }
+        reset @ (Reply::ResetRequested { .. }
+        | Reply::ResetApproved { .. }
+        | Reply::ResetRejected
+        | Reply::ResetCancelled
+        | Reply::ResetExecuted) => reset_success(reset, details),
+        Reply::AttemptsCleared => {
+            let state = FactorState::On;
+            with_details(wire::FactorChanged { state }, details)
+        }
+        login @ (Reply::CodeRequired { .. }
+        | Reply::LoginByPassword { .. }
+        | Reply::LoginVerified { .. }) => {
+            login_success(login, details, speaker, (caller, decided_at))
+        }
+    }
+}
+
+/// A reply that shows an app's secret or backup codes, which no other reply does.
+fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes, Refusal> {
+    match reply {
         Reply::EnrolmentStarted {
             authenticator_id,
             secret,
@@ -222,33 +258,7 @@ fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal
             };
             with_details(body, details)
         }
-        Reply::FactorOff => {
-            let state = FactorState::Off;
-            with_details(wire::FactorChanged { state }, details)
-        }
-        Reply::KeysRotated { key_id } => with_details(wire::KeysRotated { key_id }, details),
-        Reply::AccountErased => {
-            let state = wire::ErasedState::Erased;
-            with_details(wire::AccountErased { state }, details)
-        }
-        Reply::FactorSuspended => {
-            let state = SuspendedState::Suspended;
-            with_details(support_reply::FactorSuspended { state }, details)
-        }
-        reset @ (Reply::ResetRequested { .. }
-        | Reply::ResetApproved { .. }
-        | Reply::ResetRejected
-        | Reply::ResetCancelled
-        | Reply::ResetExecuted) => reset_success(reset, details),
-        Reply::AttemptsCleared => {
-            let state = FactorState::On;
-            with_details(wire::FactorChanged { state }, details)
-        }
-        login @ (Reply::CodeRequired { .. }
-        | Reply::LoginByPassword { .. }
-        | Reply::LoginVerified { .. }) => {
-            login_success(login, details, speaker, (caller, decided_at))
-        }
+        _ => Err(Refusal::new(ErrorCode::Internal)),
     }
 }
 

@@ -251,7 +251,6 @@ fn argon2id(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -133,6 +133,7 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
         .create(folder)
 }
 
+// BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
 /// Nothing is appended before the log was compared with what was signed for, and a log that was
@@ -153,18 +154,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let archive = found
         .index
         .distrust_with(signed_for(&found, data, keyring))?;
-    found.vault.tend_tag_keys(now)?;
-    if found.vault.keyring().has_old_tag_key() {
-        tracing::warn!(
-            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
-        );
-    }
-    rotating::complete(&mut found, now)?;
-    put_policy_in_force(&mut found, &options.policy, now)?;
-    forms::put_in_force(&mut found, now)?;
-    if let Some(reason) = &options.accept_clock_back {
-        clock::accept_back(&mut found, &options.policy, reason, now)?;
-    }
+    let accepted = options.accept_clock_back.as_deref();
+    put_in_force(&mut found, &options.policy, accepted, now)?;
     let accepted_clock = clock::accepted(&found)?;
     let views = match views {
         Some(views) => views?,
@@ -210,6 +201,28 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
+}
+
+/// Completes a rotation, and records the policy, the stored forms and the clock that hold from here.
+fn put_in_force(
+    found: &mut Foundation,
+    policy: &Policy,
+    accept_clock_back: Option<&str>,
+    now: Micros,
+) -> Result<(), StartError> {
+    found.vault.tend_tag_keys(now)?;
+    if found.vault.keyring().has_old_tag_key() {
+        tracing::warn!(
+            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
+        );
+    }
+    rotating::complete(found, now)?;
+    put_policy_in_force(found, policy, now)?;
+    forms::put_in_force(found, now)?;
+    if let Some(reason) = accept_clock_back {
+        clock::accept_back(found, policy, reason, now)?;
+    }
+    Ok(())
 }
 
 /// Holds the log to what was signed for, and signs for what it is now.

@@ -67,6 +67,7 @@ fn acted(record: &Record, event: &Event) -> Option<([u8; 16], Micros)> {
     Some((act.key(&record.meta.caller), record.recorded_at))
 }
 
+// BUG: budgets-in-memory: it is in memory, so a restart forgets it.
 /// Wrong passwords by the text that names an account, id or username alike, whoever has it: so a
 /// name that nobody has waits as an account does.
 ///

@@ -200,7 +200,6 @@ fn copy_error(path: &Path, fault: SegmentFault) -> BackupError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::num::NonZeroU64;
 

@@ -41,5 +41,6 @@ fn the_house_is_tidy() {
     let mut found: Vec<String> = sources.iter().flat_map(findings).collect();
     catalogue::check(&sources, &mut found);
     derived::check(&sources, &mut found);
+    sizes::check_list(&sources, &mut found);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }

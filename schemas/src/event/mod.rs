@@ -90,14 +90,16 @@ macro_rules! events {
 
             /// The payload as it is stored.
             ///
-            /// Errors: [`EventError::Clear`] when a protected field has not been sealed.
+            /// # Errors
+            /// [`EventError::Clear`] when a protected field has not been sealed.
             pub fn encode(&self) -> Result<Vec<u8>, EventError> {
                 match self { $(Self::$variant(payload) => to_bytes(payload, $name),)* }
             }
 
             /// Reads a payload by what its record's header says.
             ///
-            /// Errors: [`EventError`]; trailing bytes are an error.
+            /// # Errors
+            /// [`EventError`]; trailing bytes are an error.
             pub fn decode(event_type: u16, schema_version: u16, payload: &[u8]) -> Result<Self, EventError> {
                 match (event_type, schema_version) {
                     $(($code, $version) => from_bytes(payload, $name).map(Self::$variant),)*
@@ -213,7 +215,7 @@ impl Event {
         }
     }
 
-    /// Whether the event is published to other services (CONTRACT §7).
+    /// Whether the event is published to other services (docs/reference/events-published.md).
     pub fn is_published(&self) -> bool {
         !matches!(
             self,

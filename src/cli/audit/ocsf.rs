@@ -246,6 +246,5 @@ fn titled(kind: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "ocsf_tests.rs"]
 mod tests;
