@@ -11,6 +11,8 @@ mod constant_time;
 mod derived;
 mod docs;
 mod events;
+mod holes;
+mod rows;
 mod samples;
 mod secrets;
 mod sizes;
