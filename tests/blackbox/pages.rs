@@ -150,10 +150,10 @@ fn wrong(name: &str, text: &str, output: &Output) -> Option<String> {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    let codes = said
+    let mut codes = said
         .lines()
         .filter_map(|line| line.strip_prefix("exit code "));
-    let unmeant = codes.filter(|code| !MEANT.contains(code)).next();
+    let unmeant = codes.find(|code| !MEANT.contains(code));
     let unseen = shown(text)
         .into_iter()
         .find(|line| !said.lines().any(|said| form(said) == form(line)));

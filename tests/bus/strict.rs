@@ -151,6 +151,7 @@ async fn unreadable_headers_are_refused() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines)]
 async fn queries_are_as_strict_as_commands() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
