@@ -99,6 +99,11 @@ fn run(name: &str, target: fn(&[u8]) -> bool, seeds: &[Vec<u8>], executions: u64
         taken +=
             u64::from(result.unwrap_or_else(|_| panic!("{name}, execution {number}: {}", shown())));
     }
+    // A target that takes everything, or nothing, has stopped looking.
+    assert!(
+        (1..executions).contains(&taken),
+        "{name}: {taken} of {executions} taken"
+    );
     println!(
         "{name}: {executions} executions, {taken} taken, {} refused",
         executions - taken
@@ -149,6 +154,21 @@ fn any_body_is_a_request_or_refused() {
     ];
     let seeds: Vec<_> = bodies.map(String::into_bytes).into();
     run("request", targets::request, &seeds, 20_000);
+}
+
+#[test]
+fn any_bytes_are_a_header_block_or_refused() {
+    let info = r#"Nats-Request-Info: {"acc":"PLATFORM","user":"gw","rtt":1}"#;
+    let blocks = [
+        "NATS/1.0\r\n\r\n".into(),
+        format!("NATS/1.0\r\nNats-Msg-Id: a-1\r\nCountersign-Deadline:2026-11-24T12:00:00Z\r\n{info}\r\n\r\n"),
+        "NATS/1.0 503\r\n\r\n".into(),
+        "NATS/1.0 404 Message Not Found\r\nNats-Subject: a\r\nnats-subject:b: c \r\n\r\n".into(),
+        "NATS/1.0\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nEmpty:\r\nA: é\r\n\r\n".into(),
+        format!("NATS/1.0\r\n{}\r\n", "A: 1\r\n".repeat(64)),
+    ];
+    let seeds: Vec<_> = blocks.map(String::into_bytes).into();
+    run("header", targets::header, &seeds, 60_000);
 }
 
 #[test]

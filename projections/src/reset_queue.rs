@@ -106,8 +106,8 @@ impl ResetQueue {
         Self { db }
     }
 
-    /// At most `limit` cases that are in one of the states at `now`, oldest first, and whether
-    /// there are more.
+    /// At most `limit` cases after a position that are in one of the states at `now`, oldest first,
+    /// each with its position, and whether there are more.
     ///
     /// # Errors
     /// [`ViewError::Damaged`], [`ViewError::Storage`].
@@ -115,15 +115,16 @@ impl ResetQueue {
         &self,
         states: &[CaseState],
         now: Micros,
-        limit: usize,
-    ) -> Result<(Vec<CaseRow>, bool), ViewError> {
+        (after, limit): (u64, usize),
+    ) -> Result<(Vec<(u64, CaseRow)>, bool), ViewError> {
         let read = self.db.begin_read()?;
         let (by_state, table) = (read.open_table(BY_STATE)?, read.open_table(CASES)?);
         let mut found = Vec::new();
         for state in stored_states(states) {
             // Each list alone ascends, so that the newest are the ones left out.
             let room = found.len() + limit + 1;
-            for row in by_state.range((code(state), 0)..=(code(state), u64::MAX))? {
+            let first = (code(state), after.saturating_add(1));
+            for row in by_state.range(first..=(code(state), u64::MAX))? {
                 if found.len() == room {
                     break;
                 }
@@ -137,7 +138,7 @@ impl ResetQueue {
         found.sort_unstable_by_key(|(position, _)| *position);
         let more = found.len() > limit;
         found.truncate(limit);
-        Ok((found.into_iter().map(|(_, case)| case).collect(), more))
+        Ok((found, more))
     }
 
     /// The newest case of an account, open or not.

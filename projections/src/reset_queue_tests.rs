@@ -24,11 +24,11 @@ fn after(events: Vec<(&str, Event)>) -> (tempfile::TempDir, Views) {
 }
 
 fn in_state(views: &Views, state: CaseState, now: Micros) -> Vec<String> {
-    let (cases, more) = views.reset_queue().cases(&[state], now, 10).unwrap();
+    let (cases, more) = views.reset_queue().cases(&[state], now, (0, 10)).unwrap();
     assert!(!more);
     let ids = cases
         .into_iter()
-        .map(|case| case.case_id.as_str().to_owned());
+        .map(|(_, case)| case.case_id.as_str().to_owned());
     ids.collect()
 }
 
@@ -75,10 +75,10 @@ fn every_case_is_found_by_where_it_stands() {
     assert_eq!(in_state(&views, CoolingOff, late()), [""; 0]);
     let (approved, _) = views
         .reset_queue()
-        .cases(&[CoolingOff], at(20), 10)
+        .cases(&[CoolingOff], at(20), (0, 10))
         .unwrap();
-    assert_eq!(approved[0].execute_after, Some(at(500)));
-    assert_eq!(approved[0].approved_by.as_deref(), Some("login-gw"));
+    assert_eq!(approved[0].1.execute_after, Some(at(500)));
+    assert_eq!(approved[0].1.approved_by.as_deref(), Some("login-gw"));
     let newest = views.reset_queue().newest(&key("eve")).unwrap().unwrap();
     assert_eq!(newest.closed, Some((at(10), "login-gw".into())));
     assert_eq!(views.reset_queue().newest(&key("gus")).unwrap(), None);
@@ -95,10 +95,18 @@ fn a_long_queue_shows_the_oldest_and_says_that_there_are_more() {
     let (_folder, views) = after(events);
     let open = [WaitingApproval, CoolingOff];
     let queue = views.reset_queue();
-    let (cases, more) = queue.cases(&open, at(20), 3).unwrap();
-    let ids: Vec<_> = cases.iter().map(|case| case.case_id.as_str()).collect();
+    let (cases, more) = queue.cases(&open, at(20), (0, 3)).unwrap();
+    let ids: Vec<_> = cases
+        .iter()
+        .map(|(_, case)| case.case_id.as_str())
+        .collect();
     assert_eq!((ids, more), (vec!["c-1", "c-2", "c-3"], true));
-    assert!(!queue.cases(&open, at(20), 7).unwrap().1);
+    assert!(!queue.cases(&open, at(20), (0, 7)).unwrap().1);
+    let (rest, more) = queue.cases(&open, at(20), (cases[2].0, 3)).unwrap();
+    let ids: Vec<_> = rest.iter().map(|(_, case)| case.case_id.as_str()).collect();
+    assert_eq!((ids, more), (vec!["c-4", "c-5", "c-6"], true));
+    let (end, more) = queue.cases(&open, at(20), (rest[2].0, 3)).unwrap();
+    assert_eq!((end.len(), more), (1, false));
 }
 
 #[test]

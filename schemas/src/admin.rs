@@ -3,18 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::strict::DecodeError;
+use crate::ids::Reason;
 use crate::time::Micros;
-
-/// The longest reason, in bytes.
-pub const REASON_BYTES_MAX: usize = 500;
 
 /// Takes a backup into the configured folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackupRequest {
-    /// Why: 1 to 500 bytes.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// Builds a view anew from the log, beside the one that serves.
@@ -22,19 +19,35 @@ pub struct BackupRequest {
 #[serde(deny_unknown_fields)]
 pub struct ViewRebuildRequest {
     /// The view's name.
-    pub view: String,
-    /// Why: 1 to 500 bytes.
-    pub reason: String,
+    #[serde(deserialize_with = "crate::strict::word")]
+    pub view: ViewName,
+    /// Why.
+    pub reason: Reason,
 }
 
-/// Checks that a reason is given and within its bound.
-///
-/// # Errors
-/// [`DecodeError::Invalid`] otherwise.
-pub fn check_reason(reason: &str) -> Result<(), DecodeError> {
-    match reason.len() {
-        1..=REASON_BYTES_MAX => Ok(()),
-        _ => Err(DecodeError::at("/reason", "a reason is 1 to 500 bytes")),
+/// The views.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ViewName {
+    /// What a login check may know.
+    LoginStatus,
+    /// Which events there are.
+    AuditTrail,
+    /// The reset cases.
+    ResetQueue,
+    /// What agents may know.
+    AccountCard,
+}
+
+impl ViewName {
+    /// The word on the wire, and the projection's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginStatus => "login-status",
+            Self::AuditTrail => "audit-trail",
+            Self::ResetQueue => "reset-queue",
+            Self::AccountCard => "account-card",
+        }
     }
 }
 

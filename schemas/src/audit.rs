@@ -6,19 +6,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::body::{MOMENT, object};
 use crate::ids::AccountId;
+use crate::query::EventNames;
 use crate::reply::{AuditEvent, LoginStatus};
-use crate::strict::DecodeError;
 use crate::time::Micros;
+use crate::whole::{Place, Whole};
 
 /// A proof that a record is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProofQuery {
     /// The record's position, from 1.
+    #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
+    #[schemars(with = "Place")]
     pub position: u64,
     /// The size of the tree to prove it in; the newest when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<Place, _, _>"
+    )]
+    #[schemars(with = "Option<Place>")]
     pub size: Option<u64>,
 }
 
@@ -27,23 +36,35 @@ pub struct ProofQuery {
 #[serde(deny_unknown_fields)]
 pub struct ConsistencyQuery {
     /// The size of the earlier tree, from 1.
+    #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
+    #[schemars(with = "Place")]
     pub from: u64,
     /// The size of the later tree; the newest when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<Place, _, _>"
+    )]
+    #[schemars(with = "Option<Place>")]
     pub to: Option<u64>,
 }
 
-/// An account as it was: exactly one of the two fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AccountAtQuery {
-    /// Right after the event at this position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<u64>,
-    /// At this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Micros>,
-}
+object!(
+    /// An account as it was: exactly one of the two fields.
+    AccountAtQuery [MOMENT] {
+        /// Right after the event at this position.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "crate::strict::optional_as::<Whole, _, _>"
+        )]
+        #[schemars(with = "Option<Whole>")]
+        position: Option<u64>,
+        /// At this time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Micros>,
+    }
+);
 
 /// A moment of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +76,10 @@ pub enum Moment {
 }
 
 impl AccountAtQuery {
-    /// The moment that is asked for.
-    ///
-    /// # Errors
-    /// [`DecodeError::Invalid`] unless exactly one is given.
-    pub fn moment(&self) -> Result<Moment, DecodeError> {
-        match (self.position, self.at) {
-            (Some(position), None) => Ok(Moment::Position(position)),
-            (None, Some(at)) => Ok(Moment::Time(at)),
-            _ => Err(DecodeError::at("", "give exactly one of position and at")),
-        }
+    /// The moment that is asked for; a query that was decoded has one.
+    pub fn moment(&self) -> Option<Moment> {
+        let position = self.position.map(Moment::Position);
+        position.or(self.at.map(Moment::Time))
     }
 }
 
@@ -73,7 +88,12 @@ impl AccountAtQuery {
 #[serde(deny_unknown_fields)]
 pub struct AuditRecordsQuery {
     /// Only records after this position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<Whole, _, _>"
+    )]
+    #[schemars(with = "Option<Whole>")]
     pub after: Option<u64>,
 }
 
@@ -154,14 +174,27 @@ impl ExportFormat {
 #[serde(deny_unknown_fields)]
 pub struct AuditExportQuery {
     /// What they will be written as; recorded.
+    #[serde(deserialize_with = "crate::strict::word")]
     pub format: ExportFormat,
     /// The last position to take, from 1; proofs are for a tree of that size.
+    #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
+    #[schemars(with = "Place")]
     pub through: u64,
     /// Only events after this position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<Whole, _, _>"
+    )]
+    #[schemars(with = "Option<Whole>")]
     pub after: Option<u64>,
     /// Only events of these types (kebab-case names).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<EventNames, _, _>"
+    )]
+    #[schemars(with = "Option<EventNames>")]
     pub types: Option<Vec<String>>,
     /// Only events of this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,6 +260,8 @@ pub struct ExportedEvent {
 #[serde(deny_unknown_fields)]
 pub struct AuditExplainQuery {
     /// The position of one of its events.
+    #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
+    #[schemars(with = "Place")]
     pub position: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::admin;
 use crate::audit;
@@ -155,22 +155,16 @@ pub fn errors() -> reply::Errors {
     }
 }
 
-/// Titles the schema with its document's name and says what single fields cannot: exactly one of
-/// two names, as `Command::decode` asks for.
+/// Titles the schema with its document's name.
 fn finish(name: &str, mut schema: Schema) -> Value {
     schema.insert("title".into(), name.into());
-    let ways = match name {
-        "start-login-request" => ["username", "account_id"],
-        "verify-login-request" => ["challenge_id", "account_id"],
-        _ => return schema.to_value(),
-    };
-    let one_of = ways.map(|way| json!({"required": [way]}));
-    schema.insert("oneOf".into(), json!(one_of));
     schema.to_value()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::command::Command;
 

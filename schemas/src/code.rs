@@ -20,6 +20,8 @@ pub const BACKUP_CODE_CHARS: usize = 16;
 /// Random bytes that make one backup code; the last two of their 72 bits are not used.
 pub const BACKUP_CODE_RANDOM_BYTES: usize = 9;
 
+/// The shape of a code of either kind; of letters only U is in no backup code.
+const PATTERN: &str = "^([0-9]{6}|[ -]*([0-9A-TV-Za-tv-z][ -]*){16})$";
 const GROUP_CHARS: usize = 4;
 const CHECK_AT: usize = BACKUP_CODE_CHARS - 1;
 /// Crockford's base 32: no I, L, O (read as 1, 1, 0) and no U.
@@ -73,6 +75,15 @@ impl Code {
     /// # Errors
     /// [`MalformedCode`] for everything else, at once when longer than [`CODE_TEXT_BYTES_MAX`].
     pub fn parse(text: &str) -> Result<Self, MalformedCode> {
+        let code = Self::shaped(text)?;
+        match code.is_mistyped() {
+            true => Err(MalformedCode),
+            false => Ok(code),
+        }
+    }
+
+    /// Reads a text of the right shape, which is all that a JSON Schema can say of a code.
+    fn shaped(text: &str) -> Result<Self, MalformedCode> {
         if text.len() > CODE_TEXT_BYTES_MAX {
             return Err(MalformedCode);
         }
@@ -83,6 +94,14 @@ impl Code {
             return Ok(Self::Totp(code));
         }
         BackupCode::canonicalise(bytes).map(Self::Backup)
+    }
+
+    /// Whether it is a backup code whose check character is wrong.
+    pub fn is_mistyped(&self) -> bool {
+        match self {
+            Self::Totp(_) => false,
+            Self::Backup(code) => code.is_mistyped(),
+        }
     }
 
     /// Returns the code as text: six digits, or the backup code with dashes. The result is a secret.
@@ -183,10 +202,19 @@ impl BackupCode {
             *values.get_mut(count).ok_or(MalformedCode)? = value;
             count += 1;
         }
-        if count != BACKUP_CODE_CHARS || values[CHECK_AT] != check_value(&values) {
+        if count != BACKUP_CODE_CHARS {
             return Err(MalformedCode);
         }
         Ok(Self::of_values(&values))
+    }
+
+    fn is_mistyped(&self) -> bool {
+        let mut values = Zeroizing::new([0; BACKUP_CODE_CHARS]);
+        for (value, character) in values.iter_mut().zip(self.0.iter()) {
+            *value = crockford_value(*character)
+                .expect("a canonical code holds base-32 characters only");
+        }
+        values[CHECK_AT] != check_value(&values)
     }
 }
 
@@ -268,7 +296,7 @@ impl Visitor<'_> for CodeVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Code, E> {
-        Code::parse(text).map_err(E::custom)
+        Code::shaped(text).map_err(E::custom)
     }
 
     fn visit_string<E: de::Error>(self, mut text: String) -> Result<Code, E> {
@@ -316,9 +344,12 @@ impl JsonSchema for Code {
             "type": "string",
             "description": "Exactly six ASCII digits (an app's code), or a backup code: sixteen \
                 Crockford base-32 characters, the last a check character; case, spaces and dashes \
-                do not matter, O is read as 0, I and L as 1.",
-            "minLength": TOTP_DIGITS,
+                do not matter, O is read as 0, I and L as 1. A backup code with a wrong check \
+                character is refused as code.invalid and not counted.",
             "maxLength": CODE_TEXT_BYTES_MAX,
+            "pattern": PATTERN,
+            // `$` lets a last line break pass in some dialects of patterns.
+            "not": {"pattern": "\n"},
             "writeOnly": true
         })
     }

@@ -121,7 +121,8 @@ fn every_single_wrong_character_is_detected() {
                 continue;
             }
             characters[at] = *wrong;
-            assert!(BackupCode::canonicalise(&characters).is_err());
+            let read = BackupCode::canonicalise(&characters);
+            assert!(read.unwrap().is_mistyped());
         }
     }
 }
@@ -177,12 +178,18 @@ fn json_gives_the_text_a_user_would_type() {
 }
 
 #[test]
-fn the_schema_is_a_bounded_string_without_a_pattern() {
+fn the_schema_says_the_shape_and_a_mistyped_code_has_it() {
     let schema = schemars::schema_for!(Code);
-    let schema = schema.as_value();
-    assert_eq!(schema["type"], "string");
-    assert_eq!(schema["maxLength"], 64);
-    assert!(schema.get("pattern").is_none());
+    let schema = jsonschema::draft202012::new(schema.as_value()).unwrap();
+    let right = BackupCode::from_parts(3, &RANDOM).reveal();
+    let wrong = right[..right.len() - 1].to_owned() + if right.ends_with('7') { "8" } else { "7" };
+    for text in [&right, &wrong] {
+        assert!(schema.is_valid(&text.as_str().into()));
+    }
+    let read = |text: &str| serde_json::from_value::<Code>(text.into()).map(|c| c.is_mistyped());
+    assert_eq!(read(&right).ok(), Some(false));
+    assert_eq!(read(&wrong).ok(), Some(true));
+    assert_eq!(Code::parse(&wrong), Err(MalformedCode));
 }
 
 proptest! {
@@ -203,7 +210,8 @@ proptest! {
                 let mut characters = *code.canonical();
                 characters.swap(first, second);
                 let same = characters == *code.canonical();
-                prop_assert_eq!(BackupCode::canonicalise(&characters).is_ok(), same);
+                let read = BackupCode::canonicalise(&characters).unwrap();
+                prop_assert_eq!(read.is_mistyped(), !same);
             }
         }
     }

@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::body::request;
+use crate::body::{CHALLENGE_NAMES, CODES, Field, LOGIN_NAMES, PROVES, object, request};
 use crate::code::Code;
+use crate::context::Context;
 use crate::ids::{
-    AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeId, Label, Reason, SourceIp,
-    Username,
+    AccountId, AccountName, Audience, AuthenticatorId, ChallengeId, Label, Reason, Username,
 };
 use crate::open_part::{OpenPart, show_text};
 use crate::secret::SecretText;
@@ -17,32 +17,27 @@ use crate::support::{
     UserCancelReset,
 };
 
-/// Where a request came from, as the platform saw it; sealed at rest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Context {
-    /// The user's address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ip: Option<SourceIp>,
-    /// The user's agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<Agent>,
-}
-
-/// What proves that the person in front is the account's owner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Proof {
-    /// The current password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<SecretText>,
-    /// A code, where policy demands both; one that is given is checked and spent all the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<Code>,
-    /// The app's following code, where two consecutive ones are asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_code: Option<Code>,
-}
+object!(
+    /// What proves that the person in front is the account's owner.
+    Proof [PROVES, CODES] {
+        /// The current password.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<SecretText>,
+        /// A code, where policy demands both; one that is given is checked and spent all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<Code>,
+        /// The app's following code, where two consecutive ones are asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_code: Option<Code>,
+    }
+);
+object!(
+    /// What proves an enrolment: there is no code yet.
+    PasswordProof [] {
+        /// The current password.
+        password: SecretText,
+    }
+);
 
 request!(
     /// Makes an account with a username and a password.
@@ -58,7 +53,7 @@ request!(
 );
 request!(
     /// Replaces the password; open challenges and a pending enrolment are void.
-    ChangePassword {
+    ChangePassword [CODES] {
         /// The account.
         account_id: AccountId,
         /// The current password.
@@ -80,7 +75,7 @@ request!(
         account_id: AccountId,
         /// The current password; absent where the caller vouches for the first factor.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
-        proof: Option<Proof>,
+        proof: Option<PasswordProof>,
         /// The name that the authenticator app shows; the username or the account id when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_name: Option<AccountName>,
@@ -131,7 +126,7 @@ request!(
 );
 request!(
     /// Checks the first factor; opens a challenge when 2FA is on.
-    StartLogin {
+    StartLogin [LOGIN_NAMES] {
         /// The login name; this or `account_id`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         username: Option<Username>,
@@ -148,7 +143,7 @@ request!(
 );
 request!(
     /// Checks the second factor: an app code or a backup code, in one field.
-    VerifyLogin {
+    VerifyLogin [CHALLENGE_NAMES, CODES] {
         /// The challenge that `start-login` opened; this or `account_id`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         challenge_id: Option<ChallengeId>,
@@ -246,7 +241,15 @@ macro_rules! commands {
                     $($name => Self::$variant(decode(body)?),)*
                     _ => return Err(DecodeError::at("", "there is no command of that name")),
                 };
-                command.check()
+                match command.is_mistyped() {
+                    true => Err(DecodeError::Mistyped),
+                    false => Ok(command),
+                }
+            }
+
+            /// Whether it brings a backup code whose check character is wrong.
+            fn is_mistyped(&self) -> bool {
+                match self { $(Self::$variant(body) => body.is_mistyped(),)* }
             }
 
             /// The body as a client sends it.
@@ -308,75 +311,6 @@ impl Command {
             Self::VerifyLogin(c) => c.audience.as_ref(),
             _ => None,
         }
-    }
-
-    /// Whether a proof brings a code, and one that follows it.
-    fn proof_codes(&self) -> (bool, bool) {
-        let proof = match self {
-            Self::ChangePassword(c) => return (c.code.is_some(), c.next_code.is_some()),
-            Self::Enable2fa(c) => &c.proof,
-            Self::RegenerateBackupCodes(c) => &c.proof,
-            Self::Disable2fa(c) => &c.proof,
-            Self::RegisterAccount(_)
-            | Self::ConfirmCode(_)
-            | Self::CancelEnrolment(_)
-            | Self::StartLogin(_)
-            | Self::VerifyLogin(_)
-            | Self::UserCancelReset(_)
-            | Self::ClearAttempts(_)
-            | Self::SuspendFactor(_)
-            | Self::RequestReset(_)
-            | Self::ApproveReset(_)
-            | Self::RejectReset(_)
-            | Self::CancelReset(_)
-            | Self::ExecuteReset(_)
-            | Self::EraseAccount(_)
-            | Self::RotateKeys(_) => &None,
-        };
-        let proof = proof.as_ref();
-        (
-            proof.is_some_and(|proof| proof.code.is_some()),
-            proof.is_some_and(|proof| proof.next_code.is_some()),
-        )
-    }
-
-    /// Checks what a schema of single fields cannot say: exactly one of two names, and no code
-    /// where there is no app yet.
-    fn check(self) -> Result<Self, DecodeError> {
-        let (code, next_code) = self.proof_codes();
-        if matches!(self, Self::Enable2fa(_)) && (code || next_code) {
-            let rule = "there is no code yet: an enrolment is proved by the password alone";
-            return Err(DecodeError::at("/proof/code", rule));
-        }
-        if next_code && !code {
-            return Err(DecodeError::at("/next_code", "next_code follows a code"));
-        }
-        let (first, second) = match &self {
-            Self::StartLogin(c) => (c.username.is_some(), c.account_id.is_some()),
-            Self::VerifyLogin(c) => (c.challenge_id.is_some(), c.account_id.is_some()),
-            Self::RegisterAccount(_)
-            | Self::ChangePassword(_)
-            | Self::Enable2fa(_)
-            | Self::ConfirmCode(_)
-            | Self::CancelEnrolment(_)
-            | Self::RegenerateBackupCodes(_)
-            | Self::Disable2fa(_)
-            | Self::UserCancelReset(_)
-            | Self::ClearAttempts(_)
-            | Self::SuspendFactor(_)
-            | Self::RequestReset(_)
-            | Self::ApproveReset(_)
-            | Self::RejectReset(_)
-            | Self::CancelReset(_)
-            | Self::ExecuteReset(_)
-            | Self::EraseAccount(_)
-            | Self::RotateKeys(_) => return Ok(self),
-        };
-        if first == second {
-            let rule = "exactly one of the two ways to name the account is required";
-            return Err(DecodeError::at("/account_id", rule));
-        }
-        Ok(self)
     }
 }
 

@@ -42,3 +42,44 @@ fn a_caller_cannot_bring_time_step_or_secret() {
         );
     }
 }
+
+#[test]
+fn a_proof_proves_something() {
+    for name in ["enable-2fa", "disable-2fa", "regenerate-backup-codes"] {
+        for proof in ["{}", r#"{"password":null}"#] {
+            let body = format!(r#"{{"account_id":"a","proof":{proof}}}"#);
+            assert!(
+                Command::decode(name, body.as_bytes()).is_err(),
+                "{name} {proof}"
+            );
+        }
+        for none in ["", r#","proof":null"#] {
+            let body = format!(r#"{{"account_id":"a"{none}}}"#);
+            assert!(
+                Command::decode(name, body.as_bytes()).is_ok(),
+                "{name} {none}"
+            );
+        }
+    }
+}
+
+#[test]
+fn null_is_as_good_as_nothing_where_one_of_two_names_is_due() {
+    let login = |body: &str| Command::decode("start-login", body.as_bytes()).is_ok();
+    assert!(login(
+        r#"{"username":"a","account_id":null,"password":"p"}"#
+    ));
+    assert!(!login(
+        r#"{"username":null,"account_id":null,"password":"p"}"#
+    ));
+}
+
+#[test]
+fn one_of_several_words_is_a_string() {
+    let ask = |lost: &str| {
+        let body = format!(r#"{{"account_id":"a","reason":"r","ticket":"t","lost":{lost}}}"#);
+        Command::decode("request-reset", body.as_bytes()).is_ok()
+    };
+    assert!(ask("\"app\"") && ask("null"));
+    assert!(!ask(r#"{"app":null}"#) && !ask("\"App\"") && !ask("[\"app\"]"));
+}

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::text::{Chars, NO_SPACE, PRINTABLE, WORD, text};
 
 // BUG: ids-stay-clear: these ids are never sealed, so an erasure leaves them in clear.
 /// The text of an id or a bounded field is not of the form that the contract allows.
@@ -14,100 +16,12 @@ use sha2::{Digest, Sha256};
 #[error("{0}")]
 pub struct BadText(pub &'static str);
 
-/// Declares a text type that can only be made through its check.
-macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $rule:literal, $max:literal, $check:expr, $clean:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// The rule in one sentence, which a refusal quotes.
-            pub const RULE: &'static str = $rule;
-
-            /// Checks a text and brings it into its one spelling.
-            ///
-            /// # Errors
-            /// [`BadText`] with the rule when the text breaks it.
-            pub fn parse(text: &str) -> Result<Self, BadText> {
-                let clean: fn(&str) -> String = $clean;
-                Self::check(text).map(|()| Self(clean(text)))
-            }
-
-            /// Checks a text.
-            ///
-            /// # Errors
-            /// As [`Self::parse`].
-            pub fn check(text: &str) -> Result<(), BadText> {
-                let allowed: fn(&str) -> bool = $check;
-                match text.is_empty() || text.len() > $max || !allowed(text) {
-                    true => Err(BadText(Self::RULE)),
-                    false => Ok(()),
-                }
-            }
-
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = BadText;
-            fn try_from(text: String) -> Result<Self, BadText> {
-                Self::parse(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> String {
-                value.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl crate::open_part::OpenPart for $name {
-            fn show(&self, out: &mut Vec<u8>) {
-                crate::open_part::show_text(&self.0, out);
-            }
-        }
-
-        impl JsonSchema for $name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "minLength": 1, "maxLength": $max, "description": Self::RULE})
-            }
-        }
-    };
-}
-
-fn is_word(text: &str) -> bool {
-    text.bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-fn is_printable(text: &str) -> bool {
-    text.bytes().all(|b| (0x20..=0x7e).contains(&b))
-}
-
-fn has_no_space(text: &str) -> bool {
-    text.bytes().all(|b| (0x21..=0x7e).contains(&b))
-}
-
 text!(
     /// The id of an account: 1–64 of `[A-Za-z0-9_-]`, case-sensitive, safe as one subject token.
     AccountId,
     "an account id is 1 to 64 of A-Z a-z 0-9 _ -",
     64,
-    is_word,
+    Chars::Only(WORD),
     str::to_owned
 );
 text!(
@@ -116,7 +30,7 @@ text!(
     Username,
     "a username is 1 to 64 printable ASCII characters without spaces",
     64,
-    has_no_space,
+    Chars::Only(NO_SPACE),
     str::to_ascii_lowercase
 );
 text!(
@@ -124,7 +38,7 @@ text!(
     CommandId,
     "a command id (Nats-Msg-Id) is 1 to 64 printable ASCII characters",
     64,
-    is_printable,
+    Chars::Only(PRINTABLE),
     str::to_owned
 );
 text!(
@@ -132,7 +46,7 @@ text!(
     AuthenticatorId,
     "an authenticator id is 1 to 64 of A-Z a-z 0-9 _ -",
     64,
-    is_word,
+    Chars::Only(WORD),
     str::to_owned
 );
 text!(
@@ -140,7 +54,7 @@ text!(
     ChallengeText,
     "a challenge id is 1 to 64 of A-Z a-z 0-9 _ -",
     64,
-    is_word,
+    Chars::Only(WORD),
     str::to_owned
 );
 text!(
@@ -148,31 +62,31 @@ text!(
     Audience,
     "an audience is 1 to 128 printable ASCII characters",
     128,
-    is_printable,
+    Chars::Only(PRINTABLE),
     str::to_owned
 );
 text!(
-    /// The name of an authenticator that the user chose: 1–64 bytes.
+    /// The name of an authenticator that the user chose: 1–64 characters, one of them visible.
     Label,
-    "a label is 1 to 64 bytes",
+    "a label is 1 to 64 characters, at least one of them visible",
     64,
-    |_| true,
+    Chars::Seen,
     str::to_owned
 );
 text!(
-    /// The name that the authenticator app shows: 1–128 bytes.
+    /// The name that the authenticator app shows: 1–128 characters, one of them visible.
     AccountName,
-    "an account name is 1 to 128 bytes",
+    "an account name is 1 to 128 characters, at least one of them visible",
     128,
-    |_| true,
+    Chars::Seen,
     str::to_owned
 );
 text!(
-    /// Why an agent does something: 1–500 bytes, sealed at rest.
+    /// Why an agent does something: 1–500 characters, one of them visible; sealed at rest.
     Reason,
-    "a reason is 1 to 500 bytes",
+    "a reason is 1 to 500 characters, at least one of them visible",
     500,
-    |_| true,
+    Chars::Seen,
     str::to_owned
 );
 text!(
@@ -180,35 +94,18 @@ text!(
     CaseId,
     "a case id is 1 to 64 of A-Z a-z 0-9 _ -",
     64,
-    is_word,
+    Chars::Only(WORD),
     str::to_owned
 );
 text!(
-    /// The number of a ticket in the agents' own system: 1–64 bytes, sealed at rest.
+    /// The number of a ticket in the agents' own system: 1–64 characters, one of them visible; sealed
+    /// at rest.
     Ticket,
-    "a ticket is 1 to 64 bytes",
+    "a ticket is 1 to 64 characters, at least one of them visible",
     64,
-    |_| true,
+    Chars::Seen,
     str::to_owned
 );
-text!(
-    /// The address that a request came from, as the platform saw it: 1–45 printable ASCII
-    /// characters (the longest form of an IPv6 address).
-    SourceIp,
-    "an ip is 1 to 45 printable ASCII characters",
-    45,
-    is_printable,
-    str::to_owned
-);
-text!(
-    /// The user agent that a request came from: 1–256 bytes.
-    Agent,
-    "an agent is 1 to 256 bytes",
-    256,
-    |_| true,
-    str::to_owned
-);
-
 /// A login challenge as the caller holds it; `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -252,23 +149,28 @@ impl CaseId {
     }
 }
 
-/// The key under which what an agent did is found and counted: the first 16 bytes of SHA-256 of the
-/// name in lower case, so that one person is one agent however a broker spells them.
-pub fn agent_key(name: &str) -> [u8; 16] {
-    digest16(&[name.to_ascii_lowercase().as_bytes()])
-}
-
-/// Whether two names are one person's: they differ in the case of their letters at most.
+/// The one spelling of a person's name: in lower case, with single blanks and none at its ends.
 ///
 /// For rules that keep a person from something. Where a name gives a right it is compared exactly.
-pub fn is_same_person(name: &str, other: &str) -> bool {
-    name.eq_ignore_ascii_case(other)
+pub fn person(name: &str) -> String {
+    let words: Vec<_> = name.split_ascii_whitespace().collect();
+    words.join(" ").to_ascii_lowercase()
 }
 
-/// The key under which what an agent did is counted, by the act's name; one person in any letter
-/// case.
+/// The key under which what an agent did is found and counted: the first 16 bytes of SHA-256 of the
+/// name's one spelling, so that one person is one agent however a broker spells them.
+pub fn agent_key(name: &str) -> [u8; 16] {
+    digest16(&[person(name).as_bytes()])
+}
+
+/// Whether two names are one person's, as [`person`] spells them.
+pub fn is_same_person(name: &str, other: &str) -> bool {
+    person(name) == person(other)
+}
+
+/// The key under which what an agent did is counted, by the act's name; one person in any spelling.
 pub fn act_key(act: &str, agent: &str) -> [u8; 16] {
-    digest16(&[act.as_bytes(), agent.to_ascii_lowercase().as_bytes()])
+    digest16(&[act.as_bytes(), person(agent).as_bytes()])
 }
 
 /// The key of one stream: the first 16 bytes of SHA-256 of the account id's text.
@@ -359,6 +261,16 @@ mod tests {
         assert_ne!(CommandKey::of("a", &id), CommandKey::of("b", &id));
         let joined = CommandId::parse("b1").expect("valid");
         assert_ne!(CommandKey::of("ab", &id), CommandKey::of("a", &joined));
+    }
+
+    #[test]
+    fn one_person_is_one_however_the_name_is_spelled() {
+        for name in ["Eve Moe", " eve moe", "EVE  MOE ", "eve moe"] {
+            assert!(is_same_person(name, "eve moe"), "{name}");
+            assert_eq!(agent_key(name), agent_key("eve moe"), "{name}");
+            assert_eq!(act_key("a", name), act_key("a", "eve moe"), "{name}");
+        }
+        assert!(!is_same_person("evemoe", "eve moe"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod canonical;
 pub mod catalogue;
 pub mod code;
 pub mod command;
+pub mod context;
 pub mod event;
 mod forms;
 pub mod ids;
@@ -25,6 +26,9 @@ pub mod secret;
 pub mod strict;
 pub mod support;
 pub mod support_reply;
+mod text;
 pub mod time;
+pub mod whole;
 
 pub use forms::stored_forms;
+pub use text::is_seen;

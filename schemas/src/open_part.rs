@@ -6,7 +6,7 @@
 //! a field of a type that has not decided does not compile.
 
 use crate::code::Code;
-use crate::command::Proof;
+use crate::command::{PasswordProof, Proof};
 use crate::ids::ChallengeId;
 use crate::secret::SecretText;
 use crate::support::Lost;
@@ -45,6 +45,13 @@ impl OpenPart for Proof {
         password.show(out);
         code.show(out);
         next_code.show(out);
+    }
+}
+
+impl OpenPart for PasswordProof {
+    fn show(&self, out: &mut Vec<u8>) {
+        let Self { password } = self;
+        password.show(out);
     }
 }
 

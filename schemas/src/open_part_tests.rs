@@ -60,8 +60,8 @@ fn fields(schema: &Value, root: &Value, above: &[String]) -> Vec<Field> {
     for (name, property) in schema["properties"].as_object().unwrap() {
         let path = [above, std::slice::from_ref(name)].concat();
         let kind = kind_of(property);
-        if kind == "Proof" {
-            found.extend(fields(&root["$defs"]["Proof"], root, &path));
+        if kind.ends_with("Proof") {
+            found.extend(fields(&root["$defs"][kind], root, &path));
         } else {
             let is_optional = !required.contains(&json!(name));
             found.push(Field {

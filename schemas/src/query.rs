@@ -1,27 +1,114 @@
 //! The queries: bodies may be empty, names are the format.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::event::Event;
 use crate::ids::{AccountId, Username};
 use crate::strict::{DecodeError, decode};
 use crate::support::CaseState;
 use crate::time::Micros;
+use crate::whole::Whole;
 
 /// The largest page that a query may ask for.
 pub const PAGE_MAX: u16 = 500;
 /// The page of a query that does not say.
 pub const PAGE_DEFAULT: u16 = 100;
 
+/// How many events a page has at most, as a query says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit(u16);
+
+impl PageLimit {
+    /// The rule in one sentence, which a refusal quotes.
+    pub const RULE: &'static str = "a limit is 1 to 500";
+}
+
+impl From<PageLimit> for u16 {
+    fn from(limit: PageLimit) -> Self {
+        limit.0
+    }
+}
+
+impl<'de> Deserialize<'de> for PageLimit {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match u16::try_from(u64::from(Whole::deserialize(d)?)) {
+            Ok(limit @ 1..=PAGE_MAX) => Ok(Self(limit)),
+            Ok(_) | Err(_) => Err(D::Error::custom(Self::RULE)),
+        }
+    }
+}
+
+impl JsonSchema for PageLimit {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PageLimit".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 1, "maximum": PAGE_MAX})
+    }
+}
+
+/// The kebab-case name of an event type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventName(String);
+
+impl EventName {
+    /// The rule in one sentence, which a refusal quotes.
+    pub const RULE: &'static str = "there is no event type of that name";
+}
+
+impl<'de> Deserialize<'de> for EventName {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(d)?;
+        match Event::ALL.iter().any(|(_, _, known)| *known == name) {
+            true => Ok(Self(name)),
+            false => Err(D::Error::custom(Self::RULE)),
+        }
+    }
+}
+
+impl JsonSchema for EventName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EventName".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<_> = Event::ALL.iter().map(|(_, _, name)| *name).collect();
+        json_schema!({"type": "string", "enum": names})
+    }
+}
+
+/// Names of event types.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct EventNames(Vec<EventName>);
+
+impl From<EventNames> for Vec<String> {
+    fn from(names: EventNames) -> Self {
+        names.0.into_iter().map(|name| name.0).collect()
+    }
+}
+
 /// Which part of one account's history to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditTimelineQuery {
     /// Only events after this position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<Whole, _, _>"
+    )]
+    #[schemars(with = "Option<Whole>")]
     pub after: Option<u64>,
     /// At most so many events, 1–500.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<PageLimit, _, _>"
+    )]
+    #[schemars(with = "Option<PageLimit>")]
     pub limit: Option<u16>,
 }
 
@@ -30,13 +117,28 @@ pub struct AuditTimelineQuery {
 #[serde(deny_unknown_fields)]
 pub struct AuditPageQuery {
     /// Only events after this position.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<Whole, _, _>"
+    )]
+    #[schemars(with = "Option<Whole>")]
     pub after: Option<u64>,
     /// At most so many events, 1–500.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<PageLimit, _, _>"
+    )]
+    #[schemars(with = "Option<PageLimit>")]
     pub limit: Option<u16>,
     /// Only events of these types (kebab-case names).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<EventNames, _, _>"
+    )]
+    #[schemars(with = "Option<EventNames>")]
     pub types: Option<Vec<String>>,
     /// Only events of this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,8 +167,20 @@ pub struct FindAccountQuery {
 #[serde(deny_unknown_fields)]
 pub struct ResetQueueQuery {
     /// Only cases in this state; the open ones when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_word"
+    )]
     pub state: Option<CaseState>,
+    /// Only cases after this one: the `next` of the answer before.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::strict::optional_as::<Whole, _, _>"
+    )]
+    #[schemars(with = "Option<Whole>")]
+    pub after: Option<u64>,
 }
 
 /// A query whose answer needs nothing but its subject.
@@ -83,14 +197,8 @@ pub fn decode_query<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, De
 }
 
 /// The page size that a query asked for.
-///
-/// # Errors
-/// [`DecodeError::Invalid`] outside 1–500.
-pub fn page_limit(limit: Option<u16>) -> Result<usize, DecodeError> {
-    match limit.unwrap_or(PAGE_DEFAULT) {
-        limit @ 1..=PAGE_MAX => Ok(usize::from(limit)),
-        _ => Err(DecodeError::at("/limit", "a limit is 1 to 500")),
-    }
+pub fn page_limit(limit: Option<u16>) -> usize {
+    usize::from(limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX))
 }
 
 #[cfg(test)]
@@ -106,9 +214,14 @@ mod tests {
 
     #[test]
     fn a_page_has_1_to_500_events() {
-        assert_eq!(page_limit(None), Ok(100));
-        assert_eq!(page_limit(Some(500)), Ok(500));
-        assert!(page_limit(Some(0)).is_err());
-        assert!(page_limit(Some(501)).is_err());
+        let read = |body: &str| decode_query::<AuditTimelineQuery>(body.as_bytes());
+        let limit = |body| read(body).map(|query| page_limit(query.limit));
+        assert_eq!(limit("{}"), Ok(100));
+        assert_eq!(limit(r#"{"limit":500}"#), Ok(500));
+        assert_eq!(limit(r#"{"limit":1.0}"#), Ok(1));
+        for bad in ["0", "501", "65537", "1.5", "\"1\"", "-1"] {
+            let body = format!(r#"{{"limit":{bad}}}"#);
+            assert!(read(&body).is_err(), "{bad}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::strict::DecodeError;
+use crate::strict::{DecodeError, MISTYPED};
 
 /// Declares the one catalogue of refusals and faults.
 macro_rules! catalogue {
@@ -173,10 +173,11 @@ impl From<DecodeError> for Refusal {
             DecodeError::Invalid { pointer, detail } => Self {
                 errors: vec![FieldError {
                     pointer,
-                    detail: detail.into(),
+                    detail: detail.into_owned(),
                 }],
                 ..Self::new(ErrorCode::RequestInvalid)
             },
+            DecodeError::Mistyped => Self::because(ErrorCode::CodeInvalid, MISTYPED),
         }
     }
 }

@@ -1,18 +1,22 @@
 //! Strict JSON: what is not exactly the contract's form is refused, and no refusal repeats it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::body;
 use crate::code::MalformedCode;
 use crate::ids::{
-    AccountId, AccountName, Agent, Audience, AuthenticatorId, ChallengeText, CommandId, Label,
-    Reason, SourceIp, Username,
+    AccountId, AccountName, Audience, AuthenticatorId, CaseId, ChallengeText, CommandId, Label,
+    Reason, Ticket, Username,
 };
+use crate::query::{EventName, PageLimit};
 use crate::time::Micros;
+use crate::whole::{Place, Whole};
 
 /// Why a body was not taken; neither form carries a value of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,16 +30,22 @@ pub enum DecodeError {
         /// JSON pointer to the field, empty for the whole body.
         pointer: String,
         /// What the contract asks for there.
-        detail: &'static str,
+        detail: Cow<'static, str>,
     },
+    /// The body is this request, but a backup code in it has a wrong check character (401).
+    #[error("{MISTYPED}")]
+    Mistyped,
 }
+
+/// What is said of a backup code whose check character is wrong.
+pub const MISTYPED: &str = "the backup code is mistyped: nothing was compared or counted";
 
 impl DecodeError {
     /// A breach of the schema at a field that the code names.
     pub fn at(pointer: &str, detail: &'static str) -> Self {
         Self::Invalid {
             pointer: pointer.into(),
-            detail,
+            detail: detail.into(),
         }
     }
 }
@@ -73,6 +83,40 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(Option::<Maybe<T>>::deserialize(d)?.map(|Maybe(value)| value))
 }
 
+/// For `#[serde(deserialize_with)]`: one of several words, which must be a string. serde's derive
+/// would take an object too.
+pub fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    let text = String::deserialize(d)?;
+    T::deserialize(text.into_deserializer())
+}
+
+/// For `#[serde(deserialize_with)]`: as [`word`], or nothing.
+pub fn optional_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    d: D,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    text.map(|text| T::deserialize(text.into_deserializer()))
+        .transpose()
+}
+
+/// For `#[serde(deserialize_with)]`: read by the rules of another type.
+pub fn read_as<'de, R, T, D>(d: D) -> Result<T, D::Error>
+where
+    R: Deserialize<'de> + Into<T>,
+    D: Deserializer<'de>,
+{
+    R::deserialize(d).map(Into::into)
+}
+
+/// For `#[serde(deserialize_with)]`: as [`read_as`], or nothing.
+pub fn optional_as<'de, R, T, D>(d: D) -> Result<Option<T>, D::Error>
+where
+    R: Deserialize<'de> + Into<T>,
+    D: Deserializer<'de>,
+{
+    Ok(Option::<R>::deserialize(d)?.map(Into::into))
+}
+
 /// Deserialises a struct from a map and from nothing else: serde's derive would take an array.
 fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     struct OnlyMap<T>(PhantomData<T>);
@@ -96,7 +140,11 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeErro
     }
     let message = error.inner().to_string();
     if message.starts_with("unknown field") {
-        return DecodeError::at("", "this request has no field of that name");
+        // The path ends with the unknown name itself, which is the request's own text.
+        return DecodeError::Invalid {
+            pointer: parent(error.path()),
+            detail: known_names(&message).into(),
+        };
     }
     let field = |prefix: &str| {
         let (name, _) = message.strip_prefix(prefix)?.split_once('`')?;
@@ -108,23 +156,42 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeErro
     if let Some(pointer) = field("duplicate field `") {
         return DecodeError::at(&pointer, "this field stands there twice");
     }
-    let detail = RULES
-        .iter()
-        .find(|rule| message.starts_with(**rule))
-        .unwrap_or(&"this is not of the type that the schema names");
+    let rules = body::RULES.iter().map(body::Rule::sentence);
+    let detail = rules
+        .chain(RULES.iter().copied())
+        .find(|rule| message.starts_with(rule))
+        .unwrap_or("this is not of the type that the schema names");
     DecodeError::at(&pointer(error.path()), detail)
 }
 
-/// The JSON pointer of a path, which leads through known fields only: an unknown one has ended
-/// the decoding at its parent.
+/// What an object knows, of serde's "unknown field `x`, expected `a` or `b`". The name `x` can hold
+/// those words too, so the last of them counts: ours hold none.
+fn known_names(message: &str) -> String {
+    let (_, known) = message.rsplit_once(", expected ").unwrap_or_default();
+    let names: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    match names.is_empty() {
+        true => "there are no fields here".into(),
+        false => format!("there is no such field here, only {}", names.join(", ")),
+    }
+}
+
+/// The JSON pointer of a path that leads through known fields only.
 fn pointer(path: &serde_path_to_error::Path) -> String {
-    path.iter()
-        .filter_map(|segment| match segment {
-            serde_path_to_error::Segment::Map { key } => Some(format!("/{key}")),
-            serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
-            _ => None,
-        })
-        .collect()
+    segments(path.iter())
+}
+
+/// The same without its last segment.
+fn parent(path: &serde_path_to_error::Path) -> String {
+    segments(path.iter().take(path.iter().count().saturating_sub(1)))
+}
+
+fn segments<'a>(path: impl Iterator<Item = &'a serde_path_to_error::Segment>) -> String {
+    path.filter_map(|segment| match segment {
+        serde_path_to_error::Segment::Map { key } => Some(format!("/{key}")),
+        serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
+        _ => None,
+    })
+    .collect()
 }
 
 /// The sentences of our own checks, which quote nothing.
@@ -138,10 +205,14 @@ const RULES: &[&str] = &[
     Label::RULE,
     AccountName::RULE,
     Reason::RULE,
-    SourceIp::RULE,
-    Agent::RULE,
+    Ticket::RULE,
+    CaseId::RULE,
     Micros::RULE,
     MalformedCode::RULE,
+    Whole::RULE,
+    Place::RULE,
+    PageLimit::RULE,
+    EventName::RULE,
 ];
 
 #[cfg(test)]
@@ -212,11 +283,33 @@ mod tests {
     fn no_refusal_repeats_a_value_or_an_unknown_name() {
         for body in [
             &br#"{"id":"a","hunter2":1}"#[..],
+            br#"{"id":"a","x`, expected `hunter2`":1}"#,
+            br#"{"id":"a","inner":{"hunter2":1}}"#,
             br#"{"id":"a","inner":"hunter2"}"#,
             br#"{"id":["hunter2"]}"#,
         ] {
             assert!(!format!("{:?}", refused(body)).contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_by_its_parent_and_the_known_names() {
+        let named = |body: &[u8]| match refused(body) {
+            DecodeError::Invalid { pointer, detail } => (pointer, detail.into_owned()),
+            other => panic!("{other:?}"),
+        };
+        let only = |pointer: &str, names: &str| {
+            let detail = format!("there is no such field here, only {names}");
+            (pointer.to_owned(), detail)
+        };
+        for name in ["x", "id2", "a/b", "`, expected `hunter2`", ""] {
+            let outer = format!(r#"{{"id":"a","{name}":1}}"#);
+            assert_eq!(named(outer.as_bytes()), only("", "id, inner"));
+            let inner = format!(r#"{{"id":"a","inner":{{"password":"p","{name}":1}}}}"#);
+            assert_eq!(named(inner.as_bytes()), only("/inner", "password"));
+        }
+        let none = decode::<crate::query::NoFields>(b"{\"x\":1}").unwrap_err();
+        assert_eq!(none, DecodeError::at("", "there are no fields here"));
     }
 
     #[test]

@@ -47,7 +47,11 @@ request!(
         /// The ticket in which the owner asked for it.
         ticket: Ticket,
         /// What the owner says is lost.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "crate::strict::optional_word"
+        )]
         lost: Option<Lost>,
     }
 );

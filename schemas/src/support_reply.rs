@@ -66,6 +66,9 @@ reply!(
         /// Whether there are more than one answer holds.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         more: bool,
+        /// The following `after`; absent at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
     }
 );
 reply!(

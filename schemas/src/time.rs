@@ -51,6 +51,17 @@ impl Micros {
     }
 }
 
+/// What [`instant`] takes, calendar and all, since a schema's `format` binds nobody.
+fn pattern() -> String {
+    let leap = "(19(7[26]|8[048]|9[26])|[2-9][0-9](0[48]|[2468][048]|[13579][26])\
+                |([2468][048]|[3579][26])00)-02-29";
+    let month = "(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)\
+                 |02-(0[1-9]|1[0-9]|2[0-8])";
+    let date = format!("((19[7-9][0-9]|[2-9][0-9]{{3}})-({month})|{leap})");
+    let clock = "([01][0-9]|2[0-3]):[0-5][0-9]";
+    format!("^{date}[Tt ]{clock}:([0-5][0-9]|60)(\\.[0-9]+)?([Zz]|[+-]{clock})$")
+}
+
 /// Microseconds since 1970; none for what is not exactly of the form: jiff takes others too, and
 /// nothing in the last day of 9999.
 fn instant(text: &str) -> Option<u64> {
@@ -71,7 +82,9 @@ fn instant(text: &str) -> Option<u64> {
     let time = Time::new(two(11)?, two(14)?, second, 0).ok()?;
     let since = date.to_datetime(time).duration_since(EPOCH).as_secs();
     let (fraction, zone) = fraction(rest)?;
-    let seconds = u64::try_from(since - offset_s(zone)?).ok()?;
+    // A schema can bound the date that is written and not what its zone makes of it.
+    u64::try_from(since).ok()?;
+    let seconds = u64::try_from(since - offset_s(zone)?).unwrap_or(0);
     Some(seconds * Micros::SECOND + fraction)
 }
 
@@ -153,7 +166,13 @@ impl JsonSchema for Micros {
         "Time".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "date-time"})
+        json_schema!({
+            "type": "string",
+            "description": Self::RULE,
+            "pattern": pattern(),
+            // `$` lets a last line break pass in some dialects of patterns.
+            "not": {"pattern": "\n"},
+        })
     }
 }
 

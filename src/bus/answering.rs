@@ -80,7 +80,7 @@ fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
         Query::LogStats => json(&engine.admin().log_stats()?),
         Query::KeyList => json(&engine.admin().key_list()?),
         Query::ViewList => json(&engine.admin().view_list()),
-        Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view)?),
+        Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view.as_str())?),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::{Fault, HeaderMap, Message, Subject};
 use bytes::Bytes;
-use countersign_schemas::admin::{BackupRequest, ViewRebuildRequest, check_reason};
+use countersign_schemas::admin::{BackupRequest, ViewRebuildRequest};
 use countersign_schemas::command::{Command, CommandKind};
 use countersign_schemas::ids::CommandId;
 use countersign_schemas::query::{NoFields, decode_query};
@@ -180,35 +180,11 @@ impl Desk {
                 headers::MSG_ID_REQUIRED,
             ));
         }
-        let body = &message.payload;
-        let query = match asked {
-            AdminAsked::Backup => {
-                let request: BackupRequest = decode(body)?;
-                check_reason(&request.reason)?;
-                Query::Backup
-            }
-            AdminAsked::ViewRebuild => {
-                let request: ViewRebuildRequest = decode(body)?;
-                check_reason(&request.reason)?;
-                Query::ViewRebuild(request.view)
-            }
-            AdminAsked::LogStats => {
-                decode_query::<NoFields>(body)?;
-                Query::LogStats
-            }
-            AdminAsked::KeyList => {
-                decode_query::<NoFields>(body)?;
-                Query::KeyList
-            }
-            AdminAsked::ViewList => {
-                decode_query::<NoFields>(body)?;
-                Query::ViewList
-            }
-        };
+        let query = admin_query(asked, &message.payload)?;
         tracing::info!(caller = caller.name, asked = ?asked, "an operator's request");
         Ok(Work::Ask(Question {
             query,
-            min_position: None,
+            min_position: headers.min_position,
             deadline: headers.deadline,
             viewer: viewer(caller, headers.on_behalf_of, waiting),
         }))
@@ -297,6 +273,21 @@ impl Desk {
         };
         Ok(Work::Tell(body))
     }
+}
+
+/// Reads an operator's request.
+///
+/// # Errors
+/// `request.invalid` or `request.malformed`, as the body asks for it.
+pub(super) fn admin_query(asked: AdminAsked, body: &[u8]) -> Result<Query, Refusal> {
+    let nothing = || decode_query::<NoFields>(body);
+    Ok(match asked {
+        AdminAsked::Backup => decode::<BackupRequest>(body).map(|_| Query::Backup)?,
+        AdminAsked::ViewRebuild => Query::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view),
+        AdminAsked::LogStats => nothing().map(|_| Query::LogStats)?,
+        AdminAsked::KeyList => nothing().map(|_| Query::KeyList)?,
+        AdminAsked::ViewList => nothing().map(|_| Query::ViewList)?,
+    })
 }
 
 /// Whether we answer on a reply subject. A request must not make the service publish where its own

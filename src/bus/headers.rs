@@ -1,7 +1,12 @@
 //! The headers of a request: each known one at most once, readable, within its bound.
+//!
+//! A name is one in whatever letter case (RFC 9110 §5.1), and a name of our prefix that we do not
+//! know is refused: whoever sends a header relies on what it promises. The trace only informs, so
+//! one that is not readable is left out.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use countersign_schemas::ids::CommandId;
+use countersign_schemas::is_seen;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
@@ -32,6 +37,11 @@ pub const RETRY_AFTER: &str = "Countersign-Retry-After";
 /// Marks the stored outcome of an earlier identical command.
 pub const REPLAYED: &str = "Countersign-Replayed";
 
+/// What a request may say to this service alone.
+const OWN: [&str; 4] = [CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION];
+/// What the names of our own headers begin with.
+const PREFIX: &str = "Countersign";
+
 const ON_BEHALF_OF_BYTES_MAX: usize = 128;
 const TRACESTATE_BYTES_MAX: usize = 512;
 
@@ -41,10 +51,10 @@ pub const MSG_ID_REQUIRED: &str =
 
 const MSG_ID_RULE: &str = "Nats-Msg-Id is 1 to 64 printable ASCII characters, once";
 const ON_BEHALF_OF_RULE: &str =
-    "Countersign-On-Behalf-Of is 1 to 128 bytes without control characters, once";
+    "Countersign-On-Behalf-Of is 1 to 128 bytes, something to see and no control characters, once";
 const DEADLINE_RULE: &str = "Countersign-Deadline is one RFC 3339 time";
 const MIN_POSITION_RULE: &str = "Countersign-Min-Position is one whole number in decimal digits";
-const TRACESTATE_RULE: &str = "tracestate is at most 512 bytes";
+const UNKNOWN_RULE: &str = "of the headers that begin with Countersign a request has Countersign-Caller, Countersign-On-Behalf-Of, Countersign-Deadline and Countersign-Min-Position";
 
 /// The trace that a request belongs to; repeated on its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +84,16 @@ impl Headers {
     /// Reads them.
     ///
     /// # Errors
-    /// `request.invalid` with the rule of the first header that breaks its own.
+    /// `request.invalid` with the rule of the first header that breaks its own, or that is ours by
+    /// its name and that we do not know.
     pub fn read(map: Option<&HeaderMap>) -> Result<Self, Refusal> {
         let on_behalf_of = parsed(map, ON_BEHALF_OF, ON_BEHALF_OF_RULE, |text| {
             let fits = (1..=ON_BEHALF_OF_BYTES_MAX).contains(&text.len());
-            (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
+            let fits = fits && is_seen(text) && !text.chars().any(char::is_control);
+            fits.then(|| text.to_owned())
         })?;
-        if tracestate(map).is_some_and(|state| state.len() > TRACESTATE_BYTES_MAX) {
-            return Err(refused(TRACESTATE_RULE));
+        if map.is_some_and(has_unknown) {
+            return Err(refused(UNKNOWN_RULE));
         }
         Ok(Self {
             command_id: command_id(map)?,
@@ -118,12 +130,33 @@ pub fn trace(map: Option<&HeaderMap>) -> Option<Trace> {
 
 /// The one value of a header; an error where it stands there more than once.
 pub(super) fn single<'a>(map: Option<&'a HeaderMap>, name: &str) -> Result<Option<&'a str>, ()> {
-    let Some(map) = map else { return Ok(None) };
-    let mut values = map.get_all(name);
+    let mut values = values(map, name);
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(()),
-        (first, None) => Ok(first.map(|value| value.as_str())),
+        (first, None) => Ok(first),
     }
+}
+
+/// Every value of a header, whatever the letter case of its name.
+fn values<'a>(map: Option<&'a HeaderMap>, name: &str) -> impl Iterator<Item = &'a str> {
+    let of_name = move |spelled: &&HeaderName| {
+        let spelled: &str = (*spelled).as_ref();
+        spelled.eq_ignore_ascii_case(name)
+    };
+    map.into_iter()
+        .flat_map(HeaderMap::iter)
+        .filter(move |(spelled, _)| of_name(spelled))
+        .flat_map(|(_, values)| values.iter().map(HeaderValue::as_str))
+}
+
+/// Whether a name begins as ours do and is none of them.
+fn has_unknown(map: &HeaderMap) -> bool {
+    map.iter().any(|(name, _)| {
+        let name: &str = name.as_ref();
+        let start = name.get(..PREFIX.len()).unwrap_or_default();
+        let is_known = OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
+        start.eq_ignore_ascii_case(PREFIX) && !is_known
+    })
 }
 
 fn parsed<T>(
@@ -144,7 +177,7 @@ fn refused(rule: &'static str) -> Refusal {
 }
 
 fn tracestate(map: Option<&HeaderMap>) -> Option<String> {
-    let values: Vec<_> = map?.get_all(TRACESTATE).map(|v| v.as_str()).collect();
+    let values: Vec<_> = values(map, TRACESTATE).collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
@@ -198,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_header_is_refused_without_its_value() {
-        let (id, name, state) = ("i".repeat(65), "n".repeat(129), "s".repeat(513));
+        let (id, name) = ("i".repeat(65), "n".repeat(129));
         for pairs in [
             &[(MSG_ID, "")][..],
             &[(MSG_ID, "é")],
@@ -217,12 +250,65 @@ mod tests {
             &[(MIN_POSITION, "1.0")],
             &[(MIN_POSITION, "")],
             &[(MIN_POSITION, "18446744073709551616")],
-            &[(TRACESTATE, &state)],
+            &[(ON_BEHALF_OF, "\u{200b}\u{3164}")],
+            &[
+                (DEADLINE, "2026-11-24T12:00:00Z"),
+                ("countersign-deadline", "2026-11-24T12:00:00Z"),
+            ],
+            &[("NATS-MSG-ID", "a"), (MSG_ID, "b")],
+            &[("countersign-min-position", "x")],
+            &[("Countersign-Dead-Line", "2026-11-24T12:00:00Z")],
+            &[("COUNTERSIGN_DEADLINE", "2026-11-24T12:00:00Z")],
+            &[("countersign", "")],
+            &[(ERROR, "internal")],
         ] {
             let refusal = Headers::read(Some(&headers(pairs))).unwrap_err();
             assert_eq!(refusal.code, ErrorCode::RequestInvalid, "{pairs:?}");
-            assert!(!format!("{refusal:?}").contains(&"s".repeat(9)));
+            assert!(!format!("{refusal:?}").contains(&"n".repeat(9)));
         }
+    }
+
+    #[test]
+    fn a_name_is_one_in_whatever_letter_case() {
+        let pairs = [
+            (MSG_ID, "id 1"),
+            (ON_BEHALF_OF, "Zoë"),
+            (DEADLINE, "2026-11-24T12:00:00Z"),
+            (MIN_POSITION, "42"),
+            (TRACEPARENT, PARENT),
+            (TRACESTATE, "a=1"),
+        ];
+        let canonical = headers(&pairs);
+        let spell: [fn(&str) -> String; 2] = [str::to_lowercase, str::to_uppercase];
+        for spell in spell {
+            let names = pairs.map(|(name, _)| spell(name));
+            let spelled: Vec<_> = names
+                .iter()
+                .zip(pairs)
+                .map(|(n, (_, v))| (n.as_str(), v))
+                .collect();
+            let spelled = headers(&spelled);
+            assert_eq!(
+                Headers::read(Some(&spelled)),
+                Headers::read(Some(&canonical))
+            );
+            assert_eq!(trace(Some(&spelled)), trace(Some(&canonical)));
+        }
+        // What others add on the way is theirs.
+        let others = headers(&[
+            ("X-Countersign-Y", "1"),
+            ("Nats-Expected-Stream", "x"),
+            ("Count", ""),
+        ]);
+        assert_eq!(Headers::read(Some(&others)), Ok(Headers::default()));
+    }
+
+    #[test]
+    fn a_trace_state_that_is_too_long_is_left_out() {
+        let state = "s".repeat(513);
+        let map = headers(&[(TRACEPARENT, PARENT), (TRACESTATE, &state)]);
+        assert_eq!(Headers::read(Some(&map)), Ok(Headers::default()));
+        assert_eq!(trace(Some(&map)).unwrap().state, None);
     }
 
     #[test]

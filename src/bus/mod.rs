@@ -11,6 +11,8 @@
 //! Nothing between a message and the engine waits, and nothing is executed that cannot be
 //! answered: the slot for the answer is taken first.
 
+#[cfg(test)]
+mod agreement_tests;
 mod answering;
 mod batch;
 mod connection;
@@ -26,6 +28,8 @@ pub mod headers;
 mod identity;
 mod jetstream;
 mod lane;
+#[cfg(test)]
+mod looks_tests;
 mod publisher;
 mod qr;
 mod queries;
@@ -47,6 +51,7 @@ pub use directory::DirectoryConfig;
 pub use documents::Documents;
 pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
 pub use greeting::{MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST};
+pub use header_block::parse as parse_header_block;
 pub use identity::Identity;
 pub use publisher::Publishing;
 pub use replier::IN_FLIGHT_MAX;

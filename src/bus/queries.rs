@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_schemas::admin::ViewName;
 use countersign_schemas::audit::{
     AccountAtQuery, AuditExplainQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery,
     ProofQuery,
@@ -18,7 +19,6 @@ use countersign_schemas::audit::{
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::query::{
     AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
-    page_limit,
 };
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -112,7 +112,7 @@ pub enum Query {
     /// The keys, without any of them.
     KeyList,
     /// A view folded anew.
-    ViewRebuild(String),
+    ViewRebuild(ViewName),
 }
 
 impl Query {
@@ -138,18 +138,12 @@ impl Query {
             Queried::AuditTimeline => {
                 let query: AuditTimelineQuery = decode_query(body)?;
                 let account = account()?;
-                page_limit(query.limit)?;
                 Self::AuditTimeline(account, query)
             }
-            Queried::AuditPage => {
-                let query: AuditPageQuery = decode_query(body)?;
-                page_limit(query.limit)?;
-                Self::AuditPage(query)
-            }
+            Queried::AuditPage => Self::AuditPage(decode_query(body)?),
             Queried::AccountAt => {
                 let query: AccountAtQuery = decode_query(body)?;
                 let account = account()?;
-                query.moment()?;
                 Self::AccountAt(account, query)
             }
             Queried::Checkpoint => {

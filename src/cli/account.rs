@@ -46,7 +46,7 @@ pub enum AccountVerb {
     Erase {
         /// The account's id
         account: String,
-        /// Why, for the auditors (1 to 500 bytes)
+        /// Why, for the auditors (1 to 500 characters)
         #[arg(long)]
         reason: String,
     },

@@ -36,7 +36,7 @@ pub enum KeysVerb {
     /// Data keys are wrapped anew in the background, passwords follow as their owners log in.
     /// Copy the keyring file afterwards: older copies do not open what is sealed from now on.
     Rotate {
-        /// Why, for the auditors (1 to 500 bytes)
+        /// Why, for the auditors (1 to 500 characters)
         #[arg(long)]
         reason: String,
     },

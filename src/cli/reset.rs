@@ -17,7 +17,7 @@ pub enum ResetVerb {
         account: String,
         #[command(flatten)]
         why: Why,
-        /// The ticket in which the owner asked for it (1 to 64 bytes)
+        /// The ticket in which the owner asked for it (1 to 64 characters)
         #[arg(long)]
         ticket: String,
         /// What the owner says is lost
@@ -39,12 +39,15 @@ pub enum ResetVerb {
         /// Only cases in this state [default: the open ones]
         #[arg(long)]
         state: Option<State>,
+        /// Only cases after this position, as the list before says
+        #[arg(long)]
+        after: Option<u64>,
     },
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Why {
-    /// Why, for the second agent and the auditors (1 to 500 bytes)
+    /// Why, for the second agent and the auditors (1 to 500 characters)
     #[arg(long, value_parser = super::input::reason)]
     pub reason: String,
 }
@@ -116,8 +119,8 @@ pub async fn run(verb: ResetVerb, args: &ClientArgs) -> Result<(), Fault> {
         ResetVerb::Reject(step) => take(&mut client, args, &REJECT, step).await,
         ResetVerb::Cancel(step) => take(&mut client, args, &CANCEL, step).await,
         ResetVerb::Execute(step) => take(&mut client, args, &EXECUTE, step).await,
-        ResetVerb::List { state } => {
-            let body = state.map_or_else(|| json!({}), |state| json!({"state": word(&state)}));
+        ResetVerb::List { state, after } => {
+            let body = json!({"state": state.map(|state| word(&state)), "after": after});
             let answer = client.query("reset-queue", &body).await?;
             show::answer(args, &answer, table)
         }
@@ -181,15 +184,21 @@ async fn take(
 
 /// An open case of the queue.
 async fn open_case(client: &mut Client, id: &str) -> Result<Option<Value>, Fault> {
-    let queue = client.query("reset-queue", &json!({})).await?.body;
-    let cases = queue.get("cases").and_then(Value::as_array).cloned();
-    let mut cases = cases.unwrap_or_default().into_iter();
-    let case = cases.find(|case| field(case, "case_id") == id);
-    if case.is_none() && queue.get("more") == Some(&json!(true)) {
-        let why = "the queue is too long to show the case first: give --yes and --json";
-        return Err(Fault::Usage(why.into()));
+    let mut after = None;
+    loop {
+        let queue = client
+            .query("reset-queue", &json!({"after": after}))
+            .await?
+            .body;
+        let cases = queue.get("cases").and_then(Value::as_array).cloned();
+        let mut cases = cases.unwrap_or_default().into_iter();
+        let case = cases.find(|case| field(case, "case_id") == id);
+        let next = queue.get("next").and_then(Value::as_u64);
+        if case.is_some() || next <= after {
+            return Ok(case);
+        }
+        after = next;
     }
-    Ok(case)
 }
 
 fn describe(case: &Value) -> String {
@@ -248,8 +257,8 @@ fn table(queue: &Value) -> String {
         ]
     }));
     let mut text = show::columns(&rows);
-    if queue.get("more") == Some(&json!(true)) {
-        text.push_str("there are more: ask for one --state\n");
+    if let Some(next) = queue.get("next").and_then(Value::as_u64) {
+        text.push_str(&format!("there are more: --after {next}\n"));
     }
     text
 }

@@ -51,7 +51,7 @@ pub enum SupportFactorVerb {
         account: String,
         #[command(flatten)]
         why: Why,
-        /// The ticket in which the owner asked for it (1 to 64 bytes)
+        /// The ticket in which the owner asked for it (1 to 64 characters)
         #[arg(long)]
         ticket: String,
         #[command(flatten)]

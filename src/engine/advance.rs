@@ -80,13 +80,16 @@ impl Writer {
             .stream
             .and_then(|stream| batch.accounts.get(&stream));
         let at = self.now();
-        let source = self.shared.vault.stranger_source_key(request.source());
-        let for_this_text = self.by_text.waiting_s(&subject.text, source, at);
+        let at_text = self.shared.vault.stranger_source_key(request.source());
+        let for_this_text = self.by_text.waiting_s(&subject.text, at_text, at);
         let policy = &self.shared.policy;
         let over_all_names = self.source_budget.waiting_s(request.source(), at, policy);
+        let account = self.shared.account(&subject, newest)?;
         Ok(Gated {
             source_waits_s: over_all_names.max(for_this_text),
-            account: self.shared.account(&subject, newest)?,
+            at_account: subject::source_key(&self.shared, &subject, &account, request)?,
+            at_text,
+            account,
             subject,
             key: CommandKey::of(&request.caller.name, &request.command_id),
             at,
@@ -268,7 +271,7 @@ impl Writer {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
             return Verdict::answer(reply, NO_EVENT);
         }
-        self.count_proof(&gated.subject, request, &events, reply.is_ok());
+        self.count_proof(gated, request, &events, reply.is_ok());
         if let Some(Event::UnknownNameRefused(_)) = events.first()
             && !self.coalesced.is_name_recorded((self.shared.monotonic)())
         {
@@ -308,7 +311,7 @@ impl Writer {
             policy: &self.shared.policy,
             entropy: &entropy,
             caller: &request.caller.name,
-            source_key: subject::source_key(&self.shared, &gated.account, request)?,
+            source_key: gated.at_account,
             source_waits_s: gated.source_waits_s,
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,

@@ -37,7 +37,9 @@ impl Queries {
         query: &AccountAtQuery,
     ) -> Result<LoginStatus, Refusal> {
         let head = self.shared.progress.committed();
-        let (position, now) = match query.moment()? {
+        let moment = query.moment();
+        let moment = moment.ok_or(Refusal::new(ErrorCode::RequestInvalid))?;
+        let (position, now) = match moment {
             Moment::Position(position) if position > head => {
                 let why = "the log has not reached this position";
                 return Err(DecodeError::at("/position", why).into());

@@ -261,7 +261,7 @@ fn may_bring_a_password(command: &Command) -> Option<Option<&SecretText>> {
     match command {
         Command::ChangePassword(c) => Some(Some(&c.password)),
         Command::StartLogin(c) => Some(c.password.as_ref()),
-        Command::Enable2fa(c) => Some(password_of(c.proof.as_ref())),
+        Command::Enable2fa(c) => Some(c.proof.as_ref().map(|proof| &proof.password)),
         Command::RegenerateBackupCodes(c) => Some(password_of(c.proof.as_ref())),
         Command::Disable2fa(c) => Some(password_of(c.proof.as_ref())),
         Command::RegisterAccount(_)

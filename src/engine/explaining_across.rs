@@ -2,7 +2,7 @@
 
 use countersign_projections::{AuditTrail, Entry, Filter, Projection};
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::{Username, is_same_person};
+use countersign_schemas::ids::{Username, is_same_person, person};
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
@@ -103,7 +103,7 @@ impl Queries {
         if is_same_person(id.as_str(), caller) {
             return Ok(Some(true));
         }
-        let (Some(held), Ok(name)) = (&before.username, Username::parse(caller)) else {
+        let (Some(held), Ok(name)) = (&before.username, Username::parse(&person(caller))) else {
             return Ok(Some(false));
         };
         let stream = countersign_schemas::ids::StreamKey::of(id);

@@ -1,5 +1,7 @@
 //! Events to take away: page by page, each with its record and what proves it.
 
+use std::collections::BTreeSet;
+
 use countersign_projections::{AuditTrail, Entry, Filter, Projection, RENDERING, audit_event};
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, ExportedEvent};
 use countersign_schemas::ids::StreamKey;
@@ -9,13 +11,11 @@ use data_encoding::BASE64;
 use serde_json::json;
 
 use super::Queries;
+use super::page_room::PageRoom;
 use super::queries::{type_codes, unavailable};
 
 /// Events in one page.
 const EVENTS_MAX: usize = 512;
-/// Bytes of a page's JSON; the event that reaches it is the last. A record has 60 KiB at most, so
-/// that a page stays below the 1 MiB that a broker lets pass.
-const PAGE_BYTES_MAX: usize = 384 * 1024;
 /// Bytes of the records of a page.
 const RECORD_BYTES_MAX: usize = 256 * 1024;
 
@@ -43,7 +43,8 @@ impl Queries {
             rendering: Some(RENDERING),
             next: found.next,
         };
-        let mut bytes = 0;
+        let mut room = PageRoom::default();
+        let mut last = None;
         for (position, record) in &found.records {
             let exported = self.exported(*position, record, query, through)?;
             let is_late = |to| exported.event.at >= to;
@@ -51,13 +52,12 @@ impl Queries {
                 page.next = None;
                 break;
             }
-            bytes += serde_json::to_vec(&exported).map_or(0, |json| json.len());
-            page.events.push(exported);
-            if bytes >= PAGE_BYTES_MAX {
-                let is_last = Some(*position) == found.records.last().map(|(last, _)| *last);
-                page.next = if is_last { found.next } else { Some(*position) };
+            if !room.takes(std::slice::from_ref(&exported)) {
+                page.next = last;
                 break;
             }
+            page.events.push(exported);
+            last = Some(*position);
         }
         Ok(page)
     }
@@ -140,7 +140,9 @@ pub fn filter_text(query: &AuditExportQuery) -> String {
             filter[name] = value;
         }
     };
-    put("types", query.types.as_ref().map(|types| json!(types)));
+    // A name that stands there a thousand times would not fit into a record.
+    let types = query.types.as_ref().map(BTreeSet::from_iter);
+    put("types", types.map(|types: BTreeSet<&String>| json!(types)));
     put("from", query.from.map(|from| json!(from)));
     put("to", query.to.map(|to| json!(to)));
     filter.to_string()

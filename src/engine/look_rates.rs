@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use countersign_schemas::ids::person;
 use countersign_schemas::record::Role;
 use countersign_schemas::time::Micros;
 
@@ -15,7 +16,8 @@ pub const RATE_WINDOW_S: u64 = 60;
 const CALLERS_MAX: usize = 4_096;
 
 // BUG: looks-in-memory: it is in memory, so a restart forgets a minute of the count.
-/// When each caller named somebody new, oldest first; at most [`NEW_LOOKS_MAX`] times of each.
+/// When each caller, by its name's one spelling, named somebody new, oldest first; at most
+/// [`NEW_LOOKS_MAX`] times of each.
 #[derive(Debug, Default)]
 pub struct LookRates(HashMap<(Role, String), VecDeque<Micros>>);
 
@@ -25,7 +27,7 @@ impl LookRates {
     /// # Errors
     /// The seconds until the caller may name another.
     pub fn take(&mut self, (role, name): (Role, &str), now: Micros) -> Result<(), u64> {
-        let caller = (role, name.to_owned());
+        let caller = (role, person(name));
         if !self.0.contains_key(&caller) && self.0.len() >= CALLERS_MAX {
             self.forget_one();
         }
@@ -75,6 +77,7 @@ mod tests {
             Err(1),
             "refusals cost none"
         );
+        assert_eq!(rates.take((Role::Support, " Eve"), NOW.plus_s(59)), Err(1));
         assert_eq!(rates.take((Role::Audit, "eve"), NOW.plus_s(59)), Ok(()));
         assert_eq!(rates.take((Role::Support, "bob"), NOW.plus_s(59)), Ok(()));
         let again: Vec<_> = (0..3).map(|_| rates.take(EVE, NOW.plus_s(60))).collect();

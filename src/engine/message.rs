@@ -12,6 +12,7 @@ use countersign_schemas::time::Micros;
 use super::look_ups::Looking;
 use super::request::ReplyTo;
 use super::subject::Subject;
+use super::vault::SourceKey;
 use super::{Outcome, Request};
 use crate::account::{Account, Evidence};
 
@@ -43,6 +44,10 @@ pub struct Gated {
     pub at: Micros,
     /// What the wall clock must have reached then for codes to be checked.
     pub clock_floor: Micros,
+    /// Under what failures of its source are counted at the account.
+    pub at_account: SourceKey,
+    /// The same at the text that names the account.
+    pub at_text: SourceKey,
     /// How many seconds the source then still waited, over all names and at the text that names the
     /// account.
     pub source_waits_s: Option<u64>,

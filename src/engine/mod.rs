@@ -81,6 +81,7 @@ mod look_ups;
 mod look_ups_tests;
 mod message;
 mod outcomes;
+mod page_room;
 mod password_service;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -101,7 +101,7 @@ pub(super) fn is_elsewhere(shared: &Shared, command: &Command) -> bool {
 fn password(command: &Command) -> Option<&SecretText> {
     match command {
         Command::StartLogin(c) => c.password.as_ref(),
-        Command::Enable2fa(c) => password_of(c.proof.as_ref()),
+        Command::Enable2fa(c) => c.proof.as_ref().map(|proof| &proof.password),
         Command::RegenerateBackupCodes(c) => password_of(c.proof.as_ref()),
         Command::Disable2fa(c) => password_of(c.proof.as_ref()),
         _ => None,

@@ -171,8 +171,7 @@ impl<T> Shared<T> {
 mod tests {
     use std::sync::mpsc;
 
-    use countersign_schemas::command::Context;
-    use countersign_schemas::ids::SourceIp;
+    use countersign_schemas::context::{Context, SourceIp};
 
     use super::*;
 
@@ -180,7 +179,7 @@ mod tests {
 
     fn sender(caller: &str, ip: &str) -> Sender {
         let context = Context {
-            ip: Some(SourceIp::parse(ip).unwrap()),
+            ip: SourceIp::of(ip),
             agent: None,
         };
         Sender {

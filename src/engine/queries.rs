@@ -15,6 +15,7 @@ use countersign_schemas::time::Micros;
 
 use super::Shared;
 use super::message::ToWriter;
+use super::page_room::PageRoom;
 use super::vault::{OpenedSource, VaultError};
 use crate::log::LogReader;
 
@@ -80,7 +81,7 @@ impl Queries {
         query: &AuditTimelineQuery,
         min_position: Option<u64>,
     ) -> Result<AuditPage, Refusal> {
-        let limit = page_limit(query.limit)?;
+        let limit = page_limit(query.limit);
         self.wait_for(AuditTrail::NAME, min_position)?;
         let stream = StreamKey::of(account);
         let version = self
@@ -112,7 +113,7 @@ impl Queries {
         query: &AuditPageQuery,
         min_position: Option<u64>,
     ) -> Result<AuditPage, Refusal> {
-        let limit = page_limit(query.limit)?;
+        let limit = page_limit(query.limit);
         let types = type_codes(query.types.as_deref())?;
         self.wait_for(AuditTrail::NAME, min_position)?;
         let filter = Filter {
@@ -128,8 +129,8 @@ impl Queries {
     }
 
     /// Reads the events of one page and shows them. A command's events stay together: a page ends
-    /// before the limit rather than inside a group, and past it only for a group that alone is
-    /// larger.
+    /// before the limit of events or bytes rather than inside a group, and past it only for a group
+    /// that alone is larger.
     fn page(
         &self,
         filter: &Filter,
@@ -149,16 +150,25 @@ impl Queries {
         let within = entries.iter().take_while(|entry| in_time(entry)).count();
         let ended = within < entries.len();
         entries.truncate(within);
-        let shown = whole_groups(&entries, limit);
+        let mut events = Vec::new();
+        let mut room = PageRoom::default();
+        // What a group has room for is known only once it is written out.
+        for group in entries[..whole_groups(&entries, limit)].chunk_by(is_same_group) {
+            let group: Vec<_> = group
+                .iter()
+                .map(|entry| audit_event(entry, self.source(entry)))
+                .collect();
+            if !room.takes(&group) {
+                break;
+            }
+            events.extend(group);
+        }
+        let shown = events.len();
         let next = match () {
             () if shown < entries.len() => entries[..shown].last().map(|entry| entry.position),
             () if ended => None,
             () => page.next_after,
         };
-        let events = entries[..shown]
-            .iter()
-            .map(|entry| audit_event(entry, self.source(entry)))
-            .collect();
         Ok(AuditPage { events, next })
     }
 
@@ -228,14 +238,17 @@ fn in_time(reached: bool) -> Result<(), Refusal> {
     }
 }
 
+fn is_same_group(a: &Entry, b: &Entry) -> bool {
+    a.record.command_key == b.record.command_key
+}
+
 /// How many of these entries a page of `limit` shows, so that it splits no group.
 fn whole_groups(entries: &[Entry], limit: usize) -> usize {
     if entries.len() <= limit {
         return entries.len();
     }
-    let same_group = |a: &Entry, b: &Entry| a.record.command_key == b.record.command_key;
     let mut end = limit;
-    while end > 0 && same_group(&entries[end - 1], &entries[end]) {
+    while end > 0 && is_same_group(&entries[end - 1], &entries[end]) {
         end -= 1;
     }
     if end > 0 {
@@ -243,7 +256,7 @@ fn whole_groups(entries: &[Entry], limit: usize) -> usize {
     }
     entries
         .iter()
-        .take_while(|entry| same_group(entry, &entries[0]))
+        .take_while(|entry| is_same_group(entry, &entries[0]))
         .count()
 }
 

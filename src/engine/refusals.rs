@@ -11,7 +11,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::batch::Batch;
-use super::subject::Subject;
+use super::message::Gated;
 use super::verdict::Verdict;
 use super::writer::{NO_EVENT, Writer};
 use super::{Done, Outcome, Request, evidence};
@@ -89,20 +89,20 @@ impl Writer {
     /// at the text that names the account. A right one is forgiven there as at the account itself.
     pub(super) fn count_proof(
         &mut self,
-        subject: &Subject,
+        gated: &Gated,
         request: &Request,
         events: &[Event],
         is_done: bool,
     ) {
         let (now, policy) = (self.now(), &self.shared.policy);
-        let source = self.shared.vault.stranger_source_key(request.source());
+        let (text, source) = (gated.subject.text, gated.at_text);
         match events.first() {
             Some(Event::UnknownNameRefused(_) | Event::PasswordRejected(_)) => {
                 self.source_budget.failed(request.source(), now, policy);
-                self.by_text.failed(subject.text, source, now, policy);
+                self.by_text.failed(text, source, now, policy);
             }
             _ if is_done && evidence::is_proven_by_password(&request.command) => {
-                self.by_text.succeeded(&subject.text, source);
+                self.by_text.succeeded(&text, source);
             }
             _ => {}
         }

@@ -134,7 +134,7 @@ pub fn is_vouched(command: &Command, vouched: bool) -> bool {
     let without_password = match command {
         Command::VerifyLogin(c) => return c.account_id.is_some(),
         Command::StartLogin(c) => c.password.is_none(),
-        Command::Enable2fa(c) => password_of(c.proof.as_ref()).is_none(),
+        Command::Enable2fa(c) => c.proof.is_none(),
         Command::RegenerateBackupCodes(c) => password_of(c.proof.as_ref()).is_none(),
         Command::Disable2fa(c) => password_of(c.proof.as_ref()).is_none(),
         Command::RegisterAccount(_)

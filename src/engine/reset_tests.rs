@@ -389,7 +389,7 @@ fn a_case_that_nobody_touches_shows_that_it_has_lapsed() {
     house.enrol(&engine, "ada");
     requested(&house, &engine, "alice", "ada");
     let count = |state| {
-        let query = ResetQueueQuery { state };
+        let query = ResetQueueQuery { state, after: None };
         let queue = engine.queries().reset_queue(&query, None).unwrap();
         queue.cases.len()
     };

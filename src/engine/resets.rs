@@ -2,7 +2,7 @@
 //! same, and whose the account is.
 
 use countersign_schemas::command::Command;
-use countersign_schemas::ids::{Username, is_same_person};
+use countersign_schemas::ids::{Username, is_same_person, person};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
@@ -61,7 +61,7 @@ pub fn is_own_account(
     if is_same_person(id.as_str(), name) {
         return Ok(true);
     }
-    let Ok(username) = Username::parse(name) else {
+    let Ok(username) = Username::parse(&person(name)) else {
         return Ok(false);
     };
     let hash = shared.vault.keyring().name_hash(username.as_str());

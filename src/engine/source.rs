@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use countersign_schemas::command::Context;
+use countersign_schemas::context::Context;
 
 /// Leading bytes of an IPv6 address that count: one customer has a whole /64.
 const V6_BYTES: usize = 8;
@@ -109,13 +109,13 @@ fn v6(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use countersign_schemas::ids::SourceIp;
+    use countersign_schemas::context::SourceIp;
 
     use super::*;
 
     fn by(caller: &str, ip: &str) -> Source {
         let context = Context {
-            ip: Some(SourceIp::parse(ip).unwrap()),
+            ip: SourceIp::of(ip),
             agent: None,
         };
         Source::of(Some(&context), caller)

@@ -94,8 +94,7 @@ impl SourceBudget {
 
 #[cfg(test)]
 mod tests {
-    use countersign_schemas::command::Context;
-    use countersign_schemas::ids::SourceIp;
+    use countersign_schemas::context::{Context, SourceIp};
 
     use super::*;
 
@@ -104,7 +103,7 @@ mod tests {
     fn source(n: u32) -> Source {
         let ip = std::net::Ipv4Addr::from(n).to_string();
         let context = Context {
-            ip: Some(SourceIp::parse(&ip).unwrap()),
+            ip: SourceIp::of(&ip),
             agent: None,
         };
         Source::of(Some(&context), "portal")

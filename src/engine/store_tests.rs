@@ -1,5 +1,6 @@
 //! The engine's stores: what is shown of them, and what a start refuses or makes anew.
 
+use countersign_schemas::admin::ViewName;
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
 use countersign_schemas::record::Record;
@@ -266,4 +267,18 @@ fn a_restart_shows_the_history_at_once() {
         .audit_page(&AuditPageQuery::default(), None)
         .unwrap();
     assert_eq!(page.events.len(), 8);
+}
+
+#[test]
+fn the_views_that_can_be_built_anew_are_those_that_there_are() {
+    let house = House::new();
+    let engine = house.start();
+    let views = engine.admin().view_list().views;
+    let schema = countersign_schemas::catalogue::document("view-rebuild-request").unwrap();
+    let names = schema["$defs"]["ViewName"]["oneOf"].as_array().unwrap();
+    assert_eq!(names.len(), views.len());
+    for entry in views {
+        let name: ViewName = serde_json::from_value(entry.view.clone().into()).unwrap();
+        assert_eq!(name.as_str(), entry.view);
+    }
 }

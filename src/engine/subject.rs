@@ -130,17 +130,19 @@ pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<b
     }
 }
 
-/// Under what failures from a request's source are counted at an account.
+/// Under what failures from a request's source are counted at an account: once for a command, at
+/// its gate.
 ///
 /// # Errors
 /// `store.unavailable` when the account's data key cannot be read.
 pub fn source_key(
     shared: &Shared,
+    subject: &Subject,
     account: &Account,
     request: &Request,
 ) -> Result<SourceKey, ErrorCode> {
-    let vault = &shared.vault;
-    let key = vault.source_key(account.stream_key(), request.source());
+    let stream = subject.stream.filter(|_| account.exists());
+    let key = shared.vault.source_key(stream, request.source());
     key.map_err(|error| unavailable(&error))
 }
 

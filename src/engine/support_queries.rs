@@ -13,6 +13,7 @@ use countersign_schemas::support_reply::{
 };
 
 use super::Queries;
+use super::page_room::PageRoom;
 use super::queries::unavailable;
 use super::vault::VaultError;
 use crate::account::{Held, USERNAME_FIELD};
@@ -67,11 +68,26 @@ impl Queries {
         let now = self.shared.log_time();
         let queue = self.shared.views.reset_queue();
         let (rows, more) = queue
-            .cases(states, now, CASES_MAX)
+            .cases(states, now, (query.after.unwrap_or(0), CASES_MAX))
             .map_err(|error| unavailable(&error))?;
-        let cases = rows.into_iter().map(|row| self.case(row));
-        let cases = cases.collect::<Result<_, _>>()?;
-        Ok(ResetQueue { cases, more })
+        let mut room = PageRoom::default();
+        let mut page = ResetQueue {
+            cases: Vec::with_capacity(rows.len()),
+            more,
+            next: None,
+        };
+        let mut last = None;
+        for (position, row) in rows {
+            let case = self.case(row)?;
+            if !room.takes(&[&case]) {
+                page.more = true;
+                break;
+            }
+            page.cases.push(case);
+            last = Some(position);
+        }
+        page.next = last.filter(|_| page.more);
+        Ok(page)
     }
 
     /// What an agent may know of an account.

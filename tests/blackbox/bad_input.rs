@@ -214,8 +214,9 @@ async fn deep_nesting_lone_surrogates_and_monstrous_numbers_do_no_harm() {
             .bus
             .send("countersign.v1.query.audit-page", &[], page.as_bytes())
             .await;
-        let big = text == "9007199254740993";
-        assert_eq!(answer.word().is_none(), big, "{page}: {}", answer.text);
+        // Both are zero, which JSON writes in many ways.
+        let zero = ["1e-999", "-0"].contains(&text);
+        assert_eq!(answer.word().is_none(), zero, "{page}: {}", answer.text);
     }
     // That the one page was shown is on record.
     probe.head += 1;
@@ -292,26 +293,28 @@ async fn ids_and_names_outside_their_alphabets_and_lengths_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn contexts_and_labels_that_are_too_long_or_of_another_form_are_refused() {
+async fn a_context_of_any_form_refuses_nothing_and_a_label_is_to_be_seen_and_short() {
     let rig = Rig::start(CHEAP).await;
     let mut probe = Probe::new(&rig).await;
     for context in [
-        json!({"ip": "1".repeat(46)}),
+        json!({"ip": "1".repeat(99)}),
         json!({"agent": "x".repeat(257)}),
+        json!({"agent": "é".repeat(30_000)}),
+        Value::Null,
         json!({"port": 1}),
         json!([]),
         json!({"ip": 1}),
         json!("203.0.113.7"),
     ] {
-        for (command, mut body) in good() {
-            body["context"] = context.clone();
-            probe.json(command, &body).await;
-        }
+        let login = json!({"username": "witness", "password": PASSWORD, "context": context});
+        probe.head = rig.bus.command("start-login", login).await.position();
     }
     for (name, length) in [("label", 65), ("account_name", 129)] {
-        let mut body = probe.witness.proven();
-        body[name] = json!("x".repeat(length));
-        probe.json("enable-2fa", &body).await;
+        for text in ["x".repeat(length), " ".into(), "\u{200b}\u{2060}".into()] {
+            let mut body = probe.witness.proven();
+            body[name] = json!(text);
+            probe.json("enable-2fa", &body).await;
+        }
     }
     probe.nothing_was_appended().await;
 }
@@ -347,7 +350,6 @@ async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_
         format!("{code}0"),
         "１２３４５６".into(),
         "٠١٢٣٤٥".into(),
-        typo,
     ];
     let more = ["8e4", "0x13f", "", "abcdef", "12345", "1234567", "12345678"].map(String::from);
     let long = [digits(64), digits(60_000), ada.codes[0].repeat(2)];
@@ -360,6 +362,20 @@ async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_
             .await;
         probe.json("verify-login", &ada.vouching(code)).await;
         probe.json("confirm-code", &ada.confirming(code)).await;
+    }
+    // Its shape is right, and its check character is not: a wrong code, known without comparing it.
+    for (command, body) in [
+        (
+            "verify-login",
+            json!({"challenge_id": challenge, "code": typo}),
+        ),
+        ("verify-login", ada.vouching(&typo)),
+        ("confirm-code", ada.confirming(&typo)),
+    ] {
+        let body = body.to_string();
+        probe
+            .bytes(command, body.as_bytes(), &["code.invalid"])
+            .await;
     }
     let number: u64 = code.parse().unwrap();
     for wrong in [
@@ -404,7 +420,9 @@ async fn an_unreadable_header_is_refused_and_a_readable_one_is_not_trusted() {
         vec![("Countersign-Min-Position", "-1")],
         vec![("Countersign-Min-Position", "1e3")],
         vec![("Countersign-Caller", "second")],
-        vec![traced, ("tracestate", state.as_str())],
+        vec![("countersign-deadline", "soon")],
+        vec![("Countersign-Step", "59061240")],
+        vec![("nats-msg-id", "twice-1"), ("Nats-Msg-Id", "twice-2")],
     ] {
         let answer = rig.bus.send(subject, &headers, body.as_bytes()).await;
         answer.refused("request.invalid");
@@ -413,7 +431,7 @@ async fn an_unreadable_header_is_refused_and_a_readable_one_is_not_trusted() {
         }
     }
     probe.nothing_was_appended().await;
-    let unknown = [("X-Now", "1"), ("Countersign-Step", "59061240")];
+    let unknown = [("X-Now", "1"), traced, ("tracestate", state.as_str())];
     rig.bus.send(subject, &unknown, body.as_bytes()).await.ok();
 }
 

@@ -40,7 +40,7 @@ async fn a_page_after_the_last_position_that_there_can_be_is_empty() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
-    let last = u64::MAX;
+    let last = countersign_schemas::whole::Whole::MAX;
     for (subject, query) in [
         ("audit-timeline.ada", format!(r#"{{"after":{last}}}"#)),
         ("audit-page", format!(r#"{{"after":{last}}}"#)),

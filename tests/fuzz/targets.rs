@@ -2,6 +2,7 @@
 //! otherwise. Shared by the cargo-fuzz targets and by `tests/fuzz_smoke.rs`.
 #![allow(dead_code)]
 
+use countersign::bus::parse_header_block;
 use countersign::log::{EventLog, PAGE_BYTES_MAX};
 use countersign_schemas::code::Code;
 use countersign_schemas::command::Command;
@@ -27,6 +28,35 @@ pub fn request(body: &[u8]) -> bool {
     taken |= decode_query::<AuditTimelineQuery>(body).is_ok();
     taken |= decode_query::<NoFields>(body).is_ok();
     taken
+}
+
+/// Reads a header block; what is taken holds every line of the block and nothing that could end one,
+/// and reads alike when it is written again.
+pub fn header(bytes: &[u8]) -> bool {
+    let Some(read) = parse_header_block(bytes) else {
+        return false;
+    };
+    let lines = || {
+        read.headers
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(move |v| (name, v)))
+    };
+    let mut again = String::from("NATS/1.0");
+    if let Some(status) = read.status {
+        again += &format!(" {}", status.as_u16());
+        again.extend(read.description.iter().flat_map(|text| [" ", text]));
+    }
+    for (name, value) in lines() {
+        let (name, value): (&str, &str) = (name.as_ref(), value.as_str());
+        assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b':'));
+        assert!(!value.chars().any(char::is_control));
+        again += &format!("\r\n{name}:{value}");
+    }
+    again += "\r\n\r\n";
+    let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(breaks(bytes), lines().count() + 2, "a line is lost or made");
+    assert_eq!(parse_header_block(again.as_bytes()), Some(read));
+    true
 }
 
 /// Decodes a record and its event; what is taken re-encodes to the same bytes.

@@ -98,7 +98,10 @@ fn shown(engine: &Engine) -> Value {
         event.as_object_mut().unwrap().remove("text");
     }
     let cases = CASE_STATES.map(|state| {
-        let query = ResetQueueQuery { state: Some(state) };
+        let query = ResetQueueQuery {
+            state: Some(state),
+            after: None,
+        };
         queries.reset_queue(&query, None).unwrap()
     });
     json!({"login_status": statuses, "audit": events, "resets": cases})

@@ -55,10 +55,19 @@ pub enum EventError {
     },
 }
 
-/// Declares the one list of event types: number, schema version, name, payload; and the earlier
-/// forms of it, which logs still hold.
+/// Who is told of an event type; each row of the list says it, so that none is published unasked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Other services too (docs/reference/events-published.md).
+    Published,
+    /// Auditors only.
+    Kept,
+}
+
+/// Declares the one list of event types: number, schema version, name, who is told, payload; and the
+/// earlier forms of it, which logs still hold.
 macro_rules! events {
-    ($($code:literal $version:literal $name:literal $variant:ident($payload:ty)
+    ($($code:literal $version:literal $name:literal $told:ident $variant:ident($payload:ty)
         $(after($earlier:literal: $before:ty))*,)*) => {
         /// One event, in the latest form of its payload; clear until sealed.
         #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +97,13 @@ macro_rules! events {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
+            /// Whether the event is published to other services
+            /// (docs/reference/events-published.md).
+            pub fn is_published(&self) -> bool {
+                let told = match self { $(Self::$variant(_) => Told::$told,)* };
+                told == Told::Published
+            }
+
             /// The payload as it is stored.
             ///
             /// # Errors
@@ -115,49 +131,49 @@ macro_rules! events {
 }
 
 events! {
-    1  1 "epoch-started" EpochStarted(log::v1::EpochStarted),
-    2  1 "policy-in-force" PolicyInForce(log::v1::PolicyInForce),
-    3  1 "unknown-name-refused" UnknownNameRefused(log::v1::UnknownNameRefused),
-    4  1 "clock-jumped" ClockJumped(log::v1::ClockJumped),
-    5  1 "clock-back-accepted" ClockBackAccepted(log::v1::ClockBackAccepted),
-    6  1 "schemas-in-force" SchemasInForce(log::v1::SchemasInForce),
-    16 1 "account-registered" AccountRegistered(account::v1::AccountRegistered),
-    17 1 "password-set" PasswordSet(account::v1::PasswordSet),
-    18 1 "password-rejected" PasswordRejected(account::v1::PasswordRejected),
-    32 1 "enrolment-started" EnrolmentStarted(enrolment::v1::EnrolmentStarted),
-    33 1 "enrolment-code-rejected" EnrolmentCodeRejected(enrolment::v1::EnrolmentCodeRejected),
-    34 1 "enrolment-cancelled" EnrolmentCancelled(enrolment::v1::EnrolmentCancelled),
-    35 1 "enrolment-expired" EnrolmentExpired(enrolment::v1::EnrolmentExpired),
-    36 1 "two-factor-enabled" TwoFactorEnabled(enrolment::v1::TwoFactorEnabled),
-    37 1 "two-factor-disabled" TwoFactorDisabled(enrolment::v1::TwoFactorDisabled),
-    48 1 "backup-codes-issued" BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
-    49 1 "backup-code-accepted" BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
-    50 1 "backup-code-rejected" BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
-    60 1 "reset-requested" ResetRequested(reset::v1::ResetRequested),
-    61 1 "reset-approved" ResetApproved(reset::v1::ResetApproved),
-    62 1 "reset-rejected" ResetRejected(reset::v1::ResetRejected),
-    63 1 "reset-cancelled" ResetCancelled(reset::v1::ResetCancelled),
-    69 1 "reset-expired" ResetExpired(reset::v1::ResetExpired),
-    70 1 "reset-executed" ResetExecuted(reset::v1::ResetExecuted),
-    71 1 "reset-requests-refused" ResetRequestsRefused(reset::v1::ResetRequestsRefused),
-    64 2 "login-started" LoginStarted(login::v2::LoginStarted) after(1: login::v1::LoginStarted),
-    65 1 "login-completed" LoginCompleted(login::v1::LoginCompleted),
-    66 1 "totp-accepted" TotpAccepted(login::v1::TotpAccepted),
-    67 1 "totp-rejected" TotpRejected(login::v1::TotpRejected),
-    68 1 "code-replayed" CodeReplayed(login::v1::CodeReplayed),
-    80 1 "attempts-throttled" AttemptsThrottled(attempts::v1::AttemptsThrottled),
-    81 1 "double-code-required" DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
-    82 1 "factor-suspended" FactorSuspended(attempts::v1::FactorSuspended),
-    83 1 "attempts-cleared" AttemptsCleared(attempts::v1::AttemptsCleared),
-    84 1 "attempts-suppressed" AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
-    40 1 "account-erased" AccountErased(account::v1::AccountErased),
-    41 1 "password-rehashed" PasswordRehashed(account::v1::PasswordRehashed),
-    42 1 "keys-rotated" KeysRotated(log::v1::KeysRotated),
-    43 1 "data-keys-rewrapped" DataKeysRewrapped(log::v1::DataKeysRewrapped),
-    51 1 "subject-viewed" SubjectViewed(audit::v1::SubjectViewed),
-    52 1 "audit-exported" AuditExported(audit::v1::AuditExported),
-    53 1 "look-ups-counted" LookUpsCounted(audit::v1::LookUpsCounted),
-    54 1 "agent-acts-refused" AgentActsRefused(audit::v1::AgentActsRefused),
+    1  1 "epoch-started" Published EpochStarted(log::v1::EpochStarted),
+    2  1 "policy-in-force" Published PolicyInForce(log::v1::PolicyInForce),
+    3  1 "unknown-name-refused" Published UnknownNameRefused(log::v1::UnknownNameRefused),
+    4  1 "clock-jumped" Published ClockJumped(log::v1::ClockJumped),
+    5  1 "clock-back-accepted" Published ClockBackAccepted(log::v1::ClockBackAccepted),
+    6  1 "schemas-in-force" Published SchemasInForce(log::v1::SchemasInForce),
+    16 1 "account-registered" Published AccountRegistered(account::v1::AccountRegistered),
+    17 1 "password-set" Published PasswordSet(account::v1::PasswordSet),
+    18 1 "password-rejected" Published PasswordRejected(account::v1::PasswordRejected),
+    32 1 "enrolment-started" Published EnrolmentStarted(enrolment::v1::EnrolmentStarted),
+    33 1 "enrolment-code-rejected" Published EnrolmentCodeRejected(enrolment::v1::EnrolmentCodeRejected),
+    34 1 "enrolment-cancelled" Published EnrolmentCancelled(enrolment::v1::EnrolmentCancelled),
+    35 1 "enrolment-expired" Published EnrolmentExpired(enrolment::v1::EnrolmentExpired),
+    36 1 "two-factor-enabled" Published TwoFactorEnabled(enrolment::v1::TwoFactorEnabled),
+    37 1 "two-factor-disabled" Published TwoFactorDisabled(enrolment::v1::TwoFactorDisabled),
+    48 1 "backup-codes-issued" Published BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
+    49 1 "backup-code-accepted" Published BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
+    50 1 "backup-code-rejected" Published BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
+    60 1 "reset-requested" Published ResetRequested(reset::v1::ResetRequested),
+    61 1 "reset-approved" Published ResetApproved(reset::v1::ResetApproved),
+    62 1 "reset-rejected" Published ResetRejected(reset::v1::ResetRejected),
+    63 1 "reset-cancelled" Published ResetCancelled(reset::v1::ResetCancelled),
+    69 1 "reset-expired" Published ResetExpired(reset::v1::ResetExpired),
+    70 1 "reset-executed" Published ResetExecuted(reset::v1::ResetExecuted),
+    71 1 "reset-requests-refused" Published ResetRequestsRefused(reset::v1::ResetRequestsRefused),
+    64 2 "login-started" Kept LoginStarted(login::v2::LoginStarted) after(1: login::v1::LoginStarted),
+    65 1 "login-completed" Published LoginCompleted(login::v1::LoginCompleted),
+    66 1 "totp-accepted" Published TotpAccepted(login::v1::TotpAccepted),
+    67 1 "totp-rejected" Published TotpRejected(login::v1::TotpRejected),
+    68 1 "code-replayed" Published CodeReplayed(login::v1::CodeReplayed),
+    80 1 "attempts-throttled" Published AttemptsThrottled(attempts::v1::AttemptsThrottled),
+    81 1 "double-code-required" Published DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
+    82 1 "factor-suspended" Published FactorSuspended(attempts::v1::FactorSuspended),
+    83 1 "attempts-cleared" Published AttemptsCleared(attempts::v1::AttemptsCleared),
+    84 1 "attempts-suppressed" Kept AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
+    40 1 "account-erased" Published AccountErased(account::v1::AccountErased),
+    41 1 "password-rehashed" Kept PasswordRehashed(account::v1::PasswordRehashed),
+    42 1 "keys-rotated" Kept KeysRotated(log::v1::KeysRotated),
+    43 1 "data-keys-rewrapped" Kept DataKeysRewrapped(log::v1::DataKeysRewrapped),
+    51 1 "subject-viewed" Kept SubjectViewed(audit::v1::SubjectViewed),
+    52 1 "audit-exported" Kept AuditExported(audit::v1::AuditExported),
+    53 1 "look-ups-counted" Kept LookUpsCounted(audit::v1::LookUpsCounted),
+    54 1 "agent-acts-refused" Kept AgentActsRefused(audit::v1::AgentActsRefused),
 }
 
 impl Event {
@@ -213,22 +229,6 @@ impl Event {
             | Self::ResetExpired(_)
             | Self::ResetRequestsRefused(_) => Vec::new(),
         }
-    }
-
-    /// Whether the event is published to other services (docs/reference/events-published.md).
-    pub fn is_published(&self) -> bool {
-        !matches!(
-            self,
-            Self::LoginStarted(_)
-                | Self::AttemptsSuppressed(_)
-                | Self::PasswordRehashed(_)
-                | Self::KeysRotated(_)
-                | Self::DataKeysRewrapped(_)
-                | Self::SubjectViewed(_)
-                | Self::AuditExported(_)
-                | Self::LookUpsCounted(_)
-                | Self::AgentActsRefused(_)
-        )
     }
 
     /// Whether the service records the event by itself, without a command that asks for it.

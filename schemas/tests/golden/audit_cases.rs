@@ -1,8 +1,12 @@
 //! The cases of what auditors ask and get: checkpoints, proofs, records, exports.
 
+use countersign_schemas::whole::Whole;
+
 use crate::wire_cases::{Case, case};
 
 const MAX: &str = "18446744073709551615";
+/// The largest number of a request.
+const WHOLE: u64 = Whole::MAX;
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
@@ -21,23 +25,23 @@ fn requests() -> Vec<Case> {
             "time",
             format!(r#"{{"at":{instant}}}"#),
         ),
-        case("proof-request", "smallest", r#"{"position":0}"#),
+        case("proof-request", "smallest", r#"{"position":1}"#),
         case(
             "proof-request",
             "largest",
-            format!(r#"{{"position":{MAX},"size":{MAX}}}"#),
+            format!(r#"{{"position":{WHOLE},"size":{WHOLE}}}"#),
         ),
-        case("consistency-request", "smallest", r#"{"from":0}"#),
+        case("consistency-request", "smallest", r#"{"from":1}"#),
         case(
             "consistency-request",
             "largest",
-            format!(r#"{{"from":{MAX},"to":{MAX}}}"#),
+            format!(r#"{{"from":{WHOLE},"to":{WHOLE}}}"#),
         ),
         case("audit-records-request", "empty", "{}"),
         case(
             "audit-records-request",
             "largest",
-            format!(r#"{{"after":{MAX}}}"#),
+            format!(r#"{{"after":{WHOLE}}}"#),
         ),
         case("audit-explain-request", "ordinary", r#"{"position":7}"#),
         case(
@@ -49,7 +53,7 @@ fn requests() -> Vec<Case> {
             "audit-export-request",
             "largest",
             format!(
-                r#"{{"format":"ocsf","through":{MAX},"after":{MAX},"types":["totp-accepted"],"account_id":"{}","from":{instant},"to":{instant},"proofs":true}}"#,
+                r#"{{"format":"ocsf","through":{WHOLE},"after":{WHOLE},"types":["totp-accepted"],"account_id":"{}","from":{instant},"to":{instant},"proofs":true}}"#,
                 "Z".repeat(64)
             ),
         ),

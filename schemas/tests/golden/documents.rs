@@ -21,7 +21,7 @@ use crate::registered::latest_events;
 fn generated() -> BTreeMap<String, Vec<u8>> {
     catalogue::documents()
         .into_iter()
-        .map(|(name, document)| (format!("{name}.json"), readable(&document)))
+        .map(|(name, document)| (format!("{name}.json"), escaped(&readable(&document))))
         .collect()
 }
 
@@ -32,6 +32,22 @@ fn pages() -> [(PathBuf, String); 2] {
         (folder.join("errors.md"), errors()),
         (folder.join("events.md"), events()),
     ]
+}
+
+/// JSON in ASCII: the patterns hold characters that nobody sees.
+fn escaped(json: &[u8]) -> Vec<u8> {
+    let mut text = String::new();
+    for c in std::str::from_utf8(json).unwrap().chars() {
+        match c.is_ascii() && c != '\u{7f}' {
+            true => text.push(c),
+            false => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(text, "\\u{unit:04x}").unwrap();
+                }
+            }
+        }
+    }
+    text.into_bytes()
 }
 
 const GENERATED: &str = "This page is generated from the Rust types by `UPDATE_SCHEMAS=1 cargo test -p countersign-schemas --test golden`; \

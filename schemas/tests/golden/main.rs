@@ -18,8 +18,6 @@ mod payload_source;
 mod records;
 mod registered;
 mod reset_cases;
-mod schema_check;
-
 mod shape;
 mod wire;
 mod wire_cases;

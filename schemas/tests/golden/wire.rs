@@ -13,10 +13,10 @@ use countersign_schemas::reply::{self, Success};
 use countersign_schemas::support_reply;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::files::{hold, listed, none, read};
 use crate::mutants::{JSON_BYTES, mutations, truncations};
-use crate::schema_check::breaches;
 use crate::wire_cases::cases;
 
 fn command(name: &str, body: &[u8]) -> Option<Vec<u8>> {
@@ -168,12 +168,10 @@ fn every_golden_file_keeps_its_json_schema() {
     let mut findings = Vec::new();
     for (path, document, bytes) in golden() {
         let schema = catalogue::document(&document).unwrap();
+        let schema = jsonschema::draft202012::new(&schema).unwrap();
         let value = serde_json::from_slice(&bytes).unwrap();
-        findings.extend(
-            breaches(&schema, &value)
-                .into_iter()
-                .map(|breach| format!("{path}: {breach}")),
-        );
+        let breaches = schema.iter_errors(&value);
+        findings.extend(breaches.map(|breach| format!("{path}: {breach}")));
     }
     none(findings);
 }
@@ -188,13 +186,47 @@ fn a_truncated_document_is_refused() {
     }
 }
 
+/// What a request says, by name: nothing of it may be lost on the way. Left out are what has several
+/// spellings, what is as good as nothing, and the context, in which anything may stand.
+fn said(request: &[u8]) -> Value {
+    fn strip(value: &mut Value) {
+        if let Value::Object(members) = value {
+            members.retain(|name, member| !member.is_null() && name != "context");
+            for (name, member) in members.iter_mut() {
+                match name.as_str() {
+                    "username" | "code" | "next_code" | "at" | "from" | "to" => {
+                        *member = true.into();
+                    }
+                    _ => strip(member),
+                }
+            }
+        } else if let Some(number) = value.as_f64() {
+            *value = number.into();
+        }
+    }
+    let mut value = match request {
+        b"" => Value::Object(serde_json::Map::new()),
+        bytes => serde_json::from_slice(bytes).unwrap(),
+    };
+    strip(&mut value);
+    value
+}
+
 #[test]
-fn a_changed_byte_is_refused_or_read_as_another_document_that_is_stable() {
+fn a_changed_byte_is_refused_or_read_as_what_the_changed_document_says() {
     for (path, document, bytes) in golden() {
         mutations(&bytes, JSON_BYTES, |mutant| {
             let Some(once) = recode(&document, mutant) else {
                 return;
             };
+            if document.ends_with("-request") {
+                assert_eq!(
+                    said(&once),
+                    said(mutant),
+                    "{path}: {}",
+                    mutant.escape_ascii()
+                );
+            }
             assert_eq!(
                 recode(&document, &once),
                 Some(once),

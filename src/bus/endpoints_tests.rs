@@ -1,0 +1,131 @@
+//! The list of endpoints: subjects, users, and who may ask.
+
+use countersign_schemas::refusal::ErrorCode;
+
+use super::*;
+use crate::bus::Identity;
+
+#[test]
+fn every_endpoint_has_a_name_of_its_own_that_is_the_last_fixed_token() {
+    let all = all();
+    let names: std::collections::BTreeSet<_> = all.iter().map(|e| e.name).collect();
+    assert_eq!(names.len(), all.len());
+    for endpoint in &all {
+        let subject = endpoint.subject();
+        let fixed = subject.strip_suffix(".*").unwrap_or(&subject);
+        let token = match endpoint.name {
+            "user-cancel-reset" => "cancel-reset",
+            name => name,
+        };
+        assert_eq!(fixed.rsplit('.').next(), Some(token));
+    }
+    let subjects: std::collections::BTreeSet<_> = all.iter().map(Endpoint::subject).collect();
+    assert_eq!(subjects.len(), all.len());
+}
+
+#[test]
+fn a_support_command_stands_on_a_subject_of_its_own() {
+    let clear = all()
+        .into_iter()
+        .find(|e| e.name == "clear-attempts")
+        .unwrap();
+    assert_eq!(clear.subject(), "countersign.v1.support.*.clear-attempts");
+    assert_eq!(clear.kind(), "support");
+    assert_eq!(clear.roles(), [Role::Support]);
+}
+
+#[test]
+fn the_user_is_the_one_token_before_the_name() {
+    let all = all();
+    let one = |name: &str| *all.iter().find(|e| e.name == name).unwrap();
+    let clear = one("clear-attempts");
+    let user = |subject| clear.user_in(subject);
+    assert_eq!(
+        user("countersign.v1.support.a%2Eb.clear-attempts"),
+        Some("a%2Eb")
+    );
+    assert_eq!(user("countersign.v1.support.clear-attempts"), None);
+    assert_eq!(user("countersign.v1.admin.alice.clear-attempts"), None);
+    assert_eq!(user("countersign.v1.support.alice.approve-reset"), None);
+    let start = one("start-login");
+    assert_eq!(
+        start.user_in("countersign.v1.command.alice.start-login"),
+        None
+    );
+    assert_eq!(start.subject_without_user(), None);
+}
+
+#[test]
+fn the_id_is_what_follows_the_name() {
+    let status = all()
+        .into_iter()
+        .find(|e| e.name == "login-status")
+        .unwrap();
+    assert_eq!(status.subject(), "countersign.v1.query.login-status.*");
+    assert_eq!(
+        status.id_in("countersign.v1.query.login-status.a-1"),
+        Some("a-1")
+    );
+    assert_eq!(status.id_in("countersign.v1.query.login-status"), None);
+}
+
+/// Who may ask what: said here once more, by hand, and a new endpoint has no line yet.
+#[test]
+fn every_endpoint_is_open_to_these_roles_and_to_no_other() {
+    use Role::{Audit, Operator, Platform, Support};
+    let open_to = |name: &str| -> &'static [Role] {
+        match name {
+            "register-account"
+            | "change-password"
+            | "enable-2fa"
+            | "confirm-code"
+            | "cancel-enrolment"
+            | "regenerate-backup-codes"
+            | "disable-2fa"
+            | "start-login"
+            | "verify-login"
+            | "user-cancel-reset" => &[Platform],
+            "clear-attempts" | "suspend-factor" | "request-reset" | "approve-reset"
+            | "reject-reset" | "cancel-reset" | "execute-reset" | "find-account"
+            | "account-card" | "reset-queue" => &[Support],
+            "erase-account" | "rotate-keys" | "backup" | "log-stats" | "view-list" | "key-list"
+            | "view-rebuild" => &[Operator],
+            "login-status" => &[Platform, Support],
+            "audit-timeline" => &[Support, Audit],
+            "checkpoint" => &[Operator, Audit],
+            "audit-page" | "account-at" | "proof" | "consistency" | "audit-records"
+            | "audit-export" | "audit-explain" => &[Audit],
+            "schema" | "errors" | "jwks" => &[Platform, Support, Operator, Audit],
+            other => panic!("say here who may ask {other}"),
+        }
+    };
+    let accounts = [
+        ("PLATFORM", Platform),
+        ("SUPPORT", Support),
+        ("OPERATOR", Operator),
+        ("AUDIT", Audit),
+    ];
+    for endpoint in all() {
+        for (account, role) in accounts {
+            let is_open = open_to(endpoint.name).contains(&role);
+            assert_eq!(
+                endpoint.roles().contains(&role),
+                is_open,
+                "{}: {role:?}",
+                endpoint.name
+            );
+            let mut headers = async_nats::HeaderMap::new();
+            let info = format!(r#"{{"acc":"{account}","user":"u"}}"#);
+            headers.insert(super::super::headers::REQUEST_INFO, info.as_str());
+            let identity = Identity::default();
+            let asked = identity.caller_of_query(Some(&headers), endpoint.roles());
+            match asked {
+                Ok(caller) => assert!(is_open && caller.role == role, "{}", endpoint.name),
+                Err(refusal) => {
+                    assert!(!is_open, "{}", endpoint.name);
+                    assert_eq!(refusal.code, ErrorCode::ActorForbidden);
+                }
+            }
+        }
+    }
+}
