@@ -85,12 +85,18 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 /// For `#[serde(deserialize_with)]`: one of several words, which must be a string. serde's derive
 /// would take an object too.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     let text = String::deserialize(d)?;
     T::deserialize(text.into_deserializer())
 }
 
 /// For `#[serde(deserialize_with)]`: as [`word`], or nothing.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn optional_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     d: D,
 ) -> Result<Option<T>, D::Error> {
@@ -100,6 +106,9 @@ pub fn optional_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// For `#[serde(deserialize_with)]`: read by the rules of another type.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn read_as<'de, R, T, D>(d: D) -> Result<T, D::Error>
 where
     R: Deserialize<'de> + Into<T>,
@@ -109,6 +118,9 @@ where
 }
 
 /// For `#[serde(deserialize_with)]`: as [`read_as`], or nothing.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn optional_as<'de, R, T, D>(d: D) -> Result<Option<T>, D::Error>
 where
     R: Deserialize<'de> + Into<T>,

@@ -237,6 +237,39 @@ fn all(variables: &[(&str, String)], is_ours: impl Fn(&str) -> bool) -> usize {
     ran
 }
 
+/// Whether a line goes on where a command of it fails, although the shell stops at a failure.
+fn hides(line: &str) -> bool {
+    let line = line.trim().replace(MAY_FAIL, "");
+    let words = ["if ", "while ", "until ", "! "];
+    line.contains("||")
+        || line.contains("&&")
+        || line.ends_with('&')
+        || line.starts_with("export ") && line.contains("$(")
+        || words.iter().any(|word| line.starts_with(word))
+}
+
+#[test]
+fn a_line_that_hides_a_failure_is_found() {
+    for line in [
+        "a || true",
+        "a && b",
+        "a &",
+        "export A=$(b)",
+        "if a; then",
+        "! a",
+    ] {
+        assert!(hides(line), "{line}");
+    }
+    for line in [
+        "a || echo \"exit code $?\"",
+        "A=$(a | b)",
+        "export A=1",
+        "(a; b)",
+    ] {
+        assert!(!hides(line), "{line}");
+    }
+}
+
 #[test]
 fn every_guide_has_something_to_run_and_every_block_says_what_it_is() {
     let mut found = Vec::new();
@@ -248,10 +281,9 @@ fn every_guide_has_something_to_run_and_every_block_says_what_it_is() {
             .iter()
             .filter(|block| block.kind == "console" && !block.text.starts_with("$ "));
         found.extend(unprompted.map(|b| format!("docs/{name}:{}: no prompt", b.line)));
-        let hiding = blocks.iter().filter(|block| {
-            let mut lines = block.text.lines();
-            block.kind == "sh" && lines.any(|line| line.replace(MAY_FAIL, "").contains("||"))
-        });
+        let hiding = blocks
+            .iter()
+            .filter(|block| block.kind == "sh" && block.text.lines().any(hides));
         found.extend(hiding.map(|b| format!("docs/{name}:{}: hides a failure", b.line)));
         if text
             .lines()

@@ -175,6 +175,11 @@ fn every_rule_finds_its_violation() {
             "#![expect(clippy::too_many_lines)]",
             "is silenced",
         ),
+        (
+            "src/account/x.rs",
+            "#![allow(clippy::pedantic)]",
+            "is silenced",
+        ),
         ("src/cli/x.rs", todo, "unwritten"),
         ("tests/x.rs", put_off, "put off"),
         ("tests/x.rs", ignored, "does not run"),

@@ -64,8 +64,8 @@ enum Told {
     Kept,
 }
 
-/// Declares the one list of event types: number, schema version, name, who is told, payload; and the
-/// earlier forms of it, which logs still hold.
+/// Declares the one list of event types: number, schema version, name, who is told, payload; and
+/// the earlier forms of it, which logs still hold.
 macro_rules! events {
     ($($code:literal $version:literal $name:literal $told:ident $variant:ident($payload:ty)
         $(after($earlier:literal: $before:ty))*,)*) => {
