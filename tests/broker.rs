@@ -1,21 +1,21 @@
 //! A real nats-server is started, greets, stops, comes back, and dies with its parent.
 #![allow(clippy::unwrap_used)]
 
+mod patience;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{Server, find_or_fetch, tools_folder};
+use patience::PATIENCE;
 use tempfile::TempDir;
 
 /// Set in the process that is to be killed.
 const PARENT: &str = "COUNTERSIGN_TEST_PARENT";
-/// An answer that takes longer than this fails the test; none is expected to come near.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 fn server() -> Server {
     find_or_fetch(None, &tools_folder(), &mut |line| println!("{line}"))
@@ -35,7 +35,7 @@ struct Client {
 impl Client {
     fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(ANSWER_WAIT)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
@@ -232,7 +232,7 @@ fn a_broker_dies_with_its_killed_parent() {
     let refused = (0..1000).any(|_| match TcpStream::connect(("127.0.0.1", port)) {
         Err(_) => true,
         Ok(mut stream) => {
-            stream.set_read_timeout(Some(ANSWER_WAIT)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             ended(&mut stream);
             false
         }

@@ -88,7 +88,7 @@ fn every_yaml_file_is_one_document_of_its_kind() {
 }
 
 #[test]
-fn the_image_runs_without_a_shell_as_nobody_and_asks_its_own_health() {
+fn the_dockerfile_ends_in_a_stage_without_a_shell_or_a_root_user_that_asks_its_own_health() {
     let text = text("Dockerfile");
     let joined = text.replace("\\\n", " ");
     let lines: Vec<_> = joined.lines().map(str::trim).collect();
@@ -121,8 +121,37 @@ fn the_image_runs_without_a_shell_as_nobody_and_asks_its_own_health() {
         stages[1].contains("distroless") && stages[1].ends_with(":nonroot"),
         "{stages:?}"
     );
-    assert!(lines.contains(&"USER 65532:65532"));
-    assert!(joined.contains(r#"CMD ["/usr/local/bin/countersign", "health"]"#));
+    let begin = lines
+        .iter()
+        .rposition(|line| line.starts_with("FROM "))
+        .unwrap();
+    let last: Vec<_> = lines[begin + 1..]
+        .iter()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    let users: Vec<_> = last
+        .iter()
+        .filter(|line| line.starts_with("USER "))
+        .collect();
+    assert_eq!(users, [&&"USER 65532:65532"], "the last stage's own");
+    assert!(
+        !last.iter().any(|line| line.starts_with("RUN ")),
+        "it would need a shell"
+    );
+    // Only the form of a list does without one.
+    let exec = |instruction: &str| {
+        let line = last
+            .iter()
+            .find(|line| line.starts_with(instruction))
+            .unwrap();
+        let list = &line[line.find('[').unwrap()..];
+        serde_json::from_str::<Vec<String>>(list).unwrap()
+    };
+    let program = "/usr/local/bin/countersign";
+    assert_eq!(exec("ENTRYPOINT "), [program]);
+    assert_eq!(exec("CMD "), ["serve"]);
+    assert_eq!(exec("HEALTHCHECK "), [program, "health"]);
+    assert!(stdout(&["serve", "--help"]).contains("--data"));
     // Every variable and every word is one that the binary has.
     let help = stdout(&["serve", "--help"]);
     let set = variables(&text, "COUNTERSIGN_");
@@ -340,6 +369,7 @@ fn the_alerts_watch_stream_publication_disk_checkpoint_and_clock() {
         "countersign_publication_lag_events",
         "countersign_disk_free_bytes",
         "countersign_checkpoint_age_seconds",
+        "countersign_backup_age_seconds",
         "countersign_clock_jumps_total",
         "countersign_clock_behind_seconds",
     ] {

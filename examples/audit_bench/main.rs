@@ -97,7 +97,7 @@ fn verify(data: &Path, folder: &Path) -> Outcome<()> {
         let scratch = folder.join(format!("scratch-{pass}"));
         fs::create_dir(&scratch)?;
         let start = on_cpu()?;
-        let verified = verify_folder(&data.join("log"), &scratch, &[], |_, _| {})?;
+        let verified = verify_folder(&data.join("log"), &scratch, &[], |_, _| {}, |_, _| {})?;
         rate = verified.records as f64 / (on_cpu()? - start).as_secs_f64();
     }
     println!("verify: read, decode, order, leaf, root   {rate:>9.0}/s");

@@ -122,7 +122,7 @@ fn tables_of_another_version_are_dropped_and_a_changed_one_is_made_anew() {
     let read = views.database().begin_read().unwrap();
     assert!(read.open_table(other).is_err());
     drop(read);
-    let changed: TableDefinition<u64, u64> = TableDefinition::new("login-status@3/rows");
+    let changed: TableDefinition<u64, u64> = TableDefinition::new("login-status@4/rows");
     let txn = views.database().begin_write().unwrap();
     txn.delete_table(changed).unwrap();
     txn.open_table(changed).unwrap().insert(1, 1).unwrap();

@@ -2,6 +2,7 @@
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::PasswordCause;
+use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::reply::{FactorState, LoginStatus, Method};
@@ -10,8 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::Entry;
 
-/// At so many unused backup codes or fewer it is time to make new ones (docs/reference/commands.md).
-const BACKUP_CODES_LOW_MAX: u8 = 3;
 const DAY_S: u64 = 86_400;
 
 /// The second factor as the account's events left it.
@@ -44,8 +43,8 @@ pub struct Row {
     pub throttled_until: Option<Micros>,
     /// Until when two consecutive codes are asked for; may lie in the past.
     pub double_code_until: Option<Micros>,
-    /// Whether app codes are suspended.
-    pub suspended: bool,
+    /// Who suspended app codes; none while they are taken.
+    pub suspended: Option<SuspendedCause>,
     /// Unused backup codes.
     pub backup_codes_left: u8,
     /// Number of the newest code set, 0 before the first.
@@ -98,7 +97,7 @@ impl Row {
             factor: Factor::Off,
             throttled_until: None,
             double_code_until: None,
-            suspended: false,
+            suspended: None,
             backup_codes_left: 0,
             set_no: 0,
             until_reset: false,
@@ -128,10 +127,7 @@ impl Row {
             Event::EnrolmentCodeRejected(_)
             | Event::EnrolmentCancelled(_)
             | Event::EnrolmentExpired(_) => self.drop_pending(),
-            Event::PasswordSet(e) => match e.cause {
-                PasswordCause::Registered => {}
-                PasswordCause::Changed => self.drop_pending(),
-            },
+            Event::PasswordSet(e) if e.cause == PasswordCause::Changed => self.drop_pending(),
             Event::TwoFactorEnabled(_) => self.turned_on(recorded_at),
             Event::TwoFactorDisabled(_) => self.turned_off(),
             Event::BackupCodesIssued(e) => {
@@ -141,12 +137,13 @@ impl Row {
             Event::BackupCodeAccepted(e) => {
                 self.backup_codes_left = e.remaining;
                 self.throttled_until = None;
-                self.suspended = false;
+                // What support suspended ends with the authenticator only.
+                self.suspended = self.suspended.filter(|by| *by == SuspendedCause::Support);
             }
             Event::TotpAccepted(_) => self.throttled_until = None,
             Event::AttemptsThrottled(e) => self.throttled_until = Some(e.until),
             Event::DoubleCodeRequired(e) => self.double_code_until = Some(e.until),
-            Event::FactorSuspended(_) => self.suspended = true,
+            Event::FactorSuspended(e) => self.suspended_by(e.cause),
             Event::AttemptsCleared(_) => {
                 self.throttled_until = None;
                 self.double_code_until = None;
@@ -169,12 +166,14 @@ impl Row {
             | Event::ClockJumped(_)
             | Event::ClockBackAccepted(_)
             | Event::AccountRegistered(_)
+            | Event::PasswordSet(_)
             | Event::PasswordRejected(_)
             | Event::BackupCodeRejected(_)
             | Event::LoginStarted(_)
             | Event::LoginCompleted(_)
             | Event::TotpRejected(_)
             | Event::CodeReplayed(_)
+            | Event::LoginPairRejected(_)
             | Event::AttemptsSuppressed(_)
             | Event::AccountErased(_)
             | Event::PasswordRehashed(_)
@@ -187,6 +186,16 @@ impl Row {
         }
     }
 
+    /// Support's word is the stronger one.
+    fn suspended_by(&mut self, cause: SuspendedCause) {
+        match cause {
+            SuspendedCause::Support => self.suspended = Some(cause),
+            SuspendedCause::Failures => {
+                self.suspended.get_or_insert(cause);
+            }
+        }
+    }
+
     fn turned_on(&mut self, enabled_at: Micros) {
         self.factor = Factor::On { enabled_at };
     }
@@ -196,7 +205,7 @@ impl Row {
         self.backup_codes_left = 0;
         self.throttled_until = None;
         self.double_code_until = None;
-        self.suspended = false;
+        self.suspended = None;
     }
 
     /// Which day it is since support reset the second factor, from 1, while logins tell of it.
@@ -216,8 +225,9 @@ impl Row {
     /// The row as the contract shows it at an instant.
     ///
     /// `now` is log time: an enrolment whose time has come shows `off`, a wait that has ended
-    /// shows none. `position` is the one that the view had reached, not below the row's own.
-    pub fn status(&self, now: Micros, position: u64) -> LoginStatus {
+    /// shows none. `position` is the one that the view had reached, not below the row's own. At
+    /// `low_codes` unused backup codes or fewer it is time to make new ones.
+    pub fn status(&self, now: Micros, position: u64, low_codes: u8) -> LoginStatus {
         let ahead = |until: &Micros| *until > now;
         let (second_factor, enabled_at) = match self.factor {
             Factor::On { enabled_at } => (FactorState::On, Some(enabled_at)),
@@ -237,7 +247,8 @@ impl Row {
             throttled_until: self.throttled_until.filter(ahead),
             double_code: self.double_code_until.as_ref().is_some_and(ahead),
             backup_codes_left: self.backup_codes_left,
-            backup_codes_low: is_on && self.backup_codes_left <= BACKUP_CODES_LOW_MAX,
+            backup_codes_low: is_on && self.backup_codes_left <= low_codes,
+            authenticator_suspended: self.suspended.is_some() || self.until_reset,
             set_no: self.set_no,
             enabled_at,
             after_reset_days: self.after_reset_days(now),
@@ -250,7 +261,7 @@ impl Row {
             _ if self.until_reset => Vec::new(),
             Factor::Off | Factor::Pending { .. } => Vec::new(),
             Factor::On { .. } => {
-                let app = (!self.suspended).then_some(Method::Totp);
+                let app = self.suspended.is_none().then_some(Method::Totp);
                 let backup = (self.backup_codes_left > 0).then_some(Method::BackupCode);
                 app.into_iter().chain(backup).collect()
             }

@@ -7,6 +7,9 @@ use countersign_schemas::event::enrolment::v1::*;
 use super::*;
 use crate::testing::*;
 
+/// As the shipped policy has it.
+const LOW_CODES: u8 = 3;
+
 /// Folds events at positions 1, 2, 3 …
 fn given(events: &[Event]) -> Option<Row> {
     let mut row = None;
@@ -17,7 +20,7 @@ fn given(events: &[Event]) -> Option<Row> {
 }
 
 fn status(events: &[Event]) -> LoginStatus {
-    given(events).unwrap().status(at(100), 100)
+    given(events).unwrap().status(at(100), 100, LOW_CODES)
 }
 
 fn pending() -> [Event; 2] {
@@ -70,6 +73,7 @@ fn a_registered_account_is_off() {
         double_code: false,
         backup_codes_left: 0,
         backup_codes_low: false,
+        authenticator_suspended: false,
         set_no: 0,
         after_reset_days: None,
         enabled_at: None,
@@ -96,8 +100,14 @@ fn a_vouched_account_begins_pending() {
 #[test]
 fn an_enrolment_past_its_time_shows_off() {
     let row = given(&pending()).unwrap();
-    assert_eq!(row.status(at(699), 2).second_factor, FactorState::Pending);
-    assert_eq!(row.status(at(700), 2).second_factor, FactorState::Off);
+    assert_eq!(
+        row.status(at(699), 2, LOW_CODES).second_factor,
+        FactorState::Pending
+    );
+    assert_eq!(
+        row.status(at(700), 2, LOW_CODES).second_factor,
+        FactorState::Off
+    );
 }
 
 #[test]
@@ -191,6 +201,19 @@ fn backup_codes_are_low_at_three_and_not_offered_at_none() {
 fn a_suspended_factor_takes_backup_codes_only_until_one_ends_it() {
     assert_eq!(on_and(&[suspended()]).methods, [Method::BackupCode]);
     assert_eq!(on_and(&[backup_code_accepted(0), suspended()]).methods, []);
+    let by_support = Event::FactorSuspended(FactorSuspended {
+        cause: SuspendedCause::Support,
+        reason: None,
+        ticket: None,
+    });
+    for row in [
+        [by_support.clone(), suspended(), backup_code_accepted(8)],
+        [suspended(), by_support, backup_code_accepted(8)],
+    ] {
+        let stays = on_and(&row);
+        assert!(stays.authenticator_suspended);
+        assert_eq!(stays.methods, [Method::BackupCode]);
+    }
     let ended = on_and(&[suspended(), backup_code_accepted(8)]);
     assert_eq!(ended.methods, [Method::Totp, Method::BackupCode]);
 }
@@ -198,8 +221,11 @@ fn a_suspended_factor_takes_backup_codes_only_until_one_ends_it() {
 #[test]
 fn a_throttle_shows_until_its_end_or_an_accepted_code() {
     let row = given(&[on(), vec![throttled()]].concat()).unwrap();
-    assert_eq!(row.status(at(104), 5).throttled_until, Some(at(105)));
-    assert_eq!(row.status(at(105), 5).throttled_until, None);
+    assert_eq!(
+        row.status(at(104), 5, LOW_CODES).throttled_until,
+        Some(at(105))
+    );
+    assert_eq!(row.status(at(105), 5, LOW_CODES).throttled_until, None);
     for accepted in [totp_accepted(), backup_code_accepted(9)] {
         assert_eq!(on_and(&[throttled(), accepted]).throttled_until, None);
     }
@@ -210,7 +236,7 @@ fn double_code_mode_shows_until_its_end_and_survives_an_accepted_code() {
     let double = Event::DoubleCodeRequired(DoubleCodeRequired { until: at(101) });
     assert!(on_and(&[double.clone(), totp_accepted()]).double_code);
     let row = given(&[on(), vec![double]].concat()).unwrap();
-    assert!(!row.status(at(101), 5).double_code);
+    assert!(!row.status(at(101), 5, LOW_CODES).double_code);
 }
 
 #[test]
@@ -248,8 +274,8 @@ fn a_reset_turns_everything_off_and_shows_its_day_for_as_long_as_its_event_says(
     let row = given(&[on(), suspended, vec![reset]].concat()).unwrap();
     let (executed_at, until) = row.after_reset.unwrap();
     assert_eq!(row.factor, Factor::Off);
-    assert!(!row.suspended && row.backup_codes_left == 0);
-    let days = |now| row.status(now, 9).after_reset_days;
+    assert!(row.suspended.is_none() && row.backup_codes_left == 0);
+    let days = |now| row.status(now, 9, LOW_CODES).after_reset_days;
     assert_eq!(days(executed_at), Some(1));
     assert_eq!(days(executed_at.plus_s(86_399)), Some(1));
     assert_eq!(days(executed_at.plus_s(86_400)), Some(2));
@@ -263,6 +289,6 @@ fn a_reset_lets_an_account_in_again_that_a_loss_had_suspended() {
     let reset = entry(6, "ada", reset_executed("c-1", at(9)));
     let row = fold(Some(row), &reset, &[5]).unwrap();
     assert!(!row.until_reset);
-    let shown = row.after_losses(&[5], u64::MAX).status(at(7), 6);
+    let shown = row.after_losses(&[5], u64::MAX).status(at(7), 6, LOW_CODES);
     assert_eq!(shown.second_factor, FactorState::Off);
 }

@@ -14,9 +14,9 @@ use crate::{Cover, Entry, Projection, ViewError};
 
 /// stream key → postcard [`Row`].
 pub(crate) const ROWS: TableDefinition<&[u8; 16], &[u8]> =
-    TableDefinition::new("login-status@3/rows");
+    TableDefinition::new("login-status@4/rows");
 /// The positions of the epochs that began because events had been lost.
-const LOSSES: TableDefinition<u64, ()> = TableDefinition::new("login-status@3/losses");
+const LOSSES: TableDefinition<u64, ()> = TableDefinition::new("login-status@4/losses");
 /// The numbers of the two tables among what is covered.
 const COVERED: [u8; 2] = [0, 1];
 /// Rows that may wait in memory (about 20 MB) before the view stops answering and leaves it to
@@ -194,7 +194,7 @@ impl LoginStatusView {
 
 impl Projection for LoginStatusView {
     const NAME: &'static str = "login-status";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     fn apply(
         &self,

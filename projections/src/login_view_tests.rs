@@ -6,6 +6,9 @@ use super::*;
 use crate::Views;
 use crate::testing::*;
 
+/// As the shipped policy has it.
+const LOW_CODES: u8 = 3;
+
 fn views() -> (tempfile::TempDir, Views) {
     let folder = tempfile::tempdir().unwrap();
     let (views, _) = Views::open(
@@ -19,7 +22,7 @@ fn views() -> (tempfile::TempDir, Views) {
 
 fn state(view: &LoginStatusView, account: &str) -> Option<FactorState> {
     let row = view.get(&key(account)).unwrap()?;
-    Some(row.status(at(50), row.position).second_factor)
+    Some(row.status(at(50), row.position, LOW_CODES).second_factor)
 }
 
 fn life() -> Vec<Entry<'static>> {

@@ -141,6 +141,7 @@ pub fn notice_of(event: &Event) -> Option<NoticeKind> {
         | Event::EnrolmentExpired(_)
         | Event::LoginStarted(_)
         | Event::LoginCompleted(_)
+        | Event::LoginPairRejected(_)
         | Event::TotpAccepted(_)
         | Event::AttemptsThrottled(_)
         | Event::AttemptsSuppressed(_)

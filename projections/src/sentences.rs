@@ -61,6 +61,10 @@ pub fn sentence(event: &Event) -> String {
         Event::TotpAccepted(e) => totp_accepted(e),
         Event::TotpRejected(e) => totp_rejected(e),
         Event::CodeReplayed(e) => code_replayed(e.step),
+        Event::LoginPairRejected(_) => {
+            "A password and a code that came together were refused, while passwords waited."
+                .to_owned()
+        }
         Event::AttemptsThrottled(e) => attempts_throttled(e.until),
         Event::DoubleCodeRequired(e) => double_code_required(e.until),
         Event::FactorSuspended(e) => factor_suspended(e.cause),

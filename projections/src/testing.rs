@@ -10,7 +10,7 @@ use countersign_schemas::event::backup_codes::v1::*;
 use countersign_schemas::event::enrolment::v1::*;
 use countersign_schemas::event::log::v1::*;
 use countersign_schemas::event::login::v1::{
-    CodeReplayed, LoginCompleted, TotpAccepted, TotpReason, TotpRejected,
+    CodeReplayed, LoginCompleted, LoginPairRejected, TotpAccepted, TotpReason, TotpRejected,
 };
 use countersign_schemas::event::login::v2::LoginStarted;
 use countersign_schemas::event::reset::v1::*;
@@ -138,6 +138,7 @@ pub fn one_of_each() -> Vec<Event> {
         totp_accepted(),
         Event::TotpRejected(TotpRejected { reason: TotpReason::Wrong, enrolment: 3, failures: 1, consecutive: 1, day_failures: 1, purpose: Purpose::Login, first_factor }),
         Event::CodeReplayed(CodeReplayed { step: 59_061_240, enrolment: 3, failures: 2, consecutive: 2, day_failures: 2, purpose: Purpose::Login, first_factor }),
+        Event::LoginPairRejected(LoginPairRejected { credential: 2 }),
         Event::AttemptsThrottled(AttemptsThrottled { until }),
         Event::DoubleCodeRequired(DoubleCodeRequired { until }),
         Event::FactorSuspended(FactorSuspended { cause: SuspendedCause::Failures, reason: None, ticket: None }),

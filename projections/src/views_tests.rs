@@ -44,7 +44,7 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
     rows!(reset_queue::CASES);
     rows!(reset_queue::BY_ACCOUNT);
     rows!(reset_queue::BY_STATE);
-    rows!(CheckpointTable::new("login-status@3/checkpoint"));
+    rows!(CheckpointTable::new("login-status@4/checkpoint"));
     rows!(CheckpointTable::new("audit-trail@3/checkpoint"));
     rows!(CheckpointTable::new("account-card@1/checkpoint"));
     rows!(CheckpointTable::new("reset-queue@1/checkpoint"));

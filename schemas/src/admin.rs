@@ -56,8 +56,10 @@ impl ViewName {
 pub struct BackupTaken {
     /// The last position in it.
     pub position: u64,
-    /// Its files, relative to the configured folder.
+    /// Its files, relative to the configured folders; the newest 1,000 where there are more.
     pub files: Vec<String>,
+    /// How many files there are.
+    pub file_count: u64,
 }
 
 /// The views of this build.

@@ -125,8 +125,8 @@ request!(
     }
 );
 request!(
-    /// Checks the first factor; opens a challenge when 2FA is on.
-    StartLogin [LOGIN_NAMES] {
+    /// Checks the first factor; opens a challenge when 2FA is on, or completes the login with a code.
+    StartLogin [LOGIN_NAMES, CODES] {
         /// The login name; this or `account_id`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         username: Option<Username>,
@@ -136,6 +136,13 @@ request!(
         /// The password; absent where the caller has checked it itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         password: Option<SecretText>,
+        /// A code of either kind: with the right password it completes the login at once, whatever
+        /// waits the wrong passwords of others led to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<Code>,
+        /// The app's following code, where two consecutive ones are asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_code: Option<Code>,
         /// Whom alone the login may be asserted to; it binds `verify-login` too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,
@@ -289,7 +296,7 @@ commands! {
     CancelEnrolment Platform "cancel-enrolment" "Drop a pending enrolment",
     RegenerateBackupCodes Platform "regenerate-backup-codes" "Make ten new backup codes and void the old ones",
     Disable2fa Platform "disable-2fa" "Turn 2FA off",
-    StartLogin Platform "start-login" "Check the password and open a challenge when 2FA is on",
+    StartLogin Platform "start-login" "Check the password and open a challenge when 2FA is on, or complete the login with a code",
     VerifyLogin Platform "verify-login" "Check an app code or a backup code",
     UserCancelReset Platform "user-cancel-reset" "Object to a support reset as the account's owner",
     ClearAttempts Support "clear-attempts" "Let app codes be tried again after many wrong ones",

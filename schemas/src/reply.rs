@@ -157,12 +157,21 @@ pub enum LoginStarted {
         /// When the challenge lapses.
         expires_at: Micros,
     },
-    /// The password sufficed: 2FA is off.
+    /// The login is complete: 2FA is off, or the right code came with the password.
     Complete {
         /// The account.
         account_id: AccountId,
-        /// `password`.
-        method: PasswordMethod,
+        /// `password` where 2FA is off, else the kind of code that was taken.
+        method: LoginMethod,
+        /// Unused backup codes, where a code was taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup_codes_left: Option<u8>,
+        /// Whether it is time to make new ones (3 or fewer left), where a code was taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup_codes_low: Option<bool>,
+        /// Whether support suspended the authenticator, as in `verify-login`. Absent is no.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        authenticator_suspended: bool,
         /// Which day it is since support reset the second factor, from 1, for 30 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_reset_days: Option<u32>,
@@ -173,12 +182,16 @@ pub enum LoginStarted {
     },
 }
 
-/// The method of a login by password alone.
+/// What completed a login in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum PasswordMethod {
+pub enum LoginMethod {
     /// A password alone.
     Password,
+    /// A password and a code of the authenticator app.
+    Totp,
+    /// A password and a backup code.
+    BackupCode,
 }
 
 /// The status of a completed login.
@@ -202,6 +215,10 @@ reply!(
         backup_codes_left: u8,
         /// Whether it is time to make new ones (3 or fewer left).
         backup_codes_low: bool,
+        /// Whether support suspended the authenticator: it stays so until it is removed, with a backup
+        /// code beside the password, or reset. Absent is no.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        authenticator_suspended: bool,
         /// Which day it is since support reset the second factor, from 1, for 30 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_reset_days: Option<u32>,
@@ -228,6 +245,10 @@ reply!(
         backup_codes_left: u8,
         /// Whether it is time to make new ones.
         backup_codes_low: bool,
+        /// Whether no app code is taken: after too many wrong ones until a backup code, by support until
+        /// the authenticator is removed or reset. Absent is no.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        authenticator_suspended: bool,
         /// Number of the current code set, 0 before the first.
         set_no: u32,
         /// Since when the second factor is on.

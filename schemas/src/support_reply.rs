@@ -43,6 +43,17 @@ reply!(
     }
 );
 
+/// Who suspended app codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SuspendedBy {
+    /// Too many wrong codes in a row: a backup code or a reset ends it.
+    Failures,
+    /// Support: only the removal of the authenticator, with a backup code beside the password, or a
+    /// reset ends it.
+    Support,
+}
+
 /// The state of a factor that support suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -139,6 +150,9 @@ reply!(
         double_code: bool,
         /// Whether app codes are suspended.
         suspended: bool,
+        /// Who suspended them, and so what ends it; absent where nobody did, or a loss of events did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suspended_by: Option<SuspendedBy>,
         /// The last completed login.
         last_login_at: Option<Micros>,
         /// When support last cleared the attempts.

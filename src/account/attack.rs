@@ -278,6 +278,8 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
             caller,
             source_key: [0; 8],
             source_waits_s: None,
+            pair_waits_s: None,
+            is_elsewhere: false,
             name_taken: false,
             next_key_id: None,
             requested_at: &[],

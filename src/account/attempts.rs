@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A success ends a row of failures and a wait, never the budget. A backup code works in every
-//! state and ends a suspension, so a password thief cannot shut the owner out.
+//! state and ends a suspension by failures, so a password thief cannot shut the owner out. What
+//! support suspended stays so: see `suspension`.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::{
@@ -25,6 +26,15 @@ pub const FAILURES_MAX: usize = 100;
 const HOUR_S: u64 = 3_600;
 const DAY_S: u64 = 86_400;
 
+/// Who suspended app codes, and so what ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Suspended {
+    /// Too many failures in a row: a backup code ends it.
+    Failures,
+    /// Support, for a stolen phone: only the end of that authenticator ends it.
+    Support,
+}
+
 /// Wrong app codes of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeAttempts {
@@ -38,8 +48,8 @@ pub struct CodeAttempts {
     pub throttled_until: Option<Micros>,
     /// Until when two consecutive codes are asked for.
     pub double_code_until: Option<Micros>,
-    /// Whether app codes are suspended.
-    pub suspended: bool,
+    /// Who suspended app codes; none while they are taken.
+    pub suspended: Option<Suspended>,
 }
 
 /// What stands between an app code and its comparison.
@@ -58,7 +68,7 @@ pub enum Gate {
 impl CodeAttempts {
     /// What stands between an app code and its comparison now.
     pub fn gate(&self, now: Micros, policy: &Policy) -> Gate {
-        if self.suspended {
+        if self.suspended.is_some() {
             return Gate::Suspended;
         }
         if let Some(until) = self.throttled_until.filter(|until| now < *until) {
@@ -140,11 +150,20 @@ impl CodeAttempts {
         self.consecutive = consecutive;
     }
 
-    /// Remembers an accepted code; the budget stays.
+    /// Remembers an accepted code; the budget stays, and what support suspended.
     pub(super) fn succeeded(&mut self) {
         self.consecutive = 0;
         self.throttled_until = None;
-        self.suspended = false;
+        self.suspended = self.suspended.filter(|by| *by == Suspended::Support);
+    }
+
+    /// Whether there is something that support could clear now.
+    pub(super) fn has_counted(&self, now: Micros, policy: &Policy) -> bool {
+        let since = now.minus_s(policy.code_failures_window_s);
+        let is_ahead = |until: Option<Micros>| until.is_some_and(|until| now < until);
+        is_ahead(self.throttled_until)
+            || is_ahead(self.double_code_until)
+            || self.failed_at.iter().any(|at| *at > since)
     }
 
     /// Forgets what support cleared: all but the row of failures and a suspension.
@@ -179,12 +198,27 @@ mod tests {
                 match event {
                     Event::AttemptsThrottled(e) => attempts.throttled_until = Some(e.until),
                     Event::DoubleCodeRequired(e) => attempts.double_code_until = Some(e.until),
-                    Event::FactorSuspended(_) => attempts.suspended = true,
+                    Event::FactorSuspended(_) => attempts.suspended = Some(Suspended::Failures),
                     other => panic!("{other:?}"),
                 }
             }
         }
         attempts
+    }
+
+    #[test]
+    fn a_failure_counts_until_its_window_is_over_and_not_a_moment_longer() {
+        let policy = Policy::default();
+        let attempts = CodeAttempts {
+            failed_at: vec![NOW],
+            ..CodeAttempts::default()
+        };
+        let ends = NOW.plus_s(policy.code_failures_window_s);
+        assert_eq!(attempts.counted(ends, &policy).0, 1);
+        assert_eq!(attempts.counted(Micros(ends.0 - 1), &policy).0, 2);
+        let tomorrow = NOW.plus_s(DAY_S);
+        assert_eq!(attempts.counted_today(tomorrow), 1);
+        assert_eq!(attempts.counted_today(Micros(tomorrow.0 - 1)), 2);
     }
 
     #[test]
@@ -226,7 +260,7 @@ mod tests {
     fn the_hundredth_failure_in_a_row_suspends() {
         let hours = (0..100).map(|h| NOW.plus_s(h * 3_600));
         let attempts = failed_times(hours);
-        assert!(attempts.suspended);
+        assert_eq!(attempts.suspended, Some(Suspended::Failures));
         assert_eq!(attempts.failed_at.len(), FAILURES_MAX);
     }
 }

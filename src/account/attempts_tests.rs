@@ -254,7 +254,7 @@ fn ninety_nine_failures_and_a_success_start_the_row_anew() {
         .when(verify_pair(code_now(0), code_now(1)))
         .then("logged in by totp, 10 left")
         .wrong_codes(2)
-        .where_account(|a| a.attempts.consecutive == 2 && !a.attempts.suspended);
+        .where_account(|a| a.attempts.consecutive == 2 && a.attempts.suspended.is_none());
 }
 
 /// a suspension that a backup code ends leaves the budget as spent as it was.

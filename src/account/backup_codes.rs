@@ -21,7 +21,7 @@ pub(super) fn regenerate(
         Err(decision) => return *decision,
     };
     let Some(on) = account.on() else {
-        return Decision::refused(account.why_not_on());
+        return Decision::refused(account.why_not_on(ctx));
     };
     let given = GivenCode::of(command.proof.as_ref());
     let code = match codes::prove(account, given, Purpose::Regenerate, proof, evidence, ctx) {

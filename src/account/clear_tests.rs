@@ -30,10 +30,13 @@ fn support_ends_a_wait_and_double_code_mode_and_gives_a_whole_budget() {
 /// NIST SP 800-63B §3.2.2: an agent does not lift the hundred in a row.
 #[test]
 fn a_suspension_and_the_row_that_leads_to_it_stay() {
-    given(cleared(enabled_account().wrong_codes(100), "agent-1"))
+    let again = given(cleared(enabled_account().wrong_codes(100), "agent-1"))
         .then("attempts cleared")
         .when(verify_vouched(code_now(0)))
         .then("factor.suspended");
+    cleared(again, "agent-2")
+        .then("factor.suspended")
+        .records(&[]);
     given(cleared(enabled_account().wrong_codes(99), "agent-1"))
         .where_account(|a| a.attempts.consecutive == 99)
         .when(verify_vouched(wrong_code()))
@@ -43,6 +46,8 @@ fn a_suspension_and_the_row_that_leads_to_it_stay() {
 
 #[test]
 fn the_attempts_are_cleared_once_in_seven_days_and_by_the_same_agent_once_in_thirty() {
+    let enabled_account = || enabled_account().wrong_codes(1);
+    let cleared = |scenario: Scenario, agent| cleared(scenario.wrong_codes(1), agent);
     let once = cleared(enabled_account(), "agent-1").then("attempts cleared");
     cleared(once.clone(), "agent-1")
         .then("quota.exceeded for 2592000 s")
@@ -62,12 +67,37 @@ fn the_attempts_are_cleared_once_in_seven_days_and_by_the_same_agent_once_in_thi
 /// asking for it.
 #[test]
 fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
-    let again = cleared(enabled_account(), "agent-1")
+    let again = cleared(enabled_account().wrong_codes(1), "agent-1")
         .when(disable(Right))
         .when(enable(Right))
         .when(confirm(code_now(0)))
-        .then("on, set 2");
+        .then("on, set 2")
+        .wrong_codes(1);
     cleared(again, "agent-2").then("quota.exceeded for 604800 s");
+}
+
+/// A clear that would change nothing costs neither the account's quota nor the agent's.
+#[test]
+fn where_nothing_is_counted_a_clear_is_refused_for_free_and_says_what_would_help() {
+    let free = |scenario: Scenario, told: &str| {
+        let refused = cleared(scenario, "agent-1").then(told).records(&[]);
+        assert!(refused.account.clears.is_empty() && refused.acts.len() < 2);
+    };
+    free(enabled_account(), "attempts.none");
+    free(enabled_account().wrong_codes(3).at("+30d"), "attempts.none");
+    let stolen = || {
+        enabled_account()
+            .by("agent-2")
+            .when(suspend_factor)
+            .by("shop")
+    };
+    free(stolen(), "factor.suspended");
+    let guessed_and_stolen = enabled_account().wrong_codes(5).by("agent-2");
+    free(guessed_and_stolen.when(suspend_factor), "factor.suspended");
+    free(
+        enabled_account().wrong_codes(100).at("+31d"),
+        "factor.suspended",
+    );
 }
 
 #[test]

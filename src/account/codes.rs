@@ -13,6 +13,7 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
 
 use super::attempts::Gate;
+use super::credentials::wrong_password;
 use super::evidence::{CodeEvidence, Evidence};
 use super::policy::Policy;
 use super::{Account, Ctx, Decision, On, Step};
@@ -54,11 +55,12 @@ impl<'a> GivenCode<'a> {
 }
 
 // BUG: code-too-commit: without a code a wrong password is recorded and a right one is not.
-/// Judges the code of a command whose first factor stands, where policy asks for one or one was
-/// given: a credential that was brought is never ignored. None where neither is so.
+/// Judges the code of a command whose first factor stands, where policy or a suspension asks for one
+/// or one was given: a credential that was brought is never ignored. None where neither is so.
 ///
 /// # Errors
-/// The decision that ends the command; a code that is missing answers as a wrong password does.
+/// The decision that ends the command; a code that policy misses answers, and is counted, as a wrong
+/// password is.
 pub(super) fn prove(
     account: &Account,
     given: GivenCode,
@@ -70,9 +72,15 @@ pub(super) fn prove(
     let refused = |code| Err(Box::new(Decision::refused(code)));
     let (code, on) = match (given.code, account.on()) {
         (Some(code), Some(on)) => (code, on),
-        (Some(_), None) => return refused(account.why_not_on()),
+        (Some(_), None) => return refused(account.why_not_on(ctx)),
+        (None, Some(_)) if account.attempts.suspended.is_some() && changes_factor(purpose) => {
+            return Err(Box::new(account.refused_as_suspended()));
+        }
         (None, Some(_)) if ctx.policy.require_code_too => {
-            return refused(ErrorCode::CredentialsInvalid);
+            return Err(Box::new(match first_factor {
+                FirstFactor::Password(version) => wrong_password(account, purpose, version, ctx),
+                FirstFactor::Vouched => Decision::refused(ErrorCode::CredentialsInvalid),
+            }));
         }
         (None, _) => return Ok(None),
     };
@@ -118,7 +126,7 @@ impl Attempt<'_> {
     ) -> Result<Accepted, Box<Decision>> {
         let refused = |decision| Err(Box::new(decision));
         let pair = match self.account.attempts.gate(ctx.gated_at, ctx.policy) {
-            Gate::Suspended => return refused(Decision::refused(ErrorCode::FactorSuspended)),
+            Gate::Suspended => return refused(self.account.refused_as_suspended()),
             Gate::Wait(s) => return refused(Decision::refused_for(ErrorCode::AccountThrottled, s)),
             Gate::DoubleCode if !has_next => {
                 return refused(Decision::refused(ErrorCode::CodeSecondRequired));
@@ -133,7 +141,10 @@ impl Attempt<'_> {
                 matched,
                 next_matched,
             } if *enrolment == self.on.enrolment => (*step_now, matched, next_matched),
-            CodeEvidence::Totp { .. } | CodeEvidence::Backup { .. } | CodeEvidence::None => {
+            CodeEvidence::Totp { .. }
+            | CodeEvidence::Backup { .. }
+            | CodeEvidence::Nothing
+            | CodeEvidence::None => {
                 return refused(Decision::Needs(Step::CompareCode));
             }
         };
@@ -247,7 +258,10 @@ impl Attempt<'_> {
                 ordinal,
                 right,
             } if set_no == codes.set_no && ordinal == code.ordinal() => right,
-            CodeEvidence::Backup { .. } | CodeEvidence::Totp { .. } | CodeEvidence::None => {
+            CodeEvidence::Backup { .. }
+            | CodeEvidence::Totp { .. }
+            | CodeEvidence::Nothing
+            | CodeEvidence::None => {
                 return Err(Box::new(Decision::Needs(Step::CompareCode)));
             }
         };
@@ -285,6 +299,14 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether a command takes the second factor away or replaces its codes.
+fn changes_factor(purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::Disable | Purpose::Regenerate => true,
+        Purpose::Login | Purpose::ChangePassword | Purpose::Enable => false,
+    }
+}
+
 /// Why an app code is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WrongTotp {
@@ -307,10 +329,38 @@ pub(super) fn highest_in_window(matched: &[u64], step_now: u64, policy: &Policy)
 }
 
 fn in_window(step: u64, step_now: u64, policy: &Policy) -> bool {
-    step.abs_diff(step_now) <= policy.window_steps
+    steps_off(step, step_now).unsigned_abs() <= policy.window_steps
 }
 
 /// How far the step lies from the step of arrival; the window keeps it small.
 pub(super) fn drift(step: u64, step_now: u64) -> i8 {
-    step.wrapping_sub(step_now).cast_signed() as i8
+    steps_off(step, step_now) as i8
+}
+
+/// How far a step lies ahead of another one (positive) or behind it (negative), at most the largest
+/// number that there is room for: the one notion of distance between steps.
+pub(super) fn steps_off(step: u64, from: u64) -> i64 {
+    let apart = i64::try_from(step.abs_diff(from)).unwrap_or(i64::MAX);
+    match step < from {
+        true => -apart,
+        false => apart,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wrapped distance would call the step before the first one the nearest of all.
+    #[test]
+    fn steps_are_as_far_apart_as_they_are_also_at_the_end_of_what_there_is_room_for() {
+        assert_eq!(
+            (steps_off(3, 5), steps_off(5, 3), steps_off(5, 5)),
+            (-2, 2, 0)
+        );
+        assert_eq!(steps_off(u64::MAX, 0), i64::MAX);
+        assert_eq!(steps_off(0, u64::MAX), -i64::MAX);
+        let policy = Policy::default();
+        assert!(!in_window(u64::MAX, 0, &policy) && in_window(u64::MAX, u64::MAX - 1, &policy));
+    }
 }

@@ -103,54 +103,82 @@ pub(super) fn prove(
     purpose: Purpose,
     ctx: &Ctx,
 ) -> Result<FirstFactor, Box<Decision>> {
-    let passwords = &account.passwords;
-    let is_known = passwords.knows(ctx.source_key, ctx.gated_at);
-    let beside_it = ctx.source_waits_s.filter(|_| !is_known);
-    let here = passwords.waiting_s(ctx.source_key, ctx.gated_at);
-    if let Some(seconds) = here.max(beside_it) {
+    if let Some(seconds) = waiting_s(account, ctx) {
         return Err(Box::new(Decision::refused_for(
             ErrorCode::AccountThrottled,
             seconds,
         )));
     }
+    Err(Box::new(match judge(account, evidence) {
+        // What is known of the account may be out of date, the password itself too.
+        Judged::Right(_) if account.until_reset => account.refused_as_suspended(),
+        Judged::Right(first_factor) => return Ok(first_factor),
+        Judged::Wrong(credential) => wrong_password(account, purpose, credential, ctx),
+        Judged::NotCompared => Decision::Needs(Step::ComparePassword),
+        Judged::Missing => missing(account, ctx),
+    }))
+}
+
+/// The seconds that no password of this source is compared.
+pub(super) fn waiting_s(account: &Account, ctx: &Ctx) -> Option<u64> {
+    let passwords = &account.passwords;
+    let is_known = passwords.knows(ctx.source_key, ctx.gated_at);
+    let beside_it = ctx.source_waits_s.filter(|_| !is_known);
+    passwords
+        .waiting_s(ctx.source_key, ctx.gated_at)
+        .max(beside_it)
+}
+
+/// What a command's first factor was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It is the one in force.
+    Right(FirstFactor),
+    /// It is not; the version that it was compared with.
+    Wrong(u32),
+    /// Whether it is, is to be found out.
+    NotCompared,
+    /// There is none.
+    Missing,
+}
+
+/// Judges the first factor, whoever waits; evidence of another password counts as none.
+pub(super) fn judge(account: &Account, evidence: &Evidence) -> Judged {
     let current = account.credential.as_ref().map_or(0, |c| c.version);
-    let ended = match evidence.proof {
-        ProofEvidence::Vouched | ProofEvidence::Elsewhere { right: true }
-            if account.until_reset =>
-        {
-            suspended()
-        }
-        ProofEvidence::Vouched => return Ok(FirstFactor::Vouched),
-        ProofEvidence::Elsewhere { right: true } => return Ok(FirstFactor::Password(ELSEWHERE)),
-        ProofEvidence::Elsewhere { right: false } => {
-            wrong_password(account, purpose, ELSEWHERE, ctx)
-        }
+    match evidence.proof {
+        ProofEvidence::Vouched => Judged::Right(FirstFactor::Vouched),
+        ProofEvidence::Elsewhere { right: true } => Judged::Right(FirstFactor::Password(ELSEWHERE)),
+        ProofEvidence::Elsewhere { right: false } => Judged::Wrong(ELSEWHERE),
         ProofEvidence::Compared {
             credential,
             right: true,
-        } if credential == current && account.credential.is_some() => match account.until_reset {
-            true => suspended(),
-            false => return Ok(FirstFactor::Password(current)),
-        },
+        } if credential == current && account.credential.is_some() => {
+            Judged::Right(FirstFactor::Password(current))
+        }
         ProofEvidence::Compared {
             credential,
             right: false,
-        } if credential == current => wrong_password(account, purpose, current, ctx),
-        ProofEvidence::Compared { .. } | ProofEvidence::NotCompared => {
-            Decision::Needs(Step::ComparePassword)
-        }
-        ProofEvidence::Absent if !account.exists() => Decision::refused(ErrorCode::AccountNotFound),
-        ProofEvidence::Absent => Decision::refused(ErrorCode::CredentialsInvalid),
-    };
-    Err(Box::new(ended))
+        } if credential == current => Judged::Wrong(current),
+        ProofEvidence::Compared { .. } | ProofEvidence::NotCompared => Judged::NotCompared,
+        ProofEvidence::Absent => Judged::Missing,
+    }
 }
 
-/// What is known of the account may be out of date, the password itself too: only a reset helps.
-fn suspended() -> Decision {
-    Decision::refused(ErrorCode::FactorSuspended)
+/// The refusal of a command that brings no first factor where one is needed.
+pub(super) fn missing(account: &Account, ctx: &Ctx) -> Decision {
+    Decision::refused(match account.exists() || ctx.is_elsewhere {
+        true => ErrorCode::CredentialsInvalid,
+        false => ErrorCode::AccountNotFound,
+    })
 }
 
-fn wrong_password(account: &Account, purpose: Purpose, credential: u32, ctx: &Ctx) -> Decision {
+/// A first factor that failed, counted by source.
+pub(super) fn wrong_password(
+    account: &Account,
+    purpose: Purpose,
+    credential: u32,
+    ctx: &Ctx,
+) -> Decision {
     let event = if account.exists() {
         let counted = account
             .passwords

@@ -1,5 +1,6 @@
 //! Accounts and passwords, in sentences.
 
+use super::evidence::ProofEvidence;
 use super::passwords::SOURCES_MAX;
 use super::policy::Policy;
 use super::scenario::Password::{Absent, Right, Vouched, Wrong};
@@ -292,7 +293,7 @@ fn of_too_many_sources_the_one_idle_longest_is_forgotten() {
 
 /// a crowd of sources gets about 1,500 guesses a day, and the owner waits a minute at most.
 #[test]
-fn a_hundred_wrong_passwords_in_a_day_make_every_source_wait_a_minute_at_most() {
+fn a_hundred_wrong_passwords_in_a_day_make_a_crowd_wait_a_minute_at_most_and_no_new_source() {
     let mut scenario = registered_account();
     for source in 0..100 {
         scenario = scenario
@@ -301,15 +302,26 @@ fn a_hundred_wrong_passwords_in_a_day_make_every_source_wait_a_minute_at_most() 
             .then("credentials.invalid");
     }
     scenario = scenario.with_source(200);
-    let owner = |scenario: &Scenario| scenario.clone().with_source(250).when(start_login(Right));
-    owner(&scenario).then("logged in by password");
-    for wait in [5, 10, 20, 40, 60, 60, 60] {
+    let from = |scenario: &Scenario, source| {
+        scenario
+            .clone()
+            .with_source(source)
+            .when(start_login(Right))
+    };
+    // One that failed three times in the day is none that is new.
+    for _ in 0..2 {
+        scenario = scenario.with_source(7).when(start_login(Wrong));
+    }
+    let mut scenario = scenario.with_source(200);
+    for wait in [20, 40, 60, 60, 60] {
         scenario = wrong_passwords(scenario, 1).records(&["password-rejected"]);
-        owner(&scenario)
+        from(&scenario, 250).then("logged in by password");
+        from(&scenario, 8).then("logged in by password");
+        from(&scenario, 7)
             .then(&format!("account.throttled for {wait} s"))
             .records(&[]);
     }
-    owner(&scenario.later("+1m")).then("logged in by password");
+    from(&scenario.later("+1m"), 7).then("logged in by password");
 }
 
 /// D-03: what is waited for is in the log, not in the process.
@@ -333,4 +345,36 @@ fn wrong_passwords(mut scenario: Scenario, count: usize) -> Scenario {
             .records(&["password-rejected"]);
     }
     scenario
+}
+
+/// What is known of an account may be out of date after a loss, its password too.
+#[test]
+fn while_an_account_waits_for_its_reset_no_right_first_factor_is_enough() {
+    let mut waiting = enabled_account();
+    waiting.account.until_reset = true;
+    for right in [
+        ProofEvidence::Vouched,
+        ProofEvidence::Elsewhere { right: true },
+    ] {
+        for ask in [boxed(disable(Right)), boxed(regenerate(Right))] {
+            given(waiting.clone())
+                .when_with(ask, |evidence| evidence.proof = right)
+                .then("factor.suspended")
+                .records(&[]);
+        }
+    }
+    for ask in [boxed(disable(Right)), boxed(start_login(Right))] {
+        let refused = given(waiting.clone()).when(ask).then("factor.suspended");
+        refused.records(&[]);
+    }
+}
+
+#[test]
+fn a_place_is_known_once_a_login_was_completed_there_and_not_before() {
+    let knows = |s: &Scenario| s.account.passwords.knows([9; 8], s.now());
+    let opened = enabled_account().with_source(9).when(start_login(Right));
+    assert!(!knows(&opened));
+    let renewed = enabled_account().with_source(9).when(regenerate(Right));
+    assert!(!knows(&renewed));
+    assert!(knows(&opened.when(verify_login(code_now(1)))));
 }

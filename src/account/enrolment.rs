@@ -76,7 +76,7 @@ pub(super) fn confirm(
     evidence: &Evidence,
     ctx: &Ctx,
 ) -> Decision {
-    let pending = match pending(account, &command.authenticator_id) {
+    let pending = match pending(account, &command.authenticator_id, ctx) {
         Ok(pending) => pending,
         Err(code) => return Decision::refused(code),
     };
@@ -122,8 +122,8 @@ pub(super) fn confirm(
     Decision::recorded(vec![enabled, codes], reply)
 }
 
-pub(super) fn cancel(account: &Account, command: &CancelEnrolment, _ctx: &Ctx) -> Decision {
-    match pending(account, &command.authenticator_id) {
+pub(super) fn cancel(account: &Account, command: &CancelEnrolment, ctx: &Ctx) -> Decision {
+    match pending(account, &command.authenticator_id, ctx) {
         Ok(pending) => {
             let authenticator_id = pending.authenticator_id.clone();
             let event = Event::EnrolmentCancelled(EnrolmentCancelled { authenticator_id });
@@ -146,7 +146,7 @@ pub(super) fn disable(
         Err(decision) => return *decision,
     };
     if account.on().is_none() {
-        return Decision::refused(account.why_not_on());
+        return Decision::refused(account.why_not_on(ctx));
     }
     let given = GivenCode::of(command.proof.as_ref());
     let code = match codes::prove(account, given, Purpose::Disable, proof, evidence, ctx) {
@@ -164,8 +164,12 @@ pub(super) fn disable(
 }
 
 /// The pending enrolment of that authenticator.
-fn pending<'a>(account: &'a Account, id: &AuthenticatorId) -> Result<&'a Pending, ErrorCode> {
-    if !account.exists() {
+fn pending<'a>(
+    account: &'a Account,
+    id: &AuthenticatorId,
+    ctx: &Ctx,
+) -> Result<&'a Pending, ErrorCode> {
+    if !account.exists() && !ctx.is_elsewhere {
         return Err(ErrorCode::AccountNotFound);
     }
     match &account.factor {
@@ -194,7 +198,7 @@ fn reject(pending: &Pending, reason: Mismatch, ctx: &Ctx) -> Decision {
 fn nearest(matched: &[u64], step_now: u64) -> Mismatch {
     matched
         .iter()
-        .map(|step| step.cast_signed().wrapping_sub(step_now.cast_signed()))
+        .map(|step| codes::steps_off(*step, step_now))
         .min_by_key(|steps| steps.unsigned_abs())
         .map_or(Mismatch::Wrong, Mismatch::ClockOff)
 }

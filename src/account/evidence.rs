@@ -75,6 +75,8 @@ pub enum ProofEvidence {
 pub enum CodeEvidence {
     /// Nothing is compared yet.
     None,
+    /// There was nothing to compare it with; that took as long.
+    Nothing,
     /// An app code against the secret of that enrolment.
     Totp {
         /// The account's version that began the enrolment.
@@ -128,4 +130,54 @@ pub struct Issued {
     pub verifiers: Protected,
     /// A short random name for the set.
     pub fingerprint: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_has_compared_once_a_password_or_a_code_was_looked_at() {
+        let codes = [
+            (CodeEvidence::None, false),
+            (
+                CodeEvidence::Totp {
+                    enrolment: 3,
+                    step_now: 9,
+                    matched: Vec::new(),
+                    next_matched: Vec::new(),
+                },
+                true,
+            ),
+            (
+                CodeEvidence::Backup {
+                    set_no: 1,
+                    ordinal: 4,
+                    right: false,
+                },
+                true,
+            ),
+        ];
+        let right = false;
+        for (proof, compared) in [
+            (ProofEvidence::Absent, false),
+            (ProofEvidence::NotCompared, false),
+            (ProofEvidence::Vouched, false),
+            (
+                ProofEvidence::Compared {
+                    credential: 2,
+                    right,
+                },
+                true,
+            ),
+            (ProofEvidence::Elsewhere { right }, true),
+        ] {
+            for (code, code_compared) in &codes {
+                let mut evidence = Evidence::none(Micros(0));
+                (evidence.proof, evidence.code) = (proof, code.clone());
+                let expected = compared || *code_compared;
+                assert_eq!(evidence.has_compared(), expected, "{evidence:?}");
+            }
+        }
+    }
 }

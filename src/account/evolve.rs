@@ -7,7 +7,9 @@ use countersign_schemas::event::account::v1::{
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodesIssued, IssueCause,
 };
-use countersign_schemas::event::enrolment::v1::{EnrolmentCodeRejected, EnrolmentStarted};
+use countersign_schemas::event::enrolment::v1::{
+    EnrolmentCodeRejected, EnrolmentStarted, FirstFactor,
+};
 use countersign_schemas::event::log::v1::EpochStarted;
 use countersign_schemas::event::login::v1::{TotpAccepted, TotpReason};
 use countersign_schemas::event::login::v2::LoginStarted;
@@ -64,11 +66,11 @@ impl Account {
                 self.passwords.completed(recorded.source_key, recorded.at);
             }
             Event::TotpAccepted(e) => {
-                self.login_completed(recorded, e.purpose, e.challenge);
+                self.login_completed(recorded, e.purpose, (e.challenge, e.first_factor));
                 self.totp_accepted(e);
             }
             Event::BackupCodeAccepted(e) => {
-                self.login_completed(recorded, e.purpose, e.challenge);
+                self.login_completed(recorded, e.purpose, (e.challenge, e.first_factor));
                 self.backup_code_accepted(e);
             }
             Event::TotpRejected(e) => {
@@ -77,6 +79,7 @@ impl Account {
             }
             Event::CodeReplayed(e) => self.attempts.failed(recorded.at, false, e.consecutive),
             Event::BackupCodeRejected(_)
+            | Event::LoginPairRejected(_)
             | Event::AttemptsSuppressed(_)
             | Event::ResetRequestsRefused(_) => {}
             Event::AttemptsThrottled(e) => self.attempts.throttled_until = Some(e.until),
@@ -183,7 +186,9 @@ impl Account {
             };
         }
         match e.cause {
-            IssueCause::Regenerated(_) => self.passwords.succeeded(recorded.source_key),
+            IssueCause::Regenerated(_) => {
+                self.passwords.succeeded(recorded.source_key);
+            }
             // Confirming a code proves no password.
             IssueCause::Enrolment => {}
         }
@@ -210,10 +215,14 @@ impl Account {
         &mut self,
         recorded: &Recorded,
         purpose: Purpose,
-        challenge: Option<[u8; 16]>,
+        (challenge, first_factor): (Option<[u8; 16]>, FirstFactor),
     ) {
         if purpose != Purpose::Login {
             return;
+        }
+        // The password came with the code: a right one clears its source, as where it comes alone.
+        if let (None, FirstFactor::Password(_)) = (challenge, first_factor) {
+            self.passwords.succeeded(recorded.source_key);
         }
         let source = match challenge {
             None => Some(recorded.source_key),

@@ -102,6 +102,13 @@ impl Scenario {
             let secret = self.account.pending().map(|p| (p.enrolment, &p.secret));
             return self.code_evidence(&c.code, None, secret);
         }
+        if self
+            .account
+            .on()
+            .is_none_or(|on| on.codes.verifiers.is_none())
+        {
+            return CodeEvidence::Nothing;
+        }
         let (code, next) = given_code(command);
         let secret = self.account.on().map(|on| (on.enrolment, &on.secret));
         self.code_evidence(code.expect("a code that is to be compared"), next, secret)
@@ -179,6 +186,7 @@ fn given_code(command: &Command) -> (Option<&Code>, Option<&Code>) {
     match command {
         Command::VerifyLogin(c) => (Some(&c.code), c.next_code.as_ref()),
         Command::ChangePassword(c) => (c.code.as_ref(), c.next_code.as_ref()),
+        Command::StartLogin(c) => (c.code.as_ref(), c.next_code.as_ref()),
         Command::Disable2fa(c) => of_proof(c.proof.as_ref()),
         Command::RegenerateBackupCodes(c) => of_proof(c.proof.as_ref()),
         _ => (None, None),

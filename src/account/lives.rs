@@ -47,7 +47,7 @@ pub(super) enum Op {
     Cancel(usize),
     Regenerate(Shown),
     Disable(Shown),
-    StartLogin(bool),
+    StartLogin(Shown),
     Verify(Option<usize>, Typed, Option<Typed>),
     ClearAttempts,
     Reset(ResetOp),
@@ -87,6 +87,12 @@ fn shown(right: f64) -> impl Strategy<Value = Shown> {
     (prop::bool::weighted(right), code).prop_map(|(right, code)| Shown { right, code })
 }
 
+/// A login begins with the password alone as often as with a code.
+fn start_shown() -> impl Strategy<Value = Shown> {
+    let code = prop_oneof![3 => Just(None), 2 => (typed(), next()).prop_map(Some)];
+    (prop::bool::weighted(0.6), code).prop_map(|(right, code)| Shown { right, code })
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let right = || prop::bool::weighted(0.7);
     prop_oneof![
@@ -107,7 +113,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => shown(0.4).prop_map(Op::Disable),
         2 => Just(Op::ClearAttempts),
         8 => reset_op().prop_map(Op::Reset),
-        6 => right().prop_map(Op::StartLogin),
+        8 => start_shown().prop_map(Op::StartLogin),
         24 => (prop::option::of(prop_oneof![6 => Just(0_usize), 1 => 0..10_usize]), typed(), next())
             .prop_map(|(challenge, code, next)| Op::Verify(challenge, code, next)),
     ]
@@ -259,9 +265,10 @@ fn ask(s: &Scenario, op: &Op) -> Option<(Ask, Deed)> {
         }
         Op::ClearAttempts => (clear_attempts(s), Deed::ClearAttempts),
         Op::Reset(op) => return reset_ask(s, *op),
-        Op::StartLogin(right) => {
-            let ask = start_login(password(*right))(s);
-            (ask, Deed::StartLogin(*right))
+        Op::StartLogin(shown) => {
+            let ask = start_login(password(shown.right))(s);
+            let (ask, proven) = prove(s, ask, shown)?;
+            (ask, Deed::StartLogin(proven))
         }
         Op::Verify(back, code, next) => {
             let nth = match back {

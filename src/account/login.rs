@@ -1,8 +1,9 @@
-//! Logging in: the first factor opens a challenge, a code of either kind completes it.
+//! Logging in: the first factor opens a challenge, a code of either kind completes it. Both at once
+//! are `pair`'s.
 
 use countersign_schemas::command::{StartLogin, VerifyLogin};
 use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::Purpose;
+use countersign_schemas::event::account::v1::{AccountRegistered, Purpose};
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::event::login::v1::LoginCompleted;
 use countersign_schemas::event::login::v2::LoginStarted;
@@ -11,10 +12,10 @@ use countersign_schemas::ids::{Audience, ChallengeId};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::strict::DecodeError;
 
-use super::codes::{Attempt, clock_is_behind};
+use super::codes::{Accepted, Attempt, clock_is_behind};
 use super::evidence::Evidence;
 use super::outcome::{Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods};
-use super::{Account, Challenge, Ctx, Decision, credentials, rotation};
+use super::{Account, Challenge, Ctx, Decision, credentials, pair, rotation};
 
 const OTHER_AUDIENCE: &str = "the login was started for another audience";
 
@@ -24,6 +25,9 @@ pub(super) fn start(
     evidence: &Evidence,
     ctx: &Ctx,
 ) -> Decision {
+    if let Some(code) = &command.code {
+        return pair::start(account, command, code, evidence, ctx);
+    }
     let proof = match credentials::prove(account, evidence, Purpose::Login, ctx) {
         Ok(proof) => proof,
         Err(decision) => return *decision,
@@ -33,7 +37,7 @@ pub(super) fn start(
         FirstFactor::Vouched => VOUCHED_CREDENTIAL,
     };
     let Some(account_id) = account.id.clone() else {
-        return Decision::refused(ErrorCode::CredentialsInvalid);
+        return first_login(account, command, credential, ctx);
     };
     let rehashed = match rotation::rehashed(proof, evidence) {
         Ok(rehashed) => rehashed,
@@ -80,7 +84,7 @@ pub(super) fn verify(
 ) -> Decision {
     let challenge = match open_challenge(account, command, ctx) {
         Ok(challenge) => challenge,
-        Err(code) => return Decision::refused(code),
+        Err(decision) => return *decision,
     };
     if is_for_another_audience(account, command) {
         return Decision::Done {
@@ -90,7 +94,7 @@ pub(super) fn verify(
     }
     let first_factor = challenge.map_or(FirstFactor::Vouched, Challenge::first_factor);
     let Some(on) = account.on() else {
-        return Decision::refused(ErrorCode::FactorNotOn);
+        return Decision::refused(account.why_not_on(ctx));
     };
     if clock_is_behind(evidence, ctx) {
         return Decision::refused(ErrorCode::StoreUnavailable);
@@ -105,16 +109,49 @@ pub(super) fn verify(
     let has_next = command.next_code.is_some();
     match attempt.judge(&command.code, has_next, evidence, ctx) {
         Ok(accepted) => {
-            let low_codes = ctx.policy.low_codes;
-            let code = (accepted.method, accepted.left, &first_factor);
             let audience = audience(challenge, command);
-            let reply = login_verified(account, code, audience, low_codes, ctx.now);
-            // Whoever can do that has lost nothing.
-            let ended = account.reset_ended_by(CancelledBy::Login, ctx.now);
-            Decision::recorded([accepted.event].into_iter().chain(ended).collect(), reply)
+            complete(account, accepted, (first_factor, evidence), audience, ctx)
         }
         Err(decision) => *decision,
     }
+}
+
+/// A login that both factors completed. Its evidence may say that the password is to be kept anew,
+/// where it came with this very command.
+pub(super) fn complete(
+    account: &Account,
+    accepted: Accepted,
+    (first_factor, evidence): (FirstFactor, &Evidence),
+    audience: Option<Audience>,
+    ctx: &Ctx,
+) -> Decision {
+    let rehashed = match rotation::rehashed(first_factor, evidence) {
+        Ok(rehashed) => rehashed,
+        Err(step) => return Decision::Needs(step),
+    };
+    let low_codes = ctx.policy.low_codes;
+    let code = (accepted.method, accepted.left, &first_factor);
+    let reply = login_verified(account, code, audience, low_codes, ctx.now);
+    // Whoever can do that has lost nothing.
+    let ended = account.reset_ended_by(CancelledBy::Login, ctx.now);
+    let events = rehashed.into_iter().chain([accepted.event]).chain(ended);
+    Decision::recorded(events.collect(), reply)
+}
+
+/// The login of an account that nothing is known of: where accounts need no registration it is as
+/// good as one whose second factor is off, and is made.
+fn first_login(account: &Account, command: &StartLogin, credential: u32, ctx: &Ctx) -> Decision {
+    let Some(account_id) = command.account_id.clone().filter(|_| ctx.is_elsewhere) else {
+        return Decision::refused(ErrorCode::CredentialsInvalid);
+    };
+    let events = vec![
+        Event::AccountRegistered(AccountRegistered { username: None }),
+        Event::LoginCompleted(LoginCompleted { credential }),
+    ];
+    let is_vouched = credential == VOUCHED_CREDENTIAL;
+    let audience = command.audience.clone();
+    let reply = login_by_password(account, account_id, is_vouched, audience, ctx.now);
+    Decision::recorded(events, reply)
 }
 
 /// The open challenge of this caller that a login completes; none where it rests on the caller's
@@ -123,17 +160,19 @@ fn open_challenge<'a>(
     account: &'a Account,
     command: &VerifyLogin,
     ctx: &Ctx,
-) -> Result<Option<&'a Challenge>, ErrorCode> {
+) -> Result<Option<&'a Challenge>, Box<Decision>> {
+    let refused = |code| Box::new(Decision::refused(code));
     if command.challenge_id.is_none() {
         return match account.exists() {
-            true if account.until_reset => Err(ErrorCode::FactorSuspended),
+            true if account.until_reset => Err(Box::new(account.refused_as_suspended())),
             true => Ok(None),
-            false => Err(ErrorCode::AccountNotFound),
+            false => Err(refused(account.why_not_on(ctx))),
         };
     }
     let is_theirs = |open: &&Challenge| open.caller == ctx.caller && ctx.gated_at < open.expires_at;
     let open = named(account, command).filter(is_theirs);
-    open.map(Some).ok_or(ErrorCode::ChallengeExpired)
+    open.map(Some)
+        .ok_or_else(|| refused(ErrorCode::ChallengeExpired))
 }
 
 fn named<'a>(account: &'a Account, command: &VerifyLogin) -> Option<&'a Challenge> {

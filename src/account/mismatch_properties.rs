@@ -64,6 +64,7 @@ fn code() -> impl Strategy<Value = CodeEvidence> {
                 next_matched,
             }
         ),
+        1 => Just(CodeEvidence::Nothing),
         2 => (0..4_u32, 0..12_u8, any::<bool>()).prop_map(|(set_no, ordinal, right)| {
             CodeEvidence::Backup {
                 set_no,
@@ -118,7 +119,7 @@ fn fit(evidence: &mut Evidence, account: &Account) {
             *enrolment = on.map(|on| on.enrolment).or(pending).unwrap_or(0);
         }
         CodeEvidence::Backup { set_no, .. } => *set_no = on.map_or(0, |on| on.codes.set_no),
-        CodeEvidence::None => {}
+        CodeEvidence::None | CodeEvidence::Nothing => {}
     }
 }
 
@@ -131,6 +132,12 @@ fn asks() -> Vec<BoxedAsk> {
         boxed(confirm(wrong_code())),
         boxed(confirm(wrong_backup_code(1))),
         boxed(confirm_unknown()),
+        boxed(with_code(start_login(Password::Right), wrong_code(), None)),
+        boxed(with_code(
+            start_login(Password::Right),
+            wrong_backup_code(1),
+            None,
+        )),
         boxed(cancel_nth(0)),
         boxed(regenerate(Password::Right)),
         boxed(with_code(regenerate(Password::Right), wrong_code(), None)),

@@ -26,7 +26,10 @@ mod erasure;
 mod evidence;
 mod evolve;
 mod login;
+mod memory;
 pub mod outcome;
+mod pair;
+pub mod password_bound;
 pub mod passwords;
 pub mod policy;
 pub mod quota;
@@ -35,6 +38,7 @@ mod reasons_support;
 pub mod rerun;
 mod rerun_enrolment;
 pub mod rerun_limits;
+mod rerun_pair;
 mod rerun_scene;
 mod rerun_stand_ins;
 mod rerun_support;
@@ -66,17 +70,23 @@ mod lives;
 #[cfg(test)]
 mod login_tests;
 #[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
 mod mismatch_properties;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod model_reset;
 #[cfg(test)]
+mod pair_tests;
+#[cfg(test)]
 mod proof_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod quota_tests;
+#[cfg(test)]
+mod reasons_tests;
 #[cfg(test)]
 mod rerun_tests;
 #[cfg(test)]
@@ -91,6 +101,8 @@ mod scenario;
 mod sentences;
 #[cfg(test)]
 mod stale_tests;
+#[cfg(test)]
+mod suspension_tests;
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
@@ -110,8 +122,6 @@ pub use passwords::PasswordAttempts;
 pub use policy::Policy;
 pub use reset::{AfterReset, Case};
 
-/// Bytes of memory that an open challenge takes at most, caller and audience included.
-const CHALLENGE_BYTES_MAX: usize = 320;
 /// Open login challenges of one account; the oldest is dropped for a ninth.
 pub const CHALLENGES_MAX: usize = 8;
 /// Number of the sealed username among the fields of `account-registered`.
@@ -303,6 +313,11 @@ pub struct Ctx<'a> {
     /// How many seconds the source still waits for wrong passwords beside the account: over all
     /// accounts and names, or at the text that names this one, whoever has it.
     pub source_waits_s: Option<u64>,
+    /// How many seconds the source still waits for wrong pairs of password and code.
+    pub pair_waits_s: Option<u64>,
+    /// Whether passwords are checked elsewhere or vouched for, so that accounts need no registration:
+    /// one that nothing is known of is then one whose second factor is off.
+    pub is_elsewhere: bool,
     /// Whether another account holds the username that the command names.
     pub name_taken: bool,
     /// The number of the next keys; none while the last ones still replace those before.
@@ -345,19 +360,6 @@ pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &C
 }
 
 impl Account {
-    /// About how much memory the account takes, in bytes, for a cache that is bounded by them.
-    pub fn memory_bytes(&self) -> usize {
-        let codes = self.on().map_or(0, |on| on.codes.unused.len());
-        let variable = self.attempts.failed_at.len() * 16
-            + self.challenges.len() * CHALLENGE_BYTES_MAX
-            + (self.passwords.len() + passwords::KNOWN_MAX) * 48
-            + self.clears.len() * 96
-            + self.reset.as_ref().map_or(0, |_| 128)
-            + codes;
-        // The struct itself, the id and up to five sealed fields, of which the codes' is the largest.
-        size_of::<Self>() + 64 + 5 * 128 + codes * 96 + variable
-    }
-
     /// Whether the account exists.
     pub fn exists(&self) -> bool {
         self.id.is_some()
@@ -377,8 +379,8 @@ impl Account {
     }
 
     /// The refusal of a command that needs a factor in force where there is none.
-    fn why_not_on(&self) -> ErrorCode {
-        match self.exists() {
+    fn why_not_on(&self, ctx: &Ctx) -> ErrorCode {
+        match self.exists() || ctx.is_elsewhere {
             true => ErrorCode::FactorNotOn,
             false => ErrorCode::AccountNotFound,
         }

@@ -37,7 +37,7 @@ pub(super) enum Deed {
     Cancel(usize),
     Regenerate(Proven),
     Disable(Proven),
-    StartLogin(bool),
+    StartLogin(Proven),
     Verify(Option<usize>, Meaning, Option<Meaning>),
     ClearAttempts,
     SuspendFactor,
@@ -78,6 +78,12 @@ pub(super) struct Challenge {
     source: u8,
 }
 
+impl Challenge {
+    pub(super) fn is_open(&self, world: World) -> bool {
+        world.now < self.expires_at
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Model {
     policy: Policy,
@@ -86,6 +92,8 @@ pub(super) struct Model {
     passwords: BTreeMap<u8, (u32, Micros, Micros)>,
     /// Wrong passwords of the day: when it began, how many, until when everybody waits.
     day: (Micros, u32, Micros),
+    /// Of which source each of them was.
+    day_sources: Vec<u8>,
     /// Where the owner completed logins, the last one last.
     known: Vec<(u8, Micros)>,
     factor: Factor,
@@ -96,7 +104,9 @@ pub(super) struct Model {
     failures: Vec<(Micros, bool)>,
     in_a_row: u16,
     waits_until: Micros,
+    /// Whether app codes are suspended, and whether support did it.
     pub(super) suspended: bool,
+    pub(super) by_support: bool,
     pub(super) reset: Option<Case>,
     pub(super) cases_made: usize,
     /// Who asked for a reset, and when.
@@ -118,6 +128,7 @@ impl Model {
             exists: false,
             passwords: BTreeMap::new(),
             day: (Micros(0), 0, Micros(0)),
+            day_sources: Vec::new(),
             known: Vec::new(),
             factor: Factor::Off,
             enrolments: 0,
@@ -127,6 +138,7 @@ impl Model {
             in_a_row: 0,
             waits_until: Micros(0),
             suspended: false,
+            by_support: false,
             reset: None,
             cases_made: 0,
             asked: Vec::new(),
@@ -154,7 +166,7 @@ impl Model {
                 return self.verify(*challenge, code, next.as_ref(), world);
             }
             Deed::ClearAttempts => return self.clear_attempts(world),
-            Deed::SuspendFactor => return self.suspend(),
+            Deed::SuspendFactor => return self.suspend(world),
             Deed::RequestReset => return self.request_reset(world),
             Deed::ResetStep(step, nth) => return self.step(*step, *nth, world),
             Deed::UserCancelReset => return self.user_cancel(world),
@@ -181,6 +193,7 @@ impl Model {
             }
             Deed::Regenerate(proven) => {
                 self.password(proven.right, world)?;
+                self.suspended_asks(proven)?;
                 self.code_beside(proven, world)?;
                 let Factor::On { unused, .. } = &mut self.factor else {
                     return Err("factor.not_on");
@@ -190,14 +203,18 @@ impl Model {
             }
             Deed::Disable(proven) => {
                 self.password(proven.right, world)?;
+                self.suspended_asks(proven)?;
                 self.code_beside(proven, world)?;
                 if !self.is_on() {
                     return Err("factor.not_on");
                 }
                 self.turn_off();
             }
-            Deed::StartLogin(right) => {
-                self.password(*right, world)?;
+            Deed::StartLogin(proven) if proven.code.is_some() => {
+                self.login_with_both(proven, world)?;
+            }
+            Deed::StartLogin(proven) => {
+                self.password(proven.right, world)?;
                 match self.is_on() {
                     true => self.open_challenge(world),
                     false => self.login_completed(world.source, world.now),
@@ -209,11 +226,32 @@ impl Model {
         Ok(())
     }
 
+    /// Password and code at once: they pass a wait for passwords, but then only both right tell
+    /// anything, and the code is counted where the password was right only.
+    fn login_with_both(&mut self, proven: &Proven, world: World) -> Result<(), Word> {
+        clock(world)?;
+        let waits = self.password_waits(world);
+        let first = match (waits, proven.right && self.exists) {
+            (true, true) => Ok(()),
+            (true, false) => Err("credentials.invalid"),
+            (false, _) => self.password(proven.right, world),
+        };
+        let both = first.and_then(|()| self.code_beside(proven, world));
+        match waits {
+            true => both.map_err(|_| "credentials.invalid")?,
+            false => both?,
+        }
+        self.login_completed(world.source, world.now);
+        self.reset = None;
+        Ok(())
+    }
+
     pub(super) fn turn_off(&mut self) {
         self.factor = Factor::Off;
         self.challenges.clear();
         self.failures.clear();
         self.reset = None;
+        self.by_support = false;
         self.code_succeeded();
     }
 
@@ -229,13 +267,19 @@ impl Model {
         matches!(self.factor, Factor::On { .. })
     }
 
-    fn password(&mut self, right: bool, world: World) -> Result<(), Word> {
+    fn password_waits(&self, world: World) -> bool {
         let known = self.passwords.get(&world.source).copied();
-        let (count, last, until) = known.unwrap_or_default();
+        let (_, _, until) = known.unwrap_or_default();
         let since = world.now.minus_s(30 * 86_400);
         let is_known = |(source, at): &(u8, Micros)| *source == world.source && *at > since;
-        let all_wait = world.now < self.day.2 && !self.known.iter().any(is_known);
-        if world.now < until || all_wait {
+        let seldom = self.day_sources.iter().filter(|s| **s == world.source);
+        let is_new = seldom.count() < 3 && self.day_sources.len() < 4_096;
+        let passes = is_new || self.known.iter().any(is_known);
+        world.now < until || world.now < self.day.2 && !passes
+    }
+
+    fn password(&mut self, right: bool, world: World) -> Result<(), Word> {
+        if self.password_waits(world) {
             return Err("account.throttled");
         }
         if !self.exists {
@@ -244,6 +288,13 @@ impl Model {
         if right {
             return Ok(());
         }
+        self.password_failed(world);
+        Err("credentials.invalid")
+    }
+
+    fn password_failed(&mut self, world: World) {
+        let known = self.passwords.get(&world.source).copied();
+        let (count, last, _) = known.unwrap_or_default();
         let is_fresh = world.now < last.plus_s(86_400);
         let count = if is_fresh { count + 1 } else { 1 };
         let until = match count.checked_sub(self.policy.password_failures_free + 1) {
@@ -253,7 +304,6 @@ impl Model {
         self.passwords
             .insert(world.source, (count, world.now, until));
         self.password_failed_today(world);
-        Err("credentials.invalid")
     }
 
     fn login_completed(&mut self, source: u8, at: Micros) {
@@ -266,7 +316,9 @@ impl Model {
     fn password_failed_today(&mut self, world: World) {
         if world.now >= self.day.0.plus_s(86_400) {
             self.day = (world.now, 0, Micros(0));
+            self.day_sources.clear();
         }
+        self.day_sources.push(world.source);
         self.day.1 += 1;
         let free = self.policy.password_day_failures_free;
         self.day.2 = match self.day.1.checked_sub(free + 1) {
@@ -367,11 +419,22 @@ impl Model {
         Ok(())
     }
 
+    /// While app codes are suspended the password alone takes nothing of the factor away.
+    fn suspended_asks(&self, proven: &Proven) -> Result<(), Word> {
+        match self.is_on() && self.suspended && proven.code.is_none() {
+            true => Err("factor.suspended"),
+            false => Ok(()),
+        }
+    }
+
     /// The code that a proof brings: asked for where policy says so, checked wherever it is given.
     fn code_beside(&mut self, proven: &Proven, world: World) -> Result<(), Word> {
         match &proven.code {
             Some((code, next)) => self.code(code, next.as_ref(), world),
-            None if self.is_on() && self.policy.require_code_too => Err("credentials.invalid"),
+            None if self.is_on() && self.policy.require_code_too => {
+                self.password_failed(world);
+                Err("credentials.invalid")
+            }
             None => Ok(()),
         }
     }
@@ -394,6 +457,14 @@ impl Model {
     /// Once in 7 days, and once in 30 by the same agent; a row of failures and a suspension stay.
     fn clear_attempts(&mut self, world: World) -> Result<(), Word> {
         self.needs_factor()?;
+        let since = world.now.minus_s(self.policy.code_failures_window_s);
+        let has_counted = world.now < self.waits_until || self.failures.iter().any(|f| f.0 > since);
+        if self.by_support || !has_counted {
+            return Err(match self.suspended {
+                true => "factor.suspended",
+                false => "attempts.none",
+            });
+        }
         let is_too_early = |(at, agent): &(Micros, &str)| {
             let days = if *agent == world.caller { 30 } else { 7 };
             world.now < at.plus_s(days * 86_400)
@@ -479,7 +550,7 @@ impl Model {
     fn code_succeeded(&mut self) {
         self.in_a_row = 0;
         self.waits_until = Micros(0);
-        self.suspended = false;
+        self.suspended = self.by_support;
     }
 }
 

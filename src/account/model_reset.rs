@@ -79,9 +79,14 @@ impl Model {
         }
     }
 
-    pub(super) fn suspend(&mut self) -> Result<(), Word> {
+    pub(super) fn suspend(&mut self, world: World) -> Result<(), Word> {
         self.needs_factor()?;
+        let has_open = self.challenges.iter().any(|open| open.is_open(world));
+        if self.by_support && !has_open {
+            return Err("factor.suspended");
+        }
         self.suspended = true;
+        self.by_support = true;
         self.challenges.clear();
         Ok(())
     }

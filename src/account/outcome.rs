@@ -123,6 +123,8 @@ pub enum Reply {
         left: u8,
         /// Whether they run low.
         low: bool,
+        /// Whether support suspended the authenticator, which this login did not end.
+        suspended: bool,
         /// Whom it is asserted to, which the events do not say.
         audience: Option<Audience>,
         /// Which day it is since support reset the second factor.
@@ -196,9 +198,17 @@ fn recall_of_account(
         Some(Event::AccountRegistered(_)) if events.len() == 2 && after.credential.is_some() => {
             Ok(Reply::AccountRegistered { account_id })
         }
+        // The first login of an account that needs no registration makes it.
+        Some(Event::AccountRegistered(_))
+            if matches!(events.get(1), Some(Event::LoginCompleted(_))) =>
+        {
+            recall(&events[1..], after, policy, at)
+        }
         Some(Event::AccountRegistered(_)) => unseen(),
         Some(Event::PasswordSet(_)) => Ok(Reply::PasswordChanged),
-        Some(Event::PasswordRejected(_)) => Err(Refusal::new(ErrorCode::CredentialsInvalid)),
+        Some(Event::PasswordRejected(_) | Event::LoginPairRejected(_)) => {
+            Err(Refusal::new(ErrorCode::CredentialsInvalid))
+        }
         Some(
             Event::EnrolmentStarted(_)
             | Event::TwoFactorEnabled(_)
@@ -320,6 +330,7 @@ pub(super) fn login_verified(
         method,
         left,
         low: left <= low_codes,
+        suspended: account.is_suspended_by_support(),
         audience,
         after_reset_days: account.after_reset_days(now),
     }
@@ -328,7 +339,7 @@ pub(super) fn login_verified(
 /// The kinds of code that a login may use now.
 pub(super) fn methods(account: &Account) -> Vec<Method> {
     let mut methods = Vec::with_capacity(2);
-    if !account.attempts.suspended {
+    if account.attempts.suspended.is_none() {
         methods.push(Method::Totp);
     }
     if account.on().is_some_and(|on| on.codes.left() > 0) {

@@ -3,12 +3,15 @@
 //! ```text
 //!   a source:   10 free, then waits of 5 s doubling to 15 min; a success clears them
 //!   the account: 100 free in a day, from all sources, then waits of 5 s doubling to 60 s for every
-//!                source that is not known; a success clears nothing, the day ends it
+//!                source that is neither known nor new; a success clears nothing, the day ends it
 //! ```
 //!
-//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources to about
-//! 1,500 guesses a day. A source is known for 30 days after the owner completed a login from it, and
-//! then waits for its own failures only: a crowd cannot keep the owner out there.
+//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources. Two kinds
+//! of source wait for their own failures only, so that a crowd cannot keep the owner out there: one
+//! that is known, for 30 days after the owner completed a login from it; and one that is new, which
+//! has had fewer than three failures here in the day. A crowd has three of those from each of its
+//! addresses and then waits, whereas the owner's address is not among them. What all new sources fail
+//! in a day is bounded too, since addresses are cheap: `policy explain` prints what it is worth.
 
 use countersign_schemas::event::account::v1::PasswordRejected;
 use countersign_schemas::time::Micros;
@@ -22,7 +25,13 @@ pub const SOURCES_MAX: usize = 64;
 pub const KNOWN_MAX: usize = 8;
 /// How long after a completed login its source is known.
 const KNOWN_S: u64 = 30 * DAY_S;
+/// Failures of a source in a day, up to which it is new.
+pub const NEW_TRIES: usize = 3;
+/// Failures of the day whose sources are remembered; beyond them no source is new.
+pub const NEW_FAILURES_MAX: usize = 4_096;
 const DAY_S: u64 = 86_400;
+/// Bytes of memory of a source, known or with failures.
+const SOURCE_BYTES: usize = 48;
 
 /// Wrong passwords of one account, by source and in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +40,9 @@ pub struct PasswordAttempts {
     /// Failures of every source since the first of them within a day.
     day_failures: u32,
     day_began: Micros,
-    /// Until when no unknown source's password is compared.
+    /// Of which source each of them was: the first bytes of its key.
+    day_sources: Vec<[u8; 4]>,
+    /// Until when no password is compared of a source that is neither known nor new.
     wait_until: Option<Micros>,
     /// Where the owner completed logins, and when last, oldest first.
     known: Vec<([u8; 8], Micros)>,
@@ -64,17 +75,23 @@ impl PasswordAttempts {
         self.sources.len()
     }
 
+    /// About how much memory it takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        (self.len() + KNOWN_MAX) * SOURCE_BYTES + self.day_sources.len() * size_of::<[u8; 4]>()
+    }
+
     /// Whether no source is remembered.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
 
     // BUG: crowd-makes-owner-wait: a crowd at the account makes its owner wait at a new place.
-    /// The seconds that this source still waits: by its own failures, and where it is not known by
-    /// those of all sources.
+    /// The seconds that this source still waits: by its own failures, and where it is neither known
+    /// nor new by those of all sources.
     pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {
         let own = self.of(source).and_then(|s| s.wait_until);
-        let of_all = self.wait_until.filter(|_| !self.knows(source, now));
+        let passes = self.knows(source, now) || self.is_new(source);
+        let of_all = self.wait_until.filter(|_| !passes);
         let until = own.max(of_all)?;
         (now < until).then(|| until.seconds_since(now))
     }
@@ -84,6 +101,13 @@ impl PasswordAttempts {
         let is_known =
             |(known, at): &([u8; 8], Micros)| *known == source && now < at.plus_s(KNOWN_S);
         self.known.iter().any(is_known)
+    }
+
+    /// Whether the source failed so seldom in the day that it is none of a crowd.
+    fn is_new(&self, source: [u8; 8]) -> bool {
+        let short = short(source);
+        let mut of_it = self.day_sources.iter().filter(|of| **of == short);
+        self.day_sources.len() < NEW_FAILURES_MAX && of_it.nth(NEW_TRIES - 1).is_none()
     }
 
     /// The owner completed a login from this source.
@@ -139,14 +163,21 @@ impl PasswordAttempts {
         });
         if counted.day_failures <= 1 {
             self.day_began = at;
+            self.day_sources.clear();
+        }
+        if self.day_sources.len() < NEW_FAILURES_MAX {
+            self.day_sources.push(short(source));
         }
         self.day_failures = counted.day_failures;
         self.wait_until = counted.all_wait_until;
     }
 
-    /// Forgets the failures of a source that gave the right password; the day's count stays.
-    pub fn succeeded(&mut self, source: [u8; 8]) {
+    /// Forgets the failures of a source that gave the right password, and says whether there were
+    /// any; the day's count stays.
+    pub fn succeeded(&mut self, source: [u8; 8]) -> bool {
+        let before = self.sources.len();
         self.sources.retain(|s| s.source != source);
+        self.sources.len() < before
     }
 
     /// Remembers what a recorded refusal says.
@@ -165,11 +196,18 @@ impl PasswordAttempts {
     }
 }
 
+fn short(source: [u8; 8]) -> [u8; 4] {
+    let [a, b, c, d, ..] = source;
+    [a, b, c, d]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NOW: Micros = Micros(1_800_000_000_000_000);
+    /// A source of the crowd.
+    const CROWD: u64 = 7;
 
     /// A failure of each of these sources in turn; gives the last counts.
     fn fail(
@@ -205,13 +243,41 @@ mod tests {
     #[test]
     fn the_hundred_and_first_failure_of_a_day_makes_every_source_wait() {
         let mut passwords = PasswordAttempts::default();
-        fail(&mut passwords, 0..100, NOW);
-        assert_eq!(passwords.waiting_s([9; 8], NOW), None);
+        let crowd = CROWD.to_le_bytes();
+        fail(&mut passwords, (3..100).chain([CROWD; 3]), NOW);
+        assert_eq!(passwords.waiting_s(crowd, NOW), None);
         for (source, wait) in (200..).zip([5, 10, 20, 40, 60, 60]) {
             fail(&mut passwords, [source].into_iter(), NOW);
-            assert_eq!(passwords.waiting_s([9; 8], NOW), Some(wait));
+            assert_eq!(passwords.waiting_s(crowd, NOW), Some(wait));
         }
-        assert_eq!(passwords.waiting_s([9; 8], NOW.plus_s(60)), None);
+        assert_eq!(passwords.waiting_s(crowd, NOW.plus_s(60)), None);
+    }
+
+    #[test]
+    fn a_source_is_new_for_three_failures_of_a_day_and_then_waits_with_the_crowd() {
+        let mut passwords = PasswordAttempts::default();
+        fail(&mut passwords, 100..210, NOW);
+        for _ in 0..3 {
+            assert_eq!(passwords.waiting_s(CROWD.to_le_bytes(), NOW), None);
+            fail(&mut passwords, [CROWD].into_iter(), NOW);
+        }
+        assert_eq!(passwords.waiting_s(CROWD.to_le_bytes(), NOW), Some(60));
+        // The next day's first failure begins anew.
+        let next = NOW.plus_s(DAY_S);
+        fail(&mut passwords, 100..210, next);
+        assert_eq!(passwords.waiting_s(CROWD.to_le_bytes(), next), None);
+    }
+
+    /// Addresses are cheap: an attacker with a new one for each guess is bounded too.
+    #[test]
+    fn beyond_so_many_failures_of_a_day_no_source_is_new() {
+        let mut passwords = PasswordAttempts::default();
+        fail(&mut passwords, 0..NEW_FAILURES_MAX as u64 - 1, NOW);
+        assert_eq!(passwords.waiting_s([9; 8], NOW), None);
+        fail(&mut passwords, [1 << 40].into_iter(), NOW);
+        assert_eq!(passwords.waiting_s([9; 8], NOW), Some(60));
+        fail(&mut passwords, 0..9, NOW);
+        assert_eq!(passwords.day_sources.len(), NEW_FAILURES_MAX);
     }
 
     #[test]
@@ -219,9 +285,14 @@ mod tests {
         let mut passwords = PasswordAttempts::default();
         passwords.completed([9; 8], NOW);
         let soon = NOW.plus_s(DAY_S);
-        fail(&mut passwords, 0..110, soon);
+        let owner = u64::from_le_bytes([9; 8]);
+        fail(
+            &mut passwords,
+            (0..110).chain([owner, CROWD].repeat(3)),
+            soon,
+        );
         assert_eq!(passwords.waiting_s([9; 8], soon), None);
-        assert_eq!(passwords.waiting_s([8; 8], soon), Some(60));
+        assert_eq!(passwords.waiting_s(CROWD.to_le_bytes(), soon), Some(60));
         fail(&mut passwords, std::iter::repeat_n(u64::MAX, 11), soon);
         passwords.completed([0xff; 8], soon);
         assert_eq!(passwords.waiting_s([0xff; 8], soon), Some(5), "its own");
@@ -265,12 +336,11 @@ mod tests {
         let own = passwords.waiting_s(1_u64.to_le_bytes(), NOW);
         assert_eq!(own, Some(640));
         fail(&mut passwords, 100..184, NOW);
-        let (one, another) = (1_u64.to_le_bytes(), [9; 8]);
+        let one = 1_u64.to_le_bytes();
         assert_eq!(
             passwords.waiting_s(one, NOW),
             Some(10),
             "dropped as the idlest"
         );
-        assert_eq!(passwords.waiting_s(another, NOW), Some(10));
     }
 }

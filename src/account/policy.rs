@@ -165,18 +165,22 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] with the first number that does not.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let rules = [
+        match self.rules().into_iter().find(|(holds, _, _)| !holds) {
+            Some((_, name, range)) => Err(PolicyError { name, range }),
+            None => Ok(()),
+        }
+    }
+
+    /// Every number with its range.
+    fn rules(&self) -> Vec<Rule> {
+        [
             self.code_rules(),
             self.password_rules(),
             self.reset_rules(),
             self.quota_rules(),
             self.other_rules(),
         ]
-        .concat();
-        match rules.iter().find(|(holds, _, _)| !holds) {
-            Some((_, name, range)) => Err(PolicyError { name, range }),
-            None => Ok(()),
-        }
+        .concat()
     }
 
     /// App codes and backup codes.

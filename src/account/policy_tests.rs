@@ -1,10 +1,75 @@
 //! The ranges of the policy, and its waits.
 
+use serde_json::Value;
+
 use super::*;
 
 #[test]
 fn the_shipped_policy_is_in_range() {
     assert_eq!(Policy::default().check(), Ok(()));
+}
+
+/// The bounds that a rule's words name: the least and the largest number that it takes.
+fn bounds(words: &str, of: &Value) -> (Option<u64>, Option<u64>) {
+    let number = |word: &str| {
+        let named = || of[word].as_u64();
+        let number = word.parse().ok().or_else(named);
+        number.unwrap_or_else(|| panic!("a rule's words name a number or another rule: {words}"))
+    };
+    if let Some(least) = words.strip_suffix(" or more") {
+        return (Some(number(least)), None);
+    }
+    if let Some(limit) = words.strip_prefix("below ") {
+        return (None, Some(number(limit) - 1));
+    }
+    if let Some((limit, most)) = words
+        .strip_prefix("above ")
+        .and_then(|words| words.split_once(" and at most "))
+    {
+        return (Some(number(limit) + 1), Some(number(most)));
+    }
+    let (least, most) = words.split_once(" to ").unwrap_or((words, words));
+    (Some(number(least)), Some(number(most)))
+}
+
+/// The rows are the code's own, so a new number of the policy cannot do without its range.
+#[test]
+fn every_number_of_the_policy_has_a_range_and_is_refused_right_outside_of_it() {
+    let shipped = Policy::default();
+    let shown = serde_json::to_value(&shipped).expect("a policy is plain numbers");
+    let mut unruled: Vec<&str> = shown
+        .as_object()
+        .expect("an object")
+        .iter()
+        .filter(|(_, value)| value.is_u64())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    for (_, name, words) in shipped.rules() {
+        unruled.retain(|unruled| *unruled != name);
+        let with = |number: u64| {
+            let mut changed = shown.clone();
+            changed[name] = number.into();
+            serde_json::from_value::<Policy>(changed).ok()
+        };
+        let holds = |number: u64| {
+            with(number).is_some_and(|policy| {
+                let rules = policy.rules();
+                let rule = rules.iter().find(|rule| rule.1 == name);
+                rule.expect("the same rules for every policy").0
+            })
+        };
+        let (least, most) = bounds(words, &shown);
+        for inside in least.into_iter().chain(most) {
+            assert!(holds(inside), "{name} may be {inside}: {words}");
+        }
+        let below = least.and_then(|least| least.checked_sub(1));
+        for outside in below.into_iter().chain(most.map(|most| most + 1)) {
+            assert!(!holds(outside), "{name} may not be {outside}: {words}");
+            let checked = with(outside).map(|policy| policy.check());
+            assert!(checked.is_none_or(|checked| checked.is_err()), "{name}");
+        }
+    }
+    assert!(unruled.is_empty(), "without a range: {unruled:?}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn where_policy_asks_for_a_code_the_password_alone_proves_nothing() {
         given(hardened())
             .when(ask())
             .then("credentials.invalid")
-            .records(&[]);
+            .records(&["password-rejected"]);
         given(enabled_account()).when(ask()).then(done);
     }
 }

@@ -3,7 +3,7 @@
 use countersign_schemas::event::audit::v1::AgentAct;
 
 use super::Policy;
-use super::quota::Act;
+use super::quota::{Act, exceeded};
 use super::reset_words::*;
 use super::scenario::{Scenario, given, offset};
 use super::sentences::{Ask, enabled_account};
@@ -26,6 +26,7 @@ fn cancel(s: &Scenario) -> Ask {
 /// An open case, and so many acts of the agent at other accounts, the first 23 hours ago.
 fn after(act: AgentAct, times: usize) -> Scenario {
     let mut scenario = enabled_account()
+        .wrong_codes(1)
         .by("agent-2")
         .when(request_reset)
         .by("agent-1");
@@ -93,5 +94,29 @@ fn every_bound_of_an_agent_is_at_least_one() {
         |p| p.agent_acts_window_s = 8 * 86_400,
     ] {
         assert!(policy(change).is_err());
+    }
+}
+
+#[test]
+fn the_names_of_an_acts_events_are_those_that_it_records() {
+    for (act, when, _) in ACTS {
+        let done = after(act, 1).when(when);
+        let name = done.events[0].name();
+        assert!(Act::Of(act).events().contains(&name), "{act:?}: {name}");
+    }
+}
+
+#[test]
+fn only_a_refusal_for_the_agents_own_bound_says_that_it_was_exceeded() {
+    for (act, when, max) in ACTS {
+        let mut full = after(act, max);
+        let (command, password) = when(&full);
+        let evidence = full.gather(&command, password);
+        let refused = full.submit(&command, &evidence).reply;
+        let refused = refused.expect("it is decided");
+        let mut refusal = refused.expect_err("it is one too many");
+        assert_eq!(exceeded(&command, &refusal), Some(act));
+        refusal.detail = None;
+        assert_eq!(exceeded(&command, &refusal), None, "another bound");
     }
 }

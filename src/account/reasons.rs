@@ -1,7 +1,7 @@
 //! Why a recorded decision came out as it did, in plain words and without a secret.
 
 use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::PasswordCause;
+use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected};
 use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
 use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, Mismatch};
 use countersign_schemas::event::login::v1::TotpReason;
@@ -173,9 +173,10 @@ fn counted_told(failures: u16, consecutive: u16, policy: &Policy) -> String {
 
 fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String> {
     Some(match event {
-        Event::PasswordRejected(e) => format!(
-            "The password did not match the one that the account's version {} set; failure {} of this source, {} are free, and {} of all in the day.",
-            e.credential, e.failures, policy.password_failures_free, e.day_failures
+        Event::PasswordRejected(e) => password_told(e, policy),
+        Event::LoginPairRejected(e) => format!(
+            "Passwords waited, so only both right would have been taken: the password that the account's version {} set, and a code behind an open gate of its own. A wrong code is counted where the password was right.",
+            e.credential
         ),
         Event::UnknownNameRefused(_) => "Nobody has the name that was given.".to_owned(),
         Event::PasswordSet(e) => match e.cause {
@@ -232,4 +233,18 @@ fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String
         ),
         _ => return None,
     })
+}
+
+fn password_told(e: &PasswordRejected, policy: &Policy) -> String {
+    format!(
+        "The password did not match the one that the account's version {} set{}; failure {} of this source, {} are free, and {} of all in the day.",
+        e.credential,
+        match policy.require_code_too {
+            true => ", or the code that policy asks for beside it was missing",
+            false => "",
+        },
+        e.failures,
+        policy.password_failures_free,
+        e.day_failures
+    )
 }

@@ -87,7 +87,9 @@ pub fn rerun(recording: &Recording) -> Rerun {
             entropy: &scene.entropy,
             caller: recording.caller,
             source_key: recording.source_key,
-            source_waits_s: None,
+            source_waits_s: scene.passwords_wait.then_some(1),
+            pair_waits_s: None,
+            is_elsewhere: is_elsewhere(recording),
             name_taken: false,
             next_key_id: recording.across.next_key_id,
             requested_at: recording.across.requested_at,
@@ -117,6 +119,14 @@ fn compared(decision: Decision, recording: &Recording) -> Rerun {
         return Rerun::Same;
     }
     Rerun::Different(told(&decided, &recorded, reply.err().as_ref()))
+}
+
+/// Whether accounts needed no registration: only then does one begin without a name.
+fn is_elsewhere(recording: &Recording) -> bool {
+    matches!(
+        recording.events.first(),
+        Some(Event::AccountRegistered(e)) if e.username.is_none()
+    )
 }
 
 /// The events without what is sealed or random.

@@ -10,6 +10,8 @@ const VOUCHED: &str = "That the first factor was right: it is the caller's word.
 const APP_CODE: &str = "Which time step the app's code belongs to: neither the code nor the app's secret in clear is in the log.";
 const BACKUP_CODE: &str =
     "Whether the backup code matched its verifier: neither is in the log in clear.";
+const PASSWORDS_WAITED: &str =
+    "That passwords waited: what is counted beside the account is not in the log.";
 const NAME_FREE: &str = "That nobody else had the name: names stand in the log only sealed.";
 const NOT_ONES_OWN: &str = "That the account is not the agent's own by its name: the name was erased with the account; by its id it is not.";
 const LAPSED_BY: &str = "Which step found that the case had lapsed: each of an agent's would have, and leaves the same event.";
@@ -33,6 +35,7 @@ pub fn taken_as_recorded(recording: &Recording) -> Vec<&'static str> {
                 taken.push(of(proof));
             }
             Event::PasswordRejected(_) | Event::PasswordRehashed(_) => taken.push(PASSWORD),
+            Event::LoginPairRejected(_) => taken.extend([PASSWORD, PASSWORDS_WAITED]),
             Event::LoginStarted(e) => taken.push(of_credential(e.credential)),
             Event::LoginCompleted(e) => taken.push(of_credential(e.credential)),
             Event::AccountRegistered(e) if e.username.is_some() => taken.push(NAME_FREE),
@@ -67,5 +70,71 @@ fn of_credential(credential: u32) -> &'static str {
     match credential {
         0 => VOUCHED,
         _ => PASSWORD,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_schemas::record::Role;
+
+    use super::super::Policy;
+    use super::super::rerun::Across;
+    use super::super::reset_words::*;
+    use super::super::scenario::Password::{Right, Vouched, Wrong};
+    use super::super::scenario::{ACCOUNT, START, Scenario, nobody};
+    use super::super::sentences::*;
+    use super::*;
+
+    fn taken(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> Vec<&'static str> {
+        let after = before.clone().when(ask);
+        taken_as_recorded(&Recording {
+            before: &before.account,
+            account_id: ACCOUNT,
+            events: &after.events,
+            at: START,
+            caller: "login-gw",
+            role: Role::Platform,
+            source_key: [0; 8],
+            policy: &Policy::default(),
+            across: Across::default(),
+        })
+    }
+
+    #[test]
+    fn what_a_user_proved_is_taken_over() {
+        let (registered, pending, on) =
+            (registered_account(), pending_account(), enabled_account());
+        assert_eq!(taken(&registered, start_login(Right)), [PASSWORD]);
+        assert_eq!(taken(&registered, enable(Right)), [PASSWORD]);
+        assert_eq!(taken(&pending, confirm(code_now(0))), [APP_CODE]);
+        assert_eq!(taken(&pending, confirm(wrong_code())), [APP_CODE]);
+        assert_eq!(taken(&on, start_login(Right)), [PASSWORD]);
+        assert_eq!(taken(&on, start_login(Wrong)), [PASSWORD]);
+        assert_eq!(taken(&on, disable(Right)), [PASSWORD]);
+        assert_eq!(taken(&on, verify_vouched(code_now(1))), [VOUCHED, APP_CODE]);
+        assert_eq!(
+            taken(&on, verify_vouched(wrong_code())),
+            [VOUCHED, APP_CODE]
+        );
+        assert_eq!(
+            taken(&on, verify_vouched(backup_code(4))),
+            [VOUCHED, BACKUP_CODE]
+        );
+        let wrong = taken(&on, verify_vouched(wrong_backup_code(3)));
+        assert_eq!(wrong, [VOUCHED, BACKUP_CODE]);
+        assert_eq!(taken(&registered, start_login(Vouched)), [VOUCHED]);
+    }
+
+    #[test]
+    fn what_others_did_is_taken_over() {
+        let case = enabled_account().by("agent-1").when(request_reset);
+        assert_eq!(
+            taken(&enabled_account().by("agent-1"), request_reset),
+            [NOT_ONES_OWN]
+        );
+        let lapsed = case.by("agent-2").at("+8d");
+        assert_eq!(taken(&lapsed, approve), [LAPSED_BY]);
+        assert_eq!(taken(&enabled_account(), erase), [ERASED]);
+        assert_eq!(taken(&nobody(), rotate_keys), [ROTATED]);
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::evidence::{CodeEvidence, Created, Evidence, Kept, ProofEvidence};
 use super::rerun::{Recording, Rerun};
 use super::rerun_enrolment::{confirmation, enrolment, pending_code, rejected_confirmation};
+use super::rerun_pair::pair_scene;
 use super::rerun_stand_ins::{Given, changed, created, new_password};
 use super::rerun_support::support_scene;
 use super::{Account, Challenge, ENTROPY_LEN};
@@ -27,12 +28,14 @@ const CHALLENGE: [u8; 16] = [0x5a; 16];
 
 /// What is needed to decide again.
 pub(super) struct Scene {
-    name: &'static str,
+    pub(super) name: &'static str,
     body: Value,
     pub(super) evidence: Evidence,
     pub(super) entropy: [u8; ENTROPY_LEN],
     /// The hash of the challenge that was presented.
-    challenge: Option<[u8; 16]>,
+    pub(super) challenge: Option<[u8; 16]>,
+    /// Whether passwords waited, which the account need not say: a text's waits are not in the log.
+    pub(super) passwords_wait: bool,
 }
 
 impl Scene {
@@ -43,6 +46,7 @@ impl Scene {
             evidence: Evidence::none(at),
             entropy: [0; ENTROPY_LEN],
             challenge: None,
+            passwords_wait: false,
         }
     }
 
@@ -133,6 +137,7 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
         | Event::CodeReplayed(_)
         | Event::BackupCodeAccepted(_)
         | Event::BackupCodeRejected(_) => code_scene(recording),
+        Event::LoginPairRejected(e) => pair_scene(recording, e.credential),
         Event::AccountRegistered(_) => registration(recording),
         Event::PasswordSet(e) if e.cause == PasswordCause::Changed => {
             let credential = recording.before.credential.as_ref();
@@ -204,7 +209,7 @@ pub(super) fn no_command() -> Rerun {
     Rerun::Different(NO_COMMAND.into())
 }
 
-fn first_factor(credential: u32) -> FirstFactor {
+pub(super) fn first_factor(credential: u32) -> FirstFactor {
     match credential {
         0 => FirstFactor::Vouched,
         version => FirstFactor::Password(version),
@@ -286,19 +291,32 @@ fn presented(recording: &Recording) -> Result<Presented, Rerun> {
 }
 
 /// A command that a code completed, or that a wrong one ended.
-fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
+pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
     let (purpose, proof, challenge, code, evidence) = presented(recording)?;
+    let is_accepted = matches!(
+        recording.events[0],
+        Event::TotpAccepted(_) | Event::BackupCodeAccepted(_)
+    );
     let mut scene = proof_scene(purpose, recording, Some(code));
     if purpose == Purpose::Login {
         // A wrong code's event does not say which challenge it was for; one that rests on the same
         // first factor stands for it.
-        let same =
-            |open: &&Challenge| open.first_factor() == proof && open.caller == recording.caller;
+        let same = |open: &&Challenge| {
+            open.first_factor() == proof
+                && open.caller == recording.caller
+                && recording.at < open.expires_at
+        };
         let open = recording.before.challenges.iter().find(same);
         scene.challenge = challenge.or(match proof {
             FirstFactor::Vouched if challenge.is_none() && open.is_none() => None,
+            _ if is_accepted => None,
             _ => open.map(|open| open.hash),
         });
+        if let (None, FirstFactor::Password(_)) = (scene.challenge, proof) {
+            // It came with its password.
+            scene.name = "start-login";
+            scene = scene.proven_by(proof);
+        }
     } else {
         scene = scene.proven_by(proof);
         scene.evidence.created = match purpose {
@@ -319,7 +337,7 @@ fn backup(set_no: u32, ordinal: u8, right: bool) -> CodeEvidence {
 }
 
 /// The command of a purpose, with a code where there was one.
-fn proof_scene(purpose: Purpose, recording: &Recording, code: Option<Given>) -> Scene {
+pub(super) fn proof_scene(purpose: Purpose, recording: &Recording, code: Option<Given>) -> Scene {
     let mut body = json!({});
     let name = match purpose {
         Purpose::Login if code.is_some() => "verify-login",
@@ -358,6 +376,11 @@ fn registration(recording: &Recording) -> Result<Scene, Rerun> {
             Ok(scene)
         }
         Some(Event::EnrolmentStarted(_)) => enrolment(recording, &recording.events[1..]),
+        // The first login of an account that needs no registration.
+        Some(Event::LoginCompleted(_)) => scene_of(&Recording {
+            events: &recording.events[1..],
+            ..*recording
+        }),
         _ => Err(no_command()),
     }
 }

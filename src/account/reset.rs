@@ -64,7 +64,7 @@ pub struct AfterReset {
 pub(super) fn request(account: &Account, command: &RequestReset, ctx: &Ctx) -> Decision {
     // Where events may be missing nobody knows whether the factor is on, and only a reset helps.
     if account.on().is_none() && !account.until_reset {
-        return Decision::refused(account.why_not_on());
+        return Decision::refused(account.why_not_on(ctx));
     }
     if ctx.is_own_account {
         return Decision::refused_because(ErrorCode::ApprovalSelf, OWN_ACCOUNT);
@@ -159,7 +159,7 @@ pub(super) fn cancel(account: &Account, command: &CancelReset, ctx: &Ctx) -> Dec
 /// The owner objects. Nothing but the platform's word is asked for: whoever lost phone and codes
 /// has nothing to prove themselves with, and a reset that was called off can be asked for again.
 pub(super) fn user_cancel(account: &Account, _: &UserCancelReset, ctx: &Ctx) -> Decision {
-    if !account.exists() {
+    if !account.exists() && !ctx.is_elsewhere {
         return Decision::refused(ErrorCode::AccountNotFound);
     }
     match &account.reset {

@@ -369,12 +369,12 @@ fn while_support_suspended_the_phone_only_a_backup_code_or_the_owner_calls_the_r
         .clone()
         .when(user_cancel)
         .then("cancelled")
-        .where_account(|a| a.attempts.suspended);
+        .where_account(|a| a.attempts.suspended.is_some());
     suspended
         .when(verify_vouched(backup_code(1)))
-        .then("logged in by backup code, 9 left")
+        .then("logged in by backup code, 9 left, app suspended")
         .records(&["backup-code-accepted", "reset-cancelled"])
-        .where_account(|a| !a.attempts.suspended);
+        .where_account(|a| a.attempts.suspended.is_some());
     registered_account()
         .when(suspend_factor)
         .then("factor.not_on");

@@ -57,6 +57,9 @@ pub(super) struct Scenario {
     pub(super) recorded_at: Micros,
     pub(super) caller: &'static str,
     pub(super) source_key: [u8; 8],
+    pub(super) source_waits_s: Option<u64>,
+    pub(super) pair_waits_s: Option<u64>,
+    pub(super) is_elsewhere: bool,
     pub(super) name_taken: bool,
     pub(super) next_key_id: Option<u32>,
     /// Which agent did what that is counted over all accounts, and when.
@@ -73,7 +76,8 @@ pub(super) struct Scenario {
     pub(super) seed: u64,
     pub(super) draws: u64,
     told: String,
-    events: Vec<Event>,
+    /// What the last command recorded.
+    pub(super) events: Vec<Event>,
 }
 
 /// Nobody has registered yet.
@@ -86,6 +90,9 @@ pub(super) fn nobody() -> Scenario {
         recorded_at: Micros(0),
         caller: "shop",
         source_key: [1; 8],
+        source_waits_s: None,
+        pair_waits_s: None,
+        is_elsewhere: false,
         name_taken: false,
         next_key_id: Some(2),
         acts: Vec::new(),
@@ -322,7 +329,9 @@ impl Scenario {
             entropy,
             caller: self.caller,
             source_key: self.source_key,
-            source_waits_s: None,
+            source_waits_s: self.source_waits_s,
+            pair_waits_s: self.pair_waits_s,
+            is_elsewhere: self.is_elsewhere,
             name_taken: self.name_taken,
             next_key_id: self.next_key_id,
             requested_at,

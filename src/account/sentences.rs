@@ -101,6 +101,7 @@ pub(super) fn with_code(
         };
         match &mut command {
             Command::ChangePassword(c) => (c.code, c.next_code) = (given.code, given.next_code),
+            Command::StartLogin(c) => (c.code, c.next_code) = (given.code, given.next_code),
             Command::RegenerateBackupCodes(c) => c.proof = Some(given),
             Command::Disable2fa(c) => c.proof = Some(given),
             other => panic!("{} has no code beside its proof", other.name()),
@@ -196,6 +197,8 @@ pub(super) fn start_login(password: Password) -> impl FnOnce(&Scenario) -> Ask {
         username: None,
         account_id: Some(account_id()),
         password: Some(secret_text("the evidence knows")),
+        code: None,
+        next_code: None,
         audience: None,
         context: None,
     });
@@ -371,15 +374,17 @@ fn tell_reply(reply: &Reply) -> String {
             method,
             left,
             low,
+            suspended,
             audience,
             after_reset_days,
             ..
         } => {
             let low = if *low { ", low" } else { "" };
+            let suspended = if *suspended { ", app suspended" } else { "" };
             let days = after_reset(*after_reset_days);
             let asserted = asserted(audience.as_ref());
             format!(
-                "logged in by {}, {left} left{low}{days}{asserted}",
+                "logged in by {}, {left} left{low}{suspended}{days}{asserted}",
                 name(*method)
             )
         }

@@ -153,3 +153,20 @@ pub fn is_suppressed(code: ErrorCode) -> bool {
         ErrorCode::AccountThrottled | ErrorCode::FactorSuspended | ErrorCode::CodeSecondRequired
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auditors_hear_of_refused_requests_for_a_reset_only_where_one_was_open_or_too_many() {
+        for code in ErrorCode::ALL.iter().copied() {
+            let told = match code {
+                ErrorCode::ResetOpen => Some(RequestRefused::Open),
+                ErrorCode::QuotaExceeded => Some(RequestRefused::Quota),
+                _ => None,
+            };
+            assert_eq!(request_refused(code), told, "{code:?}");
+        }
+    }
+}

@@ -129,6 +129,10 @@ impl Connection {
     ) -> Result<Client, ConnectionError> {
         let (addresses, options) = self.options()?;
         let mut options = options.inbound_limits(limits);
+        // The service's own subscriptions hear only others, see `presence`.
+        if limits == SERVICE {
+            options = options.no_echo();
+        }
         if let Some(events) = events {
             options = options.event_callback(move |event| {
                 let events = events.clone();

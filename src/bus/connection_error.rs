@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::connection::OLDEST_SERVER;
-use super::greeting::MAX_PAYLOAD_MOST;
+use super::greeting::{MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST};
 
 /// Says why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum ConnectionError {
     },
     /// The broker does not carry our largest reply.
     #[error(
-        "the NATS server carries {bytes} bytes a message, so long pages of an audit are refused; set max_payload: {MAX_PAYLOAD_MOST} in its configuration"
+        "the NATS server carries {bytes} bytes a message, and the largest reply has {MAX_PAYLOAD_LEAST}, so something that is done could not be answered; set max_payload: {MAX_PAYLOAD_MOST} in its configuration"
     )]
     PayloadTooSmall {
         /// Its `max_payload`.

@@ -17,6 +17,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::documents::Documents;
 use super::endpoints::{AdminAsked, Asked, Document, Endpoint, Queried};
+use super::gate::Gate;
 use super::headers::{self, Headers};
 use super::identity::Identity;
 use super::queries::{Query, QueryPool, Question};
@@ -31,6 +32,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 65_536;
 
 const NO_SUCH_SCHEMA: &str =
     "there is no schema of that name: $SRV.INFO.countersign names them in its metadata";
+
+const NOT_READY: &str = "the service is not ready on this broker: its log and /readyz say why";
 
 /// Everything that it takes to deal with a message.
 pub struct Desk {
@@ -50,6 +53,8 @@ pub struct Desk {
     pub queries: QueryPool,
     /// What each caller holds of the way out.
     pub shares: Arc<Shares>,
+    /// Whether requests are taken at all.
+    pub gate: Gate,
 }
 
 /// A request that was taken.
@@ -103,6 +108,11 @@ impl Desk {
                 trace: headers::trace(map),
             },
         };
+        // What is done must be answered, and by the only one who answers for this log.
+        if !self.gate.is_open() {
+            let refusal = Refusal::because(ErrorCode::Overloaded, NOT_READY);
+            return Some(at_once(waiting, Told::Refused(refusal)));
+        }
         let Ok(slot) = self.answers.clone().try_reserve_owned() else {
             return Some(at_once(waiting, overloaded()));
         };

@@ -7,21 +7,23 @@ use super::connection_error::ConnectionError;
 use super::identity::Identity;
 
 /// The largest reply of the service, in bytes: 512 KiB of records in base64, their frame and the
-/// headers.
+/// headers. A broker that carries less is not one to be ready on: what is done would be answered as
+/// refused.
 pub const MAX_PAYLOAD_LEAST: usize = 768 * 1024;
 /// The largest `max_payload` of a broker under which what one message costs is known, in bytes; it is
 /// nats-server's own default.
 pub const MAX_PAYLOAD_MOST: usize = 1024 * 1024;
 
-/// Looks at a broker before the service is ready on it. What only makes it less useful is logged,
-/// and in `dev` identity everything is.
+/// Looks at a broker before the service is ready on it. In `dev` identity what only an attacker makes
+/// use of is logged.
 ///
 /// # Errors
-/// [`ConnectionError::PayloadTooLarge`] and [`ConnectionError::UnprovenUsers`], in verified identity.
+/// [`ConnectionError::PayloadTooSmall`]; [`ConnectionError::PayloadTooLarge`] and
+/// [`ConnectionError::UnprovenUsers`], in verified identity.
 pub fn check(info: &ServerInfo, identity: &Identity) -> Result<(), ConnectionError> {
     let bytes = info.max_payload;
     if bytes < MAX_PAYLOAD_LEAST {
-        tracing::warn!("{}", ConnectionError::PayloadTooSmall { bytes });
+        return Err(ConnectionError::PayloadTooSmall { bytes });
     }
     let wrong = wrong(info);
     match (identity, wrong) {
@@ -63,7 +65,7 @@ mod tests {
         let verified = Identity::default();
         let right = info(MAX_PAYLOAD_MOST, "n");
         check(&right, &verified).unwrap();
-        check(&info(1, "n"), &verified).unwrap();
+        check(&info(MAX_PAYLOAD_LEAST, "n"), &verified).unwrap();
         for (wrong, words) in [
             (info(MAX_PAYLOAD_MOST + 1, "n"), "max_payload"),
             (info(MAX_PAYLOAD_MOST, ""), "nkey"),
@@ -71,6 +73,19 @@ mod tests {
             let error = check(&wrong, &verified).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
             check(&wrong, &Identity::Dev).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_broker_that_cannot_carry_the_largest_reply_is_for_no_identity() {
+        for identity in [Identity::default(), Identity::Dev] {
+            for bytes in [1, 8 * 1024, MAX_PAYLOAD_LEAST - 1] {
+                let error = check(&info(bytes, "n"), &identity).unwrap_err();
+                assert!(
+                    error.to_string().contains("max_payload: 1048576"),
+                    "{error}"
+                );
+            }
         }
     }
 }

@@ -11,6 +11,7 @@
 //! Nothing between a message and the engine waits, and nothing is executed that cannot be
 //! answered: the slot for the answer is taken first.
 
+mod admission;
 #[cfg(test)]
 mod agreement_tests;
 mod answering;
@@ -22,6 +23,8 @@ mod directory;
 mod discovery;
 mod documents;
 mod endpoints;
+mod found;
+mod gate;
 mod greeting;
 mod header_block;
 pub mod headers;
@@ -30,6 +33,7 @@ mod jetstream;
 mod lane;
 #[cfg(test)]
 mod looks_tests;
+mod presence;
 mod publisher;
 mod qr;
 mod queries;
@@ -57,6 +61,7 @@ pub use publisher::Publishing;
 pub use replier::IN_FLIGHT_MAX;
 pub use service::{BusConfig, BusError, DRAIN_MAX, serve};
 pub use stats::{BOUNDS_US, Counts};
+pub use stream::drift as stream_drift;
 pub use stream_error::StreamError;
 pub use traffic::Traffic;
 pub use user_token::user_token;

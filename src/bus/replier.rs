@@ -11,6 +11,7 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 use tokio::sync::{mpsc, watch};
 
+use super::gate::Gate;
 use super::reply::{Echo, Rendered, Speaker, Told, render};
 use super::shares::Share;
 use super::stats::Stats;
@@ -93,13 +94,19 @@ pub struct Replier {
     pub log_id: Arc<str>,
     /// The client in use; a new one where the old one has ended.
     pub client: watch::Receiver<Client>,
+    /// Whether this instance still answers for its log.
+    pub gate: Gate,
 }
 
 impl Replier {
-    /// Publishes every answer until nobody is left who could send one.
+    /// Publishes every answer, unless another instance holds the log, until nobody is left who could send one.
     pub async fn run(mut self, mut answers: mpsc::Receiver<Answer>) {
         while let Some(answer) = answers.recv().await {
-            self.publish(answer).await;
+            self.gate.looked_at().await;
+            // What nobody heard of, the caller asks of the instance that holds the log.
+            if !self.gate.is_lost() {
+                self.publish(answer).await;
+            }
         }
     }
 

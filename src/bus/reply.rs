@@ -331,7 +331,10 @@ fn login_success(
             let assertion = asserted(audience, &account_id, amr);
             let body = wire::LoginStarted::Complete {
                 account_id,
-                method: wire::PasswordMethod::Password,
+                method: wire::LoginMethod::Password,
+                backup_codes_left: None,
+                backup_codes_low: None,
+                authenticator_suspended: false,
                 after_reset_days,
                 assertion,
             };
@@ -343,6 +346,7 @@ fn login_success(
             method,
             left,
             low,
+            suspended,
             audience,
             after_reset_days,
         } => {
@@ -354,6 +358,7 @@ fn login_success(
                 method,
                 backup_codes_left: left,
                 backup_codes_low: low,
+                authenticator_suspended: suspended,
                 after_reset_days,
                 assertion,
             };

@@ -179,12 +179,14 @@ fn a_success_is_the_body_of_the_contract() {
         method: Method::BackupCode,
         left: 3,
         low: true,
+        suspended: true,
         audience: None,
         after_reset_days: Some(1),
     });
     assert_eq!(verified["status"], "complete");
     assert_eq!(verified["method"], "backup-code");
     assert_eq!(verified["backup_codes_low"], true);
+    assert_eq!(verified["authenticator_suspended"], true);
     assert_eq!(by_password.get("after_reset_days"), None);
     assert_eq!(verified["after_reset_days"], 1);
     assert_eq!(verified.get("assertion"), None);

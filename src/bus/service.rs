@@ -7,17 +7,18 @@ use std::time::Duration;
 use async_nats::{Client, Event, ServerError, SubscribeError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use uuid::{NoContext, Timestamp, Uuid};
+use tokio::time::timeout;
 
-use super::connection::{Connection, check_version};
+use super::connection::Connection;
 use super::connection_error::ConnectionError;
 use super::desk::Desk;
 use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
+use super::found::Found;
 use super::greeting;
 use super::identity::Identity;
+use super::presence::{Shown, Word};
 use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
 use super::replier::{IN_FLIGHT_MAX, Replier};
@@ -29,13 +30,15 @@ use crate::engine::Engine;
 /// How long stopping may take, from the signal to the last reply.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the broker may take to take the last replies.
-const FLUSH_MAX: Duration = Duration::from_secs(2);
+pub const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Events of the connection that may wait; more are dropped, they are for the log only.
 const EVENTS_MAX: usize = 256;
 /// How often the broker is looked at, since a reconnect can lead to another server.
-const VERSION_PERIOD: Duration = Duration::from_secs(1);
+pub const VERSION_PERIOD: Duration = Duration::from_secs(1);
+/// How often the broker is asked for a fresh greeting, since a reload can change what it says.
+const GREETING_PERIOD: Duration = Duration::from_secs(15);
 /// After how many of these periods the service connects anew to ask for a refused subscription again.
-const DEAF_PERIODS: u32 = 5;
+pub const DEAF_PERIODS: u32 = 5;
 
 /// How the service appears on the bus.
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub struct BusConfig {
     pub traffic: Traffic,
     /// How events are published to the stream; none where they are not.
     pub publishing: Option<Publishing>,
+    /// How often the broker is asked for a fresh greeting.
+    pub greeting_every: Duration,
 }
 
 impl Default for BusConfig {
@@ -67,6 +72,7 @@ impl Default for BusConfig {
             in_flight_max: IN_FLIGHT_MAX,
             traffic: Traffic::default(),
             publishing: Some(Publishing::default()),
+            greeting_every: GREETING_PERIOD,
         }
     }
 }
@@ -79,12 +85,18 @@ pub enum BusError {
     Connection(#[from] ConnectionError),
     /// The broker does not let us subscribe.
     #[error(
-        "the NATS server refuses a subscription ({0}); give the service's user the subjects countersign.v1.> and $SRV.>"
+        "the NATS server refuses a subject ({0}); let the service's user subscribe to countersign.v1.> and $SRV.>, and publish to countersign.v1.instance.> too"
     )]
     NotPermitted(String),
     /// Events cannot be published, and waiting cannot help.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// Another instance of the same log answers.
+    #[error(
+        "another instance of this log answers on this broker, {}: stop that one before this one is started; two that run side by side lose what they acknowledge, so a copy is never started beside its original",
+        shown(.0)
+    )]
+    Another(Word),
     /// There are no threads for queries.
     #[error("cannot start the threads for queries: {0}; look at the limits of this process")]
     Threads(#[source] std::io::Error),
@@ -114,48 +126,60 @@ pub async fn serve(
             return Ok(());
         }
     };
-    let identity = config.identity.clone();
-    greeting::check(&first.server_info(), &identity)?;
+    greeting::check(&first.server_info(), &config.identity)?;
+    let found = Found::start(&engine, &config);
+    let mut shown = found.presence.show(&first).await.ok();
+    tokio::select! {
+        alone = found.until_alone(&first, &mut events) => alone?,
+        () = &mut stop => {
+            drain(engine).await;
+            return Ok(());
+        }
+    }
     let (clients, client_in_use) = watch::channel(first);
     let publishing = config.publishing.clone();
     let mut publisher = Running::start(publishing, &engine, client_in_use.clone()).await?;
-    let (service, replies) = Service::start(engine, config, client_in_use)?;
+    let (service, replies) = Service::start(engine, config, client_in_use, &found)?;
     let mut served = false;
     loop {
         let client = clients.borrow().clone();
         if let Ok(mut session) = service.open(client.clone()).await {
-            let deaf_for = match refused_subscription(&mut events) {
+            let deaf_for = match refused_subject(&mut events) {
                 Ok(()) => None,
                 Err(error) if !served => return Err(error),
                 Err(error) => Some(deaf(&error)),
             };
             served = true;
-            let is_fit = is_fit(&client, &identity);
-            set(&ready, deaf_for.is_none() && is_fit);
             tokio::select! {
                 () = &mut stop => {
                     set(&ready, false);
-                    service.stop(Some((session, client)), publisher, replies).await;
+                    service.stop(Some((session, client)), shown, publisher, replies).await;
                     return Ok(());
                 }
                 error = publisher.failed() => {
                     set(&ready, false);
-                    service.stop(Some((session, client)), publisher, replies).await;
+                    service.stop(Some((session, client)), shown, publisher, replies).await;
                     return Err(error.into());
                 }
                 () = session.ended() => set(&ready, false),
-                () = watch_connection(&client, &identity, &mut events, &ready, deaf_for) => {}
+                watched = found.watch(&client, &mut events, &ready, deaf_for) => if let Err(other) = watched {
+                    set(&ready, false);
+                    service.stop(Some((session, client)), shown, publisher, replies).await;
+                    return Err(BusError::Another(other));
+                },
             }
         }
+        found.gate.forget();
         tracing::error!("the connection to the broker has ended, connecting anew");
         tokio::select! {
             client = connection.connect_again(&event_sender) => {
+                shown = found.presence.show(&client).await.ok();
                 clients.send_replace(client);
             }
             () = &mut stop => {
                 // Without a client to come, the replier gives up on what it holds.
                 drop(clients);
-                service.stop(None, publisher, replies).await;
+                service.stop(None, shown, publisher, replies).await;
                 return Ok(());
             }
         }
@@ -176,6 +200,7 @@ impl Service {
         engine: Arc<Engine>,
         config: BusConfig,
         client: watch::Receiver<Client>,
+        found: &Found,
     ) -> Result<(Self, JoinHandle<()>), BusError> {
         let Traffic { endpoints, stats } = config.traffic;
         let (answers, to_send) = mpsc::channel(config.in_flight_max.max(1));
@@ -189,13 +214,12 @@ impl Service {
             issuer: config.issuer.into(),
             log_id: engine.log_id().into(),
             client,
+            gate: found.gate.clone(),
         };
         let replies = tokio::spawn(replier.clone().run(to_send));
-        let started = engine.now();
-        let id = Uuid::new_v7(Timestamp::from_unix(NoContext, started.unix_s(), 0));
         let discovery = Discovery {
-            id: id.simple().to_string(),
-            started,
+            id: found.instance.clone(),
+            started: found.since,
             endpoints: Arc::clone(&endpoints),
             stats: Arc::clone(&stats),
         };
@@ -208,6 +232,7 @@ impl Service {
             stats,
             answers,
             shares: Arc::default(),
+            gate: found.gate.clone(),
         };
         let service = Self {
             engine,
@@ -226,6 +251,7 @@ impl Service {
     async fn stop(
         self,
         serving: Option<(Session, Client)>,
+        shown: Option<Shown>,
         publisher: Running,
         replies: JoinHandle<()>,
     ) {
@@ -243,6 +269,8 @@ impl Service {
             finish(&engine).await;
             let _ = replies.await;
             publisher.finish().await;
+            // Before the files are free for the next start.
+            drop(shown);
             drain(engine).await;
             if let Some(client) = client {
                 // Never ends while the broker is away.
@@ -256,6 +284,10 @@ impl Service {
             tracing::error!("stopped after {DRAIN_MAX:?} with requests that were not answered");
         }
     }
+}
+
+fn shown(other: &Word) -> String {
+    format!("instance {} since {}", other.instance, other.since)
 }
 
 /// Lets the engine finish what is queued, away from the tasks that publish the answers.
@@ -274,16 +306,16 @@ async fn drain(engine: Arc<Engine>) {
 }
 
 /// Says whether requests are taken; whoever watches hears of changes only.
-fn set(ready: &watch::Sender<bool>, value: bool) {
+pub fn set(ready: &watch::Sender<bool>, value: bool) {
     ready.send_if_modified(|now| std::mem::replace(now, value) != value);
 }
 
-/// Refuses to start where a subscription was not allowed: the service would wait for requests
-/// that never come.
-fn refused_subscription(events: &mut mpsc::Receiver<Event>) -> Result<(), BusError> {
+/// Refuses to start where a subject was not allowed: the service would wait for requests that never
+/// come, or not find another instance.
+pub fn refused_subject(events: &mut mpsc::Receiver<Event>) -> Result<(), BusError> {
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
+            Event::ServerError(ServerError::Other(text)) if refuses_subject(&text) => {
                 return Err(BusError::NotPermitted(text));
             }
             other => log(&other),
@@ -293,93 +325,27 @@ fn refused_subscription(events: &mut mpsc::Receiver<Event>) -> Result<(), BusErr
 }
 
 /// Says that requests do not reach the service; for no period yet.
-fn deaf(error: &BusError) -> u32 {
+pub fn deaf(error: &BusError) -> u32 {
     let again = VERSION_PERIOD * DEAF_PERIODS;
     tracing::error!("not ready: {error}; asking again in {again:?}");
     0
 }
 
-fn refuses_subscription(error: &str) -> bool {
-    error.to_lowercase().contains("violation for subscription")
-}
-
-/// Whether the broker is one that the service may be ready on; a later one may not be.
-fn is_fit(client: &Client, identity: &Identity) -> bool {
-    let info = client.server_info();
-    let checked = check_version(&info.version).and_then(|()| greeting::check(&info, identity));
-    if let Err(error) = &checked {
-        tracing::error!("not ready: {error}");
-    }
-    checked.is_ok()
-}
-
-/// Follows the connection's events and what the server says of itself; ends where the events do, and some
-/// time after the broker refused a subscription, which only a new connection asks for again.
-async fn watch_connection(
-    client: &Client,
-    identity: &Identity,
-    events: &mut mpsc::Receiver<Event>,
-    ready: &watch::Sender<bool>,
-    mut deaf_for: Option<u32>,
-) {
-    let server = || {
-        let info = client.server_info();
-        (info.server_id, info.client_id)
-    };
-    let mut checked = server();
-    let mut ticks = interval(VERSION_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            event = events.recv() => match event {
-                None => return,
-                Some(event) => {
-                    log(&event);
-                    match event {
-                        Event::Connected => {
-                            deaf_for = None;
-                            // The event comes before the greeting can be asked for; what is
-                            // flushed, after it.
-                            let _ = timeout(FLUSH_MAX, client.flush()).await;
-                            set(ready, is_fit(client, identity));
-                        }
-                        Event::ServerError(ServerError::Other(text)) if refuses_subscription(&text) => {
-                            deaf_for = Some(deaf(&BusError::NotPermitted(text)));
-                            set(ready, false);
-                        }
-                        Event::Disconnected => set(ready, false),
-                        Event::LameDuckMode => leave_for_another_server(client).await,
-                        _ => {}
-                    }
-                }
-            },
-            _ = ticks.tick() => {
-                deaf_for = deaf_for.map(|periods| periods + 1);
-                if deaf_for.is_some_and(|periods| periods > DEAF_PERIODS) {
-                    return;
-                }
-                let now = server();
-                if now != checked {
-                    // What was said before the greeting was in place.
-                    if !is_fit(client, identity) {
-                        set(ready, false);
-                    }
-                    checked = now;
-                }
-            }
-        }
-    }
+pub fn refuses_subject(error: &str) -> bool {
+    let error = error.to_lowercase();
+    error.contains("violation for subscription")
+        || (error.contains("violation for publish") && error.contains(".instance."))
 }
 
 /// Follows the server's request to leave (NATS ADR-5), where there is anywhere to go.
-async fn leave_for_another_server(client: &Client) {
+pub async fn leave_for_another_server(client: &Client) {
     let others = client.server_pool().await.is_ok_and(|pool| pool.len() > 1);
     if others {
         let _ = client.force_reconnect().await;
     }
 }
 
-fn log(event: &Event) {
+pub fn log(event: &Event) {
     match event {
         Event::Connected => tracing::info!("connected to the broker"),
         Event::Disconnected => tracing::warn!("the broker is away, reconnecting"),

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message, SubscribeError, Subscriber};
+use async_nats::{Client, Message, RequestErrorKind, SubscribeError, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
@@ -106,19 +106,15 @@ impl Session {
         while self.loops.join_next().await.is_some() {}
     }
 
-    /// Sends ourselves a message: when it is back, the server has read all that we sent before,
+    /// Asks somebody who is not there: when the broker says so, it has read all that we sent before,
     /// and we have read all that it sent before.
     async fn round_trip(&self) {
-        let there_and_back = async {
-            let inbox = self.client.new_inbox();
-            let mut subscriber = self.client.subscribe(inbox.clone()).await.ok()?;
-            self.client.publish(inbox, Bytes::new()).await.ok()?;
-            subscriber.next().await
-        };
+        let there_and_back = self.client.request(self.client.new_inbox(), Bytes::new());
         let back = tokio::time::timeout(ROUND_TRIP_MAX, there_and_back).await;
-        if !matches!(back, Ok(Some(_))) {
+        let nobody = RequestErrorKind::NoResponders;
+        if !matches!(back, Ok(Err(error)) if error.kind() == nobody) {
             tracing::warn!(
-                "the broker did not return our own message within {ROUND_TRIP_MAX:?}; the service's user should be allowed to publish to its own inbox, so that stopping can tell that every request has arrived"
+                "the broker did not answer us within {ROUND_TRIP_MAX:?}; the service's user should be allowed to publish to its own inbox, so that stopping can tell that every request has arrived"
             );
         }
     }
@@ -130,8 +126,8 @@ impl Drop for Session {
     }
 }
 
-/// Takes the messages of one endpoint; it waits for nothing but messages, and for the broker
-/// where a message has to be turned away because everything is full.
+/// Takes the messages of one endpoint; it waits for nothing but messages, for the look at a new
+/// connection, and for the broker where a message has to be turned away because everything is full.
 struct EndpointLoop {
     at: usize,
     desk: Arc<Desk>,
@@ -184,6 +180,7 @@ impl EndpointLoop {
     }
 
     async fn take(&mut self, message: Message) {
+        self.desk.gate.looked_at().await;
         if let Some(refusal) = stack::wiped(|| self.desk.take(self.at, message)) {
             self.replier.publish(refusal).await;
         }

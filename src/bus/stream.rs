@@ -107,11 +107,22 @@ const FREE: &[&str] = &[
 
 /// Refuses a stream that could lose, change or reorder events.
 fn check(name: &str, found: &Value, replicas: usize) -> Result<(), StreamError> {
-    let wanted = settings(name, replicas);
-    let (wanted, found) = (wanted.as_object(), found.as_object());
-    let (Some(wanted), Some(found)) = (wanted, found) else {
+    if !found.is_object() {
         return Err(StreamError::Away("the answer tells no settings".into()));
-    };
+    }
+    match drift(name, found, replicas) {
+        None => Ok(()),
+        Some(drift) => Err(StreamError::Drifted {
+            stream: name.into(),
+            drift,
+        }),
+    }
+}
+
+/// What of a stream's settings is not as it must be; none where nothing is.
+pub fn drift(name: &str, found: &Value, replicas: usize) -> Option<String> {
+    let wanted = settings(name, replicas);
+    let (wanted, found) = (wanted.as_object()?, found.as_object()?);
     let mut drift = Vec::new();
     for (key, value) in wanted
         .iter()
@@ -139,13 +150,7 @@ fn check(name: &str, found: &Value, replicas: usize) -> Result<(), StreamError> 
             drift.push(format!("{key} is {has} and must not be set"));
         }
     }
-    match drift.is_empty() {
-        true => Ok(()),
-        false => Err(StreamError::Drifted {
-            stream: name.into(),
-            drift: drift.join(", "),
-        }),
-    }
+    (!drift.is_empty()).then(|| drift.join(", "))
 }
 
 /// Takes the events' subjects from the stream of the epoch before, which keeps its messages: two
@@ -251,3 +256,7 @@ pub async fn blocking<T: Send + 'static>(
         .await
         .map_err(|error| StreamError::Log(error.to_string()))?
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

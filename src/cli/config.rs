@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::Fault;
 use crate::account::Policy;
 use crate::bus::{DirectoryConfig, Identity, Publishing};
+use crate::engine::BackupFolders;
 
 /// How long the other service may take to check a password.
 const DIRECTORY_TIMEOUT_MS: u64 = 2_000;
@@ -113,8 +114,30 @@ pub enum DirectoryMode {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backup {
-    /// The folder that `log backup` copies into; without one it is refused.
+    /// The folder that `log backup` copies the log into; without one it is refused.
     pub folder: Option<PathBuf>,
+    /// The folder that it copies the data keys into, apart from the log: on a disk, and with access, of
+    /// its own.
+    pub keys_folder: Option<PathBuf>,
+}
+
+impl Backup {
+    /// Both folders, where they are set.
+    pub fn folders(&self) -> Option<BackupFolders> {
+        Some(BackupFolders {
+            log: self.folder.clone()?,
+            keys: self.keys_folder.clone()?,
+        })
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        match self.folder.is_some() == self.keys_folder.is_some() {
+            true => Ok(()),
+            false => Err(
+                "[backup] needs both folder, for the log, and keys_folder, for the data keys, since a copy that holds both is as good as the service's disk",
+            ),
+        }
+    }
 }
 
 /// `[limits]`
@@ -292,6 +315,7 @@ impl Config {
             .check()
             .map_err(|error| wrong(error.to_string()))?;
         config.directory.check().map_err(|why| wrong(why.into()))?;
+        config.backup.check().map_err(|why| wrong(why.into()))?;
         if config.service.issuer.is_empty() || config.service.issuer.len() > 64 {
             return Err(wrong("[service] issuer must be 1 to 64 bytes".into()));
         }

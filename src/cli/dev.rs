@@ -15,7 +15,7 @@ use crate::bus::{self, BusConfig, Connection, Identity};
 use crate::dev::broker::{Broker, BrokerOptions};
 use crate::dev::find::{find_or_fetch, tools_folder};
 use crate::dev::tour::Tour;
-use crate::engine::{self, Engine, EngineOptions};
+use crate::engine::{self, BackupFolders, Engine, EngineOptions};
 use crate::log::LogOptions;
 
 /// How long the service may take until it answers.
@@ -184,7 +184,10 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
             .map_err(Fault::failed)?;
     }
     let options = EngineOptions {
-        backup_folder: Some(folder.join("backup")),
+        backup: Some(BackupFolders {
+            log: folder.join("backup"),
+            keys: folder.join("backup-keys"),
+        }),
         ..EngineOptions::new(data, keyring)
     };
     let engine = tokio::task::spawn_blocking(move || Engine::start(options))

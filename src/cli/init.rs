@@ -18,12 +18,6 @@ pub struct InitArgs {
 }
 
 pub fn run(args: &InitArgs) -> Result<(), Fault> {
-    if args.keyring.starts_with(&args.data) {
-        return Err(Fault::Usage(
-            "the keyring must lie outside the data folder: whoever has both reads every secret"
-                .into(),
-        ));
-    }
     engine::init(
         &args.data,
         &args.keyring,

@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
 use super::show;
-use crate::crypto::data_keys::back_up_stopped;
 use crate::crypto::note;
-use crate::engine;
+use crate::engine::{self, BackupFolders, back_up_stopped_service};
 use crate::log::{EventLog, LogOptions};
 
 /// Events in one page of a stopped log.
@@ -46,8 +45,19 @@ pub enum LogVerb {
         #[arg(long, required_unless_present = "data")]
         reason: Option<String>,
         /// Where to copy a stopped log
-        #[arg(long, requires = "data", value_name = "DIR")]
+        #[arg(long, requires_all = ["data", "keys_to"], value_name = "DIR")]
         to: Option<PathBuf>,
+        /// Where to copy its data keys, apart from the log
+        #[arg(long, requires = "to", value_name = "DIR")]
+        keys_to: Option<PathBuf>,
+        /// The keyring file, which nothing is copied over; not needed where it is elsewhere
+        #[arg(
+            long,
+            requires = "data",
+            env = "COUNTERSIGN_KEYRING",
+            value_name = "FILE"
+        )]
+        keyring: Option<PathBuf>,
         #[command(flatten)]
         from: From,
     },
@@ -105,11 +115,17 @@ pub async fn run(verb: LogVerb, args: &ClientArgs) -> Result<(), Fault> {
         LogVerb::Backup {
             from: From { data: Some(data) },
             to,
+            keys_to,
+            keyring,
             ..
         } => {
-            let to =
-                to.ok_or_else(|| Fault::Usage("a stopped log is copied with --to DIR".into()))?;
-            copy_stopped(&data, &to)
+            let folders = to
+                .zip(keys_to)
+                .map(|(log, keys)| BackupFolders { log, keys });
+            let folders = folders.ok_or_else(|| {
+                Fault::Usage("a stopped log is copied with --to DIR --keys-to DIR".into())
+            })?;
+            copy_stopped(&data, keyring.as_deref(), &folders)
         }
         LogVerb::Backup { reason, .. } => {
             let body = json!({"reason": reason});
@@ -193,28 +209,22 @@ fn print_entry(args: &ClientArgs, position: u64, record: Record) -> Result<(), F
     }
 }
 
-fn copy_stopped(data: &Path, to: &Path) -> Result<(), Fault> {
-    let log = open_stopped(data)?;
-    let backup = log
-        .reader()
-        .back_up(&to.join("log"))
-        .map_err(Fault::failed)?;
-    let keys = to.join("keys").join("keys.redb");
-    back_up_stopped(&data.join("keys.redb"), &keys).map_err(Fault::failed)?;
-    log.close().map_err(Fault::failed)?;
+fn copy_stopped(data: &Path, keyring: Option<&Path>, to: &BackupFolders) -> Result<(), Fault> {
+    let taken = back_up_stopped_service(data, keyring, to, engine::wall_clock());
+    let taken = taken.map_err(Fault::failed)?;
     show::line(&format!(
-        "copied up to position {} into {}",
-        backup.position,
-        to.display()
+        "copied the log up to position {} into {}, and its data keys into {}",
+        taken.log.position,
+        to.log.display(),
+        to.keys.display()
     ))
 }
 
 fn backup(body: &Value) -> String {
-    let files = body
-        .get("files")
-        .and_then(Value::as_array)
-        .map_or(0, Vec::len);
-    format!("backed up to position {}, {files} files", body["position"])
+    format!(
+        "backed up to position {}, {} files",
+        body["position"], body["file_count"]
+    )
 }
 
 fn published(state: &Value) -> String {

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientArgs};
 use super::fault::Fault;
-use super::input::{CodeFrom, NextCode, PasswordFrom, secret};
+use super::input::{CodeFrom, CodeToo, NextCode, PasswordFrom, secret};
 use super::show;
 
 #[derive(Debug, Subcommand)]
 pub enum LoginVerb {
-    /// Check a password; opens a challenge when 2FA is on
+    /// Check a password; opens a challenge when 2FA is on, or signs in with a code too
     Start {
         /// The login name
         #[arg(required_unless_present = "account")]
@@ -20,6 +20,8 @@ pub enum LoginVerb {
         account: Option<String>,
         #[command(flatten)]
         password: PasswordFrom,
+        #[command(flatten)]
+        code: CodeToo,
         #[command(flatten)]
         audience: Audience,
     },
@@ -64,6 +66,7 @@ pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
             username,
             account,
             password,
+            code,
             audience,
         } => {
             let password = secret("password", password.password_from.as_deref())?;
@@ -71,6 +74,7 @@ pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
                 (Some(username), _) => json!({"username": username, "password": password}),
                 (None, account) => json!({"account_id": account, "password": password}),
             };
+            code.add_to(&mut body)?;
             audience.add_to(&mut body);
             let answer = Client::connect(args)
                 .await?
@@ -109,6 +113,9 @@ pub async fn run(verb: LoginVerb, args: &ClientArgs) -> Result<(), Fault> {
 }
 
 fn started(body: &Value) -> String {
+    if body.get("backup_codes_left").is_some() {
+        return verified(body);
+    }
     match show::field(body, "challenge_id") {
         "" => format!(
             "signed in as {} by password alone: 2FA is off{}",
@@ -132,10 +139,15 @@ fn verified(body: &Value) -> String {
         .and_then(Value::as_bool)
         .unwrap_or_default();
     format!(
-        "signed in as {} ({}), {left} backup codes left{}{}",
+        "signed in as {} ({}), {left} backup codes left{}{}{}",
         show::field(body, "account_id"),
         show::field(body, "method"),
         if low { ": make new ones" } else { "" },
+        match body.get("authenticator_suspended") {
+            Some(Value::Bool(true)) =>
+                "\nthe authenticator is suspended: turn 2FA off with a backup code beside the password, and on again",
+            _ => "",
+        },
         assertion(body),
     )
 }

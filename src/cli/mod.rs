@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod audit;
+mod backup;
 mod backup_codes;
 pub mod client;
 mod config;
@@ -76,6 +77,9 @@ enum Noun {
     /// Read the history
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Prove a backup
+    #[command(subcommand)]
+    Backup(backup::BackupVerb),
     /// Look at the log: events, numbers, backup
     #[command(subcommand)]
     Log(log::LogVerb),
@@ -184,6 +188,7 @@ async fn dispatch(cli: Cli) -> Result<(), Fault> {
         Noun::Login(verb) => interruptible(login::run(verb, &client)).await,
         Noun::Support(verb) => interruptible(Box::pin(support::run(verb, &client))).await,
         Noun::Audit(verb) => interruptible(Box::pin(audit::run(verb, &client))).await,
+        Noun::Backup(verb) => backup::run(&verb, &client),
         Noun::Log(verb) => interruptible(log::run(verb, &client)).await,
         Noun::View(verb) => Box::pin(interruptible(view::run(verb, &client))).await,
         Noun::Keys(verb) => interruptible(keys::run(verb, &client)).await,

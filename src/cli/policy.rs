@@ -11,7 +11,10 @@ use super::fault::Fault;
 use super::show;
 use crate::account::Policy;
 use crate::account::bound::{CODE_ODDS, Compared, MONTH_S, ODDS_MAX, Owner, Support, compared};
+use crate::account::password_bound::{PasswordGuesses, password_guesses};
+use crate::account::passwords::{KNOWN_MAX, NEW_FAILURES_MAX, NEW_TRIES};
 use crate::account::usual_limits::USUAL_LIMITS;
+use crate::engine::pool::{WAITING_MAX, WIDTH};
 
 /// Accounts whose passwords are known to one attacker, for the second pair of figures.
 const ACCOUNTS: f64 = 10_000.0;
@@ -52,7 +55,79 @@ struct Explained {
     odds_max: f64,
     within_odds_max: bool,
     backup_code_odds: f64,
+    password_guesses: PasswordGuesses,
+    bounds: Vec<Bound>,
     limits: Vec<Row>,
+}
+
+/// Another bound: what is bounded, by how much, and over what.
+#[derive(Debug, Serialize)]
+struct Bound {
+    of: &'static str,
+    most: u64,
+    per: String,
+}
+
+/// Every bound on guessing and on agents beside the one on app codes.
+fn bounds(policy: &Policy) -> Vec<Bound> {
+    let bound = |of, most: u64, per: &str| Bound {
+        of,
+        most,
+        per: per.into(),
+    };
+    let hours = |seconds: u64| format!("agent and {} h, over all accounts", seconds / 3_600);
+    let act = |of, most: u16| bound(of, most.into(), &hours(policy.agent_acts_window_s));
+    let free = u64::from(policy.source_failures_free);
+    let per_s = |seconds: u64| format!("account; or once in {} days", seconds / 86_400);
+    vec![
+        bound(
+            "free wrong passwords",
+            policy.password_failures_free.into(),
+            "account and source",
+        ),
+        bound(
+            "free wrong passwords",
+            policy.password_day_failures_free.into(),
+            "account and day",
+        ),
+        bound(
+            "tries of a new source in a crowd",
+            NEW_TRIES as u64,
+            "account, source and day",
+        ),
+        bound(
+            "tries of all new sources",
+            NEW_FAILURES_MAX as u64,
+            "account and day",
+        ),
+        bound("known sources", KNOWN_MAX as u64, "account, for 30 days"),
+        bound(
+            "free wrong passwords",
+            free,
+            "address and day, over all names",
+        ),
+        bound(
+            "free wrong pairs before their turn",
+            free,
+            "address and day, over all names",
+        ),
+        bound(
+            "places that wait for a hash",
+            WAITING_MAX as u64,
+            "service; a sender gives way to one with fewer",
+        ),
+        bound("hashes at a time", WIDTH as u64, "service"),
+        act("suspend-factor", policy.suspensions_max),
+        act("clear-attempts", policy.clears_max),
+        bound("clear-attempts", 1, &per_s(policy.clear_again_after_s)),
+        act("cases rejected or cancelled", policy.reset_ends_max),
+        act("erase-account", policy.erasures_max),
+        bound(
+            "request-reset",
+            policy.reset_requests_max.into(),
+            &hours(policy.reset_requests_window_s),
+        ),
+    ]
 }
 
 /// One limit against one kind of month.
@@ -104,6 +179,8 @@ fn explain(policy: &Policy) -> Explained {
         odds_max: ODDS_MAX,
         within_odds_max,
         backup_code_odds: BACKUP_GUESSES_PER_S * MONTH_S as f64 * 0.5_f64.powi(BACKUP_CODE_BITS),
+        password_guesses: password_guesses(policy),
+        bounds: bounds(policy),
         limits: bare.into_iter().chain(cleared).chain(usual).collect(),
     }
 }
@@ -142,6 +219,28 @@ fn text(explained: &Explained) -> String {
         explained.window_codes - 1,
         explained.backup_code_odds,
     ));
+    text.push_str(&passwords(explained));
+    text
+}
+
+/// What the limits on passwords are worth, and every other bound.
+fn passwords(explained: &Explained) -> String {
+    let guesses = &explained.password_guesses;
+    let mut text = format!(
+        "\nPasswords of one account that somebody compares who knows its name and these numbers:\n\n\
+         {:>9} a day from one source\n\
+         {:>9} a day from any number of sources, {} in 30 days\n\n\
+         A password and a code together pass a wait and are no guess of a password: a pair that is not\n\
+         right tells nothing of either, and its code is bounded as above.\n\n\
+         Other bounds:\n\n",
+        guesses.one_source_day, guesses.any_sources_day, guesses.any_sources_month
+    );
+    for bound in &explained.bounds {
+        text.push_str(&format!(
+            "{:>9}  {}, per {}\n",
+            bound.most, bound.of, bound.per
+        ));
+    }
     text
 }
 
@@ -205,6 +304,8 @@ mod tests {
             .collect();
         assert_eq!(columns(cleared[0])[3..5], ["never", "60"]);
         assert!(text.contains("per account and month is kept"));
+        assert!(text.contains("5535 a day from any number of sources, 166050 in 30 days"));
+        assert!(text.contains("100  free wrong passwords, per address and day"));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
         vouching: config.directory.vouching.clone(),
         accept_clock_back: args.accept_clock_back,
         log: log_options(&config),
-        backup_folder: config.backup.folder.clone(),
+        backup: config.backup.folders(),
         ..EngineOptions::new(data, keyring)
     };
     let starting = tokio::task::spawn_blocking(move || Engine::start(options));

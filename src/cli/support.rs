@@ -84,7 +84,7 @@ async fn account(verb: SupportAccountVerb, args: &ClientArgs) -> Result<(), Faul
             let body = json!({"account_id": account, "reason": why.reason});
             let answer = client.support("clear-attempts", &body).await?;
             show::answer(args, &answer, |_| {
-                format!("app codes of {account} may be tried again")
+                format!("the wrong codes of {account} are forgotten; a suspension stays")
             })
         }
     }
@@ -98,7 +98,7 @@ async fn factor(verb: SupportFactorVerb, args: &ClientArgs) -> Result<(), Fault>
         assent,
     } = verb;
     let plan = format!(
-        "The app codes and every open login of {account} will stop at once. A backup code or a reset ends it."
+        "The app codes and every open login of {account} will stop at once, until the authenticator is removed with a backup code beside the password, or reset."
     );
     let mut client = Client::connect(args).await?;
     confirm(args, &assent, &account, &plan)?;
@@ -177,9 +177,12 @@ fn troubles(card: &Value) -> Vec<Fact> {
         facts.push(("wrong codes", format!("{wrong} since the last login")));
     }
     if is("suspended") {
-        let ends = match methods(card).is_empty() {
-            true => "only a reset ends it",
-            false => "a backup code or a reset ends it",
+        let ends = match (methods(card).is_empty(), field(card, "suspended_by")) {
+            (true, _) => "only a reset ends it",
+            (false, "support") => {
+                "removing the authenticator with a backup code beside the password ends it, or a reset"
+            }
+            (false, _) => "a backup code or a reset ends it",
         };
         facts.push(("suspended", ends.into()));
     }

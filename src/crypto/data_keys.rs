@@ -28,7 +28,7 @@ use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
 
-pub use copies::back_up_stopped;
+pub use copies::{KeysCopy, back_up_stopped};
 
 /// Unwrapped keys that are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -98,6 +98,11 @@ pub enum DataKeysError {
         /// The generation of the key.
         generation: u32,
     },
+    /// A copy has a key that the store has neither now nor ever erased.
+    #[error(
+        "the copy {0} has a data key that this key store does not have: keep it, restore from it, or name another folder"
+    )]
+    CopyKnowsMore(PathBuf),
     /// More than [`STAGED_KEYS_MAX`] keys wait, or an account had 2³²−1 keys.
     #[error("no further data key can be staged: commit those that wait first")]
     Full,

@@ -56,7 +56,7 @@ impl DataKeys {
     /// # Errors
     /// [`DataKeysError::Storage`].
     pub fn counts(&self) -> Result<BTreeMap<u32, u64>, DataKeysError> {
-        key_store::counts(&self.store_for_long())
+        key_store::counts(&*self.store_for_long())
     }
 
     /// Whether a key was destroyed or is about to be: what it sealed cannot be read any more, and
@@ -72,7 +72,7 @@ impl DataKeys {
         if is_condemned(&self.condemned(), &name_of(stream_key, generation)) {
             return Ok(true);
         }
-        Ok(generation <= key_store::last_erased(&self.store(), stream_key)?)
+        Ok(generation <= key_store::last_erased(&**self.store(), stream_key)?)
     }
 
     /// Destroys the condemned keys by rewriting the store without them, every other one wrapped by

@@ -307,7 +307,9 @@ fn a_condemned_key_is_given_to_nobody_and_the_next_life_keeps_its_own() {
     house.stage(&ADA, 1);
     house.keys.commit().unwrap();
     assert!(!house.keys.is_erased(&ADA, 1).unwrap());
+    assert!(!house.keys.has_condemned());
     house.keys.condemn(&ADA, 1);
+    assert!(house.keys.has_condemned());
     assert_eq!(house.current(&ADA), None);
     assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
     assert!(house.keys.is_erased(&ADA, 1).unwrap());
@@ -383,7 +385,10 @@ fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {
     house.keys.rewrite().unwrap();
     house.stage(&[200; 16], 200);
     house.keys.commit().unwrap();
-    assert_eq!(key_store::counts(&old).unwrap(), BTreeMap::from([(1, 100)]));
+    assert_eq!(
+        key_store::counts(&*old).unwrap(),
+        BTreeMap::from([(1, 100)])
+    );
     let now = house.keys.counts().unwrap();
     assert_eq!(now, BTreeMap::from([(1, 100)]));
     drop(old);
@@ -410,6 +415,71 @@ fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
     assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
     let opened = DataKeys::open(&copy, keyring(folder.path(), 1), false).unwrap();
     assert!(opened.current(&ADA).unwrap().is_some());
+}
+
+/// A folder where the new file would be made: it can neither be removed nor written.
+fn blocked(house: &House) -> PathBuf {
+    let staging = key_file::staging_path(&path_in(house.folder.path()));
+    fs::create_dir(&staging).unwrap();
+    fs::write(staging.join("in the way"), b"").unwrap();
+    staging
+}
+
+#[test]
+fn a_rewriting_that_fails_changes_nothing_and_is_done_by_the_next_one() {
+    let house = house();
+    house.stage(&ADA, 7);
+    house.stage(&[5; 16], 8);
+    house.keys.commit().unwrap();
+    let before = fs::read(path_in(house.folder.path())).unwrap();
+    let staging = blocked(&house);
+    house.keys.condemn(&ADA, 1);
+    for _ in 0..2 {
+        let failed = house.keys.rewrite();
+        assert!(
+            matches!(failed, Err(DataKeysError::Io { .. })),
+            "{failed:?}"
+        );
+        assert!(house.keys.has_condemned(), "it is still due");
+        assert!(
+            house.current(&ADA).is_none(),
+            "it is given to nobody meanwhile"
+        );
+        assert!(house.current(&[5; 16]).is_some());
+    }
+    assert_eq!(fs::read(path_in(house.folder.path())).unwrap(), before);
+    // What is committed between the failure and the success is in the new file.
+    house.stage(&[9; 16], 9);
+    house.keys.commit().unwrap();
+    fs::remove_dir_all(staging).unwrap();
+    house.keys.rewrite().unwrap();
+    assert!(!house.keys.has_condemned());
+    let house = house.reopened();
+    assert!(house.current(&ADA).is_none());
+    assert!(house.current(&[5; 16]).is_some() && house.current(&[9; 16]).is_some());
+    assert_eq!(house.keys.last_generation(&ADA).unwrap(), 1);
+}
+
+#[test]
+fn a_rotation_whose_rewriting_fails_leaves_every_key_under_one_that_opens_it() {
+    let house = house();
+    house.stage(&ADA, 7);
+    house.keys.commit().unwrap();
+    let staging = blocked(&house);
+    let ring = rotated(&house);
+    house.keys.use_keyring(Arc::clone(&ring));
+    assert!(house.keys.rewrite().is_err());
+    assert!(house.keys.is_outdated().unwrap(), "it is still due");
+    house.stage(&[5; 16], 8);
+    house.keys.commit().unwrap();
+    assert_eq!(
+        house.keys.counts().unwrap(),
+        BTreeMap::from([(1, 1), (2, 1)])
+    );
+    fs::remove_dir_all(staging).unwrap();
+    house.keys.rewrite().unwrap();
+    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(2, 2)]));
+    assert!(house.current(&ADA).is_some() && house.current(&[5; 16]).is_some());
 }
 
 /// D-17: a rewriting would put a new file in the link's place and destroy nothing.

@@ -1,8 +1,8 @@
 //! Files that hold keys: written whole or not at all, read only where nobody else can.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -196,11 +196,14 @@ pub(super) fn staging_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Creates an empty file of mode 0600 for reading and writing; refuses where one exists.
+/// Creates an empty file of mode 0600 for reading and writing, whatever the umask is; refuses where
+/// one exists.
 pub(super) fn open_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Removes a file; one that is not there is as good.
@@ -232,12 +235,13 @@ pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
     let parent = folder_of(folder);
     create_folders(parent)?;
     DirBuilder::new().mode(0o700).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     sync_folder(parent)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

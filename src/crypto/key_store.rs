@@ -14,8 +14,8 @@ use countersign_schemas::sealed::Sealed;
 use hmac::{Hmac, KeyInit, Mac};
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadableDatabase,
+    ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -69,10 +69,34 @@ pub(super) fn open(path: &Path) -> Result<Database, DataKeysError> {
     })
 }
 
+/// Opens a copy of a store, which nothing writes to.
+pub(super) fn open_copy(path: &Path) -> Result<ReadOnlyDatabase, DataKeysError> {
+    let opened = builder().open_read_only(path);
+    opened.map_err(|error| damaged(path, error))
+}
+
+/// Whether a store lacks a key of another one that it never erased.
+pub(super) fn lacks(
+    store: &impl ReadableDatabase,
+    other: &impl ReadableDatabase,
+) -> Result<bool, DataKeysError> {
+    let keys = store.begin_read()?.open_table(KEYS)?;
+    let erased = store.begin_read()?.open_table(ERASED)?;
+    for row in other.begin_read()?.open_table(KEYS)?.iter()? {
+        let name = *row?.0.value();
+        let last = erased.get(&stream_key_of(&name))?;
+        let is_erased = last.is_some_and(|last| generation_of(&name) <= last.value());
+        if !is_erased && keys.get(&name)?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Refuses a keyring that has not every key-encryption key of the store.
 pub(super) fn check_keyring(
     path: &Path,
-    store: &Database,
+    store: &impl ReadableDatabase,
     keyring: &Keyring,
 ) -> Result<(), DataKeysError> {
     let txn = store.begin_read()?;
@@ -182,7 +206,7 @@ fn kek_id_of(row: &Row) -> u32 {
 
 /// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store. One
 /// that the store is checked by has a count, if only 0.
-pub(super) fn counts(store: &Database) -> Result<BTreeMap<u32, u64>, DataKeysError> {
+pub(super) fn counts(store: &impl ReadableDatabase) -> Result<BTreeMap<u32, u64>, DataKeysError> {
     let mut counts = BTreeMap::new();
     let txn = store.begin_read()?;
     for row in txn.open_table(KEK_CHECKS)?.iter()? {
@@ -224,8 +248,39 @@ pub(super) fn add(
     Ok(txn.commit()?)
 }
 
+/// Whether a store has an account's key of this generation.
+pub(super) fn has(
+    store: &impl ReadableDatabase,
+    stream_key: &StreamKey,
+    generation: u32,
+) -> Result<bool, DataKeysError> {
+    let keys = store.begin_read()?.open_table(KEYS)?;
+    Ok(keys.get(&name_of(stream_key, generation))?.is_some())
+}
+
+/// Unwraps every key of a store.
+pub(super) fn check_keys(
+    path: &Path,
+    store: &impl ReadableDatabase,
+    keyring: &Keyring,
+) -> Result<(), DataKeysError> {
+    for row in store.begin_read()?.open_table(KEYS)?.iter()? {
+        let (name, row) = row?;
+        if unwrap(keyring, name.value(), row.value()).is_none() {
+            return Err(DataKeysError::DamagedKey {
+                path: path.to_owned(),
+                generation: generation_of(name.value()),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Returns the last generation of an account's keys that was destroyed, 0 where none was.
-pub(super) fn last_erased(store: &Database, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
+pub(super) fn last_erased(
+    store: &impl ReadableDatabase,
+    stream_key: &StreamKey,
+) -> Result<u32, DataKeysError> {
     let erased = store.begin_read()?.open_table(ERASED)?;
     Ok(erased.get(stream_key)?.map_or(0, |last| last.value()))
 }

@@ -1,6 +1,6 @@
 //! What operators ask of the running engine: numbers, views, a backup. Nothing here decides.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use countersign_schemas::admin::{
@@ -9,21 +9,30 @@ use countersign_schemas::admin::{
 use countersign_schemas::event::Event;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::DecodeError;
+use countersign_schemas::time::Micros;
+use data_encoding::HEXLOWER;
 
 use super::Shared;
 use super::accounts::CACHE_BYTES_MAX;
+use super::backup::{self, BackupFolders, NoBackup};
+use super::indexer::record;
 use super::key_list::key_list;
+use super::places::Ours;
 use super::stopped_views::view_list;
 use crate::log::LogReader;
 
-const NO_FOLDER: &str = "no backup folder is configured: set [backup] folder and restart";
+const NO_FOLDER: &str =
+    "no backup folders are configured: set [backup] folder and keys_folder, and restart";
+/// Names of files in one answer, so that it fits however many segments there are; the newest are told.
+const FILES_TOLD_MAX: usize = 1_000;
 
 /// The operators' side of the engine; every call may block.
 #[derive(Clone)]
 pub struct Admin {
     pub(super) shared: Arc<Shared>,
     pub(super) log: LogReader,
-    pub(super) backup_folder: Option<PathBuf>,
+    pub(super) data: PathBuf,
+    pub(super) keyring: PathBuf,
     /// Held by the one backup that is under way.
     pub(super) backing_up: Arc<Mutex<()>>,
 }
@@ -116,43 +125,66 @@ impl Admin {
         }
     }
 
-    /// Copies log and data keys into the configured folder, incrementally, while serving.
+    /// Copies log and data keys into the configured folders, incrementally, while serving.
     ///
     /// # Errors
-    /// `request.invalid` when no folder is configured, `overloaded` while another backup is under
+    /// `request.invalid` when no folders are configured or a backup there would touch or worsen
+    /// something else, `overloaded` while another backup is under
     /// way, `store.unavailable`.
     pub fn backup(&self) -> Result<BackupTaken, Refusal> {
-        let Some(folder) = &self.backup_folder else {
+        let Some(folders) = &self.shared.backup else {
             return Err(Refusal::because(ErrorCode::RequestInvalid, NO_FOLDER));
         };
         let Ok(_alone) = self.backing_up.try_lock() else {
             return Err(Refusal::new(ErrorCode::Overloaded));
         };
-        // The log first: every key that its copy needs was durable before the record, so a later copy
-        // of the keys has it.
-        let log = self
-            .log
-            .back_up(&folder.join("log"))
-            .map_err(|error| unavailable(&error))?;
-        let keys = folder.join("keys").join("keys.redb");
-        self.shared
-            .vault
-            .back_up_keys(&keys)
-            .map_err(|error| unavailable(&error))?;
-        let relative = |path: &Path| {
-            path.strip_prefix(folder)
-                .unwrap_or(path)
-                .display()
-                .to_string()
+        self.take(folders).map_err(|error| {
+            tracing::error!(%error, "there is no new backup");
+            error.refusal()
+        })
+    }
+
+    /// Seconds since the older copy in the backup folders was taken, since the log began where one is
+    /// missing; none without folders. Reads the manifests, since a disk can be gone or exchanged.
+    pub(super) fn backup_age_s(&self, now: Micros) -> Option<u64> {
+        let folders = self.shared.backup.as_ref()?;
+        let log_id = HEXLOWER.encode(self.shared.vault.keyring().first_log_id());
+        let began = || record(&self.log, 1).map_or(Micros(0), |first| first.recorded_at);
+        let newest = backup::newest(folders, &log_id).unwrap_or_else(began);
+        Some(now.seconds_since(newest))
+    }
+
+    fn take(&self, folders: &BackupFolders) -> Result<BackupTaken, NoBackup> {
+        let (shared, unread) = (&self.shared, NoBackup::Unread);
+        let signed = shared.signed_checkpoint().map_err(unread)?;
+        let source = backup::Source {
+            log: &self.log,
+            log_id: HEXLOWER.encode(shared.vault.keyring().first_log_id()),
+            through: signed.size,
+            checkpoint: Some(signed),
+            root_at: &|size| {
+                shared
+                    .index
+                    .root_at(size)
+                    .map_err(|error| error.to_string())
+            },
+            copy_keys: &|target| shared.vault.back_up_keys(target),
+            ours: Ours::of(&self.data, Some(&self.keyring))?,
         };
-        let files = log
+        let taken = backup::take(&source, folders, shared.now())?;
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().display().to_string();
+        let files = taken
+            .log
             .files
             .iter()
-            .map(|path| relative(path))
-            .chain([relative(&keys)]);
+            .map(|path| format!("log/{}", name(path)));
+        let files: Vec<_> = files.chain([name(&taken.keys)]).collect();
+        let file_count = files.len() as u64;
+        let told = files.len().saturating_sub(FILES_TOLD_MAX);
         Ok(BackupTaken {
-            position: log.position,
-            files: files.collect(),
+            position: taken.log.position,
+            files: files.into_iter().skip(told).collect(),
+            file_count,
         })
     }
 }

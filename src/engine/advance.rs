@@ -80,12 +80,13 @@ impl Writer {
             .stream
             .and_then(|stream| batch.accounts.get(&stream));
         let at = self.now();
-        let at_text = self.shared.vault.stranger_source_key(request.source());
+        let at_text = self.shared.text_file.source_key(request.source());
         let for_this_text = self.by_text.waiting_s(&subject.text, at_text, at);
         let policy = &self.shared.policy;
         let over_all_names = self.source_budget.waiting_s(request.source(), at, policy);
         let account = self.shared.account(&subject, newest)?;
         Ok(Gated {
+            pair_waits_s: self.pair_budget.waiting_s(request.source(), at, policy),
             source_waits_s: over_all_names.max(for_this_text),
             at_account: subject::source_key(&self.shared, &subject, &account, request)?,
             at_text,
@@ -144,6 +145,9 @@ impl Writer {
     fn finish(&mut self, submission: Box<Submission>, outcome: Outcome, batch: &mut Batch) {
         if submission.is_under_way {
             self.source_budget.ended(submission.request.source());
+            if evidence::is_pair(&submission.request.command) {
+                self.pair_budget.ended(submission.request.source());
+            }
         }
         let gated = submission.gated.as_ref();
         let lane = gated.map(|gated| gated.subject.queue_key());
@@ -163,6 +167,9 @@ impl Writer {
         if step == Step::ComparePassword && !submission.is_under_way {
             submission.is_under_way = true;
             self.source_budget.begun(submission.request.source());
+            if evidence::is_pair(&submission.request.command) {
+                self.pair_budget.begun(submission.request.source());
+            }
         }
         if step == Step::ComparePassword
             && password_service::is_elsewhere(&self.shared, &submission.request.command)
@@ -313,6 +320,8 @@ impl Writer {
             caller: &request.caller.name,
             source_key: gated.at_account,
             source_waits_s: gated.source_waits_s,
+            pair_waits_s: gated.pair_waits_s,
+            is_elsewhere: self.shared.vouched || self.shared.elsewhere,
             name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,

@@ -14,7 +14,6 @@ use countersign_schemas::time::Micros;
 use data_encoding::BASE64;
 
 use super::Queries;
-use super::epoch::signer;
 use super::queries::unavailable;
 use crate::log::proof::{ProveError, prove_consistency, prove_inclusion};
 use crate::log::tree::{Hash, leaf_hash};
@@ -53,7 +52,7 @@ impl Queries {
             }
         };
         let row = self.row_at(&StreamKey::of(account), position)?;
-        row.map(|row| row.status(now, position))
+        row.map(|row| row.status(now, position, self.shared.policy.low_codes))
             .ok_or(Refusal::new(ErrorCode::AccountNotFound))
     }
 
@@ -87,17 +86,8 @@ impl Queries {
     /// # Errors
     /// `store.unavailable` when it cannot be signed or archived.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint, Refusal> {
-        let note = self.shared.sign_checkpoint();
-        let note = note.map_err(|error| unavailable(&error))?;
-        let signer = signer(&self.shared.vault.keyring());
-        let checkpoint = signer.public().open_checkpoint(&note);
-        let checkpoint = checkpoint.map_err(|error| unavailable(&error))?;
-        Ok(SignedCheckpoint {
-            note,
-            size: checkpoint.size,
-            root: BASE64.encode(&checkpoint.root),
-            vkey: signer.public().vkey(),
-        })
+        let signed = self.shared.signed_checkpoint();
+        signed.map_err(|error| unavailable(&error))
     }
 
     /// Proves that the record at a position is in the log.

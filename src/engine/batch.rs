@@ -362,6 +362,7 @@ pub fn made(command: &Command, events: &[Event]) -> Option<AccountId> {
     match (command, events.first()) {
         (Command::RegisterAccount(c), Some(Event::AccountRegistered(_))) => c.account_id.clone(),
         (Command::Enable2fa(c), Some(Event::AccountRegistered(_))) => Some(c.account_id.clone()),
+        (Command::StartLogin(c), Some(Event::AccountRegistered(_))) => c.account_id.clone(),
         _ => None,
     }
 }

@@ -12,6 +12,8 @@ use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
 use super::accounts::Accounts;
+use super::backup::{BackupFolders, check_places};
+use super::by_text::{self, TextFile};
 use super::clock::{monotonic_clock, wall_clock};
 use super::epoch::signer;
 use super::forms;
@@ -21,12 +23,13 @@ use super::foundation::{
 };
 use super::gauges::Gauges;
 use super::indexer::record;
+use super::places::{BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_keyring};
 use super::private::make_private;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::record_seals::RecordSeals;
 use super::snapshots::Snapshots;
-use super::start_error::{InitError, StartError};
+use super::start_error::{InitError, KeyringPlaceError, StartError};
 use super::vault::{Random, system_random};
 use super::{Clock, Shared, clock, epoch, erasing, rotating};
 use crate::account::{Policy, service};
@@ -34,7 +37,7 @@ use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::log::checkpoints::Archive;
 use crate::log::tree::{NOTHING_BEFORE, leaf_hash};
-use crate::log::{EventLog, LogOptions, LogReader, Storage};
+use crate::log::{EventLog, LogOptions, LogReader, Storage, private_folder};
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -64,7 +67,7 @@ pub struct EngineOptions {
     /// Sizes of the log.
     pub log: LogOptions,
     /// Where `admin.backup` copies to, if anywhere.
-    pub backup_folder: Option<PathBuf>,
+    pub backup: Option<BackupFolders>,
 }
 
 impl EngineOptions {
@@ -83,7 +86,7 @@ impl EngineOptions {
             accept_clock_back: None,
             random: system_random,
             log: LogOptions::default(),
-            backup_folder: None,
+            backup: None,
         }
     }
 }
@@ -102,6 +105,14 @@ pub fn init(
         folder: data.into(),
         source,
     };
+    refuse_keyring(keyring_file, data)?;
+    for path in [keyring_file, data] {
+        refuse_below_ours(path).map_err(KeyringPlaceError::from)?;
+    }
+    let beside = BESIDE_THE_KEYRING.map(|name| keyring_file.with_file_name(name));
+    if let Some(taken) = beside.into_iter().find(|file| file.exists()) {
+        return Err(InitError::KeyringFolder(taken));
+    }
     if data.exists() && std::fs::read_dir(data).map_err(folder)?.next().is_some() {
         return Err(InitError::NotEmpty(data.into()));
     }
@@ -125,14 +136,6 @@ pub fn init(
     Ok(())
 }
 
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-}
-
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
@@ -140,6 +143,10 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 /// never signed for is signed for first: one that lost its archive must not look like a new one.
 pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
     options.policy.check()?;
+    refuse_keyring(&options.keyring, &options.data)?;
+    if let Some(folders) = &options.backup {
+        check_places(&Ours::of(&options.data, Some(&options.keyring))?, folders)?;
+    }
     let now = (options.clock)();
     let (data, keyring) = (&options.data, &options.keyring);
     let seal = views_seal(&Keyring::load(keyring)?);
@@ -167,10 +174,13 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         mut log,
         vault,
         index,
+        end: _,
         epochs,
     } = found;
     let key = vault.keyring().file_key(SNAPSHOTS_LABEL);
     let snapshots = Snapshots::open(&Storage::default(), &snapshots_file(&options.data), key);
+    let key = vault.keyring().file_key(by_text::FILE);
+    let text_file = TextFile::open(&Storage::default(), &options.data.join(by_text::FILE), key);
     let accounts = Accounts::new(reader, Arc::clone(&index), snapshots, epochs);
     erasing::complete(&mut log, &index, &accounts, &vault, now)?;
     let log_version = index.version(&StreamKey::LOG)?;
@@ -190,6 +200,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         accepted_clock,
         accounts,
         index,
+        text_file,
         checkpoints: Mutex::new(archive),
         log_version: AtomicU32::new(log_version),
         recorded_at,
@@ -198,6 +209,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         progress,
         gauges,
         publication: Publication::default(),
+        backup: options.backup,
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))

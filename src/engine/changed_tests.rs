@@ -228,7 +228,7 @@ fn a_command_that_is_taken_out_of_the_index_has_no_second_effect() {
     let (_, codes) = house.enrol(&engine, "ada");
     let wrong = verify("000000");
     let first = house.send_as(&engine, "once", "verify-login", wrong.clone());
-    assert!(first.result.is_err());
+    assert_eq!(first.result.unwrap_err().code, ErrorCode::CodeInvalid);
     let version = |engine: &Engine| {
         let account = engine.shared.accounts.load(stream("ada"));
         account.map(|account| account.version)
@@ -244,7 +244,8 @@ fn a_command_that_is_taken_out_of_the_index_has_no_second_effect() {
         match again.result {
             Err(refusal) if refusal.code == ErrorCode::StoreUnavailable => Err(refusal.code),
             result => {
-                assert!(result.is_err() && again.replayed);
+                assert_eq!(result.unwrap_err().code, ErrorCode::CodeInvalid);
+                assert!(again.replayed);
                 Ok(())
             }
         }

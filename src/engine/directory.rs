@@ -1,8 +1,6 @@
-//! Facts across accounts: which account a name, a challenge or a reset case belongs to, when an
-//! agent asked for resets, and how often a text was tried. What the log holds of them is found through the index; decisions of a
+//! Facts across accounts: which account a name, a challenge or a reset case belongs to, and when an
+//! agent asked for resets. What the log holds of them is found through the index; decisions of a
 //! batch that is not durable yet are the batch's own.
-
-use std::collections::{HashMap, VecDeque};
 
 use countersign_projections::Entry;
 use countersign_schemas::event::Event;
@@ -11,13 +9,10 @@ use countersign_schemas::ids::{CaseId, agent_key};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
-use super::vault::{SourceKey, Vault, VaultError};
+use super::vault::{Vault, VaultError};
 use crate::account::quota::Act;
-use crate::account::{Held, PasswordAttempts, Policy, USERNAME_FIELD};
+use crate::account::{Held, USERNAME_FIELD};
 use crate::log::index::Fact;
-
-/// Texts whose wrong passwords are remembered; the one remembered longest is dropped.
-pub const TEXTS_MAX: usize = 65_536;
 
 /// The fact across accounts that an event holds.
 ///
@@ -65,66 +60,4 @@ pub fn erased(record: &Record, event: &Event) -> Fact {
 fn acted(record: &Record, event: &Event) -> Option<([u8; 16], Micros)> {
     let act = Act::of_event(event)?;
     Some((act.key(&record.meta.caller), record.recorded_at))
-}
-
-// BUG: budgets-in-memory: it is in memory, so a restart forgets it.
-/// Wrong passwords by the text that names an account, id or username alike, whoever has it: so a
-/// name that nobody has waits as an account does.
-///
-/// An account counts its own. But a text can be one account's id and another's username, or only
-/// one of the two: where each way of asking had a count of its own, the wait of one and the answer
-/// of the other would tell which of them exists. So the same text waits the same in both ways.
-///
-/// In memory only: the log keeps no trace of which text it was.
-#[derive(Debug, Default)]
-pub struct ByText {
-    attempts: HashMap<[u8; 16], PasswordAttempts>,
-    order: VecDeque<[u8; 16]>,
-}
-
-impl ByText {
-    /// The seconds that a source still waits at a text, which is given by its keyed hash.
-    pub fn waiting_s(&self, text: &[u8; 16], source: SourceKey, now: Micros) -> Option<u64> {
-        self.attempts.get(text)?.waiting_s(source, now)
-    }
-
-    /// Counts a wrong password as an account would.
-    pub fn failed(&mut self, text: [u8; 16], source: SourceKey, now: Micros, policy: &Policy) {
-        if !self.attempts.contains_key(&text) {
-            if self.order.len() == TEXTS_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.attempts.remove(&oldest);
-            }
-            self.order.push_back(text);
-        }
-        let attempts = self.attempts.entry(text).or_default();
-        let counted = attempts.counted(source, now, policy);
-        attempts.failed(source, now, &counted);
-    }
-
-    /// Forgets the failures of a source that gave the right password, as the account does.
-    pub fn succeeded(&mut self, text: &[u8; 16], source: SourceKey) {
-        if let Some(attempts) = self.attempts.get_mut(text) {
-            attempts.succeeded(source);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Micros = Micros(1_800_000_000_000_000);
-
-    #[test]
-    fn an_unknown_name_waits_as_an_account_does() {
-        let (mut by_text, policy) = (ByText::default(), Policy::default());
-        for _ in 0..11 {
-            assert_eq!(by_text.waiting_s(&[1; 16], [7; 8], NOW), None);
-            by_text.failed([1; 16], [7; 8], NOW, &policy);
-        }
-        assert_eq!(by_text.waiting_s(&[1; 16], [7; 8], NOW), Some(5));
-        assert_eq!(by_text.waiting_s(&[2; 16], [7; 8], NOW), None);
-    }
 }

@@ -15,11 +15,14 @@
 use std::path::Path;
 
 use countersign_schemas::time::Micros;
+use data_encoding::HEXLOWER;
 
+use super::Engine;
 use super::foundation::{Epoch, Foundation, log_folder, snapshots_file};
 use super::record_seals::RecordSeals;
 use super::start_error::{NewEpochError, StartError};
 use super::stream_witness;
+use super::unsigned::End;
 use super::unsigned::first_unsealed;
 use super::vault::system_random;
 use crate::account::service;
@@ -29,6 +32,13 @@ use crate::crypto::note::{NoteSigner, origin};
 use crate::log::LogOptions;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::{Finding, Index};
+
+impl Engine {
+    /// The hexadecimal id of the log's first epoch, which no later epoch changes.
+    pub fn first_log_id(&self) -> String {
+        HEXLOWER.encode(self.shared.vault.keyring().first_log_id())
+    }
+}
 
 /// The key that signs the checkpoints of the keyring's epoch.
 pub fn signer(keyring: &Keyring) -> NoteSigner {
@@ -56,6 +66,10 @@ pub fn archive(
     // An archive that is gone, or came back with an old keyring, does not speak for the epoch.
     let log_id = found.epoch().begun.log_id;
     if log_id == *keyring.log_id() {
+        // Nothing was held to its seal from there on, whatever the log says began behind it.
+        if let End::Unchecked { from } = found.end {
+            return Err(Finding::Appended { position: from }.into());
+        }
         stream_witness::check(&found.reader(), &log_id, keyring_file)?;
         return Ok(archive);
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::epoch::signer;
 use super::foundation::Foundation;
 use super::house::{House, PASSWORD, verify};
+use super::snapshots::TAIL_MAX;
 use super::start_error::{NewEpochError, StartError};
 use super::{Engine, Epoch, new_epoch, system_random};
 use crate::account::{Reply, service};
@@ -100,8 +101,9 @@ fn the_head_is_signed_for_when_a_log_is_made_when_it_starts_and_when_it_stops() 
     let house = House::new();
     assert_eq!(archive(&house).newest().unwrap().size, 1);
     let engine = house.start();
-    house.enrol(&engine, "ada");
+    // Before there is anything that the clock could have signed for meanwhile.
     assert_eq!(archive(&house).newest().unwrap().size, 1);
+    house.enrol(&engine, "ada");
     engine.shared.sign_checkpoint().unwrap();
     assert_eq!(archive(&house).newest().unwrap().size, 8);
     let _ = house.send(&engine, "verify-login", verify("000000"));
@@ -233,6 +235,74 @@ fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
     assert!(matches!(opened, Ok(Reply::CodeRequired { .. })));
     let refused = house.send(&engine, "start-login", login("ada", PASSWORD));
     assert_eq!(refused.map(|_| ()), suspended);
+}
+
+/// A snapshot of before a loss must not bring back what the loss took: neither one that was kept
+/// before it nor one that is kept after it.
+#[test]
+fn a_loss_suspends_an_account_that_has_a_snapshot_too() {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    for _ in 0..=TAIL_MAX {
+        house
+            .send(&engine, "start-login", login("ada", PASSWORD))
+            .unwrap();
+    }
+    drop(engine);
+    // The account is folded, and a snapshot of it kept.
+    let engine = house.start();
+    let ada = StreamKey::of(&AccountId::parse("ada").unwrap());
+    house
+        .send(&engine, "start-login", login("ada", PASSWORD))
+        .unwrap();
+    // Whatever the indexer has not come to yet.
+    engine.shared.accounts.save_snapshots();
+    drop(engine);
+    let kept = house.snapshots(&house.data().join("snapshots.redb"));
+    let (_, snapshot) = kept.load(ada, u32::MAX).expect("a snapshot");
+    assert!(!snapshot.until_reset);
+    drop(kept);
+    let backup = house.folder().join("yesterday");
+    copy(&house.data(), &backup);
+    let engine = house.start();
+    house
+        .send(&engine, "verify-login", verify(&codes[0]))
+        .unwrap();
+    let lost = engine.admin.log.head();
+    drop(engine);
+    restore(&backup, &house.data());
+    begin(&house, lost).unwrap();
+    for _ in 0..2 {
+        let engine = house.start();
+        for code in &codes[..2] {
+            let told = house.send(&engine, "verify-login", verify(code));
+            assert_eq!(told.unwrap_err(), ErrorCode::FactorSuspended);
+        }
+        for _ in 0..=TAIL_MAX {
+            let told = house.send(&engine, "start-login", login("ada", PASSWORD));
+            assert_eq!(told.unwrap_err(), ErrorCode::FactorSuspended);
+        }
+    }
+}
+
+/// What support sees is what the owner meets.
+#[test]
+fn the_card_after_a_loss_says_suspended_and_no_way_but_a_reset() {
+    let (house, ..) = restored();
+    begin(&house, 12).unwrap();
+    let engine = house.start();
+    for account in ["ada", "bob"] {
+        let id = AccountId::parse(account).unwrap();
+        let card = engine.queries().account_card(&id, None).unwrap();
+        assert!(card.suspended && card.methods.is_empty());
+        assert_eq!(card.second_factor, FactorState::On);
+        assert_eq!((card.backup_codes_left, card.suspended_by), (0, None));
+    }
+    house.enrol(&engine, "eve");
+    let id = AccountId::parse("eve").unwrap();
+    let card = engine.queries().account_card(&id, None).unwrap();
+    assert!(!card.suspended && card.methods.len() == 2);
 }
 
 /// What a loss suspended, with the factor on or off, a reset lets in again, for good.

@@ -1,7 +1,7 @@
 //! Erasing accounts: what is gone, what stays, and what a start makes good.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
@@ -10,12 +10,15 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
+use super::advance::Job;
 use super::batch::{BATCH_ALONE_MAX, Batch};
 use super::house::{House, PASSWORD, verify};
+use super::message::ToWriter;
+use super::pool::Pool;
 use super::start_error::StartError;
-use super::{Engine, Outcome, Submission, new_epoch};
+use super::writer::Writer;
+use super::{Engine, Outcome, Submission, boot, new_epoch};
 use crate::account::{Held, Reply};
-use crate::log::tree::NOTHING_BEFORE;
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {
@@ -347,14 +350,40 @@ fn an_erasure_that_never_reached_the_log_is_completed_and_its_repetition_is_answ
 
 #[test]
 fn erasures_give_way_to_what_is_queued_behind_them() {
+    const BEYOND: usize = 4;
     let house = House::new();
     let engine = house.start();
-    let mut batch = Batch::after(0, NOTHING_BEFORE);
-    while batch.has_room() {
-        let request = house.request("erase-account", &erase_ada(), "id", &engine);
-        batch.alone.push(Submission::new(request, Box::new(drop)));
+    let erasures: Vec<_> = (0..BATCH_ALONE_MAX + BEYOND)
+        .map(|n| house.request("erase-account", &erase_ada(), &format!("e-{n}"), &engine))
+        .collect();
+    let login = house.request("verify-login", &verify("000000"), "login", &engine);
+    drop(engine);
+    let (shared, log) = boot::open(house.options()).unwrap();
+    let (queue, inbox) = ToWriter::open();
+    let pool = Arc::new(Pool::start(|_: Job| {}));
+    let last_leaf = shared.index.last_leaf();
+    let mut writer = Writer::new(shared, pool, queue.clone(), log);
+    let (told, order) = mpsc::channel();
+    let named = erasures.into_iter().map(|request| (request, "erasure"));
+    for (request, name) in named.chain([(login, "login")]) {
+        let told = told.clone();
+        let reply = Box::new(move |_| told.send(name).unwrap());
+        queue.submit(Submission::new(request, reply));
     }
-    assert_eq!(batch.alone.len(), BATCH_ALONE_MAX);
+    for _ in 0..2 {
+        let mut batch = Batch::after(2, last_leaf);
+        writer.drain(&mut batch, &inbox);
+        assert!(writer.commit(batch).is_ok());
+    }
+    drop(told);
+    let order: Vec<_> = order.try_iter().collect();
+    let login = order.iter().position(|name| *name == "login");
+    assert_eq!(order.len(), BATCH_ALONE_MAX + BEYOND + 1);
+    assert_eq!(
+        login,
+        Some(BATCH_ALONE_MAX),
+        "before the erasures of the next turn"
+    );
 }
 
 #[test]
@@ -385,4 +414,26 @@ fn an_erasure_that_cannot_be_entombed_is_refused_and_changes_nothing() {
     drop(engine);
     let log = EventLog::open(&house.data().join("log"), LogOptions::default()).unwrap();
     log.close().unwrap();
+}
+
+/// The file cannot be written anew: what was to be destroyed still is there, so it is not told as done.
+#[test]
+fn an_erasure_whose_rewriting_fails_is_not_told_as_done_and_the_next_start_does_it() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let staging = house.data().join("keys.redb.new");
+    std::fs::create_dir(&staging).unwrap();
+    std::fs::write(staging.join("in the way"), b"").unwrap();
+    let unknown = house.send_as(&engine, "once", "erase-account", erase_ada());
+    assert_eq!(unknown.result.unwrap_err().code, ErrorCode::OutcomeUnknown);
+    assert!(log_in(&house, &engine, "ada").is_err());
+    assert!(engine.shared.vault.has_condemned(), "it is still due");
+    drop(engine);
+    std::fs::remove_dir_all(&staging).unwrap();
+    let engine = house.start();
+    assert!(!engine.shared.vault.has_condemned());
+    assert_gone(&house, &engine, 6);
+    let again = house.send_as(&engine, "once", "erase-account", erase_ada());
+    assert!(again.replayed && again.result.is_ok());
 }

@@ -161,8 +161,12 @@ impl Inquiry<'_> {
                 _ => Ok(CodeEvidence::None),
             };
         }
-        let Some(on) = self.account.on() else {
-            return Ok(CodeEvidence::None);
+        let Some(on) = self.account.on().filter(|on| on.codes.verifiers.is_some()) else {
+            // With a password that is wrong, or at a name that nobody has: it must not show.
+            if let Code::Backup(code) = code {
+                self.dummy_hash(code.canonical())?;
+            }
+            return Ok(CodeEvidence::Nothing);
         };
         match code {
             Code::Backup(code) => self.backup_code(&on.codes, code),
@@ -281,6 +285,11 @@ fn may_bring_a_password(command: &Command) -> Option<Option<&SecretText>> {
     }
 }
 
+/// Whether a command brings a password and a code that pass a wait together.
+pub fn is_pair(command: &Command) -> bool {
+    matches!(command, Command::StartLogin(c) if c.code.is_some())
+}
+
 /// Whether a command proves its owner by the first factor.
 pub fn is_proven_by_password(command: &Command) -> bool {
     may_bring_a_password(command).is_some()
@@ -298,8 +307,8 @@ fn code_given(command: &Command) -> GivenCode<'_> {
         Command::ChangePassword(c) => (c.code.as_ref(), c.next_code.as_ref()),
         Command::RegenerateBackupCodes(c) => code_of(c.proof.as_ref()),
         Command::Disable2fa(c) => code_of(c.proof.as_ref()),
+        Command::StartLogin(c) => (c.code.as_ref(), c.next_code.as_ref()),
         Command::Enable2fa(_)
-        | Command::StartLogin(_)
         | Command::RegisterAccount(_)
         | Command::CancelEnrolment(_)
         | Command::UserCancelReset(_)

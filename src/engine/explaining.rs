@@ -94,7 +94,13 @@ impl Queries {
     fn status_before(&self, first: &Entry) -> Result<Option<LoginStatus>, Refusal> {
         let position = first.position - 1;
         let row = self.row_at(&first.record.stream_key, position)?;
-        Ok(row.map(|row| row.status(first.record.recorded_at, position)))
+        Ok(row.map(|row| {
+            row.status(
+                first.record.recorded_at,
+                position,
+                self.shared.policy.low_codes,
+            )
+        }))
     }
 
     /// The policy that was in force before a position; the default before the first.

@@ -158,6 +158,18 @@ impl Life {
         let with = |password: &str| json!({"username": "ada", "password": password});
         self.user("start-login", with("no password of hers"))
             .unwrap_err();
+        for _ in 0..11 {
+            self.user("start-login", with("no password of hers"))
+                .unwrap_err();
+        }
+        let both = |password: &str, code: &str| {
+            let mut body = with(password);
+            body["code"] = code.into();
+            self.house.send(&self.engine, "start-login", body)
+        };
+        both("no password of hers", "000000").unwrap_err();
+        both(PASSWORD, "000000").unwrap_err();
+        both(PASSWORD, &self.codes[2]).unwrap();
         let opened = self.user("start-login", with(PASSWORD)).unwrap();
         let Reply::CodeRequired { challenge_id, .. } = opened else {
             panic!("a code is asked for");

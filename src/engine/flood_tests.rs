@@ -218,6 +218,11 @@ fn a_repeated_login_of_an_unknown_name_counts_once() {
     engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     let told = receiver.recv().unwrap().result.unwrap_err().code;
     assert_eq!(told, ErrorCode::CredentialsInvalid);
+    house.pass(61);
+    // Whatever comes next brings what is due.
+    house.enrol(&engine, "ada");
+    let (_, counts) = recorded(&engine, "unknown-name-refused");
+    assert_eq!(counts.iter().sum::<u64>(), 8 + 1 + 1, "{counts:?}");
 }
 
 #[test]

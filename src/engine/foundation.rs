@@ -13,12 +13,13 @@ use countersign_schemas::time::Micros;
 use super::batch::service_meta;
 use super::directory::fact;
 use super::erasing;
+use super::erasures::{Erasures, names_an_account};
 use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::private::make_private;
 use super::projector::{TELL_EVERY, decode};
 use super::start_error::StartError;
-use super::unsigned;
+use super::unsigned::{self, End};
 use super::vault::{Random, Vault, VaultError};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::key_file::CreateError;
@@ -63,6 +64,8 @@ pub struct Foundation {
     pub index: Arc<Index>,
     /// The log's epochs, the newest last.
     pub epochs: Vec<Epoch>,
+    /// What speaks for the end of the log, as it was before this opening.
+    pub end: End,
 }
 
 /// Where the log is in a data folder.
@@ -131,14 +134,15 @@ impl Foundation {
         let tag_keys = TagKeys::read(&file, &keyring)
             .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
         let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
-        let signed = unsigned::check(&reader, log.head(), &vault, data, keyring_file)?;
+        let end = unsigned::check(&reader, log.head(), &vault, data, keyring_file)?;
         erasing::destroy_keys(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
-        let (index, epochs) = open_index(data, &log, &vault, signed, now)?;
+        let (index, epochs) = open_index(data, &log, &vault, end, now)?;
         Ok(Self {
             log,
             vault,
             index,
             epochs,
+            end,
         })
     }
 
@@ -205,12 +209,12 @@ fn open_index(
     data: &Path,
     log: &EventLog,
     vault: &Vault,
-    signed: Option<u64>,
+    end: End,
     now: Micros,
 ) -> Result<(Arc<Index>, Vec<Epoch>), StartError> {
-    let label = match signed {
-        Some(_) => INDEX_LABEL,
-        None => UNCHECKED_INDEX_LABEL,
+    let label = match end {
+        End::Sealed(_) => INDEX_LABEL,
+        End::Unchecked { .. } => UNCHECKED_INDEX_LABEL,
     };
     let key = vault.keyring().file_key(label);
     let open = || -> Result<_, StartError> {
@@ -226,7 +230,7 @@ fn open_index(
         Ok((index, reader))
     };
     let (index, reader) = open()?;
-    let refused = match index.distrust_with(take_in(&index, &reader, vault, signed, now)) {
+    let refused = match index.distrust_with(take_in(&index, &reader, vault, end, now)) {
         Ok(epochs) => return Ok((index, epochs)),
         Err(refused) => refused,
     };
@@ -241,7 +245,7 @@ fn open_index(
     );
     drop((index, reader));
     let (index, reader) = open()?;
-    let epochs = index.distrust_with(take_in(&index, &reader, vault, signed, now))?;
+    let epochs = index.distrust_with(take_in(&index, &reader, vault, end, now))?;
     Ok((index, epochs))
 }
 
@@ -269,13 +273,13 @@ fn take_in(
     index: &Index,
     reader: &LogReader,
     vault: &Vault,
-    signed: Option<u64>,
+    end: End,
     now: Micros,
 ) -> Result<Vec<Epoch>, StartError> {
     for (position, event) in named(index, reader, SCHEMAS_IN_FORCE)? {
         forms::check(position, &event)?;
     }
-    catch_up(index, reader, vault, signed, now)?;
+    catch_up(index, reader, vault, end, now)?;
     let begun = |(position, event)| match event {
         Event::EpochStarted(begun) => Some(Epoch { position, begun }),
         _ => None,
@@ -290,11 +294,12 @@ fn catch_up(
     index: &Index,
     reader: &LogReader,
     vault: &Vault,
-    signed: Option<u64>,
+    end: End,
     now: Micros,
 ) -> Result<(), StartError> {
     let wrong = |why: String| StartError::Record(why);
     let flush = || index.flush(true, now, |position| record(reader, position));
+    let mut erasures = Erasures::of(reader, vault);
     let mut told_at = Instant::now();
     loop {
         let from = index.tail().position + 1;
@@ -307,7 +312,7 @@ fn catch_up(
         for (position, bytes) in page.iter() {
             // These bytes, not those that a look-up of the position finds: a file that was made by
             // hand can show both.
-            let is_unsigned = signed.is_some_and(|signed| position > signed);
+            let is_unsigned = matches!(end, End::Sealed(signed) if position > signed);
             let is_sealed = |before| vault.record_seals().has_sealed(position, before, bytes);
             if is_unsigned && !is_sealed(&index.last_leaf()) {
                 return Err(Finding::Appended { position }.into());
@@ -317,6 +322,9 @@ fn catch_up(
             let fact = fact(vault, &entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;
+            if fact.is_none() && names_an_account(&entry.event) {
+                erasures.check(&entry)?;
+            }
             index
                 .check_version(entry.position, &entry.record)
                 .map_err(|error| wrong(error.to_string()))?;

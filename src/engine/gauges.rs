@@ -99,6 +99,9 @@ pub struct Readings {
     pub hashes: u64,
     /// Seconds since everything was covered by a signed checkpoint.
     pub checkpoint_age_s: u64,
+    /// Seconds since the older of the two copies in the backup folders was taken, since the log began
+    /// where one is missing; none where no backups are configured.
+    pub backup_age_s: Option<u64>,
     /// Seconds that the wall clock lies behind the last recorded time.
     pub clock_behind_s: u64,
     /// Whether codes are refused because of it.
@@ -135,6 +138,7 @@ impl Engine {
             comparisons: gauges.comparisons.load(Ordering::Relaxed),
             hashes: gauges.hashes.load(Ordering::Relaxed),
             checkpoint_age_s: now.seconds_since(Micros(gauges.signed_at.load(Ordering::Relaxed))),
+            backup_age_s: self.admin.backup_age_s(now),
             clock_behind_s: recorded_at.seconds_since(now),
             clock_is_behind: gauges.clock_is_behind.load(Ordering::Relaxed),
             clock_jumps: gauges.clock_jumps.load(Ordering::Relaxed),

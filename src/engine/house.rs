@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::foundation::SNAPSHOTS_LABEL;
 use super::record_seals::RecordSeals;
 use super::snapshots::Snapshots;
-use super::{Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
+use super::{BackupFolders, Caller, Engine, EngineOptions, Outcome, Request, StartError, init};
 use crate::account::{Policy, Reply};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
@@ -74,6 +74,14 @@ impl House {
         self.folder.path().join("keys").join("keyring.toml")
     }
 
+    /// Where its backups go.
+    pub(super) fn backups(&self) -> BackupFolders {
+        BackupFolders {
+            log: self.folder.path().join("backup"),
+            keys: self.folder.path().join("backup-keys"),
+        }
+    }
+
     pub(super) fn time(&self) -> Micros {
         Micros(self.now.load(Ordering::SeqCst))
     }
@@ -125,7 +133,7 @@ impl House {
             },
             clock: Arc::new(move || Micros(now.load(Ordering::SeqCst))),
             monotonic: Arc::new(move || Micros(monotonic.load(Ordering::SeqCst))),
-            backup_folder: Some(self.folder.path().join("backup")),
+            backup: Some(self.backups()),
             ..EngineOptions::new(self.data(), self.keyring())
         }
     }

@@ -51,6 +51,8 @@ pub struct Gated {
     /// How many seconds the source then still waited, over all names and at the text that names the
     /// account.
     pub source_waits_s: Option<u64>,
+    /// How long its address waits for wrong pairs of password and code.
+    pub pair_waits_s: Option<u64>,
 }
 
 impl Submission {

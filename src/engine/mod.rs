@@ -11,64 +11,58 @@ mod accounts;
 mod admin;
 mod advance;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod appended_tests;
 mod assertions;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod audience_tests;
 mod auditing;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod auditing_tests;
+mod backup;
+mod backup_verify;
 mod batch;
 mod boot;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod bound_source_tests;
+mod by_text;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod changed_tests;
 mod chores;
 mod clock;
 mod coalesce;
+#[cfg(test)]
+mod crowd_tests;
 mod directory;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod disk_tests;
+#[cfg(test)]
+mod doors_tests;
 mod epoch;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod epoch_tests;
 mod erasing;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod erasing_tests;
+mod erasures;
 mod evidence;
 mod explaining;
 mod explaining_across;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod explaining_tests;
 mod exporting;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod fairness_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod flood_tests;
 mod forms;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod forms_tests;
 mod foundation;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod gate_tests;
 mod gauges;
 mod hashing;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod house;
 mod indexer;
 mod keeper;
@@ -77,33 +71,28 @@ mod lanes;
 mod look_rates;
 mod look_ups;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod look_ups_tests;
 mod message;
 mod outcomes;
 mod page_room;
 mod password_service;
+mod places;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod planted_tests;
-mod pool;
+pub mod pool;
 mod private;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod private_tests;
 mod progress;
 mod projector;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod proof_tests;
 mod proofs;
 mod publisher;
 mod queries;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod quota_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod race_tests;
 mod record_seals;
 mod recorded_looks;
@@ -111,19 +100,15 @@ mod refusals;
 mod rehash;
 mod request;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod reset_tests;
 mod resets;
 mod rotating;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod rotating_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod secret_tests;
 mod shared;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod snapshot_tests;
 pub mod snapshots;
 mod source;
@@ -132,31 +117,24 @@ mod start_error;
 mod stopped_views;
 mod stopping;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod store_tests;
 mod stream_witness;
 mod subject;
 mod support_queries;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod swap_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tag_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod text_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod time_tests;
 mod unsigned;
 mod vault;
 mod verdict;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod view_tests;
 mod writer;
 
@@ -171,12 +149,13 @@ use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
-use tokio::sync::watch;
 
 use crate::account::Policy;
 use crate::log::index::Finding;
 pub use admin::Admin;
 use advance::Job;
+pub use backup::{BackupFolders, NoBackup, Taken, back_up_stopped_service};
+pub use backup_verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
 pub use boot::{EngineOptions, init};
 pub use clock::{Clock, monotonic_clock, wall_clock};
 pub use epoch::new_epoch;
@@ -188,6 +167,7 @@ pub use key_list::key_list;
 pub use look_ups::{LookUp, Viewer};
 use message::{Submission, ToWriter};
 pub use password_service::{AskedPassword, PasswordService};
+pub use places::{PlaceError, refuse_among_ours};
 use pool::Pool;
 use proofs::prove;
 pub use publisher::{Feed, PublishedEpoch};
@@ -224,13 +204,14 @@ impl Engine {
     /// [`StartError`] with one sentence that says what is wrong and what to do; nothing was
     /// changed but what an unclean stop had left to repair.
     pub fn start(options: EngineOptions) -> Result<Self, StartError> {
-        let backup_folder = options.backup_folder.clone();
+        let (data, keyring) = (options.data.clone(), options.keyring.clone());
         let (shared, log) = boot::open(options)?;
         let reader = log.reader().checked_by(&shared.index);
         let admin = Admin {
             shared: Arc::clone(&shared),
             log: reader.clone(),
-            backup_folder,
+            data,
+            keyring,
             backing_up: Arc::default(),
         };
         let shown = projector::start(&reader, &shared.views, &shared.progress);
@@ -302,10 +283,8 @@ impl Engine {
         if self.draining.load(Ordering::Acquire) {
             return Err(Refusal::new(ErrorCode::Draining));
         }
-        if request
-            .deadline
-            .is_some_and(|deadline| self.shared.now() > deadline)
-        {
+        let is_over = |deadline| self.shared.now() > deadline;
+        if request.deadline.is_some_and(is_over) {
             return Err(Refusal::new(ErrorCode::DeadlineExceeded));
         }
         match &mut request.command {
@@ -375,17 +354,6 @@ impl Engine {
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
-    }
-
-    /// What was met in the data folder that the service did not leave so; nothing is decided then.
-    pub fn finding(&self) -> Option<Finding> {
-        self.shared.index.finding()
-    }
-
-    /// Turns true when a commit has failed, and a restart is safe, or when there is a
-    /// [`finding`](Self::finding): the process must stop.
-    pub fn failed(&self) -> watch::Receiver<bool> {
-        self.shared.failed.subscribe()
     }
 }
 

@@ -221,6 +221,9 @@ fn support_clears_the_attempts_once_and_the_agents_reason_is_sealed() {
     let again = house.send_as(&engine, "clear", "clear-attempts", body.clone());
     assert!(again.replayed && again.result.is_ok());
     assert!(house.send(&engine, "verify-login", right).is_ok());
+    house
+        .send(&engine, "verify-login", verify("000000"))
+        .unwrap_err();
     let twice = house.send(&engine, "clear-attempts", body);
     assert_eq!(twice.unwrap_err(), ErrorCode::QuotaExceeded);
     drop(engine);

@@ -191,3 +191,7 @@ fn published(entries: &[Entry]) -> Vec<PublishedEvent> {
     }
     events
 }
+
+#[cfg(test)]
+#[path = "publisher_tests.rs"]
+mod tests;

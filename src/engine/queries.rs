@@ -65,7 +65,7 @@ impl Queries {
             .get(&StreamKey::of(account))
             .map_err(|error| unavailable(&error))?;
         match row {
-            Some(row) => Ok(row.status(self.shared.now(), position)),
+            Some(row) => Ok(row.status(self.shared.now(), position, self.shared.policy.low_codes)),
             None if self.shared.vouched || self.shared.elsewhere => Ok(unseen(account, position)),
             None => Err(Refusal::new(ErrorCode::AccountNotFound)),
         }
@@ -288,6 +288,7 @@ fn unseen(account: &AccountId, position: u64) -> LoginStatus {
         double_code: false,
         backup_codes_left: 0,
         backup_codes_low: false,
+        authenticator_suspended: false,
         set_no: 0,
         enabled_at: None,
         after_reset_days: None,

@@ -62,7 +62,7 @@ fn events(engine: &Engine, name: &str) -> Vec<AuditEvent> {
 fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_auditors_hear_of_it() {
     let house = House::new();
     let mut engine = start(&house);
-    for n in 0..=MAX {
+    for n in 0..=MAX + 2 {
         house.enrol(&engine, &format!("a-{n}"));
     }
     for n in 0..MAX {
@@ -87,9 +87,12 @@ fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_audit
         assert!(detail.contains("another agent"), "{detail}");
     }
     send_by(&house, &engine, "bob", "suspend-factor", &last).unwrap();
+    let twice = send_by(&house, &engine, "bob", "suspend-factor", &last);
+    assert_eq!(twice.unwrap_err().code, ErrorCode::FactorSuspended);
     house.pass(61);
     // Whatever comes next brings what is due.
-    send_by(&house, &engine, "bob", "suspend-factor", &last).unwrap();
+    let next = of(&format!("a-{}", MAX + 1));
+    send_by(&house, &engine, "bob", "suspend-factor", &next).unwrap();
     let told = events(&engine, "agent-acts-refused");
     let shown = serde_json::to_value(&told).unwrap();
     assert_eq!(told.len(), 1);
@@ -97,7 +100,8 @@ fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_audit
     assert_eq!(shown[0]["data"], data);
     assert_eq!(shown[0]["caller"]["name"], "countersign");
     house.pass(86_400);
-    send_by(&house, &engine, "eve", "suspend-factor", &last).unwrap();
+    let next = of(&format!("a-{}", MAX + 2));
+    send_by(&house, &engine, "eve", "suspend-factor", &next).unwrap();
 }
 
 /// Each is decided again from the log as it was, and comes out as it did.
@@ -110,6 +114,8 @@ fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
         house.enrol(&engine, name);
     }
     for name in &names {
+        let wrong = json!({"account_id": name, "code": "000000"});
+        house.send(&engine, "verify-login", wrong).unwrap_err();
         let reset = send_by(&house, &engine, "alice", "request-reset", &of(name));
         let Ok(Reply::ResetRequested { case_id, .. }) = reset else {
             panic!("a case is opened");
@@ -119,8 +125,8 @@ fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
         let reasoned = json!({"account_id": name, "reason": "because"});
         for (command, body) in [
             ("reject-reset", &on_case),
-            ("suspend-factor", &of(name)),
             ("clear-attempts", &reasoned),
+            ("suspend-factor", &of(name)),
             ("erase-account", &reasoned),
         ] {
             house.pass(BETWEEN_ERASURES_S);

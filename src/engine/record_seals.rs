@@ -58,3 +58,7 @@ impl RecordSeals {
 #[cfg(test)]
 #[path = "sealed_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "unchecked_tests.rs"]
+mod unchecked_tests;

@@ -87,6 +87,7 @@ impl Writer {
 
     /// Counts a wrong password beside the account, known or not: of its address over all names, and
     /// at the text that names the account. A right one is forgiven there as at the account itself.
+    /// Of a wrong pair that passed a wait only its address hears, so that nobody else waits longer.
     pub(super) fn count_proof(
         &mut self,
         gated: &Gated,
@@ -96,7 +97,14 @@ impl Writer {
     ) {
         let (now, policy) = (self.now(), &self.shared.policy);
         let (text, source) = (gated.subject.text, gated.at_text);
+        let passed_a_wait = gated.source_waits_s.is_some() && evidence::is_pair(&request.command);
         match events.first() {
+            Some(Event::LoginPairRejected(_)) => {
+                self.pair_budget.failed(request.source(), now, policy);
+            }
+            Some(Event::UnknownNameRefused(_)) if passed_a_wait => {
+                self.pair_budget.failed(request.source(), now, policy);
+            }
             Some(Event::UnknownNameRefused(_) | Event::PasswordRejected(_)) => {
                 self.source_budget.failed(request.source(), now, policy);
                 self.by_text.failed(text, source, now, policy);

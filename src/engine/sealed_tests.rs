@@ -18,14 +18,14 @@ use crate::log::index::Finding;
 use crate::log::tree::{Frontier, leaf_hash};
 
 /// Every record of a stopped log, the first one first.
-fn records(house: &House) -> Vec<Vec<u8>> {
+pub(super) fn records(house: &House) -> Vec<Vec<u8>> {
     let log = open(house);
     let page = log.reader().read(1, usize::MAX, usize::MAX).unwrap();
     page.iter().map(|(_, bytes)| bytes.to_vec()).collect()
 }
 
 /// Makes these the records of the log from a position on, the last ones, and forgets its index.
-fn exchange(house: &House, from: u64, records: &[Vec<u8>]) {
+pub(super) fn exchange(house: &House, from: u64, records: &[Vec<u8>]) {
     edit(house, "log/00000001.redb", |txn| {
         let mut table = txn.open_table(RECORDS).unwrap();
         table.retain_in(from.., |_, _| false).unwrap();
@@ -36,7 +36,7 @@ fn exchange(house: &House, from: u64, records: &[Vec<u8>]) {
     forget(house, &["index.redb", "snapshots.redb", "views.redb"]);
 }
 
-fn forget(house: &House, files: &[&str]) {
+pub(super) fn forget(house: &House, files: &[&str]) {
     for file in files {
         let _ = fs::remove_file(house.data().join(file));
     }
@@ -283,10 +283,10 @@ fn a_copy_that_is_of_another_log_or_of_another_keyring_or_gone_speaks_for_nothin
 }
 
 /// Page size of a segment, in bytes.
-const PAGE: usize = 4_096;
+pub(super) const PAGE: usize = 4_096;
 
 /// Changes numbers in the pages of a segment behind redb's back.
-fn patch(house: &House, mut change: impl FnMut(&mut [u8])) {
+pub(super) fn patch(house: &House, mut change: impl FnMut(&mut [u8])) {
     let file = house.data().join("log/00000001.redb");
     let mut bytes = fs::read(&file).unwrap();
     bytes.chunks_mut(PAGE).for_each(&mut change);
@@ -294,7 +294,12 @@ fn patch(house: &House, mut change: impl FnMut(&mut [u8])) {
 }
 
 /// Replaces a number at each of these offsets that holds it.
-fn renumber(page: &mut [u8], offsets: impl Iterator<Item = usize>, from: u64, to: u64) -> usize {
+pub(super) fn renumber(
+    page: &mut [u8],
+    offsets: impl Iterator<Item = usize>,
+    from: u64,
+    to: u64,
+) -> usize {
     let mut replaced = 0;
     for at in offsets {
         if page.get(at..at + 8) == Some(&from.to_le_bytes()) {

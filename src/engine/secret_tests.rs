@@ -42,6 +42,8 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
         caller: "portal",
         source_key: [0; 8],
         source_waits_s: None,
+        pair_waits_s: None,
+        is_elsewhere: false,
         name_taken: false,
         next_key_id: None,
         requested_at: &[],

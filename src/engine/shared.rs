@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use countersign_projections::Views;
+use countersign_schemas::audit::SignedCheckpoint;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
+use data_encoding::BASE64;
 use tokio::sync::watch;
 
 use super::Clock;
 use super::accounts::Accounts;
+use super::backup::BackupFolders;
+use super::by_text::TextFile;
 use super::clock::AcceptedClock;
 use super::epoch;
 use super::gauges::Gauges;
@@ -49,6 +53,8 @@ pub struct Shared {
     pub accounts: Accounts,
     /// Where events stand.
     pub index: Arc<Index>,
+    /// What is kept of wrong passwords by the text that names an account.
+    pub text_file: TextFile,
     /// The archive of signed checkpoints, and the key that signs the next one.
     pub checkpoints: Mutex<Archive>,
     /// Number of the log's own events.
@@ -65,6 +71,8 @@ pub struct Shared {
     pub gauges: Gauges,
     /// How far it is published.
     pub publication: Publication,
+    /// Where backups go, if anywhere.
+    pub backup: Option<BackupFolders>,
     /// Turns true when a commit has failed, or the data folder was changed.
     pub failed: watch::Sender<bool>,
 }
@@ -97,6 +105,23 @@ impl Shared {
         let note = epoch::sign(&mut archive, &self.index)?.to_owned();
         self.gauges.signed(self.now());
         Ok(note)
+    }
+
+    /// The same, as it is told.
+    ///
+    /// # Errors
+    /// A sentence, as [`Shared::sign_checkpoint`].
+    pub fn signed_checkpoint(&self) -> Result<SignedCheckpoint, String> {
+        let note = self.sign_checkpoint().map_err(|error| error.to_string())?;
+        let signer = epoch::signer(&self.vault.keyring());
+        let checkpoint = signer.public().open_checkpoint(&note);
+        let checkpoint = checkpoint.map_err(|error| error.to_string())?;
+        Ok(SignedCheckpoint {
+            note,
+            size: checkpoint.size,
+            root: BASE64.encode(&checkpoint.root),
+            vkey: signer.public().vkey(),
+        })
     }
 
     /// Size and root of the newest checkpoint that was signed, if any was.

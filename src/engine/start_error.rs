@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::erasing::CompletionError;
+use super::places::PlaceError;
 use super::vault::VaultError;
 use crate::crypto::data_keys::DataKeysError;
 use crate::crypto::key_file::CreateError;
@@ -12,9 +13,33 @@ use crate::log::checkpoints::CheckpointRefusal;
 use crate::log::index::{Finding, IndexError};
 use crate::log::{AppendError, OpenLogError};
 
+/// Why a keyring is not taken where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringPlaceError {
+    /// It lies in the data folder, under this or another name.
+    #[error(
+        "the keyring must lie outside the data folder {0}: whoever has both reads every secret"
+    )]
+    Inside(PathBuf),
+    /// It bears a name that the service gives to another file of that folder.
+    #[error(
+        "{0} is the name of another file that the service keeps beside the keyring: give the keyring another name"
+    )]
+    Name(PathBuf),
+    /// Its path cannot be followed.
+    #[error(transparent)]
+    Unknown(#[from] PlaceError),
+}
+
 /// Why the engine did not start; one sentence each, with a cure.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A folder for backups is not for them.
+    #[error("[backup]: {0}")]
+    Backup(#[from] PlaceError),
+    /// The keyring lies in the data folder, or bears the name of another file of its folder.
+    #[error(transparent)]
+    KeyringPlace(#[from] KeyringPlaceError),
     /// The keyring is missing, unsafe or damaged.
     #[error(transparent)]
     Keyring(#[from] LoadError),
@@ -112,6 +137,14 @@ pub enum StartError {
     /// The keys of erased accounts could not be destroyed.
     #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
     Erasure(#[source] VaultError),
+    /// The key store says that an account was erased of which neither the log nor a tombstone says so.
+    #[error(
+        "keys.redb says that the account which the event at position {position} registers was erased, and the log has no erasure of it: restore keys.redb from its backup, and find out who could write the data folder"
+    )]
+    KeyStoreErased {
+        /// Where the account was registered.
+        position: u64,
+    },
     /// The tag keys cannot be written, or no random bytes are to be had.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -134,6 +167,14 @@ pub enum StartError {
 /// Why nothing was initialised.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
+    /// The keyring would lie in the data folder, or bear the name of another file of its folder.
+    #[error(transparent)]
+    KeyringPlace(#[from] KeyringPlaceError),
+    /// What belongs to another keyring stands where the new one would.
+    #[error(
+        "{0} belongs to another keyring, so nothing was initialised: choose a folder of its own for the new one"
+    )]
+    KeyringFolder(PathBuf),
     /// The keyring exists or cannot be written.
     #[error(transparent)]
     Keyring(#[from] keyring::InitError),

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use countersign_schemas::refusal::ErrorCode;
 
+use tokio::sync::watch;
+
 use super::message::Message;
 use super::{Engine, indexer};
 use crate::crash_point::reached;
 use crate::log::EventLog;
+use crate::log::index::Finding;
 
 /// The log, or the thread that has it.
 pub enum Writing {
@@ -21,6 +24,17 @@ pub enum Writing {
 }
 
 impl Engine {
+    /// What was met in the data folder that the service did not leave so; nothing is decided then.
+    pub fn finding(&self) -> Option<Finding> {
+        self.shared.index.finding()
+    }
+
+    /// Turns true when a commit has failed, and a restart is safe, or when there is a
+    /// [`finding`](Self::finding): the process must stop.
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.shared.failed.subscribe()
+    }
+
     /// Takes nothing more and finishes what was taken; the log can still be read. May be called
     /// again.
     ///

@@ -35,7 +35,7 @@ impl Witness {
     /// # Errors
     /// Those of the operating system.
     pub fn write(&self, keyring_file: &Path) -> io::Result<()> {
-        use std::os::unix::fs::OpenOptionsExt;
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
         let path = path(keyring_file);
         let staging = path.with_extension("new");
         let mut file = OpenOptions::new()
@@ -44,6 +44,7 @@ impl Witness {
             .truncate(true)
             .mode(0o600)
             .open(&staging)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
         fs::rename(&staging, &path)?;

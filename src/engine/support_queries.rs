@@ -3,13 +3,14 @@
 
 use countersign_projections::{AccountCards, CaseRow, Projection, ResetQueue as ResetQueueView};
 use countersign_schemas::event::Event;
+use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::query::{FindAccountQuery, ResetQueueQuery};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::CaseState;
 use countersign_schemas::support_reply::{
-    AccountCard, AccountFound, MaskedName, ResetCase, ResetQueue,
+    AccountCard, AccountFound, MaskedName, ResetCase, ResetQueue, SuspendedBy,
 };
 
 use super::Queries;
@@ -120,7 +121,7 @@ impl Queries {
             .newest(&stream)
             .map_err(|error| unavailable(&error))?;
         let open = newest.filter(|case| OPEN.contains(&case.state_at(now)));
-        let status = login.status(now, position);
+        let status = login.status(now, position, self.shared.policy.low_codes);
         Ok(AccountCard {
             account_id: account.clone(),
             username: match card.username {
@@ -138,7 +139,11 @@ impl Queries {
             wrong_code_at: card.wrong_code_at,
             throttled_until: status.throttled_until,
             double_code: status.double_code,
-            suspended: login.suspended || login.until_reset,
+            suspended: status.authenticator_suspended,
+            suspended_by: login.suspended.map(|cause| match cause {
+                SuspendedCause::Failures => SuspendedBy::Failures,
+                SuspendedCause::Support => SuspendedBy::Support,
+            }),
             last_login_at: card.last_login_at,
             cleared_at: card.cleared_at,
             reset: open.map(|row| self.case(row)).transpose()?,

@@ -227,6 +227,24 @@ fn an_unknown_user_and_a_wrong_password_answer_alike_and_both_wait() {
     }
 }
 
+/// E-17: one number, whoever asks.
+#[test]
+fn login_status_says_that_codes_run_low_as_a_login_does() {
+    let house = House::new();
+    for (low_codes, is_low) in [(9, true), (8, false)] {
+        let engine = house.start_with(|options| options.policy.low_codes = low_codes);
+        let account = format!("a-{low_codes}");
+        let (_, codes) = house.enrol(&engine, &account);
+        let body = json!({"account_id": account, "code": codes[0]});
+        let Ok(Reply::LoginVerified { low, .. }) = house.send(&engine, "verify-login", body) else {
+            panic!("the code is right");
+        };
+        let id = AccountId::parse(&account).unwrap();
+        let status = engine.queries().login_status(&id, None).unwrap();
+        assert_eq!((low, status.backup_codes_low), (is_low, is_low));
+    }
+}
+
 #[test]
 fn a_directory_elsewhere_needs_no_registration_and_no_password() {
     let house = House::new();

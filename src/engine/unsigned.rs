@@ -12,11 +12,22 @@ use crate::log::checkpoints::Archive;
 use crate::log::index::Finding;
 use crate::log::tree::{Frontier, Hash, NOTHING_BEFORE, leaf_hash};
 
+/// What speaks for the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A checkpoint of this size, and behind it the seals: the index takes in sealed records only.
+    Sealed(u64),
+    /// Nothing, from this position on: there is no checkpoint of this epoch, or another epoch seems to
+    /// begin behind it. The start is refused later under a better name, and never signs.
+    Unchecked {
+        /// The first record for which nothing speaks.
+        from: u64,
+    },
+}
+
 /// Checks the records behind the last signed checkpoint: the service itself must have written each of
 /// them where it stands. Before the index takes any of them in, or one that is refused here would
-/// stand in it, and be signed for later. Gives the size of that checkpoint, behind which the index
-/// takes in sealed records only; none where the start is refused later under another name, since
-/// there is no checkpoint of this epoch, or the service itself began another one.
+/// stand in it, and be signed for later.
 ///
 /// The archive beside the keyring may be older than the records that an older build did not seal. The
 /// copy of the newest note in the data folder then takes its place, where it was signed for this log.
@@ -30,14 +41,14 @@ pub(super) fn check(
     vault: &Vault,
     data: &Path,
     keyring_file: &Path,
-) -> Result<Option<u64>, StartError> {
+) -> Result<End, StartError> {
     let keyring = vault.keyring();
     let archive = Archive::open(keyring_file, signer(&keyring)).ok();
     let newest = |archive: &Archive| archive.newest().map(|newest| newest.size);
     let Some((mut archive, mut signed)) =
         archive.and_then(|archive| newest(&archive).map(|size| (archive, size)))
     else {
-        return Ok(None);
+        return Ok(End::Unchecked { from: 1 });
     };
     let seals = [vault.record_seals()];
     let mut unsealed = first_unsealed(reader, signed, head, &seals)?;
@@ -48,13 +59,15 @@ pub(super) fn check(
         unsealed = first_unsealed(reader, signed, head, &seals)?;
     }
     let Some(position) = unsealed else {
-        return Ok(Some(signed));
+        return Ok(End::Sealed(signed));
     };
+    // It only chooses the name of the refusal: a file that was made by hand can show a look-up what no
+    // page holds.
     let is_of_another =
         |at| epoch_at(reader, at).is_some_and(|epoch| epoch.begun.log_id != *keyring.log_id());
     // The event that begins it is sealed by the epoch before: an unsealed one excuses nothing.
     match (signed + 1..position).any(is_of_another) {
-        true => Ok(None),
+        true => Ok(End::Unchecked { from: position }),
         false => Err(Finding::Appended { position }.into()),
     }
 }

@@ -277,9 +277,9 @@ impl Vault {
     /// Copies the key store beside itself being used; the copy opens as a key store.
     ///
     /// # Errors
-    /// [`VaultError::Keys`].
-    pub fn back_up_keys(&self, target: &std::path::Path) -> Result<(), VaultError> {
-        Ok(self.keys.back_up(target)?)
+    /// As [`DataKeys::back_up`].
+    pub fn back_up_keys(&self, target: &std::path::Path) -> Result<(), DataKeysError> {
+        self.keys.back_up(target)
     }
 
     /// Writes a tombstone, durably.
@@ -346,8 +346,13 @@ impl Vault {
 /// The stream whose data key seals what stands at a place: the account's own, but for its
 /// erasure, of which auditors are to read why and by whom when that key is gone.
 fn holder_of(place: &Place) -> [u8; 16] {
-    match place.event_type {
+    holder(place.event_type, place.stream_key)
+}
+
+/// Whose data key seals the fields of an event in a stream.
+pub fn holder(event_type: u16, stream: [u8; 16]) -> [u8; 16] {
+    match event_type {
         ACCOUNT_ERASED => StreamKey::LOG.0,
-        _ => place.stream_key,
+        _ => stream,
     }
 }

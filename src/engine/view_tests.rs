@@ -13,7 +13,7 @@ use super::house::{House, PASSWORD, verify};
 use crate::account::Reply;
 
 type Rows = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
-const ROWS: Rows = TableDefinition::new("login-status@3/rows");
+const ROWS: Rows = TableDefinition::new("login-status@4/rows");
 const CARDS: Rows = TableDefinition::new("account-card@1/cards");
 
 fn ada() -> AccountId {
@@ -128,8 +128,8 @@ fn a_view_whose_checkpoint_was_set_on_is_built_again() {
     let engine = house.start();
     stop(engine);
     let checkpoint = |engine: &Engine| engine.admin().view_list().views[0].position;
-    let table = TableDefinition::<u8, (u64, &[u8; 16], u64)>::new("login-status@3/checkpoint");
-    let seals = TableDefinition::<u8, (&[u8; 32], &[u8; 16])>::new("login-status@3/seal");
+    let table = TableDefinition::<u8, (u64, &[u8; 16], u64)>::new("login-status@4/checkpoint");
+    let seals = TableDefinition::<u8, (&[u8; 32], &[u8; 16])>::new("login-status@4/seal");
     let before = std::fs::read(house.data().join("views.redb")).unwrap();
     let engine = house.start();
     house.enrol(&engine, "ada");

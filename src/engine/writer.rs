@@ -15,9 +15,9 @@ use countersign_schemas::time::Micros;
 
 use super::advance::Job;
 use super::batch::Batch;
+use super::by_text::ByText;
 use super::chores::ClockWatch;
 use super::coalesce::Coalesced;
-use super::directory::ByText;
 use super::lanes::Lanes;
 use super::message::{Message, ToWriter};
 use super::outcomes::Outcomes;
@@ -54,6 +54,8 @@ pub struct Writer {
     /// Wrong passwords of each address over all names.
     pub(super) source_budget: SourceBudget,
     /// Wrong passwords by the text that names an account.
+    /// Wrong pairs of password and code that passed a wait, by address.
+    pub(super) pair_budget: SourceBudget,
     pub(super) by_text: ByText,
     last_at: Micros,
     pub(super) watch: ClockWatch,
@@ -69,6 +71,7 @@ impl Writer {
     ) -> Self {
         let last_at = shared.index.tail().at;
         let watch = ClockWatch::new(&shared);
+        let by_text = ByText::kept(&shared.text_file);
         Self {
             shared,
             pool,
@@ -79,7 +82,8 @@ impl Writer {
             outcomes: Outcomes::default(),
             coalesced: Coalesced::default(),
             source_budget: SourceBudget::default(),
-            by_text: ByText::default(),
+            pair_budget: SourceBudget::default(),
+            by_text,
             last_at,
             watch,
         }
@@ -177,6 +181,8 @@ impl Writer {
     /// Those who wait for an answer, none of them told, when the commit failed: the outcome is
     /// unknown.
     pub(super) fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
+        // Before the log: a wrong password that is told is counted under its name too.
+        self.by_text.keep(&self.shared.text_file);
         if !batch.records.is_empty() {
             reached("before-append");
             if let Err(error) = self.shared.vault.commit_keys() {

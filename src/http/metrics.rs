@@ -17,6 +17,7 @@ pub fn page(readings: &Readings, is_ready: bool, traffic: &Traffic) -> String {
     requests(&mut page, &counts);
     durations(&mut page, &counts);
     engine(&mut page, readings);
+    disks(&mut page, readings);
     if let Some(state) = &readings.publication {
         publication(&mut page, state.lag, state.halted.is_some());
     }
@@ -118,6 +119,13 @@ fn engine(page: &mut Text, readings: &Readings) {
         "Since everything was last covered by a signed checkpoint",
         readings.checkpoint_age_s,
     );
+    if let Some(age_s) = readings.backup_age_s {
+        page.gauge(
+            "backup_age_seconds",
+            "Since the older copy in the backup folders was taken, or the log began",
+            age_s,
+        );
+    }
     page.family(
         "projection_lag_events",
         "gauge",
@@ -136,6 +144,9 @@ fn engine(page: &mut Text, readings: &Readings) {
         let halted = u8::from(view.halted.is_some());
         page.sample("projection_halted", &[("projection", view.name)], halted);
     }
+}
+
+fn disks(page: &mut Text, readings: &Readings) {
     page.family(
         "disk_free_bytes",
         "gauge",

@@ -41,6 +41,11 @@ pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(1);
 pub const HEADER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a connection may last; each carries one request.
 pub const CONNECTION_MAX: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    FIRST_BYTE_MAX.as_millis() < HEADER_WAIT_MAX.as_millis()
+        && HEADER_WAIT_MAX.as_millis() < CONNECTION_MAX.as_millis(),
+    "a silent connection is closed before one that has begun, and that before one that waits"
+);
 /// The wait after a connection that could not be accepted, for want of descriptors for example.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 

@@ -1,15 +1,22 @@
 //! Backup: a copy of the log that opens as a log, taken beside the writer.
 //!
+//! ```text
+//!   stage: NNNNNNNN.redb.new for what is new ─▶ (the keys are copied) ─▶ publish: names, in order
+//! ```
+//!
 //! Sealed segments never change, so each is copied once. The records of the segment that takes
 //! writes are read page by page and written anew, since an open file cannot be copied; that copy is
 //! replaced by every later backup. Nothing is pinned, so the live file does not grow.
+//!
+//! A copy has its name only once the keys that its records need are copied too, so a crash leaves no
+//! log that its keys do not open.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::error::{ReadLogError, SegmentFault};
+use super::error::{OpenLogError, ReadLogError, SegmentFault};
 use super::reader::LogReader;
 use super::shared::Active;
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX, folder, segment};
@@ -39,6 +46,15 @@ pub struct Backup {
     pub files: Vec<PathBuf>,
 }
 
+/// Copies of segments, complete and durable, that wait for their names.
+#[derive(Debug)]
+pub struct StagedCopy {
+    /// All files of the copy, and whether each is new.
+    files: Vec<(PathBuf, bool)>,
+    /// The last position in them.
+    position: u64,
+}
+
 /// Why there is no new backup; what an earlier one left is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -50,7 +66,7 @@ pub enum BackupError {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A copy cannot be written or does not read back.
     #[error("the copy {path} was not made ({fault}): free space or name another folder")]
@@ -59,6 +75,19 @@ pub enum BackupError {
         path: PathBuf,
         /// Why.
         fault: SegmentFault,
+    },
+    /// The target's copies cannot be listed.
+    #[error("the copies in the backup folder cannot be read: {0}")]
+    Copies(#[source] OpenLogError),
+    /// The target holds records that the present log does not have.
+    #[error(
+        "the copy {path} has a record at position {position} that this log does not have: keep that folder, it may be all that is left of it, and name another one"
+    )]
+    KnowsMore {
+        /// The copy.
+        path: PathBuf,
+        /// The first such position.
+        position: u64,
     },
     /// The log cannot be read.
     #[error(transparent)]
@@ -103,71 +132,112 @@ impl LogReader {
         Ok(segments)
     }
 
-    /// Copies the log into a folder, incrementally; the copy opens as a log.
+    /// Copies the records up to `through` into a folder, incrementally; the copy opens as a log once it
+    /// is published. `proven` is the position up to which the folder is known to be a copy of this log;
+    /// what stands there behind it is copied again.
     ///
-    /// Every file has its name only once it is complete and durable. The log goes on being written.
+    /// Every file is complete and durable. The log goes on being written.
     ///
     /// # Errors
-    /// [`BackupError`].
-    pub fn back_up(&self, target: &Path) -> Result<Backup, BackupError> {
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(target);
-        made.map_err(|source| target_error(target, source))?;
-        let mut backup = Backup {
-            position: 0,
+    /// [`BackupError`]; the copies of before are as they were.
+    pub fn stage_copy(
+        &self,
+        target: &Path,
+        proven: u64,
+        through: u64,
+    ) -> Result<StagedCopy, BackupError> {
+        folder::private_folder(target).map_err(|source| target_error(target, source))?;
+        self.refuse_loss(target, proven)?;
+        let mut staged = StagedCopy {
             files: Vec::new(),
+            position: 0,
         };
-        for segment in self.segments()? {
-            let path = target.join(&segment.name);
-            if segment.sealed {
-                self.copy_sealed(&segment, &path)?;
-            } else {
-                self.copy_active(&segment, &path)?;
+        for mut segment in self.segments()? {
+            if *segment.positions.start() > through {
+                break;
             }
-            // Also a copy that an earlier backup made.
-            folder::narrow(&path).map_err(|source| target_error(&path, source))?;
-            backup.position = *segment.positions.end();
-            backup.files.push(path);
+            let is_whole = segment.sealed && *segment.positions.end() <= through;
+            segment.positions = *segment.positions.start()..=through.min(*segment.positions.end());
+            let path = target.join(&segment.name);
+            let is_there = is_whole
+                && *segment.positions.end() <= proven
+                && self
+                    .extent_of(&path)
+                    .is_ok_and(|found| found == segment.positions);
+            match (is_there, is_whole) {
+                // Also a copy that an earlier backup made.
+                (true, _) => folder::narrow(&path).map_err(|source| target_error(&path, source))?,
+                (false, true) => self.copy_sealed(&segment, &path)?,
+                (false, false) => self.copy_records(&segment, &path)?,
+            }
+            staged.position = *segment.positions.end();
+            staged.files.push((path, !is_there));
         }
-        Ok(backup)
+        Ok(staged)
+    }
+
+    fn extent_of(&self, path: &Path) -> Result<RangeInclusive<u64>, SegmentFault> {
+        let storage = &self.shared().options.storage;
+        segment::extent(&storage.open_read_only(path, COPY_CACHE_BYTES)?)
+    }
+
+    /// Refuses to replace copies of records that this log does not have, as a backup leaves them that
+    /// was cut off before the log was set back. A copy that cannot be read holds nothing to lose.
+    fn refuse_loss(&self, target: &Path, proven: u64) -> Result<(), BackupError> {
+        let storage = &self.shared().options.storage;
+        let mut names = folder::names(target).map_err(BackupError::Copies)?;
+        names.sort_unstable();
+        for name in names
+            .iter()
+            .filter(|name| folder::segment_number(name).is_some())
+        {
+            let path = target.join(name);
+            let Ok(db) = storage.open_read_only(&path, COPY_CACHE_BYTES) else {
+                continue;
+            };
+            let Ok(extent) = segment::extent(&db) else {
+                continue;
+            };
+            let mut next = (*extent.start()).max(proven + 1);
+            while next <= *extent.end() {
+                let mut page = super::Page::new(next, PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
+                if segment::read(&db, next..=*extent.end(), &mut page).is_err() && page.is_empty() {
+                    break;
+                }
+                for (position, record) in page.iter() {
+                    if self.get(position)?.as_deref() != Some(record) {
+                        return Err(BackupError::KnowsMore { path, position });
+                    }
+                }
+                next = page.next();
+            }
+        }
+        Ok(())
     }
 
     fn copy_sealed(&self, segment: &SegmentState, path: &Path) -> Result<(), BackupError> {
-        let options = &self.shared().options;
-        let extent_of = |path: &Path| {
-            let db = options.storage.open_read_only(path, COPY_CACHE_BYTES)?;
-            segment::extent(&db)
-        };
-        if extent_of(path).is_ok_and(|extent| extent == segment.positions) {
-            return Ok(());
-        }
         let copy = folder::unpublished(path);
-        fs::copy(self.shared().folder.join(&segment.name), &copy)
-            .and_then(|_| fs::File::open(&copy)?.sync_all())
-            .map_err(|source| target_error(&copy, source))?;
-        match extent_of(&copy) {
-            Ok(extent) if extent == segment.positions => {}
-            Ok(_) => {
-                return Err(copy_error(
-                    &copy,
-                    SegmentFault::Damaged("it ends elsewhere".into()),
-                ));
-            }
-            Err(fault) => return Err(copy_error(&copy, fault)),
+        let source = self.shared().folder.join(&segment.name);
+        let copied = folder::remove_if_there(&copy)
+            .and_then(|()| folder::new_private(&copy))
+            .and_then(|mut file| {
+                io::copy(&mut File::open(source)?, &mut file)?;
+                file.sync_all()
+            });
+        copied.map_err(|source| target_error(&copy, source))?;
+        match self.extent_of(&copy) {
+            Ok(extent) if extent == segment.positions => Ok(()),
+            Ok(_) => Err(copy_error(
+                &copy,
+                SegmentFault::Damaged("it ends elsewhere".into()),
+            )),
+            Err(fault) => Err(copy_error(&copy, fault)),
         }
-        folder::publish(path).map_err(|source| target_error(path, source))
     }
 
-    fn copy_active(&self, segment: &SegmentState, path: &Path) -> Result<(), BackupError> {
+    fn copy_records(&self, segment: &SegmentState, path: &Path) -> Result<(), BackupError> {
         let copy = folder::unpublished(path);
-        match fs::remove_file(&copy) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(target_error(&copy, error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        folder::remove_if_there(&copy).map_err(|source| target_error(&copy, source))?;
         let failed = |fault| copy_error(&copy, fault);
         let storage = &self.shared().options.storage;
         let db = storage.create(&copy, COPY_CACHE_BYTES).map_err(failed)?;
@@ -180,12 +250,32 @@ impl LogReader {
             segment::commit(&db, next, &records).map_err(failed)?;
             next += records.len() as u64;
         }
-        segment::close(db).map_err(failed)?;
-        folder::publish(path).map_err(|source| target_error(path, source))
+        segment::close(db).map_err(failed)
     }
 }
 
-fn target_error(path: &Path, source: std::io::Error) -> BackupError {
+impl StagedCopy {
+    /// The last position in it.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Gives every copy its name, durably, the oldest first.
+    ///
+    /// # Errors
+    /// [`BackupError::Target`]; the copies that have their names by then stay.
+    pub fn publish(self) -> Result<Backup, BackupError> {
+        for (path, _) in self.files.iter().filter(|(_, is_new)| *is_new) {
+            folder::publish(path).map_err(|source| target_error(path, source))?;
+        }
+        Ok(Backup {
+            position: self.position,
+            files: self.files.into_iter().map(|(path, _)| path).collect(),
+        })
+    }
+}
+
+fn target_error(path: &Path, source: io::Error) -> BackupError {
     BackupError::Target {
         path: path.into(),
         source,
@@ -200,75 +290,5 @@ fn copy_error(path: &Path, fault: SegmentFault) -> BackupError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU64;
-
-    use super::super::{EventLog, LogOptions};
-    use super::*;
-
-    fn options() -> LogOptions {
-        LogOptions {
-            segment_records: NonZeroU64::new(10).unwrap(),
-            ..LogOptions::default()
-        }
-    }
-
-    fn record(position: u64) -> Vec<u8> {
-        format!("record {position}").into_bytes()
-    }
-
-    fn append(log: &mut EventLog, count: u64) {
-        for _ in 0..count {
-            let head = log.head();
-            log.append(head, &[record(head + 1)]).unwrap();
-        }
-    }
-
-    fn assert_holds(folder: &Path, head: u64) {
-        let log = EventLog::open(folder, options()).unwrap();
-        let page = log.reader().read(1, usize::MAX, usize::MAX).unwrap();
-        let expected: Vec<_> = (1..=head)
-            .map(|position| (position, record(position)))
-            .collect();
-        let found: Vec<_> = page
-            .iter()
-            .map(|(at, bytes)| (at, bytes.to_vec()))
-            .collect();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_backup_taken_while_the_log_is_written_opens_as_a_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let (source, target) = (folder.path().join("log"), folder.path().join("backup"));
-        let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
-        for (more, head) in [(4, 5), (8, 13), (30, 43), (0, 43)] {
-            append(&mut log, more);
-            let backup = log.reader().back_up(&target).unwrap();
-            assert_eq!(backup.position, head);
-            assert_holds(&target, head);
-        }
-        append(&mut log, 7);
-        assert_eq!(
-            log.reader().segments().unwrap().last().unwrap().positions,
-            41..=50
-        );
-    }
-
-    #[test]
-    fn a_sealed_segment_is_copied_once_and_a_damaged_copy_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let (source, target) = (folder.path().join("log"), folder.path().join("backup"));
-        let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
-        append(&mut log, 14);
-        log.reader().back_up(&target).unwrap();
-        let first = target.join("00000001.redb");
-        let written = || fs::metadata(&first).unwrap().modified().unwrap();
-        let before = written();
-        log.reader().back_up(&target).unwrap();
-        assert_eq!(written(), before);
-        fs::write(&first, b"damaged").unwrap();
-        log.reader().back_up(&target).unwrap();
-        assert_holds(&target, 15);
-    }
-}
+#[path = "backup_tests.rs"]
+mod tests;

@@ -25,16 +25,49 @@ pub(super) fn unpublished(path: &Path) -> PathBuf {
 /// Makes an empty file that its owner alone may read, unless there is one; redb makes its own for
 /// everybody.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    match options.write(true).create_new(true).mode(0o600).open(path) {
+    match new_private(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
+/// Makes a file that its owner alone may read and write, whatever the umask is; refuses where there
+/// is one.
+pub(super) fn new_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Makes a folder and those above it, its owner's alone whatever the umask is; one that is there is
+/// taken from everybody else.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    let mut missing: Vec<_> = path.ancestors().take_while(|at| !at.exists()).collect();
+    // Of a relative path the last ancestor is empty.
+    missing.retain(|at| !at.as_os_str().is_empty());
+    for folder in missing.into_iter().rev() {
+        DirBuilder::new().mode(0o700).create(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
 /// Takes from everybody but the owner what they may do with a copy.
 pub(super) fn narrow(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+}
+
+/// Removes a file; one that is not there is as good.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Gives a complete, synced file or folder its name, durably.
@@ -155,11 +188,12 @@ pub(super) fn begin(folder: &Path) -> Result<PathBuf, OpenLogError> {
         }
     }
     let made = DirBuilder::new().mode(0o700).create(&staging);
-    made.map_err(|error| io_error(&staging, &error))?;
+    made.and_then(|()| fs::set_permissions(&staging, fs::Permissions::from_mode(0o700)))
+        .map_err(|error| io_error(&staging, &error))?;
     Ok(staging)
 }
 
-fn names(folder: &Path) -> Result<Vec<String>, OpenLogError> {
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, OpenLogError> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(|error| io_error(folder, &error))?;
     let names = entries.into_iter().map(|entry| entry.file_name());
@@ -167,7 +201,7 @@ fn names(folder: &Path) -> Result<Vec<String>, OpenLogError> {
 }
 
 /// Reads a segment's number from its name, and nothing from any other name.
-fn segment_number(name: &str) -> Option<u32> {
+pub(super) fn segment_number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".redb")?;
     let plain = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()

@@ -1,9 +1,8 @@
 //! The history of checkpoints: one line for each note, its thinning, and writes that survive a
 //! crash.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::folder;
@@ -48,16 +47,8 @@ pub(super) fn note_of(line: &str) -> String {
 /// Replaces a file so that after a crash it is the old or the new one, whole.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let staging = folder::unpublished(path);
-    match fs::remove_file(&staging) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&staging)?;
+    folder::remove_if_there(&staging)?;
+    let mut file = folder::new_private(&staging)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     folder::publish(path)

@@ -18,6 +18,7 @@
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
 mod backup;
+mod backup_manifest;
 mod buckets;
 mod checkpoint_copy;
 mod checkpoint_refusal;
@@ -49,9 +50,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::crash_point::reached;
-pub use backup::{Backup, BackupError, SegmentState};
+pub use backup::{Backup, BackupError, SegmentState, StagedCopy};
+pub use backup_manifest::{MANIFEST, Manifest, ManifestError, Part};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
 use folder::FolderLock;
+pub(crate) use folder::private_folder;
 pub use page::Page;
 pub use reader::LogReader;
 use sealed::SealedSegments;

@@ -31,7 +31,8 @@ pub enum VerifyError {
 ///
 /// Nothing in the folder is changed or even locked for writing: a segment that a crash left unclean
 /// is copied to the empty folder `scratch` and repaired there. `progress` hears after each page the
-/// position that was reached and the last one.
+/// position that was reached and the last one; `each` is shown every record that follows from those
+/// before it.
 ///
 /// # Errors
 /// [`VerifyError::Bad`] with the first thing that is wrong; [`VerifyError::Unreadable`] if there is
@@ -41,6 +42,7 @@ pub fn verify_folder(
     scratch: &Path,
     checkpoints: &[Checkpoint],
     mut progress: impl FnMut(u64, u64),
+    mut each: impl FnMut(u64, &[u8]),
 ) -> Result<Verified, VerifyError> {
     let count = count_segments(folder)?;
     let mut verifier = Verifier::new(checkpoints);
@@ -49,9 +51,14 @@ pub fn verify_folder(
     let head = last.as_ref().map_or(0, |last| last.end);
     for number in 1..count {
         let segment = OpenSegment::open(folder, number, scratch);
-        read_segment(segment, &mut verifier, |done| progress(done, head))?;
+        read_segment(
+            segment,
+            &mut verifier,
+            |done| progress(done, head),
+            &mut each,
+        )?;
     }
-    read_segment(last, &mut verifier, |done| progress(done, head))?;
+    read_segment(last, &mut verifier, |done| progress(done, head), &mut each)?;
     Ok(verifier.finish()?)
 }
 
@@ -94,6 +101,7 @@ fn read_segment(
     segment: Result<OpenSegment, (PathBuf, SegmentFault)>,
     verifier: &mut Verifier,
     mut progress: impl FnMut(u64),
+    each: &mut impl FnMut(u64, &[u8]),
 ) -> Result<(), VerifyError> {
     let mut next = verifier.position() + 1;
     let segment = segment.map_err(|(path, fault)| match fault {
@@ -112,6 +120,7 @@ fn read_segment(
         // What stands before the damage is verified first: the first bad position is told.
         for (position, record) in page.iter() {
             verifier.push(position, record)?;
+            each(position, record);
         }
         next = verifier.position() + 1;
         read.map_err(|fault| damaged(next, segment.path.clone(), fault))?;

@@ -50,7 +50,7 @@ impl Place {
     }
 
     fn verify(&self, checkpoints: &[Checkpoint]) -> Result<Verified, VerifyError> {
-        verify_folder(&self.log, &self.scratch, checkpoints, |_, _| {})
+        verify_folder(&self.log, &self.scratch, checkpoints, |_, _| {}, |_, _| {})
     }
 
     fn segment(&self, number: u32) -> PathBuf {
@@ -69,9 +69,15 @@ fn an_honest_log_is_verified_and_counted() {
         checkpoint(&records[..1]),
     ];
     let mut steps = Vec::new();
-    let found = verify_folder(&place.log, &place.scratch, &known, |done, head| {
-        steps.push((done, head));
-    });
+    let found = verify_folder(
+        &place.log,
+        &place.scratch,
+        &known,
+        |done, head| {
+            steps.push((done, head));
+        },
+        |_, _| {},
+    );
     let head = records.len() as u64;
     let expected = Verified {
         records: head,

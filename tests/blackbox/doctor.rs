@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::credentials::broker_with;
 use super::support::service::Service;
-use super::support::site::{Site, binary, ends};
+use super::support::site::{Site, binary, ends, eventually};
 use super::support::{CHEAP, Rig};
 
 fn doctor(site: &Site, url: &str, more: &[&str]) -> Output {
@@ -20,15 +20,7 @@ fn doctor(site: &Site, url: &str, more: &[&str]) -> Output {
 /// The same with a keyring elsewhere.
 fn doctor_of(keyring: &Path, site: &Site, url: &str, more: &[&str]) -> Output {
     let mut command = binary();
-    command.args([
-        "--json",
-        "--server",
-        url,
-        "--timeout",
-        "2s",
-        "doctor",
-        "--data",
-    ]);
+    command.args(["--json", "--server", url, "doctor", "--data"]);
     command.arg(site.data()).arg("--keyring").arg(keyring);
     ends({
         command.arg("--config").arg(site.config()).args(more);
@@ -51,7 +43,15 @@ async fn beside_a_running_service_it_finds_nothing_wrong_but_what_is() {
     let config = format!("{CHEAP}[directory]\nvouching = [\"login-gw\"]\n");
     let rig = Rig::start(&config).await;
     let url = rig.broker.url();
-    let healthy = doctor(&rig.site, &url, &[]);
+    let mut healthy = None;
+    // It collects answers for half a second, which is not always enough on a loaded machine.
+    eventually("the service answers in time", || {
+        let doctor = doctor(&rig.site, &url, &[]);
+        let is_heard = found(&doctor, "service").0 == "ok";
+        healthy = Some(doctor);
+        is_heard
+    });
+    let healthy = healthy.unwrap();
     // This broker is open: everybody may listen to everybody.
     assert_eq!(found(&healthy, "inboxes").0, "wrong");
     assert_eq!(healthy.status.code(), Some(6), "{healthy:?}");
@@ -148,10 +148,19 @@ async fn it_sees_a_second_instance_and_another_logs_stream() {
     let url = rig.broker.url();
     let other = Site::new(CHEAP);
     let _second = Service::start(&other, &url, &["--identity", "dev"]);
-    is_wrong(&doctor(&rig.site, &url, &[]), "service", "2 instances");
+    // It collects answers for half a second, which is not always enough on a loaded machine.
+    eventually("both instances answer in time", || {
+        found(&doctor(&rig.site, &url, &[]), "service")
+            .1
+            .contains("2 instances")
+    });
     rig.service.kill();
+    eventually("the one that is left answers in time", || {
+        found(&doctor(&other, &url, &[]), "service")
+            .1
+            .contains("one instance")
+    });
     let output = doctor(&other, &url, &[]);
-    assert_eq!(found(&output, "service").0, "ok");
     is_wrong(&output, "publication", "is not this log's");
 }
 

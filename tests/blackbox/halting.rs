@@ -93,7 +93,8 @@ async fn j01_a_view_that_halts_raises_one_alarm_and_commands_go_on() {
         200,
         "no reason to be started anew"
     );
-    let card = bus.query("account-card.ada", json!({})).await;
+    let card = "countersign.v1.query.account-card.ada";
+    let card = bus.send(card, &[], b"").await;
     card.refused("projection.behind");
     let body = json!({"view": "account-card", "reason": "a test"});
     let subject = "countersign.v1.admin.view-rebuild";

@@ -14,10 +14,12 @@ mod changed;
 mod cli;
 mod configuring;
 mod connecting;
+mod copies;
 #[path = "../credentials/mod.rs"]
 mod credentials;
 mod directory;
 mod doctor;
+mod door;
 mod erasure;
 mod floods;
 mod gateways;
@@ -32,6 +34,8 @@ mod notices;
 mod operating;
 mod output;
 mod pages;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod publishing;
 mod python;
 mod races;

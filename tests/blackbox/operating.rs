@@ -54,10 +54,17 @@ fn the_doctor_finds_a_shipped_installation_well() {
         "--config",
         config,
     ];
-    eventually("everything is published", || {
-        said(&run(&words)).contains(" 0 behind")
-    });
-    let well = run(&words);
+    let mut well = None;
+    eventually(
+        "everything is published, and the service answers in time",
+        || {
+            let run = run(&words);
+            let is_well = [" 0 behind", "one instance"].map(|part| said(&run).contains(part));
+            well = Some(run);
+            is_well == [true; 2]
+        },
+    );
+    let well = well.unwrap();
     assert_eq!(well.status.code(), Some(0), "{well:?}");
     for part in [
         "mode 0600",

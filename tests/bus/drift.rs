@@ -207,3 +207,55 @@ async fn a_batch_that_the_stream_refuses_is_published_whole_once_it_is_taken() {
     assert_eq!(messages(&client).await, json!(told + 4));
     service.stop().await;
 }
+
+/// Every setting that nats-server lets anybody change in a stream that is there.
+#[tokio::test]
+async fn whichever_setting_is_changed_under_a_running_publisher_is_noticed_and_put_right_again() {
+    let broker = broker();
+    let config = BusConfig {
+        connection: at(&broker),
+        identity: Identity::Dev,
+        publishing: Some(Publishing {
+            check_every: Duration::from_millis(20),
+            ..Publishing::default()
+        }),
+        ..BusConfig::default()
+    };
+    let service = Service::start(config, wall()).await;
+    let client = connect(&broker).await;
+    registered(&client, "ada").await;
+    comes_to(&service, "published", all_is_told).await;
+    let right = stream(&client, "INFO", &json!({})).await["config"].take();
+    let day = 86_400_000_000_000_i64;
+    for (name, value) in [
+        ("max_age", json!(day)),
+        ("max_msgs", json!(1_000_000)),
+        ("max_bytes", json!(1_000_000_000)),
+        ("max_msgs_per_subject", json!(1_000_000)),
+        ("max_msg_size", json!(1_000_000)),
+        ("discard", json!("old")),
+        ("subjects", json!(["countersign.v1.event.>", "elsewhere.>"])),
+        (
+            "subjects",
+            json!(["countersign.v1.event.account-registered.>"]),
+        ),
+        ("allow_direct", json!(false)),
+        ("no_ack", json!(true)),
+        (
+            "subject_transform",
+            json!({"src": "countersign.v1.event.>", "dest": "x.>"}),
+        ),
+    ] {
+        let mut wrong = right.clone();
+        wrong[name] = value;
+        stream(&client, "UPDATE", &wrong).await;
+        comes_to(&service, name, |state| {
+            let reason = state.halted.as_deref().unwrap_or_default();
+            reason.contains(name) && reason.contains("nats stream edit")
+        })
+        .await;
+        stream(&client, "UPDATE", &right).await;
+        comes_to(&service, "published again", all_is_told).await;
+    }
+    service.stop().await;
+}

@@ -1,62 +1,19 @@
 //! What one caller keeps busy is not what another waits for. Threads are held by a gate in the
 //! clock that they ask, so nothing here rests on how long anything takes.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use async_nats::Client;
 use countersign::bus::headers::{CALLER, DEADLINE, ERROR, MIN_POSITION, MSG_ID};
 use countersign::bus::{BusConfig, Identity};
 use countersign::dev::broker::Broker;
-use countersign::engine::{Clock, wall_clock};
 use tokio::task::JoinSet;
 
-use crate::service::{
-    PATIENCE, Service, ask, at, body, broker, connect, header, refused, registered,
-};
+use crate::gate::Gate;
+use crate::service::{Service, ask, at, body, broker, connect, header, refused, registered};
 
 /// No test lasts until then; a query with a deadline asks the clock on its thread.
 const FAR: &str = "2999-01-01T00:00:00Z";
-
-/// Holds threads of one name while it is closed.
-#[derive(Default)]
-struct Gate {
-    /// Whether it is open, and how many threads it holds.
-    state: Mutex<(bool, usize)>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn clock(self: &Arc<Self>, thread: &'static str) -> Clock {
-        let gate = Arc::clone(self);
-        Arc::new(move || {
-            if std::thread::current().name() == Some(thread) {
-                gate.pass();
-            }
-            wall_clock()
-        })
-    }
-
-    fn pass(&self) {
-        let mut state = self.state.lock().unwrap();
-        state.1 += 1;
-        let mut state = self.changed.wait_while(state, |(open, _)| !*open).unwrap();
-        state.1 -= 1;
-    }
-
-    fn open(&self) {
-        self.state.lock().unwrap().0 = true;
-        self.changed.notify_all();
-    }
-
-    async fn holds(&self, threads: usize) {
-        let held = async {
-            while self.state.lock().unwrap().1 < threads {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, held).await.unwrap();
-    }
-}
 
 /// A service in dev mode whose threads of this name are held.
 async fn held(broker: &Broker, thread: &'static str) -> (Service, Client, Arc<Gate>) {

@@ -15,8 +15,8 @@ pub const ACCOUNTS: &str = r#"
 accounts {
   COUNTERSIGN: {
     users: [ { user: countersign, password: s, permissions: {
-      publish: { allow: ["_INBOX.countersign.>"] }
-      subscribe: { allow: ["countersign.v1.command.>", "countersign.v1.support.>", "countersign.v1.admin.>", "countersign.v1.query.>", "$SRV.>", "_INBOX.countersign.>"] }
+      publish: { allow: ["countersign.v1.instance.>", "_INBOX.countersign.>"] }
+      subscribe: { allow: ["countersign.v1.command.>", "countersign.v1.support.>", "countersign.v1.admin.>", "countersign.v1.query.>", "countersign.v1.instance.>", "$SRV.>", "_INBOX.countersign.>"] }
       allow_responses: { max: 1, expires: "30s" } } } ]
     exports: [ { service: "countersign.v1.command.>" }, { service: "countersign.v1.query.>" } ] }
   PLATFORM: {
@@ -120,7 +120,7 @@ async fn wrong_credentials_and_refused_subscriptions_are_refusals_to_start() {
     let config = folder.path().join("nats.conf");
     std::fs::write(
         &config,
-        ACCOUNTS.replace("\"countersign.v1.query.>\", \"$SRV", "\"$SRV"),
+        ACCOUNTS.replace("\"countersign.v1.query.>\", \"countersign", "\"countersign"),
     )
     .unwrap();
     let options = BrokerOptions {
@@ -156,5 +156,5 @@ async fn wrong_credentials_and_refused_subscriptions_are_refusals_to_start() {
         "{wrong}"
     );
     let refused = start("s").await;
-    assert!(refused.contains("refuses a subscription"), "{refused}");
+    assert!(refused.contains("refuses a subject"), "{refused}");
 }

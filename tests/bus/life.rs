@@ -11,12 +11,21 @@ use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign_schemas::ids::AccountId;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::gate::Gate;
 use crate::service::{
     PATIENCE, Service, ask, at, body, broker, connect, dev, header, paced, refused, register,
     server, wall,
 };
+
+/// A request that the connection's last moment swallowed is sent again after so long.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Requests that are sent at once, and how many of them one caller may have in flight of eight: it
+/// leaves half as much room as it takes.
+const REQUESTS: usize = 100;
+const TAKEN: usize = 6;
 
 /// What a requester asks for, over and over.
 #[derive(Clone, Copy)]
@@ -131,6 +140,8 @@ async fn stopping_loses_no_request() {
 #[tokio::test]
 async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
     let broker = broker();
+    let gate = Arc::new(Gate::default());
+    gate.open();
     let service = Service::start(
         BusConfig {
             connection: at(&broker),
@@ -138,20 +149,32 @@ async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
             in_flight_max: 8,
             ..BusConfig::default()
         },
-        paced(Duration::from_millis(5)),
+        gate.clock("writer"),
     )
     .await;
     let client = connect(&broker).await;
-    let replies = join_all((0..100).map(async |at| {
+    // Nothing is decided before everybody who finds no room has been told so.
+    gate.close();
+    let (told, mut shed) = mpsc::channel(REQUESTS);
+    let asking = join_all((0..REQUESTS).map(async |at| {
         let id = format!("a{at}");
         let pairs = [(MSG_ID, id.as_str())];
         let reply = ask(&client, "command.register-account", &pairs, &register(&id)).await;
         assert_eq!(header(&reply, MSG_ID), Some(id.as_str()));
+        if header(&reply, ERROR).is_some() {
+            told.send(()).await.unwrap();
+        }
         reply
-    }))
-    .await;
+    }));
+    let releasing = async {
+        for _ in 0..REQUESTS - TAKEN {
+            tokio::time::timeout(PATIENCE, shed.recv()).await.unwrap();
+        }
+        gate.open();
+    };
+    let (replies, ()) = tokio::join!(asking, releasing);
     let (done, shed): (Vec<_>, Vec<_>) = replies.iter().partition(|r| header(r, ERROR).is_none());
-    assert!(done.len() >= 4 && !shed.is_empty());
+    assert_eq!(done.len(), TAKEN);
     for reply in shed {
         assert_eq!(refused(reply), "503 overloaded");
     }
@@ -174,7 +197,7 @@ async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
 /// Asks until there is an answer: requests that reach a connection in its last moment are lost,
 /// as with any broker connection that breaks.
 async fn asks_again_until_answered(broker: &Broker) {
-    let options = ConnectOptions::new().request_timeout(Some(Duration::from_millis(200)));
+    let options = ConnectOptions::new().request_timeout(Some(ASK_AGAIN_AFTER));
     let client = options.connect(broker.url()).await.unwrap();
     let errors = async {
         loop {

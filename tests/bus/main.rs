@@ -10,9 +10,14 @@ mod credentials;
 mod drift;
 mod fairness;
 mod forged;
+mod gate;
+mod greetings;
 mod identity;
+mod instances;
 mod life;
 mod look_ups;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod permissions;
 mod queries;
 #[path = "../raw/mod.rs"]

@@ -109,7 +109,7 @@ async fn a05_a_broker_that_comes_back_with_larger_messages_is_not_one_to_be_read
         }
     };
     let reply = tokio::time::timeout(PATIENCE, answered).await.unwrap();
-    assert_eq!(refused(&reply), "401 actor.unverified");
+    assert_eq!(refused(&reply), "503 overloaded");
     assert!(!*service.ready.borrow());
     on_the_right_one.store(true, Ordering::SeqCst);
     wrong.stop().unwrap();

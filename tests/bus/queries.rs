@@ -1,9 +1,8 @@
 //! What every query keeps to, whichever of log and views it reads.
 
-use countersign::bus::headers::{MIN_POSITION, TRACEPARENT};
-use countersign::dev::broker::{Broker, BrokerOptions};
+use countersign::bus::headers::MIN_POSITION;
 
-use crate::service::{ask, body, broker, dev, refused, registered, server};
+use crate::service::{ask, body, broker, dev, refused, registered};
 
 #[tokio::test]
 async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
@@ -59,30 +58,5 @@ async fn a_page_after_the_last_position_that_there_can_be_is_empty() {
     let query = format!(r#"{{"after":{last}}}"#);
     let reply = ask(&client, "query.audit-records", &[], query.as_bytes()).await;
     assert_eq!(body(&reply)["records"], serde_json::json!([]));
-    service.stop().await;
-}
-
-/// What the broker lets pass counts headers too.
-#[tokio::test]
-async fn an_answer_that_only_its_headers_make_too_large_is_a_refusal_and_not_silence() {
-    let roomy = broker();
-    let (service, client) = dev(&roomy).await;
-    let bytes = ask(&client, "query.errors", &[], b"").await.payload.len();
-    service.stop().await;
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("small.conf");
-    // The answer, and the frame of headers without any.
-    std::fs::write(&config, format!("max_payload: {}", bytes + 12)).unwrap();
-    let options = BrokerOptions {
-        config: Some(config),
-        ..BrokerOptions::default()
-    };
-    let broker = Broker::start(&server(), &options).unwrap();
-    let (service, client) = dev(&broker).await;
-    let plain = ask(&client, "query.errors", &[], b"").await;
-    assert_eq!(plain.payload.len(), bytes);
-    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let traced = ask(&client, "query.errors", &[(TRACEPARENT, trace)], b"").await;
-    assert_eq!(refused(&traced), "422 request.invalid");
     service.stop().await;
 }

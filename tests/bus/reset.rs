@@ -1,10 +1,9 @@
 //! The support reset over the real bus: two agents and a platform with the broker's own users, and
-//! a clock that the test moves.
+//! a clock that the test moves. Whom the broker keeps out is `roles`'s.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_nats::Client;
 use countersign::bus::headers::{ERROR, MSG_ID};
@@ -257,17 +256,6 @@ async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
     assert_eq!(refused(&without_id.await), "422 request.invalid");
     let foreign = told(&desk.bob, "support.bob.approve-reset", on("another-case")).await;
     assert_eq!(foreign.unwrap_err(), "404 case.not_found");
-    // The broker itself keeps the others out: nobody answers.
-    for subject in [
-        "support.bob.approve-reset",
-        "query.reset-queue",
-        "query.account-card.ada",
-    ] {
-        let subject = format!("countersign.v1.{subject}");
-        let asked = desk.gateway.request(subject, "{}".into());
-        let asked = tokio::time::timeout(Duration::from_millis(500), asked).await;
-        assert!(!matches!(asked, Ok(Ok(_))), "{asked:?}");
-    }
     let rejected = told(&desk.bob, "support.bob.reject-reset", on(&case)).await;
     assert_eq!(rejected.unwrap()["state"], "rejected");
     let cancelled = told(&desk.alice, "support.alice.cancel-reset", on(&case)).await;

@@ -16,8 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Longer than any answer takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use crate::patience::PATIENCE;
 pub const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 pub fn server() -> Server {
@@ -44,20 +43,31 @@ impl Service {
     pub async fn start(config: BusConfig, clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = engine(&folder, clock);
+        let mut service = Self::begin(config, engine, folder);
+        service.is_ready(true).await;
+        service
+    }
+
+    /// Starts it on an engine and does not wait.
+    pub fn begin(config: BusConfig, engine: Arc<Engine>, folder: TempDir) -> Self {
         let (ready, is_ready) = watch::channel(false);
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(Arc::clone(&engine), config, ready, async move {
             let _ = stopped.await;
         }));
-        let mut service = Self {
+        Self {
             stop,
             served,
             ready: is_ready,
             engine,
             folder,
-        };
-        service.is_ready(true).await;
-        service
+        }
+    }
+
+    /// How it ended by itself.
+    pub async fn ended(&mut self) -> Result<(), BusError> {
+        let served = tokio::time::timeout(PATIENCE, &mut self.served).await;
+        served.unwrap().unwrap()
     }
 
     pub async fn is_ready(&mut self, value: bool) {
@@ -66,6 +76,11 @@ impl Service {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// What is left of one that has ended.
+    pub fn into_parts(self) -> (Arc<Engine>, TempDir) {
+        (self.engine, self.folder)
     }
 
     /// Stops it; what is returned still answers queries, as long as the folder is kept.
@@ -81,6 +96,12 @@ impl Service {
 pub fn engine(folder: &TempDir, clock: Clock) -> Arc<Engine> {
     let (data, keyring) = (folder.path().join("data"), folder.path().join("keyring"));
     init(&data, &keyring, wall_clock(), LogOptions::default()).unwrap();
+    opened(folder, clock)
+}
+
+/// The engine on what is in a folder already.
+pub fn opened(folder: &TempDir, clock: Clock) -> Arc<Engine> {
+    let (data, keyring) = (folder.path().join("data"), folder.path().join("keyring"));
     let options = EngineOptions {
         policy: Policy {
             kdf_memory_kib: 8,

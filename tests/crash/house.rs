@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A service that is neither ready nor dead after this long fails the test; none comes near.
-const START_WAIT: Duration = Duration::from_secs(60);
+use crate::patience::PATIENCE;
+
 /// Small, so that segments are sealed during most cycles. The cheap Argon2id is for tests.
-const CONFIG: &str = "[policy]\nkdf_memory_kib = 8\n[limits]\nsegment_records = 96\n";
+const CONFIG: &str = "[policy]\nkdf_memory_kib = 8\nwait_first_s = 60\n\
+    [limits]\nsegment_records = 96\n";
 const LOG_LINES_MAX: usize = 40;
 
 pub struct House {
@@ -101,7 +102,7 @@ impl House {
         });
         let mut lines = Vec::new();
         loop {
-            match signs.recv_timeout(START_WAIT) {
+            match signs.recv_timeout(PATIENCE) {
                 Ok(Sign::Ready) => break,
                 Ok(Sign::Line(line)) => lines.push(line),
                 Err(RecvTimeoutError::Timeout) => panic!("not ready in time: {lines:#?}"),

@@ -24,6 +24,8 @@
 mod history;
 mod house;
 mod lane;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod rng;
 mod siege;
 mod tally;

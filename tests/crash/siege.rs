@@ -22,7 +22,9 @@ const LANES: u64 = 6;
 /// How long the service works before it is killed, at most; random up to this.
 const LOAD_MS_MAX: u64 = 120;
 /// How long it is given to reach an armed point, which none comes near.
-const POINT_MS_MAX: u64 = 10_000;
+const POINT_MS_MAX: u64 = 120_000;
+/// A wait of which less is left is not tried.
+const WAIT_LEFT_MIN_S: u64 = 30;
 
 pub struct Siege {
     house: House,
@@ -217,8 +219,9 @@ impl Siege {
 
     /// A wait outlives the process that set it, in the account and not only in the view.
     fn throttled_users_still_wait(&mut self, wire: &Wire) {
-        let soon = later(2);
         for lane in &mut self.lanes {
+            // A wait that is nearly over might end on the way.
+            let soon = later(WAIT_LEFT_MIN_S);
             if self.history.is_throttled(&lane.user.account, &soon) {
                 let sent = lane.user.replay("000000");
                 let ack = self

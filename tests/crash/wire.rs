@@ -1,14 +1,11 @@
 //! Commands as they were sent, and what came back; both are kept before they are used.
 
-use std::time::Duration;
-
 use async_nats::{Client, HeaderMap, Request};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// A reply that takes longer than this from a living service fails the test; none comes near.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+use crate::patience::PATIENCE;
 
 /// One command, kept so that it can be sent again under the same id.
 #[derive(Clone, Debug)]
@@ -95,7 +92,7 @@ impl Wire {
         let request = Request::new()
             .headers(headers)
             .payload(body)
-            .timeout(Some(ANSWER_WAIT));
+            .timeout(Some(PATIENCE));
         let mut dead = self.dead.clone();
         let message = tokio::select! {
             biased;

@@ -44,6 +44,10 @@ impl Life<'_> {
         self.send("verify-login", account, json!({"code": code}))
     }
 
+    fn refused(&self, account: &str, code: &str) -> ErrorCode {
+        self.verify(account, code).unwrap_err()
+    }
+
     fn register(&self, account: &str) {
         let body = json!({"username": format!("{account}@example"), "password": PASSWORD});
         self.send("register-account", account, body).unwrap();
@@ -86,21 +90,20 @@ impl Life<'_> {
         self.house.pass(60);
         let right = self.house.code(&secret, 0);
         self.verify("ada", &right).unwrap();
-        self.verify("ada", &right).unwrap_err();
+        assert_eq!(self.refused("ada", &right), ErrorCode::CodeInvalid);
         for _ in 0..3 {
             let wrong = self.house.code(&secret, 5_000);
-            self.verify("ada", &wrong).unwrap_err();
+            assert_eq!(self.refused("ada", &wrong), ErrorCode::CodeInvalid);
         }
-        let waiting = self.verify("ada", &right).unwrap_err();
-        assert_eq!(waiting, ErrorCode::AccountThrottled);
+        assert_eq!(self.refused("ada", &right), ErrorCode::AccountThrottled);
         self.verify("ada", &first_set[2]).unwrap();
-        self.verify("ada", &first_set[2]).unwrap_err();
+        assert_eq!(self.refused("ada", &first_set[2]), ErrorCode::CodeInvalid);
         let proof = json!({"proof": {"password": PASSWORD}});
         let second_set = match self.send("regenerate-backup-codes", "ada", proof) {
             Ok(Reply::BackupCodesRegenerated { issued, .. }) => issued.codes,
             other => panic!("{other:?}"),
         };
-        self.verify("ada", &first_set[3]).unwrap_err();
+        assert_eq!(self.refused("ada", &first_set[3]), ErrorCode::CodeInvalid);
         self.house.pass(60);
         let login = self.send("start-login", "ada", json!({"password": PASSWORD}));
         let Ok(Reply::CodeRequired { challenge_id, .. }) = login else {
@@ -119,11 +122,11 @@ impl Life<'_> {
     fn bob(&self) {
         self.register("bob");
         let wrong = json!({"password": "wrong password"});
-        self.send("start-login", "bob", wrong.clone()).unwrap_err();
+        let refused = self.send("start-login", "bob", wrong).unwrap_err();
+        assert_eq!(refused, ErrorCode::CredentialsInvalid);
         let nobody = json!({"username": "nobody", "password": "wrong password"});
-        self.house
-            .send(self.engine, "start-login", &nobody)
-            .unwrap_err();
+        let refused = self.house.send(self.engine, "start-login", &nobody);
+        assert_eq!(refused.err(), Some(ErrorCode::CredentialsInvalid));
         self.send("start-login", "bob", json!({"password": PASSWORD}))
             .unwrap();
         let (authenticator, _) = self.enable("bob");
@@ -146,12 +149,14 @@ impl Life<'_> {
         let (authenticator, secret) = self.enable("dan");
         for steps in [3, 5_000, 5_000, 5_000, 5_000] {
             let wrong = self.house.code(&secret, steps);
-            self.confirm("dan", &authenticator, &wrong).unwrap_err();
+            let refused = self.confirm("dan", &authenticator, &wrong);
+            assert_eq!(refused.err(), Some(ErrorCode::CodeInvalid));
         }
         let (authenticator, secret) = self.enable("dan");
         self.house.pass(601);
         let late = self.house.code(&secret, 0);
-        self.confirm("dan", &authenticator, &late).unwrap_err();
+        let refused = self.confirm("dan", &authenticator, &late);
+        assert_eq!(refused.err(), Some(ErrorCode::EnrolmentExpired));
         self.enable("dan");
     }
 
@@ -162,7 +167,8 @@ impl Life<'_> {
             self.house.pass(3_600);
             let pair = [5_000, 5_001].map(|steps| self.house.code(&secret, steps));
             let body = json!({"code": pair[0], "next_code": pair[1]});
-            self.send("verify-login", "eve", body).unwrap_err();
+            let refused = self.send("verify-login", "eve", body).unwrap_err();
+            assert_ne!(refused, ErrorCode::AccountThrottled, "an hour has passed");
         }
     }
 }

@@ -198,7 +198,14 @@ fn verify(data: &Path, keyring: &Path, name: &str) {
     let archive = Archive::open(keyring, signer).unwrap();
     let signed: Vec<_> = archive.checkpoints().cloned().collect();
     let scratch = TempDir::new().unwrap();
-    let verified = verify_folder(&data.join("log"), scratch.path(), &signed, |_, _| {}).unwrap();
+    let verified = verify_folder(
+        &data.join("log"),
+        scratch.path(),
+        &signed,
+        |_, _| {},
+        |_, _| {},
+    )
+    .unwrap();
     assert!(signed.len() >= 2, "{name}: made, stopped");
     assert_eq!(
         (verified.checkpoints, verified.unsigned),

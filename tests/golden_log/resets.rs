@@ -1,6 +1,7 @@
 //! Support resets in the golden log: every way that a case goes, and a stolen phone.
 
 use countersign::account::Reply;
+use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::life::Life;
@@ -18,7 +19,7 @@ impl Life<'_> {
         let refused = self
             .house
             .send_by(self.engine, "bob", "request-reset", &on_account("fay"));
-        assert!(refused.is_err());
+        assert_eq!(refused.err(), Some(ErrorCode::ResetOpen));
         self.support("bob", "reject-reset", on_case(&case));
         let case = self.request("alice", "fay");
         self.support("alice", "cancel-reset", on_case(&case));

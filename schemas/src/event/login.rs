@@ -26,6 +26,14 @@ pub mod v1 {
         pub credential: u32,
     }
 
+    /// A password and a code that came together were not both right, while passwords waited; where the
+    /// password was right, what its code was counted as follows in the same group.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct LoginPairRejected {
+        /// The account's version that set the verifier; 0 where the caller vouched.
+        pub credential: u32,
+    }
+
     /// An app code was taken and its step is spent; at login it completes the login, else what it
     /// proved follows in the same group.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

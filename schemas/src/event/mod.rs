@@ -161,6 +161,7 @@ events! {
     66 1 "totp-accepted" Published TotpAccepted(login::v1::TotpAccepted),
     67 1 "totp-rejected" Published TotpRejected(login::v1::TotpRejected),
     68 1 "code-replayed" Published CodeReplayed(login::v1::CodeReplayed),
+    72 1 "login-pair-rejected" Kept LoginPairRejected(login::v1::LoginPairRejected),
     80 1 "attempts-throttled" Published AttemptsThrottled(attempts::v1::AttemptsThrottled),
     81 1 "double-code-required" Published DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
     82 1 "factor-suspended" Published FactorSuspended(attempts::v1::FactorSuspended),
@@ -220,6 +221,7 @@ impl Event {
             | Self::BackupCodeRejected(_)
             | Self::LoginStarted(_)
             | Self::LoginCompleted(_)
+            | Self::LoginPairRejected(_)
             | Self::TotpAccepted(_)
             | Self::TotpRejected(_)
             | Self::CodeReplayed(_)

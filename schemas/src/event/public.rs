@@ -52,6 +52,7 @@ impl Event {
             Self::TotpAccepted(e) => totp_accepted(e),
             Self::TotpRejected(e) => totp_rejected(e),
             Self::CodeReplayed(e) => code_replayed(e),
+            Self::LoginPairRejected(e) => json!({"credential": e.credential}),
             Self::AttemptsThrottled(e) => json!({"until": e.until}),
             Self::DoubleCodeRequired(e) => json!({"until": e.until}),
             Self::FactorSuspended(e) => json!({"cause": match e.cause {

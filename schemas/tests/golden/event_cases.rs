@@ -369,6 +369,8 @@ fn logins() -> Vec<Case> {
             first_factor,
         })
     };
+    let pair_rejected =
+        |credential| Event::LoginPairRejected(login::LoginPairRejected { credential });
     let (password, vouched) = (FirstFactor::Password, FirstFactor::Vouched);
     let (max32, max16) = (u32::MAX, u16::MAX);
     vec![
@@ -428,6 +430,9 @@ fn logins() -> Vec<Case> {
             replayed(u64::MAX, max32, max16, max16, password(max32)),
         ),
         ("ordinary", replayed(59_061_240, 3, 4, 1, password(2))),
+        ("smallest", pair_rejected(0)),
+        ("largest", pair_rejected(max32)),
+        ("ordinary", pair_rejected(2)),
     ]
 }
 

@@ -55,7 +55,7 @@ latest_events! {
     BackupCodesIssued BackupCodeAccepted BackupCodeRejected
     ResetRequested ResetApproved ResetRejected ResetCancelled ResetExpired ResetExecuted
     ResetRequestsRefused
-    LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed
+    LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed LoginPairRejected
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
     SubjectViewed AuditExported LookUpsCounted AgentActsRefused

@@ -218,6 +218,16 @@ fn queries() -> Vec<wire_cases::Case> {
         ),
         case(
             "account-card-response",
+            "suspended-by-support",
+            r#"{"account_id":"ada","username":null,"registered_at":null,"password_set_at":null,"second_factor":"on","methods":["backup-code"],"enabled_at":null,"backup_codes_left":9,"set_no":1,"wrong_codes":0,"wrong_code_at":null,"throttled_until":null,"double_code":false,"suspended":true,"suspended_by":"support","last_login_at":null,"cleared_at":null,"reset":null,"after_reset_days":null,"position":4}"#,
+        ),
+        case(
+            "account-card-response",
+            "suspended-by-failures",
+            r#"{"account_id":"ada","username":null,"registered_at":null,"password_set_at":null,"second_factor":"on","methods":["backup-code"],"enabled_at":null,"backup_codes_left":9,"set_no":1,"wrong_codes":0,"wrong_code_at":null,"throttled_until":null,"double_code":false,"suspended":true,"suspended_by":"failures","last_login_at":null,"cleared_at":null,"reset":null,"after_reset_days":null,"position":4}"#,
+        ),
+        case(
+            "account-card-response",
             "with-a-case",
             format!(
                 r#"{{"account_id":"ada","username":{{"first":"a","length":3}},"registered_at":"2026-02-23T09:00:00.000000Z","password_set_at":"2026-02-23T09:00:00.000000Z","second_factor":"on","methods":["backup-code"],"enabled_at":"2026-02-23T09:00:00.000000Z","backup_codes_left":9,"set_no":1,"wrong_codes":100,"wrong_code_at":"2026-02-23T09:00:00.000000Z","throttled_until":null,"double_code":true,"suspended":true,"last_login_at":"2026-02-23T09:00:00.000000Z","cleared_at":"2026-02-23T09:00:00.000000Z","reset":{open},"after_reset_days":30,"position":7}}"#

@@ -185,6 +185,16 @@ fn requests() -> Vec<Case> {
             ),
         ),
         case(
+            "start-login-request",
+            "with-a-code",
+            format!(r#"{{"username":"a","password":"p","code":"{backup}"}}"#),
+        ),
+        case(
+            "start-login-request",
+            "with-two-codes",
+            r#"{"username":"a","password":"p","code":"123456","next_code":"654321","audience":"shop"}"#,
+        ),
+        case(
             "verify-login-request",
             "smallest",
             r#"{"challenge_id":"c","code":"123456"}"#,
@@ -357,6 +367,27 @@ fn replies() -> Vec<Case> {
             ),
         ),
         case(
+            "start-login-response",
+            "with-a-code",
+            format!(
+                r#"{{"status":"complete","account_id":"ada","method":"totp","backup_codes_left":10,"backup_codes_low":false,{DETAILS}}}"#
+            ),
+        ),
+        case(
+            "start-login-response",
+            "with-a-backup-code",
+            format!(
+                r#"{{"status":"complete","account_id":"ada","method":"backup-code","backup_codes_left":3,"backup_codes_low":true,"authenticator_suspended":true,"after_reset_days":1,"assertion":"e30.e30.AA",{DETAILS}}}"#
+            ),
+        ),
+        case(
+            "verify-login-response",
+            "while-suspended",
+            format!(
+                r#"{{"account_id":"ada","status":"complete","method":"backup-code","backup_codes_left":9,"backup_codes_low":false,"authenticator_suspended":true,{DETAILS}}}"#
+            ),
+        ),
+        case(
             "verify-login-response",
             "totp",
             format!(
@@ -384,7 +415,7 @@ fn answers() -> Vec<Case> {
         case(
             "backup-response",
             "one",
-            r#"{"position":7,"files":["log/00000001.redb","keys/keys.redb"]}"#,
+            r#"{"position":7,"files":["log/00000001.redb","keys/keys.redb"],"file_count":2}"#,
         ),
         case(
             "log-stats-response",
@@ -431,6 +462,11 @@ fn answers() -> Vec<Case> {
             "login-status-response",
             "off",
             r#"{"account_id":"ada","second_factor":"off","methods":[],"throttled_until":null,"double_code":false,"backup_codes_left":0,"backup_codes_low":false,"set_no":0,"enabled_at":null,"position":0}"#,
+        ),
+        case(
+            "login-status-response",
+            "suspended",
+            r#"{"account_id":"ada","second_factor":"on","methods":["backup-code"],"throttled_until":null,"double_code":false,"backup_codes_left":9,"backup_codes_low":false,"authenticator_suspended":true,"set_no":1,"enabled_at":"2026-02-23T09:00:00.123456Z","position":7}"#,
         ),
         case(
             "login-status-response",

@@ -4,9 +4,9 @@
 //! first, so every event that is written stands in the tree that the manifest rests on.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write, stdout};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use countersign_projections::RENDERING;
@@ -25,6 +25,7 @@ use super::verify::read;
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::fault::Fault;
 use crate::cli::progress::{Progress, grouped};
+use crate::engine::refuse_among_ours;
 
 /// The first row of an export as CSV.
 const CSV_HEAD: &str = "position,at,type,account_id,version,caller,role,verified,on_behalf_of,command_id,trace_id,ip,agent,text,data\r\n";
@@ -143,8 +144,14 @@ fn query(args: &ExportArgs, through: u64) -> Result<AuditExportQuery, Fault> {
 
 /// Makes a file that only we can read: it says where people signed in from.
 fn create(path: &Path) -> Result<File, Fault> {
+    refuse_among_ours(path).map_err(|error| Fault::Usage(error.to_string()))?;
     let mut options = OpenOptions::new();
     let made = options.write(true).create_new(true).mode(0o600).open(path);
+    let made = made.and_then(|file| {
+        // Whatever the umask is.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(file)
+    });
     made.map_err(|error| Fault::Usage(format!("{} cannot be made ({error})", path.display())))
 }
 

@@ -155,6 +155,7 @@ fn class_of(event: &AuditEvent) -> Class {
         "backup-code-accepted" => authentication(purpose(event), true, &[PASSWORD, BACKUP_CODE]),
         "password-rejected" => authentication(purpose(event), false, &[PASSWORD]),
         "totp-rejected" => authentication(purpose(event), false, &[PASSWORD, OTP]),
+        "login-pair-rejected" => authentication(LOGON, false, &[PASSWORD, OTP]),
         "backup-code-rejected" => authentication(purpose(event), false, &[PASSWORD, BACKUP_CODE]),
         "code-replayed" => Class {
             severity: MEDIUM,

@@ -207,6 +207,7 @@ fn logins_and_changes_are_what_a_security_tool_looks_for() {
     assert_eq!(of("totp-rejected", login()), (3002, 1, 2));
     assert_eq!(of("code-replayed", login()), (3002, 1, 2));
     assert_eq!(of("password-rejected", login()), (3002, 1, 2));
+    assert_eq!(of("login-pair-rejected", json!({})), (3002, 1, 2));
     assert_eq!(
         of("totp-accepted", json!({"purpose": "disable"})),
         (3002, 99, 1)

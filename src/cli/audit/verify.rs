@@ -94,6 +94,7 @@ fn verify_data(data: &Path, args: &KnownArgs, json: bool) -> Result<Report, Faul
         |done, total| {
             progress.at(done, total);
         },
+        |_, _| {},
     );
     drop(progress);
     match verified {

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Findings;
-use crate::bus::{ConnectionError, MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST, OLDEST_SERVER};
+use crate::bus::{
+    ConnectionError, MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST, OLDEST_SERVER, stream_drift,
+};
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::config::Config;
 use crate::cli::fault::Fault;
@@ -57,7 +59,8 @@ pub async fn look(config: &Config, client: &ClientArgs, findings: &mut Findings)
     greeting(&info, findings);
     inboxes(&nats, &mut events, findings).await;
     instances(&nats, findings).await;
-    stream(&nats, client.timeout, findings).await;
+    let replicas = config.publication.replicas;
+    stream(&nats, client.timeout, replicas, findings).await;
     operated(&config.client(client), findings).await;
 }
 
@@ -118,7 +121,12 @@ async fn instances(nats: &async_nats::Client, findings: &mut Findings) {
     }
 }
 
-async fn stream(nats: &async_nats::Client, within: Duration, findings: &mut Findings) {
+async fn stream(
+    nats: &async_nats::Client,
+    within: Duration,
+    replicas: usize,
+    findings: &mut Findings,
+) {
     let subject = format!("$JS.API.STREAM.INFO.{STREAM}");
     let request = async_nats::Request::new().timeout(Some(within.min(Duration::from_secs(2))));
     let told = match nats.send_request(subject, request).await {
@@ -131,9 +139,14 @@ async fn stream(nats: &async_nats::Client, within: Duration, findings: &mut Find
         }
     };
     let told: Value = told;
-    match told["error"]["description"].as_str() {
-        Some(why) => findings.note("stream", format!("{STREAM}: {why}")),
-        None => findings.ok(
+    let drift = stream_drift(STREAM, &told["config"], replicas);
+    match (told["error"]["description"].as_str(), drift) {
+        (Some(why), _) => findings.note("stream", format!("{STREAM}: {why}")),
+        (None, Some(drift)) => findings.wrong(
+            "stream",
+            format!("{STREAM}: {drift}: set it back with `nats stream edit {STREAM}`"),
+        ),
+        (None, None) => findings.ok(
             "stream",
             format!(
                 "{STREAM}: {} events, {} bytes",

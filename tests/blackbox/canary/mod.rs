@@ -65,7 +65,8 @@ async fn after_a_whole_life_no_file_holds_a_secret_or_a_name() {
     let mut broker = traced_broker(folder.path());
     let site = Site::new(CHEAP);
     let backup = folder.path().join("backup");
-    let config = format!("{CHEAP}[backup]\nfolder = {backup:?}\n");
+    let keys = folder.path().join("backup-keys");
+    let config = format!("{CHEAP}[backup]\nfolder = {backup:?}\nkeys_folder = {keys:?}\n");
     fs::write(site.config(), config).unwrap();
     let url = broker.url();
     let mut service = Service::start(&site, &url, &["--identity", "dev"]);
@@ -87,7 +88,7 @@ async fn after_a_whole_life_no_file_holds_a_secret_or_a_name() {
     broker.kill();
     let clean = findings(&canaries, &folders);
     assert_eq!((unclean, clean), (Vec::new(), Vec::new()));
-    assert!(backup.join("keys").join("keys.redb").exists());
+    assert!(keys.join("keys.redb").exists());
     assert_eq!(told(&canaries, &bus.heard()), Vec::<String>::new());
     let log = fs::read(site.log_lines()).unwrap();
     assert!(log.len() > 1_000, "the service was to log at trace level");

@@ -137,11 +137,7 @@ impl Answer {
     }
 
     fn check_that_nothing_is_repeated(&self, sent: &[u8]) {
-        let mut values = Vec::new();
-        match serde_json::from_slice(sent) {
-            Ok(body) => leaves(&body, &mut values),
-            Err(_) => return,
-        }
+        let values = values_in(sent);
         let told = format!(
             "{} {}",
             self.header("Nats-Service-Error").unwrap(),
@@ -178,6 +174,33 @@ impl Answer {
     }
 }
 
+/// The values of a request; of one that is no JSON, what stands in quotes and is no name, and numbers.
+fn values_in(sent: &[u8]) -> Vec<String> {
+    let mut values = Vec::new();
+    if let Ok(body) = serde_json::from_slice(sent) {
+        leaves(&body, &mut values);
+        return values;
+    }
+    let text = String::from_utf8_lossy(sent);
+    let mut parts = text.split('"').peekable();
+    let mut is_quoted = false;
+    while let Some(part) = parts.next() {
+        let names_something = parts
+            .peek()
+            .is_some_and(|next| next.trim_start().starts_with(':'));
+        match is_quoted {
+            true if names_something => {}
+            true => values.push(part.into()),
+            false => {
+                let words = part.split(|c: char| !c.is_alphanumeric());
+                values.extend(words.map(Into::into));
+            }
+        }
+        is_quoted = !is_quoted;
+    }
+    values
+}
+
 fn leaves(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::String(text) => into.push(text.clone()),
@@ -186,4 +209,20 @@ fn leaves(value: &Value, into: &mut Vec<String>) {
         Value::Object(fields) => fields.values().for_each(|value| leaves(value, into)),
         Value::Null | Value::Bool(_) => {}
     }
+}
+
+/// What is no JSON is not repeated either.
+#[test]
+fn the_values_of_a_malformed_request_are_known() {
+    let sent = br#"{"username": "ada lovelace", "password": "correct horse", "n": 123456, rest"#;
+    let expected = ["ada lovelace", "correct horse", "n", "123456", "rest"];
+    let found = values_in(sent);
+    for value in expected.iter().filter(|value| value.len() > 1) {
+        assert!(
+            found.iter().any(|found| found == value),
+            "{value}: {found:?}"
+        );
+    }
+    assert!(!found.iter().any(|found| found == "username"));
+    assert_eq!(values_in(br#"{"a": "b", "c": 1}"#), ["b", "1"]);
 }

@@ -9,8 +9,8 @@ use super::site::{POLL, eventually};
 
 const STEP_S: u64 = 30;
 /// The code of the last step is not begun with when so little is left of this one: it would be
-/// out of the window when it arrives.
-const MARGIN_S: u64 = 4;
+/// out of the window when it arrives at a loaded machine.
+const MARGIN_S: u64 = 20;
 
 /// An app that has scanned a secret.
 pub struct Phone {
@@ -62,6 +62,21 @@ impl Phone {
             true
         });
         code.unwrap()
+    }
+
+    /// The codes of this step and the next, of which none was given out; good for 30 s at least.
+    pub fn pair(&mut self) -> (String, String) {
+        let mut pair = None;
+        eventually("two fresh steps have come", || {
+            let step = now().0;
+            if step <= self.last {
+                return false;
+            }
+            self.last = step + 1;
+            pair = Some((self.at(step), self.at(step + 1)));
+            true
+        });
+        pair.unwrap()
     }
 
     /// The highest step whose code was given out.

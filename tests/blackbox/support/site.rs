@@ -10,8 +10,7 @@ use tempfile::TempDir;
 
 /// Between two looks at something that takes its time.
 pub const POLL: Duration = Duration::from_millis(5);
-/// Nothing here takes as long; what does has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use crate::patience::PATIENCE;
 
 /// Data folder, keyring, configuration and log lines, in a folder that goes with this.
 pub struct Site {
@@ -82,6 +81,8 @@ fn deaf(program: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    // A client command that waits for its answer does so as long as its test.
+    command.env("NATS_TIMEOUT", format!("{}s", PATIENCE.as_secs()));
     command.stdin(Stdio::null());
     command
 }

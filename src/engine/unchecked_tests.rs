@@ -1,0 +1,198 @@
+//! A start that did not hold the end of the log to its seals must not sign for it, and what the
+//! keys say for one start must not stand in an index that later ones believe.
+
+use std::fs;
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::reset::v1::ResetExecuted;
+use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::record::{Record, StreamKind};
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::sealed::{Protected, Sealed};
+use countersign_schemas::time::Micros;
+use redb::TableDefinition;
+use serde_json::json;
+
+use super::tests::{PAGE, exchange, forget, patch, records, renumber};
+use crate::account::service;
+use crate::crypto::keyring::Keyring;
+use crate::engine::appended_tests::{Signed, forged, open};
+use crate::engine::changed_tests::edit;
+use crate::engine::epoch_tests::{archive, begin, copy, restore, restored};
+use crate::engine::foundation::{Foundation, service_record};
+use crate::engine::house::{House, PASSWORD, verify};
+use crate::engine::system_random;
+use crate::log::LogOptions;
+use crate::log::checkpoints::COPY;
+
+fn ada() -> StreamKey {
+    StreamKey::of(&AccountId::parse("ada").unwrap())
+}
+
+/// The log is refused, and nothing more was signed for.
+fn is_refused(house: &House) {
+    let signed = archive(house).newest().unwrap().size;
+    assert!(house.try_start().is_err());
+    assert_eq!(archive(house).newest().unwrap().size, signed);
+}
+
+/// Four logins behind the last checkpoint, as after a crash, and what the attacker wants behind them.
+/// The file shows an epoch of another log to who looks the last login up, and the login to who comes
+/// from before it: leaves `…, login | forged | epoch | forged`, the last two numbered down by two.
+#[test]
+fn an_epoch_that_only_a_look_up_finds_excuses_no_unsealed_record() {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    drop(engine);
+    let signed = Signed::of(&house);
+    let engine = house.start();
+    for code in &codes[..4] {
+        house.send(&engine, "verify-login", verify(code)).unwrap();
+    }
+    drop(engine);
+    signed.restore();
+    forget(&house, &[COPY]);
+    let login = records(&house).len() as u64;
+    assert!(archive(&house).newest().unwrap().size + 1 < login - 1);
+    // Each too long to share a page.
+    let mut off = forged(&open(&house));
+    (off.seal, off.meta.caller) = (None, "x".repeat(3 * PAGE).into());
+    let off = off.encode().unwrap();
+    let epoch = service::log_went_on(2, [9; 16], 2, house.time(), "forged");
+    let mut epoch = service_record(&epoch, 99, house.time());
+    epoch.meta.caller = "x".repeat(3 * PAGE).into();
+    let end = [off.clone(), epoch.encode().unwrap(), off];
+    exchange(&house, login + 1, &end);
+    patch(&house, |page| {
+        let count = usize::from(u16::from_le_bytes([page[2], page[3]]));
+        if page[0] == 1 && count == 1 {
+            renumber(page, std::iter::once(8), login + 2, login);
+            renumber(page, std::iter::once(8), login + 3, login + 1);
+        }
+        if page[0] == 2 {
+            let keys = 8 + (16 + 8) * (count + 1);
+            for from in login..=login + 2 {
+                renumber(page, (0..count).map(|key| keys + 8 * key), from, from - 2);
+            }
+        }
+        if let Some(at) = page.windows(10).position(|part| part == b"records_v1") {
+            renumber(page, at..at + 64, login + 3, login + 1);
+        }
+    });
+    let log = open(&house);
+    let page = log.reader().read(1, usize::MAX, usize::MAX).unwrap();
+    let (at, bytes) = page.iter().last().unwrap();
+    assert_eq!((at, Record::decode(bytes).unwrap().seal), (login + 1, None));
+    let found = log.reader().get(login).unwrap().unwrap();
+    let found = Record::decode(&found).unwrap();
+    assert_eq!(found.stream_kind, StreamKind::Log, "another layout");
+    drop(log);
+    is_refused(&house);
+}
+
+/// Unsealed, behind a right event that begins another epoch: the keyring's own epoch again.
+fn append_the_epoch_of_the_keyring(house: &House, before_it: Vec<Vec<u8>>) {
+    let log_id = *Keyring::load(&house.keyring()).unwrap().log_id();
+    let all = records(house);
+    let is_of_log = |bytes: &&Vec<u8>| {
+        let record = Record::decode(bytes).unwrap();
+        record.stream_kind == StreamKind::Log
+    };
+    let version = all.iter().filter(is_of_log).count() as u32 + 1;
+    let again = service_record(&service::log_begun(log_id), version, house.time());
+    let mut end = before_it;
+    end.push(again.encode().unwrap());
+    exchange(house, all.len() as u64 + 1, &end);
+}
+
+/// `log new-epoch` was killed after its first step, and the checkpoint beside the keyring is of this log,
+/// as where the stream knows more.
+#[test]
+fn behind_an_interrupted_new_epoch_the_old_one_does_not_begin_again() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let next = records(&house).len() as u64 + 1;
+    let (data, keyring, now) = (house.data(), house.keyring(), house.time());
+    let options = LogOptions::default();
+    let found = Foundation::open(&data, &keyring, options, system_random, now);
+    let event = service::log_went_on(2, [7; 16], next, now, "the stream knows more");
+    let mut found = found.unwrap();
+    found.append(&event, now).unwrap();
+    drop(found);
+    append_the_epoch_of_the_keyring(&house, Vec::new());
+    is_refused(&house);
+}
+
+/// The keyring folder is of the day before `log new-epoch`. Ada is reset by nobody.
+#[test]
+fn an_older_keyring_does_not_go_on_where_its_own_epoch_is_made_to_begin_again() {
+    let (house, ..) = restored();
+    let keys = house.keyring().parent().unwrap().to_owned();
+    let older = house.folder().join("older keys");
+    copy(&keys, &older);
+    fs::remove_file(older.join("checkpoint")).unwrap();
+    let history = fs::read_to_string(older.join("checkpoint-history")).unwrap();
+    let is_old = |line: &&str| !line.contains(" 15 ");
+    let old: Vec<_> = history.lines().filter(is_old).collect();
+    fs::write(older.join("checkpoint-history"), old.join("\n") + "\n").unwrap();
+    begin(&house, 12).unwrap();
+    restore(&older, &keys);
+    let all = records(&house);
+    let mut decoded = all.iter().rev().map(|bytes| Record::decode(bytes).unwrap());
+    let mut reset = decoded
+        .find(|record| record.stream_key == ada())
+        .unwrap()
+        .into_owned();
+    let field = Sealed {
+        key: 1,
+        nonce: [0; 12],
+        ciphertext: vec![0; 32].into(),
+    };
+    let event = Event::ResetExecuted(ResetExecuted {
+        case_id: "none".into(),
+        told_until: Micros(0),
+        reason: Protected::Sealed(field),
+    });
+    reset.event_type = event.type_code();
+    reset.schema_version = event.schema_version();
+    reset.payload = event.encode().unwrap().into();
+    reset.version += 1;
+    reset.recorded_at = house.time();
+    (reset.group_index, reset.group_len, reset.seal) = (0, 1, None);
+    (reset.meta.source, reset.meta.source_commitment) = (None, None);
+    append_the_epoch_of_the_keyring(&house, vec![reset.encode().unwrap()]);
+    is_refused(&house);
+}
+
+const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
+const ERASED: TableDefinition<&[u8; 16], u32> = TableDefinition::new("erased_v1");
+
+/// For one start the key store says that Ada was erased, and the index is built then; then it says
+/// again what it said.
+#[test]
+fn a_key_store_that_calls_an_account_erased_frees_no_name() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let keys = house.data().join("keys.redb");
+    let honest = fs::read(&keys).unwrap();
+    edit(&house, "keys.redb", |txn| {
+        txn.open_table(ERASED).unwrap().insert(&ada().0, 1).unwrap();
+        let mut table = txn.open_table(KEYS).unwrap();
+        table.retain(|name, _| name[..16] != ada().0).unwrap();
+    });
+    forget(&house, &["index.redb", "snapshots.redb", "views.redb"]);
+    drop(house.try_start());
+    fs::write(&keys, &honest).unwrap();
+    let engine = house.start();
+    let register =
+        json!({"account_id": "eve", "username": "ada", "password": "the password of eve"});
+    let registered = house.send(&engine, "register-account", register);
+    assert_eq!(registered.unwrap_err(), ErrorCode::AccountExists);
+    let login = json!({"username": "ada", "password": PASSWORD});
+    assert!(house.send(&engine, "start-login", login).is_ok());
+}

@@ -1,0 +1,129 @@
+//! What a folder of copies says of itself: whose they are, up to where, and when they were taken.
+//!
+//! It is written first, so that a copy that is cut off is known by its log, and again last, so that
+//! what it promises is there.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use countersign_schemas::audit::SignedCheckpoint;
+use countersign_schemas::time::Micros;
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::history::replace;
+use super::tree::{HASH_BYTES, Hash};
+
+/// The manifest's name in a folder of copies.
+pub const MANIFEST: &str = "backup.json";
+/// The longest manifest that is read, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
+
+/// What a folder holds copies of; log and keys are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The log, in `log/`.
+    Log,
+    /// The data keys, `keys.redb`.
+    Keys,
+}
+
+/// What a folder of copies says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What it holds.
+    pub holds: Part,
+    /// The hexadecimal id of the log's first epoch, which no later epoch changes.
+    pub log_id: String,
+    /// The last position of the log's copy, or of the log whose keys these are; 0 before the first
+    /// copy is whole.
+    pub position: u64,
+    /// The root of the log's tree up to there, in base64.
+    pub root: String,
+    /// When it was taken.
+    pub at: Micros,
+    /// A checkpoint of the log that is signed, of this position or one before it.
+    pub checkpoint: Option<SignedCheckpoint>,
+}
+
+/// Why a manifest is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file is no manifest.
+    #[error("{path} is no manifest of a backup ({reason}): name another folder, or put it right")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The system refuses.
+    #[error("{path} cannot be read ({source}): see to its folder, or name another one")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Manifest {
+    /// The manifest of a folder that has no whole copy yet.
+    pub fn begun(holds: Part, log_id: String, at: Micros) -> Self {
+        Self {
+            holds,
+            log_id,
+            position: 0,
+            root: String::new(),
+            at,
+            checkpoint: None,
+        }
+    }
+
+    /// Reads a folder's manifest; none where there is none.
+    ///
+    /// # Errors
+    /// [`ManifestError`].
+    pub fn read(folder: &Path) -> Result<Option<Self>, ManifestError> {
+        let path = folder.join(MANIFEST);
+        let mut bytes = Vec::new();
+        let read = File::open(&path)
+            .and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ManifestError::Io { path, source }),
+            Ok(_) => {}
+        }
+        let damaged = |reason: String| ManifestError::Damaged {
+            path: path.clone(),
+            reason,
+        };
+        if bytes.len() as u64 > MANIFEST_BYTES_MAX {
+            return Err(damaged(format!("over {MANIFEST_BYTES_MAX} bytes")));
+        }
+        let manifest: Self =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        match manifest.position == 0 || manifest.root_hash().is_some() {
+            true => Ok(Some(manifest)),
+            false => Err(damaged("its root is none".into())),
+        }
+    }
+
+    /// Writes it into its folder; after a crash it is the old or the new one, whole.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        replace(&folder.join(MANIFEST), &(text + "\n"))
+    }
+
+    /// The root, where there is one.
+    pub fn root_hash(&self) -> Option<Hash> {
+        let bytes = BASE64.decode(self.root.as_bytes()).ok()?;
+        <[u8; HASH_BYTES]>::try_from(bytes).ok()
+    }
+}

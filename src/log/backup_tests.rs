@@ -1,0 +1,183 @@
+//! Copies of a log that is being written.
+
+use std::num::NonZeroU64;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex};
+
+use super::super::{EventLog, LogOptions, Storage};
+use super::*;
+
+fn options() -> LogOptions {
+    LogOptions {
+        segment_records: NonZeroU64::new(10).unwrap(),
+        ..LogOptions::default()
+    }
+}
+
+fn record(position: u64) -> Vec<u8> {
+    format!("record {position}").into_bytes()
+}
+
+fn append(log: &mut EventLog, count: u64) {
+    for _ in 0..count {
+        let head = log.head();
+        log.append(head, &[record(head + 1)]).unwrap();
+    }
+}
+
+fn assert_holds(folder: &Path, head: u64) {
+    let log = EventLog::open(folder, options()).unwrap();
+    let page = log.reader().read(1, usize::MAX, usize::MAX).unwrap();
+    let expected: Vec<_> = (1..=head)
+        .map(|position| (position, record(position)))
+        .collect();
+    let found: Vec<_> = page
+        .iter()
+        .map(|(at, bytes)| (at, bytes.to_vec()))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+fn back_up(log: &EventLog, target: &Path, proven: u64) -> Backup {
+    let staged = log.reader().stage_copy(target, proven, log.head()).unwrap();
+    staged.publish().unwrap()
+}
+
+/// A log whose storage appends to it whenever a copy is begun, as a service that is being written to.
+fn written_while_copied(folder: &Path, target: &Path) -> Arc<Mutex<Option<EventLog>>> {
+    let log: Arc<Mutex<Option<EventLog>>> = Arc::default();
+    let (writing, target) = (Arc::clone(&log), target.to_owned());
+    let plain = Storage::default().create;
+    let storage = Storage {
+        create: Arc::new(move |builder, path| {
+            if path.starts_with(&target) {
+                append(writing.lock().unwrap().as_mut().unwrap(), 25);
+            }
+            plain(builder, path)
+        }),
+        ..Storage::default()
+    };
+    let options = LogOptions {
+        storage,
+        ..options()
+    };
+    let made = EventLog::create(&folder.join("log"), options, &[record(1)]).unwrap();
+    *log.lock().unwrap() = Some(made);
+    log
+}
+
+/// Two segments are sealed, and a third begun, between the list of segments and the copy.
+#[test]
+fn a_backup_holds_what_it_says_although_the_log_is_written_while_it_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("backup");
+    let log = written_while_copied(folder.path(), &target);
+    for proven in [0, 1, 26] {
+        let (reader, head) = {
+            let log = log.lock().unwrap();
+            let log = log.as_ref().unwrap();
+            (log.reader(), log.head())
+        };
+        let staged = reader.stage_copy(&target, proven, head).unwrap();
+        assert!(
+            reader.head() >= head + 25,
+            "it was written while it was copied"
+        );
+        assert_eq!(staged.publish().unwrap().position, head);
+        assert_holds(&target, head);
+    }
+}
+
+#[test]
+fn a_backup_is_of_the_log_as_it_was_when_it_began_and_the_next_goes_on_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("log"), folder.path().join("backup"));
+    let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
+    let mut proven = 0;
+    for (more, head) in [(4, 5), (8, 13), (30, 43), (0, 43)] {
+        append(&mut log, more);
+        let backup = back_up(&log, &target, proven);
+        assert_eq!(backup.position, head);
+        assert_holds(&target, head);
+        proven = head;
+    }
+    append(&mut log, 7);
+    assert_eq!(
+        log.reader().segments().unwrap().last().unwrap().positions,
+        41..=50
+    );
+}
+
+#[test]
+fn a_copy_ends_where_it_is_asked_to_also_within_a_sealed_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("log"), folder.path().join("backup"));
+    let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
+    append(&mut log, 34);
+    for through in [10, 7, 23, 20] {
+        let target = target.join(through.to_string());
+        let staged = log.reader().stage_copy(&target, 0, through).unwrap();
+        assert_eq!(staged.position(), through);
+        staged.publish().unwrap();
+        assert_holds(&target, through);
+    }
+}
+
+#[test]
+fn a_sealed_segment_is_copied_once_and_a_damaged_copy_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("log"), folder.path().join("backup"));
+    let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
+    append(&mut log, 14);
+    back_up(&log, &target, 0);
+    let first = target.join("00000001.redb");
+    let written = || fs::metadata(&first).unwrap().ino();
+    let before = written();
+    back_up(&log, &target, 15);
+    assert_eq!(written(), before);
+    fs::write(&first, b"damaged").unwrap();
+    back_up(&log, &target, 15);
+    assert_holds(&target, 15);
+}
+
+/// What a backup that was cut off left behind its manifest is not proven: a log that was set back and
+/// went on otherwise has segments of the same names and sizes.
+#[test]
+fn copies_behind_what_is_proven_are_copied_again_and_never_replaced_where_the_log_lacks_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    let target = folder.path().join("backup");
+    let mut log = EventLog::create(&one, options(), &[record(1)]).unwrap();
+    append(&mut log, 24);
+    back_up(&log, &target, 0);
+    let mut forked = EventLog::create(&other, options(), &[record(1)]).unwrap();
+    append(&mut forked, 14);
+    for at in 16..=40 {
+        forked
+            .append(at - 1, &[format!("other {at}").into_bytes()])
+            .unwrap();
+    }
+    // Proven up to 15 only, as the manifest of before the cut-off backup says.
+    let lost = forked.reader().stage_copy(&target, 15, 40).unwrap_err();
+    assert!(
+        matches!(lost, BackupError::KnowsMore { position: 16, .. }),
+        "{lost}"
+    );
+    assert_holds(&target, 25);
+    append(&mut log, 9);
+    back_up(&log, &target, 15);
+    assert_holds(&target, 34);
+}
+
+#[test]
+fn a_copy_has_its_name_only_once_it_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("log"), folder.path().join("backup"));
+    let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
+    append(&mut log, 14);
+    let staged = log.reader().stage_copy(&target, 0, 15).unwrap();
+    assert!(!target.join("00000001.redb").exists());
+    drop(staged);
+    back_up(&log, &target, 0);
+    assert_holds(&target, 15);
+}
