@@ -195,16 +195,14 @@ fn recall_of_account(
 ) -> Result<Reply, Refusal> {
     let unseen = || Err(Refusal::new(ErrorCode::OutcomeUnseen));
     match events.first() {
-        Some(Event::AccountRegistered(_)) if events.len() == 2 && after.credential.is_some() => {
-            Ok(Reply::AccountRegistered { account_id })
-        }
-        // The first login of an account that needs no registration makes it.
-        Some(Event::AccountRegistered(_))
-            if matches!(events.get(1), Some(Event::LoginCompleted(_))) =>
-        {
-            recall(&events[1..], after, policy, at)
-        }
-        Some(Event::AccountRegistered(_)) => unseen(),
+        Some(Event::AccountRegistered(_)) => match events.get(1) {
+            _ if events.len() == 2 && after.credential.is_some() => {
+                Ok(Reply::AccountRegistered { account_id })
+            }
+            // The first login of an account that needs no registration makes it.
+            Some(Event::LoginCompleted(_)) => recall(&events[1..], after, policy, at),
+            _ => unseen(),
+        },
         Some(Event::PasswordSet(_)) => Ok(Reply::PasswordChanged),
         Some(Event::PasswordRejected(_) | Event::LoginPairRejected(_)) => {
             Err(Refusal::new(ErrorCode::CredentialsInvalid))

@@ -136,17 +136,23 @@ pub fn init(
     Ok(())
 }
 
+/// Refuses numbers outside their ranges, and folders that are in each other's way.
+fn check_options(options: &EngineOptions) -> Result<(), StartError> {
+    options.policy.check()?;
+    refuse_keyring(&options.keyring, &options.data)?;
+    if let Some(folders) = &options.backup {
+        check_places(&Ours::of(&options.data, Some(&options.keyring))?, folders)?;
+    }
+    Ok(())
+}
+
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
 /// Nothing is appended before the log was compared with what was signed for, and a log that was
 /// never signed for is signed for first: one that lost its archive must not look like a new one.
 pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
-    options.policy.check()?;
-    refuse_keyring(&options.keyring, &options.data)?;
-    if let Some(folders) = &options.backup {
-        check_places(&Ours::of(&options.data, Some(&options.keyring))?, folders)?;
-    }
+    check_options(&options)?;
     let now = (options.clock)();
     let (data, keyring) = (&options.data, &options.keyring);
     let seal = views_seal(&Keyring::load(keyring)?);
