@@ -222,19 +222,11 @@ fn recall_of_account(
             Event::TotpAccepted(TotpAccepted { purpose, .. })
             | Event::BackupCodeAccepted(BackupCodeAccepted { purpose, .. }),
         ) if *purpose != Purpose::Login => recall(&events[1..], after, policy, at),
-        Some(Event::LoginCompleted(e)) => {
-            let vouched = e.credential == VOUCHED_CREDENTIAL;
-            Ok(login_by_password(after, account_id, vouched, None, at))
-        }
-        Some(Event::TotpAccepted(e)) => {
-            let left = after.on().map_or(0, |on| on.codes.left());
-            let code = (Method::Totp, left, &e.first_factor);
-            Ok(login_verified(after, code, None, policy.low_codes, at))
-        }
-        Some(Event::BackupCodeAccepted(e)) => {
-            let code = (Method::BackupCode, e.remaining, &e.first_factor);
-            Ok(login_verified(after, code, None, policy.low_codes, at))
-        }
+        Some(
+            login @ (Event::LoginCompleted(_)
+            | Event::TotpAccepted(_)
+            | Event::BackupCodeAccepted(_)),
+        ) => recall_login(login, (after, account_id), policy, at),
         Some(Event::TotpRejected(_) | Event::CodeReplayed(_) | Event::BackupCodeRejected(_)) => {
             Err(Refusal::new(ErrorCode::CodeInvalid))
         }
@@ -268,6 +260,31 @@ fn recall_of_account(
             | Event::ClockBackAccepted(_),
         )
         | None => Err(Refusal::new(ErrorCode::Internal)),
+    }
+}
+
+/// The answer of a completed login.
+fn recall_login(
+    event: &Event,
+    (after, account_id): (&Account, AccountId),
+    policy: &Policy,
+    at: Micros,
+) -> Result<Reply, Refusal> {
+    match event {
+        Event::LoginCompleted(e) => {
+            let vouched = e.credential == VOUCHED_CREDENTIAL;
+            Ok(login_by_password(after, account_id, vouched, None, at))
+        }
+        Event::TotpAccepted(e) => {
+            let left = after.on().map_or(0, |on| on.codes.left());
+            let code = (Method::Totp, left, &e.first_factor);
+            Ok(login_verified(after, code, None, policy.low_codes, at))
+        }
+        Event::BackupCodeAccepted(e) => {
+            let code = (Method::BackupCode, e.remaining, &e.first_factor);
+            Ok(login_verified(after, code, None, policy.low_codes, at))
+        }
+        _ => Err(Refusal::new(ErrorCode::Internal)),
     }
 }
 

@@ -39,6 +39,7 @@ mod qr;
 mod queries;
 mod replier;
 mod reply;
+mod reply_reset;
 mod service;
 mod session;
 mod shares;

@@ -8,13 +8,13 @@ use countersign_schemas::ids::{AccountId, Audience, CommandId};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{self as wire, CompleteStatus, Details, FactorState, Success};
 use countersign_schemas::secret::SecretText;
-use countersign_schemas::support::CaseState;
 use countersign_schemas::support_reply::{self, SuspendedState};
 use countersign_schemas::time::Micros;
 use serde::Serialize;
 
 use super::headers::{self, Trace};
 use super::qr;
+use super::reply_reset::reset_success;
 use crate::account::{Issued, Reply};
 use crate::crypto::assertion::{ASSERTION_TTL_S, AssertionKey, Claims};
 use crate::crypto::backup_code;
@@ -262,34 +262,6 @@ fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes,
     }
 }
 
-fn reset_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
-    let changed = |state| with_details(support_reply::CaseChanged { state }, details);
-    match reply {
-        Reply::ResetRequested {
-            case_id,
-            expires_at,
-        } => {
-            let body = support_reply::ResetRequested {
-                case_id,
-                state: CaseState::WaitingApproval,
-                expires_at,
-            };
-            with_details(body, details)
-        }
-        Reply::ResetApproved { execute_after } => {
-            let body = support_reply::ResetApproved {
-                state: CaseState::CoolingOff,
-                execute_after,
-            };
-            with_details(body, details)
-        }
-        Reply::ResetRejected => changed(CaseState::Rejected),
-        Reply::ResetCancelled => changed(CaseState::Cancelled),
-        Reply::ResetExecuted => changed(CaseState::Executed),
-        _ => unreachable!("only the replies of resets come here"),
-    }
-}
-
 fn login_success(
     reply: Reply,
     details: Details,
@@ -368,7 +340,7 @@ fn login_success(
     }
 }
 
-fn with_details<T: Serialize>(body: T, details: Details) -> Result<Bytes, Refusal> {
+pub(super) fn with_details<T: Serialize>(body: T, details: Details) -> Result<Bytes, Refusal> {
     json(&Success { body, details })
 }
 
