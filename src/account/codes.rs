@@ -54,7 +54,6 @@ impl<'a> GivenCode<'a> {
     }
 }
 
-// BUG: code-too-commit: without a code a wrong password is recorded and a right one is not.
 /// Judges the code of a command whose first factor stands, where policy or a suspension asks for one
 /// or one was given: a credential that was brought is never ignored. None where neither is so.
 ///
