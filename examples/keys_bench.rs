@@ -9,6 +9,7 @@
 //! to the engine without a broker, 256 at a time. Beside it a rotation wraps every data key anew,
 //! or one operator erases account after account. Only the ratio to the plain turns means anything
 //! on another machine.
+#![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -10,6 +10,7 @@
 //! Each turn keeps 256 commands in flight, kills the process at a random moment, starts it again
 //! over real NATS and takes the time from the start of the process to its line `ready`. The page
 //! cache of the system is warm, as after a crash of the process; a crash of the machine is not.
+#![allow(clippy::disallowed_methods)]
 
 #[path = "bench/history.rs"]
 mod history;

@@ -129,7 +129,6 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

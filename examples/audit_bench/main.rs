@@ -8,6 +8,7 @@
 //!
 //! Times are of this thread on the processor where nothing else works, by the wall where the engine's
 //! threads do; they mean nothing on another machine.
+#![allow(clippy::disallowed_methods)]
 
 #[path = "../bench/history.rs"]
 mod history;

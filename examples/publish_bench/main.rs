@@ -9,6 +9,7 @@
 //! Raw is what a client does that only wants its messages stored: 1,000 on their way, each
 //! acknowledged. Broker and publisher share this machine, so only the ratio means anything on
 //! another one.
+#![allow(clippy::disallowed_methods)]
 
 #[path = "../bench/history.rs"]
 mod history;

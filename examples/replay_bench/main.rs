@@ -10,6 +10,7 @@
 //! ```
 //!
 //! Only bytes and ratios mean anything on another machine; times depend on the disk.
+#![allow(clippy::disallowed_methods)]
 
 #[path = "../bench/history.rs"]
 mod history;

@@ -89,7 +89,8 @@ impl AccountCards {
 
     /// The row of an account; none for an unknown one.
     ///
-    /// Errors: [`ViewError::Damaged`], [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Damaged`], [`ViewError::Storage`].
     pub fn get(&self, stream: &StreamKey) -> Result<Option<CardRow>, ViewError> {
         read_row(&self.db.begin_read()?.open_table(CARDS)?, stream)
     }

@@ -1,7 +1,5 @@
 //! Given, when, then.
 
-#![allow(clippy::unwrap_used)]
-
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{AccountErased, PasswordCause, PasswordSet};
 use countersign_schemas::event::attempts::v1::AttemptsCleared;

@@ -66,7 +66,8 @@ impl AuditTrail {
     /// `next_after`. Positions beyond the view's checkpoint are not found. A page may end inside
     /// a group of events.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     pub fn positions(&self, filter: &Filter, after: u64, limit: usize) -> Result<Page, ViewError> {
         self.search(filter, after, limit, SEEKS_MAX)
     }

@@ -1,7 +1,5 @@
 //! Given, when, then.
 
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 use crate::Views;
 use crate::testing::*;

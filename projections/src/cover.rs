@@ -26,6 +26,7 @@ impl Tally {
     }
 }
 
+// BUG: informing-rows-uncovered: the views that only inform put no rows in.
 /// Adds up the rows that a fold puts in and takes out.
 pub struct Cover<'s> {
     seal: &'s Seal,

@@ -1,7 +1,5 @@
 //! The file itself: closing, crashes, damage, other versions.
 
-#![allow(clippy::unwrap_used)]
-
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use crate::testing::*;

@@ -24,7 +24,6 @@ mod login_status;
 mod login_view;
 mod notices;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod rendering_tests;
 mod reset_queue;
 mod reset_sentences;
@@ -66,7 +65,8 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Decodes the event of a record.
     ///
-    /// Errors: [`EventError`] when this build cannot read it.
+    /// # Errors
+    /// [`EventError`] when this build cannot read it.
     pub fn decode(position: u64, record: Record<'a>) -> Result<Self, EventError> {
         let event = record.event()?;
         Ok(Self {
@@ -92,7 +92,8 @@ pub trait Projection {
     /// [`Views`] has asserted the order and commits the rows together with the checkpoint. `cover`
     /// hears of every change of a row that answers what is decided by.
     ///
-    /// Errors: [`ViewError::Damaged`] halts this view alone; [`ViewError::Storage`] fails the
+    /// # Errors
+    /// [`ViewError::Damaged`] halts this view alone; [`ViewError::Storage`] fails the
     /// whole transaction.
     fn apply(
         &self,
@@ -104,7 +105,8 @@ pub trait Projection {
     /// Counts every row in that [`apply`](Self::apply) covers; false where a look-up does not find
     /// one of them. The tables are there.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     fn count(&self, _: &WriteTransaction, _: &mut Cover) -> Result<bool, ViewError> {
         Ok(true)
     }

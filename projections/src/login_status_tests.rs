@@ -1,7 +1,5 @@
 //! Given, when, then.
 
-#![allow(clippy::unwrap_used)]
-
 use countersign_schemas::event::account::v1::PasswordSet;
 use countersign_schemas::event::attempts::v1::*;
 use countersign_schemas::event::enrolment::v1::*;

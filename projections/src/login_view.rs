@@ -105,7 +105,8 @@ impl LoginStatusView {
 
     /// The row of an account, current with the last committed entry; none for an unknown account.
     ///
-    /// Errors: [`ViewError::Behind`] while newest rows are missing, [`ViewError::Damaged`],
+    /// # Errors
+    /// [`ViewError::Behind`] while newest rows are missing, [`ViewError::Damaged`],
     /// [`ViewError::Storage`].
     pub fn get(&self, key: &StreamKey) -> Result<Option<Row>, ViewError> {
         // Held over the read of the table, so that a rebuild cannot empty it in between.

@@ -1,7 +1,5 @@
 //! Given, when, then.
 
-#![allow(clippy::unwrap_used)]
-
 use countersign_schemas::reply::FactorState;
 
 use super::*;

@@ -8,7 +8,7 @@ use countersign_schemas::event::account::v1::PasswordCause;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::event::backup_codes::v1::IssueCause;
 
-/// Wrong codes of a day at which the owner is told (SECURITY R-08).
+/// Wrong codes of a day at which the owner is told.
 const WRONG_CODES_TOLD: [u16; 4] = [1, 5, 10, 50];
 
 /// What the owner is to be told.
@@ -77,7 +77,7 @@ impl NoticeKind {
         }
     }
 
-    /// Whether platforms should end the account's other sessions (SECURITY R-19): what logs in
+    /// Whether platforms should end the account's other sessions: what logs in
     /// changed, or somebody else may have had it.
     pub fn ends_sessions(self) -> bool {
         matches!(

@@ -109,7 +109,8 @@ impl ResetQueue {
     /// At most `limit` cases after a position that are in one of the states at `now`, oldest first,
     /// each with its position, and whether there are more.
     ///
-    /// Errors: [`ViewError::Damaged`], [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Damaged`], [`ViewError::Storage`].
     pub fn cases(
         &self,
         states: &[CaseState],
@@ -142,7 +143,8 @@ impl ResetQueue {
 
     /// The newest case of an account, open or not.
     ///
-    /// Errors: [`ViewError::Damaged`], [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Damaged`], [`ViewError::Storage`].
     pub fn newest(&self, stream: &StreamKey) -> Result<Option<CaseRow>, ViewError> {
         let read = self.db.begin_read()?;
         let by_account = read.open_table(BY_ACCOUNT)?;

@@ -1,7 +1,5 @@
 //! Given, when, then.
 
-#![allow(clippy::unwrap_used)]
-
 use super::{audit_event, sentence};
 use crate::testing::*;
 use countersign_schemas::event::Event;

@@ -101,7 +101,8 @@ impl Views {
     /// Entries that a view already has are passed over. A view that cannot go on is halted and
     /// keeps nothing of the slice; the others go on.
     ///
-    /// Errors: [`ViewError::SplitGroup`], and [`ViewError::Storage`] when nothing was committed.
+    /// # Errors
+    /// [`ViewError::SplitGroup`], and [`ViewError::Storage`] when nothing was committed.
     pub fn catch_up(&self, entries: &[Entry]) -> Result<(), ViewError> {
         require_whole_groups(entries)?;
         let Some(last) = entries.last() else {
@@ -188,7 +189,8 @@ impl Views {
     /// Makes every commit so far durable; called every few seconds. Reopening after a crash needs
     /// no repair.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     pub fn flush(&self) -> Result<(), ViewError> {
         let mut state = self.state();
         if state.unflushed > 0 {
@@ -200,7 +202,8 @@ impl Views {
 
     /// Makes everything durable and closes the file.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     pub fn close(self) -> Result<(), ViewError> {
         self.flush()?;
         let db = self.db;
@@ -232,7 +235,6 @@ impl Views {
 
     /// Sets the audit trail back to an entry, as a view that had halted earlier would stand.
     #[cfg(test)]
-    #[allow(clippy::unwrap_used)]
     pub(crate) fn set_audit_trail_back(&self, entry: &Entry) {
         let mut state = self.state();
         let view = &mut state.views[AUDIT_TRAIL];

@@ -1,7 +1,5 @@
 //! All views together: rebuilds, halts, idempotency.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -1,5 +1,4 @@
 //! What is a code, what is not, and that none is ever printed.
-#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 

@@ -240,7 +240,8 @@ macro_rules! commands {
 
             /// Decodes the body of the command called `name`, strictly.
             ///
-            /// Errors: [`DecodeError`], which repeats no value of the body. An unknown name is
+            /// # Errors
+            /// [`DecodeError`], which repeats no value of the body. An unknown name is
             /// the whole body's fault, since the subject has brought it here.
             pub fn decode(name: &str, body: &[u8]) -> Result<Self, DecodeError> {
                 let command = match name {
@@ -259,6 +260,9 @@ macro_rules! commands {
             }
 
             /// The body as a client sends it.
+            ///
+            /// # Errors
+            /// None that is known: every field is one that JSON has.
             pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
                 match self { $(Self::$variant(body) => serde_json::to_vec(body),)* }
             }

@@ -194,7 +194,6 @@ impl JsonSchema for Context {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

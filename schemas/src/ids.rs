@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::text::{Chars, NO_SPACE, PRINTABLE, WORD, text};
 
+// BUG: ids-stay-clear: these ids are never sealed, so an erasure leaves them in clear.
 /// The text of an id or a bounded field is not of the form that the contract allows.
 ///
 /// The message names the rule and never the value.
@@ -118,7 +119,8 @@ impl ChallengeId {
 
     /// Checks a text that a caller presents.
     ///
-    /// Errors: [`BadText`] when it is not 1–64 of `[A-Za-z0-9_-]`.
+    /// # Errors
+    /// [`BadText`] when it is not 1–64 of `[A-Za-z0-9_-]`.
     pub fn parse(text: &str) -> Result<Self, BadText> {
         ChallengeText::parse(text).map(Self)
     }

@@ -190,7 +190,8 @@ pub struct NoFields {}
 
 /// Decodes a query's body; an empty one stands for `{}`.
 ///
-/// Errors: [`DecodeError`], which repeats no value of the body.
+/// # Errors
+/// [`DecodeError`], which repeats no value of the body.
 pub fn decode_query<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     decode(if body.is_empty() { b"{}" } else { body })
 }

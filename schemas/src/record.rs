@@ -104,7 +104,8 @@ pub enum RecordError {
 impl<'a> Record<'a> {
     /// The record's bytes, which the Merkle tree covers.
     ///
-    /// Errors: [`RecordError::TooLarge`] over [`RECORD_MAX`].
+    /// # Errors
+    /// [`RecordError::TooLarge`] over [`RECORD_MAX`].
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
         let meta = self.meta.encode();
         let meta = meta.ok_or(RecordError::Damaged("meta block"))?;
@@ -136,7 +137,8 @@ impl<'a> Record<'a> {
 
     /// Seals the record and gives its bytes; `seal` makes the tag over the bytes before it.
     ///
-    /// Errors: as [`Record::encode`].
+    /// # Errors
+    /// As [`Record::encode`].
     pub fn encode_sealed(
         &mut self,
         seal: impl FnOnce(&[u8]) -> [u8; SEAL_BYTES],
@@ -152,7 +154,8 @@ impl<'a> Record<'a> {
 
     /// Reads a record; every byte must be accounted for.
     ///
-    /// Errors: [`RecordError::Format`], [`RecordError::Damaged`].
+    /// # Errors
+    /// [`RecordError::Format`], [`RecordError::Damaged`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
         if bytes.len() < HEADER_LEN || bytes.len() > RECORD_MAX + SEAL_BYTES {
             return Err(RecordError::Damaged("length"));
@@ -202,7 +205,8 @@ impl<'a> Record<'a> {
 
     /// The event in the record.
     ///
-    /// Errors: [`EventError`].
+    /// # Errors
+    /// [`EventError`].
     pub fn event(&self) -> Result<Event, EventError> {
         Event::decode(self.event_type, self.schema_version, &self.payload)
     }
@@ -246,7 +250,6 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::event::log::v1::UnknownNameRefused;

@@ -52,9 +52,12 @@ impl DecodeError {
 
 /// Decodes a body that must be one JSON object of the given shape.
 ///
-/// Unknown fields, duplicate keys, wrong types and an array where an object is due are
-/// [`DecodeError::Invalid`]; text that is no JSON (empty, BOM, invalid UTF-8, trailing bytes) is
-/// [`DecodeError::Malformed`]. Work is linear in the body, whose size the caller has bounded.
+/// Work is linear in the body, whose size the caller has bounded.
+///
+/// # Errors
+/// [`DecodeError::Invalid`] for unknown fields, duplicate keys, wrong types and an array where an
+/// object is due; [`DecodeError::Malformed`] for text that is no JSON (empty, BOM, invalid UTF-8,
+/// trailing bytes).
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let text = std::str::from_utf8(body).map_err(|_| DecodeError::Malformed)?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| DecodeError::Malformed)?;
@@ -65,6 +68,9 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
 }
 
 /// For `#[serde(deserialize_with)]`: a struct that is present must be an object.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     d: D,
 ) -> Result<Option<T>, D::Error> {
@@ -79,12 +85,18 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 /// For `#[serde(deserialize_with)]`: one of several words, which must be a string. serde's derive
 /// would take an object too.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     let text = String::deserialize(d)?;
     T::deserialize(text.into_deserializer())
 }
 
 /// For `#[serde(deserialize_with)]`: as [`word`], or nothing.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn optional_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     d: D,
 ) -> Result<Option<T>, D::Error> {
@@ -94,6 +106,9 @@ pub fn optional_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// For `#[serde(deserialize_with)]`: read by the rules of another type.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn read_as<'de, R, T, D>(d: D) -> Result<T, D::Error>
 where
     R: Deserialize<'de> + Into<T>,
@@ -103,6 +118,9 @@ where
 }
 
 /// For `#[serde(deserialize_with)]`: as [`read_as`], or nothing.
+///
+/// # Errors
+/// The deserializer's, for a value of another shape.
 pub fn optional_as<'de, R, T, D>(d: D) -> Result<Option<T>, D::Error>
 where
     R: Deserialize<'de> + Into<T>,
@@ -210,7 +228,6 @@ const RULES: &[&str] = &[
 ];
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -132,7 +132,8 @@ macro_rules! text {
 
             /// Checks a text and brings it into its one spelling.
             ///
-            /// Errors: [`BadText`] with the rule when the text breaks it.
+            /// # Errors
+            /// [`BadText`] with the rule when the text breaks it.
             pub fn parse(text: &str) -> Result<Self, BadText> {
                 let clean: fn(&str) -> String = $clean;
                 Self::check(text).map(|()| Self(clean(text)))
@@ -140,7 +141,8 @@ macro_rules! text {
 
             /// Checks a text.
             ///
-            /// Errors: as [`Self::parse`].
+            /// # Errors
+            /// As [`Self::parse`].
             pub fn check(text: &str) -> Result<(), BadText> {
                 match Self::FORM.allows(text) {
                     true => Ok(()),

@@ -42,7 +42,8 @@ impl Micros {
 
     /// Reads an RFC 3339 time; digits beyond microseconds are cut off.
     ///
-    /// Errors: a constant sentence when the text is no RFC 3339 time between 1970 and 9999.
+    /// # Errors
+    /// A constant sentence when the text is no RFC 3339 time between 1970 and 9999.
     ///
     /// Source: RFC 3339 §5.6. A leap second counts as the one before it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {

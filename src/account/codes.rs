@@ -242,6 +242,7 @@ impl Attempt<'_> {
         Decision::recorded_refusal(events, Refusal::new(ErrorCode::CodeInvalid))
     }
 
+    // BUG: backup-code-records: each wrong backup code is a record of its own.
     /// Always compared, whatever the app's failures led to: at 70 random bits guessing is
     /// hopeless, and a limit would let a password thief shut the owner out.
     fn backup_code(

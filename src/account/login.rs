@@ -190,6 +190,7 @@ fn is_for_another_audience(account: &Account, command: &VerifyLogin) -> bool {
     }
 }
 
+// BUG: audience-at-the-end: where the start named no audience, the end chooses one.
 /// Whom a login is asserted to: the audience of its start, where that named one, else its own.
 fn audience(challenge: Option<&Challenge>, command: &VerifyLogin) -> Option<Audience> {
     match challenge.and_then(|open| open.audience.as_deref()) {

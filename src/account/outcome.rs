@@ -161,14 +161,17 @@ impl Reply {
 /// The answer of a command whose events stand in the log: a pure function of those events and the
 /// account after the last of them, equal to what was answered the first time.
 ///
-/// `at` is when they were recorded. A secret reply cannot be found again: it is `outcome.unseen`.
+/// `at` is when they were recorded.
+///
+/// # Errors
+/// The refusal that the events record; [`ErrorCode::OutcomeUnseen`] for a secret reply, which cannot
+/// be found again; [`ErrorCode::Internal`] for events that no command leads to.
 pub fn recall(
     events: &[Event],
     after: &Account,
     policy: &Policy,
     at: Micros,
 ) -> Result<Reply, Refusal> {
-    let unseen = || Err(Refusal::new(ErrorCode::OutcomeUnseen));
     match events.first() {
         Some(Event::AccountErased(_)) => return Ok(Reply::AccountErased),
         Some(Event::KeysRotated(e)) => return Ok(Reply::KeysRotated { key_id: e.key_id }),
@@ -180,17 +183,26 @@ pub fn recall(
         // Only an unknown name records an event without an account.
         return Err(Refusal::new(ErrorCode::CredentialsInvalid));
     };
+    recall_of_account(events, (after, account_id), policy, at)
+}
+
+/// The answer of a command to an account.
+fn recall_of_account(
+    events: &[Event],
+    (after, account_id): (&Account, AccountId),
+    policy: &Policy,
+    at: Micros,
+) -> Result<Reply, Refusal> {
+    let unseen = || Err(Refusal::new(ErrorCode::OutcomeUnseen));
     match events.first() {
-        Some(Event::AccountRegistered(_)) if events.len() == 2 && after.credential.is_some() => {
-            Ok(Reply::AccountRegistered { account_id })
-        }
-        // The first login of an account that needs no registration makes it.
-        Some(Event::AccountRegistered(_))
-            if matches!(events.get(1), Some(Event::LoginCompleted(_))) =>
-        {
-            recall(&events[1..], after, policy, at)
-        }
-        Some(Event::AccountRegistered(_)) => unseen(),
+        Some(Event::AccountRegistered(_)) => match events.get(1) {
+            _ if events.len() == 2 && after.credential.is_some() => {
+                Ok(Reply::AccountRegistered { account_id })
+            }
+            // The first login of an account that needs no registration makes it.
+            Some(Event::LoginCompleted(_)) => recall(&events[1..], after, policy, at),
+            _ => unseen(),
+        },
         Some(Event::PasswordSet(_)) => Ok(Reply::PasswordChanged),
         Some(Event::PasswordRejected(_) | Event::LoginPairRejected(_)) => {
             Err(Refusal::new(ErrorCode::CredentialsInvalid))
@@ -205,24 +217,16 @@ pub fn recall(
         Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
         Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
         Some(Event::AttemptsCleared(_)) => Ok(Reply::AttemptsCleared),
-        Some(Event::LoginCompleted(e)) => {
-            let vouched = e.credential == VOUCHED_CREDENTIAL;
-            Ok(login_by_password(after, account_id, vouched, None, at))
-        }
         // A code that was a proof stands before what it proved.
         Some(
             Event::TotpAccepted(TotpAccepted { purpose, .. })
             | Event::BackupCodeAccepted(BackupCodeAccepted { purpose, .. }),
         ) if *purpose != Purpose::Login => recall(&events[1..], after, policy, at),
-        Some(Event::TotpAccepted(e)) => {
-            let left = after.on().map_or(0, |on| on.codes.left());
-            let code = (Method::Totp, left, &e.first_factor);
-            Ok(login_verified(after, code, None, policy.low_codes, at))
-        }
-        Some(Event::BackupCodeAccepted(e)) => {
-            let code = (Method::BackupCode, e.remaining, &e.first_factor);
-            Ok(login_verified(after, code, None, policy.low_codes, at))
-        }
+        Some(
+            login @ (Event::LoginCompleted(_)
+            | Event::TotpAccepted(_)
+            | Event::BackupCodeAccepted(_)),
+        ) => recall_login(login, (after, account_id), policy, at),
         Some(Event::TotpRejected(_) | Event::CodeReplayed(_) | Event::BackupCodeRejected(_)) => {
             Err(Refusal::new(ErrorCode::CodeInvalid))
         }
@@ -256,6 +260,31 @@ pub fn recall(
             | Event::ClockBackAccepted(_),
         )
         | None => Err(Refusal::new(ErrorCode::Internal)),
+    }
+}
+
+/// The answer of a completed login.
+fn recall_login(
+    event: &Event,
+    (after, account_id): (&Account, AccountId),
+    policy: &Policy,
+    at: Micros,
+) -> Result<Reply, Refusal> {
+    match event {
+        Event::LoginCompleted(e) => {
+            let vouched = e.credential == VOUCHED_CREDENTIAL;
+            Ok(login_by_password(after, account_id, vouched, None, at))
+        }
+        Event::TotpAccepted(e) => {
+            let left = after.on().map_or(0, |on| on.codes.left());
+            let code = (Method::Totp, left, &e.first_factor);
+            Ok(login_verified(after, code, None, policy.low_codes, at))
+        }
+        Event::BackupCodeAccepted(e) => {
+            let code = (Method::BackupCode, e.remaining, &e.first_factor);
+            Ok(login_verified(after, code, None, policy.low_codes, at))
+        }
+        _ => Err(Refusal::new(ErrorCode::Internal)),
     }
 }
 

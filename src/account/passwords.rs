@@ -85,6 +85,7 @@ impl PasswordAttempts {
         self.sources.is_empty()
     }
 
+    // BUG: crowd-makes-owner-wait: a crowd at the account makes its owner wait at a new place.
     /// The seconds that this source still waits: by its own failures, and where it is neither known
     /// nor new by those of all sources.
     pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {

@@ -45,7 +45,7 @@ pub struct Policy {
     pub clear_same_agent_after_s: u64,
     /// Wrong passwords of one source that set no wait.
     pub password_failures_free: u32,
-    /// Wrong passwords of all sources in a day that make nobody wait (SECURITY.md §5).
+    /// Wrong passwords of all sources in a day that make nobody wait.
     pub password_day_failures_free: u32,
     /// The longest wait that those beyond them set for every source; at most 60 s, so that a
     /// crowd of guessers cannot shut the owner out.
@@ -81,7 +81,7 @@ pub struct Policy {
     /// The rolling window of that limit.
     pub reset_requests_window_s: u64,
     /// Factors that one agent may suspend in the window, of whatever account, 1–1,000: four in a
-    /// working hour of a morning on which phones are stolen (SECURITY.md §7, a rogue agent).
+    /// working hour of a morning on which phones are stolen (a rogue agent, A-21).
     pub suspensions_max: u16,
     /// Accounts whose attempts one agent may clear in the window, 1–1,000: each clear is a second
     /// budget for a guesser.

@@ -4,7 +4,7 @@ use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, Purpose};
 use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
-use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor};
+use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, TwoFactorEnabled};
 use countersign_schemas::event::login::v1::TotpReason;
 use countersign_schemas::ids::ChallengeId;
 use countersign_schemas::record::Role;
@@ -175,12 +175,7 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
             e.reason,
             &e.authenticator_id,
         )),
-        Event::TwoFactorEnabled(e) => {
-            let mut scene = confirmation(&e.authenticator_id, false, at);
-            scene.evidence.code = pending_code(recording, e.step, i64::from(e.drift));
-            scene.evidence.created = created(events);
-            Ok(scene)
-        }
+        Event::TwoFactorEnabled(e) => Ok(confirmed(recording, e)),
         Event::TwoFactorDisabled(e) => {
             let DisabledBy::User(proof) = e.by;
             Ok(proof_scene(Purpose::Disable, recording, None).proven_by(proof))
@@ -202,6 +197,14 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
     }
 }
 
+/// The confirmation of an enrolment by its first code.
+fn confirmed(recording: &Recording, event: &TwoFactorEnabled) -> Scene {
+    let mut scene = confirmation(&event.authenticator_id, false, recording.at);
+    scene.evidence.code = pending_code(recording, event.step, i64::from(event.drift));
+    scene.evidence.created = created(recording.events);
+    scene
+}
+
 pub(super) fn no_command() -> Rerun {
     Rerun::Different(NO_COMMAND.into())
 }
@@ -213,8 +216,12 @@ pub(super) fn first_factor(credential: u32) -> FirstFactor {
     }
 }
 
-/// A command that a code completed, or that a wrong one ended.
-pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
+/// What a code was for, what proved the owner before, the challenge that its event names, the code
+/// and how it compared.
+type Presented = (Purpose, FirstFactor, Option<[u8; 16]>, Given, CodeEvidence);
+
+/// The code that the first event is about.
+fn presented(recording: &Recording) -> Result<Presented, Rerun> {
     let policy = recording.policy;
     let now = step_at(recording.at.unix_s());
     let near = |step: u64| {
@@ -230,7 +237,7 @@ pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
             matched,
             next_matched,
         };
-    let (purpose, proof, challenge, code, evidence) = match &recording.events[0] {
+    Ok(match &recording.events[0] {
         Event::TotpAccepted(e) => {
             let step_now = e.step.saturating_add_signed(-i64::from(e.drift));
             let evidence = match e.double_code {
@@ -280,7 +287,12 @@ pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
             )
         }
         _ => return Err(no_command()),
-    };
+    })
+}
+
+/// A command that a code completed, or that a wrong one ended.
+pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
+    let (purpose, proof, challenge, code, evidence) = presented(recording)?;
     let is_accepted = matches!(
         recording.events[0],
         Event::TotpAccepted(_) | Event::BackupCodeAccepted(_)

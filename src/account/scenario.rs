@@ -23,7 +23,7 @@ use super::sentences::{
 use super::{Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide};
 use crate::crypto::otp::{TotpSecret, step_at};
 
-/// Offset zero: the first second of step 59,058,360, a day before the moment of SECURITY.md C-13.
+/// Offset zero: the first second of step 59,058,360, a day before the moment of C-13.
 pub(super) const START: Micros = Micros(1_771_750_800 * Micros::SECOND);
 /// The first secret of every scenario, the one of RFC 6238 Appendix B.
 const RFC_SECRET: &[u8; 20] = b"12345678901234567890";

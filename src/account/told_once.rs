@@ -73,7 +73,6 @@ impl Issued {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use countersign_schemas::code::BackupCode;
     use countersign_schemas::ids::{AccountId, AuthenticatorId};

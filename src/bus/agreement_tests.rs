@@ -1,9 +1,10 @@
 //! The published schema of every request and the service agree on every document, made valid and
 //! then broken in ways that the schema itself suggests.
 //!
-//! A JSON Schema sees a document as JSON means it: a name that stands twice and text that is no JSON
-//! are refused before, and the payload is bounded. What depends on the log (a position beyond its
-//! head) or on the configuration is no matter of the schema either. Otherwise there is no exception.
+//! A JSON Schema sees a document as JSON means it: a name that stands twice and text that is no
+//! JSON are refused before, and the payload is bounded. What depends on the log (a position beyond
+//! its head) or on the configuration is no matter of the schema either. Otherwise there is no
+//! exception.
 
 use countersign_schemas::catalogue;
 use countersign_schemas::code::BackupCode;
@@ -350,7 +351,8 @@ fn agree(subject: &Subject, document: &Value) -> bool {
     schema
 }
 
-/// Documents of each sort in a run; `AGREEMENT=100000 cargo test --release --lib agreement` tries more.
+/// Documents of each sort in a run; `AGREEMENT=100000 cargo test --release --lib agreement` tries
+/// more.
 fn cases() -> u32 {
     let more = std::env::var("AGREEMENT").ok();
     more.map_or(2_000, |text| text.parse().expect("a number"))

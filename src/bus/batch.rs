@@ -100,5 +100,4 @@ fn body(event: &PublishedEvent) -> Bytes {
 
 #[cfg(test)]
 #[path = "batch_tests.rs"]
-#[allow(clippy::unwrap_used)]
 mod tests;

@@ -40,6 +40,7 @@ const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// Messages that one subscription may hold; more is a slow consumer, which is an alarm.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 16_384;
+// BUG: flood-memory: all subscriptions at their limit are about 300 MiB.
 /// What they may take of memory, in bytes, on the service's connection; more is a slow consumer too.
 const SUBSCRIPTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -1,5 +1,4 @@
 //! Tests of addresses, credentials and versions.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 

@@ -43,7 +43,6 @@ fn text<T: Serialize>(document: &T) -> Bytes {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::bus::endpoints::{self, Asked};

@@ -327,5 +327,4 @@ impl Queried {
 
 #[cfg(test)]
 #[path = "endpoints_tests.rs"]
-#[allow(clippy::unwrap_used)]
 mod tests;

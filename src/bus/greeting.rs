@@ -49,7 +49,6 @@ fn wrong(info: &ServerInfo) -> Option<ConnectionError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

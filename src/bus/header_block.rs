@@ -92,7 +92,6 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

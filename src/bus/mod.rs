@@ -13,7 +13,6 @@
 
 mod admission;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod agreement_tests;
 mod answering;
 mod batch;
@@ -33,7 +32,6 @@ mod identity;
 mod jetstream;
 mod lane;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod looks_tests;
 mod presence;
 mod publisher;
@@ -41,6 +39,7 @@ mod qr;
 mod queries;
 mod replier;
 mod reply;
+mod reply_reset;
 mod service;
 mod session;
 mod shares;

@@ -172,7 +172,6 @@ fn wire_bytes(rendered: &Rendered) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::bus::shares::Shares;

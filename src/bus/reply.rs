@@ -8,13 +8,13 @@ use countersign_schemas::ids::{AccountId, Audience, CommandId};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::{self as wire, CompleteStatus, Details, FactorState, Success};
 use countersign_schemas::secret::SecretText;
-use countersign_schemas::support::CaseState;
 use countersign_schemas::support_reply::{self, SuspendedState};
 use countersign_schemas::time::Micros;
 use serde::Serialize;
 
 use super::headers::{self, Trace};
 use super::qr;
+use super::reply_reset::reset_success;
 use crate::account::{Issued, Reply};
 use crate::crypto::assertion::{ASSERTION_TTL_S, AssertionKey, Claims};
 use crate::crypto::backup_code;
@@ -178,6 +178,42 @@ fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal
             with_details(wire::AccountRegistered { account_id }, details)
         }
         Reply::PasswordChanged => with_details(wire::PasswordChanged {}, details),
+        secret @ (Reply::EnrolmentStarted { .. }
+        | Reply::CodeConfirmed { .. }
+        | Reply::BackupCodesRegenerated { .. }) => secret_success(secret, issuer, details),
+        Reply::FactorOff => {
+            let state = FactorState::Off;
+            with_details(wire::FactorChanged { state }, details)
+        }
+        Reply::KeysRotated { key_id } => with_details(wire::KeysRotated { key_id }, details),
+        Reply::AccountErased => {
+            let state = wire::ErasedState::Erased;
+            with_details(wire::AccountErased { state }, details)
+        }
+        Reply::FactorSuspended => {
+            let state = SuspendedState::Suspended;
+            with_details(support_reply::FactorSuspended { state }, details)
+        }
+        reset @ (Reply::ResetRequested { .. }
+        | Reply::ResetApproved { .. }
+        | Reply::ResetRejected
+        | Reply::ResetCancelled
+        | Reply::ResetExecuted) => reset_success(reset, details),
+        Reply::AttemptsCleared => {
+            let state = FactorState::On;
+            with_details(wire::FactorChanged { state }, details)
+        }
+        login @ (Reply::CodeRequired { .. }
+        | Reply::LoginByPassword { .. }
+        | Reply::LoginVerified { .. }) => {
+            login_success(login, details, speaker, (caller, decided_at))
+        }
+    }
+}
+
+/// A reply that shows an app's secret or backup codes, which no other reply does.
+fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes, Refusal> {
+    match reply {
         Reply::EnrolmentStarted {
             authenticator_id,
             secret,
@@ -222,61 +258,7 @@ fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal
             };
             with_details(body, details)
         }
-        Reply::FactorOff => {
-            let state = FactorState::Off;
-            with_details(wire::FactorChanged { state }, details)
-        }
-        Reply::KeysRotated { key_id } => with_details(wire::KeysRotated { key_id }, details),
-        Reply::AccountErased => {
-            let state = wire::ErasedState::Erased;
-            with_details(wire::AccountErased { state }, details)
-        }
-        Reply::FactorSuspended => {
-            let state = SuspendedState::Suspended;
-            with_details(support_reply::FactorSuspended { state }, details)
-        }
-        reset @ (Reply::ResetRequested { .. }
-        | Reply::ResetApproved { .. }
-        | Reply::ResetRejected
-        | Reply::ResetCancelled
-        | Reply::ResetExecuted) => reset_success(reset, details),
-        Reply::AttemptsCleared => {
-            let state = FactorState::On;
-            with_details(wire::FactorChanged { state }, details)
-        }
-        login @ (Reply::CodeRequired { .. }
-        | Reply::LoginByPassword { .. }
-        | Reply::LoginVerified { .. }) => {
-            login_success(login, details, speaker, (caller, decided_at))
-        }
-    }
-}
-
-fn reset_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
-    let changed = |state| with_details(support_reply::CaseChanged { state }, details);
-    match reply {
-        Reply::ResetRequested {
-            case_id,
-            expires_at,
-        } => {
-            let body = support_reply::ResetRequested {
-                case_id,
-                state: CaseState::WaitingApproval,
-                expires_at,
-            };
-            with_details(body, details)
-        }
-        Reply::ResetApproved { execute_after } => {
-            let body = support_reply::ResetApproved {
-                state: CaseState::CoolingOff,
-                execute_after,
-            };
-            with_details(body, details)
-        }
-        Reply::ResetRejected => changed(CaseState::Rejected),
-        Reply::ResetCancelled => changed(CaseState::Cancelled),
-        Reply::ResetExecuted => changed(CaseState::Executed),
-        _ => unreachable!("only the replies of resets come here"),
+        _ => Err(Refusal::new(ErrorCode::Internal)),
     }
 }
 
@@ -358,7 +340,7 @@ fn login_success(
     }
 }
 
-fn with_details<T: Serialize>(body: T, details: Details) -> Result<Bytes, Refusal> {
+pub(super) fn with_details<T: Serialize>(body: T, details: Details) -> Result<Bytes, Refusal> {
     json(&Success { body, details })
 }
 

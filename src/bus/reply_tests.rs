@@ -1,5 +1,4 @@
 //! Tests of the rendering of replies.
-#![allow(clippy::unwrap_used)]
 
 use countersign_schemas::ids::{AccountId, AuthenticatorId, ChallengeId};
 use countersign_schemas::refusal::{FieldError, Problem};

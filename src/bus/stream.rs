@@ -258,6 +258,5 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "stream_tests.rs"]
 mod tests;

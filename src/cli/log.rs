@@ -161,6 +161,7 @@ async fn ask(args: &ClientArgs, query: &str, body: &Value) -> Result<(), Fault> 
     show::answer(args, &answer, show::events)
 }
 
+// BUG: log-show-compares-nothing: what is read here is compared with no checkpoint.
 fn open_stopped(data: &Path) -> Result<EventLog, Fault> {
     EventLog::open(&data.join("log"), LogOptions::default()).map_err(Fault::failed)
 }

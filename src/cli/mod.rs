@@ -132,7 +132,7 @@ fn without_empty_variables(command: Command) -> Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// Runs one command line; the exit code is the contract's (CONTRACT §8).
+/// Runs one command line; docs/reference/exit-codes.md lists the exit codes.
 pub fn run(cli: Cli) -> ExitCode {
     if let Err(error) = forbid_core_files() {
         eprintln!(
@@ -210,7 +210,6 @@ async fn interruptible(work: impl Future<Output = Result<(), Fault>>) -> Result<
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use rustix::process::{DumpableBehavior, dumpable_behavior};
 

@@ -95,7 +95,6 @@ impl fmt::Debug for AssertionKey {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

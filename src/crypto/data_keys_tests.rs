@@ -1,5 +1,4 @@
 //! What the key store keeps, what it forgets, and what it refuses to open.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

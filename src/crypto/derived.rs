@@ -48,7 +48,6 @@ impl fmt::Debug for FileKey {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -35,7 +35,6 @@ pub fn in_blocks<T>(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,5 +1,4 @@
 //! What a keyring file is refused for, and that no key is ever shown.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,5 +1,4 @@
 //! Notes against the specification's examples and the crates `signed_note` and `tlog_tiles`.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 

@@ -1,5 +1,4 @@
 //! Verifiers of passwords and backup codes, and their costs.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 

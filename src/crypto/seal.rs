@@ -131,7 +131,6 @@ fn cipher(key: &DataKey) -> Aes256Gcm {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use data_encoding::HEXLOWER;
     use proptest::prelude::*;

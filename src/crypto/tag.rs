@@ -34,7 +34,6 @@ fn hmac(key: &[u8; KEY_BYTES]) -> Hmac<Sha256> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use data_encoding::HEXLOWER;
     use proptest::prelude::*;

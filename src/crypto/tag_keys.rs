@@ -107,6 +107,7 @@ impl TagKeys {
                 }))
     }
 
+    // BUG: clock-ahead-ends-tag-keys: a clock that jumps ahead destroys keys early.
     /// Makes the next key where the newest had its day, destroys those that are two days old, and
     /// wraps all by the active key-encryption key.
     ///

@@ -1,5 +1,4 @@
 //! When a tag key is made, wrapped anew and destroyed, and what a damaged file costs.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

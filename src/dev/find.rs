@@ -232,7 +232,6 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<(bool, S
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! The tour: the life of DESIGN §1 as one client lives it, with printed requests and replies.
+//! The tour: the life of one account as its client lives it, with printed requests and replies.
 //! Every step is checked; the first that does not hold ends it.
 
 use std::io::{BufRead, stdin};

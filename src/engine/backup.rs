@@ -343,6 +343,5 @@ pub fn newest(folders: &BackupFolders, log_id: &str) -> Option<Micros> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "backup_tests.rs"]
 mod tests;

@@ -136,16 +136,23 @@ pub fn init(
     Ok(())
 }
 
-/// Opens everything, checks that it belongs together, and folds what is kept in memory.
-///
-/// Nothing is appended before the log was compared with what was signed for, and a log that was
-/// never signed for is signed for first: one that lost its archive must not look like a new one.
-pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
+/// Refuses numbers outside their ranges, and folders that are in each other's way.
+fn check_options(options: &EngineOptions) -> Result<(), StartError> {
     options.policy.check()?;
     refuse_keyring(&options.keyring, &options.data)?;
     if let Some(folders) = &options.backup {
         check_places(&Ours::of(&options.data, Some(&options.keyring))?, folders)?;
     }
+    Ok(())
+}
+
+// BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
+/// Opens everything, checks that it belongs together, and folds what is kept in memory.
+///
+/// Nothing is appended before the log was compared with what was signed for, and a log that was
+/// never signed for is signed for first: one that lost its archive must not look like a new one.
+pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
+    check_options(&options)?;
     let now = (options.clock)();
     let (data, keyring) = (&options.data, &options.keyring);
     let seal = views_seal(&Keyring::load(keyring)?);
@@ -160,18 +167,8 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let archive = found
         .index
         .distrust_with(signed_for(&found, data, keyring))?;
-    found.vault.tend_tag_keys(now)?;
-    if found.vault.keyring().has_old_tag_key() {
-        tracing::warn!(
-            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
-        );
-    }
-    rotating::complete(&mut found, now)?;
-    put_policy_in_force(&mut found, &options.policy, now)?;
-    forms::put_in_force(&mut found, now)?;
-    if let Some(reason) = &options.accept_clock_back {
-        clock::accept_back(&mut found, &options.policy, reason, now)?;
-    }
+    let accepted = options.accept_clock_back.as_deref();
+    put_in_force(&mut found, &options.policy, accepted, now)?;
     let accepted_clock = clock::accepted(&found)?;
     let views = match views {
         Some(views) => views?,
@@ -222,6 +219,28 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         failed: watch::Sender::new(false),
     };
     Ok((Arc::new(shared), log))
+}
+
+/// Completes a rotation, and records the policy, the stored forms and the clock that hold from here.
+fn put_in_force(
+    found: &mut Foundation,
+    policy: &Policy,
+    accept_clock_back: Option<&str>,
+    now: Micros,
+) -> Result<(), StartError> {
+    found.vault.tend_tag_keys(now)?;
+    if found.vault.keyring().has_old_tag_key() {
+        tracing::warn!(
+            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
+        );
+    }
+    rotating::complete(found, now)?;
+    put_policy_in_force(found, policy, now)?;
+    forms::put_in_force(found, now)?;
+    if let Some(reason) = accept_clock_back {
+        clock::accept_back(found, policy, reason, now)?;
+    }
+    Ok(())
 }
 
 /// Holds the log to what was signed for, and signs for what it is now.

@@ -40,6 +40,7 @@ const COMPARED_S: u64 = 3_600;
 /// Log-wide events that are read at once while the last acceptance is looked for.
 const PAGE: u32 = 256;
 
+// BUG: clock-ahead-ends-waits: a jump ahead is recorded, and ends waits early all the same.
 /// Compares the wall clock with the monotonic one.
 #[derive(Debug)]
 pub struct JumpWatch {

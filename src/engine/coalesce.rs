@@ -137,6 +137,7 @@ impl Coalesced {
         .sum()
     }
 
+    // BUG: unknown-user-timing: a known user's refusal commits a record, so it takes longer.
     /// Whether a login of an unknown name is recorded at once; otherwise it is counted.
     pub fn is_name_recorded(&mut self, now: Micros) -> bool {
         self.names.begin_window(now);

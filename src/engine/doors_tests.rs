@@ -1,5 +1,4 @@
 //! One answer per account, whichever door is asked: in every mode and state, and after a restart.
-#![allow(clippy::unwrap_used)]
 
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};

@@ -1,5 +1,4 @@
 //! One address that floods or sprays meets its own limits, and no owner elsewhere meets them.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::mpsc;
 

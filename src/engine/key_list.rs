@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use super::epoch::signer;
 use crate::crypto::keyring::{self, KeyAbout, Keyring};
 
+// BUG: peppers-stay: no list knows which verifier uses which pepper, so none is removed.
 /// Lists a keyring's keys; `counts` says how many data keys each key-encryption key wraps, as far
 /// as it is known.
 pub fn key_list(keyring: &Keyring, counts: Option<&BTreeMap<u32, u64>>) -> KeyList {

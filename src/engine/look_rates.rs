@@ -15,7 +15,9 @@ pub const RATE_WINDOW_S: u64 = 60;
 /// Callers that are counted at once; the one that was seen longest ago is forgotten for one more.
 const CALLERS_MAX: usize = 4_096;
 
-/// When each caller, by its name's one spelling, named somebody new, oldest first; at most [`NEW_LOOKS_MAX`] times of each.
+// BUG: looks-in-memory: it is in memory, so a restart forgets a minute of the count.
+/// When each caller, by its name's one spelling, named somebody new, oldest first; at most
+/// [`NEW_LOOKS_MAX`] times of each.
 #[derive(Debug, Default)]
 pub struct LookRates(HashMap<(Role, String), VecDeque<Micros>>);
 

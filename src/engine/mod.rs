@@ -11,26 +11,21 @@ mod accounts;
 mod admin;
 mod advance;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod appended_tests;
 mod assertions;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod audience_tests;
 mod auditing;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod auditing_tests;
 mod backup;
 mod backup_verify;
 mod batch;
 mod boot;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod bound_source_tests;
 mod by_text;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod changed_tests;
 mod chores;
 mod clock;
@@ -39,43 +34,35 @@ mod coalesce;
 mod crowd_tests;
 mod directory;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod disk_tests;
 #[cfg(test)]
 mod doors_tests;
 mod epoch;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod epoch_tests;
 mod erasing;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod erasing_tests;
 mod erasures;
 mod evidence;
 mod explaining;
 mod explaining_across;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod explaining_tests;
 mod exporting;
 #[cfg(test)]
 mod fairness_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod flood_tests;
 mod forms;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod forms_tests;
 mod foundation;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod gate_tests;
 mod gauges;
 mod hashing;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod house;
 mod indexer;
 mod keeper;
@@ -84,7 +71,6 @@ mod lanes;
 mod look_rates;
 mod look_ups;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod look_ups_tests;
 mod message;
 mod outcomes;
@@ -92,26 +78,21 @@ mod page_room;
 mod password_service;
 mod places;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod planted_tests;
 pub mod pool;
 mod private;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod private_tests;
 mod progress;
 mod projector;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod proof_tests;
 mod proofs;
 mod publisher;
 mod queries;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod quota_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod race_tests;
 mod record_seals;
 mod recorded_looks;
@@ -119,19 +100,15 @@ mod refusals;
 mod rehash;
 mod request;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod reset_tests;
 mod resets;
 mod rotating;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod rotating_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod secret_tests;
 mod shared;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod snapshot_tests;
 pub mod snapshots;
 mod source;
@@ -140,31 +117,24 @@ mod start_error;
 mod stopped_views;
 mod stopping;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod store_tests;
 mod stream_witness;
 mod subject;
 mod support_queries;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod swap_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tag_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod text_tests;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod time_tests;
 mod unsigned;
 mod vault;
 mod verdict;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod view_tests;
 mod writer;
 

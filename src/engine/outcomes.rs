@@ -26,7 +26,9 @@ use super::{Done, Outcome, Request, Shared};
 use crate::account::{Account, Reply, outcome::recall};
 use crate::log::index::CommandPlace;
 
-/// How long an outcome is kept as it was told (CONTRACT §3).
+// BUG: unknown-user-repeats: a repeat after it tells an unknown user from a known one.
+/// How long an outcome is kept as it was told
+/// (docs/reference/contract.md#command-ids-and-repeats).
 const KEPT_S: u64 = 120;
 /// Outcomes kept as they were told; the oldest is dropped.
 const KEPT_MAX: usize = 65_536;

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-/// Bytes of a page's JSON. With frame and headers it stays below the least `max_payload` of a broker.
+/// Bytes of a page's JSON. With frame and headers it stays below the least `max_payload` of a
+/// broker.
 pub const PAGE_BYTES_MAX: usize = 384 * 1024;
 
 /// The room that is left on a page.
@@ -39,7 +40,6 @@ impl PageRoom {
 
 #[cfg(test)]
 #[path = "page_tests.rs"]
-#[allow(clippy::unwrap_used)]
 mod page_tests;
 
 #[cfg(test)]

@@ -298,6 +298,5 @@ fn io_error(path: &Path, source: io::Error) -> PlaceError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "places_tests.rs"]
 mod tests;

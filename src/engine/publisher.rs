@@ -193,6 +193,5 @@ fn published(entries: &[Entry]) -> Vec<PublishedEvent> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "publisher_tests.rs"]
 mod tests;

@@ -19,7 +19,7 @@ use super::page_room::PageRoom;
 use super::vault::{OpenedSource, VaultError};
 use crate::log::LogReader;
 
-/// How long a query waits for a view (CONTRACT §3).
+/// How long a query waits for a view (docs/reference/contract.md#deadlines-and-positions).
 const VIEW_WAIT: Duration = Duration::from_millis(500);
 /// Events beyond a page's limit that are looked at to find where a group ends; no command has more.
 const GROUP_ROOM: usize = 8;

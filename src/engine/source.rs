@@ -108,7 +108,6 @@ fn v6(text: &str) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use countersign_schemas::context::SourceIp;
 

@@ -17,6 +17,7 @@ pub const SOURCES_MAX: usize = 65_536;
 /// How soon an address may try again that has a comparison under way and no free failure left.
 const UNDER_WAY_WAIT_S: u64 = 1;
 
+// BUG: budgets-in-memory: it is in memory, so a restart forgets it.
 /// The counts.
 #[derive(Debug, Default)]
 pub struct SourceBudget {
@@ -92,7 +93,6 @@ impl SourceBudget {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use countersign_schemas::context::{Context, SourceIp};
 

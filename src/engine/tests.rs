@@ -227,7 +227,7 @@ fn an_unknown_user_and_a_wrong_password_answer_alike_and_both_wait() {
     }
 }
 
-/// E-17: one number, whoever asks.
+/// One number, whoever asks.
 #[test]
 fn login_status_says_that_codes_run_low_as_a_login_does() {
     let house = House::new();

@@ -238,7 +238,9 @@ impl Writer {
         self.decide_alone(batch.alone)
     }
 
-    /// Answers everything with `outcome.unknown` and stops for good (DESIGN §4.5).
+    // BUG: disk-fails-after-comparison: what was compared and not committed has an unknown outcome.
+    /// Answers everything with `outcome.unknown` and stops for good: a failed commit can have
+    /// written anything (docs/reference/contract.md#durable-before-the-reply).
     fn fail(
         &mut self,
         error: &dyn std::fmt::Display,

@@ -290,6 +290,5 @@ fn copy_error(path: &Path, fault: SegmentFault) -> BackupError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "backup_tests.rs"]
 mod tests;

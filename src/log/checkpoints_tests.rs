@@ -1,5 +1,4 @@
 //! The archive over real files, and what each crash and each exchange of files leaves.
-#![allow(clippy::unwrap_used)]
 
 use tempfile::TempDir;
 

@@ -3,6 +3,7 @@
 use super::index::Index;
 use super::index_file::{Cursor, IndexError};
 
+// BUG: changed-index-stops: a row of the index that is changed later stops the service.
 /// Something on the disk is not what the service left there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {

@@ -27,7 +27,8 @@ pub use super::finding::Finding;
 pub use super::index_file::{Cursor, IndexError};
 pub use super::layers::{CommandPlace, Counts, Fact, NotNext, Place};
 
-/// How long a command's outcome can be asked for again (CONTRACT §3).
+/// How long a command's outcome can be asked for again
+/// (docs/reference/contract.md#command-ids-and-repeats).
 pub const COMMAND_HORIZON_S: u64 = 86_400;
 /// How long what an agent did is remembered: longer than any policy's window.
 pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
@@ -369,11 +370,9 @@ pub enum PushError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "index_tests.rs"]
 mod tests;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "cover_tests.rs"]
 mod cover_tests;

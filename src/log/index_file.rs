@@ -316,6 +316,7 @@ impl IndexFile {
         })
     }
 
+    // BUG: erasure-walks-names: after an erasure this walks over all names.
     /// Writes a layer in key order, in one transaction.
     pub fn write(
         &self,

@@ -1,5 +1,4 @@
 //! Verification of real folders, and of what an attacker or a broken disk makes of them.
-#![allow(clippy::unwrap_used)]
 
 use std::num::NonZeroU64;
 

@@ -1,5 +1,4 @@
 //! Proofs against RFC 6962's own definitions, the shared test tree and the crate `tlog_tiles`.
-#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 

@@ -1,5 +1,4 @@
 //! Tiles against the C2SP definition and the crate `tlog_tiles`.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

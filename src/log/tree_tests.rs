@@ -1,5 +1,4 @@
 //! The frontier against RFC 6962's own definition and the certificate-transparency test tree.
-#![allow(clippy::unwrap_used)]
 
 use data_encoding::HEXLOWER;
 

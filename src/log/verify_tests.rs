@@ -1,5 +1,4 @@
 //! Verification of records one by one, and of what an attacker makes of them.
-#![allow(clippy::unwrap_used)]
 
 use countersign_schemas::event::log::v1::{EpochStarted, UnknownNameRefused};
 use countersign_schemas::ids::CommandKey;

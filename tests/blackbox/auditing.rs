@@ -176,6 +176,7 @@ async fn a_stopped_log_is_verified_without_its_keyring_and_every_change_is_found
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::too_many_lines)]
 async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
     let mut rig = Rig::start(CHEAP).await;
     let auditor = Auditor::on(&rig);

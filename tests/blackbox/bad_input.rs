@@ -1,4 +1,4 @@
-//! Whatever is malformed is told so and changes nothing (SECURITY §3: V, S, E-10, TM-07, C).
+//! Whatever is malformed is told so and changes nothing (the rows V, S and C, E-10, TM-07).
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! The client commands: what a person types and what a script relies on (CONTRACT §8).
+//! The client commands: what a person types and what a script relies on
+//! (docs/reference/command-line.md).
 
 use std::fs;
 use std::io::Write;
@@ -393,7 +394,7 @@ async fn the_schemas_of_all_endpoints_are_served() {
     for endpoint in endpoints {
         let subject = endpoint["subject"].as_str().unwrap();
         let name = endpoint["name"].as_str().unwrap();
-        // CONTRACT §1: two roles have one word, and an endpoint's name is unique.
+        // docs/reference/contract.md#discovery: two roles have one word, and an endpoint's name is unique.
         let token = match name {
             "user-cancel-reset" => "cancel-reset",
             name => name,

@@ -60,6 +60,7 @@ fn site() -> (Site, PathBuf, PathBuf) {
 
 /// Whatever commands write, under a umask that takes nothing and under one that takes everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::too_many_lines)]
 async fn every_file_that_a_command_writes_is_its_owners_alone_whatever_the_umask_is() {
     for umask in ["000", "777"] {
         let (site, log, keys) = site();

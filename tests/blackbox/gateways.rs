@@ -29,7 +29,7 @@ async fn the_gateway_in_rust_lets_in_who_may_come_in() {
 }
 
 /// nats-py, pinned by version and hash, fetched as the broker is where there is no pip.
-fn nats_py() -> PathBuf {
+pub(super) fn nats_py() -> PathBuf {
     let requirements = file("requirements.txt");
     let pinned = fs::read_to_string(&requirements).unwrap();
     let name = pinned.split_whitespace().next().unwrap();

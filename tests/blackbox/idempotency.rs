@@ -1,4 +1,5 @@
-//! The same command id: one effect, one outcome (CONTRACT §3).
+//! The same command id: one effect, one outcome
+//! (docs/reference/contract.md#command-ids-and-repeats).
 
 use serde_json::json;
 

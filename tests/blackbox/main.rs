@@ -1,8 +1,8 @@
 //! Black box: the real binary on a real nats-server, bytes in and bytes out.
 //!
-//! The suite knows CONTRACT.md and nothing else: requests are JSON written by hand, codes are
+//! The suite knows docs/reference/contract.md and nothing else: requests are JSON written by hand, codes are
 //! computed by another crate, and every answer is held against the laws of the contract.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod agents;
 mod assertions;
@@ -29,9 +29,11 @@ mod identity;
 mod life;
 mod losses;
 mod lying_service;
+mod metrics;
 mod notices;
 mod operating;
 mod output;
+mod pages;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod publishing;

@@ -1,4 +1,4 @@
-//! A client in another language, written from CONTRACT.md alone.
+//! A client in another language, written from docs/reference/contract.md alone.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Every word that a command's row of CONTRACT §4 lists, and the common ones of §6.
+//! Every word that docs/reference/commands.md lists for a command, and the common ones of
+//! docs/reference/errors.md.
 
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! The bus, over a real nats-server: discovery, strictness, headers, identity, what a
 //! command leaves behind, and stopping without losing a request.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod commands;
 mod connection;

@@ -194,6 +194,7 @@ async fn what_only_informs_is_cut_or_left_out_and_never_refused() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines)]
 async fn queries_are_as_strict_as_commands() {
     let broker = broker();
     let (service, client) = dev(&broker).await;

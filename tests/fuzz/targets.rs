@@ -30,8 +30,8 @@ pub fn request(body: &[u8]) -> bool {
     taken
 }
 
-/// Reads a header block; what is taken holds every line of the block and nothing that could end one,
-/// and reads alike when it is written again.
+/// Reads a header block; what is taken holds every line of the block and nothing that could end
+/// one, and reads alike when it is written again.
 pub fn header(bytes: &[u8]) -> bool {
     let Some(read) = parse_header_block(bytes) else {
         return false;

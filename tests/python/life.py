@@ -1,4 +1,4 @@
-"""A client of Countersign written from CONTRACT.md alone, with Python's standard library alone.
+"""A client of Countersign written from docs/reference/contract.md alone, with Python's standard library alone.
 
     python3 tests/python/life.py nats://127.0.0.1:4222
 

@@ -1,14 +1,21 @@
-//! What is generated of the bus and of the command line: `schemas/json/asyncapi.yaml` and
-//! `docs/reference/exit-codes.md`, rewritten by `UPDATE_SCHEMAS=1 cargo test --test reference`.
+//! The reference against the code: what is generated, `schemas/json/asyncapi.yaml` and
+//! `docs/reference/exit-codes.md`, rewritten by `UPDATE_SCHEMAS=1 cargo test --test reference`, and
+//! the tables that people write. The metrics are held by `tests/blackbox/pages.rs`.
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod asyncapi;
+mod command_line;
+mod configuration;
 mod exit_codes;
+mod policy;
+mod tables;
 mod yaml;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use countersign::bus::all_endpoints;
 use serde_json::Value;
@@ -17,6 +24,20 @@ use serde_json::Value;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Where the schemas are that the document refers to.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/json");
+
+/// What the program prints, deaf to what the environment of the tests says.
+fn binary_says(words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("NATS_") || text.starts_with("COUNTERSIGN_") {
+            command.env_remove(&name);
+        }
+    }
+    let output = command.args(words).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
 
 #[test]
 fn the_checked_in_asyncapi_document_is_the_generated_one() {

@@ -1,4 +1,4 @@
-//! Who may use whom: the arrows of the design's §3.
+//! Who may use whom: the arrows of docs/explanation/architecture.md.
 
 use crate::source::{Source, words};
 
@@ -11,6 +11,9 @@ struct Room {
     /// Rooms of its own crate that it may use; `*` for all.
     rooms: &'static [&'static str],
 }
+
+/// Where people read what the rooms are for.
+const PAGE: &str = "docs/explanation/architecture.md";
 
 const OURS: &[&str] = &[
     "countersign",
@@ -36,9 +39,9 @@ const ROOMS: &[Room] = &[
         crates: &[SCHEMAS],
         rooms: &["account", "crypto::otp", "crypto::backup_code"],
     },
-    // A signed note is a text and a key, as the key of a derived file is: they read no file and know
-    // no log. A crash point is empty
-    // outside debug builds, and marks the moments that the kill harness ends a process at.
+    // A signed note is a text and a key, as the key of a derived file is: they read no file and
+    // know no log. A crash point is empty outside debug builds, and marks the moments that the kill
+    // harness ends a process at.
     Room {
         place: "src/log",
         crates: &[SCHEMAS],
@@ -111,7 +114,7 @@ fn crates(room: &Room, source: &Source, found: &mut Vec<String>) {
         let begins_a_path = source.product[at + word.len()..].starts_with("::");
         if begins_a_path && OURS.contains(&word) && !room.crates.contains(&word) {
             let what = format!(
-                "{} does not use {word}: see the arrows in DESIGN §3",
+                "{} does not use {word}: see the arrows in {PAGE}",
                 room.place
             );
             found.push(source.at(at, &what));
@@ -130,7 +133,7 @@ fn rooms(room: &Room, source: &Source, found: &mut Vec<String>) {
     for (at, path) in crate_paths(&source.product) {
         if !allowed(&path) {
             let what = format!(
-                "{} does not use crate::{path}: see the arrows in DESIGN §3",
+                "{} does not use crate::{path}: see the arrows in {PAGE}",
                 room.place
             );
             found.push(source.at(at, &what));

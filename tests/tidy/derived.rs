@@ -1,5 +1,6 @@
-//! Every hash, tag, seal and derived key is made at a place that `docs/explanation/derived-values.md`
-//! names with its key, its cost per guess and what ends it; and every place that it names makes one.
+//! Every hash, tag, seal and derived key is made at a place that
+//! `docs/explanation/derived-values.md` names with its key, its cost per guess and what ends it;
+//! and every place that it names makes one.
 
 use std::collections::BTreeMap;
 use std::fs;

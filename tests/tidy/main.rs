@@ -11,6 +11,8 @@ mod constant_time;
 mod derived;
 mod docs;
 mod events;
+mod holes;
+mod rows;
 mod samples;
 mod secrets;
 mod sizes;
@@ -41,5 +43,6 @@ fn the_house_is_tidy() {
     let mut found: Vec<String> = sources.iter().flat_map(findings).collect();
     catalogue::check(&sources, &mut found);
     derived::check(&sources, &mut found);
+    sizes::check_list(&sources, &mut found);
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }

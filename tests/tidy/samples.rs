@@ -12,8 +12,8 @@ fn of(path: &str, code: &str) -> Vec<String> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)]
 fn every_rule_finds_its_violation() {
-    let long = format!("fn f() {{\n{}}}", "    g();\n".repeat(70));
     let todo = concat!("fn f() { todo", "!() }");
     let put_off = concat!("// FIX", "ME later");
     let ignored = concat!("#[ig", "nore]\nfn f() {}");
@@ -167,20 +167,19 @@ fn every_rule_finds_its_violation() {
         ),
         (
             "src/account/x.rs",
-            "fn f() { SystemTime::now(); }",
-            "as an argument",
+            "#[allow(clippy::disallowed_methods)]\nfn f() {}",
+            "is silenced",
         ),
         (
-            "src/log/x.rs",
-            "fn f() { std::time::Instant::now(); }",
-            "as an argument",
+            "src/lib.rs",
+            "#![expect(clippy::too_many_lines)]",
+            "is silenced",
         ),
         (
-            "src/bus/x.rs",
-            "fn f() { jiff::Timestamp::now(); }",
-            "as an argument",
+            "src/account/x.rs",
+            "#![allow(clippy::pedantic)]",
+            "is silenced",
         ),
-        ("src/cli/x.rs", long.as_str(), "name its parts"),
         ("src/cli/x.rs", todo, "unwritten"),
         ("tests/x.rs", put_off, "put off"),
         ("tests/x.rs", ignored, "does not run"),
@@ -203,10 +202,7 @@ fn every_rule_finds_its_violation() {
 
 #[test]
 fn what_only_looks_like_a_violation_is_none() {
-    let unwrapped = concat!(
-        "#[cfg(test)]\nmod tests { fn f() { x.un",
-        "wrap(); Instant::now(); } }"
-    );
+    let unwrapped = concat!("#[cfg(test)]\nmod tests { fn f() { x.un", "wrap(); } }");
     for (path, code) in [
         (
             "src/account/x.rs",
@@ -237,9 +233,7 @@ fn what_only_looks_like_a_violation_is_none() {
             "src/engine/writer.rs",
             "fn f() { self.shared\n.views\n.login_status()\n.apply_committed(&e); }",
         ),
-        ("src/engine/x.rs", "fn f() { Instant::now(); }"),
         ("src/bus/x.rs", "fn f() { g(Event::Connected) }"),
-        ("src/main.rs", "fn main() { SystemTime::now(); }"),
     ] {
         assert_eq!(of(path, code), [""; 0], "{path}: {code}");
     }

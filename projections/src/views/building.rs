@@ -31,7 +31,8 @@ impl Views {
     ///
     /// Durable when it returns: after a crash, building goes on from where it was flushed.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     pub fn rebuild(&self, name: &str) -> Result<bool, ViewError> {
         let mut state = self.state();
         let Some(at) = state.views.iter().position(|v| v.name == name) else {
@@ -58,7 +59,8 @@ impl Views {
     ///
     /// `record_at` reads the log; none past its head.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     pub fn rebuild_forked(
         &self,
         record_at: impl Fn(u64) -> Option<Record<'static>>,
@@ -95,7 +97,8 @@ impl Views {
     /// Brings every view that is built beside forward, as [`catch_up`](Self::catch_up) does those
     /// that serve. One that cannot go on is given up; returns why.
     ///
-    /// Errors: as [`catch_up`](Self::catch_up).
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
     pub fn build(&self, entries: &[Entry]) -> Result<Vec<(&'static str, String)>, ViewError> {
         require_whole_groups(entries)?;
         let mut state = self.state();
@@ -141,7 +144,8 @@ impl Views {
     /// Puts every view that was built beside and has caught up with all that serve in its place,
     /// each in one transaction; a halt of it is over. Returns their names. Durable.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     pub fn switch(&self) -> Result<Vec<&'static str>, ViewError> {
         let mut state = self.state();
         let mut switched = Vec::new();
@@ -168,7 +172,8 @@ impl Views {
     /// Drops what other versions of the views and views of the past have left; to be called once
     /// this build's own have caught up, so that until then the build of before finds its own.
     ///
-    /// Errors: [`ViewError::Storage`].
+    /// # Errors
+    /// [`ViewError::Storage`].
     pub fn drop_superseded(&self) -> Result<(), ViewError> {
         let state = self.state();
         let own = |table: &str| {

@@ -1,7 +1,5 @@
 //! A view built anew: the old one serves until the new one is whole, whatever happens between.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 
 use crate::testing::*;

@@ -24,7 +24,8 @@ impl Views {
     /// [`changed`](Self::changed). `cache_bytes` bounds the page cache. Queries are to be answered only once
     /// [`catch_up`](Self::catch_up) has reached the log's head.
     ///
-    /// Errors: [`ViewError::Storage`] when another process has the file open, or when it can
+    /// # Errors
+    /// [`ViewError::Storage`] when another process has the file open, or when it can
     /// neither be opened nor replaced.
     pub fn open(path: &Path, cache_bytes: usize, seal: &Seal) -> Result<(Self, Opened), ViewError> {
         let mut builder = Database::builder();
@@ -41,7 +42,8 @@ impl Views {
     /// Opens the file as [`open`](Self::open) does, by a function of the caller's: harnesses that
     /// break disks have their own.
     ///
-    /// Errors: as [`open`](Self::open).
+    /// # Errors
+    /// As [`open`](Self::open).
     pub fn open_with(
         path: &Path,
         seal: &Seal,

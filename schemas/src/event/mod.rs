@@ -58,14 +58,14 @@ pub enum EventError {
 /// Who is told of an event type; each row of the list says it, so that none is published unasked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {
-    /// Other services too (CONTRACT §7).
+    /// Other services too (docs/reference/events-published.md).
     Published,
     /// Auditors only.
     Kept,
 }
 
-/// Declares the one list of event types: number, schema version, name, who is told, payload; and the
-/// earlier forms of it, which logs still hold.
+/// Declares the one list of event types: number, schema version, name, who is told, payload; and
+/// the earlier forms of it, which logs still hold.
 macro_rules! events {
     ($($code:literal $version:literal $name:literal $told:ident $variant:ident($payload:ty)
         $(after($earlier:literal: $before:ty))*,)*) => {
@@ -97,7 +97,8 @@ macro_rules! events {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// Whether the event is published to other services (CONTRACT §7).
+            /// Whether the event is published to other services
+            /// (docs/reference/events-published.md).
             pub fn is_published(&self) -> bool {
                 let told = match self { $(Self::$variant(_) => Told::$told,)* };
                 told == Told::Published
@@ -105,14 +106,16 @@ macro_rules! events {
 
             /// The payload as it is stored.
             ///
-            /// Errors: [`EventError::Clear`] when a protected field has not been sealed.
+            /// # Errors
+            /// [`EventError::Clear`] when a protected field has not been sealed.
             pub fn encode(&self) -> Result<Vec<u8>, EventError> {
                 match self { $(Self::$variant(payload) => to_bytes(payload, $name),)* }
             }
 
             /// Reads a payload by what its record's header says.
             ///
-            /// Errors: [`EventError`]; trailing bytes are an error.
+            /// # Errors
+            /// [`EventError`]; trailing bytes are an error.
             pub fn decode(event_type: u16, schema_version: u16, payload: &[u8]) -> Result<Self, EventError> {
                 match (event_type, schema_version) {
                     $(($code, $version) => from_bytes(payload, $name).map(Self::$variant),)*

@@ -186,8 +186,8 @@ fn a_truncated_document_is_refused() {
     }
 }
 
-/// What a request says, by name: nothing of it may be lost on the way. Left out are what has several
-/// spellings, what is as good as nothing, and the context, in which anything may stand.
+/// What a request says, by name: nothing of it may be lost on the way. Left out are what has
+/// several spellings, what is as good as nothing, and the context, in which anything may stand.
 fn said(request: &[u8]) -> Value {
     fn strip(value: &mut Value) {
         if let Value::Object(members) = value {

@@ -208,10 +208,8 @@ fn read_salt(text: &str) -> Option<[u8; SALT_BYTES]> {
 
 #[cfg(test)]
 #[path = "compared_tests.rs"]
-#[allow(clippy::unwrap_used)]
 mod tests;
 
 #[cfg(test)]
 #[path = "source_tests.rs"]
-#[allow(clippy::unwrap_used)]
 mod source_tests;

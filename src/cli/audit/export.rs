@@ -294,6 +294,5 @@ fn cell(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "export_tests.rs"]
 mod tests;

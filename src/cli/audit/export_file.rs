@@ -329,6 +329,5 @@ impl Order {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "export_file_tests.rs"]
 pub(super) mod tests;

@@ -126,7 +126,6 @@ pub fn read_note(path: &Path) -> Result<Option<(String, Option<String>)>, Fault>
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

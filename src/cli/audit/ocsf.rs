@@ -247,6 +247,5 @@ fn titled(kind: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "ocsf_tests.rs"]
 mod tests;

@@ -1,5 +1,4 @@
 //! Appending and reading, one sentence each.
-#![allow(clippy::unwrap_used)]
 
 mod refusals;
 

@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use serde_json::Value;
 
-/// The words of CONTRACT §6 and their status numbers, copied by hand.
+/// The words of docs/reference/errors.md and their status numbers, copied by hand.
 pub const STATUS: &[(&str, u16)] = &[
     ("request.malformed", 400),
     ("request.invalid", 422),

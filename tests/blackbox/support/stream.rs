@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::site::{PATIENCE, eventually_async};
 
-/// What other services are not told (CONTRACT §7).
+/// What other services are not told (docs/reference/events-published.md).
 const UNPUBLISHED: [&str; 9] = [
     "login-started",
     "attempts-suppressed",
