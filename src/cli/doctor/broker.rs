@@ -171,8 +171,9 @@ async fn inboxes(
     // The refusal came before that answer, but it is handed over beside it.
     let is_refused = tokio::time::timeout(LOOK_MAX, async {
         while let Some(event) = events.recv().await {
-            let is_ours = matches!(&event, Event::ServerError(ServerError::Other(text)) if text.contains("_INBOX"));
-            if is_ours {
+            if let Event::ServerError(ServerError::Other(text)) = event
+                && text.contains("_INBOX")
+            {
                 return true;
             }
         }
