@@ -11,6 +11,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
+use super::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
 use super::policy::Policy;
 use super::rerun_scene::scene;
 use super::{Account, Ctx, Decision, decide};
@@ -98,12 +99,24 @@ pub fn rerun(recording: &Recording) -> Rerun {
         compared(decide(&account, &command, &scene.evidence, &ctx), recording)
     };
     match again(recording.at) {
-        Rerun::Different(what) => match again(recording.at.minus_s(GATED_BEFORE_S)) {
-            Rerun::Same => Rerun::Same,
-            Rerun::Different(_) | Rerun::Not(_) => Rerun::Different(what),
-        },
+        Rerun::Different(what) if has_waited(&scene.evidence) => {
+            match again(recording.at.minus_s(GATED_BEFORE_S)) {
+                Rerun::Same => Rerun::Same,
+                Rerun::Different(_) | Rerun::Not(_) => Rerun::Different(what),
+            }
+        }
         same => same,
     }
+}
+
+/// Whether a decision waited for a hash between gate and record.
+fn has_waited(evidence: &Evidence) -> bool {
+    let has_hashed = match evidence.proof {
+        ProofEvidence::Compared { .. } | ProofEvidence::Elsewhere { .. } => true,
+        ProofEvidence::Absent | ProofEvidence::NotCompared | ProofEvidence::Vouched => false,
+    };
+    let has_made = !matches!(evidence.created, Created::None);
+    has_hashed || has_made || matches!(evidence.code, CodeEvidence::Backup { .. })
 }
 
 /// Whether a decision is the recorded one.

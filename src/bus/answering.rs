@@ -1,6 +1,7 @@
 //! What a query is answered, and the record that it leaves of who looked at what.
 
 use bytes::Bytes;
+use countersign_schemas::ids::Reason;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
@@ -76,12 +77,25 @@ fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
             queries.record_look_up(&question.viewer, &look_up)?;
             json(&explained)
         }
-        Query::Backup => json(&engine.admin().backup()?),
+        Query::Backup(reason) => {
+            is_on_log(question, "backup", reason);
+            json(&engine.admin().backup()?)
+        }
         Query::LogStats => json(&engine.admin().log_stats()?),
         Query::KeyList => json(&engine.admin().key_list()?),
         Query::ViewList => json(&engine.admin().view_list()),
-        Query::ViewRebuild(view) => json(&engine.admin().view_rebuild(view.as_str())?),
+        Query::ViewRebuild(view, reason) => {
+            is_on_log(question, "view-rebuild", reason);
+            json(&engine.admin().view_rebuild(view.as_str())?)
+        }
     }
+}
+
+/// Writes who asked for an act, and why, into the service's own log: it changes no account, so it is no
+/// event.
+fn is_on_log(question: &Question, act: &str, reason: &Reason) {
+    let (caller, reason) = (question.viewer.caller.name.as_str(), reason.as_str());
+    tracing::info!(caller, reason, "an operator asked for {act}");
 }
 
 /// What a query shows of somebody's history, where it shows that.
@@ -112,10 +126,10 @@ fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
         | Query::LoginStatus(_)
         | Query::Checkpoint
         | Query::Consistency(_)
-        | Query::Backup
+        | Query::Backup(_)
         | Query::LogStats
         | Query::ViewList
         | Query::KeyList
-        | Query::ViewRebuild(_) => None,
+        | Query::ViewRebuild(..) => None,
     }
 }

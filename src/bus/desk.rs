@@ -292,8 +292,11 @@ impl Desk {
 pub(super) fn admin_query(asked: AdminAsked, body: &[u8]) -> Result<Query, Refusal> {
     let nothing = || decode_query::<NoFields>(body);
     Ok(match asked {
-        AdminAsked::Backup => decode::<BackupRequest>(body).map(|_| Query::Backup)?,
-        AdminAsked::ViewRebuild => Query::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view),
+        AdminAsked::Backup => Query::Backup(decode::<BackupRequest>(body)?.reason),
+        AdminAsked::ViewRebuild => {
+            let ViewRebuildRequest { view, reason } = decode(body)?;
+            Query::ViewRebuild(view, reason)
+        }
         AdminAsked::LogStats => nothing().map(|_| Query::LogStats)?,
         AdminAsked::KeyList => nothing().map(|_| Query::KeyList)?,
         AdminAsked::ViewList => nothing().map(|_| Query::ViewList)?,

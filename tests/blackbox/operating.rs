@@ -5,7 +5,9 @@ use std::process::Output;
 
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
+use serde_json::{Value, json};
 
+use super::support::person::Person;
 use super::support::service::Service;
 use super::support::site::{Site, binary, ends, eventually};
 use super::support::{CHEAP, Rig};
@@ -102,4 +104,64 @@ async fn the_doctor_names_what_is_wrong_and_ends_with_6() {
     let findings = found["findings"].as_array().unwrap();
     let broker = findings.iter().find(|finding| finding["what"] == "broker");
     assert_eq!(broker.unwrap()["verdict"], "wrong");
+}
+
+/// Why an operator acted stands in the act's event; a backup and the building of a view are no events,
+/// so who asked and why stand in the service's own log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_say_why_and_what_they_said_is_kept() {
+    let rig = Rig::start(CHEAP).await;
+    Person::register(&rig.bus, "ada").await;
+    let acts = [
+        ("erase-account", json!({"account_id": "ada"})),
+        ("rotate-keys", json!({})),
+        ("backup", json!({})),
+        ("view-rebuild", json!({"view": "audit-trail"})),
+    ];
+    for (nth, (act, mut body)) in acts.into_iter().enumerate() {
+        let subject = format!("countersign.v1.admin.{act}");
+        for (odd, reason) in [None, Some(""), Some("\u{200b} \u{a0}")].iter().enumerate() {
+            body["reason"] = json!(reason);
+            let id = format!("odd-{nth}-{odd}");
+            let refused = rig
+                .bus
+                .send(
+                    &subject,
+                    &[("Nats-Msg-Id", &id)],
+                    body.to_string().as_bytes(),
+                )
+                .await;
+            refused.refused("request.invalid");
+            assert_eq!(refused.body["errors"][0]["pointer"], "/reason", "{act}");
+        }
+        body["reason"] = json!(format!("why {act}"));
+        let id = format!("right-{nth}");
+        let answer = rig
+            .bus
+            .send(
+                &subject,
+                &[("Nats-Msg-Id", &id)],
+                body.to_string().as_bytes(),
+            )
+            .await;
+        // Without a folder there is no backup, and that is not for want of a reason.
+        let is_done = answer.word().is_none() || answer.text.contains("[backup]");
+        assert!(is_done, "{act}: {}", answer.text);
+    }
+    let lines = std::fs::read_to_string(rig.site.log_lines()).unwrap();
+    let said: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone())
+        .filter(|fields| {
+            fields["message"]
+                .as_str()
+                .is_some_and(|message| message.starts_with("an operator asked for "))
+        })
+        .map(|fields| (fields["caller"].clone(), fields["reason"].clone()))
+        .collect();
+    let expected = ["why backup", "why view-rebuild"].map(|why| (json!("shop"), json!(why)));
+    assert_eq!(said, expected);
+    let history = rig.bus.history(1).await;
+    let keeps = |kind: &str| history.iter().any(|event| event["type"] == kind);
+    assert!(keeps("account-erased") && keeps("keys-rotated"));
 }
