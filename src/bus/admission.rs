@@ -27,7 +27,7 @@ pub struct Admission {
     gate: Gate,
     /// What a fresh greeting of the broker said last: a reload changes what it demands of clients and
     /// carries, and tells those that are connected nothing of it.
-    fresh: watch::Receiver<Option<String>>,
+    fresh: watch::Receiver<Option<Result<(), String>>>,
     /// Whether the last look met silence.
     silent: AtomicBool,
     /// Why nothing was answered at the last look.
@@ -63,7 +63,7 @@ impl Admission {
     /// The other instance that this one gives way to, for good.
     pub async fn admit(&self, client: &Client) -> Result<bool, Word> {
         let connection = connection_of(client);
-        let fitness = self.fitness(client);
+        let fitness = self.fitness(client).await;
         let met = match fitness {
             Err(why) => return Ok(self.closed(why)),
             Ok(()) => self.presence.look(client).await,
@@ -106,12 +106,17 @@ impl Admission {
         });
     }
 
-    fn fitness(&self, client: &Client) -> Result<(), String> {
+    async fn fitness(&self, client: &Client) -> Result<(), String> {
         let info = client.server_info();
-        check_version(&info.version)
+        let own = check_version(&info.version)
             .and_then(|()| greeting::check(&info, &self.identity))
-            .map_err(|error| error.to_string())?;
-        self.fresh.borrow().clone().map_or(Ok(()), Err)
+            .map_err(|error| error.to_string());
+        let fresh = self.fresh.borrow().clone();
+        if own.is_err() && fresh == Some(Ok(())) {
+            // The broker was put right behind this connection's back: only a new one is greeted again.
+            _ = client.force_reconnect().await;
+        }
+        own.and(fresh.unwrap_or(Ok(())))
     }
 }
 
@@ -121,15 +126,15 @@ async fn watch_greetings(
     connection: Connection,
     identity: Identity,
     every: Duration,
-    told: watch::Sender<Option<String>>,
+    told: watch::Sender<Option<Result<(), String>>>,
 ) {
     loop {
         sleep(every).await;
-        let wrong = match connection.connect(None).await {
-            Ok(client) => greeting::check(&client.server_info(), &identity).err(),
-            Err(error @ ConnectionError::TooOld { .. }) => Some(error),
+        let fitness = match connection.connect(None).await {
+            Ok(client) => greeting::check(&client.server_info(), &identity),
+            Err(error @ ConnectionError::TooOld { .. }) => Err(error),
             Err(_) => continue,
         };
-        told.send_replace(wrong.map(|error| error.to_string()));
+        told.send_replace(Some(fitness.map_err(|error| error.to_string())));
     }
 }

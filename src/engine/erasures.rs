@@ -9,25 +9,38 @@ use std::collections::HashMap;
 use countersign_projections::Entry;
 use countersign_schemas::event::{ACCOUNT_ERASED, Event};
 use countersign_schemas::ids::StreamKey;
+use countersign_schemas::sealed::{Protected, Sealed};
 
 use super::projector::decode;
 use super::start_error::StartError;
 use super::vault::Vault;
 use crate::log::LogReader;
 
-/// The erasures of accounts, with the last position of each.
+/// The erasures of accounts.
 pub(super) struct Erasures<'a> {
     reader: &'a LogReader,
     vault: &'a Vault,
     /// Read when they are first asked for: most logs have no name without a key.
-    last: Option<HashMap<StreamKey, u64>>,
+    known: Option<Known>,
 }
 
-/// Whether an event gives an account its name.
-pub(super) fn names_an_account(event: &Event) -> bool {
+/// What speaks for an erasure, by account.
+struct Known {
+    /// The position of its last erasure in the log.
+    recorded: HashMap<StreamKey, u64>,
+    /// The last generation of data keys that a tombstone destroys. Not its position: a log that lost the
+    /// erasure goes on, and a later life may stand below it.
+    through: HashMap<StreamKey, u32>,
+}
+
+/// The sealed name that an event gives an account.
+pub(super) fn sealed_name(event: &Event) -> Option<&Sealed<'static>> {
     match event {
-        Event::AccountRegistered(e) => e.username.is_some(),
-        _ => false,
+        Event::AccountRegistered(e) => match &e.username {
+            Some(Protected::Sealed(name)) => Some(name),
+            Some(Protected::Clear(_)) | None => None,
+        },
+        _ => None,
     }
 }
 
@@ -37,36 +50,39 @@ impl<'a> Erasures<'a> {
         Self {
             reader,
             vault,
-            last: None,
+            known: None,
         }
     }
 
-    /// Checks that an account whose key is said to be destroyed was erased after this event of it.
+    /// Checks that an account whose key is said to be destroyed was erased after this event, which gave
+    /// it a name.
     ///
     /// # Errors
-    /// [`StartError::KeyStoreErased`] where it was not; [`StartError::Erasure`] and
+    /// [`StartError::KeyStoreErased`] where it was not; [`StartError::Tombstones`] and
     /// [`StartError::Record`] where tombstones or log cannot be read.
-    pub fn check(&mut self, entry: &Entry) -> Result<(), StartError> {
-        let last = match &mut self.last {
-            Some(last) => last,
+    pub fn check(&mut self, entry: &Entry, name: &Sealed) -> Result<(), StartError> {
+        let known = match &mut self.known {
+            Some(known) => known,
             unread => unread.insert(read(self.reader, self.vault)?),
         };
-        let position = entry.position;
-        match last.get(&entry.record.stream_key) {
-            Some(erased) if *erased > position => Ok(()),
-            _ => Err(StartError::KeyStoreErased { position }),
+        let (stream, position) = (entry.record.stream_key, entry.position);
+        let is_recorded = known.recorded.get(&stream).is_some_and(|at| *at > position);
+        let is_condemned = known.through.get(&stream).is_some_and(|t| name.key <= *t);
+        if is_recorded || is_condemned {
+            return Ok(());
         }
+        Err(StartError::KeyStoreErased { position })
     }
 }
 
-/// The erasures of the log, and those that a crash cut short: a tombstone holds the record that is to
-/// follow it.
-fn read(reader: &LogReader, vault: &Vault) -> Result<HashMap<StreamKey, u64>, StartError> {
-    let tombstones = vault.tombstones()?;
-    let mut last: HashMap<_, _> = tombstones
-        .iter()
-        .map(|tombstone| (StreamKey(tombstone.stream_key), tombstone.position))
-        .collect();
+/// The erasures of the log, and those that a crash cut short, whose tombstones are there.
+fn read(reader: &LogReader, vault: &Vault) -> Result<Known, StartError> {
+    let mut through = HashMap::new();
+    for tombstone in vault.tombstones()? {
+        let known: &mut u32 = through.entry(StreamKey(tombstone.stream_key)).or_default();
+        *known = tombstone.through.max(*known);
+    }
+    let mut recorded = HashMap::new();
     let wrong = |why: String| StartError::Record(why);
     let mut next = 1;
     loop {
@@ -74,13 +90,12 @@ fn read(reader: &LogReader, vault: &Vault) -> Result<HashMap<StreamKey, u64>, St
             .read(next, usize::MAX, usize::MAX)
             .map_err(|error| wrong(error.to_string()))?;
         if page.is_empty() {
-            return Ok(last);
+            return Ok(Known { recorded, through });
         }
         for (position, bytes) in page.iter() {
             let entry = decode(position, bytes).map_err(wrong)?;
             if entry.event.type_code() == ACCOUNT_ERASED {
-                let erased = last.entry(entry.record.stream_key).or_default();
-                *erased = position.max(*erased);
+                recorded.insert(entry.record.stream_key, position);
             }
         }
         next = page.next();

@@ -13,7 +13,7 @@ use countersign_schemas::time::Micros;
 use super::batch::service_meta;
 use super::directory::fact;
 use super::erasing;
-use super::erasures::{Erasures, names_an_account};
+use super::erasures::{Erasures, sealed_name};
 use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::private::make_private;
@@ -322,8 +322,10 @@ fn catch_up(
             let fact = fact(vault, &entry).map_err(|error| {
                 wrong(format!("the event at position {}: {error}", entry.position))
             })?;
-            if fact.is_none() && names_an_account(&entry.event) {
-                erasures.check(&entry)?;
+            if fact.is_none()
+                && let Some(name) = sealed_name(&entry.event)
+            {
+                erasures.check(&entry, name)?;
             }
             index
                 .check_version(entry.position, &entry.record)

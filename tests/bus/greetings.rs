@@ -126,3 +126,35 @@ async fn what_a_reload_makes_wrong_ends_readiness_until_it_is_put_right() {
     }
     service.stop().await;
 }
+
+/// The service connected while the broker was wrong, so what its own connection was greeted with stays
+/// wrong when the broker is put right by a reload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_was_wrong_when_the_service_came_back_is_put_right_by_a_reload() {
+    let (_one, right) = Changing::start(ROOMY, None);
+    let port = right.port();
+    let mut service = Service::start(config(&right, Identity::Dev), wall()).await;
+    right.stop().unwrap();
+    service.is_ready(false).await;
+    let (changing, small) = Changing::start(SMALL, Some(port));
+    let client = connect(&small).await;
+    let answered = async {
+        loop {
+            if let Ok(reply) = client
+                .request("countersign.v1.query.errors", "".into())
+                .await
+            {
+                return reply;
+            }
+        }
+    };
+    let reply = tokio::time::timeout(PATIENCE, answered).await.unwrap();
+    assert_eq!(
+        refused(&reply),
+        "503 overloaded",
+        "it is back, and not ready"
+    );
+    changing.reload(&small, ROOMY);
+    service.is_ready(true).await;
+    service.stop().await;
+}
