@@ -1,5 +1,4 @@
 //! A minimal login gateway: `cargo run --example gateway -- nats://USER:PASSWORD@HOST:4222`.
-//! It asks for a name and a password and, where 2FA is on, for a code of either kind.
 #![allow(clippy::disallowed_methods)]
 
 use std::{error::Error, io::stdin};

@@ -34,6 +34,7 @@ pub struct Clear {
     pub by: String,
 }
 
+// BUG: clear-leaves-suspension: a suspension by failures stays, and the clear counts.
 pub(super) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> Decision {
     if account.until_reset {
         return account.refused_as_suspended();

@@ -99,6 +99,17 @@ pub enum CodeEvidence {
     },
 }
 
+impl CodeEvidence {
+    /// Whether the code was one of the owner's, spent or not.
+    pub fn has_matched(&self) -> bool {
+        match self {
+            Self::Totp { matched, .. } => !matched.is_empty(),
+            Self::Backup { right, .. } => *right,
+            Self::None | Self::Nothing => false,
+        }
+    }
+}
+
 /// How the verifier of a password that was right is kept.
 #[derive(Debug)]
 pub enum Kept {

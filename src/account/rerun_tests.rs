@@ -155,8 +155,8 @@ fn keys_of_another_number_or_before_the_last_ones_are_done_come_out_otherwise() 
     assert_eq!(with(None), different(what));
 }
 
-/// The challenge was open when the code's hash began, and had ended when it was done. An app code has no
-/// hash: a login with one after its challenge had ended is no decision of this service.
+/// The challenge was open when the code's hash began, and had ended when it was done. An app code
+/// has no hash: a login with one after its challenge had ended is no decision of this service.
 #[test]
 fn a_login_whose_challenge_ended_while_its_code_was_hashed_comes_out_the_same() {
     let opened = enabled_account().when(start_login(Password::Right));

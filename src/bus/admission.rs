@@ -1,5 +1,5 @@
-//! Whether the service may answer on a connection, asked at the start, after each connection and again
-//! while it runs: what was right at the start can become wrong.
+//! Whether the service may answer on a connection, asked at the start, after each connection and
+//! again while it runs: what was right at the start can become wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +25,8 @@ pub struct Admission {
     identity: Identity,
     presence: Arc<Presence>,
     gate: Gate,
-    /// What a fresh greeting of the broker said last: a reload changes what it demands of clients and
-    /// carries, and tells those that are connected nothing of it.
+    /// What a fresh greeting of the broker said last: a reload changes what it demands of clients
+    /// and carries, and tells those that are connected nothing of it.
     fresh: watch::Receiver<Option<Result<(), String>>>,
     /// Whether the last look met silence.
     silent: AtomicBool,
@@ -113,15 +113,16 @@ impl Admission {
             .map_err(|error| error.to_string());
         let fresh = self.fresh.borrow().clone();
         if own.is_err() && fresh == Some(Ok(())) {
-            // The broker was put right behind this connection's back: only a new one is greeted again.
+            // The broker was put right behind this connection's back: only a new one is greeted
+            // again.
             _ = client.force_reconnect().await;
         }
         own.and(fresh.unwrap_or(Ok(())))
     }
 }
 
-/// Asks the broker for a greeting every so often, as a client that connects anew gets it. A broker that
-/// is away says nothing new.
+/// Asks the broker for a greeting every so often, as a client that connects anew gets it. A broker
+/// that is away says nothing new.
 async fn watch_greetings(
     connection: Connection,
     identity: Identity,

@@ -91,8 +91,8 @@ fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
     }
 }
 
-/// Writes who asked for an act, and why, into the service's own log: it changes no account, so it is no
-/// event.
+/// Writes who asked for an act, and why, into the service's own log: it changes no account, so it
+/// is no event.
 fn is_on_log(question: &Question, act: &str, reason: &Reason) {
     let (caller, reason) = (question.viewer.caller.name.as_str(), reason.as_str());
     tracing::info!(caller, reason, "an operator asked for {act}");

@@ -84,9 +84,11 @@ impl Writer {
         let for_this_text = self.by_text.waiting_s(&subject.text, at_text, at);
         let policy = &self.shared.policy;
         let over_all_names = self.source_budget.waiting_s(request.source(), at, policy);
+        let over_pairs = self.pair_budget.waiting_s(request.source(), at, policy);
+        let behind_a_right_code = self.right_codes.waiting_s(&subject.text, at);
         let account = self.shared.account(&subject, newest)?;
         Ok(Gated {
-            pair_waits_s: self.pair_budget.waiting_s(request.source(), at, policy),
+            pair_waits_s: over_pairs.max(behind_a_right_code),
             source_waits_s: over_all_names.max(for_this_text),
             at_account: subject::source_key(&self.shared, &subject, &account, request)?,
             at_text,
@@ -278,7 +280,8 @@ impl Writer {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
             return Verdict::answer(reply, NO_EVENT);
         }
-        self.count_proof(gated, request, &events, reply.is_ok());
+        let has_right_code = submission.evidence.code.has_matched();
+        self.count_proof(gated, request, (&events, has_right_code), reply.is_ok());
         if let Some(Event::UnknownNameRefused(_)) = events.first()
             && !self.coalesced.is_name_recorded((self.shared.monotonic)())
         {

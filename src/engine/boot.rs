@@ -146,6 +146,7 @@ fn check_options(options: &EngineOptions) -> Result<(), StartError> {
     Ok(())
 }
 
+// BUG: start-checks-not-repeated: files that are exchanged or opened up later are not looked at.
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///

@@ -22,6 +22,7 @@ use crate::account::{PasswordAttempts, Policy};
 use crate::crypto::derived::FileKey;
 use crate::log::Storage;
 
+// BUG: texts-forget-oldest: the text that is attacked may be the one remembered longest.
 /// Texts whose wrong passwords are remembered; the one remembered longest is dropped.
 pub const TEXTS_MAX: usize = 65_536;
 /// The file's name in a data folder, with which its key is derived too.

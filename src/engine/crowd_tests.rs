@@ -6,7 +6,7 @@ use countersign_schemas::time::Micros;
 
 use super::by_text::ByText;
 use super::source::Source;
-use super::source_budget::SourceBudget;
+use super::source_budget::{Counted, SourceBudget};
 use crate::account::{PasswordAttempts, Policy};
 
 const NOW: Micros = Micros(1_800_000_000 * Micros::SECOND);
@@ -23,7 +23,6 @@ const PATIENCE_S: u64 = 300;
 const OWNERS: u64 = 100;
 
 /// All that is counted of one name: by its account, by its text, and by address over all names.
-#[derive(Default)]
 struct Counts {
     policy: Policy,
     account: PasswordAttempts,
@@ -83,7 +82,12 @@ struct Owner {
 
 #[test]
 fn owners_pass_while_a_thousand_addresses_try_fifty_times_a_second_for_an_hour() {
-    let mut counts = Counts::default();
+    let mut counts = Counts {
+        policy: Policy::default(),
+        account: PasswordAttempts::default(),
+        by_text: ByText::default(),
+        addresses: SourceBudget::of(Counted::Addresses),
+    };
     counts.account.completed(u64::MAX.to_le_bytes(), NOW);
     let mut owners: Vec<_> = (0..OWNERS)
         .map(|nth| {

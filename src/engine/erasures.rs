@@ -1,8 +1,8 @@
 //! What log and tombstones say was erased.
 //!
-//! The key store says so too, but who can write the data folder can write that there. A name that an
-//! erasure freed is left out of the index; left out on the key store's word alone, it would be free
-//! for somebody else while its account lives.
+//! The key store says so too, but who can write the data folder can write that there. A name that
+//! an erasure freed is left out of the index; left out on the key store's word alone, it would be
+//! free for somebody else while its account lives.
 
 use std::collections::HashMap;
 
@@ -28,8 +28,8 @@ pub(super) struct Erasures<'a> {
 struct Known {
     /// The position of its last erasure in the log.
     recorded: HashMap<StreamKey, u64>,
-    /// The last generation of data keys that a tombstone destroys. Not its position: a log that lost the
-    /// erasure goes on, and a later life may stand below it.
+    /// The last generation of data keys that a tombstone destroys. Not its position: a log that
+    /// lost the erasure goes on, and a later life may stand below it.
     through: HashMap<StreamKey, u32>,
 }
 
@@ -54,8 +54,8 @@ impl<'a> Erasures<'a> {
         }
     }
 
-    /// Checks that an account whose key is said to be destroyed was erased after this event, which gave
-    /// it a name.
+    /// Checks that an account whose key is said to be destroyed was erased after this event, which
+    /// gave it a name.
     ///
     /// # Errors
     /// [`StartError::KeyStoreErased`] where it was not; [`StartError::Tombstones`] and

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::house::{House, PASSWORD};
 use super::{Engine, Outcome};
+use crate::account::Policy;
 
 const SPRAYER: &str = "203.0.113.9";
 
@@ -161,4 +162,79 @@ fn while_one_address_keeps_eighty_sign_ins_waiting_every_owner_elsewhere_is_answ
         let answered = flood_told.try_iter().count();
         flood(answered);
     }
+}
+
+/// A login with password and code, where passwords of the account wait.
+fn pair(password: &str, code: &str, ip: Option<&str>) -> Value {
+    let mut body = json!({"account_id": "ada", "password": password, "code": code});
+    if let Some(ip) = ip {
+        body["context"] = json!({"ip": ip});
+    }
+    body
+}
+
+/// Wrong passwords until the source waits.
+fn until_it_waits(house: &House, engine: &Engine, ip: Option<&str>) {
+    let mut body = pair("wrong", "", ip);
+    body.as_object_mut().unwrap().remove("code");
+    let wait = |_: &u32| {
+        let refused = house.send(engine, "start-login", body.clone());
+        refused.unwrap_err() == ErrorCode::AccountThrottled
+    };
+    assert!((0..1_000).any(|n| wait(&n)), "it never waits");
+}
+
+/// How many of 500 wrong passwords are compared that come with a code.
+fn compared(house: &House, engine: &Engine, code: &str, ip: Option<&str>) -> usize {
+    let tries = (0..500).map(|n| pair(&format!("guess {n}"), code, ip));
+    let refused = tries.map(|body| house.send(engine, "start-login", body).unwrap_err());
+    refused
+        .filter(|code| *code == ErrorCode::CredentialsInvalid)
+        .count()
+}
+
+/// Who has a backup code of the owner's and not the password, from one address, from many, and
+/// through a platform that reports none.
+#[test]
+fn a_right_code_lets_few_wrong_passwords_past_a_wait() {
+    let free = Policy::default().password_failures_free as usize;
+    for ip in [None, Some("no address"), Some("203.0.113.9")] {
+        let house = House::new();
+        let engine = house.start();
+        let (_, codes) = house.enrol(&engine, "ada");
+        until_it_waits(&house, &engine, ip);
+        assert_eq!(compared(&house, &engine, &codes[0], ip), free + 1, "{ip:?}");
+        for n in 1..=5 {
+            let other = format!("203.0.113.{n}");
+            until_it_waits(&house, &engine, Some(&other));
+            assert_eq!(compared(&house, &engine, &codes[0], Some(&other)), 0);
+        }
+    }
+}
+
+/// Who has no code cannot keep the owner's pair out, and one caller or address has its bound.
+#[test]
+fn wrong_codes_beside_wrong_passwords_keep_no_owner_out() {
+    let house = House::new();
+    let engine = house.start();
+    let (_, codes) = house.enrol(&engine, "ada");
+    let wrong = "0000-0000-0000-0000";
+    let free = Policy::default().source_failures_free as usize;
+    for ip in [
+        None,
+        Some("a text"),
+        Some("another text"),
+        Some("203.0.113.9"),
+    ] {
+        until_it_waits(&house, &engine, ip);
+    }
+    assert_eq!(compared(&house, &engine, wrong, Some("a text")), free + 1);
+    assert_eq!(compared(&house, &engine, wrong, Some("another text")), 0);
+    assert_eq!(compared(&house, &engine, wrong, None), 0, "the same caller");
+    let address = Some("203.0.113.9");
+    assert_eq!(compared(&house, &engine, wrong, address), free + 1);
+    let new = Some("203.0.113.77");
+    until_it_waits(&house, &engine, new);
+    let owner = house.send(&engine, "start-login", pair(PASSWORD, &codes[0], new));
+    assert!(owner.is_ok(), "{:?}", owner.map(|_| ()));
 }

@@ -102,6 +102,7 @@ mod request;
 #[cfg(test)]
 mod reset_tests;
 mod resets;
+mod right_codes;
 mod rotating;
 #[cfg(test)]
 mod rotating_tests;

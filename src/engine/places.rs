@@ -79,6 +79,7 @@ fn id(meta: &Metadata) -> Id {
 /// The files and folders of one installation.
 pub struct Ours(BTreeMap<Id, PathBuf>);
 
+// BUG: backup-beside-keyring: the keyring's file and those beside it are ours, its folder is not.
 impl Ours {
     /// Those of a data folder, and what belongs to a keyring where one is named.
     ///

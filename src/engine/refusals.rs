@@ -18,8 +18,8 @@ use super::{Done, Outcome, Request, evidence};
 use crate::account::{Account, Reply, quota, service};
 
 impl Writer {
-    /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what an
-    /// agent did too often.
+    /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what
+    /// an agent did too often.
     pub(super) fn count_refusal(
         &mut self,
         account: &Account,
@@ -87,12 +87,13 @@ impl Writer {
 
     /// Counts a wrong password beside the account, known or not: of its address over all names, and
     /// at the text that names the account. A right one is forgiven there as at the account itself.
-    /// Of a wrong pair that passed a wait only its address hears, so that nobody else waits longer.
+    /// Of a wrong pair that passed a wait only its address hears, so that nobody else waits longer;
+    /// and the text, where the code was right: see [`super::right_codes`].
     pub(super) fn count_proof(
         &mut self,
         gated: &Gated,
         request: &Request,
-        events: &[Event],
+        (events, has_right_code): (&[Event], bool),
         is_done: bool,
     ) {
         let (now, policy) = (self.now(), &self.shared.policy);
@@ -101,6 +102,9 @@ impl Writer {
         match events.first() {
             Some(Event::LoginPairRejected(_)) => {
                 self.pair_budget.failed(request.source(), now, policy);
+                if has_right_code {
+                    self.right_codes.failed(text, now, policy);
+                }
             }
             Some(Event::UnknownNameRefused(_)) if passed_a_wait => {
                 self.pair_budget.failed(request.source(), now, policy);

@@ -20,6 +20,7 @@ enum Place {
     V4([u8; 4]),
     /// The /64 of an IPv6 address.
     V6([u8; V6_BYTES]),
+    // BUG: texts-of-no-address: who reaches this text has as many sources as they like.
     /// Text that is no address: one caller's texts are not another's.
     Text { caller: Arc<str>, text: Arc<str> },
     /// No address at all.
@@ -45,6 +46,14 @@ impl Source {
     /// Whether it is an address, and not a caller that reports none or no readable one.
     pub fn is_address(&self) -> bool {
         matches!(self.0, Place::V4(_) | Place::V6(_))
+    }
+
+    /// The address; else the caller, whatever text it reports.
+    pub fn address_or_caller(&self) -> Self {
+        match &self.0 {
+            Place::V4(_) | Place::V6(_) | Place::Caller(_) => self.clone(),
+            Place::Text { caller, .. } => Self(Place::Caller(Arc::clone(caller))),
+        }
     }
 
     /// The bytes that stand for it in a keyed hash; other sources have others.

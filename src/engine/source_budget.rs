@@ -14,13 +14,23 @@ use crate::account::Policy;
 /// Addresses whose failures are remembered; the one remembered longest is dropped.
 pub const SOURCES_MAX: usize = 65_536;
 
+/// Which sources a budget counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Addresses only: a caller that reports none stands for all its users.
+    Addresses,
+    /// A caller without an address too: what it would pass without one has no other bound.
+    CallersToo,
+}
+
 /// How soon an address may try again that has a comparison under way and no free failure left.
 const UNDER_WAY_WAIT_S: u64 = 1;
 
 // BUG: budgets-in-memory: it is in memory, so a restart forgets it.
 /// The counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SourceBudget {
+    counted: Counted,
     failures: HashMap<Source, Failures>,
     order: VecDeque<Source>,
     /// Comparisons under way, by address; no address without one.
@@ -35,9 +45,28 @@ struct Failures {
 }
 
 impl SourceBudget {
+    /// Nothing is counted yet.
+    pub fn of(counted: Counted) -> Self {
+        Self {
+            counted,
+            failures: HashMap::new(),
+            order: VecDeque::new(),
+            under_way: HashMap::new(),
+        }
+    }
+
+    /// Under what a source is counted; none where it is not.
+    fn key(&self, source: &Source) -> Option<Source> {
+        match self.counted {
+            Counted::Addresses => source.is_address().then(|| source.clone()),
+            Counted::CallersToo => Some(source.address_or_caller()),
+        }
+    }
+
     /// The seconds that an address still waits. Once its free failures could be used up by what is
     /// under way, it has one comparison at a time: many at once must not pass the gate together.
     pub fn waiting_s(&self, source: &Source, now: Micros, policy: &Policy) -> Option<u64> {
+        let source = &self.key(source)?;
         let failures = self.failures.get(source);
         let until = failures.and_then(|failures| failures.wait_until);
         if let Some(until) = until.filter(|until| now < *until) {
@@ -51,17 +80,20 @@ impl SourceBudget {
 
     /// A password from this address is to be compared.
     pub fn begun(&mut self, source: &Source) {
-        if source.is_address() {
-            *self.under_way.entry(source.clone()).or_default() += 1;
+        if let Some(source) = self.key(source) {
+            *self.under_way.entry(source).or_default() += 1;
         }
     }
 
     /// That comparison is decided, or will not be made.
     pub fn ended(&mut self, source: &Source) {
-        if let Some(count) = self.under_way.get_mut(source) {
+        let Some(source) = self.key(source) else {
+            return;
+        };
+        if let Some(count) = self.under_way.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                self.under_way.remove(source);
+                self.under_way.remove(&source);
             }
         }
     }
@@ -69,10 +101,10 @@ impl SourceBudget {
     /// Counts a wrong password, whatever name it was for. A success clears nothing: an attacker
     /// has an account too.
     pub fn failed(&mut self, source: &Source, now: Micros, policy: &Policy) {
-        if !source.is_address() {
+        let Some(source) = self.key(source) else {
             return;
-        }
-        if !self.failures.contains_key(source) {
+        };
+        if !self.failures.contains_key(&source) {
             if self.order.len() == SOURCES_MAX
                 && let Some(oldest) = self.order.pop_front()
             {
@@ -80,7 +112,7 @@ impl SourceBudget {
             }
             self.order.push_back(source.clone());
         }
-        let failures = self.failures.entry(source.clone()).or_default();
+        let failures = self.failures.entry(source).or_default();
         if now >= failures.last_at.plus_s(policy.password_forget_s) {
             failures.count = 0;
         }
@@ -111,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_hundred_failures_over_all_names_and_then_waits_that_double() {
-        let (mut budget, policy) = (SourceBudget::default(), Policy::default());
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
         for _ in 0..100 {
             assert_eq!(budget.waiting_s(&source(1), NOW, &policy), None);
             budget.failed(&source(1), NOW, &policy);
@@ -132,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_counts_as_if_it_had_failed_and_then_one_goes_at_a_time() {
-        let (mut budget, policy) = (SourceBudget::default(), Policy::default());
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
         for _ in 0..95 {
             budget.failed(&source(1), NOW, &policy);
         }
@@ -151,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_caller_that_reports_no_address_is_not_counted_as_one() {
-        let (mut budget, policy) = (SourceBudget::default(), Policy::default());
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
         let caller = Source::of(None, "portal");
         for _ in 0..1_000 {
             budget.failed(&caller, NOW, &policy);
@@ -161,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_drops_the_oldest() {
-        let (mut budget, policy) = (SourceBudget::default(), Policy::default());
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
         for n in 0..=SOURCES_MAX as u32 {
             budget.failed(&source(n), NOW, &policy);
         }

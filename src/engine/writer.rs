@@ -22,7 +22,8 @@ use super::lanes::Lanes;
 use super::message::{Message, ToWriter};
 use super::outcomes::Outcomes;
 use super::pool::Pool;
-use super::source_budget::SourceBudget;
+use super::right_codes::RightCodes;
+use super::source_budget::{Counted, SourceBudget};
 use super::{Outcome, ReplyTo, Shared};
 use crate::crash_point::reached;
 use crate::crypto::stack;
@@ -56,6 +57,8 @@ pub struct Writer {
     /// Wrong passwords by the text that names an account.
     /// Wrong pairs of password and code that passed a wait, by address.
     pub(super) pair_budget: SourceBudget,
+    /// Wrong passwords beside right codes, over all addresses.
+    pub(super) right_codes: RightCodes,
     pub(super) by_text: ByText,
     last_at: Micros,
     pub(super) watch: ClockWatch,
@@ -81,8 +84,9 @@ impl Writer {
             log,
             outcomes: Outcomes::default(),
             coalesced: Coalesced::default(),
-            source_budget: SourceBudget::default(),
-            pair_budget: SourceBudget::default(),
+            source_budget: SourceBudget::of(Counted::Addresses),
+            pair_budget: SourceBudget::of(Counted::CallersToo),
+            right_codes: RightCodes::default(),
             by_text,
             last_at,
             watch,

@@ -106,8 +106,8 @@ async fn the_doctor_names_what_is_wrong_and_ends_with_6() {
     assert_eq!(broker.unwrap()["verdict"], "wrong");
 }
 
-/// Why an operator acted stands in the act's event; a backup and the building of a view are no events,
-/// so who asked and why stand in the service's own log.
+/// Why an operator acted stands in the act's event; a backup and the building of a view are no
+/// events, so who asked and why stand in the service's own log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_say_why_and_what_they_said_is_kept() {
     let rig = Rig::start(CHEAP).await;

@@ -1,4 +1,5 @@
-//! What a broker carries is known before anything is decided, and asked again while the service runs.
+//! What a broker carries is known before anything is decided, and asked again while the service
+//! runs.
 
 use std::fs;
 
@@ -127,8 +128,8 @@ async fn what_a_reload_makes_wrong_ends_readiness_until_it_is_put_right() {
     service.stop().await;
 }
 
-/// The service connected while the broker was wrong, so what its own connection was greeted with stays
-/// wrong when the broker is put right by a reload.
+/// The service connected while the broker was wrong, so what its own connection was greeted with
+/// stays wrong when the broker is put right by a reload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_was_wrong_when_the_service_came_back_is_put_right_by_a_reload() {
     let (_one, right) = Changing::start(ROOMY, None);
