@@ -196,3 +196,78 @@ fn a_key_store_that_calls_an_account_erased_frees_no_name() {
     let login = json!({"username": "ada", "password": PASSWORD});
     assert!(house.send(&engine, "start-login", login).is_ok());
 }
+
+fn register(id: &str) -> serde_json::Value {
+    json!({"account_id": id, "username": id, "password": PASSWORD})
+}
+
+fn erase(id: &str) -> serde_json::Value {
+    json!({"account_id": id, "reason": "as asked"})
+}
+
+/// The service was killed between the tombstone of the second erasure and its record, and its index is
+/// gone. The names of several accounts, since which tombstone is read last depends on the name.
+#[test]
+fn an_account_that_is_erased_twice_stops_no_start() {
+    for n in 0..8 {
+        let house = House::new();
+        let engine = house.start();
+        let id = format!("ada-{n}");
+        for (name, body) in [
+            ("register-account", register(&id)),
+            ("erase-account", erase(&id)),
+            ("register-account", register(&id)),
+        ] {
+            house.send(&engine, name, body).unwrap();
+        }
+        drop(engine);
+        let (signed, before) = (Signed::of(&house), house.folder().join("before"));
+        copy(&house.data(), &before);
+        let engine = house.start();
+        house.send(&engine, "erase-account", erase(&id)).unwrap();
+        drop(engine);
+        restore(&before, &house.data());
+        signed.restore();
+        forget(&house, &["index.redb"]);
+        let started = house.try_start().map(|_| ());
+        assert!(started.is_ok(), "{:?}", started.unwrap_err());
+    }
+}
+
+/// The erasure was lost with the log, which begins a new epoch; its tombstone stays beside the keyring.
+#[test]
+fn a_tombstone_of_a_lost_life_frees_no_name_of_a_later_one() {
+    let house = House::new();
+    drop(house.start());
+    let before = house.folder().join("before");
+    copy(&house.data(), &before);
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    for n in 0..20 {
+        let other = register(&format!("user-{n}"));
+        house.send(&engine, "register-account", other).unwrap();
+    }
+    house.send(&engine, "erase-account", erase("ada")).unwrap();
+    drop(engine);
+    restore(&before, &house.data());
+    let due = open(&house).head() + 1;
+    begin(&house, due).unwrap();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    let keys = house.data().join("keys.redb");
+    let honest = fs::read(&keys).unwrap();
+    edit(&house, "keys.redb", |txn| {
+        txn.open_table(ERASED).unwrap().insert(&ada().0, 9).unwrap();
+        let mut table = txn.open_table(KEYS).unwrap();
+        table.retain(|name, _| name[..16] != ada().0).unwrap();
+    });
+    forget(&house, &["index.redb", "snapshots.redb", "views.redb"]);
+    assert!(house.try_start().is_err(), "nothing speaks for the erasure");
+    fs::write(&keys, &honest).unwrap();
+    let engine = house.start();
+    let mut eve = register("eve");
+    eve["username"] = json!("ada");
+    let registered = house.send(&engine, "register-account", eve);
+    assert_eq!(registered.unwrap_err(), ErrorCode::AccountExists);
+}
