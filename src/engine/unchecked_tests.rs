@@ -205,8 +205,8 @@ fn erase(id: &str) -> serde_json::Value {
     json!({"account_id": id, "reason": "as asked"})
 }
 
-/// The service was killed between the tombstone of the second erasure and its record, and its index is
-/// gone. The names of several accounts, since which tombstone is read last depends on the name.
+/// The service was killed between the tombstone of the second erasure and its record, and its index
+/// is gone. Several accounts, since which tombstone is read last depends on the name.
 #[test]
 fn an_account_that_is_erased_twice_stops_no_start() {
     for n in 0..8 {
@@ -234,7 +234,8 @@ fn an_account_that_is_erased_twice_stops_no_start() {
     }
 }
 
-/// The erasure was lost with the log, which begins a new epoch; its tombstone stays beside the keyring.
+/// The erasure was lost with the log, which begins a new epoch; its tombstone stays beside the
+/// keyring.
 #[test]
 fn a_tombstone_of_a_lost_life_frees_no_name_of_a_later_one() {
     let house = House::new();

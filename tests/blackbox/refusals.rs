@@ -7,7 +7,7 @@ use super::credentials::{OPEN, broker_with};
 use super::support::bus::Bus;
 use super::support::person::{PASSWORD, Person};
 use super::support::service::Service;
-use super::support::site::{PATIENCE, POLL, eventually};
+use super::support::site::{PATIENCE, POLL, eventually, eventually_async};
 use super::support::{CHEAP, Rig, phone};
 
 /// Small budgets, so that every wait and suspension is a few requests away.
@@ -460,6 +460,40 @@ async fn without_the_brokers_word_nobody_is_served() {
         .query("audit-page", json!({}))
         .await
         .refused("actor.unverified");
+}
+
+/// The newest position is reached, and the next one is not, by each view.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_position_is_shown_and_the_next_one_is_behind() {
+    let rig = Rig::start(CHEAP).await;
+    let ada = Person::with_2fa(&rig.bus, "ada").await;
+    let head = ada.vouched(&ada.codes[0]).await.position();
+    // An access record is an event too: the look that makes it is the first of each kind.
+    let subjects = ["login-status.ada", "audit-timeline.ada", "audit-page"];
+    let mut newest = head;
+    for subject in subjects {
+        eventually_async("the view has caught up", async || {
+            let answer = rig.bus.query(subject, json!({})).await;
+            answer.word().is_none()
+        })
+        .await;
+        let stats = rig.bus.query("checkpoint", json!({})).await;
+        newest = newest.max(stats.ok()["size"].as_u64().unwrap());
+    }
+    for subject in subjects {
+        let subject = format!("countersign.v1.query.{subject}");
+        let at = |position: u64| position.to_string();
+        let (there, next) = (at(newest), at(newest + 1));
+        let shown = [("Countersign-Min-Position", there.as_str())];
+        eventually_async("the view has caught up", async || {
+            let answer = rig.bus.send(&subject, &shown, b"").await;
+            answer.word().is_none()
+        })
+        .await;
+        let behind = [("Countersign-Min-Position", next.as_str())];
+        let refused = rig.bus.send(&subject, &behind, b"").await;
+        refused.refused("projection.behind");
+    }
 }
 
 /// S-08.
