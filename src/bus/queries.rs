@@ -16,7 +16,7 @@ use countersign_schemas::audit::{
     AccountAtQuery, AuditExplainQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery,
     ProofQuery,
 };
-use countersign_schemas::ids::{AccountId, Reason};
+use countersign_schemas::ids::AccountId;
 use countersign_schemas::query::{
     AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
 };
@@ -104,7 +104,7 @@ pub enum Query {
     /// Why a decision came out as it did.
     AuditExplain(AuditExplainQuery),
     /// A backup into the configured folder.
-    Backup(Reason),
+    Backup,
     /// The numbers of the log.
     LogStats,
     /// The views.
@@ -112,7 +112,7 @@ pub enum Query {
     /// The keys, without any of them.
     KeyList,
     /// A view folded anew.
-    ViewRebuild(ViewName, Reason),
+    ViewRebuild(ViewName),
 }
 
 impl Query {
@@ -176,7 +176,7 @@ impl Query {
             | Self::AuditExport(_)
             | Self::AuditExplain(_) => LaneName::Audit,
             Self::LogStats | Self::ViewList | Self::KeyList => LaneName::OperatorsLooks,
-            Self::Backup(_) | Self::ViewRebuild(..) => LaneName::OperatorsActs,
+            Self::Backup | Self::ViewRebuild(_) => LaneName::OperatorsActs,
         }
     }
 }
