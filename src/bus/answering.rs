@@ -90,8 +90,8 @@ fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
     }
 }
 
-/// Writes who asked for an act into the service's own log: it changes no account, so it is no event.
-/// Not why: a reason may say something of a person, and that log is in clear.
+/// Writes who asked for an act into the service's own log: it changes no account, so it is no
+/// event. Not why: a reason may say something of a person, and that log is in clear.
 fn is_on_log(question: &Question, act: &str) {
     let caller = question.viewer.caller.name.as_str();
     tracing::info!(caller, "an operator asked for {act}");

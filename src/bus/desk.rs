@@ -285,7 +285,8 @@ impl Desk {
     }
 }
 
-// BUG: acts-drop-reasons: the reason of a backup and of a view's building is demanded and kept nowhere.
+// BUG: acts-drop-reasons: the reason of a backup and of a view's building is demanded and kept
+// nowhere.
 /// Reads an operator's request.
 ///
 /// # Errors

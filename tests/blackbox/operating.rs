@@ -106,8 +106,9 @@ async fn the_doctor_names_what_is_wrong_and_ends_with_6() {
     assert_eq!(broker.unwrap()["verdict"], "wrong");
 }
 
-/// Why an operator acted stands in the act's event. A backup and the building of a view are no events:
-/// who asked stands in the service's own log, and no reason does, since that log is in clear.
+/// Why an operator acted stands in the act's event. A backup and the building of a view are no
+/// events: who asked stands in the service's own log, and no reason does, since that log is in
+/// clear.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_say_why_and_who_they_were_is_kept() {
     let rig = Rig::start(CHEAP).await;
