@@ -85,7 +85,8 @@ impl Writer {
         let policy = &self.shared.policy;
         let over_all_names = self.source_budget.waiting_s(request.source(), at, policy);
         let over_pairs = self.pair_budget.waiting_s(request.source(), at, policy);
-        let behind_a_right_code = self.right_codes.waiting_s(&subject.text, at);
+        let of_account = |stream| self.right_codes.waiting_s(&stream, at);
+        let behind_a_right_code = subject.stream.and_then(of_account);
         let account = self.shared.account(&subject, newest)?;
         Ok(Gated {
             pair_waits_s: over_pairs.max(behind_a_right_code),

@@ -88,7 +88,7 @@ impl Writer {
     /// Counts a wrong password beside the account, known or not: of its address over all names, and
     /// at the text that names the account. A right one is forgiven there as at the account itself.
     /// Of a wrong pair that passed a wait only its address hears, so that nobody else waits longer;
-    /// and the text, where the code was right: see [`super::right_codes`].
+    /// and the account, where the code was right: see [`super::right_codes`].
     pub(super) fn count_proof(
         &mut self,
         gated: &Gated,
@@ -102,8 +102,8 @@ impl Writer {
         match events.first() {
             Some(Event::LoginPairRejected(_)) => {
                 self.pair_budget.failed(request.source(), now, policy);
-                if has_right_code {
-                    self.right_codes.failed(text, now, policy);
+                if let Some(account) = gated.subject.stream.filter(|_| has_right_code) {
+                    self.right_codes.failed(account, now, policy);
                 }
             }
             Some(Event::UnknownNameRefused(_)) if passed_a_wait => {
