@@ -43,8 +43,8 @@ impl Admission {
         gate: Gate,
         every: Duration,
     ) -> (Self, AbortHandle) {
-        let (told, fresh) = watch::channel(None);
-        let looking = watch_greetings(connection.clone(), identity.clone(), every, told);
+        let (results, fresh) = watch::channel(None);
+        let looking = watch_greetings(connection.clone(), identity.clone(), every, results);
         let looking = tokio::spawn(looking).abort_handle();
         let admission = Self {
             identity,
@@ -127,7 +127,7 @@ async fn watch_greetings(
     connection: Connection,
     identity: Identity,
     every: Duration,
-    told: watch::Sender<Option<Result<(), String>>>,
+    results: watch::Sender<Option<Result<(), String>>>,
 ) {
     loop {
         sleep(every).await;
@@ -136,6 +136,6 @@ async fn watch_greetings(
             Err(error @ ConnectionError::TooOld { .. }) => Err(error),
             Err(_) => continue,
         };
-        told.send_replace(Some(fitness.map_err(|error| error.to_string())));
+        results.send_replace(Some(fitness.map_err(|error| error.to_string())));
     }
 }

@@ -14,24 +14,24 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Number, Value, json};
 
-use super::desk::admin_query;
-use super::endpoints::{Asked, Endpoint, all};
+use super::endpoints::{Endpoint, Operation, all};
 use super::queries::Query;
+use super::router::admin_query;
 use countersign_schemas::command::Command;
 use countersign_schemas::query::{NoFields, decode_query};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
 /// What the service says of a body, beside everything that depends on log and configuration.
 fn judged(endpoint: &Endpoint, body: &[u8]) -> Result<(), Refusal> {
-    match endpoint.asked {
-        Asked::Command(_) => match Command::decode(endpoint.name, body) {
+    match endpoint.operation {
+        Operation::Command(_) => match Command::decode(endpoint.name, body) {
             // It is this request; only the code is wrong.
             Err(DecodeError::Mistyped) => Ok(()),
             other => other.map(drop).map_err(Refusal::from),
         },
-        Asked::Query(queried) => Query::decode(queried, "ada", body).map(drop),
-        Asked::Document(_) => Ok(decode_query::<NoFields>(body).map(drop)?),
-        Asked::Admin(asked) => admin_query(asked, body).map(drop),
+        Operation::Query(kind) => Query::decode(kind, "ada", body).map(drop),
+        Operation::Document(_) => Ok(decode_query::<NoFields>(body).map(drop)?),
+        Operation::Admin(asked) => admin_query(asked, body).map(drop),
     }
 }
 

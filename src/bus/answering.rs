@@ -4,27 +4,27 @@ use bytes::Bytes;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
-use super::queries::{Query, Question};
+use super::queries::{Query, QueryRequest};
 use super::reply::json;
 use crate::engine::{Engine, LookUp, filter_text};
 
 /// Waits for the position that a caller names, where anybody still waits for the answer.
-pub(super) fn is_reached(engine: &Engine, question: &Question) -> Result<(), Refusal> {
-    if question
+pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), Refusal> {
+    if request
         .deadline
         .is_some_and(|deadline| deadline <= engine.now())
     {
         return Err(Refusal::new(ErrorCode::DeadlineExceeded));
     }
-    engine.queries().reached(question.min_position)
+    engine.queries().reached(request.min_position)
 }
 
 /// Answers a query, and leaves a record of who looked at whom before the answer leaves.
-pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
-    is_reached(engine, question)?;
-    let (queries, viewer) = (engine.queries(), &question.viewer);
-    let look_up = look_up(&question.query, viewer.caller.role);
-    match (&question.query, &look_up) {
+pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
+    is_reached(engine, request)?;
+    let (queries, viewer) = (engine.queries(), &request.viewer);
+    let look_up = look_up(&request.query, viewer.caller.role);
+    match (&request.query, &look_up) {
         // Every name counts, since the request does not say whether it is on record.
         (Query::FindAccount(_), _) => queries.admit_look_up(viewer, "find-account", None)?,
         (_, Some(look_up)) => {
@@ -32,7 +32,7 @@ pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refu
         }
         (_, None) => {}
     }
-    let body = body(engine, question);
+    let body = body(engine, request);
     // An id that nobody has is on record too: trying them out must not stay unseen.
     if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
         && refusal.code == ErrorCode::AccountNotFound
@@ -46,16 +46,16 @@ pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refu
     Ok(body)
 }
 
-fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
-    let (queries, min) = (engine.queries(), question.min_position);
-    match &question.query {
+fn body(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
+    let (queries, min) = (engine.queries(), request.min_position);
+    match &request.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {
             // A name that nobody has is on record too: trying names out must not stay unseen.
             let found = queries.find_account(query);
             let subject = found.as_ref().ok().map(|found| &found.account_id);
             let look_up = LookUp::Viewed(subject, "find-account");
-            queries.record_look_up(&question.viewer, &look_up)?;
+            queries.record_look_up(&request.viewer, &look_up)?;
             json(&found?)
         }
         Query::AccountCard(account) => json(&queries.account_card(account, min)?),
@@ -72,19 +72,19 @@ fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
             let explained = queries.audit_explain(query)?;
             let subject = explained.events.first().and_then(|e| e.account_id.as_ref());
             let look_up = LookUp::Viewed(subject, "audit-explain");
-            queries.admit_look_up(&question.viewer, look_up.query(), Some(&look_up))?;
-            queries.record_look_up(&question.viewer, &look_up)?;
+            queries.admit_look_up(&request.viewer, look_up.query(), Some(&look_up))?;
+            queries.record_look_up(&request.viewer, &look_up)?;
             json(&explained)
         }
         Query::Backup => {
-            is_on_log(question, "backup");
+            is_on_log(request, "backup");
             json(&engine.admin().backup()?)
         }
         Query::LogStats => json(&engine.admin().log_stats()?),
         Query::KeyList => json(&engine.admin().key_list()?),
         Query::ViewList => json(&engine.admin().view_list()),
         Query::ViewRebuild(view) => {
-            is_on_log(question, "view-rebuild");
+            is_on_log(request, "view-rebuild");
             json(&engine.admin().view_rebuild(view.as_str())?)
         }
     }
@@ -92,8 +92,8 @@ fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
 
 /// Writes who asked for an act into the service's own log: it changes no account, so it is no
 /// event. Not why: a reason may say something of a person, and that log is in clear.
-fn is_on_log(question: &Question, act: &str) {
-    let caller = question.viewer.caller.name.as_str();
+fn is_on_log(request: &QueryRequest, act: &str) {
+    let caller = request.viewer.caller.name.as_str();
     tracing::info!(caller, "an operator asked for {act}");
 }
 

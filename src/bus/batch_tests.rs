@@ -60,9 +60,9 @@ async fn a_batch_is_taken_as_a_whole_after_the_end_that_it_names_and_nowhere_els
         .await
         .unwrap();
     assert_eq!((next, last(&stream).await), (4, 4));
-    let told = stream.event(3).await.unwrap();
+    let stored = stream.event(3).await.unwrap();
     assert_eq!(
-        (told.event.position, told.source.as_str()),
+        (stored.event.position, stored.source.as_str()),
         (3, "urn:countersign:ab01")
     );
     // Another publisher, whose messages are new to the server.

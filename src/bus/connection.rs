@@ -19,8 +19,8 @@ use nkeys::KeyPair;
 use tokio::sync::mpsc;
 
 use super::connection_error::ConnectionError;
-use super::desk::PAYLOAD_BYTES_MAX;
 use super::header_block::{self, HEADER_BYTES_MAX};
+use super::router::PAYLOAD_BYTES_MAX;
 
 /// The oldest nats-server that will do; earlier ones let a caller forge `Nats-Request-Info`
 /// (CVE-2026-33223, CVE-2026-33246).

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use serde_json::{Value, json};
 
-use super::desk::is_answerable;
 use super::endpoints::{Endpoint, PREFIX};
+use super::router::is_answerable;
 use super::stats::Stats;
 use crate::engine::wall_clock;
 

@@ -45,7 +45,7 @@ fn text<T: Serialize>(document: &T) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::endpoints::{self, Asked};
+    use crate::bus::endpoints::{self, Operation};
     use countersign_schemas::refusal::ErrorCode;
     use countersign_schemas::reply::Errors;
 
@@ -56,7 +56,7 @@ mod tests {
         for endpoint in &endpoints {
             assert!(documents.schema(&endpoint.request_schema()).is_some());
             let response = documents.schema(&endpoint.response_schema()).unwrap();
-            if matches!(endpoint.asked, Asked::Command(_)) {
+            if matches!(endpoint.operation, Operation::Command(_)) {
                 let response: serde_json::Value = serde_json::from_slice(&response).unwrap();
                 let required = response["required"].as_array().unwrap();
                 assert!(

@@ -8,20 +8,20 @@ pub const PREFIX: &str = "countersign.v1";
 
 /// What an endpoint answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Operation {
     /// The command of the endpoint's name.
     Command(CommandKind),
     /// A question that reads log or views.
-    Query(Queried),
+    Query(QueryKind),
     /// A document that follows from build and keys.
     Document(Document),
     /// An operator's request.
-    Admin(AdminAsked),
+    Admin(AdminRequest),
 }
 
 /// What is asked of log and views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queried {
+pub enum QueryKind {
     /// What a login check may know of an account.
     LoginStatus,
     /// Whose name it is.
@@ -63,7 +63,7 @@ pub enum Document {
 
 /// What an operator asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminAsked {
+pub enum AdminRequest {
     /// A backup into the configured folder.
     Backup,
     /// The numbers of the log.
@@ -85,113 +85,113 @@ pub struct Endpoint {
     /// What it does, in one sentence.
     pub summary: &'static str,
     /// What it answers.
-    pub asked: Asked,
+    pub operation: Operation,
 }
 
 /// The queries and the operators' requests; the commands are [`Command::ALL`].
-const QUERIES: &[(Asked, &str, &str)] = &[
+const QUERIES: &[(Operation, &str, &str)] = &[
     (
-        Asked::Query(Queried::LoginStatus),
+        Operation::Query(QueryKind::LoginStatus),
         "login-status",
         "What a login check may know of an account",
     ),
     (
-        Asked::Query(Queried::FindAccount),
+        Operation::Query(QueryKind::FindAccount),
         "find-account",
         "The account that holds a username, by the whole name",
     ),
     (
-        Asked::Query(Queried::AccountCard),
+        Operation::Query(QueryKind::AccountCard),
         "account-card",
         "What an agent may know of an account: no secret, no code, no full name",
     ),
     (
-        Asked::Query(Queried::ResetQueue),
+        Operation::Query(QueryKind::ResetQueue),
         "reset-queue",
         "The reset cases, the open ones unless a state is named",
     ),
     (
-        Asked::Query(Queried::AuditTimeline),
+        Operation::Query(QueryKind::AuditTimeline),
         "audit-timeline",
         "One account's history, page by page",
     ),
     (
-        Asked::Query(Queried::AuditPage),
+        Operation::Query(QueryKind::AuditPage),
         "audit-page",
         "The whole history, filtered, page by page",
     ),
     (
-        Asked::Query(Queried::AccountAt),
+        Operation::Query(QueryKind::AccountAt),
         "account-at",
         "One account as it was at a position or a time",
     ),
     (
-        Asked::Query(Queried::Checkpoint),
+        Operation::Query(QueryKind::Checkpoint),
         "checkpoint",
         "The log's newest state, signed",
     ),
     (
-        Asked::Query(Queried::Proof),
+        Operation::Query(QueryKind::Proof),
         "proof",
         "A record and the proof that it is in the log",
     ),
     (
-        Asked::Query(Queried::Consistency),
+        Operation::Query(QueryKind::Consistency),
         "consistency",
         "The proof that one state of the log is the beginning of another",
     ),
     (
-        Asked::Query(Queried::AuditRecords),
+        Operation::Query(QueryKind::AuditRecords),
         "audit-records",
         "Records as they are hashed, to derive the tree anew",
     ),
     (
-        Asked::Query(Queried::AuditExport),
+        Operation::Query(QueryKind::AuditExport),
         "audit-export",
         "Events to take away, with their records and proofs",
     ),
     (
-        Asked::Query(Queried::AuditExplain),
+        Operation::Query(QueryKind::AuditExplain),
         "audit-explain",
         "Why a decision came out as it did, made again from the log",
     ),
     (
-        Asked::Document(Document::Schema),
+        Operation::Document(Document::Schema),
         "schema",
         "The JSON Schema document of a request or a response",
     ),
     (
-        Asked::Document(Document::Errors),
+        Operation::Document(Document::Errors),
         "errors",
         "The catalogue of refusals and faults",
     ),
     (
-        Asked::Document(Document::Jwks),
+        Operation::Document(Document::Jwks),
         "jwks",
         "The public keys that verify assertions",
     ),
     (
-        Asked::Admin(AdminAsked::Backup),
+        Operation::Admin(AdminRequest::Backup),
         "backup",
         "Copy log and data keys into the configured folder while serving",
     ),
     (
-        Asked::Admin(AdminAsked::LogStats),
+        Operation::Admin(AdminRequest::LogStats),
         "log-stats",
         "The numbers of log, index and cache",
     ),
     (
-        Asked::Admin(AdminAsked::ViewList),
+        Operation::Admin(AdminRequest::ViewList),
         "view-list",
         "The views and how far they are",
     ),
     (
-        Asked::Admin(AdminAsked::KeyList),
+        Operation::Admin(AdminRequest::KeyList),
         "key-list",
         "The keys that protect the log: numbers, states, ages and uses",
     ),
     (
-        Asked::Admin(AdminAsked::ViewRebuild),
+        Operation::Admin(AdminRequest::ViewRebuild),
         "view-rebuild",
         "Build a view anew from the log, beside the one that serves",
     ),
@@ -202,12 +202,14 @@ pub fn all() -> Vec<Endpoint> {
     let commands = Command::ALL.iter().map(|(name, summary)| Endpoint {
         name,
         summary,
-        asked: Asked::Command(Command::kind_of(name).expect("every name of the list has a kind")),
+        operation: Operation::Command(
+            Command::kind_of(name).expect("every name of the list has a kind"),
+        ),
     });
-    let queries = QUERIES.iter().map(|(asked, name, summary)| Endpoint {
+    let queries = QUERIES.iter().map(|(operation, name, summary)| Endpoint {
         name,
         summary,
-        asked: *asked,
+        operation: *operation,
     });
     commands.chain(queries).collect()
 }
@@ -215,11 +217,11 @@ pub fn all() -> Vec<Endpoint> {
 impl Endpoint {
     /// `command`, `support`, `query` or `admin`.
     pub fn kind(&self) -> &'static str {
-        match self.asked {
-            Asked::Command(CommandKind::Platform) => "command",
-            Asked::Command(CommandKind::Support) => "support",
-            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
-            Asked::Query(_) | Asked::Document(_) => "query",
+        match self.operation {
+            Operation::Command(CommandKind::Platform) => "command",
+            Operation::Command(CommandKind::Support) => "support",
+            Operation::Command(CommandKind::Operator) | Operation::Admin(_) => "admin",
+            Operation::Query(_) | Operation::Document(_) => "query",
         }
     }
 
@@ -251,20 +253,20 @@ impl Endpoint {
 
     /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
     pub fn idempotent(&self) -> &'static str {
-        match self.asked {
-            Asked::Command(_) => "key",
-            Asked::Admin(_) | Asked::Query(_) | Asked::Document(_) => "natural",
+        match self.operation {
+            Operation::Command(_) => "key",
+            Operation::Admin(_) | Operation::Query(_) | Operation::Document(_) => "natural",
         }
     }
 
     /// The roles that may ask it; a command's role follows from who can reach its subject.
     pub fn roles(&self) -> &'static [Role] {
-        match self.asked {
-            Asked::Command(CommandKind::Platform) => &[Role::Platform],
-            Asked::Command(CommandKind::Support) => &[Role::Support],
-            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
-            Asked::Query(queried) => queried.roles(),
-            Asked::Document(_) => &[Role::Platform, Role::Support, Role::Operator, Role::Audit],
+        match self.operation {
+            Operation::Command(CommandKind::Platform) => &[Role::Platform],
+            Operation::Command(CommandKind::Support) => &[Role::Support],
+            Operation::Command(CommandKind::Operator) | Operation::Admin(_) => &[Role::Operator],
+            Operation::Query(kind) => kind.roles(),
+            Operation::Document(_) => &[Role::Platform, Role::Support, Role::Operator, Role::Audit],
         }
     }
 
@@ -292,15 +294,15 @@ impl Endpoint {
     }
 
     fn takes_id(&self) -> bool {
-        match self.asked {
-            Asked::Query(queried) => queried.takes_id(),
-            Asked::Document(document) => document == Document::Schema,
-            Asked::Command(_) | Asked::Admin(_) => false,
+        match self.operation {
+            Operation::Query(kind) => kind.takes_id(),
+            Operation::Document(document) => document == Document::Schema,
+            Operation::Command(_) | Operation::Admin(_) => false,
         }
     }
 }
 
-impl Queried {
+impl QueryKind {
     fn roles(self) -> &'static [Role] {
         match self {
             Self::LoginStatus => &[Role::Support, Role::Platform],

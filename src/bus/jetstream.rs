@@ -40,7 +40,7 @@ impl Info {
 
 /// A message of a stream: an event and the log that it is of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct StreamEvent {
     /// What `ce-source` says.
     pub source: String,
     /// The event.
@@ -88,7 +88,7 @@ impl Stream {
     /// # Errors
     /// [`StreamError::Away`] where it cannot be read now, [`StreamError::Foreign`] where it is no
     /// event of a log.
-    pub async fn event(&self, sequence: u64) -> Result<Told, StreamError> {
+    pub async fn event(&self, sequence: u64) -> Result<StreamEvent, StreamError> {
         let subject = format!("$JS.API.DIRECT.GET.{}", self.name);
         let body = json!({"seq": sequence}).to_string();
         let answer = self.client.request(subject, body.into()).await;
@@ -101,7 +101,7 @@ impl Stream {
             let what = format!("message {sequence} of {}: status {status}", self.name);
             return Err(StreamError::Away(what));
         }
-        told(&message).ok_or_else(|| StreamError::Foreign {
+        stored(&message).ok_or_else(|| StreamError::Foreign {
             stream: self.name.clone(),
             found: format!("message {sequence} is no published event"),
         })
@@ -190,14 +190,14 @@ fn info(answer: &Value) -> Result<Info, StreamError> {
     }
 }
 
-fn told(message: &Message) -> Option<Told> {
+fn stored(message: &Message) -> Option<StreamEvent> {
     let header = |headers: &HeaderMap, name: &str| headers.get(name).map(ToString::to_string);
     let headers = message.headers.as_ref()?;
     let subject = header(headers, "Nats-Subject")?;
-    let told = Told {
+    let stored = StreamEvent {
         source: header(headers, SOURCE)?,
         event: serde_json::from_slice(&message.payload).ok()?,
     };
-    let is_whole = subject.starts_with(EVENT_PREFIX) && subject == told.event.subject();
-    is_whole.then_some(told)
+    let is_whole = subject.starts_with(EVENT_PREFIX) && subject == stored.event.subject();
+    is_whole.then_some(stored)
 }

@@ -13,8 +13,8 @@ use countersign_schemas::reply::AuditEvent;
 use serde_json::json;
 
 use super::answering::answer;
-use super::endpoints::{Asked, Endpoint, Queried, all};
-use super::queries::{Query, Question};
+use super::endpoints::{Endpoint, Operation, QueryKind, all};
+use super::queries::{Query, QueryRequest};
 use crate::account::Policy;
 use crate::engine::{Caller, Engine, EngineOptions, Request, Viewer, init, wall_clock};
 use crate::log::LogOptions;
@@ -74,8 +74,8 @@ impl Rig {
     }
 
     fn ask(&self, asked: &Asking, who: &str, role: Role) -> Result<(), Refusal> {
-        let question = Question {
-            query: Query::decode(asked.queried, asked.id, asked.body.as_bytes()).unwrap(),
+        let request = QueryRequest {
+            query: Query::decode(asked.kind, asked.id, asked.body.as_bytes()).unwrap(),
             min_position: None,
             deadline: None,
             viewer: Viewer {
@@ -84,7 +84,7 @@ impl Rig {
                 trace_id: None,
             },
         };
-        caught_up(|| answer(&self.engine, &question).map(drop))
+        caught_up(|| answer(&self.engine, &request).map(drop))
     }
 
     fn head(&self) -> u64 {
@@ -122,7 +122,7 @@ fn caller(name: &str, role: Role) -> Caller {
 
 /// One way to ask a query.
 struct Asking {
-    queried: Queried,
+    kind: QueryKind,
     name: &'static str,
     id: &'static str,
     body: &'static str,
@@ -140,28 +140,28 @@ enum Leaves {
 }
 
 /// The table. A new query has no line yet.
-fn leaves(queried: Queried, role: Role) -> Leaves {
+fn leaves(kind: QueryKind, role: Role) -> Leaves {
     const BY_ID: Leaves = Leaves::Record(&[("ada", "", Some("ada")), ("nobody", "", None)]);
-    match queried {
-        Queried::LoginStatus if role == Role::Platform => Leaves::Nothing(""),
-        Queried::LoginStatus | Queried::AccountCard | Queried::AuditTimeline => BY_ID,
-        Queried::FindAccount => Leaves::Record(&[
+    match kind {
+        QueryKind::LoginStatus if role == Role::Platform => Leaves::Nothing(""),
+        QueryKind::LoginStatus | QueryKind::AccountCard | QueryKind::AuditTimeline => BY_ID,
+        QueryKind::FindAccount => Leaves::Record(&[
             ("", r#"{"username":"ada"}"#, Some("ada")),
             ("", r#"{"username":"nobody"}"#, None),
         ]),
-        Queried::ResetQueue => {
+        QueryKind::ResetQueue => {
             Leaves::Record(&[("", "", None), ("", r#"{"state":"expired"}"#, None)])
         }
-        Queried::AuditPage => {
+        QueryKind::AuditPage => {
             Leaves::Record(&[("", "", None), ("", r#"{"account_id":"ada"}"#, Some("ada"))])
         }
-        Queried::AccountAt => Leaves::Record(&[
+        QueryKind::AccountAt => Leaves::Record(&[
             ("ada", r#"{"at":"2999-01-01T00:00:00Z"}"#, Some("ada")),
             ("nobody", r#"{"at":"2999-01-01T00:00:00Z"}"#, None),
         ]),
-        Queried::Proof => Leaves::Record(&[("", r#"{"position":1}"#, None)]),
-        Queried::AuditRecords => Leaves::Record(&[("", "", None)]),
-        Queried::AuditExport => Leaves::Record(&[
+        QueryKind::Proof => Leaves::Record(&[("", r#"{"position":1}"#, None)]),
+        QueryKind::AuditRecords => Leaves::Record(&[("", "", None)]),
+        QueryKind::AuditExport => Leaves::Record(&[
             ("", r#"{"format":"csv","through":1}"#, None),
             (
                 "",
@@ -169,40 +169,39 @@ fn leaves(queried: Queried, role: Role) -> Leaves {
                 Some("ada"),
             ),
         ]),
-        Queried::AuditExplain => Leaves::Record(&[
+        QueryKind::AuditExplain => Leaves::Record(&[
             ("", r#"{"position":1}"#, None),
             ("", r#"{"position":4}"#, Some("ada")),
         ]),
-        Queried::Checkpoint => Leaves::Nothing(""),
-        Queried::Consistency => Leaves::Nothing(r#"{"from":1}"#),
+        QueryKind::Checkpoint => Leaves::Nothing(""),
+        QueryKind::Consistency => Leaves::Nothing(r#"{"from":1}"#),
     }
 }
 
-fn queries() -> impl Iterator<Item = (Endpoint, Queried, Role)> {
+fn queries() -> impl Iterator<Item = (Endpoint, QueryKind, Role)> {
     all().into_iter().flat_map(|endpoint| {
-        let queried = match endpoint.asked {
-            Asked::Query(queried) => Some(queried),
+        let kind = match endpoint.operation {
+            Operation::Query(kind) => Some(kind),
             _ => None,
         };
         let roles = endpoint.roles().iter();
-        queried
-            .into_iter()
-            .flat_map(move |queried| roles.clone().map(move |role| (endpoint, queried, *role)))
+        kind.into_iter()
+            .flat_map(move |kind| roles.clone().map(move |role| (endpoint, kind, *role)))
     })
 }
 
 /// Every way in the table that a look is taken, with the role.
 fn askings() -> Vec<(Asking, Role)> {
     let mut found = Vec::new();
-    for (endpoint, queried, role) in queries() {
-        let Leaves::Record(ways) = leaves(queried, role) else {
+    for (endpoint, kind, role) in queries() {
+        let Leaves::Record(ways) = leaves(kind, role) else {
             continue;
         };
         for (id, body, subject) in ways {
             let (name, subject) = (endpoint.name, *subject);
             found.push((
                 Asking {
-                    queried,
+                    kind,
                     name,
                     id,
                     body,
@@ -244,11 +243,11 @@ fn every_look_is_on_record_before_it_is_answered_and_the_second_time_is_counted(
             }
         }
     }
-    for (endpoint, queried, role) in queries() {
-        if let Leaves::Nothing(body) = leaves(queried, role) {
+    for (endpoint, kind, role) in queries() {
+        if let Leaves::Nothing(body) = leaves(kind, role) {
             let name = endpoint.name;
             let asking = Asking {
-                queried,
+                kind,
                 name,
                 id: "ada",
                 body,

@@ -23,9 +23,9 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
-use super::desk::is_answerable;
 use super::endpoints::PREFIX;
 use super::gate::Gate;
+use super::router::is_answerable;
 
 /// How long another instance may take to say that it is there.
 const ANSWER_MAX: Duration = Duration::from_millis(500);

@@ -25,10 +25,10 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
 use super::answering::{answer, is_reached};
-use super::endpoints::Queried;
+use super::endpoints::QueryKind;
 use super::lane::{Bounds, Lane};
-use super::replier::Ticket;
-use super::reply::Told;
+use super::replier::ReplyGuard;
+use super::reply::Response;
 use crate::engine::{Engine, Viewer};
 
 /// Login checks: short, and every platform waits for them.
@@ -120,41 +120,41 @@ impl Query {
     ///
     /// # Errors
     /// `request.invalid` or `request.malformed`, as the body or the id asks for it.
-    pub fn decode(queried: Queried, id: &str, body: &[u8]) -> Result<Self, Refusal> {
+    pub fn decode(kind: QueryKind, id: &str, body: &[u8]) -> Result<Self, Refusal> {
         let account = || {
             AccountId::parse(id).map_err(|rule| Refusal::because(ErrorCode::RequestInvalid, rule.0))
         };
-        Ok(match queried {
-            Queried::LoginStatus => {
+        Ok(match kind {
+            QueryKind::LoginStatus => {
                 decode_query::<NoFields>(body)?;
                 Self::LoginStatus(account()?)
             }
-            Queried::FindAccount => Self::FindAccount(decode_query(body)?),
-            Queried::AccountCard => {
+            QueryKind::FindAccount => Self::FindAccount(decode_query(body)?),
+            QueryKind::AccountCard => {
                 decode_query::<NoFields>(body)?;
                 Self::AccountCard(account()?)
             }
-            Queried::ResetQueue => Self::ResetQueue(decode_query(body)?),
-            Queried::AuditTimeline => {
+            QueryKind::ResetQueue => Self::ResetQueue(decode_query(body)?),
+            QueryKind::AuditTimeline => {
                 let query: AuditTimelineQuery = decode_query(body)?;
                 let account = account()?;
                 Self::AuditTimeline(account, query)
             }
-            Queried::AuditPage => Self::AuditPage(decode_query(body)?),
-            Queried::AccountAt => {
+            QueryKind::AuditPage => Self::AuditPage(decode_query(body)?),
+            QueryKind::AccountAt => {
                 let query: AccountAtQuery = decode_query(body)?;
                 let account = account()?;
                 Self::AccountAt(account, query)
             }
-            Queried::Checkpoint => {
+            QueryKind::Checkpoint => {
                 decode_query::<NoFields>(body)?;
                 Self::Checkpoint
             }
-            Queried::Proof => Self::Proof(decode_query(body)?),
-            Queried::Consistency => Self::Consistency(decode_query(body)?),
-            Queried::AuditRecords => Self::AuditRecords(decode_query(body)?),
-            Queried::AuditExport => Self::AuditExport(decode_query(body)?),
-            Queried::AuditExplain => Self::AuditExplain(decode_query(body)?),
+            QueryKind::Proof => Self::Proof(decode_query(body)?),
+            QueryKind::Consistency => Self::Consistency(decode_query(body)?),
+            QueryKind::AuditRecords => Self::AuditRecords(decode_query(body)?),
+            QueryKind::AuditExport => Self::AuditExport(decode_query(body)?),
+            QueryKind::AuditExplain => Self::AuditExplain(decode_query(body)?),
         })
     }
 
@@ -193,7 +193,7 @@ enum LaneName {
 
 /// A query and what bounds its answer.
 #[derive(Debug)]
-pub struct Question {
+pub struct QueryRequest {
     /// What is asked.
     pub query: Query,
     /// The position that the view must have reached.
@@ -204,7 +204,7 @@ pub struct Question {
     pub viewer: Viewer,
 }
 
-type Job = (Question, Ticket);
+type Job = (QueryRequest, ReplyGuard);
 
 /// The lanes; their threads end once this is dropped and nothing waits.
 pub struct QueryPool {
@@ -230,8 +230,9 @@ impl QueryPool {
     pub fn start(engine: &Arc<Engine>) -> std::io::Result<Self> {
         let lane = |name, bounds| {
             let engine = Arc::clone(engine);
-            let tell = move |(question, ticket): Job| ticket.tell(told(answer(&engine, &question)));
-            Lane::start(name, bounds, tell)
+            let respond =
+                move |(request, guard): Job| guard.respond(response(answer(&engine, &request)));
+            Lane::start(name, bounds, respond)
         };
         let lanes = Arc::new(Lanes {
             login_checks: lane("query", LOGIN_CHECKS)?,
@@ -245,9 +246,9 @@ impl QueryPool {
             Lane::start(
                 "query-wait",
                 PATIENT,
-                move |(question, ticket): Job| match is_reached(&waiting, &question) {
-                    Ok(()) => reached.ask(question, ticket),
-                    Err(refusal) => ticket.tell(Told::Refused(refusal)),
+                move |(request, guard): Job| match is_reached(&waiting, &request) {
+                    Ok(()) => reached.ask(request, guard),
+                    Err(refusal) => guard.respond(Response::Refused(refusal)),
                 },
             )?;
         Ok(Self {
@@ -259,40 +260,40 @@ impl QueryPool {
 
     /// Takes a query; never waits. Where the lane is full the newest query of the caller with the
     /// most waiting is `overloaded`.
-    pub fn ask(&self, question: Question, ticket: Ticket) {
-        if self.engine.queries().has_reached(question.min_position) {
-            self.lanes.ask(question, ticket);
+    pub fn ask(&self, request: QueryRequest, guard: ReplyGuard) {
+        if self.engine.queries().has_reached(request.min_position) {
+            self.lanes.ask(request, guard);
         } else {
-            submit(&self.patient, question, ticket);
+            submit(&self.patient, request, guard);
         }
     }
 }
 
 impl Lanes {
-    fn ask(&self, question: Question, ticket: Ticket) {
-        let lane = match question.query.lane(question.viewer.caller.role) {
+    fn ask(&self, request: QueryRequest, guard: ReplyGuard) {
+        let lane = match request.query.lane(request.viewer.caller.role) {
             LaneName::LoginChecks => &self.login_checks,
             LaneName::Support => &self.support,
             LaneName::Audit => &self.audit,
             LaneName::OperatorsLooks => &self.operators_looks,
             LaneName::OperatorsActs => &self.operators_acts,
         };
-        submit(lane, question, ticket);
+        submit(lane, request, guard);
     }
 }
 
-fn submit(lane: &Lane<Job>, question: Question, ticket: Ticket) {
-    let caller = &question.viewer.caller;
+fn submit(lane: &Lane<Job>, request: QueryRequest, guard: ReplyGuard) {
+    let caller = &request.viewer.caller;
     let key = (caller.role, caller.name.clone());
-    let (Ok(shed) | Err(shed)) = lane.submit(key, (question, ticket)).map_err(Some);
-    if let Some((_, ticket)) = shed {
-        ticket.tell(Told::Refused(Refusal::new(ErrorCode::Overloaded)));
+    let (Ok(shed) | Err(shed)) = lane.submit(key, (request, guard)).map_err(Some);
+    if let Some((_, guard)) = shed {
+        guard.respond(Response::Refused(Refusal::new(ErrorCode::Overloaded)));
     }
 }
 
-fn told(answer: Result<Bytes, Refusal>) -> Told {
+fn response(answer: Result<Bytes, Refusal>) -> Response {
     match answer {
-        Ok(body) => Told::Answer(body),
-        Err(refusal) => Told::Refused(refusal),
+        Ok(body) => Response::Answer(body),
+        Err(refusal) => Response::Refused(refusal),
     }
 }

@@ -12,7 +12,7 @@ use countersign_schemas::time::Micros;
 use tokio::sync::{mpsc, watch};
 
 use super::gate::Gate;
-use super::reply::{Echo, Rendered, Speaker, Told, render};
+use super::reply::{Rendered, ReplyHeaders, Response, Speaker, render};
 use super::shares::Share;
 use super::stats::Stats;
 use crate::crypto::stack;
@@ -25,7 +25,7 @@ const TOO_LARGE: &str = "the answer is larger than the broker lets pass: ask for
 
 /// Who waits for an answer, and since when.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub struct Pending {
     /// Where to.
     pub reply_to: Subject,
     /// Which endpoint was asked, by its place in the list.
@@ -33,16 +33,16 @@ pub struct Waiting {
     /// When the request arrived.
     pub received_at: Micros,
     /// What the reply repeats.
-    pub echo: Echo,
+    pub reply_headers: ReplyHeaders,
 }
 
 /// An answer on its way out.
 #[derive(Debug)]
 pub struct Answer {
     /// Who waits for it.
-    pub waiting: Waiting,
+    pub pending: Pending,
     /// What it is.
-    pub told: Told,
+    pub response: Response,
     /// The caller's share of the way out, until the answer has left; none where it had no slot.
     pub share: Option<Share>,
 }
@@ -50,34 +50,34 @@ pub struct Answer {
 /// The right and the duty to answer one request; dropped without an answer it tells
 /// `outcome.unknown`, so that no request is ever left waiting.
 #[derive(Debug)]
-pub struct Ticket(Option<(mpsc::OwnedPermit<Answer>, Waiting, Share)>);
+pub struct ReplyGuard(Option<(mpsc::OwnedPermit<Answer>, Pending, Share)>);
 
-impl Ticket {
+impl ReplyGuard {
     /// Pairs a reserved slot with who waits and whose share it is of.
-    pub fn new(slot: mpsc::OwnedPermit<Answer>, waiting: Waiting, share: Share) -> Self {
-        Self(Some((slot, waiting, share)))
+    pub fn new(slot: mpsc::OwnedPermit<Answer>, pending: Pending, share: Share) -> Self {
+        Self(Some((slot, pending, share)))
     }
 
     /// Answers; never waits.
-    pub fn tell(mut self, told: Told) {
-        self.send(told);
+    pub fn respond(mut self, response: Response) {
+        self.send(response);
     }
 
-    fn send(&mut self, told: Told) {
-        if let Some((slot, waiting, share)) = self.0.take() {
+    fn send(&mut self, response: Response) {
+        if let Some((slot, pending, share)) = self.0.take() {
             let share = Some(share);
             slot.send(Answer {
-                waiting,
-                told,
+                pending,
+                response,
                 share,
             });
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ReplyGuard {
     fn drop(&mut self) {
-        self.send(Told::Refused(Refusal::new(ErrorCode::OutcomeUnknown)));
+        self.send(Response::Refused(Refusal::new(ErrorCode::OutcomeUnknown)));
     }
 }
 
@@ -110,37 +110,37 @@ impl Replier {
         }
     }
 
-    fn rendered(&self, told: Told, echo: &Echo) -> Rendered {
+    fn rendered(&self, response: Response, reply_headers: &ReplyHeaders) -> Rendered {
         let speaker = Speaker {
             issuer: &self.issuer,
             log_id: &self.log_id,
             key: &|at| self.engine.assertion_key(at),
         };
-        let rendered = render(told, echo, &speaker);
+        let rendered = render(response, reply_headers, &speaker);
         if wire_bytes(&rendered) <= self.client.borrow().max_payload() {
             return rendered;
         }
         let refusal = Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE);
-        render(Told::Refused(refusal), echo, &speaker)
+        render(Response::Refused(refusal), reply_headers, &speaker)
     }
 
     /// Publishes one answer; waits while the broker takes no more.
     pub async fn publish(&mut self, answer: Answer) {
         let Answer {
-            waiting,
-            told,
+            pending,
+            response,
             share: _share,
         } = answer;
-        let rendered = stack::wiped(|| self.rendered(told, &waiting.echo));
-        let took_us = self.engine.now().0.saturating_sub(waiting.received_at.0);
-        if let Some(stats) = self.stats.get(waiting.endpoint) {
+        let rendered = stack::wiped(|| self.rendered(response, &pending.reply_headers));
+        let took_us = self.engine.now().0.saturating_sub(pending.received_at.0);
+        if let Some(stats) = self.stats.get(pending.endpoint) {
             stats.answered(rendered.refused, took_us);
         }
         loop {
             let client = self.client.borrow_and_update().clone();
             let (headers, body) = (rendered.headers.clone(), rendered.body.clone());
             match client
-                .publish_with_headers(waiting.reply_to.clone(), headers, body)
+                .publish_with_headers(pending.reply_to.clone(), headers, body)
                 .await
             {
                 Ok(()) => return,
@@ -176,12 +176,12 @@ mod tests {
     use super::*;
     use crate::bus::shares::Shares;
 
-    fn waiting() -> Waiting {
-        Waiting {
+    fn pending() -> Pending {
+        Pending {
             reply_to: "inbox".into(),
             endpoint: 0,
             received_at: Micros(0),
-            echo: Echo::default(),
+            reply_headers: ReplyHeaders::default(),
         }
     }
 
@@ -194,9 +194,9 @@ mod tests {
     async fn a_ticket_that_is_lost_still_answers() {
         let (sender, mut answers) = mpsc::channel(1);
         let slot = sender.try_reserve_owned().unwrap();
-        drop(Ticket::new(slot, waiting(), share()));
-        let told = answers.recv().await.unwrap().told;
-        assert!(matches!(told, Told::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
+        drop(ReplyGuard::new(slot, pending(), share()));
+        let response = answers.recv().await.unwrap().response;
+        assert!(matches!(response, Response::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
         assert!(
             answers.recv().await.is_none(),
             "once, and nobody is left to answer"
@@ -207,9 +207,9 @@ mod tests {
     async fn a_request_in_flight_holds_its_slot_until_its_answer_is_taken() {
         let (sender, mut answers) = mpsc::channel(1);
         let slot = sender.clone().try_reserve_owned().unwrap();
-        let ticket = Ticket::new(slot, waiting(), share());
+        let guard = ReplyGuard::new(slot, pending(), share());
         assert!(sender.clone().try_reserve_owned().is_err());
-        ticket.tell(Told::Refused(Refusal::new(ErrorCode::CodeInvalid)));
+        guard.respond(Response::Refused(Refusal::new(ErrorCode::CodeInvalid)));
         assert!(sender.clone().try_reserve_owned().is_err());
         answers.recv().await.unwrap();
         assert!(sender.try_reserve_owned().is_ok());

@@ -23,7 +23,7 @@ use crate::engine::{Done, Outcome};
 
 /// What is told to the caller of a request.
 #[derive(Debug)]
-pub enum Told {
+pub enum Response {
     /// What became of a command, and the name of its caller.
     Outcome(Outcome, String),
     /// A query's answer.
@@ -34,7 +34,7 @@ pub enum Told {
 
 /// What a reply repeats of its request.
 #[derive(Clone, Debug, Default)]
-pub struct Echo {
+pub struct ReplyHeaders {
     /// The command id that it went by.
     pub command_id: Option<CommandId>,
     /// The trace.
@@ -94,25 +94,25 @@ struct Login<'a> {
 }
 
 /// Renders a reply.
-pub fn render(told: Told, echo: &Echo, speaker: &Speaker) -> Rendered {
-    let (body, replayed) = match told {
-        Told::Outcome(outcome, caller) => {
+pub fn render(response: Response, reply_headers: &ReplyHeaders, speaker: &Speaker) -> Rendered {
+    let (body, replayed) = match response {
+        Response::Outcome(outcome, caller) => {
             let body = outcome
                 .result
                 .and_then(|done| success(done, speaker, &caller));
             (body, outcome.replayed)
         }
-        Told::Answer(body) => (Ok(body), false),
-        Told::Refused(refusal) => (Err(refusal), false),
+        Response::Answer(body) => (Ok(body), false),
+        Response::Refused(refusal) => (Err(refusal), false),
     };
     let mut headers = HeaderMap::new();
     if replayed {
         put(&mut headers, headers::REPLAYED, "true");
     }
-    if let Some(id) = &echo.command_id {
+    if let Some(id) = &reply_headers.command_id {
         put(&mut headers, headers::MSG_ID, id.as_str());
     }
-    if let Some(trace) = &echo.trace {
+    if let Some(trace) = &reply_headers.trace {
         put(&mut headers, headers::TRACEPARENT, &trace.parent);
         if let Some(state) = &trace.state {
             put(&mut headers, headers::TRACESTATE, state);

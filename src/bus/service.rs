@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
-use super::desk::Desk;
 use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
@@ -22,6 +21,7 @@ use super::presence::{Shown, Word};
 use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
 use super::replier::{IN_FLIGHT_MAX, Replier};
+use super::router::Router;
 use super::session::Session;
 use super::stream_error::StreamError;
 use super::traffic::Traffic;
@@ -189,7 +189,7 @@ pub async fn serve(
 /// What lives as long as the service, whatever becomes of a client.
 struct Service {
     engine: Arc<Engine>,
-    desk: Arc<Desk>,
+    router: Arc<Router>,
     discovery: Arc<Discovery>,
     replier: Replier,
 }
@@ -223,7 +223,7 @@ impl Service {
             endpoints: Arc::clone(&endpoints),
             stats: Arc::clone(&stats),
         };
-        let desk = Desk {
+        let router = Router {
             documents: Documents::made(),
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
@@ -236,7 +236,7 @@ impl Service {
         };
         let service = Self {
             engine,
-            desk: Arc::new(desk),
+            router: Arc::new(router),
             discovery: Arc::new(discovery),
             replier,
         };
@@ -244,7 +244,7 @@ impl Service {
     }
 
     async fn open(&self, client: Client) -> Result<Session, SubscribeError> {
-        Session::open(client, &self.desk, &self.discovery, &self.replier).await
+        Session::open(client, &self.router, &self.discovery, &self.replier).await
     }
 
     /// Takes no more, answers what is here, and lets the last reply leave.
@@ -255,7 +255,7 @@ impl Service {
         publisher: Running,
         replies: JoinHandle<()>,
     ) {
-        let Self { engine, desk, .. } = self;
+        let Self { engine, router, .. } = self;
         let stopping = async {
             let client = match serving {
                 None => None,
@@ -265,7 +265,7 @@ impl Service {
                 }
             };
             // The last sender of answers beside those of requests in flight.
-            drop(desk);
+            drop(router);
             finish(&engine).await;
             let _ = replies.await;
             publisher.finish().await;

@@ -14,9 +14,9 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::desk::Desk;
 use super::discovery::{Discovery, QUEUE_GROUP};
 use super::replier::Replier;
+use super::router::Router;
 use crate::crypto::stack;
 
 /// How long the broker may take for one round trip.
@@ -52,21 +52,21 @@ impl Session {
     /// [`SubscribeError`] where the client has ended.
     pub async fn open(
         client: Client,
-        desk: &Arc<Desk>,
+        router: &Arc<Router>,
         discovery: &Arc<Discovery>,
         replier: &Replier,
     ) -> Result<Self, SubscribeError> {
         let (phase, phases) = watch::channel(Phase::Serving);
         let (unsubscribing, unsubscribed) = mpsc::channel(1);
         let mut loops = JoinSet::new();
-        for (at, endpoint) in desk.endpoints.iter().enumerate() {
+        for (at, endpoint) in router.endpoints.iter().enumerate() {
             // The second form is refused in verified identity, by an answer that says why.
             for subject in [Some(endpoint.subject()), endpoint.subject_without_user()] {
                 let Some(subject) = subject else { continue };
                 let subscriber = client.queue_subscribe(subject, QUEUE_GROUP.into()).await?;
                 let endpoint = EndpointLoop {
                     at,
-                    desk: Arc::clone(desk),
+                    router: Arc::clone(router),
                     replier: replier.clone(),
                 };
                 loops.spawn(endpoint.run(subscriber, phases.clone(), unsubscribing.clone()));
@@ -130,7 +130,7 @@ impl Drop for Session {
 /// connection, and for the broker where a message has to be turned away because everything is full.
 struct EndpointLoop {
     at: usize,
-    desk: Arc<Desk>,
+    router: Arc<Router>,
     replier: Replier,
 }
 
@@ -180,8 +180,8 @@ impl EndpointLoop {
     }
 
     async fn take(&mut self, message: Message) {
-        self.desk.gate.looked_at().await;
-        if let Some(refusal) = stack::wiped(|| self.desk.take(self.at, message)) {
+        self.router.gate.looked_at().await;
+        if let Some(refusal) = stack::wiped(|| self.router.take(self.at, message)) {
             self.replier.publish(refusal).await;
         }
     }

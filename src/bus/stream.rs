@@ -4,7 +4,7 @@ use async_nats::Client;
 use countersign_schemas::published::{EVENT_PREFIX, source};
 use serde_json::{Value, json};
 
-use super::jetstream::{Info, Stream, Told};
+use super::jetstream::{Info, Stream, StreamEvent};
 use super::stream_error::StreamError;
 use crate::engine::{Feed, PublishedEpoch, StartError};
 
@@ -54,9 +54,9 @@ pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, 
     let position = match info.is_empty() {
         true => where_it_went_on(client, newest, earlier).await?,
         false => {
-            let told = stream.event(info.last).await?;
-            belongs_to(&stream.name, &told, std::slice::from_ref(newest))?;
-            agree(&stream, &info, told, feed).await?
+            let stored = stream.event(info.last).await?;
+            belongs_to(&stream.name, &stored, std::slice::from_ref(newest))?;
+            agree(&stream, &info, stored, feed).await?
         }
     };
     Ok(End {
@@ -188,9 +188,9 @@ async fn where_it_went_on(
         let stream = Stream::new(client.clone(), stream_name(epoch.number));
         match stream.info().await? {
             Some(info) if !info.is_empty() => {
-                let told = stream.event(info.last).await?;
-                belongs_to(&stream.name, &told, std::slice::from_ref(epoch))?;
-                return Ok(told.event.position.min(kept_through));
+                let stored = stream.event(info.last).await?;
+                belongs_to(&stream.name, &stored, std::slice::from_ref(epoch))?;
+                return Ok(stored.event.position.min(kept_through));
             }
             Some(_) | None => kept_through = kept_through.min(kept(epoch)),
         }
@@ -198,22 +198,31 @@ async fn where_it_went_on(
     Ok(0)
 }
 
-fn belongs_to(stream: &str, told: &Told, epochs: &[PublishedEpoch]) -> Result<(), StreamError> {
+fn belongs_to(
+    stream: &str,
+    stored: &StreamEvent,
+    epochs: &[PublishedEpoch],
+) -> Result<(), StreamError> {
     match epochs
         .iter()
-        .any(|epoch| source(&epoch.log_id) == told.source)
+        .any(|epoch| source(&epoch.log_id) == stored.source)
     {
         true => Ok(()),
         false => Err(StreamError::Foreign {
             stream: stream.into(),
-            found: format!("its last event is of {}", told.source),
+            found: format!("its last event is of {}", stored.source),
         }),
     }
 }
 
 /// The position of the stream's last event, once the log was found to have it; else finds the first
 /// one that it has not.
-async fn agree(stream: &Stream, info: &Info, last: Told, feed: &Feed) -> Result<u64, StreamError> {
+async fn agree(
+    stream: &Stream,
+    info: &Info,
+    last: StreamEvent,
+    feed: &Feed,
+) -> Result<u64, StreamError> {
     let has = |event| {
         let feed = feed.clone();
         blocking(move || feed.has(&event).map_err(StreamError::Log))
@@ -225,9 +234,9 @@ async fn agree(stream: &Stream, info: &Info, last: Told, feed: &Feed) -> Result<
     let mut missing = last.event.position;
     while low < high {
         let middle = low + (high - low) / 2;
-        let told = stream.event(middle).await?;
-        let position = told.event.position;
-        if has(told.event).await? {
+        let stored = stream.event(middle).await?;
+        let position = stored.event.position;
+        if has(stored.event).await? {
             low = middle + 1;
         } else {
             (high, missing) = (middle, position);

@@ -16,13 +16,13 @@ use tokio::sync::mpsc;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::documents::Documents;
-use super::endpoints::{AdminAsked, Asked, Document, Endpoint, Queried};
+use super::endpoints::{AdminRequest, Document, Endpoint, Operation, QueryKind};
 use super::gate::Gate;
 use super::headers::{self, Headers};
 use super::identity::Identity;
-use super::queries::{Query, QueryPool, Question};
-use super::replier::{Answer, Ticket, Waiting};
-use super::reply::{Echo, Told, json};
+use super::queries::{Query, QueryPool, QueryRequest};
+use super::replier::{Answer, Pending, ReplyGuard};
+use super::reply::{ReplyHeaders, Response, json};
 use super::shares::{Share, Shares};
 use super::stats::Stats;
 use crate::engine::{Caller, Engine, Request, Viewer};
@@ -36,7 +36,7 @@ const NO_SUCH_SCHEMA: &str =
 const NOT_READY: &str = "the service is not ready on this broker: its log and /readyz say why";
 
 /// Everything that it takes to deal with a message.
-pub struct Desk {
+pub struct Router {
     /// Decides commands and answers queries.
     pub engine: Arc<Engine>,
     /// How callers are told apart.
@@ -60,23 +60,23 @@ pub struct Desk {
 /// A request that was taken.
 enum Work {
     Decide(Request),
-    Ask(Question),
-    Tell(Bytes),
+    Query(QueryRequest),
+    Respond(Bytes),
 }
 
-fn overloaded() -> Told {
-    Told::Refused(Refusal::new(ErrorCode::Overloaded))
+fn overloaded() -> Response {
+    Response::Refused(Refusal::new(ErrorCode::Overloaded))
 }
 
-fn at_once(waiting: Waiting, told: Told) -> Answer {
+fn at_once(pending: Pending, response: Response) -> Answer {
     Answer {
-        waiting,
-        told,
+        pending,
+        response,
         share: None,
     }
 }
 
-impl Desk {
+impl Router {
     /// Deals with one message of an endpoint: its answer leaves later through the way out. What is
     /// returned is an answer that is known at once, so that it takes no slot from one that is not:
     /// a document, a refusal, or that there was no room on that way, in all or for this caller.
@@ -92,18 +92,18 @@ impl Desk {
         };
         let received_at = self.engine.now();
         let map = message.headers.as_ref();
-        let command_id = headers::command_id(map).map(|id| match endpoint.asked {
-            Asked::Command(CommandKind::Platform) => {
+        let command_id = headers::command_id(map).map(|id| match endpoint.operation {
+            Operation::Command(CommandKind::Platform) => {
                 Some(id.unwrap_or_else(|| new_command_id(received_at)))
             }
-            Asked::Command(CommandKind::Support | CommandKind::Operator) => id,
+            Operation::Command(CommandKind::Support | CommandKind::Operator) => id,
             _ => None,
         });
-        let waiting = Waiting {
+        let pending = Pending {
             reply_to,
             endpoint: at,
             received_at,
-            echo: Echo {
+            reply_headers: ReplyHeaders {
                 command_id: command_id.ok().flatten(),
                 trace: headers::trace(map),
             },
@@ -111,30 +111,30 @@ impl Desk {
         // What is done must be answered, and by the only one who answers for this log.
         if !self.gate.is_open() {
             let refusal = Refusal::because(ErrorCode::Overloaded, NOT_READY);
-            return Some(at_once(waiting, Told::Refused(refusal)));
+            return Some(at_once(pending, Response::Refused(refusal)));
         }
         let Ok(slot) = self.answers.clone().try_reserve_owned() else {
-            return Some(at_once(waiting, overloaded()));
+            return Some(at_once(pending, overloaded()));
         };
-        match self.admit(endpoint, &message, &waiting) {
+        match self.admit(endpoint, &message, &pending) {
             Ok(Work::Decide(request)) => {
                 let Some(share) = self.share_of(&request.caller) else {
-                    return Some(at_once(waiting, overloaded()));
+                    return Some(at_once(pending, overloaded()));
                 };
-                let ticket = Ticket::new(slot, waiting, share);
+                let guard = ReplyGuard::new(slot, pending, share);
                 let caller = request.caller.name.clone();
-                let reply = move |outcome| ticket.tell(Told::Outcome(outcome, caller));
+                let reply = move |outcome| guard.respond(Response::Outcome(outcome, caller));
                 self.engine.submit(request, Box::new(reply));
             }
-            Ok(Work::Ask(question)) => {
-                let Some(share) = self.share_of(&question.viewer.caller) else {
-                    return Some(at_once(waiting, overloaded()));
+            Ok(Work::Query(request)) => {
+                let Some(share) = self.share_of(&request.viewer.caller) else {
+                    return Some(at_once(pending, overloaded()));
                 };
                 self.queries
-                    .ask(question, Ticket::new(slot, waiting, share));
+                    .ask(request, ReplyGuard::new(slot, pending, share));
             }
-            Ok(Work::Tell(body)) => return Some(at_once(waiting, Told::Answer(body))),
-            Err(refusal) => return Some(at_once(waiting, Told::Refused(refusal))),
+            Ok(Work::Respond(body)) => return Some(at_once(pending, Response::Answer(body))),
+            Err(refusal) => return Some(at_once(pending, Response::Refused(refusal))),
         }
         None
     }
@@ -150,7 +150,7 @@ impl Desk {
         &self,
         endpoint: &Endpoint,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         match message.fault {
             Some(Fault::TooLarge) => return Err(Refusal::new(ErrorCode::PayloadTooLarge)),
@@ -165,11 +165,11 @@ impl Desk {
         if message.status.is_some() {
             return Err(self.identity.malformed());
         }
-        match endpoint.asked {
-            Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
-            Asked::Admin(asked) => self.admin(endpoint, asked, message, waiting),
-            Asked::Query(queried) => self.query(endpoint, queried, message, waiting),
-            Asked::Document(document) => self.document(endpoint, document, message, waiting),
+        match endpoint.operation {
+            Operation::Command(kind) => self.command(endpoint, kind, message, pending),
+            Operation::Admin(request) => self.admin(endpoint, request, message, pending),
+            Operation::Query(kind) => self.query(endpoint, kind, message, pending),
+            Operation::Document(document) => self.document(endpoint, document, message, pending),
         }
     }
 
@@ -177,26 +177,26 @@ impl Desk {
     fn admin(
         &self,
         endpoint: &Endpoint,
-        asked: AdminAsked,
+        request: AdminRequest,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, Role::Operator, message)?;
-        let headers = in_time(map, waiting.received_at)?;
+        let headers = in_time(map, pending.received_at)?;
         if headers.command_id.is_none() {
             return Err(Refusal::because(
                 ErrorCode::RequestInvalid,
                 headers::MSG_ID_REQUIRED,
             ));
         }
-        let query = admin_query(asked, &message.payload)?;
-        tracing::info!(caller = caller.name, asked = ?asked, "an operator's request");
-        Ok(Work::Ask(Question {
+        let query = admin_query(request, &message.payload)?;
+        tracing::info!(caller = caller.name, asked = ?request, "an operator's request");
+        Ok(Work::Query(QueryRequest {
             query,
             min_position: headers.min_position,
             deadline: headers.deadline,
-            viewer: viewer(caller, headers.on_behalf_of, waiting),
+            viewer: viewer(caller, headers.on_behalf_of, pending),
         }))
     }
 
@@ -222,20 +222,24 @@ impl Desk {
         endpoint: &Endpoint,
         kind: CommandKind,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, kind.into(), message)?;
-        let headers = in_time(map, waiting.received_at)?;
+        let headers = in_time(map, pending.received_at)?;
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
-        let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
+        let command_id = pending
+            .reply_headers
+            .command_id
+            .clone()
+            .ok_or_else(missing)?;
         let command = Command::decode(endpoint.name, &message.payload)?;
         let tags =
             self.engine
                 .body_tags(&caller.name, &message.subject, &message.payload, &command);
-        let mut request = Request::new(command, command_id, caller, tags, waiting.received_at);
+        let mut request = Request::new(command, command_id, caller, tags, pending.received_at);
         request.on_behalf_of = headers.on_behalf_of;
-        request.trace_id = waiting.echo.trace.as_ref().map(|trace| trace.id);
+        request.trace_id = pending.reply_headers.trace.as_ref().map(|trace| trace.id);
         request.deadline = headers.deadline;
         Ok(Work::Decide(request))
     }
@@ -243,20 +247,20 @@ impl Desk {
     fn query(
         &self,
         endpoint: &Endpoint,
-        queried: Queried,
+        kind: QueryKind,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.identity.caller_of_query(map, endpoint.roles())?;
-        let headers = in_time(map, waiting.received_at)?;
+        let headers = in_time(map, pending.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
-        let query = Query::decode(queried, id, &message.payload)?;
-        Ok(Work::Ask(Question {
+        let query = Query::decode(kind, id, &message.payload)?;
+        Ok(Work::Query(QueryRequest {
             query,
             min_position: headers.min_position,
             deadline: headers.deadline,
-            viewer: viewer(caller, headers.on_behalf_of, waiting),
+            viewer: viewer(caller, headers.on_behalf_of, pending),
         }))
     }
 
@@ -266,11 +270,11 @@ impl Desk {
         endpoint: &Endpoint,
         document: Document,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         self.identity.caller_of_query(map, endpoint.roles())?;
-        in_time(map, waiting.received_at)?;
+        in_time(map, pending.received_at)?;
         decode_query::<NoFields>(&message.payload)?;
         let body = match document {
             Document::Schema => {
@@ -281,7 +285,7 @@ impl Desk {
             Document::Errors => self.documents.errors(),
             Document::Jwks => json(&self.engine.jwks())?,
         };
-        Ok(Work::Tell(body))
+        Ok(Work::Respond(body))
     }
 }
 
@@ -291,14 +295,14 @@ impl Desk {
 ///
 /// # Errors
 /// `request.invalid` or `request.malformed`, as the body asks for it.
-pub(super) fn admin_query(asked: AdminAsked, body: &[u8]) -> Result<Query, Refusal> {
+pub(super) fn admin_query(request: AdminRequest, body: &[u8]) -> Result<Query, Refusal> {
     let nothing = || decode_query::<NoFields>(body);
-    Ok(match asked {
-        AdminAsked::Backup => decode::<BackupRequest>(body).map(|_| Query::Backup)?,
-        AdminAsked::ViewRebuild => Query::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view),
-        AdminAsked::LogStats => nothing().map(|_| Query::LogStats)?,
-        AdminAsked::KeyList => nothing().map(|_| Query::KeyList)?,
-        AdminAsked::ViewList => nothing().map(|_| Query::ViewList)?,
+    Ok(match request {
+        AdminRequest::Backup => decode::<BackupRequest>(body).map(|_| Query::Backup)?,
+        AdminRequest::ViewRebuild => Query::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view),
+        AdminRequest::LogStats => nothing().map(|_| Query::LogStats)?,
+        AdminRequest::KeyList => nothing().map(|_| Query::KeyList)?,
+        AdminRequest::ViewList => nothing().map(|_| Query::ViewList)?,
     })
 }
 
@@ -310,11 +314,11 @@ pub fn is_answerable(reply_to: &Subject) -> bool {
     first != "countersign" && !first.starts_with('$') && reply_to.split('.').all(is_literal)
 }
 
-fn viewer(caller: Caller, on_behalf_of: Option<String>, waiting: &Waiting) -> Viewer {
+fn viewer(caller: Caller, on_behalf_of: Option<String>, pending: &Pending) -> Viewer {
     Viewer {
         caller,
         on_behalf_of,
-        trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
+        trace_id: pending.reply_headers.trace.as_ref().map(|trace| trace.id),
     }
 }
 
