@@ -1,5 +1,5 @@
-//! Where a request came from. It only informs, so nothing in it is a reason to refuse: a text that
-//! is too long is cut and ends with [`CUT`], and what is not of the form is left out.
+//! Where a request came from. This only informs, so nothing in it is a reason to refuse: a text
+//! that is too long is cut and ends with [`CUT`], and a value of the wrong form is left out.
 
 use std::fmt;
 
@@ -30,11 +30,11 @@ pub struct SourceIp(String);
 pub struct Agent(String);
 
 impl SourceIp {
-    /// The most characters: an IPv6 address in its longest form with brackets and a port has 53.
+    /// The most characters: an IPv6 address in its longest form, with brackets and a port, has 53.
     pub const CHARS_MAX: usize = 64;
 
-    /// Takes a text without the blanks around it, and without the zone of an address where it would
-    /// be too long; none where nothing is left.
+    /// Takes a text without the blanks around it, and without the zone of an address if the text
+    /// would be too long; `None` if nothing is left.
     pub fn of(text: &str) -> Option<Self> {
         let text = text.trim();
         let Some((address, zone)) = text
@@ -47,22 +47,22 @@ impl SourceIp {
         cut(&format!("{address}{after}"), Self::CHARS_MAX).map(Self)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Agent {
-    /// The most characters.
+    /// The most characters of a user agent.
     pub const CHARS_MAX: usize = 256;
 
-    /// Takes a text; none where it is empty.
+    /// Takes a text; `None` if it is empty.
     pub fn of(text: &str) -> Option<Self> {
         cut(text, Self::CHARS_MAX).map(Self)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -72,7 +72,7 @@ fn is_over(text: &str, max: usize) -> bool {
     text.chars().nth(max).is_some()
 }
 
-/// The text, or its first characters and the mark: `max` in all.
+/// Returns the text, or its first characters and the mark: `max` characters in all.
 fn cut(text: &str, max: usize) -> Option<String> {
     match text {
         "" => None,
@@ -84,7 +84,7 @@ fn cut(text: &str, max: usize) -> Option<String> {
     }
 }
 
-/// A text where there is one, nothing where there is anything else.
+/// A text, or nothing for a value of any other type.
 struct MaybeText(Option<String>);
 
 impl<'de> Deserialize<'de> for MaybeText {
@@ -99,14 +99,14 @@ impl<'de> Deserialize<'de> for Context {
     }
 }
 
-/// What was read of a value of any type.
+/// What was read from a value of any type.
 #[derive(Default)]
 struct Seen {
     text: Option<String>,
     context: Context,
 }
 
-/// Reads whatever stands there, and fails only where it is no JSON.
+/// Reads any JSON value, and fails only if the input is not JSON.
 struct Loose;
 
 impl<'de> Visitor<'de> for Loose {
@@ -176,7 +176,7 @@ impl JsonSchema for Context {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let text = |what: &str, max: usize| {
             format!(
-                "{what}; of a longer text the first {} characters are kept, and a {CUT} behind them.",
+                "{what}; a longer text is cut to its first {} characters, followed by {CUT}.",
                 max - 1
             )
         };

@@ -1,7 +1,8 @@
-//! The events: identity is (event type, schema version) in the record's header, never a Rust enum.
+//! The events. An event's identity is (event type, schema version) in the record's header, never a
+//! Rust enum.
 //!
-//! Each payload struct stands in a module `vN` and is frozen once released. A change is a new
-//! struct in `vN+1`, a new schema version in the list below, and a `From` of the old one.
+//! Each payload struct is in a module `vN` and is frozen once released. A change is a new struct in
+//! `vN+1`, a new schema version in the list below, and a `From` for the old struct.
 
 pub mod account;
 pub mod attempts;
@@ -20,15 +21,15 @@ use serde::de::DeserializeOwned;
 use crate::canonical;
 use crate::sealed::Protected;
 
-/// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
+/// The number of `account-erased`, whose sealed parts outlive the account's own data keys.
 pub const ACCOUNT_ERASED: u16 = 40;
-/// The number of `schemas-in-force`, which every start holds against its own forms.
+/// The number of `schemas-in-force`, which every start compares with its own forms.
 pub const SCHEMAS_IN_FORCE: u16 = 6;
 /// The number of `epoch-started`, which opens every log and every epoch of it.
 pub const EPOCH_STARTED: u16 = 1;
 
-/// An event of the log that this build cannot read. The node must stop: an event that is skipped
-/// is an event that is lost.
+/// An event of the log that this build cannot read. The node must stop: a skipped event is a lost
+/// event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// The header names a type or a version that this build does not know.
@@ -36,38 +37,39 @@ pub enum EventError {
         "event type {event_type} version {schema_version} is unknown to this build: run the build that wrote it, or a later one"
     )]
     Unknown {
-        /// Type number from the header.
+        /// The type number from the header.
         event_type: u16,
-        /// Schema version from the header.
+        /// The schema version from the header.
         schema_version: u16,
     },
-    /// The payload is not that of its type: damaged, truncated or followed by more bytes.
+    /// The payload does not match its type: it is damaged, truncated or followed by more bytes.
     #[error("the payload of a {name} event does not decode: the record is damaged")]
     Payload {
-        /// Kebab-case name of the type.
+        /// The kebab-case name of the type.
         name: &'static str,
     },
-    /// A protected field was still clear when the event was encoded.
-    #[error("a {name} event was about to be stored with a clear secret")]
+    /// A protected field was still in clear when the event was encoded.
+    #[error("a {name} event was about to be stored with a secret in clear")]
     Clear {
-        /// Kebab-case name of the type.
+        /// The kebab-case name of the type.
         name: &'static str,
     },
 }
 
-/// Who is told of an event type; each row of the list says it, so that none is published unasked.
+/// Who gets to see an event type. Each row of the list states it, so that no type is published by
+/// accident.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Visibility {
     /// Other services too (docs/reference/events-published.md).
     Published,
     /// Auditors only.
     Kept,
 }
 
-/// Declares the one list of event types: number, schema version, name, who is told, payload; and
-/// the earlier forms of it, which logs still hold.
+/// Declares the one list of event types: number, schema version, name, audience and payload; and
+/// the earlier forms, which logs still hold.
 macro_rules! events {
-    ($($code:literal $version:literal $name:literal $told:ident $variant:ident($payload:ty)
+    ($($code:literal $version:literal $name:literal $visibility:ident $variant:ident($payload:ty)
         $(after($earlier:literal: $before:ty))*,)*) => {
         /// One event, in the latest form of its payload; clear until sealed.
         #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,44 +80,46 @@ macro_rules! events {
             /// Every type: number, latest schema version, kebab-case name.
             pub const ALL: &'static [(u16, u16, &'static str)] = &[$(($code, $version, $name),)*];
 
-            /// The earlier forms that are still read, in the same words.
+            /// The earlier forms that are still read, with the same three parts.
             pub const EARLIER: &'static [(u16, u16, &'static str)] =
                 &[$($(($code, $earlier, $name),)*)*];
 
-            /// The type's number in the record header.
+            /// Returns the type's number in the record header.
             pub fn type_code(&self) -> u16 {
                 match self { $(Self::$variant(_) => $code,)* }
             }
 
-            /// The schema version that this build writes.
+            /// Returns the schema version that this build writes.
             pub fn schema_version(&self) -> u16 {
                 match self { $(Self::$variant(_) => $version,)* }
             }
 
-            /// The kebab-case name.
+            /// Returns the kebab-case name.
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// Whether the event is published to other services
+            /// Returns whether the event is published to other services
             /// (docs/reference/events-published.md).
             pub fn is_published(&self) -> bool {
-                let told = match self { $(Self::$variant(_) => Told::$told,)* };
-                told == Told::Published
+                let visibility = match self { $(Self::$variant(_) => Visibility::$visibility,)* };
+                visibility == Visibility::Published
             }
 
-            /// The payload as it is stored.
+            /// Encodes the payload as it is stored.
             ///
             /// # Errors
-            /// [`EventError::Clear`] when a protected field has not been sealed.
+            /// [`EventError::Clear`] if a protected field is not sealed.
             pub fn encode(&self) -> Result<Vec<u8>, EventError> {
                 match self { $(Self::$variant(payload) => to_bytes(payload, $name),)* }
             }
 
-            /// Reads a payload by what its record's header says.
+            /// Decodes a payload by the type and version in its record's header.
             ///
             /// # Errors
-            /// [`EventError`]; trailing bytes are an error.
+            /// [`EventError::Unknown`] for a type or version that this build does not know;
+            /// [`EventError::Payload`] if the bytes do not match the type exactly, trailing bytes
+            /// included.
             pub fn decode(event_type: u16, schema_version: u16, payload: &[u8]) -> Result<Self, EventError> {
                 match (event_type, schema_version) {
                     $(($code, $version) => from_bytes(payload, $name).map(Self::$variant),)*
@@ -178,7 +182,7 @@ events! {
 }
 
 impl Event {
-    /// The protected fields with their numbers, which stand in the associated data.
+    /// Returns the protected fields with their numbers, which are part of the associated data.
     pub fn protected(&mut self) -> Vec<(u16, &mut Protected)> {
         match self {
             Self::AccountRegistered(e) => e.username.iter_mut().map(|f| (1, f)).collect(),
@@ -233,7 +237,7 @@ impl Event {
         }
     }
 
-    /// Whether the service records the event by itself, without a command that asks for it.
+    /// Returns whether the service records the event by itself, without a command that asks for it.
     pub fn is_of_the_service(&self) -> bool {
         matches!(
             self,
@@ -249,7 +253,7 @@ impl Event {
         ) || self.is_look_up()
     }
 
-    /// Whether the event says that somebody looked at a history or took it away.
+    /// Returns whether the event is an access record: a history was viewed or exported.
     pub fn is_look_up(&self) -> bool {
         matches!(
             self,
@@ -258,7 +262,7 @@ impl Event {
     }
 }
 
-/// The fields that are there, numbered from 1 by their place.
+/// Returns the fields that are present, numbered from 1 by their place.
 fn numbered<const N: usize>(fields: [&mut Option<Protected>; N]) -> Vec<(u16, &mut Protected)> {
     let fields = (1..).zip(fields);
     fields
