@@ -1,4 +1,4 @@
-//! What a query is answered, and the record that it leaves of who looked at what.
+//! Answers a query, and leaves its access record.
 
 use bytes::Bytes;
 use countersign_schemas::record::Role;
@@ -8,7 +8,11 @@ use super::queries::{Query, QueryRequest};
 use super::reply::json;
 use crate::engine::{Engine, LookUp, filter_text};
 
-/// Waits for the position that a caller names, where anybody still waits for the answer.
+/// Waits until the view has reached the position that the caller names.
+///
+/// # Errors
+/// `deadline.exceeded` if the caller no longer waits for the answer, `projection.behind` if the
+/// view does not reach the position in time.
 pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), Refusal> {
     if request
         .deadline
@@ -19,13 +23,17 @@ pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), 
     engine.queries().reached(request.min_position)
 }
 
-/// Answers a query, and leaves a record of who looked at whom before the answer leaves.
+/// Answers a query; if it shows a history, the access record is durable before the answer leaves.
+///
+/// # Errors
+/// Those of [`is_reached`], those of the query, `quota.exceeded` if the caller has made too many,
+/// and `store.unavailable` if the access record cannot be written.
 pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
     is_reached(engine, request)?;
     let (queries, viewer) = (engine.queries(), &request.viewer);
     let look_up = look_up(&request.query, viewer.caller.role);
     match (&request.query, &look_up) {
-        // Every name counts, since the request does not say whether it is on record.
+        // Every name counts, since the request does not show whether the name exists.
         (Query::FindAccount(_), _) => queries.admit_look_up(viewer, "find-account", None)?,
         (_, Some(look_up)) => {
             queries.admit_look_up(viewer, look_up.query(), Some(look_up))?;
@@ -33,7 +41,7 @@ pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, R
         (_, None) => {}
     }
     let body = body(engine, request);
-    // An id that nobody has is on record too: trying them out must not stay unseen.
+    // An unknown id is recorded too: trying ids out must not stay unseen.
     if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
         && refusal.code == ErrorCode::AccountNotFound
     {
@@ -51,7 +59,7 @@ fn body(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
     match &request.query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {
-            // A name that nobody has is on record too: trying names out must not stay unseen.
+            // An unknown name is recorded too: trying names out must not stay unseen.
             let found = queries.find_account(query);
             let subject = found.as_ref().ok().map(|found| &found.account_id);
             let look_up = LookUp::Viewed(subject, "find-account");
@@ -90,17 +98,17 @@ fn body(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
     }
 }
 
-/// Writes who asked for an act into the service's own log: it changes no account, so it is no
-/// event. Not why: a reason may say something of a person, and that log is in clear.
+/// Writes to the service's own log who asked for an operator's act, which changes no account and so
+/// has no event. The reason is left out: it may name a person, and that log is in clear.
 fn is_on_log(request: &QueryRequest, act: &str) {
     let caller = request.viewer.caller.name.as_str();
     tracing::info!(caller, "an operator asked for {act}");
 }
 
-/// What a query shows of somebody's history, where it shows that.
+/// Returns the access record for a query that shows a user's history; `None` for the other queries.
 fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
     match query {
-        // A platform asks at every login; an agent asks for what concerns somebody else.
+        // A platform asks at every login; an agent asks about another person.
         Query::LoginStatus(account) if role == Role::Support => {
             Some(LookUp::Viewed(Some(account), "login-status"))
         }
@@ -108,8 +116,8 @@ fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
         Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
         Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
         Query::AuditPage(query) => Some(LookUp::Viewed(query.account_id.as_ref(), "audit-page")),
-        // It carries a whole record. One look stands for every position: each has another subject,
-        // and whoever walks through them all must not fill the log.
+        // The answer contains a whole record. One access record covers every position: each has
+        // another subject, and a caller that walks through all positions must not fill the log.
         Query::Proof(_) => Some(LookUp::Viewed(None, "proof")),
         Query::AccountAt(account, _) => Some(LookUp::Viewed(Some(account), "account-at")),
         Query::AuditRecords(_) => Some(LookUp::Exported(None, "records", "{}".into())),
@@ -118,8 +126,8 @@ fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
             query.format.as_str(),
             filter_text(query),
         )),
-        // Whom a name or a position led to, only the answer knows. Checkpoints and what proves that
-        // one continues another are hashes.
+        // Only the answer shows which account a name or a position led to. Checkpoints and
+        // consistency proofs contain nothing but hashes.
         Query::FindAccount(_)
         | Query::AuditExplain(_)
         | Query::LoginStatus(_)

@@ -1,4 +1,4 @@
-//! What the service says of itself: JSON Schema documents and the catalogue of errors.
+//! What the service publishes about itself: JSON Schema documents and the catalogue of errors.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use countersign_schemas::catalogue;
 use serde::Serialize;
 
-/// The documents by name, made once.
+/// The documents by name, made once at the start.
 #[derive(Debug)]
 pub struct Documents {
     schemas: BTreeMap<&'static str, Bytes>,
@@ -25,12 +25,12 @@ impl Documents {
         }
     }
 
-    /// The JSON Schema document of that name.
+    /// Returns the JSON Schema document of that name; `None` if there is none.
     pub fn schema(&self, name: &str) -> Option<Bytes> {
         self.schemas.get(name).cloned()
     }
 
-    /// The catalogue of refusals and faults.
+    /// Returns the catalogue of refusals and faults.
     pub fn errors(&self) -> Bytes {
         self.errors.clone()
     }

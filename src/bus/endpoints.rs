@@ -3,30 +3,30 @@
 use countersign_schemas::command::{Command, CommandKind};
 use countersign_schemas::record::Role;
 
-/// Everything that the service answers stands under this prefix.
+/// The prefix of every subject that the service answers on.
 pub const PREFIX: &str = "countersign.v1";
 
-/// What an endpoint answers.
+/// The operation behind an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// The command of the endpoint's name.
+    /// The command with the endpoint's name.
     Command(CommandKind),
-    /// A question that reads log or views.
+    /// A query that reads the log or the views.
     Query(QueryKind),
-    /// A document that follows from build and keys.
+    /// A document that depends only on the build and the keys.
     Document(Document),
     /// An operator's request.
     Admin(AdminRequest),
 }
 
-/// What is asked of log and views.
+/// The kinds of query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryKind {
-    /// What a login check may know of an account.
+    /// What a login check may know about an account.
     LoginStatus,
-    /// Whose name it is.
+    /// The account of a username.
     FindAccount,
-    /// What an agent may know of an account.
+    /// What an agent may know about an account.
     AccountCard,
     /// The reset cases.
     ResetQueue,
@@ -38,19 +38,19 @@ pub enum QueryKind {
     AccountAt,
     /// The log's newest state, signed.
     Checkpoint,
-    /// That a record is in the log.
+    /// The proof that a record is in the log.
     Proof,
-    /// That one state of the log is the beginning of another.
+    /// The proof that one state of the log is the beginning of another.
     Consistency,
     /// Records as they are hashed.
     AuditRecords,
-    /// Events to take away.
+    /// An export of events.
     AuditExport,
-    /// Why a decision came out as it did.
+    /// The reasons for a decision.
     AuditExplain,
 }
 
-/// A document.
+/// The kinds of document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
     /// A JSON Schema document.
@@ -61,30 +61,30 @@ pub enum Document {
     Jwks,
 }
 
-/// What an operator asks.
+/// The kinds of operator's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminRequest {
     /// A backup into the configured folder.
     Backup,
     /// The numbers of the log.
     LogStats,
-    /// The views.
+    /// The list of the views.
     ViewList,
-    /// The keys, without any of them.
+    /// The list of the keys, without their key material.
     KeyList,
-    /// A view folded anew.
+    /// The rebuild of a view.
     ViewRebuild,
 }
 
 /// One subject, or one family of subjects with an id at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The last fixed token of the subject, unique; `user-cancel-reset` for the owner's
-    /// `cancel-reset`, since the agents have one too.
+    /// The last fixed token of the subject, unique. The owner's `cancel-reset` is called
+    /// `user-cancel-reset`, since the agents have one too.
     pub name: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
-    /// What it answers.
+    /// The operation behind it.
     pub operation: Operation,
 }
 
@@ -143,12 +143,12 @@ const QUERIES: &[(Operation, &str, &str)] = &[
     (
         Operation::Query(QueryKind::AuditRecords),
         "audit-records",
-        "Records as they are hashed, to derive the tree anew",
+        "Records as they are hashed, to compute the tree again",
     ),
     (
         Operation::Query(QueryKind::AuditExport),
         "audit-export",
-        "Events to take away, with their records and proofs",
+        "An export of events, with their records and proofs",
     ),
     (
         Operation::Query(QueryKind::AuditExplain),
@@ -193,11 +193,11 @@ const QUERIES: &[(Operation, &str, &str)] = &[
     (
         Operation::Admin(AdminRequest::ViewRebuild),
         "view-rebuild",
-        "Build a view anew from the log, beside the one that serves",
+        "Rebuild a view from the log, beside the copy that serves",
     ),
 ];
 
-/// Every endpoint, commands first.
+/// Returns every endpoint, commands first.
 pub fn all() -> Vec<Endpoint> {
     let commands = Command::ALL.iter().map(|(name, summary)| Endpoint {
         name,
@@ -215,7 +215,7 @@ pub fn all() -> Vec<Endpoint> {
 }
 
 impl Endpoint {
-    /// `command`, `support`, `query` or `admin`.
+    /// Returns `command`, `support`, `query` or `admin`.
     pub fn kind(&self) -> &'static str {
         match self.operation {
             Operation::Command(CommandKind::Platform) => "command",
@@ -225,7 +225,7 @@ impl Endpoint {
         }
     }
 
-    /// The subject to subscribe to; `*` stands for the user who asks, or for the id at the end.
+    /// Returns the subject to subscribe to; a `*` is the user who asks, or the id at the end.
     pub fn subject(&self) -> String {
         let user = if self.names_user() { "*." } else { "" };
         let id = if self.takes_id() { ".*" } else { "" };
@@ -236,14 +236,15 @@ impl Endpoint {
         )
     }
 
-    /// The subject without the user who asks, where one belongs there: for `dev` identity only.
+    /// Returns the subject without the user, if the subject carries one: for `dev` identity only.
     pub fn subject_without_user(&self) -> Option<String> {
         let token = Command::token_of(self.name);
         let subject = || format!("{PREFIX}.{}.{token}", self.kind());
         self.names_user().then(subject)
     }
 
-    /// The token of the user in a subject that this endpoint received; none where it has none.
+    /// Returns the token of the user in a subject that this endpoint received; `None` if it has
+    /// none.
     pub fn user_in<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix(PREFIX)?.strip_prefix('.')?;
         let rest = rest.strip_prefix(self.kind())?.strip_prefix('.')?;
@@ -251,7 +252,8 @@ impl Endpoint {
         user.strip_suffix('.').filter(|_| self.names_user())
     }
 
-    /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
+    /// Returns how a request may be repeated: `key` by its command id, `natural` because nothing
+    /// changes.
     pub fn idempotent(&self) -> &'static str {
         match self.operation {
             Operation::Command(_) => "key",
@@ -259,7 +261,7 @@ impl Endpoint {
         }
     }
 
-    /// The roles that may ask it; a command's role follows from who can reach its subject.
+    /// Returns the roles that may use it; a command's role follows from who can reach its subject.
     pub fn roles(&self) -> &'static [Role] {
         match self.operation {
             Operation::Command(CommandKind::Platform) => &[Role::Platform],
@@ -270,25 +272,25 @@ impl Endpoint {
         }
     }
 
-    /// The name of the document that describes a request's body.
+    /// Returns the name of the document that describes a request's body.
     pub fn request_schema(&self) -> String {
         format!("{}-request", self.name)
     }
 
-    /// The name of the document that describes a success's body.
+    /// Returns the name of the document that describes a success's body.
     pub fn response_schema(&self) -> String {
         format!("{}-response", self.name)
     }
 
-    /// The id at the end of a subject that this endpoint received.
+    /// Returns the id at the end of a subject that this endpoint received.
     pub fn id_in<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix(PREFIX)?.strip_prefix('.')?;
         let rest = rest.strip_prefix(self.kind())?.strip_prefix('.')?;
         rest.strip_prefix(self.name)?.strip_prefix('.')
     }
 
-    /// Whether the subject carries the user: those of support agents and operators do, so that the
-    /// broker's permissions say who asks, and not one header alone.
+    /// Returns whether the subject carries the user. The subjects of support agents and operators
+    /// do, so that the broker's permissions vouch for the user, and not one header alone.
     pub fn names_user(&self) -> bool {
         matches!(self.kind(), "support" | "admin")
     }

@@ -1,5 +1,5 @@
-//! The parser of header blocks, strict on purpose: the broker's word on the caller stands in the
-//! same block as lines that the caller wrote.
+//! The parser of header blocks. It is strict on purpose: the broker's statement about the caller is
+//! in the same block as lines that the caller wrote.
 //!
 //! ```text
 //!  NATS/1.0[ SP 3DIGIT [SP description]] CRLF     a status is the server's alone
@@ -7,10 +7,10 @@
 //!  CRLF                                           exactly here the block ends
 //! ```
 //!
-//! nats-server takes the last two bytes of a publisher's block for its closing CRLF, whatever they
-//! are, and writes its own line behind what is left; it finds a forged copy only behind a CRLF. So
-//! nothing else may end a line, or join one to the line before. A value is UTF-8 without control
-//! characters, the tab among them: RFC 9110 allows it there, but nothing of this contract needs it.
+//! nats-server treats the last two bytes of a publisher's block as its closing CRLF, whatever they
+//! are, and writes its own line after the rest; it finds a forged copy only after a CRLF. So
+//! nothing else may end a line, or join one to the previous line. A value is UTF-8 without control
+//! characters. RFC 9110 allows the tab, but nothing in this contract needs it.
 
 use async_nats::{HeaderBlock, HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -22,7 +22,7 @@ const LINES_MAX: usize = 64;
 const VERSION: &[u8] = b"NATS/1.0";
 const CRLF: &[u8] = b"\r\n";
 
-/// Reads a block from its first byte to its last; `None` where it is malformed.
+/// Parses a block from its first byte to its last; `None` if it is malformed.
 pub fn parse(block: &[u8]) -> Option<HeaderBlock> {
     let mut lines = Lines(block);
     let (status, description) = first_line(lines.next()?.strip_prefix(VERSION)?)?;
@@ -43,7 +43,7 @@ pub fn parse(block: &[u8]) -> Option<HeaderBlock> {
     None
 }
 
-/// The lines of a block without their CRLF; one that does not end in it is none.
+/// The lines of a block without their CRLF; a line that does not end in CRLF is malformed.
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
@@ -61,7 +61,7 @@ fn is_line_break(byte: u8) -> bool {
     byte == b'\r' || byte == b'\n'
 }
 
-/// The status and its description, of what follows the version.
+/// Returns the status and its description from the text after the version.
 fn first_line(rest: &[u8]) -> Option<(Option<StatusCode>, Option<String>)> {
     if rest.is_empty() {
         return Some((None, None));
@@ -85,7 +85,7 @@ fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((name, text(value)?.parse().ok()?))
 }
 
-/// Text without control characters, without the spaces around it.
+/// Returns text without control characters, without the spaces around it.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     (!text.chars().any(char::is_control)).then(|| text.trim_matches(' '))

@@ -1,15 +1,15 @@
 //! The bus room: the NATS service in front of the engine.
 //!
 //! ```text
-//!  subject ─▶ endpoint loop ─▶ desk: size, caller, headers, body ─▶ engine or query threads
-//!                                                                          │ ticket
-//!  reply subject ◀─ replier: renders, publishes, counts ◀─ 8,192 slots ◀───┘
+//!  subject ─▶ endpoint loop ─▶ router: size, caller, headers, body ─▶ engine or query threads
+//!                                                                            │ ReplyGuard
+//!  reply subject ◀─ replier: renders, publishes, counts ◀─ 8,192 slots ◀─────┘
 //!
 //!  stream COUNTERSIGN_EVENTS ◀─ publisher: whole commands, one atomic batch at a time ◀─ log
 //! ```
 //!
-//! Nothing between a message and the engine waits, and nothing is executed that cannot be
-//! answered: the slot for the answer is taken first.
+//! Nothing between a message and the engine waits, and no request is executed that cannot be
+//! answered: its slot for the answer is reserved first.
 
 mod admission;
 #[cfg(test)]

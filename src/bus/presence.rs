@@ -1,5 +1,5 @@
-//! One log, one instance: a start that finds its log alive on the bus does not answer, and of two that
-//! meet later one gives way.
+//! One log, one instance: an instance that finds its log already served on the bus does not answer,
+//! and of two that meet later one gives way.
 //!
 //! ```text
 //!   subscribe countersign.v1.instance.<log> ─▶ ask there ─┬─ no responders ──▶ alone: answer requests
@@ -8,11 +8,12 @@
 //!                                                         └─ silence ────────▶ ask again
 //! ```
 //!
-//! The connection hears nothing of what it sends itself, so the broker says at once when nobody else is
-//! subscribed. Each subscribes before it asks, and on the connection that its requests come by: of two
-//! on one broker the later one to ask always finds the other, and who is not found gets no requests
-//! either. Two that were parted, on brokers of a cluster, find each other within a second of its end.
-//! Then the one that began first goes on.
+//! The connection does not receive its own messages, so the broker reports at once if there is no
+//! other subscriber. Each instance subscribes before it asks, and on the connection that its
+//! requests come by. On one broker the later of two always finds the earlier one, and an instance
+//! that is not found gets no requests either. Two instances that were separated, on brokers of a
+//! cluster, find each other within a second of the separation's end. Then the one that began first
+//! goes on.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,39 +28,39 @@ use super::endpoints::PREFIX;
 use super::gate::Gate;
 use super::router::is_answerable;
 
-/// How long another instance may take to say that it is there.
+/// How long another instance may take to answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
-/// The longest word of an instance, in bytes.
+/// The longest message of an instance, in bytes.
 const WORD_BYTES_MAX: usize = 512;
 
-/// What an instance says of itself.
+/// What an instance reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
-    /// When it began.
+    /// When the instance began.
     pub since: Micros,
-    /// Its id.
+    /// The instance's id.
     pub instance: String,
-    /// Whether it takes requests; else it looks whether it may.
+    /// Whether the instance takes requests; else it is still checking whether it may.
     pub serving: bool,
 }
 
 impl Word {
-    /// Whether this one goes before another of the same standing.
+    /// Returns whether this instance goes before another in the same state.
     fn goes_before(&self, other: &Self) -> bool {
         (self.since, &self.instance) < (other.since, &other.instance)
     }
 }
 
-/// What there is on the bus of the same log.
+/// What was found of the same log on the bus.
 #[derive(Debug)]
 pub enum Met {
-    /// No other instance.
-    Nobody,
-    /// One that this instance gives way to.
+    /// There is no other instance.
+    Alone,
+    /// There is an instance that this one gives way to.
     Holder(Word),
-    /// One that will give way.
+    /// There is an instance that will give way to this one.
     Follower,
-    /// Somebody who does not say anything: stopped, cut off, or on a machine that is gone.
+    /// There is a subscriber that does not answer: stopped, cut off, or on a machine that is gone.
     Silence,
 }
 
@@ -73,7 +74,7 @@ pub struct Presence {
     holder: OnceLock<Word>,
 }
 
-/// This instance can be found by others until it is dropped.
+/// Keeps this instance visible to others until it is dropped.
 pub struct Shown(AbortHandle);
 
 impl Drop for Shown {
@@ -83,7 +84,7 @@ impl Drop for Shown {
 }
 
 impl Presence {
-    /// An instance that answers where the gate is open.
+    /// Makes the presence of an instance that answers while the gate is open.
     pub fn new(log_id: &str, since: Micros, instance: String, gate: Gate) -> Self {
         let subject = format!("{PREFIX}.instance.{log_id}");
         Self {
@@ -110,7 +111,7 @@ impl Presence {
     /// Lets other instances find this one as long as the client lives.
     ///
     /// # Errors
-    /// [`SubscribeError`] where the client has ended.
+    /// [`SubscribeError`] if the client has ended.
     pub async fn show(self: &Arc<Self>, client: &Client) -> Result<Shown, SubscribeError> {
         let mut asked = client.subscribe(self.subject.clone()).await?;
         let (presence, client) = (Arc::clone(self), client.clone());
@@ -128,7 +129,7 @@ impl Presence {
         Ok(Shown(tokio::spawn(answering).abort_handle()))
     }
 
-    /// Stops for good where another instance goes before this one; says whether.
+    /// Stops for good if another instance goes before this one; returns whether it does.
     fn weighs(&self, other: &Word) -> bool {
         let yields = self.yields_to(other);
         if yields {
@@ -138,8 +139,8 @@ impl Presence {
         yields
     }
 
-    /// Whether this instance stops because of another one. Who takes requests goes before who does
-    /// not; of two that do, or do not, the one that began first.
+    /// Returns whether this instance stops because of another one. An instance that takes requests
+    /// goes before one that does not; of two equal ones, the one that began first.
     fn yields_to(&self, other: &Word) -> bool {
         let ours = self.word();
         if other.instance == ours.instance {
@@ -166,7 +167,7 @@ impl Presence {
                 Some(_) => Met::Follower,
                 None => Met::Silence,
             },
-            Err(error) if error.kind() == RequestErrorKind::NoResponders => Met::Nobody,
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Met::Alone,
             Err(_) => Met::Silence,
         }
     }
@@ -195,7 +196,7 @@ mod tests {
         Presence::new("log", Micros(since), instance.into(), Gate::default())
     }
 
-    /// Whatever two instances know of each other, they never both go on, nor both stop.
+    /// Whatever two instances know about each other, they never both go on, nor both stop.
     #[test]
     fn of_two_that_meet_exactly_one_gives_way() {
         for (a, b) in [
@@ -208,10 +209,13 @@ mod tests {
             assert_ne!(first_yields, second.yields_to(&first.word()), "{a:?} {b:?}");
         }
         let us = starting(1, "a");
-        assert!(us.yields_to(&word(9, "b", true)), "who answers goes first");
+        assert!(
+            us.yields_to(&word(9, "b", true)),
+            "the one that answers goes first"
+        );
         assert!(
             !us.yields_to(&word(9, "a", true)),
-            "nobody gives way to itself"
+            "no instance gives way to itself"
         );
     }
 

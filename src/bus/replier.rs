@@ -1,7 +1,7 @@
-//! The way out: one bounded channel of answers, one task that renders and publishes them.
+//! The way out: one bounded channel of answers, and one task that renders and publishes them.
 //!
-//! A slot of the channel is reserved before a request is handed on. So the channel's capacity is
-//! the bound on requests in flight, and whoever answers never waits and is never turned away.
+//! A slot of the channel is reserved before a request is handed on. So the channel's capacity
+//! bounds the requests in flight, and sending an answer never waits and never fails.
 
 use std::sync::Arc;
 
@@ -18,47 +18,47 @@ use super::stats::Stats;
 use crate::crypto::stack;
 use crate::engine::Engine;
 
-/// Requests that may wait for their answer at the same time, unless configured otherwise.
+/// How many requests may wait for their answer at the same time, unless configured otherwise.
 pub const IN_FLIGHT_MAX: usize = 8_192;
 
-const TOO_LARGE: &str = "the answer is larger than the broker lets pass: ask for a smaller page";
+const TOO_LARGE: &str = "the answer is larger than the broker allows: ask for a smaller page";
 
-/// Who waits for an answer, and since when.
+/// A request that waits for its answer.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Where to.
+    /// The subject of the reply.
     pub reply_to: Subject,
-    /// Which endpoint was asked, by its place in the list.
+    /// The index of the endpoint in the list.
     pub endpoint: usize,
     /// When the request arrived.
     pub received_at: Micros,
-    /// What the reply repeats.
+    /// The headers that the reply repeats.
     pub reply_headers: ReplyHeaders,
 }
 
 /// An answer on its way out.
 #[derive(Debug)]
 pub struct Answer {
-    /// Who waits for it.
+    /// The request that waits for it.
     pub pending: Pending,
-    /// What it is.
+    /// The response to render.
     pub response: Response,
-    /// The caller's share of the way out, until the answer has left; none where it had no slot.
+    /// The caller's share of the way out, until the answer has left; `None` if it has no slot.
     pub share: Option<Share>,
 }
 
-/// The right and the duty to answer one request; dropped without an answer it tells
-/// `outcome.unknown`, so that no request is ever left waiting.
+/// The right and the duty to answer one request. Dropped without an answer, it answers
+/// `outcome.unknown`, so that no request is left waiting.
 #[derive(Debug)]
 pub struct ReplyGuard(Option<(mpsc::OwnedPermit<Answer>, Pending, Share)>);
 
 impl ReplyGuard {
-    /// Pairs a reserved slot with who waits and whose share it is of.
+    /// Pairs a reserved slot with the request that waits and the caller's share.
     pub fn new(slot: mpsc::OwnedPermit<Answer>, pending: Pending, share: Share) -> Self {
         Self(Some((slot, pending, share)))
     }
 
-    /// Answers; never waits.
+    /// Sends the response; never waits.
     pub fn respond(mut self, response: Response) {
         self.send(response);
     }
@@ -81,10 +81,10 @@ impl Drop for ReplyGuard {
     }
 }
 
-/// Renders answers, publishes and counts them.
+/// Renders, publishes and counts answers.
 #[derive(Clone)]
 pub struct Replier {
-    /// For the time of day.
+    /// Gives the time of day.
     pub engine: Arc<Engine>,
     /// The counters, one for each endpoint.
     pub stats: Arc<[Stats]>,
@@ -92,18 +92,20 @@ pub struct Replier {
     pub issuer: Arc<str>,
     /// The hexadecimal id of the log.
     pub log_id: Arc<str>,
-    /// The client in use; a new one where the old one has ended.
+    /// The client in use; a new one when the old one has ended.
     pub client: watch::Receiver<Client>,
     /// Whether this instance still answers for its log.
     pub gate: Gate,
 }
 
 impl Replier {
-    /// Publishes every answer, unless another instance holds the log, until nobody is left who could send one.
+    /// Publishes every answer, unless another instance holds the log, until the last sender is
+    /// dropped.
     pub async fn run(mut self, mut answers: mpsc::Receiver<Answer>) {
         while let Some(answer) = answers.recv().await {
             self.gate.looked_at().await;
-            // What nobody heard of, the caller asks of the instance that holds the log.
+            // For an outcome that was not reported, the caller asks the instance that holds the
+            // log.
             if !self.gate.is_lost() {
                 self.publish(answer).await;
             }
@@ -124,7 +126,7 @@ impl Replier {
         render(Response::Refused(refusal), reply_headers, &speaker)
     }
 
-    /// Publishes one answer; waits while the broker takes no more.
+    /// Publishes one answer; waits while the broker accepts no more.
     pub async fn publish(&mut self, answer: Answer) {
         let Answer {
             pending,
@@ -160,7 +162,7 @@ impl Replier {
     }
 }
 
-/// What an answer takes of the broker's `max_payload`, which counts headers too (NATS ADR-4).
+/// Returns how much of the broker's `max_payload` an answer takes, headers included (NATS ADR-4).
 fn wire_bytes(rendered: &Rendered) -> usize {
     let mut bytes = "NATS/1.0\r\n\r\n".len() + rendered.body.len();
     for (name, values) in rendered.headers.iter() {
@@ -199,7 +201,7 @@ mod tests {
         assert!(matches!(response, Response::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
         assert!(
             answers.recv().await.is_none(),
-            "once, and nobody is left to answer"
+            "once, and no sender is left"
         );
     }
 

@@ -192,7 +192,7 @@ fn a_success_is_the_body_of_the_contract() {
     assert_eq!(verified.get("assertion"), None);
 }
 
-/// A wall clock that lies an hour behind the log must not make an assertion good for an hour.
+/// A wall clock that is an hour behind the log must not make an assertion valid for an hour.
 #[test]
 fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_it() {
     let decided_at = DETAILS.at.minus_s(3_600);
@@ -259,7 +259,7 @@ fn every_refusal_and_fault_has_its_headers_and_its_document() {
 }
 
 #[test]
-fn id_trace_and_replay_are_told_with_a_reply() {
+fn a_reply_carries_id_trace_and_replay() {
     let reply_headers = ReplyHeaders {
         command_id: Some(CommandId::parse("id 1").unwrap()),
         trace: Some(Trace {

@@ -1,4 +1,5 @@
-//! What becomes of one message: sized, named, read, decoded, and handed on. Nothing here waits.
+//! The way of one message: its size is checked, its caller identified, its headers and body
+//! decoded, and it is handed on. Nothing here waits.
 
 use std::sync::Arc;
 
@@ -31,33 +32,34 @@ use crate::engine::{Caller, Engine, Request, Viewer};
 pub const PAYLOAD_BYTES_MAX: usize = 65_536;
 
 const NO_SUCH_SCHEMA: &str =
-    "there is no schema of that name: $SRV.INFO.countersign names them in its metadata";
+    "there is no schema with that name: $SRV.INFO.countersign lists the names in its metadata";
 
-const NOT_READY: &str = "the service is not ready on this broker: its log and /readyz say why";
+const NOT_READY: &str =
+    "the service is not ready on this broker: see its log or /readyz for the cause";
 
-/// Everything that it takes to deal with a message.
+/// Everything that the endpoint loops share to handle a message.
 pub struct Router {
     /// Decides commands and answers queries.
     pub engine: Arc<Engine>,
-    /// How callers are told apart.
+    /// How callers are identified.
     pub identity: Identity,
-    /// What can be asked.
+    /// The service's endpoints.
     pub endpoints: Arc<[Endpoint]>,
     /// The counters, one for each endpoint.
     pub stats: Arc<[Stats]>,
-    /// What the service says of itself.
+    /// The documents that the service publishes about itself.
     pub documents: Documents,
     /// The way out.
     pub answers: mpsc::Sender<Answer>,
-    /// The threads that read views.
+    /// The threads that answer queries.
     pub queries: QueryPool,
-    /// What each caller holds of the way out.
+    /// How many slots of the way out each caller holds.
     pub shares: Arc<Shares>,
     /// Whether requests are taken at all.
     pub gate: Gate,
 }
 
-/// A request that was taken.
+/// A request that was admitted.
 enum Work {
     Decide(Request),
     Query(QueryRequest),
@@ -77,12 +79,12 @@ fn at_once(pending: Pending, response: Response) -> Answer {
 }
 
 impl Router {
-    /// Deals with one message of an endpoint: its answer leaves later through the way out. What is
-    /// returned is an answer that is known at once, so that it takes no slot from one that is not:
-    /// a document, a refusal, or that there was no room on that way, in all or for this caller.
+    /// Handles one message of an endpoint: its answer leaves later through the way out. The answer
+    /// is returned instead if it is known at once, so that it takes no slot: a document, a refusal,
+    /// or `overloaded` because the way out has no slot left, in all or for this caller.
     ///
-    /// A message without a reply subject that we answer on is counted and not executed: nobody would
-    /// learn that a code is spent.
+    /// A message without a reply subject that the service answers on is counted and not executed:
+    /// its caller could not learn that a code is spent.
     pub fn take(&self, at: usize, message: Message) -> Option<Answer> {
         let (endpoint, stats) = (&self.endpoints[at], &self.stats[at]);
         stats.received();
@@ -108,7 +110,8 @@ impl Router {
                 trace: headers::trace(map),
             },
         };
-        // What is done must be answered, and by the only one who answers for this log.
+        // A command that is executed must be answered, and only the one instance of this log may
+        // answer.
         if !self.gate.is_open() {
             let refusal = Refusal::because(ErrorCode::Overloaded, NOT_READY);
             return Some(at_once(pending, Response::Refused(refusal)));
@@ -139,13 +142,14 @@ impl Router {
         None
     }
 
-    /// One more slot of a caller's, where it may hold one; one is reserved for it already.
+    /// Takes one more slot for a caller, if it may hold one; this request's slot is already
+    /// reserved.
     fn share_of(&self, caller: &Caller) -> Option<Share> {
         let free = self.answers.capacity() + 1;
         self.shares.take((caller.role, caller.name.clone()), free)
     }
 
-    /// Size first, then who asks, then the headers, then the body.
+    /// Checks the size first, then the caller, then the headers, then the body.
     fn admit(
         &self,
         endpoint: &Endpoint,
@@ -157,11 +161,11 @@ impl Router {
             Some(Fault::Malformed) => return Err(self.identity.malformed()),
             None => {}
         }
-        // The connection's own bound is no other, but who raises it there must not raise it here.
+        // The connection has the same bound, but raising it there must not raise it here.
         if message.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(Refusal::new(ErrorCode::PayloadTooLarge));
         }
-        // Only messages of the broker have a status.
+        // Only messages from the broker itself have a status.
         if message.status.is_some() {
             return Err(self.identity.malformed());
         }
@@ -173,7 +177,8 @@ impl Router {
         }
     }
 
-    /// An operator's request: the subject is the permission, a reason and an id are required.
+    /// Admits an operator's request: the subject is the permission; a reason and an id are
+    /// required.
     fn admin(
         &self,
         endpoint: &Endpoint,
@@ -200,7 +205,7 @@ impl Router {
         }))
     }
 
-    /// Who sends a command or an operator's request.
+    /// Returns the caller of a command or an operator's request.
     fn caller(
         &self,
         endpoint: &Endpoint,
@@ -264,7 +269,7 @@ impl Router {
         }))
     }
 
-    /// What needs neither log nor views, and is told at once.
+    /// Answers a request that needs neither log nor views.
     fn document(
         &self,
         endpoint: &Endpoint,
@@ -289,12 +294,11 @@ impl Router {
     }
 }
 
-// BUG: acts-drop-reasons: the reason of a backup and of a view's building is demanded and kept
-// nowhere.
-/// Reads an operator's request.
+// BUG: acts-drop-reasons: the reason of a backup and of a view's rebuild is required and not kept.
+/// Decodes an operator's request.
 ///
 /// # Errors
-/// `request.invalid` or `request.malformed`, as the body asks for it.
+/// `request.malformed` if the body is not JSON, `request.invalid` if it breaks the schema.
 pub(super) fn admin_query(request: AdminRequest, body: &[u8]) -> Result<Query, Refusal> {
     let nothing = || decode_query::<NoFields>(body);
     Ok(match request {
@@ -306,8 +310,9 @@ pub(super) fn admin_query(request: AdminRequest, body: &[u8]) -> Result<Query, R
     })
 }
 
-/// Whether we answer on a reply subject. A request must not make the service publish where its own
-/// user may and the caller may not: among its events and requests, or to an API of the broker.
+/// Returns whether the service answers on a reply subject. A request must not make the service
+/// publish to a subject that the caller may not use: its events, its requests, or an API of the
+/// broker.
 pub fn is_answerable(reply_to: &Subject) -> bool {
     let is_literal = |token: &str| !token.is_empty() && token != "*" && token != ">";
     let first = reply_to.split('.').next().unwrap_or_default();
@@ -322,7 +327,7 @@ fn viewer(caller: Caller, on_behalf_of: Option<String>, pending: &Pending) -> Vi
     }
 }
 
-/// The headers of a request whose deadline has not passed.
+/// Reads the headers of a request whose deadline has not passed.
 fn in_time(map: Option<&HeaderMap>, received_at: Micros) -> Result<Headers, Refusal> {
     let headers = Headers::read(map)?;
     match headers.deadline {
