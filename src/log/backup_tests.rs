@@ -43,7 +43,7 @@ fn back_up(log: &EventLog, target: &Path, proven: u64) -> Backup {
     staged.publish().unwrap()
 }
 
-/// A log whose storage appends to it whenever a copy is begun, as a service that is being written to.
+/// A log that its storage appends to whenever a copy is begun, like a service under load.
 fn written_while_copied(folder: &Path, target: &Path) -> Arc<Mutex<Option<EventLog>>> {
     let log: Arc<Mutex<Option<EventLog>>> = Arc::default();
     let (writing, target) = (Arc::clone(&log), target.to_owned());
@@ -140,8 +140,8 @@ fn a_sealed_segment_is_copied_once_and_a_damaged_copy_again() {
     assert_holds(&target, 15);
 }
 
-/// What a backup that was cut off left behind its manifest is not proven: a log that was set back and
-/// went on otherwise has segments of the same names and sizes.
+/// The copies that an interrupted backup left after its manifest are not proven: a log that was set
+/// back and continued differently has segments of the same names and sizes.
 #[test]
 fn copies_behind_what_is_proven_are_copied_again_and_never_replaced_where_the_log_lacks_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,7 +157,7 @@ fn copies_behind_what_is_proven_are_copied_again_and_never_replaced_where_the_lo
             .append(at - 1, &[format!("other {at}").into_bytes()])
             .unwrap();
     }
-    // Proven up to 15 only, as the manifest of before the cut-off backup says.
+    // Only the first 15 records are proven, by the manifest from before the interrupted backup.
     let lost = forked.reader().stage_copy(&target, 15, 40).unwrap_err();
     assert!(
         matches!(lost, BackupError::KnowsMore { position: 16, .. }),
