@@ -19,7 +19,7 @@ pub(crate) fn open(path: &Path) -> Views {
     Views::open(path, CACHE, &seal()).unwrap().0
 }
 
-/// Every row of every table, as text.
+/// Returns every row of every table, as text.
 pub(crate) fn dump(views: &Views) -> Vec<String> {
     let read = views.database().begin_read().unwrap();
     let mut lines = Vec::new();
@@ -51,7 +51,7 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
     lines
 }
 
-/// Hands whole groups over in slices of random length.
+/// Hands over whole groups in slices of random length.
 fn in_slices(
     groups: &[Vec<Entry<'static>>],
     random: &mut Random,
@@ -150,12 +150,12 @@ fn a_gap_halts_that_projection_and_only_that() {
     let halted = views.halted();
     assert_eq!(halted.len(), 1);
     assert_eq!(halted[0].0, "audit-trail");
-    assert!(halted[0].1.contains("expected position 3 and was given 5"));
-    assert_eq!(views.checkpoint(), 7, "the others run");
+    assert!(halted[0].1.contains("expected position 3 and got 5"));
+    assert_eq!(views.checkpoint(), 7, "the other views run");
     views.catch_up(&entries).unwrap();
     let held: Vec<u64> = views.list().iter().map(|v| v.checkpoint).collect();
     assert_eq!(held, [9, 2, 9, 9], "a halted view stays where it was");
-    // The next start tries again, and from its own checkpoint it finds no gap.
+    // The next start tries again, and finds no gap from the view's own checkpoint.
     views.close().unwrap();
     let views = open(&path);
     views.catch_up(&entries[2..]).unwrap();
@@ -211,7 +211,8 @@ fn a_view_of_another_history_than_the_logs_is_rebuilt() {
     assert_eq!(views.rebuild_forked(shorter).unwrap(), VIEWS);
 }
 
-/// It can be ahead of the one that serves, which may have halted before what the log lost.
+/// A rebuild can be ahead of the serving view, which may have halted before the events that the log
+/// lost.
 #[test]
 fn a_view_that_is_built_from_another_history_than_the_logs_is_begun_again() {
     let folder = tempfile::tempdir().unwrap();
