@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::login_status::begins_account;
 use crate::{Cover, Entry, Projection, ViewError};
 
+const NAME: &str = "account-card";
+const VERSION: u32 = 1;
+
 /// stream key → postcard [`CardRow`].
 pub(crate) const CARDS: TableDefinition<&[u8; 16], &[u8]> =
     TableDefinition::new("account-card@1/cards");
@@ -97,8 +100,13 @@ impl AccountCards {
 }
 
 impl Projection for AccountCards {
-    const NAME: &'static str = "account-card";
-    const VERSION: u32 = 1;
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
 
     fn apply(
         &self,
@@ -132,6 +140,12 @@ impl Projection for AccountCards {
             }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        use crate::testing::rows;
+        [rows(read, CARDS)].concat()
     }
 }
 
@@ -167,7 +181,7 @@ fn read_row(
 
 fn damaged(key: &StreamKey) -> ViewError {
     ViewError::Damaged {
-        view: AccountCards::NAME,
+        view: NAME,
         what: "row",
         at: format!("stream {key:?}"),
     }

@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::stored_position;
 use crate::{Cover, Entry, Projection, ViewError};
 
+const NAME: &str = "audit-trail";
+const VERSION: u32 = 3;
+
 /// (stream key, position): accounts only, since log-wide events are found by their type; and under
 /// a key of its own whoever looked at an account.
 pub(crate) const BY_ACCOUNT: TableDefinition<(&[u8; 16], u64), ()> =
@@ -104,8 +107,13 @@ impl AuditTrail {
 }
 
 impl Projection for AuditTrail {
-    const NAME: &'static str = "audit-trail";
-    const VERSION: u32 = 3;
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
 
     fn apply(
         &self,
@@ -143,6 +151,17 @@ impl Projection for AuditTrail {
             by_caller.insert((key, *position), ())?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        use crate::testing::rows;
+        [
+            rows(read, BY_ACCOUNT),
+            rows(read, BY_TYPE),
+            rows(read, BY_CALLER),
+        ]
+        .concat()
     }
 }
 
@@ -250,7 +269,7 @@ fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError
         lists.push(List::Typed { table, heads });
     }
     if lists.is_empty() {
-        let last = stored_position::<AuditTrail>(read)?;
+        let last = stored_position((NAME, VERSION), read)?;
         lists.push(List::All { last });
     }
     Ok(lists)

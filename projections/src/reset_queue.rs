@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cover, Entry, Projection, ViewError};
 
+const NAME: &str = "reset-queue";
+const VERSION: u32 = 1;
+
 /// Position of the request → postcard [`CaseRow`].
 pub(crate) const CASES: TableDefinition<u64, &[u8]> = TableDefinition::new("reset-queue@1/cases");
 /// (stream key, position of the request).
@@ -281,8 +284,13 @@ impl Tables<'_> {
 }
 
 impl Projection for ResetQueue {
-    const NAME: &'static str = "reset-queue";
-    const VERSION: u32 = 1;
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
 
     fn apply(
         &self,
@@ -303,6 +311,17 @@ impl Projection for ResetQueue {
         }
         Ok(())
     }
+
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        use crate::testing::rows;
+        [
+            rows(read, CASES),
+            rows(read, BY_ACCOUNT),
+            rows(read, BY_STATE),
+        ]
+        .concat()
+    }
 }
 
 fn required(
@@ -318,7 +337,7 @@ fn required(
 
 fn damaged(position: u64) -> ViewError {
     ViewError::Damaged {
-        view: ResetQueue::NAME,
+        view: NAME,
         what: "case",
         at: format!("position {position}"),
     }
