@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
+use countersign_schemas::event::{Event, Reader};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::sealed::Protected;
@@ -118,7 +118,8 @@ impl Projection for AccountCards {
         // Each row is read and written once for the slice, and in the order of the keys.
         let mut rows: BTreeMap<StreamKey, Option<CardRow>> = BTreeMap::new();
         for entry in entries {
-            if entry.record.stream_kind == StreamKind::Log || !is_shown(&entry.event) {
+            if entry.record.stream_kind == StreamKind::Log || !entry.event.is_read_by(Reader::Card)
+            {
                 continue;
             }
             let key = entry.record.stream_key;
@@ -147,23 +148,6 @@ impl Projection for AccountCards {
         use crate::testing::rows;
         [rows(read, CARDS)].concat()
     }
-}
-
-/// Whether an event changes a card: the others need no look at it.
-fn is_shown(event: &Event) -> bool {
-    begins_account(event)
-        || matches!(
-            event,
-            Event::AccountErased(_)
-                | Event::PasswordSet(_)
-                | Event::LoginCompleted(_)
-                | Event::TotpAccepted(_)
-                | Event::BackupCodeAccepted(_)
-                | Event::TotpRejected(_)
-                | Event::CodeReplayed(_)
-                | Event::BackupCodeRejected(_)
-                | Event::AttemptsCleared(_)
-        )
 }
 
 fn read_row(

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
+use countersign_schemas::event::{Cause, Event};
 use countersign_schemas::ids::{AccountId, StreamKey, agent_key};
 use countersign_schemas::record::StreamKind;
 use redb::{
@@ -30,9 +30,6 @@ pub(crate) const BY_CALLER: TableDefinition<(&[u8; 16], u64), ()> =
 /// Look-ups in the indexes that one call may spend, some 20 ms; a rare match in a long history
 /// is found by asking again from where the call stopped.
 const SEEKS_MAX: usize = 16_384;
-/// The names of the types that tell of looks at a history.
-const LOOKS: [&str; 3] = ["subject-viewed", "audit-exported", "look-ups-counted"];
-
 /// The indexes over the log.
 pub struct AuditTrail {
     db: Arc<Database>,
@@ -192,7 +189,7 @@ fn asks_for_looks(types: &[u16]) -> bool {
     let mut looks = Event::ALL
         .iter()
         .filter(|(code, _, _)| types.contains(code));
-    looks.any(|(_, _, name)| LOOKS.contains(name))
+    looks.any(|(_, _, name)| Event::cause_of(name) == Some(Cause::Access))
 }
 
 /// Ascending positions that an index gives for one filter.

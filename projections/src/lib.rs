@@ -33,6 +33,8 @@ mod views;
 #[cfg(test)]
 mod file_tests;
 #[cfg(test)]
+mod readers_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod views_tests;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::reset::v1::{self as stored, ResetRequested};
+use countersign_schemas::event::{Event, Reader};
 use countersign_schemas::ids::{AccountId, CaseId, StreamKey};
-use countersign_schemas::record::StreamKind;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::{CaseState, Lost};
 use countersign_schemas::time::Micros;
@@ -304,8 +303,7 @@ impl Projection for ResetQueue {
             by_state: txn.open_table(BY_STATE)?,
         };
         for entry in entries {
-            let is_epoch = matches!(entry.event, Event::EpochStarted(_));
-            if entry.record.stream_kind == StreamKind::Account || is_epoch {
+            if entry.event.is_read_by(Reader::Queue) {
                 tables.absorb(entry)?;
             }
         }
