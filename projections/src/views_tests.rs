@@ -214,7 +214,7 @@ fn a_view_that_is_built_from_another_history_than_the_logs_is_begun_again() {
     assert_eq!((views.checkpoint(), views.building()), (2, Some(0)));
 }
 
-/// A page's rows of the views: the first cell of each row of the tables whose first column is `view`.
+/// A page's views: the first cell of each row of the tables whose first column is `view`.
 fn listed(page: &str) -> Vec<&str> {
     let mut lines = page.lines();
     let is_heading = |line: &str| line.starts_with("| view |");

@@ -215,7 +215,8 @@ events! {
     18 1 "password-rejected" Published Refused Low
         sealed[] read[] PasswordRejected(account::v1::PasswordRejected),
     32 1 "enrolment-started" Published Done Informational
-        sealed[secret account_name label] read[Status Card] EnrolmentStarted(enrolment::v1::EnrolmentStarted),
+        sealed[secret account_name label] read[Status Card]
+        EnrolmentStarted(enrolment::v1::EnrolmentStarted),
     33 1 "enrolment-code-rejected" Published Refused Low
         sealed[] read[Status] EnrolmentCodeRejected(enrolment::v1::EnrolmentCodeRejected),
     34 1 "enrolment-cancelled" Published Done Informational
@@ -227,7 +228,8 @@ events! {
     37 1 "two-factor-disabled" Published Done Informational
         sealed[] read[Status Notice] TwoFactorDisabled(enrolment::v1::TwoFactorDisabled),
     48 1 "backup-codes-issued" Published Done Informational
-        sealed[verifiers] read[Status Notice] BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
+        sealed[verifiers] read[Status Notice]
+        BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
     49 1 "backup-code-accepted" Published Done Informational
         sealed[] read[Status Card Notice] BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
     50 1 "backup-code-rejected" Published Refused Low
