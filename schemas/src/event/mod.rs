@@ -181,7 +181,11 @@ macro_rules! events {
             ///
             /// # Errors
             /// [`EventError`]; trailing bytes are an error.
-            pub fn decode(event_type: u16, schema_version: u16, payload: &[u8]) -> Result<Self, EventError> {
+            pub fn decode(
+                event_type: u16,
+                schema_version: u16,
+                payload: &[u8],
+            ) -> Result<Self, EventError> {
                 match (event_type, schema_version) {
                     $(($code, $version) => from_bytes(payload, $name).map(Self::$variant),)*
                     $($(($code, $earlier) => {
