@@ -135,10 +135,10 @@ impl Engine {
                 followers::projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
             spawn("indexer", move || {
-                followers::indexer::run(&indexing, &reader)
+                followers::indexer::run(&indexing, &reader);
             }),
             spawn("rehasher", move || {
-                followers::rehash::run(&hashing, &to_hash)
+                followers::rehash::run(&hashing, &to_hash);
             }),
         ];
         Ok(Self {
