@@ -1,6 +1,7 @@
 //! What every query keeps to, whichever of log and views it reads.
 
-use countersign::bus::headers::MIN_POSITION;
+use countersign::bus::endpoints::Asked;
+use countersign::bus::headers::{MIN_POSITION, MSG_ID};
 
 use crate::service::{ask, body, broker, dev, refused, registered};
 
@@ -30,6 +31,27 @@ async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
         assert_eq!(refused(&reply), "503 projection.behind", "{subject}");
         let reached = [(MIN_POSITION, "4")];
         body(&ask(&client, &subject, &reached, query.as_bytes()).await);
+    }
+    service.stop().await;
+}
+
+/// Whoever names a position relies on the wait for it.
+#[tokio::test]
+async fn what_waits_for_no_position_refuses_the_header_that_names_one() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    registered(&client, "ada").await;
+    let headers = [(MIN_POSITION, "1"), (MSG_ID, "id-1")];
+    for endpoint in countersign::bus::endpoints::all() {
+        let subject = endpoint.subject().replace(".*", ".ada");
+        let subject = subject.strip_prefix("countersign.v1.").unwrap();
+        let waits = matches!(endpoint.asked, Asked::Query(_) | Asked::Admin(_));
+        // No body of these is one that is taken: those come after the headers.
+        let reply = ask(&client, subject, &headers, b"[]").await;
+        let detail = body(&reply)["detail"].to_string();
+        let is_named = detail.contains(MIN_POSITION);
+        assert_eq!(refused(&reply), "422 request.invalid", "{subject}");
+        assert_eq!(is_named, !waits, "{subject}: {detail}");
     }
     service.stop().await;
 }
