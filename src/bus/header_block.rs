@@ -10,9 +10,9 @@
 //! nats-server takes the last two bytes of a publisher's block for its closing CRLF, whatever they
 //! are, and writes its own line behind what is left; it finds a forged copy only behind a CRLF. So
 //! nothing else may end a line, or join one to the line before. A value that the service or the
-//! broker acts on is UTF-8 without control characters, the tab among them: RFC 9110 allows it there,
-//! but nothing of this contract needs it. Every other value only informs and is never a reason to
-//! refuse: a tab in it is a blank, and what is no text is [`UNREADABLE`].
+//! broker acts on is UTF-8 without control characters, the tab among them: RFC 9110 allows it
+//! there, but nothing of this contract needs it. Every other value only informs and is never a
+//! reason to refuse: a tab in it is a blank, and what is no text is [`UNREADABLE`].
 
 use async_nats::{HeaderBlock, HeaderMap, HeaderName, HeaderValue, StatusCode};
 
