@@ -7,6 +7,7 @@ use countersign_schemas::admin::{
     BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, SegmentEntry, ViewList,
 };
 use countersign_schemas::event::Event;
+use countersign_schemas::ids::StreamKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
@@ -15,6 +16,7 @@ use data_encoding::HEXLOWER;
 use super::Shared;
 use super::accounts::CACHE_BYTES_MAX;
 use super::backup::{self, BackupFolders, NoBackup};
+use super::erasures::says;
 use super::indexer::record;
 use super::key_list::key_list;
 use super::places::Ours;
@@ -168,7 +170,10 @@ impl Admin {
                     .root_at(size)
                     .map_err(|error| error.to_string())
             },
-            copy_keys: &|target| shared.vault.back_up_keys(target),
+            copy_keys: &|target| {
+                let erased = |stream: &_, through| says(shared, StreamKey(*stream), through);
+                shared.vault.back_up_keys(target, &erased)
+            },
             ours: Ours::of(&self.data, Some(&self.keyring))?,
         };
         let taken = backup::take(&source, folders, shared.now())?;

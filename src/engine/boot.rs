@@ -23,12 +23,15 @@ use super::foundation::{
 };
 use super::gauges::Gauges;
 use super::indexer::record;
-use super::places::{BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_keyring};
+use super::places::{
+    BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_in_copies, refuse_keyring,
+};
 use super::private::make_private;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::record_seals::RecordSeals;
 use super::snapshots::Snapshots;
+use super::standing::Standing;
 use super::start_error::{InitError, KeyringPlaceError, StartError};
 use super::vault::{Random, system_random};
 use super::{Clock, Shared, clock, epoch, erasing, rotating};
@@ -108,6 +111,7 @@ pub fn init(
     refuse_keyring(keyring_file, data)?;
     for path in [keyring_file, data] {
         refuse_below_ours(path).map_err(KeyringPlaceError::from)?;
+        refuse_in_copies(path).map_err(KeyringPlaceError::from)?;
     }
     let beside = BESIDE_THE_KEYRING.map(|name| keyring_file.with_file_name(name));
     if let Some(taken) = beside.into_iter().find(|file| file.exists()) {
@@ -146,7 +150,6 @@ fn check_options(options: &EngineOptions) -> Result<(), StartError> {
     Ok(())
 }
 
-// BUG: start-checks-not-repeated: files that are exchanged or opened up later are not looked at.
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
@@ -195,6 +198,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let progress = Progress::default();
     progress.commit(log.head());
     let gauges = Gauges::new(&options.data, &options.keyring, now);
+    let standing = Standing::of(&options.data, &options.keyring, &log.reader());
     let shared = Shared {
         vault,
         policy: options.policy,
@@ -215,6 +219,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         views,
         progress,
         gauges,
+        standing,
         publication: Publication::default(),
         backup: options.backup,
         failed: watch::Sender::new(false),

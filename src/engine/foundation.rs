@@ -13,7 +13,7 @@ use countersign_schemas::time::Micros;
 use super::batch::service_meta;
 use super::directory::fact;
 use super::erasing;
-use super::erasures::{Erasures, sealed_name};
+use super::erasures::{self, Erasures, sealed_name};
 use super::forms;
 use super::indexer::{UNDURABLE_ENTRIES_MAX, record};
 use super::private::make_private;
@@ -135,7 +135,9 @@ impl Foundation {
             .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
         let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
         let end = unsigned::check(&reader, log.head(), &vault, data, keyring_file)?;
-        erasing::destroy_keys(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
+        let tombstones = vault.tombstones()?;
+        erasures::adopt(&vault, &reader, &tombstones)?;
+        erasing::destroy_keys(&vault, &tombstones).map_err(StartError::Erasure)?;
         let (index, epochs) = open_index(data, &log, &vault, end, now)?;
         Ok(Self {
             log,

@@ -32,6 +32,7 @@ mod clock;
 mod coalesce;
 #[cfg(test)]
 mod crowd_tests;
+mod deletable;
 mod directory;
 #[cfg(test)]
 mod disk_tests;
@@ -114,6 +115,7 @@ mod snapshot_tests;
 pub mod snapshots;
 mod source;
 mod source_budget;
+mod standing;
 mod start_error;
 mod stopped_views;
 mod stopping;

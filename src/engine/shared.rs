@@ -22,6 +22,7 @@ use super::password_service::PasswordService;
 use super::progress::Progress;
 use super::publisher::Publication;
 use super::recorded_looks::RecordedLooks;
+use super::standing::Standing;
 use super::subject::{Subject, unavailable};
 use super::vault::Vault;
 use crate::account::{Account, Policy};
@@ -69,6 +70,8 @@ pub struct Shared {
     pub progress: Progress,
     /// What operators watch.
     pub gauges: Gauges,
+    /// Whether the files are where a start found them.
+    pub standing: Standing,
     /// How far it is published.
     pub publication: Publication,
     /// Where backups go, if anywhere.
