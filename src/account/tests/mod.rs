@@ -1,0 +1,29 @@
+//! Scenarios, properties and a second model: the rules without a clock, a disk or a network.
+
+pub(super) mod attempts_tests;
+pub(super) mod backup_codes_tests;
+pub(super) mod bound_tests;
+pub(super) mod clear_tests;
+pub(super) mod credentials_tests;
+pub(super) mod enrolment_tests;
+pub(super) mod erasure_tests;
+pub(super) mod gathering;
+pub(super) mod lives;
+pub(super) mod login_tests;
+pub(super) mod memory_tests;
+pub(super) mod mismatch_properties;
+pub(super) mod model;
+pub(super) mod model_reset;
+pub(super) mod pair_tests;
+pub(super) mod proof_tests;
+pub(super) mod properties;
+pub(super) mod quota_tests;
+pub(super) mod reasons_tests;
+pub(super) mod rerun_tests;
+pub(super) mod reset_tests;
+pub(super) mod reset_words;
+pub(super) mod rotation_tests;
+pub(super) mod scenario;
+pub(super) mod sentences;
+pub(super) mod stale_tests;
+pub(super) mod suspension_tests;
