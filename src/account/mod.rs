@@ -31,7 +31,6 @@ pub mod policy;
 pub mod service;
 mod told_once;
 
-
 use countersign_schemas::command::Command;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::ids::{AccountId, StreamKey};
@@ -40,14 +39,14 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
-pub use rules::attempts::CodeAttempts;
-pub use rules::clear::Clear;
 pub use decision::{Decision, Step};
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence};
 pub use evolve::Recorded;
 pub use outcome::Reply;
-pub use rules::passwords::PasswordAttempts;
 pub use policy::Policy;
+pub use rules::attempts::CodeAttempts;
+pub use rules::clear::Clear;
+pub use rules::passwords::PasswordAttempts;
 pub use rules::reset::{AfterReset, Case};
 
 /// Open login challenges of one account; the oldest is dropped for a ninth.
@@ -266,11 +265,15 @@ pub struct Ctx<'a> {
 pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &Ctx) -> Decision {
     match command {
         Command::RegisterAccount(c) => rules::credentials::register(account, c, evidence, ctx),
-        Command::ChangePassword(c) => rules::credentials::change_password(account, c, evidence, ctx),
+        Command::ChangePassword(c) => {
+            rules::credentials::change_password(account, c, evidence, ctx)
+        }
         Command::Enable2fa(c) => rules::enrolment::enable(account, c, evidence, ctx),
         Command::ConfirmCode(c) => rules::enrolment::confirm(account, c, evidence, ctx),
         Command::CancelEnrolment(c) => rules::enrolment::cancel(account, c, ctx),
-        Command::RegenerateBackupCodes(c) => rules::backup_codes::regenerate(account, c, evidence, ctx),
+        Command::RegenerateBackupCodes(c) => {
+            rules::backup_codes::regenerate(account, c, evidence, ctx)
+        }
         Command::Disable2fa(c) => rules::enrolment::disable(account, c, evidence, ctx),
         Command::StartLogin(c) => rules::login::start(account, c, evidence, ctx),
         Command::VerifyLogin(c) => rules::login::verify(account, c, evidence, ctx),

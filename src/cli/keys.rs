@@ -13,7 +13,8 @@ use super::fault::Fault;
 use super::show;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::keyring::Keyring;
-use crate::engine::{key_list, wall_clock};
+use crate::engine::keys::key_list;
+use crate::engine::wall_clock;
 
 const DAY_S: u64 = 86_400;
 

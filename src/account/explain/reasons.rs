@@ -7,9 +7,9 @@ use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, Mismatc
 use countersign_schemas::event::login::v1::TotpReason;
 use countersign_schemas::time::Micros;
 
-use crate::account::rules::attempts::Gate;
-use crate::account::policy::Policy;
 use super::reasons_support::support_told;
+use crate::account::policy::Policy;
+use crate::account::rules::attempts::Gate;
 use crate::account::{Account, Factor};
 
 /// The verdict of a group of events.

@@ -11,9 +11,9 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
+use super::scene::scene;
 use crate::account::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
 use crate::account::policy::Policy;
-use super::scene::scene;
 use crate::account::{Account, Ctx, Decision, decide};
 
 /// A group of events as it was recorded, with what was in force then.

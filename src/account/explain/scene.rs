@@ -11,12 +11,12 @@ use countersign_schemas::record::Role;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use crate::account::evidence::{CodeEvidence, Created, Evidence, Kept, ProofEvidence};
 use super::rerun::{Recording, Rerun};
 use super::scene_enrolment::{confirmation, enrolment, pending_code, rejected_confirmation};
 use super::scene_pair::pair_scene;
-use super::stand_ins::{Given, changed, created, new_password};
 use super::scene_support::support_scene;
+use super::stand_ins::{Given, changed, created, new_password};
+use crate::account::evidence::{CodeEvidence, Created, Evidence, Kept, ProofEvidence};
 use crate::account::{Account, Challenge, ENTROPY_LEN};
 use crate::crypto::otp::step_at;
 

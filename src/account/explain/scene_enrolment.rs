@@ -5,10 +5,10 @@ use countersign_schemas::event::enrolment::v1::Mismatch;
 use countersign_schemas::time::Micros;
 use serde_json::json;
 
-use crate::account::evidence::CodeEvidence;
 use super::rerun::{Recording, Rerun};
 use super::scene::{Scene, no_command};
 use super::stand_ins::Given;
+use crate::account::evidence::CodeEvidence;
 use crate::crypto::otp::step_at;
 
 pub(super) fn enrolment(recording: &Recording, events: &[Event]) -> Result<Scene, Rerun> {

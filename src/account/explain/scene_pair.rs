@@ -2,11 +2,11 @@
 
 use countersign_schemas::event::account::v1::Purpose;
 
-use crate::account::rules::credentials;
-use crate::account::evidence::{CodeEvidence, ProofEvidence};
 use super::rerun::{Recording, Rerun};
 use super::scene::{Scene, code_scene, first_factor, proof_scene};
 use super::stand_ins::Given;
+use crate::account::evidence::{CodeEvidence, ProofEvidence};
+use crate::account::rules::credentials;
 
 /// A password and a code that came together while passwords waited, and were not both right.
 pub(super) fn pair_scene(recording: &Recording, credential: u32) -> Result<Scene, Rerun> {

@@ -77,13 +77,13 @@ fn of_credential(credential: u32) -> &'static str {
 mod tests {
     use countersign_schemas::record::Role;
 
+    use super::*;
     use crate::account::Policy;
     use crate::account::explain::rerun::Across;
     use crate::account::tests::reset_words::*;
     use crate::account::tests::scenario::Password::{Right, Vouched, Wrong};
     use crate::account::tests::scenario::{ACCOUNT, START, Scenario, nobody};
     use crate::account::tests::sentences::*;
-    use super::*;
 
     fn taken(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> Vec<&'static str> {
         let after = before.clone().when(ask);

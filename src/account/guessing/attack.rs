@@ -8,7 +8,10 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
 use super::{Compared, DAY_S, MONTH_S, Owner, Support};
-use crate::account::{Account, CodeEvidence, Created, Ctx, Decision, ENTROPY_LEN, Evidence, Issued, Policy, ProofEvidence, Recorded, Reply, decide};
+use crate::account::{
+    Account, CodeEvidence, Created, Ctx, Decision, ENTROPY_LEN, Evidence, Issued, Policy,
+    ProofEvidence, Recorded, Reply, decide,
+};
 use crate::crypto::otp::step_at;
 
 /// When the attack begins; any moment would do.

@@ -29,7 +29,7 @@ pub mod usual_limits;
 use serde::Serialize;
 
 use super::Policy;
-use super::guessing::attack::{Attack, Guess, Strategy};
+use attack::{Attack, Guess, Strategy};
 
 /// The odds of the likeliest six-digit code (RFC 4226 A.4).
 pub const CODE_ODDS: f64 = 2_148.0 / 2_147_483_648.0;

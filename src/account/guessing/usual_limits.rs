@@ -114,8 +114,8 @@ impl UsualLimit {
 
 #[cfg(test)]
 mod tests {
-    use crate::account::guessing::CODE_ODDS;
     use super::*;
+    use crate::account::guessing::CODE_ODDS;
 
     fn counted(name: &str) -> [u64; 2] {
         let limit = USUAL_LIMITS.iter().find(|limit| limit.name == name);

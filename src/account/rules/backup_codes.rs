@@ -6,10 +6,10 @@ use countersign_schemas::event::account::v1::Purpose;
 use countersign_schemas::event::backup_codes::v1::{BackupCodesIssued, IssueCause};
 
 use super::codes::GivenCode;
+use super::{codes, credentials};
 use crate::account::evidence::{Created, Evidence, Issued};
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision, Step};
-use super::{codes, credentials};
 
 pub(super) fn regenerate(
     account: &Account,

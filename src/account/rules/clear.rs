@@ -19,9 +19,9 @@ use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
 use super::attempts::Suspended;
+use super::quota;
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision};
-use super::quota;
 
 /// Clears that are remembered: more than any policy lets happen in 30 days.
 pub const CLEARS_MAX: usize = 32;

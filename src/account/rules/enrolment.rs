@@ -15,10 +15,10 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::sealed::Protected;
 
 use super::codes::GivenCode;
+use super::{backup_codes, codes, credentials};
 use crate::account::evidence::{CodeEvidence, Created, Evidence};
 use crate::account::outcome::{Reply, enrolment_code_refusal};
 use crate::account::{Account, Ctx, Decision, Factor, Pending, Step};
-use super::{backup_codes, codes, credentials};
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret};
 
 pub(super) fn enable(

@@ -10,9 +10,9 @@ use countersign_schemas::event::audit::v1::AgentAct;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 
+use super::quota;
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision};
-use super::quota;
 
 /// Needs an account, and an operator that has not erased as many as one may.
 pub(super) fn erase(account: &Account, command: &EraseAccount, ctx: &Ctx) -> Decision {

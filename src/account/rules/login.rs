@@ -13,10 +13,12 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::strict::DecodeError;
 
 use super::codes::{Accepted, Attempt, clock_is_behind};
-use crate::account::evidence::Evidence;
-use crate::account::outcome::{Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods};
-use crate::account::{Account, Challenge, Ctx, Decision};
 use super::{credentials, pair, rotation};
+use crate::account::evidence::Evidence;
+use crate::account::outcome::{
+    Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods,
+};
+use crate::account::{Account, Challenge, Ctx, Decision};
 
 const OTHER_AUDIENCE: &str = "the login was started for another audience";
 

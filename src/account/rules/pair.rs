@@ -24,10 +24,10 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use super::codes::{Attempt, clock_is_behind};
 use super::credentials;
 use super::credentials::Judged;
+use super::login;
 use crate::account::evidence::{CodeEvidence, Evidence};
 use crate::account::outcome::VOUCHED_CREDENTIAL;
 use crate::account::{Account, Ctx, Decision, Step};
-use super::login;
 
 pub(super) fn start(
     account: &Account,

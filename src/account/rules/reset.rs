@@ -28,9 +28,9 @@ use countersign_schemas::support::{
 use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
+use super::quota;
 use crate::account::outcome::Reply;
 use crate::account::{Account, CodeAttempts, Ctx, Decision, Factor};
-use super::quota;
 
 const DAY_S: u64 = 86_400;
 const OWN_ACCOUNT: &str = "nobody has a hand in the reset of their own account: ask a colleague";

@@ -13,9 +13,9 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::SuspendFactor;
 
 use super::attempts::Suspended;
+use super::quota;
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision};
-use super::quota;
 
 const BACKUP_CODE_OR_RESET: &str = "a backup code is still taken, beside the password where 2FA is to change, and support can reset it";
 const RESET_ONLY: &str =

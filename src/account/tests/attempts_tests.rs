@@ -2,11 +2,11 @@
 
 use countersign_schemas::event::Event;
 
-use crate::account::CodeEvidence;
-use crate::account::policy::Policy;
 use super::scenario::Password::Right;
 use super::scenario::{Scenario, given};
 use super::sentences::*;
+use crate::account::CodeEvidence;
+use crate::account::policy::Policy;
 
 fn spends(step: u64) -> impl Fn(&Event) -> bool {
     move |event| matches!(event, Event::TotpAccepted(e) if e.step == step)

@@ -10,7 +10,9 @@ use countersign_schemas::sealed::Protected;
 use sha2::{Digest, Sha512};
 
 use super::scenario::{Password, Scenario};
-use crate::account::{CodeEvidence, Created, ENTROPY_LEN, Evidence, Held, Issued, Kept, ProofEvidence, Step};
+use crate::account::{
+    CodeEvidence, Created, ENTROPY_LEN, Evidence, Held, Issued, Kept, ProofEvidence, Step,
+};
 use crate::crypto::backup_code::new_set;
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret, hotp};
 

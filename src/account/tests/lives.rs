@@ -3,12 +3,12 @@
 use countersign_schemas::code::{Code, TotpCode};
 use proptest::prelude::*;
 
-use crate::account::Policy;
 use super::gathering::steps_showing;
 use super::model::{Deed, Meaning, Proven};
 use super::reset_words::*;
 use super::scenario::{Password, Scenario, nobody};
 use super::sentences::*;
+use crate::account::Policy;
 
 /// A code as it is typed.
 #[derive(Clone, Debug)]

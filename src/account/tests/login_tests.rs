@@ -5,10 +5,10 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::time::Micros;
 
-use crate::account::CHALLENGES_MAX;
 use super::scenario::Password::{Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
+use crate::account::CHALLENGES_MAX;
 use crate::crypto::otp::{TotpSecret, hotp};
 
 fn spends(step: u64) -> impl Fn(&Event) -> bool {

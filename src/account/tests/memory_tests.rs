@@ -1,12 +1,12 @@
 //! How much memory an account is counted with: the cache of accounts is bounded by it.
 
-use crate::account::Account;
-use crate::account::memory::CHALLENGE_BYTES_MAX;
-use crate::account::rules::passwords::KNOWN_MAX;
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
 use super::scenario::{Scenario, nobody};
 use super::sentences::*;
+use crate::account::Account;
+use crate::account::memory::CHALLENGE_BYTES_MAX;
+use crate::account::rules::passwords::KNOWN_MAX;
 
 /// What a bare account is counted with.
 fn bare() -> usize {

@@ -31,7 +31,9 @@ use super::properties::submit;
 use super::reset_words::{clear_attempts, request_reset, suspend_factor, user_cancel};
 use super::scenario::{ACCOUNT, Outcome, Password, START, Scenario};
 use super::sentences::*;
-use crate::account::{Account, CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence, Recorded};
+use crate::account::{
+    Account, CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence, Recorded,
+};
 use crate::crypto::otp::TotpSecret;
 
 fn proof() -> impl Strategy<Value = ProofEvidence> {

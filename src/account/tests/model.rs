@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use countersign_schemas::time::Micros;
 
 use super::model_reset::Case;
-use crate::account::policy::Policy;
 use super::reset_words::Step;
+use crate::account::policy::Policy;
 
 /// What a typed code is, known from the plain secrets and sets.
 #[derive(Clone, Debug)]

@@ -2,8 +2,6 @@
 
 use countersign_schemas::code::Code;
 
-use crate::account::rules::attempts::Gate;
-use crate::account::policy::Policy;
 use super::reset_words::{request_reset, suspend_factor};
 use super::scenario::Password;
 use super::scenario::Password::{Right, Vouched, Wrong};
@@ -11,6 +9,8 @@ use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
 use crate::account::Step;
 use crate::account::evidence::ProofEvidence;
+use crate::account::policy::Policy;
+use crate::account::rules::attempts::Gate;
 
 type Given = fn(&Scenario) -> Code;
 
@@ -50,8 +50,10 @@ fn the_right_password_with_a_code_of_either_kind_is_a_login_in_one_step() {
             .records(&["totp-accepted"])
             .where_account(|a| a.challenges.is_empty())
             .where_account(|a| {
-                a.passwords
-                    .knows([1; 8], a.on().map_or(crate::account::Micros(0), |on| on.enabled_at))
+                a.passwords.knows(
+                    [1; 8],
+                    a.on().map_or(crate::account::Micros(0), |on| on.enabled_at),
+                )
             });
         scenario
             .clone()

@@ -2,10 +2,10 @@
 
 use countersign_schemas::event::Event;
 
-use crate::account::policy::Policy;
 use super::scenario::Password::{Right, Vouched, Wrong};
 use super::scenario::{Scenario, given};
 use super::sentences::*;
+use crate::account::policy::Policy;
 
 fn hardened() -> Scenario {
     let policy = Policy {

@@ -2,11 +2,11 @@
 
 use countersign_schemas::event::audit::v1::AgentAct;
 
-use crate::account::Policy;
-use crate::account::rules::quota::{Act, exceeded};
 use super::reset_words::*;
 use super::scenario::{Scenario, given, offset};
 use super::sentences::{Ask, enabled_account};
+use crate::account::Policy;
+use crate::account::rules::quota::{Act, exceeded};
 
 type When = fn(&Scenario) -> Ask;
 

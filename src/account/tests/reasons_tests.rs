@@ -2,11 +2,11 @@
 
 use countersign_schemas::event::Event;
 
-use crate::account::explain::reasons::{Verdict, reasons, verdict};
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
 use super::scenario::{START, Scenario};
 use super::sentences::*;
+use crate::account::explain::reasons::{Verdict, reasons, verdict};
 use crate::account::{Account, Policy, service};
 
 const VOUCHED: &str = "The caller answered for the first factor.";

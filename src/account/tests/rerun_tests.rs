@@ -12,9 +12,11 @@ use countersign_schemas::record::Role;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
-use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
 use super::scenario::{ACCOUNT, Password, START, Scenario};
-use super::sentences::{backup_code, code_now, enabled_account, registered_account, start_login, verify_login};
+use super::sentences::{
+    backup_code, code_now, enabled_account, registered_account, start_login, verify_login,
+};
+use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
 use crate::account::{Account, Policy};
 
 fn again(

@@ -4,14 +4,14 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::EpochStarted;
 use countersign_schemas::event::reset::v1::CancelledBy;
 
-use crate::account::Factor;
-use crate::account::Policy;
-use crate::account::rules::quota::Act;
 use super::reset_words::*;
 use super::scenario::Password;
 use super::scenario::Password::Right;
 use super::scenario::{Scenario, given, nobody, offset};
 use super::sentences::*;
+use crate::account::Factor;
+use crate::account::Policy;
+use crate::account::rules::quota::Act;
 
 /// Asked for by agent-1 just now; 2FA is on since an hour ago.
 fn requested() -> Scenario {

@@ -7,9 +7,9 @@ use countersign_schemas::support::{
     UserCancelReset,
 };
 
-use crate::account::Reply;
 use super::scenario::{Password, START, Scenario};
 use super::sentences::{Ask, account_id};
+use crate::account::Reply;
 
 pub(super) fn clear_attempts(_: &Scenario) -> Ask {
     let command = Command::ClearAttempts(ClearAttempts {

@@ -14,11 +14,15 @@ use countersign_schemas::ids::{AuthenticatorId, CaseId, ChallengeId};
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
+use super::sentences::{
+    assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
+};
+use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
 use crate::account::rules::attempts::Gate;
 use crate::account::rules::quota::Act;
-use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
-use super::sentences::{assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code};
-use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide};
+use crate::account::{
+    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide,
+};
 use crate::crypto::otp::{TotpSecret, step_at};
 
 /// Offset zero: the first second of step 59,058,360, a day before the moment of C-13.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Findings, Verdict};
 use crate::crypto::keyring::Keyring;
-use crate::engine::{free_bytes, key_list, wall_clock};
+use crate::engine::keys::key_list;
+use crate::engine::{free_bytes, wall_clock};
 
 /// Less free space than this is a finding, in bytes.
 const FREE_BYTES_MIN: u64 = 1 << 30;

@@ -1,0 +1,35 @@
+//! The engine over real files, with clocks and randomness as arguments.
+
+pub(super) mod appended_tests;
+pub(super) mod audience_tests;
+pub(super) mod auditing_tests;
+pub(super) mod bound_source_tests;
+pub(super) mod changed_tests;
+pub(super) mod crowd_tests;
+pub(super) mod disk_tests;
+pub(super) mod doors_tests;
+pub(super) mod epoch_tests;
+pub(super) mod erasing_tests;
+pub(super) mod explaining_tests;
+pub(super) mod fairness_tests;
+pub(super) mod flood_tests;
+pub(super) mod forms_tests;
+pub(super) mod gate_tests;
+pub(super) mod house;
+pub(super) mod life;
+pub(super) mod look_ups_tests;
+pub(super) mod planted_tests;
+pub(super) mod private_tests;
+pub(super) mod proof_tests;
+pub(super) mod quota_tests;
+pub(super) mod race_tests;
+pub(super) mod reset_tests;
+pub(super) mod rotating_tests;
+pub(super) mod secret_tests;
+pub(super) mod snapshot_tests;
+pub(super) mod store_tests;
+pub(super) mod swap_tests;
+pub(super) mod tag_tests;
+pub(super) mod text_tests;
+pub(super) mod time_tests;
+pub(super) mod view_tests;
