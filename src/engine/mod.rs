@@ -10,6 +10,7 @@
 mod accounts;
 mod clock;
 mod copies;
+mod deletable;
 mod followers;
 mod gauges;
 mod intake;
