@@ -11,12 +11,12 @@
 //!                 +--- get, positions -+--> views.redb
 //! ```
 //!
-//! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `cover.rs` which rows the
-//! service wrote, `views/building.rs` rebuilds a view beside the one that serves, `login_status.rs`
-//! the fold and its row, `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes,
-//! `account_card.rs` and `reset_queue.rs` what support sees, `sentences.rs` and
-//! `reset_sentences.rs` the words, `notices.rs` the notices to the owner. Absences: no clock, no
-//! thread, no randomness; nothing here is read while deciding.
+//! `views.rs` keeps the file, `views/list.rs` the list of the views, `checkpoint.rs` how far each
+//! view is, `cover.rs` which rows the service wrote, `views/building.rs` rebuilds a view beside the
+//! one that serves, `login_status.rs` the fold and its row, `login_view.rs` the overlay over the
+//! table, `audit_trail.rs` the indexes, `account_card.rs` and `reset_queue.rs` what support sees,
+//! `sentences.rs` and `reset_sentences.rs` the words, `notices.rs` the notices to the owner.
+//! Absences: no clock, no thread, no randomness; nothing here is read while deciding.
 
 mod account_card;
 mod audit_trail;
@@ -34,6 +34,8 @@ mod views;
 
 #[cfg(test)]
 mod file_tests;
+#[cfg(test)]
+mod readers_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -82,12 +84,14 @@ impl<'a> Entry<'a> {
 /// A fold of the log into tables of views.redb.
 ///
 /// It is deterministic: no clock, no randomness, no IO but the transaction. Its tables are named
-/// `NAME@VERSION/…`; tables of another version are dropped once this version has caught up.
-pub trait Projection {
-    /// The view's kebab-case name.
-    const NAME: &'static str;
-    /// Raised with every change of the tables, the rows or the fold, which rebuilds the view.
-    const VERSION: u32;
+/// `name@version/…`; tables of another version are dropped once this version has caught up.
+pub trait Projection: Send + Sync {
+    /// Returns the view's kebab-case name.
+    fn name(&self) -> &'static str;
+
+    /// Returns the version, which rises with every change of the tables, the rows or the fold; a
+    /// new version rebuilds the view.
+    fn version(&self) -> u32;
 
     /// Folds entries that follow each other without a gap; an empty slice makes the tables.
     ///
@@ -112,6 +116,22 @@ pub trait Projection {
     fn count(&self, _: &WriteTransaction, _: &mut Cover) -> Result<bool, ViewError> {
         Ok(true)
     }
+
+    /// Is called when the tables hold everything up to a position, so that the view can drop it
+    /// from memory.
+    ///
+    /// # Errors
+    /// [`ViewError::Storage`] if the file cannot be read.
+    fn persisted(&self, _: u64) -> Result<(), ViewError> {
+        Ok(())
+    }
+
+    /// Is called before the tables are emptied.
+    fn rebuilding(&self) {}
+
+    /// Returns every row of every table of the view, as text.
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String>;
 }
 
 /// Why a view could not be read or advanced.

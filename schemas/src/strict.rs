@@ -41,6 +41,9 @@ pub enum DecodeError {
 /// The message for a backup code with a wrong check character.
 pub const MISTYPED: &str = "the backup code is mistyped: nothing was compared or counted";
 
+/// The message for `null` in place of a value.
+const NULL: &str = "a value is required here, and null counts as none";
+
 impl DecodeError {
     /// Makes an error for the field at this JSON pointer.
     pub fn at(pointer: &str, detail: &'static str) -> Self {
@@ -170,6 +173,9 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeErro
     if let Some(pointer) = field("duplicate field `") {
         return DecodeError::at(&pointer, "this field appears more than once");
     }
+    if message.starts_with("invalid type: null") {
+        return DecodeError::at(&pointer(error.path()), NULL);
+    }
     let rules = body::RULES.iter().map(body::Rule::sentence);
     let detail = rules
         .chain(RULES.iter().copied())
@@ -265,6 +271,25 @@ mod tests {
         ] {
             assert_eq!(refused(body), DecodeError::Malformed, "{body:?}");
         }
+    }
+
+    #[test]
+    fn null_for_what_is_required_is_said_to_be_as_good_as_nothing() {
+        for (body, pointer) in [
+            (&br#"{"id":null}"#[..], "/id"),
+            (
+                br#"{"id":"a","inner":{"password":null}}"#,
+                "/inner/password",
+            ),
+            (b"null", ""),
+        ] {
+            assert_eq!(refused(body), DecodeError::at(pointer, NULL));
+        }
+        let kind = DecodeError::at(
+            "/id",
+            "this value does not have the type that the schema names",
+        );
+        assert_eq!(refused(br#"{"id":["invalid type: null"]}"#), kind);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Admission {
     identity: Identity,
     presence: Arc<Presence>,
     gate: Gate,
+    // BUG: reload-told-late: connected clients are not notified, and each check takes one more
+    // connection.
     /// The result of checking the last fresh greeting. A reload changes what the broker demands of
     /// clients and how large a message it carries, without notifying connected clients.
     fresh: watch::Receiver<Option<Result<(), String>>>,

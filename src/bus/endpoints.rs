@@ -3,6 +3,8 @@
 use countersign_schemas::command::{Command, CommandKind};
 use countersign_schemas::record::Role;
 
+use super::headers::{CALLER, DEADLINE, MIN_POSITION, ON_BEHALF_OF};
+
 /// The prefix of every subject that the service answers on.
 pub const PREFIX: &str = "countersign.v1";
 
@@ -258,6 +260,17 @@ impl Endpoint {
         match self.operation {
             Operation::Command(_) => "key",
             Operation::Admin(_) | Operation::Query(_) | Operation::Document(_) => "natural",
+        }
+    }
+
+    /// Returns the service's own headers that the endpoint takes: commands and documents wait for
+    /// no position.
+    pub fn headers(&self) -> &'static [&'static str] {
+        match self.operation {
+            Operation::Query(_) | Operation::Admin(_) => {
+                &[CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION]
+            }
+            Operation::Command(_) | Operation::Document(_) => &[CALLER, ON_BEHALF_OF, DEADLINE],
         }
     }
 

@@ -188,7 +188,7 @@ impl Router {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, Role::Operator, message)?;
-        let headers = in_time(map, pending.received_at)?;
+        let headers = in_time(endpoint, map, pending.received_at)?;
         if headers.command_id.is_none() {
             return Err(Refusal::because(
                 ErrorCode::RequestInvalid,
@@ -231,7 +231,7 @@ impl Router {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, kind.into(), message)?;
-        let headers = in_time(map, pending.received_at)?;
+        let headers = in_time(endpoint, map, pending.received_at)?;
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
         let command_id = pending
             .reply_headers
@@ -258,7 +258,7 @@ impl Router {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.identity.caller_of_query(map, endpoint.roles())?;
-        let headers = in_time(map, pending.received_at)?;
+        let headers = in_time(endpoint, map, pending.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
         let query = Query::decode(kind, id, &message.payload)?;
         Ok(Work::Query(QueryRequest {
@@ -279,7 +279,7 @@ impl Router {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         self.identity.caller_of_query(map, endpoint.roles())?;
-        in_time(map, pending.received_at)?;
+        in_time(endpoint, map, pending.received_at)?;
         decode_query::<NoFields>(&message.payload)?;
         let body = match document {
             Document::Schema => {
@@ -328,8 +328,12 @@ fn viewer(caller: Caller, on_behalf_of: Option<String>, pending: &Pending) -> Vi
 }
 
 /// Reads the headers of a request whose deadline has not passed.
-fn in_time(map: Option<&HeaderMap>, received_at: Micros) -> Result<Headers, Refusal> {
-    let headers = Headers::read(map)?;
+fn in_time(
+    endpoint: &Endpoint,
+    map: Option<&HeaderMap>,
+    received_at: Micros,
+) -> Result<Headers, Refusal> {
+    let headers = Headers::read(map, endpoint.headers())?;
     match headers.deadline {
         Some(deadline) if deadline <= received_at => Err(Refusal::new(ErrorCode::DeadlineExceeded)),
         Some(_) | None => Ok(headers),

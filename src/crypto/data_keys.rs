@@ -19,6 +19,7 @@ use quick_cache::sync::Cache;
 use redb::{Database, Durability, ReadableDatabase};
 
 use super::key_file;
+use super::key_marks::Marks;
 use super::key_store::{
     self, Condemned, KEYS, Name, Row, StreamKey, generation_of, is_condemned, name_of,
     stream_key_of,
@@ -27,7 +28,7 @@ use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
 
-pub use copies::{KeysCopy, back_up_stopped};
+pub use copies::{Erased, InCopy, KeysCopy, back_up_stopped};
 
 /// How many unwrapped keys are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -38,6 +39,9 @@ pub const STAGED_KEYS_MAX: usize = 4_096;
 pub struct DataKeys {
     path: PathBuf,
     keyring: RwLock<Arc<Keyring>>,
+    marks: Marks,
+    /// Device and inode of the file; written while the store is locked.
+    file: Mutex<(u64, u64)>,
     /// An erasure replaces the database as a whole, hence the lock; everything else only reads it.
     store: RwLock<Arc<Database>>,
     /// Locked before the store if both are.
@@ -97,11 +101,25 @@ pub enum DataKeysError {
         /// The generation of the key.
         generation: u32,
     },
-    /// A copy has a key that the store neither has nor ever erased.
+    /// A copy has a key, or knows of an erasure, that the store does not have.
     #[error(
-        "the copy {0} has a data key that this key store does not have: keep it, restore from it, or name another folder"
+        "the copy {0} has a data key, or knows of an erasure, that this key store does not have, or has only damaged: keep that copy, restore from it, or name another folder"
     )]
     CopyKnowsMore(PathBuf),
+    /// A copy is wrapped by another key-encryption key, and without a keyring it is unknown whether
+    /// the present keys are the same.
+    #[error(
+        "the keys were rotated since the copy {0} was taken, so only the keyring can show whether they are the same keys: name it with --keyring, or name another folder"
+    )]
+    CopyBeforeRotation(PathBuf),
+    /// The store claims that keys were erased, and nothing proves it.
+    #[error(
+        "the key store {0} claims that keys of an account were erased, but no service with this keyring wrote that: restore it from its backup, and find out who could write to its folder"
+    )]
+    UnprovenErasure(PathBuf),
+    /// The log's record of an erasure cannot be read.
+    #[error("the log cannot be searched for an erasure: {0}")]
+    Unread(String),
     /// More than [`STAGED_KEYS_MAX`] keys wait, or an account has had 2³²−1 keys.
     #[error("no more data keys can be staged: commit the staged ones first")]
     Full,
@@ -132,13 +150,15 @@ impl DataKeys {
     /// exist.
     ///
     /// Opening reads every page's checksum, so a damaged store is refused here and not at a later
-    /// login.
+    /// login. A key that a mark of this keyring names as destroyed is never given out, and the next
+    /// [`DataKeys::rewrite`] destroys it: an older copy brought it back.
     ///
     /// # Errors
     /// [`DataKeysError::Missing`] without a file, [`DataKeysError::NotAFile`] for a link,
     /// [`DataKeysError::InUse`] if another process has it open, [`DataKeysError::Damaged`] or
     /// [`DataKeysError::NoCheck`] if it is not a sound key store, [`DataKeysError::WrongKeyring`]
-    /// if the keyring does not belong to it, or [`DataKeysError::Io`].
+    /// if the keyring does not belong to it, [`DataKeysError::UnprovenErasure`] if a mark is not
+    /// this keyring's, or [`DataKeysError::Io`].
     pub fn open(path: &Path, keyring: Arc<Keyring>, create: bool) -> Result<Self, DataKeysError> {
         let io_error = |source| DataKeysError::Io {
             path: path.to_owned(),
@@ -161,12 +181,17 @@ impl DataKeys {
         // An interrupted erasure leaves this file; it may hold the very key to be erased.
         key_file::remove_if_there(&staging).map_err(io_error)?;
         key_store::check_keyring(path, &store, &keyring)?;
+        let marks = Marks::of(path, &keyring);
+        let risen = marks.check(&store)?;
+        let file = key_file::id_of(path).map_err(io_error)?;
         Ok(Self {
             path: path.to_owned(),
             keyring: RwLock::new(keyring),
+            marks,
+            file: Mutex::new(file),
             store: RwLock::new(Arc::new(store)),
             staged: Mutex::new(BTreeMap::new()),
-            condemned: Mutex::default(),
+            condemned: Mutex::new(risen),
             late: Mutex::default(),
             unwrapped: Cache::new(UNWRAPPED_KEYS_MAX),
             newest: Cache::new(UNWRAPPED_KEYS_MAX),
@@ -223,6 +248,7 @@ impl DataKeys {
         }
     }
 
+    // BUG: restored-keys-reuse-number: a key that an older store never had does not count.
     /// Makes an account's next key, visible at once and durable after [`Self::commit`].
     ///
     /// Generations count from 1 for the life of the account id. Both arguments must come from the
@@ -240,13 +266,10 @@ impl DataKeys {
             return Err(DataKeysError::Full);
         }
         let last = match newest_staged(&staged, stream_key) {
-            Some(generation) => Some(generation),
-            None => key_store::last_generation(&self.store(), stream_key)?,
+            Some(generation) => generation,
+            None => self.last_durable(stream_key)?,
         };
-        let generation = last
-            .unwrap_or(0)
-            .checked_add(1)
-            .ok_or(DataKeysError::Full)?;
+        let generation = last.checked_add(1).ok_or(DataKeysError::Full)?;
         let name = name_of(stream_key, generation);
         let key = DataKey::new(entropy);
         let keyring = self.keyring();
@@ -303,6 +326,10 @@ impl DataKeys {
     /// Forgets all staged keys; no event that they sealed may have been appended.
     pub fn discard_staged(&self) {
         self.staged().clear();
+    }
+
+    fn file(&self) -> MutexGuard<'_, (u64, u64)> {
+        self.file.lock().expect("no holder of this lock panics")
     }
 
     fn condemned(&self) -> MutexGuard<'_, Condemned> {

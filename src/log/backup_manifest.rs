@@ -4,6 +4,7 @@
 //! It is written first, so that an interrupted copy can be identified by its log, and again last,
 //! so that everything it promises is there.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,15 @@ pub enum Part {
     Keys,
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Log => "the events",
+            Self::Keys => "the data keys",
+        })
+    }
+}
+
 /// The manifest of a folder of copies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +58,10 @@ pub struct Manifest {
     pub at: Micros,
     /// A signed checkpoint of the log, at this position or an earlier one.
     pub checkpoint: Option<SignedCheckpoint>,
+    /// The last position of the sealed segment that a backup read again and compared with the log;
+    /// the next backup takes the following segment.
+    #[serde(default)]
+    pub read_through: u64,
 }
 
 /// Why a manifest cannot be read.
@@ -55,7 +69,7 @@ pub struct Manifest {
 pub enum ManifestError {
     /// The file is not a manifest.
     #[error(
-        "{path} is not the manifest of a backup ({reason}): name another folder, or restore the file"
+        "{path} does not name the log that its folder is a backup of ({reason}): name another folder, or restore that file from a copy"
     )]
     Damaged {
         /// The file's path.
@@ -65,7 +79,7 @@ pub enum ManifestError {
     },
     /// The operating system refused.
     #[error(
-        "{path} cannot be read ({source}): check the permissions of its folder, or name another one"
+        "{path} cannot be read ({source}): make its folder readable for the service, or name another folder"
     )]
     Io {
         /// The file's path.
@@ -85,6 +99,7 @@ impl Manifest {
             root: String::new(),
             at,
             checkpoint: None,
+            read_through: 0,
         }
     }
 
@@ -114,7 +129,7 @@ impl Manifest {
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match manifest.position == 0 || manifest.root_hash().is_some() {
             true => Ok(Some(manifest)),
-            false => Err(damaged("its root is not a hash".into())),
+            false => Err(damaged("it names no root".into())),
         }
     }
 
