@@ -349,7 +349,7 @@ async fn an_auditor_hears_why_and_sees_an_account_as_it_was() {
     );
     let (code, text, _) = auditor.run(&["audit", "explain", &position.to_string()]);
     assert!(
-        code == 0 && text.contains("because:") && text.contains("comes out the same"),
+        code == 0 && text.contains("because:") && text.contains("gives the same result"),
         "{text}"
     );
     let at = |position: u64| {

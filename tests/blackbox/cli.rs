@@ -438,7 +438,7 @@ fn the_tour_of_dev_once_succeeds_at_the_default_cost() {
         "otpauth://",
         "█",
         "audit",
-        "decided anew from the log alone, it comes out the same",
+        "deciding it again from the log gives the same result",
         "audit export",
         "position 1: ",
         "Every step held",

@@ -98,7 +98,7 @@ async fn it_goes_on_where_the_broker_is_away_and_sees_a_clock_before_its_checkpo
     }
     assert_eq!(found(&output, "vouching").0, "note");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("3 found wrong"), "{said}");
+    assert!(said.contains("checks failed: 3"), "{said}");
 }
 
 fn modified(file: &Path, at: SystemTime) {
@@ -106,7 +106,7 @@ fn modified(file: &Path, at: SystemTime) {
     file.set_modified(at).unwrap();
 }
 
-/// What is found wrong with one thing.
+/// The finding about one thing.
 fn is_wrong(output: &Output, what: &str, words: &str) {
     let (verdict, said) = found(output, what);
     assert_eq!((output.status.code(), verdict.as_str()), (Some(6), "wrong"));

@@ -71,7 +71,7 @@ fn the_doctor_finds_a_shipped_installation_well() {
     for part in [
         "mode 0600",
         "s old, covers ",
-        "nobody may listen",
+        "this user cannot listen",
         "audit-trail follows",
         "one instance",
     ] {
@@ -89,7 +89,7 @@ async fn the_doctor_names_what_is_wrong_and_ends_with_6() {
     let url = rig.broker.url();
     let open = run(&["doctor", "--server", &url]);
     assert_eq!(open.status.code(), Some(6), "{open:?}");
-    assert!(said(&open).contains("this user may listen to everybody's replies"));
+    assert!(said(&open).contains("this user can listen to all replies"));
     rig.service.terminate();
     assert!(rig.service.ended().success());
     let absent = run(&["doctor", "--server", &url, "--keyring", "/nowhere/keyring"]);

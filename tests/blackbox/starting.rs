@@ -249,7 +249,7 @@ fn a_start_that_is_told_to_stop_ends_at_once() {
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     let mut service = Service::spawn(&site, NOWHERE, &["--identity", "dev"]);
-    let has_begun = |line: &String| line.contains("every caller is believed");
+    let has_begun = |line: &String| line.contains("every caller is trusted");
     eventually("it has begun", || lines(&site).iter().any(has_begun));
     service.terminate();
     assert_eq!(service.ended().code(), Some(0));
