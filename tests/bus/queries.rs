@@ -1,11 +1,11 @@
-//! What every query keeps to, whichever of log and views it reads.
+//! Rules for every query, whether it reads the log or a view.
 
 use countersign::bus::headers::MIN_POSITION;
 
 use crate::service::{ask, body, broker, dev, refused, registered};
 
 #[tokio::test]
-async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
+async fn no_query_replies_before_the_position_that_it_names() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -35,7 +35,7 @@ async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
 }
 
 #[tokio::test]
-async fn a_page_after_the_last_position_that_there_can_be_is_empty() {
+async fn a_page_after_the_last_possible_position_is_empty() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
