@@ -10,6 +10,7 @@
 mod accounts;
 mod clock;
 mod copies;
+mod deletable;
 mod followers;
 mod gauges;
 mod intake;
@@ -135,10 +136,10 @@ impl Engine {
                 followers::projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
             spawn("indexer", move || {
-                followers::indexer::run(&indexing, &reader)
+                followers::indexer::run(&indexing, &reader);
             }),
             spawn("rehasher", move || {
-                followers::rehash::run(&hashing, &to_hash)
+                followers::rehash::run(&hashing, &to_hash);
             }),
         ];
         Ok(Self {

@@ -23,6 +23,7 @@ use super::intake::subject::{Subject, unavailable};
 use super::keys::vault::Vault;
 use super::queries::recorded_looks::RecordedLooks;
 use super::start::epoch;
+use super::start::standing::Standing;
 use super::writer::by_text::TextFile;
 use crate::account::{Account, Policy};
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
@@ -69,6 +70,8 @@ pub struct Shared {
     pub progress: Progress,
     /// What operators watch.
     pub gauges: Gauges,
+    /// Whether the files are where a start found them.
+    pub standing: Standing,
     /// How far it is published.
     pub publication: Publication,
     /// Where backups go, if anywhere.

@@ -202,6 +202,65 @@ async fn beside_a_silent_instance_a_start_waits_and_does_not_serve() {
     service.stop().await;
 }
 
+/// A client that may publish and listen there, and has no keyring, answers every question at once.
+async fn foreign_client(
+    broker: &Broker,
+    log_id: &str,
+) -> (Client, tokio::sync::mpsc::Receiver<()>) {
+    let client = connect(broker).await;
+    let subject = format!("countersign.v1.instance.{log_id}");
+    let mut asked = client.subscribe(subject.clone()).await.unwrap();
+    client.flush().await.unwrap();
+    let (asked_once, heard) = tokio::sync::mpsc::channel(64);
+    let answering = client.clone();
+    let word = r#"{"since":"1970-01-01T00:00:00.000001Z","instance":"a","serving":true}"#;
+    let tagged = format!(r#"{{"word":{word},"tag":"{}"}}"#, "00".repeat(16));
+    tokio::spawn(async move {
+        while let Some(message) = asked.next().await {
+            for text in [word.to_owned(), tagged.clone(), String::new()] {
+                let publish = answering.publish(subject.clone(), text.clone().into());
+                publish.await.unwrap();
+                if let Some(reply) = message.reply.clone() {
+                    answering.publish(reply, text.into()).await.unwrap();
+                }
+            }
+            let _ = asked_once.try_send(());
+        }
+    });
+    (client, heard)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_a_foreign_client_stop_no_instance() {
+    let broker = broker();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(&folder, wall());
+    let log_id = engine.first_log_id();
+    let mut service = Service::begin(config(&broker), engine, folder);
+    service.is_ready(true).await;
+    let (client, mut heard) = foreign_client(&broker, &log_id).await;
+    for at in 0..3 {
+        tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap();
+        registered(&client, &format!("ada-{at}")).await;
+    }
+    assert!(*service.ready.borrow());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_client_that_answers_first_hides_no_instance() {
+    let broker = broker();
+    let (original, twin) = two();
+    let mut first = begin(&broker, original);
+    first.is_ready(true).await;
+    let (client, _heard) = foreign_client(&broker, &first.engine.first_log_id()).await;
+    let ended = begin(&broker, twin).ended().await;
+    assert!(is_another(&ended), "{ended:?}");
+    registered(&client, "ada").await;
+    assert!(*first.ready.borrow());
+    first.stop().await;
+}
+
 /// An instance must be allowed to look for others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_may_not_look_for_another_instance_gets_an_error() {

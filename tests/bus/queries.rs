@@ -1,6 +1,6 @@
 //! Rules for every query, whether it reads the log or a view.
 
-use countersign::bus::headers::MIN_POSITION;
+use countersign::bus::headers::{MIN_POSITION, MSG_ID};
 
 use crate::service::{ask, body, broker, dev, refused, registered};
 
@@ -30,6 +30,33 @@ async fn no_query_replies_before_the_position_that_it_names() {
         assert_eq!(refused(&reply), "503 projection.behind", "{subject}");
         let reached = [(MIN_POSITION, "4")];
         body(&ask(&client, &subject, &reached, query.as_bytes()).await);
+    }
+    service.stop().await;
+}
+
+/// A caller that names a position relies on the wait for it.
+#[tokio::test]
+async fn a_request_that_waits_for_no_position_refuses_the_header_that_names_one() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    registered(&client, "ada").await;
+    let headers = [(MIN_POSITION, "1"), (MSG_ID, "id-1")];
+    let info = client.request("$SRV.INFO.countersign", "".into()).await;
+    let info = body(&info.unwrap());
+    let endpoints = info["endpoints"].as_array().unwrap();
+    assert!(endpoints.len() > 30, "{}", endpoints.len());
+    for endpoint in endpoints {
+        let subject = endpoint["subject"].as_str().unwrap().replace(".*", ".ada");
+        let subject = subject.strip_prefix("countersign.v1.").unwrap();
+        let is_command = endpoint["metadata"]["idempotent"] == "key";
+        let name = endpoint["name"].as_str().unwrap();
+        let waits = !is_command && !["schema", "errors", "jwks"].contains(&name);
+        // No endpoint accepts this body, but the headers are checked before it.
+        let reply = ask(&client, subject, &headers, b"[]").await;
+        let detail = body(&reply)["detail"].to_string();
+        let is_named = detail.contains(MIN_POSITION);
+        assert_eq!(refused(&reply), "422 request.invalid", "{subject}");
+        assert_eq!(is_named, !waits, "{subject}: {detail}");
     }
     service.stop().await;
 }

@@ -154,7 +154,17 @@ fn create(path: &Path) -> Result<File, Fault> {
         file.set_permissions(Permissions::from_mode(0o600))?;
         Ok(file)
     });
-    made.map_err(|error| Fault::Usage(format!("{} cannot be made ({error})", path.display())))
+    made.map_err(|error| {
+        let path = path.display();
+        Fault::Usage(match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!("{path} exists, and an export never replaces a file: name another one")
+            }
+            _ => format!(
+                "{path} cannot be created ({error}): check the folder, or name another file"
+            ),
+        })
+    })
 }
 
 fn manifest_path(path: &Path) -> PathBuf {
@@ -165,7 +175,7 @@ fn manifest_path(path: &Path) -> PathBuf {
 
 fn gone(error: io::Error) -> Fault {
     Fault::Failed(format!(
-        "the export cannot be written ({error}): delete the file, which has no manifest"
+        "the export cannot be written ({error}), and the unfinished file has no manifest: free space there, or name another file"
     ))
 }
 

@@ -7,6 +7,7 @@ use countersign_schemas::admin::{
     BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, SegmentEntry, ViewList,
 };
 use countersign_schemas::event::Event;
+use countersign_schemas::ids::StreamKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
@@ -19,6 +20,7 @@ use crate::engine::copies::backup::{BackupFolders, NoBackup};
 use crate::engine::copies::places::Ours;
 use crate::engine::followers::indexer::record;
 use crate::engine::keys::key_list::key_list;
+use crate::engine::start::erasures::says;
 use crate::engine::start::stopped_views::view_list;
 use crate::log::LogReader;
 
@@ -169,7 +171,10 @@ impl Admin {
                     .root_at(size)
                     .map_err(|error| error.to_string())
             },
-            copy_keys: &|target| shared.vault.back_up_keys(target),
+            copy_keys: &|target| {
+                let erased = |stream: &_, through| says(shared, StreamKey(*stream), through);
+                shared.vault.back_up_keys(target, &erased)
+            },
             ours: Ours::of(&self.data, Some(&self.keyring))?,
         };
         let taken = backup::take(&source, folders, shared.now())?;

@@ -23,6 +23,7 @@ use super::unsigned::End;
 use super::unsigned::first_unsealed;
 use crate::account::service;
 use crate::crash_point::reached;
+use crate::crypto::derived::FileKey;
 use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
 use crate::crypto::note::{NoteSigner, origin};
 use crate::engine::Engine;
@@ -33,10 +34,19 @@ use crate::log::LogOptions;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::{Finding, Index};
 
+/// What the key of instances is derived with.
+const PRESENCE_LABEL: &str = "presence";
+
 impl Engine {
     /// The hexadecimal id of the log's first epoch, which no later epoch changes.
     pub fn first_log_id(&self) -> String {
         HEXLOWER.encode(self.shared.vault.keyring().first_log_id())
+    }
+
+    /// The key under which instances of this log know each other; no rotation changes it, and no
+    /// epoch.
+    pub fn presence_key(&self) -> FileKey {
+        self.shared.vault.keyring().file_key(PRESENCE_LABEL)
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) mod error;
 pub(super) mod forms;
 pub(super) mod foundation;
 pub(super) mod private;
+pub(super) mod standing;
 pub(super) mod stopped_views;
 pub(super) mod stopping;
 pub(super) mod unsigned;
@@ -25,7 +26,9 @@ use super::accounts::Accounts;
 use super::accounts::snapshots::Snapshots;
 use super::clock::{monotonic_clock, wall_clock};
 use super::copies::backup::{BackupFolders, check_places};
-use super::copies::places::{BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_keyring};
+use super::copies::places::{
+    BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_in_copies, refuse_keyring,
+};
 use super::followers::feed::Publication;
 use super::followers::indexer::record;
 use super::followers::progress::Progress;
@@ -49,6 +52,7 @@ use foundation::{
     snapshots_file, views_file,
 };
 use private::make_private;
+use standing::Standing;
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -119,6 +123,7 @@ pub fn init(
     refuse_keyring(keyring_file, data)?;
     for path in [keyring_file, data] {
         refuse_below_ours(path).map_err(KeyringPlaceError::from)?;
+        refuse_in_copies(path).map_err(KeyringPlaceError::from)?;
     }
     let beside = BESIDE_THE_KEYRING.map(|name| keyring_file.with_file_name(name));
     if let Some(taken) = beside.into_iter().find(|file| file.exists()) {
@@ -157,7 +162,6 @@ fn check_options(options: &EngineOptions) -> Result<(), StartError> {
     Ok(())
 }
 
-// BUG: start-checks-not-repeated: files that are exchanged or opened up later are not looked at.
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
@@ -206,6 +210,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let progress = Progress::default();
     progress.commit(log.head());
     let gauges = Gauges::new(&options.data, &options.keyring, now);
+    let standing = Standing::of(&options.data, &options.keyring, &log.reader());
     let shared = Shared {
         vault,
         policy: options.policy,
@@ -226,6 +231,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         views,
         progress,
         gauges,
+        standing,
         publication: Publication::default(),
         backup: options.backup,
         failed: watch::Sender::new(false),
