@@ -12,97 +12,21 @@
 //!    └───────────────────────────────────────────────┘ disable-2fa
 //! ```
 
-mod attack;
-pub mod attempts;
-mod backup_codes;
 mod blocklist;
-pub mod bound;
-mod clear;
-mod codes;
-mod credentials;
 mod decision;
-mod enrolment;
-mod erasure;
 mod evidence;
 mod evolve;
-mod login;
+pub mod explain;
+pub mod guessing;
 mod memory;
 pub mod outcome;
-mod pair;
-pub mod password_bound;
-pub mod passwords;
 pub mod policy;
-pub mod quota;
-pub mod reasons;
-mod reasons_support;
-pub mod rerun;
-mod rerun_enrolment;
-pub mod rerun_limits;
-mod rerun_pair;
-mod rerun_scene;
-mod rerun_stand_ins;
-mod rerun_support;
-mod reset;
-mod rotation;
+pub mod rules;
 pub mod service;
-mod suspension;
 mod told_once;
-pub mod usual_limits;
 
 #[cfg(test)]
-mod attempts_tests;
-#[cfg(test)]
-mod backup_codes_tests;
-#[cfg(test)]
-mod bound_tests;
-#[cfg(test)]
-mod clear_tests;
-#[cfg(test)]
-mod credentials_tests;
-#[cfg(test)]
-mod enrolment_tests;
-#[cfg(test)]
-mod erasure_tests;
-#[cfg(test)]
-mod gathering;
-#[cfg(test)]
-mod lives;
-#[cfg(test)]
-mod login_tests;
-#[cfg(test)]
-mod memory_tests;
-#[cfg(test)]
-mod mismatch_properties;
-#[cfg(test)]
-mod model;
-#[cfg(test)]
-mod model_reset;
-#[cfg(test)]
-mod pair_tests;
-#[cfg(test)]
-mod proof_tests;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod quota_tests;
-#[cfg(test)]
-mod reasons_tests;
-#[cfg(test)]
-mod rerun_tests;
-#[cfg(test)]
-mod reset_tests;
-#[cfg(test)]
-mod reset_words;
-#[cfg(test)]
-mod rotation_tests;
-#[cfg(test)]
-mod scenario;
-#[cfg(test)]
-mod sentences;
-#[cfg(test)]
-mod stale_tests;
-#[cfg(test)]
-mod suspension_tests;
+mod tests;
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
@@ -112,15 +36,15 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use serde::{Deserialize, Serialize};
 
-pub use attempts::CodeAttempts;
-pub use clear::Clear;
 pub use decision::{Decision, Step};
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence};
 pub use evolve::Recorded;
 pub use outcome::Reply;
-pub use passwords::PasswordAttempts;
 pub use policy::Policy;
-pub use reset::{AfterReset, Case};
+pub use rules::attempts::CodeAttempts;
+pub use rules::clear::Clear;
+pub use rules::passwords::PasswordAttempts;
+pub use rules::reset::{AfterReset, Case};
 
 /// Open login challenges of one account; the oldest is dropped for a ninth.
 pub const CHALLENGES_MAX: usize = 8;
@@ -337,25 +261,29 @@ pub struct Ctx<'a> {
 /// counts it.
 pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &Ctx) -> Decision {
     match command {
-        Command::RegisterAccount(c) => credentials::register(account, c, evidence, ctx),
-        Command::ChangePassword(c) => credentials::change_password(account, c, evidence, ctx),
-        Command::Enable2fa(c) => enrolment::enable(account, c, evidence, ctx),
-        Command::ConfirmCode(c) => enrolment::confirm(account, c, evidence, ctx),
-        Command::CancelEnrolment(c) => enrolment::cancel(account, c, ctx),
-        Command::RegenerateBackupCodes(c) => backup_codes::regenerate(account, c, evidence, ctx),
-        Command::Disable2fa(c) => enrolment::disable(account, c, evidence, ctx),
-        Command::StartLogin(c) => login::start(account, c, evidence, ctx),
-        Command::VerifyLogin(c) => login::verify(account, c, evidence, ctx),
-        Command::UserCancelReset(c) => reset::user_cancel(account, c, ctx),
-        Command::ClearAttempts(c) => clear::clear(account, c, ctx),
-        Command::SuspendFactor(c) => suspension::suspend(account, c, ctx),
-        Command::RequestReset(c) => reset::request(account, c, ctx),
-        Command::ApproveReset(c) => reset::approve(account, c, ctx),
-        Command::RejectReset(c) => reset::reject(account, c, ctx),
-        Command::CancelReset(c) => reset::cancel(account, c, ctx),
-        Command::ExecuteReset(c) => reset::execute(account, c, ctx),
-        Command::EraseAccount(c) => erasure::erase(account, c, ctx),
-        Command::RotateKeys(c) => rotation::rotate(c, ctx),
+        Command::RegisterAccount(c) => rules::credentials::register(account, c, evidence, ctx),
+        Command::ChangePassword(c) => {
+            rules::credentials::change_password(account, c, evidence, ctx)
+        }
+        Command::Enable2fa(c) => rules::enrolment::enable(account, c, evidence, ctx),
+        Command::ConfirmCode(c) => rules::enrolment::confirm(account, c, evidence, ctx),
+        Command::CancelEnrolment(c) => rules::enrolment::cancel(account, c, ctx),
+        Command::RegenerateBackupCodes(c) => {
+            rules::backup_codes::regenerate(account, c, evidence, ctx)
+        }
+        Command::Disable2fa(c) => rules::enrolment::disable(account, c, evidence, ctx),
+        Command::StartLogin(c) => rules::login::start(account, c, evidence, ctx),
+        Command::VerifyLogin(c) => rules::login::verify(account, c, evidence, ctx),
+        Command::UserCancelReset(c) => rules::reset::user_cancel(account, c, ctx),
+        Command::ClearAttempts(c) => rules::clear::clear(account, c, ctx),
+        Command::SuspendFactor(c) => rules::suspension::suspend(account, c, ctx),
+        Command::RequestReset(c) => rules::reset::request(account, c, ctx),
+        Command::ApproveReset(c) => rules::reset::approve(account, c, ctx),
+        Command::RejectReset(c) => rules::reset::reject(account, c, ctx),
+        Command::CancelReset(c) => rules::reset::cancel(account, c, ctx),
+        Command::ExecuteReset(c) => rules::reset::execute(account, c, ctx),
+        Command::EraseAccount(c) => rules::erasure::erase(account, c, ctx),
+        Command::RotateKeys(c) => rules::rotation::rotate(c, ctx),
     }
 }
 

@@ -10,7 +10,7 @@ use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
 use super::vault::{Vault, VaultError};
-use crate::account::quota::Act;
+use crate::account::rules::quota::Act;
 use crate::account::{Held, USERNAME_FIELD};
 use crate::log::index::Fact;
 

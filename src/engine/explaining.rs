@@ -11,9 +11,9 @@ use countersign_schemas::strict::DecodeError;
 
 use super::Queries;
 use super::queries::{type_codes, unavailable};
-use crate::account::reasons::{Verdict, reasons, verdict};
-use crate::account::rerun::{Recording, Rerun, rerun};
-use crate::account::rerun_limits::taken_as_recorded;
+use crate::account::explain::reasons::{Verdict, reasons, verdict};
+use crate::account::explain::rerun::{Recording, Rerun, rerun};
+use crate::account::explain::taken_as_recorded::taken_as_recorded;
 use crate::account::{Account, Policy};
 
 impl Queries {

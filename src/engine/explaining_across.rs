@@ -9,8 +9,8 @@ use countersign_schemas::time::Micros;
 use super::Queries;
 use super::queries::{type_codes, unavailable};
 use super::vault::VaultError;
-use crate::account::quota::Act;
-use crate::account::rerun::Across;
+use crate::account::explain::rerun::Across;
+use crate::account::rules::quota::Act;
 use crate::account::{Account, Policy};
 
 /// Positions that are looked through at once.

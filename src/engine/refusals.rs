@@ -15,7 +15,8 @@ use super::message::Gated;
 use super::verdict::Verdict;
 use super::writer::{NO_EVENT, Writer};
 use super::{Done, Outcome, Request, evidence};
-use crate::account::{Account, Reply, quota, service};
+use crate::account::rules::quota;
+use crate::account::{Account, Reply, service};
 
 impl Writer {
     /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what

@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::subject::unavailable;
 use super::{Request, Shared};
 use crate::account::Account;
-use crate::account::quota::Act;
+use crate::account::rules::quota::Act;
 use crate::log::index::Fact;
 
 /// When the caller did what the command asks for, to whatever account, those that the batch holds

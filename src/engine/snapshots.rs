@@ -39,13 +39,13 @@ const SNAPSHOTS: TableDefinition<Key, Row> = TableDefinition::new("snapshots_v2"
 static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
     let sources = [
         include_str!("../account/mod.rs"),
-        include_str!("../account/erasure.rs"),
+        include_str!("../account/rules/erasure.rs"),
         include_str!("../account/evolve.rs"),
-        include_str!("../account/attempts.rs"),
-        include_str!("../account/clear.rs"),
-        include_str!("../account/passwords.rs"),
-        include_str!("../account/reset.rs"),
-        include_str!("../account/suspension.rs"),
+        include_str!("../account/rules/attempts.rs"),
+        include_str!("../account/rules/clear.rs"),
+        include_str!("../account/rules/passwords.rs"),
+        include_str!("../account/rules/reset.rs"),
+        include_str!("../account/rules/suspension.rs"),
         include_str!("../../schemas/src/sealed.rs"),
     ];
     let digest = sources

@@ -1,0 +1,11 @@
+//! A recorded decision made again, and why it came out as it did.
+
+pub mod reasons;
+pub(super) mod reasons_support;
+pub mod rerun;
+pub(super) mod scene;
+pub(super) mod scene_enrolment;
+pub(super) mod scene_pair;
+pub(super) mod scene_support;
+pub(super) mod stand_ins;
+pub mod taken_as_recorded;

@@ -1,0 +1,195 @@
+//! A recorded decision made again: the account as it was before, the policy that was in force, and
+//! the evidence that the events themselves hold.
+//!
+//! What the log does not keep is put in by a stand-in that no rule looks into: the code's digits,
+//! the password, the challenge's id. What is sealed and what was random is taken over from the
+//! record. Everything else must come out as it was recorded.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::record::Role;
+use countersign_schemas::refusal::Refusal;
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::time::Micros;
+
+use super::scene::scene;
+use crate::account::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
+use crate::account::policy::Policy;
+use crate::account::{Account, Ctx, Decision, decide};
+
+/// A group of events as it was recorded, with what was in force then.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording<'a> {
+    /// The account right before.
+    pub before: &'a Account,
+    /// The account's id.
+    pub account_id: &'a str,
+    /// The group's events.
+    pub events: &'a [Event],
+    /// Log time of the decision.
+    pub at: Micros,
+    /// Who asked.
+    pub caller: &'a str,
+    /// The role in which they asked.
+    pub role: Role,
+    /// Keyed hash of where the request came from.
+    pub source_key: [u8; 8],
+    /// The numbers that were in force.
+    pub policy: &'a Policy,
+    /// What else the log said then, beside the account.
+    pub across: Across<'a>,
+}
+
+/// What a decision rested on beside its account, as the log before it says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Across<'a> {
+    /// When the caller had done the same to any account, within the policy's window at least.
+    pub requested_at: &'a [Micros],
+    /// Whether the caller's own name is the account's; none where the log cannot tell any more,
+    /// since the account and its name were erased.
+    pub is_own_account: Option<bool>,
+    /// The number of the next keys; none while the last ones still replaced those before.
+    pub next_key_id: Option<u32>,
+}
+
+/// How long before its record a command may have passed the gate, in seconds: a challenge that was open
+/// there may have ended while its backup code waited for its turn at the password hashes.
+const GATED_BEFORE_S: u64 = 60;
+
+/// What came of deciding again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rerun {
+    /// The same events.
+    Same,
+    /// Others; said in words.
+    Different(String),
+    /// It is no decision that this build makes again; why.
+    Not(&'static str),
+}
+
+/// Decides again and compares.
+pub fn rerun(recording: &Recording) -> Rerun {
+    let scene = match scene(recording) {
+        Ok(scene) => scene,
+        Err(unmade) => return unmade,
+    };
+    if scene.role() != Some(recording.role) {
+        return Rerun::Different("the caller's role does not reach the command for this".into());
+    }
+    let Some(command) = scene.command(recording) else {
+        return Rerun::Not("this build cannot put the command together again");
+    };
+    let account = scene.account(recording.before);
+    let again = |gated_at| {
+        let ctx = Ctx {
+            now: recording.at,
+            gated_at,
+            clock_floor: Micros(0),
+            policy: recording.policy,
+            entropy: &scene.entropy,
+            caller: recording.caller,
+            source_key: recording.source_key,
+            source_waits_s: scene.passwords_wait.then_some(1),
+            pair_waits_s: None,
+            is_elsewhere: is_elsewhere(recording),
+            name_taken: false,
+            next_key_id: recording.across.next_key_id,
+            requested_at: recording.across.requested_at,
+            is_own_account: recording.across.is_own_account.unwrap_or(false),
+        };
+        compared(decide(&account, &command, &scene.evidence, &ctx), recording)
+    };
+    match again(recording.at) {
+        Rerun::Different(what) if has_waited(&scene.evidence) => {
+            match again(recording.at.minus_s(GATED_BEFORE_S)) {
+                Rerun::Same => Rerun::Same,
+                Rerun::Different(_) | Rerun::Not(_) => Rerun::Different(what),
+            }
+        }
+        same => same,
+    }
+}
+
+/// Whether a decision waited for a hash between gate and record.
+fn has_waited(evidence: &Evidence) -> bool {
+    let has_hashed = match evidence.proof {
+        ProofEvidence::Compared { .. } | ProofEvidence::Elsewhere { .. } => true,
+        ProofEvidence::Absent | ProofEvidence::NotCompared | ProofEvidence::Vouched => false,
+    };
+    let has_made = !matches!(evidence.created, Created::None);
+    has_hashed || has_made || matches!(evidence.code, CodeEvidence::Backup { .. })
+}
+
+/// Whether a decision is the recorded one.
+fn compared(decision: Decision, recording: &Recording) -> Rerun {
+    let (decided, reply) = match decision {
+        Decision::Done { events, reply } => (events, reply),
+        Decision::Needs(_) => {
+            return Rerun::Different("the evidence does not fit the account".into());
+        }
+    };
+    let (decided, recorded) = (comparable(&decided), comparable(recording.events));
+    if decided == recorded {
+        return Rerun::Same;
+    }
+    Rerun::Different(told(&decided, &recorded, reply.err().as_ref()))
+}
+
+/// Whether accounts needed no registration: only then does one begin without a name.
+fn is_elsewhere(recording: &Recording) -> bool {
+    matches!(
+        recording.events.first(),
+        Some(Event::AccountRegistered(e)) if e.username.is_none()
+    )
+}
+
+/// The events without what is sealed or random.
+fn comparable(events: &[Event]) -> Vec<Event> {
+    let blank = |event: &Event| {
+        let mut event = event.clone();
+        for (_, field) in event.protected() {
+            *field = Protected::clear(&[]);
+        }
+        match &mut event {
+            Event::LoginStarted(e) => e.challenge = [0; 16],
+            Event::TotpAccepted(e) => e.challenge = e.challenge.map(|_| [0; 16]),
+            Event::BackupCodeAccepted(e) => e.challenge = e.challenge.map(|_| [0; 16]),
+            _ => {}
+        }
+        event
+    };
+    events.iter().map(blank).collect()
+}
+
+/// The first difference, in words without a secret.
+fn told(decided: &[Event], recorded: &[Event], refusal: Option<&Refusal>) -> String {
+    let names = |events: &[Event]| {
+        let names: Vec<_> = events.iter().map(Event::name).collect();
+        names.join(", ")
+    };
+    let differs = decided.iter().zip(recorded).find(|(a, b)| a != b);
+    match differs {
+        Some((a, b)) if a.name() == b.name() => {
+            format!(
+                "{} comes out as {} and was recorded as {}",
+                a.name(),
+                a.data(),
+                b.data()
+            )
+        }
+        _ => format!(
+            "[{}] comes out{}, [{}] was recorded",
+            names(decided),
+            refusal.map_or_else(String::new, refused),
+            names(recorded)
+        ),
+    }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    let because = refusal
+        .detail
+        .map_or_else(String::new, |d| format!(": {d}"));
+    let wait = refusal.retry_after_s;
+    let wait = wait.map_or_else(String::new, |s| format!(", {s} s too early"));
+    format!(" ({}{because}{wait})", refusal.code.as_str())
+}

@@ -1,0 +1,42 @@
+//! A password and a code that came together and were not both right, put together again.
+
+use countersign_schemas::event::account::v1::Purpose;
+
+use super::rerun::{Recording, Rerun};
+use super::scene::{Scene, code_scene, first_factor, proof_scene};
+use super::stand_ins::Given;
+use crate::account::evidence::{CodeEvidence, ProofEvidence};
+use crate::account::rules::credentials;
+
+/// A password and a code that came together while passwords waited, and were not both right.
+pub(super) fn pair_scene(recording: &Recording, credential: u32) -> Result<Scene, Rerun> {
+    let rest = &recording.events[1..];
+    let mut scene = match rest.is_empty() {
+        false => {
+            let mut scene = code_scene(&Recording {
+                events: rest,
+                ..*recording
+            })?;
+            scene.name = "start-login";
+            scene.challenge = None;
+            scene.proven_by(first_factor(credential))
+        }
+        true => {
+            let mut scene = proof_scene(Purpose::Login, recording, Some(Given::App));
+            scene.name = "start-login";
+            scene.evidence.code = CodeEvidence::Nothing;
+            // Which of the two was wrong is not said, and comes to the same.
+            scene.evidence.proof = match credential {
+                credentials::ELSEWHERE => ProofEvidence::Elsewhere { right: false },
+                0 if recording.before.credential.is_some() => ProofEvidence::Vouched,
+                credential => ProofEvidence::Compared {
+                    credential,
+                    right: false,
+                },
+            };
+            scene
+        }
+    };
+    scene.passwords_wait = true;
+    Ok(scene)
+}

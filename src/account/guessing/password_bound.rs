@@ -1,0 +1,79 @@
+//! What the limits on wrong passwords are worth: how many guesses an attacker has at one account.
+//!
+//! The count comes from running the rules themselves for a virtual day, against an attacker who knows
+//! every number and guesses in the very second in which a guess is compared. A pair of password and
+//! code is no guess of a password: one that is not right tells nothing of either.
+
+use countersign_schemas::time::Micros;
+use serde::Serialize;
+
+use super::DAY_S;
+use crate::account::{PasswordAttempts, Policy};
+
+/// Days of the virtual month.
+const MONTH_DAYS: u64 = 30;
+/// When the virtual day begins.
+const START: Micros = Micros(1_800_000_000 * Micros::SECOND);
+
+/// Passwords that are compared at one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PasswordGuesses {
+    /// In a day, from one source.
+    pub one_source_day: u64,
+    /// In a day, from as many sources as it takes: every guess has one of its own.
+    pub any_sources_day: u64,
+    /// In 30 days, from as many sources as it takes.
+    pub any_sources_month: u64,
+}
+
+/// Counts the guesses that the policy lets through.
+pub fn password_guesses(policy: &Policy) -> PasswordGuesses {
+    let any_sources_day = day(policy, |guess| guess);
+    PasswordGuesses {
+        one_source_day: day(policy, |_| 0),
+        any_sources_day,
+        any_sources_month: MONTH_DAYS * any_sources_day,
+    }
+}
+
+/// The guesses of a day, each from the source that is given for it.
+fn day(policy: &Policy, source_of: impl Fn(u64) -> u64) -> u64 {
+    let mut passwords = PasswordAttempts::default();
+    let (mut now, mut guesses) = (START, 0);
+    while now < START.plus_s(DAY_S) {
+        let source = source_of(guesses).to_le_bytes();
+        match passwords.waiting_s(source, now) {
+            Some(seconds) => now = now.plus_s(seconds),
+            None => {
+                let counted = passwords.counted(source, now, policy);
+                passwords.failed(source, now, &counted);
+                guesses += 1;
+                // Without a wait a guess takes a second: a policy may have none.
+                if guesses > GUESSES_MAX {
+                    return GUESSES_MAX;
+                }
+            }
+        }
+    }
+    guesses
+}
+
+/// Guesses beyond which a policy is said to have no bound worth the name.
+const GUESSES_MAX: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::rules::passwords::NEW_FAILURES_MAX;
+
+    #[test]
+    fn the_shipped_policy_bounds_a_source_and_a_crowd_of_any_size() {
+        let guesses = password_guesses(&Policy::default());
+        // 10 free, eight waits up to 640 s, and one each quarter of an hour.
+        assert_eq!(guesses.one_source_day, 113);
+        // What new sources may fail, and one a minute.
+        let crowd = NEW_FAILURES_MAX as u64 + DAY_S / 60 - 1;
+        assert_eq!(guesses.any_sources_day, crowd);
+        assert_eq!(guesses.any_sources_month, 30 * crowd);
+    }
+}

@@ -1,0 +1,88 @@
+//! Support lets app codes be tried again: a second budget for a guesser too, so it has limits of
+//! its own, which `policy explain` counts.
+//!
+//! Once per account in 7 days; an agent who did it may not do it again for 30 days, so that no
+//! single agent can keep an account open to guessing. How many accounts an agent may do it to in a
+//! day is `quota`'s. A suspension and the row of failures that
+//! leads to one (NIST SP 800-63B §3.2.2) stay: a backup code or a reset ends them. Where nothing is
+//! counted, or support suspended the app, a clear would change nothing: it is refused and costs no
+//! quota.
+
+use countersign_schemas::command::ClearAttempts;
+use countersign_schemas::event::Event;
+use countersign_schemas::event::attempts::v1::AttemptsCleared;
+use countersign_schemas::event::audit::v1::AgentAct;
+use countersign_schemas::ids::is_same_person;
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::time::Micros;
+use serde::{Deserialize, Serialize};
+
+use super::attempts::Suspended;
+use super::quota;
+use crate::account::outcome::Reply;
+use crate::account::{Account, Ctx, Decision};
+
+/// Clears that are remembered: more than any policy lets happen in 30 days.
+pub const CLEARS_MAX: usize = 32;
+
+/// One time that support cleared the attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clear {
+    /// When.
+    pub at: Micros,
+    /// The agent's name.
+    pub by: String,
+}
+
+// BUG: clear-leaves-suspension: a suspension by failures stays, and the clear counts.
+pub(in crate::account) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> Decision {
+    if account.until_reset {
+        return account.refused_as_suspended();
+    }
+    if account.on().is_none() {
+        return Decision::refused(account.why_not_on(ctx));
+    }
+    let has_counted = account.attempts.has_counted(ctx.now, ctx.policy);
+    match account.attempts.suspended {
+        Some(Suspended::Failures) | None if has_counted => {}
+        Some(_) => return account.refused_as_suspended(),
+        None => return Decision::refused(ErrorCode::AttemptsNone),
+    }
+    if let Some(seconds) = waiting_s(&account.clears, ctx) {
+        return Decision::refused_for(ErrorCode::QuotaExceeded, seconds);
+    }
+    if let Some(refused) = quota::over(AgentAct::ClearAttempts, ctx) {
+        return refused;
+    }
+    let event = Event::AttemptsCleared(AttemptsCleared {
+        by: ctx.caller.into(),
+        reason: Protected::clear(command.reason.as_str().as_bytes()),
+    });
+    Decision::recorded(vec![event], Reply::AttemptsCleared)
+}
+
+/// The seconds until this agent may clear the attempts, if it may not now.
+fn waiting_s(clears: &[Clear], ctx: &Ctx) -> Option<u64> {
+    let again = |clear: &Clear| {
+        let after_s = match is_same_person(&clear.by, ctx.caller) {
+            true => ctx.policy.clear_same_agent_after_s,
+            false => ctx.policy.clear_again_after_s,
+        };
+        clear.at.plus_s(after_s)
+    };
+    let until = clears.iter().map(again).max()?;
+    (ctx.now < until).then(|| until.seconds_since(ctx.now))
+}
+
+impl Account {
+    /// Forgets waits, double-code mode and the counted failures.
+    pub(in crate::account) fn attempts_cleared(&mut self, at: Micros, event: &AttemptsCleared) {
+        self.attempts.cleared();
+        if self.clears.len() == CLEARS_MAX {
+            self.clears.remove(0);
+        }
+        let by = event.by.clone();
+        self.clears.push(Clear { at, by });
+    }
+}

@@ -1,0 +1,48 @@
+//! `erase-account`, in sentences.
+
+use super::reset_words::*;
+use super::scenario::Password::Right;
+use super::scenario::{given, nobody};
+use super::sentences::*;
+
+#[test]
+fn an_erased_account_is_nobody_and_keeps_its_count_of_events_alone() {
+    let alive = enabled_account().when(start_login(Right)).wrong_codes(4);
+    let version = alive.account.version;
+    let gone = alive
+        .when(erase)
+        .then("erased")
+        .records(&["account-erased"])
+        .where_account(|a| !a.exists() && a.factor == crate::account::Factor::default())
+        .where_account(|a| a.credential.is_none() && a.challenges.is_empty());
+    assert_eq!(gone.account.version, version + 1);
+    gone.clone()
+        .when(erase)
+        .then("account.not_found")
+        .records(&[]);
+    gone.clone()
+        .when(start_login(Right))
+        .then("credentials.invalid");
+    gone.when(verify_vouched(code_now(0)))
+        .then("account.not_found");
+}
+
+#[test]
+fn nobody_cannot_be_erased() {
+    given(nobody())
+        .when(erase)
+        .then("account.not_found")
+        .records(&[]);
+}
+
+#[test]
+fn the_id_can_be_registered_anew_and_goes_on_counting_versions() {
+    let gone = enabled_account().when(erase).then("erased");
+    let version = gone.account.version;
+    let anew = gone
+        .when(register("a good password"))
+        .then("registered")
+        .when(start_login(Right))
+        .then("logged in by password");
+    assert_eq!(anew.account.version, version + 3);
+}

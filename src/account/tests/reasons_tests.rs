@@ -1,0 +1,187 @@
+//! Why a decision came out as it did, in the sentences that `audit explain` shows.
+
+use countersign_schemas::event::Event;
+
+use super::reset_words::*;
+use super::scenario::Password::{Right, Wrong};
+use super::scenario::{START, Scenario};
+use super::sentences::*;
+use crate::account::explain::reasons::{Verdict, reasons, verdict};
+use crate::account::{Account, Policy, service};
+
+const VOUCHED: &str = "The caller answered for the first factor.";
+const OPEN: &str = "Nothing stood in the way of comparing the code: no wait, no suspension.";
+
+/// What is told of one more command.
+fn told(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> Vec<String> {
+    let after = before.clone().when(ask);
+    reasons(&before.account, &after.events, after.now(), &before.policy)
+}
+
+#[test]
+fn a_wrong_secret_is_told_with_what_it_was_compared_with() {
+    let ada = enabled_account();
+    let counted = "It was counted: failure 1 of the 10 that 30 days allow, 1 in a row.";
+    let none = "The code belongs to none of the steps within 1 of the one at which it arrived.";
+    assert_eq!(
+        told(&ada, verify_vouched(wrong_code())),
+        [VOUCHED, OPEN, none, counted]
+    );
+    let matched_none = "The code that names ordinal 3 matched no verifier of set 1.";
+    let wrong = told(&ada, verify_vouched(wrong_backup_code(3)));
+    assert_eq!(wrong, [VOUCHED, matched_none]);
+    let spent = ada.clone().when(verify_vouched(backup_code(4)));
+    let used = "Backup code 4 of set 1 matched, but had been used.";
+    assert_eq!(
+        told(&spent, verify_vouched(backup_code(4))),
+        [VOUCHED, used]
+    );
+    let password = "The password did not match the one that the account's version 2 set; failure 1 of this source, 10 are free, and 1 of all in the day.";
+    assert_eq!(told(&ada, start_login(Wrong)), [password]);
+    let nobody = service::unknown_names_refused(3);
+    let reasons = reasons(&Account::default(), &[nobody], START, &Policy::default());
+    assert_eq!(reasons, ["Nobody has the name that was given."]);
+}
+
+#[test]
+fn a_right_secret_is_told_with_why_it_was_free() {
+    let ada = enabled_account();
+    let proved = "The password was right: it is the one that the account's version 2 set.";
+    let asked = "Two-factor authentication was on, so a code was asked for.";
+    assert_eq!(told(&ada, start_login(Right)), [proved, asked]);
+    let free = "Backup code 4 of set 1 matched its verifier and was unused; 9 were left.";
+    assert_eq!(told(&ada, verify_vouched(backup_code(4))), [VOUCHED, free]);
+}
+
+#[test]
+fn what_ended_a_case_is_told() {
+    let case = enabled_account().by("agent-1").when(request_reset);
+    let agent = "The case was open, and the agent had ended cases fewer than 20 times in 24 h.";
+    let user = "A case was open, and the platform's word that the owner objects is enough.";
+    let login = "A login with a code ends an open case.";
+    let disabled = "Turning two-factor authentication off ends an open case.";
+    assert_eq!(told(&case, cancel_reset), [agent]);
+    assert_eq!(told(&case, reject), [agent]);
+    assert_eq!(told(&case, user_cancel), [user]);
+    let by_login = told(&case, verify_vouched(backup_code(4)));
+    assert_eq!(by_login.last().map(String::as_str), Some(login));
+    let by_disabling = told(&case, disable(Right));
+    assert_eq!(by_disabling.last().map(String::as_str), Some(disabled));
+}
+
+#[test]
+fn what_support_did_to_the_attempts_is_told() {
+    let ada = enabled_account().by("agent-1");
+    let cleared = "Two-factor authentication was on; 168 h had passed since any agent cleared the attempts and 720 h since this one did, and it had cleared any fewer than 20 times in 24 h.";
+    let failed = enabled_account().wrong_codes(1).by("agent-1");
+    assert_eq!(told(&failed, clear_attempts), [cleared]);
+    let suspended = "Two-factor authentication was on, support asked for app codes to be stopped, and the agent had done so fewer than 20 times in 24 h.";
+    assert_eq!(told(&ada, suspend_factor), [suspended]);
+}
+
+#[test]
+fn a_verdict_is_that_of_the_first_event() {
+    let ada = enabled_account();
+    let of = |ask: BoxedAsk| verdict(&ada.clone().when(ask).events);
+    for refused in [
+        boxed(start_login(Wrong)),
+        boxed(verify_vouched(wrong_code())),
+        boxed(verify_vouched(wrong_backup_code(3))),
+    ] {
+        assert_eq!(of(refused), Verdict::Refused);
+    }
+    for allowed in [
+        boxed(start_login(Right)),
+        boxed(verify_vouched(backup_code(4))),
+        boxed(disable(Right)),
+    ] {
+        assert_eq!(of(allowed), Verdict::Allowed);
+    }
+    assert_eq!(verdict(&[]), Verdict::Recorded);
+    let by_the_service: [Event; 3] = [
+        service::attempts_suppressed(1),
+        service::clock_jumped(1),
+        service::look_ups_counted(None, "audit-page", 1),
+    ];
+    for recorded in by_the_service {
+        assert_eq!(verdict(&[recorded]), Verdict::Recorded);
+    }
+    let nobody = service::unknown_names_refused(3);
+    assert_eq!(verdict(&[nobody]), Verdict::Refused);
+}
+
+/// The last sentence of one more command.
+fn told_last(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> String {
+    told(before, ask).pop().unwrap_or_default()
+}
+
+#[test]
+fn what_an_enrolment_came_to_is_told() {
+    let (registered, pending) = (registered_account(), pending_account());
+    let started = "Two-factor authentication was not on.";
+    let again = "Two-factor authentication was not on; the enrolment replaced one that waited.";
+    let wrong = "The code belongs to no step within 10 of the one at which it arrived.";
+    let off = "The code is that of 5 steps off, more than the 1 that are taken: the app's clock is wrong.";
+    let expired = "The enrolment had waited longer than the 600 s that the policy allows.";
+    assert_eq!(told_last(&registered, enable(Right)), started);
+    assert_eq!(told_last(&pending, enable(Right)), again);
+    assert_eq!(told_last(&pending, confirm(wrong_code())), wrong);
+    assert_eq!(told_last(&pending, confirm(code_now(5))), off);
+    let cancelled = told_last(&pending, cancel_nth(0));
+    assert_eq!(cancelled, "The enrolment was waiting.");
+    let late = pending.clone().at("+1h");
+    assert_eq!(told_last(&late, confirm(code_now(0))), expired);
+    let step = pending.step_now();
+    let enabled = format!(
+        "The first code of the enrolment belongs to step {step}, 0 from the step at which it arrived; 1 either way are taken."
+    );
+    assert!(told(&pending, confirm(code_now(0))).contains(&enabled));
+}
+
+#[test]
+fn what_wrong_codes_led_to_is_told() {
+    let three = enabled_account().wrong_codes(3);
+    let waits = "More than 3 failures in a row set a wait, 5 s doubling up to 900 s.";
+    assert_eq!(told_last(&three, verify_vouched(wrong_code())), waits);
+    let nine = enabled_account().wrong_codes(9).at("+1d");
+    let spent = "The budget of 10 failures was spent.";
+    assert_eq!(told_last(&nine, verify_vouched(wrong_code())), spent);
+}
+
+#[test]
+fn what_became_of_a_case_is_told() {
+    let case = enabled_account().by("agent-1").when(request_reset);
+    let other = case.clone().by("agent-2");
+    let approved = told_last(&other, approve);
+    assert!(approved.contains("agent-1 had asked for it and not this agent"));
+    assert!(approved.contains("cooling-off time of 72 h ends at "));
+    let cooled = other.clone().when(approve).at("+73h");
+    let executed = "The case was approved and open, its cooling-off time had been over for 3600 s, and the account is not the agent's own.";
+    assert!(told(&cooled, execute).contains(&executed.to_owned()));
+    let lapsed = other.at("+8d");
+    let expired = "The case had lapsed 86400 s before, so nothing more could be done with it.";
+    assert_eq!(told(&lapsed, approve), [expired]);
+    assert_eq!(verdict(&lapsed.when(approve).events), Verdict::Refused);
+}
+
+#[test]
+fn what_an_operator_did_is_told() {
+    let erased = "The account existed, an operator's word is enough, and this one had erased fewer than 100 times in 24 h.";
+    assert_eq!(told(&enabled_account().by("operator"), erase), [erased]);
+    let rotated = "The data keys of every rotation before were wrapped anew, and 2 is the number after the last one.";
+    assert_eq!(told_last(&super::scenario::nobody(), rotate_keys), rotated);
+}
+
+#[test]
+fn what_a_registration_and_a_spent_code_came_to_is_told() {
+    let nobody = super::scenario::nobody();
+    let free = "The account did not exist, and its name was free.";
+    let taken = "The policy takes the password.";
+    assert_eq!(told(&nobody, register("a good password")), [free, taken]);
+    let used = enabled_account().when(verify_vouched(code_now(1)));
+    let spent = format!(
+        "The code belongs to step {0}, and every step up to {0} was spent.",
+        used.step_now() + 1
+    );
+    assert!(told(&used, verify_vouched(code_now(1))).contains(&spent));
+}
