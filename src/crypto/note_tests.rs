@@ -190,7 +190,8 @@ fn a_verifier_key_has_one_spelling_and_is_a_safe_key() {
 fn what_is_as_long_as_the_bound_is_read() {
     let note = signer().sign(41, &[9; 32]);
     let fill = "x".repeat(NOTE_BYTES_MAX - note.len());
-    let refused = signer().public().open(&format!("{fill}{note}"));
+    let longest = format!("{fill}{note}");
+    let refused = signer().public().open(&longest);
     assert_eq!(refused, Err(NoteError::WrongSignature));
     let name = "x".repeat(VKEY_BYTES_MAX);
     let vkey = signer().public().renamed(&name).vkey();
