@@ -187,6 +187,14 @@ fn a_verifier_key_has_one_spelling_and_is_a_safe_key() {
 }
 
 #[test]
+fn a_name_is_one_word_without_a_plus() {
+    assert!(is_name("countersign.example/ab"));
+    for other in ["", "a b", "a\u{a0}b", "a\u{7f}b", "a+b"] {
+        assert!(!is_name(other), "{other:?}");
+    }
+}
+
+#[test]
 fn what_is_as_long_as_the_bound_is_read() {
     let note = signer().sign(41, &[9; 32]);
     let fill = "x".repeat(NOTE_BYTES_MAX - note.len());
