@@ -11,9 +11,9 @@ use countersign_schemas::event::Event;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
 
-use super::foundation::Foundation;
-use super::indexer::record;
-use super::start_error::StartError;
+use super::followers::indexer::record;
+use super::start::error::StartError;
+use super::start::foundation::Foundation;
 use crate::account::{Policy, service};
 
 /// A clock, as an argument.

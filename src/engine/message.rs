@@ -9,10 +9,10 @@ use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
-use super::look_ups::Looking;
+use super::intake::subject::Subject;
+use super::keys::vault::SourceKey;
+use super::queries::look_ups::Looking;
 use super::request::ReplyTo;
-use super::subject::Subject;
-use super::vault::SourceKey;
 use super::{Outcome, Request};
 use crate::account::{Account, Evidence};
 

@@ -8,136 +8,22 @@
 //! ```
 
 mod accounts;
-mod admin;
-mod advance;
-#[cfg(test)]
-mod appended_tests;
-mod assertions;
-#[cfg(test)]
-mod audience_tests;
-mod auditing;
-#[cfg(test)]
-mod auditing_tests;
-mod backup;
-mod backup_verify;
-mod batch;
-mod boot;
-#[cfg(test)]
-mod bound_source_tests;
-mod by_text;
-#[cfg(test)]
-mod changed_tests;
-mod chores;
 mod clock;
-mod coalesce;
-#[cfg(test)]
-mod crowd_tests;
-mod directory;
-#[cfg(test)]
-mod disk_tests;
-#[cfg(test)]
-mod doors_tests;
-mod epoch;
-#[cfg(test)]
-mod epoch_tests;
-mod erasing;
-#[cfg(test)]
-mod erasing_tests;
-mod erasures;
-mod evidence;
-mod explaining;
-mod explaining_across;
-#[cfg(test)]
-mod explaining_tests;
-mod exporting;
-#[cfg(test)]
-mod fairness_tests;
-#[cfg(test)]
-mod flood_tests;
-mod forms;
-#[cfg(test)]
-mod forms_tests;
-mod foundation;
-#[cfg(test)]
-mod gate_tests;
+mod copies;
+mod followers;
 mod gauges;
-mod hashing;
-#[cfg(test)]
-mod house;
-mod indexer;
-mod keeper;
-mod key_list;
-mod lanes;
-mod look_rates;
-mod look_ups;
-#[cfg(test)]
-mod look_ups_tests;
+mod intake;
+mod keys;
 mod message;
-mod outcomes;
-mod page_room;
-mod password_service;
-mod places;
-#[cfg(test)]
-mod planted_tests;
-pub mod pool;
-mod private;
-#[cfg(test)]
-mod private_tests;
-mod progress;
-mod projector;
-#[cfg(test)]
-mod proof_tests;
-mod proofs;
-mod publisher;
 mod queries;
-#[cfg(test)]
-mod quota_tests;
-#[cfg(test)]
-mod race_tests;
 mod record_seals;
-mod recorded_looks;
-mod refusals;
-mod rehash;
 mod request;
-#[cfg(test)]
-mod reset_tests;
-mod resets;
-mod right_codes;
-mod rotating;
-#[cfg(test)]
-mod rotating_tests;
-#[cfg(test)]
-mod secret_tests;
 mod shared;
-#[cfg(test)]
-mod snapshot_tests;
-pub mod snapshots;
-mod source;
-mod source_budget;
-mod start_error;
-mod stopped_views;
-mod stopping;
-#[cfg(test)]
-mod store_tests;
-mod stream_witness;
-mod subject;
-mod support_queries;
-#[cfg(test)]
-mod swap_tests;
-#[cfg(test)]
-mod tag_tests;
+mod start;
+mod writer;
+
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod text_tests;
-#[cfg(test)]
-mod time_tests;
-mod unsigned;
-mod vault;
-mod verdict;
-#[cfg(test)]
-mod view_tests;
-mod writer;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -153,34 +39,36 @@ use countersign_schemas::time::Micros;
 
 use crate::account::Policy;
 use crate::log::index::Finding;
-pub use admin::Admin;
-use advance::Job;
-pub use backup::{BackupFolders, NoBackup, Taken, back_up_stopped_service};
-pub use backup_verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
-pub use boot::{EngineOptions, init};
+pub use accounts::snapshots;
 pub use clock::{Clock, monotonic_clock, wall_clock};
-pub use epoch::new_epoch;
-pub use exporting::filter_text;
-pub use foundation::Epoch;
+pub use copies::backup::{BackupFolders, NoBackup, Taken, back_up_stopped_service};
+pub use copies::places::{PlaceError, refuse_among_ours};
+pub use copies::verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
+pub use followers::feed::{Feed, PublishedEpoch};
 pub use gauges::{Readings, free_bytes};
-use keeper::Keeper;
-pub use key_list::key_list;
-pub use look_ups::{LookUp, Viewer};
+pub use intake::password_service::{AskedPassword, PasswordService};
+pub use intake::pool;
+use intake::pool::Pool;
+use intake::prove;
+pub use keys::key_list::key_list;
+use keys::rewriter::Keeper;
+pub use keys::vault::{Random, system_random};
 use message::{Submission, ToWriter};
-pub use password_service::{AskedPassword, PasswordService};
-pub use places::{PlaceError, refuse_among_ours};
-use pool::Pool;
-use proofs::prove;
-pub use publisher::{Feed, PublishedEpoch};
 pub use queries::Queries;
+pub use queries::admin::Admin;
+pub use queries::export::filter_text;
+pub use queries::look_ups::{LookUp, Viewer};
 pub use record_seals::RecordSeals;
 pub use request::{BodyTags, Caller, Done, Outcome, ReplyTo, Request};
 use shared::Shared;
-pub use start_error::{InitError, NewEpochError, StartError};
-pub use stopped_views::{list_stopped_views, rebuild_stopped_view};
-use stopping::Writing;
-pub use vault::{Random, system_random};
+pub use start::epoch::new_epoch;
+pub use start::error::{InitError, NewEpochError, StartError};
+pub use start::foundation::Epoch;
+pub use start::stopped_views::{list_stopped_views, rebuild_stopped_view};
+use start::stopping::Writing;
+pub use start::{EngineOptions, init};
 use writer::Writer;
+use writer::advance::Job;
 
 /// What is said to a caller whose word is not taken.
 const MAY_NOT_VOUCH: &str =
@@ -206,7 +94,7 @@ impl Engine {
     /// changed but what an unclean stop had left to repair.
     pub fn start(options: EngineOptions) -> Result<Self, StartError> {
         let (data, keyring) = (options.data.clone(), options.keyring.clone());
-        let (shared, log) = boot::open(options)?;
+        let (shared, log) = start::open(options)?;
         let reader = log.reader().checked_by(&shared.index);
         let admin = Admin {
             shared: Arc::clone(&shared),
@@ -215,10 +103,10 @@ impl Engine {
             keyring,
             backing_up: Arc::default(),
         };
-        let shown = projector::start(&reader, &shared.views, &shared.progress);
+        let shown = followers::projector::start(&reader, &shared.views, &shared.progress);
         if let Some(finding) = shared.index.finding() {
             if finding == Finding::Index {
-                indexer::distrust(&shared);
+                followers::indexer::distrust(&shared);
             }
             return Err(finding.into());
         }
@@ -244,10 +132,14 @@ impl Engine {
         });
         let followers = vec![
             spawn("projector", move || {
-                projector::run(&to_show, &projecting.views, &projecting.progress);
+                followers::projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
-            spawn("indexer", move || indexer::run(&indexing, &reader)),
-            spawn("rehasher", move || rehash::run(&hashing, &to_hash)),
+            spawn("indexer", move || {
+                followers::indexer::run(&indexing, &reader);
+            }),
+            spawn("rehasher", move || {
+                followers::rehash::run(&hashing, &to_hash);
+            }),
         ];
         Ok(Self {
             shared,
@@ -321,7 +213,7 @@ impl Engine {
                 .shared
                 .vault
                 .process_tag(&[parts[0], parts[1], payload]),
-            asked: outcomes::asked(parts, command),
+            asked: writer::outcomes::asked(parts, command),
         }
     }
 

@@ -9,7 +9,7 @@ use countersign_schemas::reply::Details;
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
-use super::source::Source;
+use super::intake::source::Source;
 use crate::account::Reply;
 
 /// Who asks.

@@ -7,12 +7,12 @@ use countersign_schemas::record::Record;
 
 use crate::crypto::keyring::Keyring;
 use crate::engine::StartError;
-use crate::engine::appended_tests::{Signed, forged, open, refusal};
-use crate::engine::changed_tests::{RECORDS, edit};
-use crate::engine::epoch::signer;
-use crate::engine::epoch_tests::{archive, begin};
-use crate::engine::house::{House, verify};
-use crate::engine::start_error::NewEpochError;
+use crate::engine::start::epoch::signer;
+use crate::engine::start::error::NewEpochError;
+use crate::engine::tests::appended_tests::{Signed, forged, open, refusal};
+use crate::engine::tests::changed_tests::{RECORDS, edit};
+use crate::engine::tests::epoch_tests::{archive, begin};
+use crate::engine::tests::house::{House, verify};
 use crate::log::checkpoints::{Archive, COPY, CheckpointRefusal};
 use crate::log::index::Finding;
 use crate::log::tree::{Frontier, leaf_hash};

@@ -16,12 +16,12 @@ use serde_json::json;
 use super::tests::{PAGE, exchange, forget, patch, records, renumber};
 use crate::account::service;
 use crate::crypto::keyring::Keyring;
-use crate::engine::appended_tests::{Signed, forged, open};
-use crate::engine::changed_tests::edit;
-use crate::engine::epoch_tests::{archive, begin, copy, restore, restored};
-use crate::engine::foundation::{Foundation, service_record};
-use crate::engine::house::{House, PASSWORD, verify};
+use crate::engine::start::foundation::{Foundation, service_record};
 use crate::engine::system_random;
+use crate::engine::tests::appended_tests::{Signed, forged, open};
+use crate::engine::tests::changed_tests::edit;
+use crate::engine::tests::epoch_tests::{archive, begin, copy, restore, restored};
+use crate::engine::tests::house::{House, PASSWORD, verify};
 use crate::log::LogOptions;
 use crate::log::checkpoints::COPY;
 

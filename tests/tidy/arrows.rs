@@ -83,8 +83,8 @@ const WITHOUT_NATS: &[&str] = &[
     "src/log",
     "src/account",
     "src/crypto",
-    "src/engine/writer.rs",
-    "src/engine/evidence.rs",
+    "src/engine/writer/mod.rs",
+    "src/engine/intake/evidence.rs",
     "schemas/src",
     "projections/src",
 ];
@@ -220,10 +220,10 @@ fn split_outside_brackets(group: &str) -> Vec<&str> {
 fn views(source: &Source, found: &mut Vec<String>) {
     let deciding = [
         "src/account",
-        "src/engine/evidence.rs",
-        "src/engine/writer.rs",
-        "src/engine/batch.rs",
-        "src/engine/directory.rs",
+        "src/engine/intake/evidence.rs",
+        "src/engine/writer/mod.rs",
+        "src/engine/writer/batch.rs",
+        "src/engine/writer/facts.rs",
     ];
     if !deciding.iter().any(|place| source.is_in(place)) {
         return;

@@ -115,7 +115,7 @@ fn every_rule_finds_its_violation() {
         ("src/engine/x.rs", "use crate::dev;", "does not use"),
         ("src/bus/x.rs", "use crate::cli::Args;", "does not use"),
         (
-            "src/engine/writer.rs",
+            "src/engine/writer/mod.rs",
             "use async_nats::Client;",
             "knows nothing of NATS",
         ),
@@ -126,12 +126,12 @@ fn every_rule_finds_its_violation() {
         ),
         ("src/account/x.rs", "fn f(views: &u8) {}", "while deciding"),
         (
-            "src/engine/evidence.rs",
+            "src/engine/intake/evidence.rs",
             "fn f() { shared.views.login_status().of(1) }",
             "while deciding",
         ),
         (
-            "src/engine/writer.rs",
+            "src/engine/writer/mod.rs",
             "fn f() { self.views.get(1) }",
             "while deciding",
         ),
@@ -151,7 +151,7 @@ fn every_rule_finds_its_violation() {
             "is made here",
         ),
         (
-            "src/engine/boot.rs",
+            "src/engine/start/mod.rs",
             "fn f() { g(Event::PasswordSet(e)); }",
             "is made here",
         ),
@@ -230,7 +230,7 @@ fn what_only_looks_like_a_violation_is_none() {
             "fn f() { matches!(e, Event::TotpAccepted(_)); Event::ALL.len(); }",
         ),
         (
-            "src/engine/writer.rs",
+            "src/engine/writer/mod.rs",
             "fn f() { self.shared\n.views\n.login_status()\n.apply_committed(&e); }",
         ),
         ("src/bus/x.rs", "fn f() { g(Event::Connected) }"),

@@ -12,7 +12,7 @@ use crate::account::Policy;
 
 /// A code as it is typed.
 #[derive(Clone, Debug)]
-pub(in crate::account) enum Typed {
+pub(super) enum Typed {
     /// What the app shows so many steps from now.
     Step(i64),
     /// The same of the enrolment before.
@@ -28,14 +28,14 @@ pub(in crate::account) enum Typed {
 
 /// What a command proves itself with: whether the password is right, and a code beside it.
 #[derive(Clone, Debug)]
-pub(in crate::account) struct Shown {
+pub(super) struct Shown {
     right: bool,
     code: Option<(Typed, Option<Typed>)>,
 }
 
 /// One thing that happens; indices count backwards from the latest.
 #[derive(Clone, Debug)]
-pub(in crate::account) enum Op {
+pub(super) enum Op {
     Wait(u64),
     ClockBack(u64),
     Source(u8),
@@ -55,7 +55,7 @@ pub(in crate::account) enum Op {
 
 /// What is done about a reset.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::account) enum ResetOp {
+pub(super) enum ResetOp {
     Suspend,
     Request,
     Step(Step, usize),
@@ -172,7 +172,7 @@ fn moment() -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// A life; most begin with the factor on, since that is where it becomes interesting.
-pub(in crate::account) fn life() -> impl Strategy<Value = Vec<Op>> {
+pub(super) fn life() -> impl Strategy<Value = Vec<Op>> {
     let registered = vec![Op::Register];
     let enabled = vec![
         Op::Register,
@@ -189,7 +189,7 @@ pub(in crate::account) fn life() -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// Tight budgets, so that a short life meets every mode.
-pub(in crate::account) fn policy() -> impl Strategy<Value = Policy> {
+pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let passwords = (0..=3_u32, 2..=8_u32, prop::bool::weighted(0.3));
     (4..=10_u16, 0..=3_u16, 1..=4_u16, 10..=16_u16, passwords).prop_map(
         |(budget, free, pairs, suspend_after, (password_free, day_free, require_code_too))| {
@@ -207,7 +207,7 @@ pub(in crate::account) fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-pub(in crate::account) fn begin(policy: Policy, seed: u64) -> Scenario {
+pub(super) fn begin(policy: Policy, seed: u64) -> Scenario {
     let mut scenario = nobody().under(policy);
     scenario.seed = seed;
     scenario
@@ -221,7 +221,7 @@ fn password(right: bool) -> Password {
 }
 
 /// Moves the world, or says which command the op is.
-pub(in crate::account) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
+pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
     match op {
         Op::Wait(seconds) => s.wall = s.wall.plus_s(*seconds),
         Op::ClockBack(seconds) => s.wall = s.wall.minus_s(*seconds),

@@ -1,6 +1,7 @@
 //! Why a decision came out as it did, in the sentences that `audit explain` shows.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::event::login::v1::LoginPairRejected;
 
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
@@ -79,7 +80,7 @@ fn what_ended_a_case_is_told() {
 #[test]
 fn what_support_did_to_the_attempts_is_told() {
     let ada = enabled_account().by("agent-1");
-    let cleared = "Two-factor authentication was on; 168 h had passed since any agent cleared the attempts and 720 h since this one did, and it had cleared any fewer than 20 times in 24 h.";
+    let cleared = "Two-factor authentication was on, app codes were not suspended and failures were counted; 168 h had passed since any agent cleared the attempts and 720 h since this one did, and it had cleared any fewer than 20 times in 24 h.";
     let failed = enabled_account().wrong_codes(1).by("agent-1");
     assert_eq!(told(&failed, clear_attempts), [cleared]);
     let suspended = "Two-factor authentication was on, support asked for app codes to be stopped, and the agent had done so fewer than 20 times in 24 h.";
@@ -115,6 +116,8 @@ fn a_verdict_is_that_of_the_first_event() {
     }
     let nobody = service::unknown_names_refused(3);
     assert_eq!(verdict(&[nobody]), Verdict::Refused);
+    let pair = Event::LoginPairRejected(LoginPairRejected { credential: 2 });
+    assert_eq!(verdict(&[pair]), Verdict::Refused);
 }
 
 /// The last sentence of one more command.

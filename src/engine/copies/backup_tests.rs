@@ -1,0 +1,342 @@
+//! Backups of a service that lives on meanwhile, and what they never do to what is there.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::{Arc, OnceLock, Weak};
+
+use countersign_schemas::refusal::ErrorCode;
+use serde_json::json;
+
+use super::*;
+use crate::engine::copies::verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
+use crate::engine::tests::house::{House, PASSWORD};
+use crate::engine::{Engine, new_epoch};
+use crate::log::{MANIFEST, Storage};
+
+fn register(house: &House, engine: &Engine, name: &str) {
+    let body = json!({"account_id": name, "username": name, "password": PASSWORD});
+    house.send(engine, "register-account", body).unwrap();
+}
+
+fn verify(house: &House, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
+    let scratch = tempfile::tempdir().unwrap();
+    let (folders, keyring) = (house.backups(), house.keyring());
+    let asked = BackupToVerify {
+        log: &folders.log,
+        keys: Some(&folders.keys),
+        keyring: with_keyring.then_some(&keyring),
+        scratch: scratch.path(),
+    };
+    verify_backup(&asked, |_, _| {})
+}
+
+fn manifest(house: &House) -> Manifest {
+    Manifest::read(&house.backups().log).unwrap().unwrap()
+}
+
+/// Every file below a folder, with its bytes.
+fn bytes_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(bytes_of(&path)),
+            false => _ = found.insert(path.clone(), fs::read(&path).unwrap()),
+        }
+    }
+    found
+}
+
+/// The keys that a record needs are durable before it, and are copied after it was read.
+#[test]
+fn a_backup_has_the_keys_of_accounts_that_were_made_while_it_ran() {
+    let house = Arc::new(House::new());
+    let engine: Arc<OnceLock<Weak<Engine>>> = Arc::default();
+    let (registering, home) = (Arc::clone(&engine), Arc::clone(&house));
+    let target = house.backups().log;
+    let plain = Storage::default().create;
+    let storage = Storage {
+        create: Arc::new(move |builder, path| {
+            let running = registering.get().and_then(Weak::upgrade);
+            if let Some(engine) = running.filter(|_| path.starts_with(&target)) {
+                register(&home, &engine, &home.fresh_id());
+            }
+            plain(builder, path)
+        }),
+        ..Storage::default()
+    };
+    let running = Arc::new(house.start_on(storage));
+    engine.set(Arc::downgrade(&running)).unwrap();
+    register(&house, &running, "ada");
+    for _ in 0..3 {
+        let before = running.readings().head;
+        let taken = running.admin().backup().unwrap();
+        assert!(
+            running.readings().head > before,
+            "an account was made meanwhile"
+        );
+        assert!(taken.position >= before);
+        let checked = verify(&house, true).unwrap();
+        assert_eq!(checked.position, taken.position);
+        assert_eq!(checked.signed, checked.position);
+    }
+}
+
+/// The other way round the copy would not be whole: the test above looks for just that.
+#[test]
+fn a_copy_whose_records_need_a_key_that_is_not_copied_does_not_prove_itself() {
+    let house = House::new();
+    let engine = house.start();
+    register(&house, &engine, "ada");
+    engine.admin().backup().unwrap();
+    let keys = house.backups().keys.join("keys.redb");
+    let early = fs::read(&keys).unwrap();
+    register(&house, &engine, "eve");
+    engine.admin().backup().unwrap();
+    fs::write(&keys, early).unwrap();
+    for with_keyring in [false, true] {
+        let bad = verify(&house, with_keyring).unwrap_err();
+        assert!(matches!(bad, BadBackup::KeyMissing(_)), "{bad}");
+    }
+}
+
+#[test]
+fn a_target_that_is_the_service_itself_is_refused_at_the_start_and_at_every_backup() {
+    let house = House::new();
+    let engine = house.start();
+    register(&house, &engine, "ada");
+    let inodes = || {
+        fs::metadata(house.data().join("log/00000001.redb"))
+            .unwrap()
+            .ino()
+    };
+    let before = inodes();
+    // The folder is empty at the start, and leads to the data folder later.
+    std::os::unix::fs::symlink(house.data(), house.backups().log).unwrap();
+    let refused = engine.admin().backup().unwrap_err();
+    assert_eq!(refused.code, ErrorCode::RequestInvalid);
+    assert!(refused.detail.unwrap().contains("[backup]"));
+    assert_eq!(inodes(), before);
+    assert!(!house.data().join(MANIFEST).exists());
+    drop(engine);
+    let error = house.try_start().err().unwrap().to_string();
+    assert!(
+        error.contains("[backup]") && error.contains("outside of it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_backup_folder_belongs_to_one_log_and_one_part() {
+    let (house, other) = (House::new(), House::new());
+    let engine = house.start();
+    engine.admin().backup().unwrap();
+    let copied = bytes_of(&house.backups().log);
+    let takes = |log: &Path, keys: &Path| {
+        let folders = BackupFolders {
+            log: log.into(),
+            keys: keys.into(),
+        };
+        let running = other.start_with(|options| options.backup = Some(folders));
+        running.admin().backup()
+    };
+    let (log, keys) = (house.backups().log, house.backups().keys);
+    for refused in [
+        takes(&log, &other.folder().join("k")),
+        takes(&other.folder().join("l"), &keys),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(refused.detail.unwrap().contains("another log"));
+    }
+    let error = house
+        .try_start_with(|options| {
+            options.backup = Some(BackupFolders {
+                log: keys.clone(),
+                keys: log.clone(),
+            });
+        })
+        .err();
+    assert!(error.is_some(), "the parts were exchanged");
+    assert_eq!(bytes_of(&log), copied);
+}
+
+/// A data folder that was set back does not make the copies worse.
+#[test]
+fn a_backup_that_would_shorten_or_fork_an_earlier_one_is_refused() {
+    let house = House::new();
+    let engine = house.start();
+    register(&house, &engine, "ada");
+    drop(engine);
+    let early = bytes_of(&house.data());
+    let engine = house.start();
+    register(&house, &engine, "eve");
+    engine.admin().backup().unwrap();
+    drop(engine);
+    let copied = (
+        bytes_of(&house.backups().log),
+        bytes_of(&house.backups().keys),
+    );
+    fs::remove_dir_all(house.data()).unwrap();
+    for (path, bytes) in early {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let stopped = || {
+        let (data, folders) = (house.data(), house.backups());
+        back_up_stopped_service(&data, None, &folders, house.time()).unwrap_err()
+    };
+    let shorter = stopped();
+    assert!(matches!(shorter, NoBackup::Shorter { .. }), "{shorter}");
+    let head = manifest(&house).position;
+    let lost_from = house.try_start().err().unwrap().to_string();
+    let (_, lost_from) = lost_from.split_once("--lost-from ").unwrap();
+    let lost_from = lost_from.split(' ').next().unwrap().parse().unwrap();
+    let (data, keyring) = (house.data(), house.keyring());
+    let options = LogOptions::default();
+    new_epoch(&data, &keyring, lost_from, "lost", house.time(), options).unwrap();
+    let engine = house.start();
+    while engine.readings().head <= head {
+        register(&house, &engine, &house.fresh_id());
+    }
+    let refused = engine.admin().backup().unwrap_err();
+    assert!(refused.detail.unwrap().contains("holds more than this log"));
+    drop(engine);
+    let forked = stopped();
+    assert!(matches!(forked, NoBackup::Forked { .. }), "{forked}");
+    let left = (
+        bytes_of(&house.backups().log),
+        bytes_of(&house.backups().keys),
+    );
+    assert!(left == copied, "the copies are as they were");
+}
+
+#[test]
+fn a_worse_key_store_does_not_replace_a_better_copy() {
+    let house = House::new();
+    let engine = house.start();
+    register(&house, &engine, "ada");
+    let keys = house.backups().keys.join("keys.redb");
+    let early = house.folder().join("early.redb");
+    engine.shared.vault.back_up_keys(&early).unwrap();
+    register(&house, &engine, "eve");
+    engine.admin().backup().unwrap();
+    let better = fs::read(&keys).unwrap();
+    let refused = back_up_stopped(&early, &keys).unwrap_err();
+    assert!(
+        matches!(refused, DataKeysError::CopyKnowsMore(_)),
+        "{refused}"
+    );
+    assert_eq!(fs::read(&keys).unwrap(), better);
+    // An erasure is no loss.
+    let erase = json!({"account_id": "ada", "reason": "a wish"});
+    house.send(&engine, "erase-account", erase).unwrap();
+    engine.admin().backup().unwrap();
+    verify(&house, true).unwrap();
+}
+
+#[test]
+fn a_backup_proves_itself_and_shows_what_was_done_to_it() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    engine.admin().backup().unwrap();
+    let checked = verify(&house, false).unwrap();
+    assert_eq!(
+        (checked.position, checked.by_keyring),
+        (engine.readings().head, false)
+    );
+    assert!(verify(&house, true).unwrap().keys.unwrap() > 0);
+    let folders = house.backups();
+    let file = folders.log.join(MANIFEST);
+    let right = manifest(&house);
+    let shows = |change: &dyn Fn(&mut Manifest), words: &str| {
+        let mut wrong = right.clone();
+        change(&mut wrong);
+        wrong.write(&folders.log).unwrap();
+        for with_keyring in [false, true] {
+            let bad = verify(&house, with_keyring).unwrap_err().to_string();
+            assert!(bad.contains(words), "{bad}");
+        }
+        right.write(&folders.log).unwrap();
+    };
+    shows(&|m| m.position += 1, "different backups");
+    shows(&|m| m.position -= 1, "promises");
+    shows(&|m| m.position = 0, "never ended");
+    shows(
+        &|m| m.root = BASE64.encode(&[7; 32]),
+        "not those that were copied",
+    );
+    shows(&|m| m.log_id = "0".repeat(32), "another log");
+    shows(&|m| m.holds = Part::Keys, "other part");
+    shows(
+        &|m| {
+            let note = &mut m.checkpoint.as_mut().unwrap().note;
+            let (at, other) = (note.len() - 8, |c| if c == 'A' { "B" } else { "A" });
+            let found = note[at..].chars().next().unwrap();
+            note.replace_range(at..=at, other(found));
+        },
+        "signature",
+    );
+    fs::write(&file, b"{}").unwrap();
+    assert!(matches!(verify(&house, false), Err(BadBackup::Manifest(_))));
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(
+        verify(&house, false),
+        Err(BadBackup::NoManifest(_))
+    ));
+    right.write(&folders.log).unwrap();
+    fs::write(folders.log.join("log").join("keyring.toml"), b"").unwrap();
+    assert!(matches!(verify(&house, false), Err(BadBackup::Place(_))));
+}
+
+/// Nobody signs a checkpoint with the keyring of another installation.
+#[test]
+fn a_backup_of_another_installation_is_not_proven_by_this_keyring() {
+    let (house, other) = (House::new(), House::new());
+    house.start().admin().backup().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let (folders, keyring) = (house.backups(), other.keyring());
+    let asked = BackupToVerify {
+        log: &folders.log,
+        keys: None,
+        keyring: Some(&keyring),
+        scratch: scratch.path(),
+    };
+    let bad = verify_backup(&asked, |_, _| {}).unwrap_err();
+    assert!(matches!(bad, BadBackup::Signature(_)), "{bad}");
+}
+
+#[test]
+fn the_age_of_a_backup_is_that_of_the_older_part_and_counts_from_the_beginning_without_one() {
+    let house = House::new();
+    let engine = house.start();
+    house.pass(100);
+    assert_eq!(engine.readings().backup_age_s, Some(100));
+    engine.admin().backup().unwrap();
+    house.pass(7);
+    assert_eq!(engine.readings().backup_age_s, Some(7));
+    let mut keys = Manifest::read(&house.backups().keys).unwrap().unwrap();
+    keys.at = Micros(keys.at.0 - 50 * Micros::SECOND);
+    keys.write(&house.backups().keys).unwrap();
+    assert_eq!(engine.readings().backup_age_s, Some(57));
+    fs::rename(&house.backups().keys, house.folder().join("gone")).unwrap();
+    assert_eq!(engine.readings().backup_age_s, Some(107));
+    drop(engine);
+    let engine = house.start_with(|options| options.backup = None);
+    assert_eq!(engine.readings().backup_age_s, None);
+}
+
+#[test]
+fn folders_that_were_open_to_others_are_closed_before_a_copy_is_in_them() {
+    let house = House::new();
+    let folders = house.backups();
+    for folder in [&folders.log, &folders.keys] {
+        fs::create_dir(folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    house.start().admin().backup().unwrap();
+    for folder in [&folders.log, &folders.keys, &folders.log.join("log")] {
+        let mode = fs::metadata(folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700, "{}", folder.display());
+    }
+}

@@ -1,0 +1,5 @@
+//! Copies of log and keys, where they may go, and the proof of one.
+
+pub(super) mod backup;
+pub(super) mod places;
+pub(super) mod verify;

@@ -1,0 +1,252 @@
+//! A backup that proves itself: structure, root and manifest from the copies alone, the signature and
+//! every key with the keyring.
+
+use std::path::{Path, PathBuf};
+
+use countersign_schemas::ids::StreamKey;
+use countersign_schemas::record::Record;
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::time::Micros;
+use data_encoding::HEXLOWER_PERMISSIVE;
+
+use super::places::{Ours, PlaceError};
+use crate::crypto::data_keys::{DataKeysError, KeysCopy};
+use crate::crypto::keyring::{Keyring, LoadError};
+use crate::crypto::note::{Checkpoint, NoteError, NoteKey, origin};
+use crate::engine::keys::vault::holder;
+use crate::engine::start::epoch::signer;
+use crate::log::offline::{VerifyError, verify_folder};
+use crate::log::{MANIFEST, Manifest, ManifestError, OpenLogError, Part};
+
+/// What holds of a backup.
+#[derive(Debug)]
+pub struct CheckedBackup {
+    /// The last position in it.
+    pub position: u64,
+    /// The log's name in the checkpoints of its last epoch.
+    pub origin: String,
+    /// When it was taken.
+    pub at: Micros,
+    /// How many of its first records a signed checkpoint covers.
+    pub signed: u64,
+    /// Whether the signature was checked with the installation's own keyring.
+    pub by_keyring: bool,
+    /// How many data keys are in the keys' copy, where that was looked at.
+    pub keys: Option<u64>,
+}
+
+/// Why a backup does not prove itself; one sentence, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BadBackup {
+    /// There is no manifest.
+    #[error("{0} has no {MANIFEST}: it is no backup, or its first one never ended")]
+    NoManifest(PathBuf),
+    /// A manifest is not one.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The folder holds something else.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The manifest is of another part or log than asked.
+    #[error("{folder}: {what}")]
+    Other {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The log is wrong.
+    #[error(transparent)]
+    Log(#[from] VerifyError),
+    /// The signature is wrong.
+    #[error("the checkpoint in the manifest: {0}")]
+    Signature(#[from] NoteError),
+    /// The keys' copy cannot be read, or is wrong.
+    #[error(transparent)]
+    Keys(#[from] DataKeysError),
+    /// A record needs a key that the keys' copy does not have.
+    #[error(
+        "position {0}: what is sealed there needs a data key that the copy of the keys does not have: take a new backup"
+    )]
+    KeyMissing(u64),
+    /// The keyring is not one.
+    #[error(transparent)]
+    Keyring(#[from] LoadError),
+}
+
+impl BadBackup {
+    /// Whether nothing is known of the backup, since it could not be read.
+    pub fn is_unread(&self) -> bool {
+        match self {
+            Self::Manifest(ManifestError::Io { .. }) | Self::Place(PlaceError::Io { .. }) => true,
+            Self::Log(VerifyError::Unreadable(error)) => !matches!(
+                error,
+                OpenLogError::MissingSegment { .. } | OpenLogError::Missing(_)
+            ),
+            Self::Keyring(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What is verified, and by what.
+#[derive(Debug)]
+pub struct BackupToVerify<'a> {
+    /// The folder of the log's copy.
+    pub log: &'a Path,
+    /// The folder of the keys' copy.
+    pub keys: Option<&'a Path>,
+    /// The installation's keyring.
+    pub keyring: Option<&'a Path>,
+    /// An empty folder.
+    pub scratch: &'a Path,
+}
+
+/// Verifies a backup; nothing in it is changed. `progress` hears the position that was reached and the
+/// last one.
+///
+/// # Errors
+/// [`BadBackup`] with the first thing that is wrong.
+pub fn verify_backup(
+    asked: &BackupToVerify,
+    progress: impl FnMut(u64, u64),
+) -> Result<CheckedBackup, BadBackup> {
+    let manifest = manifest_of(asked.log, Part::Log)?;
+    let keyring = asked.keyring.map(Keyring::load).transpose()?;
+    let keys = asked.keys.map(|folder| keys_of(folder, &manifest));
+    let keys = keys.transpose()?;
+    let signed = believed(&manifest, keyring.as_ref())?;
+    let known = signed.as_slice();
+    let mut missing = None;
+    let verified = verify_folder(
+        &asked.log.join("log"),
+        asked.scratch,
+        known,
+        progress,
+        |at, bytes| {
+            if let Some(keys) = &keys
+                && missing.is_none()
+                && !has_keys_of(bytes, keys)
+            {
+                missing = Some(at);
+            }
+        },
+    )?;
+    let wrong = |what: String| BadBackup::Other {
+        folder: asked.log.into(),
+        what,
+    };
+    if verified.origins.first() != origin_of(&manifest).as_ref() {
+        return Err(wrong(
+            "its records are of another log than its manifest says".into(),
+        ));
+    }
+    let copied = manifest.position;
+    if verified.records != copied {
+        return Err(wrong(format!(
+            "its manifest promises {copied} records, and here are {}: a backup was cut off, take it again",
+            verified.records
+        )));
+    }
+    if Some(verified.root) != manifest.root_hash() {
+        return Err(wrong(format!(
+            "its records up to {copied} are not those that were copied: take a new backup into an empty folder"
+        )));
+    }
+    if let Some(position) = missing {
+        return Err(BadBackup::KeyMissing(position));
+    }
+    let keys = match (&keys, &keyring) {
+        (Some(keys), Some(keyring)) => Some(keys.check(keyring)?),
+        (Some(keys), None) => Some(keys.count()?),
+        (None, _) => None,
+    };
+    Ok(CheckedBackup {
+        position: copied,
+        origin: verified.origin().to_owned(),
+        at: manifest.at,
+        signed: copied - verified.unsigned,
+        by_keyring: keyring.is_some(),
+        keys,
+    })
+}
+
+fn manifest_of(folder: &Path, part: Part) -> Result<Manifest, BadBackup> {
+    let manifest = Manifest::read(folder)?.ok_or_else(|| BadBackup::NoManifest(folder.into()))?;
+    let wrong = |what: &str| BadBackup::Other {
+        folder: folder.into(),
+        what: what.into(),
+    };
+    if manifest.holds != part {
+        return Err(wrong(
+            "it is the folder of the other part: the log's is named first, the keys' with --keys",
+        ));
+    }
+    if manifest.position == 0 {
+        return Err(wrong("its first backup never ended: take it again"));
+    }
+    Ours::none().refuse(folder, part)?;
+    Ok(manifest)
+}
+
+fn keys_of(folder: &Path, log: &Manifest) -> Result<KeysCopy, BadBackup> {
+    let manifest = manifest_of(folder, Part::Keys)?;
+    let wrong = |what: String| BadBackup::Other {
+        folder: folder.into(),
+        what,
+    };
+    if manifest.log_id != log.log_id {
+        return Err(wrong("its keys are of another log".into()));
+    }
+    if manifest.position < log.position {
+        return Err(wrong(format!(
+            "its keys are of position {}, and the log's copy ends at {}: the two belong to different backups",
+            manifest.position, log.position
+        )));
+    }
+    Ok(KeysCopy::open(&folder.join("keys.redb"))?)
+}
+
+/// The manifest's checkpoint, once its signature was found right by the keyring's key, or else by the
+/// one that stands with it.
+fn believed(
+    manifest: &Manifest,
+    keyring: Option<&Keyring>,
+) -> Result<Option<Checkpoint>, BadBackup> {
+    let Some(signed) = &manifest.checkpoint else {
+        return Ok(None);
+    };
+    let named = signed.note.lines().next().unwrap_or_default();
+    let key = match keyring {
+        None => NoteKey::parse(&signed.vkey)?,
+        Some(keyring) if keyring.log_ids().any(|id| origin(id) == named) => {
+            signer(keyring).public().renamed(named)
+        }
+        Some(_) => return Err(NoteError::OtherKey.into()),
+    };
+    Ok(Some(key.open_checkpoint(&signed.note)?))
+}
+
+fn origin_of(manifest: &Manifest) -> Option<String> {
+    let id = HEXLOWER_PERMISSIVE
+        .decode(manifest.log_id.as_bytes())
+        .ok()?;
+    Some(origin(id.as_slice().try_into().ok()?))
+}
+
+/// Whether every field that a record seals has its key, or that key was destroyed; what is no record
+/// is found by the verification itself.
+fn has_keys_of(bytes: &[u8], keys: &KeysCopy) -> bool {
+    let Ok(record) = Record::decode(bytes) else {
+        return true;
+    };
+    let Ok(mut event) = record.event() else {
+        return true;
+    };
+    let StreamKey(stream) = record.stream_key;
+    let holder = holder(record.event_type, stream);
+    event.protected().into_iter().all(|(_, value)| match value {
+        Protected::Clear(_) => true,
+        Protected::Sealed(sealed) => keys.had(&holder, sealed.key).unwrap_or(false),
+    })
+}

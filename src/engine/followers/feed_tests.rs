@@ -1,0 +1,58 @@
+//! What is read to be published, after a long backlog too: whole commands.
+
+use serde_json::json;
+
+use super::*;
+use crate::engine::tests::house::{House, PASSWORD};
+
+/// More commands than a portion has room for; each has two events.
+const COMMANDS: usize = PORTION_EVENTS_MAX / 2 + 20;
+
+#[test]
+fn a_commands_events_stay_together_wherever_a_portion_ends() {
+    let house = House::new();
+    let engine = house.start();
+    for at in 0..COMMANDS {
+        let name = format!("account-{at}");
+        let body = json!({"account_id": name, "username": name, "password": PASSWORD});
+        house.send(&engine, "register-account", body).unwrap();
+    }
+    let feed = engine.feed();
+    let all = published_in(&feed, 0);
+    assert_eq!(all.last().unwrap().position, feed.head());
+    // Begun at each of the first events, a portion ends at each place that it can within a command.
+    let ends = all.iter().filter(|e| e.group.index + 1 == e.group.size);
+    let ends: Vec<_> = ends.map(|event| event.position).take(5).collect();
+    assert!(
+        ends.windows(2).any(|two| two[1] % 2 != two[0] % 2),
+        "{ends:?}"
+    );
+    for begin in ends {
+        let rest = published_in(&feed, begin);
+        let expected = all.iter().filter(|event| event.position > begin);
+        assert!(rest.iter().eq(expected), "after {begin}");
+    }
+}
+
+/// Everything after a position, portion by portion; each of them holds whole commands.
+fn published_in(feed: &Feed, begin: u64) -> Vec<PublishedEvent> {
+    let (mut events, mut through, mut portions) = (Vec::new(), begin, 0);
+    while through < feed.head() {
+        let portion = feed.after(through).unwrap();
+        assert!(portion.through > through, "it comes to an end");
+        assert!(portion.events.len() <= PORTION_EVENTS_MAX);
+        let last = portion.events.last().unwrap();
+        assert_eq!(
+            last.group.index + 1,
+            last.group.size,
+            "the last command is whole"
+        );
+        if let Some(first) = portion.events.first().filter(|_| portions > 0) {
+            assert_eq!(first.group.index, 0, "the first command is whole");
+        }
+        (through, portions) = (portion.through, portions + 1);
+        events.extend(portion.events);
+    }
+    assert!(portions >= 2, "the backlog is longer than a portion");
+    events
+}

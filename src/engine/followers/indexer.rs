@@ -1,0 +1,91 @@
+//! The indexer: one thread that carries the index's memory into its file, behind the commits, and
+//! signs what the log has grown to.
+
+use std::time::{Duration, Instant};
+
+use countersign_schemas::record::Record;
+
+use crate::crash_point::reached;
+use crate::engine::Shared;
+use crate::log::LogReader;
+use crate::log::index::Finding;
+
+/// How long an entry waits at most.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How often the file is made durable; a crash takes it back so far at most.
+const DURABLE_EVERY: Duration = Duration::from_secs(5);
+/// Entries after which it is made durable sooner: a start after a crash takes them in again, some
+/// 0.1 s here and in the views each.
+pub const UNDURABLE_ENTRIES_MAX: u64 = 16_384;
+// BUG: unsigned-seconds: what is acknowledged in between is not signed for yet.
+/// How often a log that grows is signed for; what came since, a start cannot miss.
+const SIGN_EVERY: Duration = Duration::from_secs(10);
+/// How often it looks.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Flushes until told to stop, and then once more, durably.
+pub fn run(shared: &Shared, log: &LogReader) {
+    let (mut flushed_at, mut durable_at) = (Instant::now(), Instant::now());
+    let mut signed_at = Instant::now();
+    let mut volatile = 0;
+    while !shared.progress.is_stopping(TICK) {
+        shared.watch_findings();
+        let waiting = shared.index.waiting();
+        let due = waiting > 0 && flushed_at.elapsed() >= FLUSH_EVERY;
+        let undurable = volatile + waiting as u64;
+        let make_durable = undurable >= UNDURABLE_ENTRIES_MAX
+            || (undurable > 0 && durable_at.elapsed() >= DURABLE_EVERY);
+        if due || make_durable {
+            flush(shared, log, make_durable);
+            volatile = if make_durable { 0 } else { undurable };
+            flushed_at = Instant::now();
+        }
+        if make_durable {
+            durable_at = Instant::now();
+        }
+        shared.accounts.save_snapshots();
+        if signed_at.elapsed() >= SIGN_EVERY {
+            sign(shared);
+            signed_at = Instant::now();
+        }
+    }
+    if shared.index.finding() == Some(Finding::Index) {
+        return distrust(shared);
+    }
+    flush(shared, log, true);
+}
+
+/// Makes the next start build the index again.
+pub fn distrust(shared: &Shared) {
+    if let Err(error) = shared.index.distrust() {
+        tracing::error!(%error, "the next start may take the index for right");
+    }
+}
+
+/// Signs a checkpoint, or says that none was signed.
+pub fn sign(shared: &Shared) {
+    if let Err(error) = shared.sign_checkpoint() {
+        tracing::error!(%error, "no checkpoint was signed; commands go on");
+    }
+}
+
+fn flush(shared: &Shared, log: &LogReader, durable: bool) {
+    let [before, after] = match durable {
+        true => ["index-unflushed", "index-flushed"],
+        false => ["index-unwritten", "index-written"],
+    };
+    reached(before);
+    if let Err(error) = shared
+        .index
+        .flush(durable, shared.now(), |position| record(log, position))
+    {
+        tracing::error!(%error, "the index stays in memory; commands go on");
+    }
+    reached(after);
+}
+
+/// A record of the log; an unreadable one counts as none, and is found when it is needed.
+pub fn record(log: &LogReader, position: u64) -> Option<Record<'static>> {
+    let bytes = log.get(position).ok().flatten()?;
+    Some(Record::decode(&bytes).ok()?.into_owned())
+}

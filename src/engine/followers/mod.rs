@@ -1,0 +1,8 @@
+//! What follows a commit: the index, the views, the published stream, the log hashed again.
+
+pub(super) mod feed;
+pub(super) mod indexer;
+pub(super) mod progress;
+pub(super) mod projector;
+pub(super) mod rehash;
+pub(super) mod stream_witness;

@@ -1,0 +1,101 @@
+//! The word of the published stream against the log: an event that stands there and not here.
+//!
+//! The stream is a copy elsewhere of what was told to others. Where it knows more than the log, or
+//! something else, events are lost that nobody signed for, or data folder and keyring were both set
+//! back to an older day. The broker may be away at the next start, so its word is kept in a file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use countersign_projections::audit_event;
+use countersign_schemas::published::{Group, PublishedEvent};
+use serde::{Deserialize, Serialize};
+
+use super::projector::decode;
+use crate::engine::start::error::StartError;
+use crate::log::LogReader;
+
+const FILE: &str = "stream-witness";
+
+/// An event of the stream that the log did not have.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Witness {
+    /// The hexadecimal id of the log in that stream.
+    pub log_id: String,
+    /// The first position that is lost.
+    pub lost_from: u64,
+    /// The event.
+    pub event: PublishedEvent,
+}
+
+impl Witness {
+    /// Writes it durably beside the keyring, in place of an earlier one.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn write(&self, keyring_file: &Path) -> io::Result<()> {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let path = path(keyring_file);
+        let staging = path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&staging)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(&staging, &path)?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+/// Refuses a log that lacks what its stream was found to know, unless a new epoch gave that up.
+///
+/// # Errors
+/// [`StartError::StreamKnowsMore`], and [`StartError::Witness`] where the file cannot be read.
+pub fn check(log: &LogReader, log_id: &[u8], keyring_file: &Path) -> Result<(), StartError> {
+    let path = path(keyring_file);
+    let unreadable = |reason: String| StartError::Witness {
+        path: path.clone(),
+        reason,
+    };
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|error| unreadable(error.to_string()))?,
+    };
+    let witness: Witness =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    if witness.log_id != data_encoding::HEXLOWER.encode(log_id) {
+        return Ok(());
+    }
+    match has(log, &witness.event).map_err(StartError::Record)? {
+        true => Ok(()),
+        false => Err(StartError::StreamKnowsMore {
+            published: witness.event.position,
+            lost_from: witness.lost_from,
+        }),
+    }
+}
+
+/// Whether the log has an event at its position.
+///
+/// # Errors
+/// A sentence when the log cannot be read.
+pub fn has(log: &LogReader, event: &PublishedEvent) -> Result<bool, String> {
+    let Some(bytes) = log.get(event.position).map_err(|error| error.to_string())? else {
+        return Ok(false);
+    };
+    let ours = audit_event(&decode(event.position, &bytes)?, None);
+    let group = Group { index: 0, size: 1 };
+    Ok(PublishedEvent::of(ours, group).is_same_event(event))
+}
+
+fn path(keyring_file: &Path) -> PathBuf {
+    keyring_file.with_file_name(FILE)
+}

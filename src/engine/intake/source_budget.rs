@@ -1,0 +1,203 @@
+//! Wrong passwords of one address over all accounts and names: whoever tries one password on every
+//! name is slowed down, though no single account sees more than one failure.
+//!
+//! In memory only, so a restart forgets it; what each account and name counts is not concerned. Only
+//! addresses are counted: a caller that reports none stands for all its users.
+
+use std::collections::{HashMap, VecDeque};
+
+use countersign_schemas::time::Micros;
+
+use super::source::Source;
+use crate::account::Policy;
+
+/// Addresses whose failures are remembered; the one remembered longest is dropped.
+pub const SOURCES_MAX: usize = 65_536;
+
+/// Which sources a budget counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Addresses only: a caller that reports none stands for all its users.
+    Addresses,
+    /// A caller without an address too: what it would pass without one has no other bound.
+    CallersToo,
+}
+
+/// How soon an address may try again that has a comparison under way and no free failure left.
+const UNDER_WAY_WAIT_S: u64 = 1;
+
+// BUG: budgets-in-memory: it is in memory, so a restart forgets it.
+/// The counts.
+#[derive(Debug)]
+pub struct SourceBudget {
+    counted: Counted,
+    failures: HashMap<Source, Failures>,
+    order: VecDeque<Source>,
+    /// Comparisons under way, by address; no address without one.
+    under_way: HashMap<Source, u32>,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    last_at: Micros,
+    wait_until: Option<Micros>,
+}
+
+impl SourceBudget {
+    /// Nothing is counted yet.
+    pub fn of(counted: Counted) -> Self {
+        Self {
+            counted,
+            failures: HashMap::new(),
+            order: VecDeque::new(),
+            under_way: HashMap::new(),
+        }
+    }
+
+    /// Under what a source is counted; none where it is not.
+    fn key(&self, source: &Source) -> Option<Source> {
+        match self.counted {
+            Counted::Addresses => source.is_address().then(|| source.clone()),
+            Counted::CallersToo => Some(source.clone()),
+        }
+    }
+
+    /// The seconds that an address still waits. Once its free failures could be used up by what is
+    /// under way, it has one comparison at a time: many at once must not pass the gate together.
+    pub fn waiting_s(&self, source: &Source, now: Micros, policy: &Policy) -> Option<u64> {
+        let source = &self.key(source)?;
+        let failures = self.failures.get(source);
+        let until = failures.and_then(|failures| failures.wait_until);
+        if let Some(until) = until.filter(|until| now < *until) {
+            return Some(until.seconds_since(now));
+        }
+        let under_way = self.under_way.get(source).copied().unwrap_or(0);
+        let failed = failures.map_or(0, |failures| failures.count);
+        let is_used_up = failed.saturating_add(under_way) >= policy.source_failures_free;
+        (under_way > 0 && is_used_up).then_some(UNDER_WAY_WAIT_S)
+    }
+
+    /// A password from this address is to be compared.
+    pub fn begun(&mut self, source: &Source) {
+        if let Some(source) = self.key(source) {
+            *self.under_way.entry(source).or_default() += 1;
+        }
+    }
+
+    /// That comparison is decided, or will not be made.
+    pub fn ended(&mut self, source: &Source) {
+        let Some(source) = self.key(source) else {
+            return;
+        };
+        if let Some(count) = self.under_way.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.under_way.remove(&source);
+            }
+        }
+    }
+
+    /// Counts a wrong password, whatever name it was for. A success clears nothing: an attacker
+    /// has an account too.
+    pub fn failed(&mut self, source: &Source, now: Micros, policy: &Policy) {
+        let Some(source) = self.key(source) else {
+            return;
+        };
+        if !self.failures.contains_key(&source) {
+            if self.order.len() == SOURCES_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.failures.remove(&oldest);
+            }
+            self.order.push_back(source.clone());
+        }
+        let failures = self.failures.entry(source).or_default();
+        if now >= failures.last_at.plus_s(policy.password_forget_s) {
+            failures.count = 0;
+        }
+        failures.count = failures.count.saturating_add(1);
+        failures.last_at = now;
+        let beyond = failures.count.saturating_sub(policy.source_failures_free);
+        let wait_s = policy.wait_s(beyond);
+        failures.wait_until = (wait_s > 0).then(|| now.plus_s(wait_s));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_schemas::context::{Context, SourceIp};
+
+    use super::*;
+
+    const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    fn source(n: u32) -> Source {
+        let ip = std::net::Ipv4Addr::from(n).to_string();
+        let context = Context {
+            ip: SourceIp::of(&ip),
+            agent: None,
+        };
+        Source::of(Some(&context), "portal")
+    }
+
+    #[test]
+    fn an_address_has_a_hundred_failures_over_all_names_and_then_waits_that_double() {
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
+        for _ in 0..100 {
+            assert_eq!(budget.waiting_s(&source(1), NOW, &policy), None);
+            budget.failed(&source(1), NOW, &policy);
+        }
+        for wait in [5, 10, 20] {
+            budget.failed(&source(1), NOW, &policy);
+            assert_eq!(budget.waiting_s(&source(1), NOW, &policy), Some(wait));
+        }
+        assert_eq!(budget.waiting_s(&source(2), NOW, &policy), None);
+        assert_eq!(budget.waiting_s(&source(1), NOW.plus_s(20), &policy), None);
+        budget.failed(&source(1), NOW.plus_s(86_400), &policy);
+        assert_eq!(
+            budget.waiting_s(&source(1), NOW.plus_s(86_400), &policy),
+            None,
+            "forgotten"
+        );
+    }
+
+    #[test]
+    fn what_is_under_way_counts_as_if_it_had_failed_and_then_one_goes_at_a_time() {
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
+        for _ in 0..95 {
+            budget.failed(&source(1), NOW, &policy);
+        }
+        let mut begun = 0;
+        while budget.waiting_s(&source(1), NOW, &policy).is_none() {
+            budget.begun(&source(1));
+            begun += 1;
+        }
+        assert_eq!(begun, 5);
+        for _ in 0..5 {
+            budget.ended(&source(1));
+        }
+        assert_eq!(budget.waiting_s(&source(1), NOW, &policy), None);
+        assert!(budget.under_way.is_empty());
+    }
+
+    #[test]
+    fn a_caller_that_reports_no_address_is_not_counted_as_one() {
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
+        let caller = Source::of(None, "portal");
+        for _ in 0..1_000 {
+            budget.failed(&caller, NOW, &policy);
+        }
+        assert_eq!(budget.waiting_s(&caller, NOW, &policy), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_drops_the_oldest() {
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
+        for n in 0..=SOURCES_MAX as u32 {
+            budget.failed(&source(n), NOW, &policy);
+        }
+        assert_eq!(budget.failures.len(), SOURCES_MAX);
+        assert!(!budget.failures.contains_key(&source(0)));
+    }
+}

@@ -1,0 +1,358 @@
+//! Sealing the fields of events, and opening them where they stand.
+
+#[path = "vault_outcomes.rs"]
+mod outcomes;
+#[path = "vault_sources.rs"]
+mod sources;
+#[path = "vault_tags.rs"]
+mod tags;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use countersign_schemas::event::{ACCOUNT_ERASED, Event};
+use countersign_schemas::ids::StreamKey;
+use countersign_schemas::sealed::{Protected, Sealed};
+use countersign_schemas::time::Micros;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use zeroize::Zeroizing;
+
+use crate::account::Held;
+use crate::crypto::data_keys::{DataKeys, DataKeysError};
+use crate::crypto::key_file::CreateError;
+use crate::crypto::keyring::{Keyring, ROTATION_ENTROPY_BYTES};
+use crate::crypto::seal::{DataKey, KEY_BYTES, Place, open, seal};
+use crate::crypto::tag_keys::TagKeys;
+use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
+use crate::engine::record_seals::RecordSeals;
+
+pub use super::vault::sources::OpenedSource;
+pub use super::vault::tags::SourceKey;
+
+/// A sealed field could not be made or read. The account answers `store.unavailable`: never
+/// "2FA off".
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The key store failed.
+    #[error(transparent)]
+    Keys(#[from] DataKeysError),
+    /// The account's data key is not in the key store.
+    #[error(
+        "the data key of a stream is missing from keys.redb: restore keys.redb from its backup"
+    )]
+    NoKey,
+    /// The account was erased; that its fields cannot be read any more is as it should be.
+    #[error("the account was erased, and what was sealed for it cannot be read any more")]
+    Erased,
+    /// The keyring file could not be rotated.
+    #[error("the keys are not rotated: the keyring {0}")]
+    Keyring(String),
+    /// A tombstone could not be written.
+    #[error("the erasure is not begun: the tombstone {0}")]
+    Tombstone(#[from] CreateError),
+    /// The ciphertext does not open where it stands.
+    #[error(
+        "a sealed field does not open where it stands: the log or keys.redb was changed, run `countersign audit verify`"
+    )]
+    Changed,
+    /// The machine has no memory for a password hash.
+    #[error(
+        "there was no memory for a password hash: give the service more, or lower kdf_memory_kib"
+    )]
+    NoMemory,
+    /// The file of tag keys could not be written.
+    #[error("the tag keys {0}: see that the data folder can be written")]
+    TagKeys(CreateError),
+    /// The operating system's generator failed.
+    #[error("the operating system's random generator failed, so nothing was made")]
+    Entropy,
+}
+
+/// The keyring and the data keys, as the engine uses them.
+pub struct Vault {
+    keyring: RwLock<Arc<Keyring>>,
+    keyring_file: PathBuf,
+    keys: DataKeys,
+    tag_keys: Mutex<TagKeys>,
+    tombstones: Tombstones,
+    random: Random,
+    /// Made at the start and never written: what it tags, no other process can test.
+    process_key: Zeroizing<[u8; KEY_BYTES]>,
+    record_seals: RecordSeals,
+}
+
+/// Fills bytes at random; false when the generator failed, and then nothing may be made of them.
+pub type Random = fn(&mut [u8]) -> bool;
+
+/// The operating system's generator.
+pub fn system_random(bytes: &mut [u8]) -> bool {
+    SysRng.try_fill_bytes(bytes).is_ok()
+}
+
+impl Vault {
+    /// Takes the opened keyring, which its file holds, the key stores, and where random bytes come
+    /// from.
+    ///
+    /// # Errors
+    /// [`VaultError::Entropy`].
+    pub fn new(
+        keyring: Arc<Keyring>,
+        keyring_file: &Path,
+        keys: DataKeys,
+        tag_keys: TagKeys,
+        random: Random,
+    ) -> Result<Self, VaultError> {
+        let record_seals = RecordSeals::of(&keyring);
+        let mut process_key = Zeroizing::new([0; KEY_BYTES]);
+        random(&mut *process_key)
+            .then_some(())
+            .ok_or(VaultError::Entropy)?;
+        Ok(Self {
+            keyring: RwLock::new(keyring),
+            tombstones: Tombstones::beside(keyring_file),
+            keyring_file: keyring_file.into(),
+            keys,
+            tag_keys: Mutex::new(tag_keys),
+            random,
+            process_key,
+            record_seals,
+        })
+    }
+
+    /// The seals of records.
+    pub fn record_seals(&self) -> &RecordSeals {
+        &self.record_seals
+    }
+
+    /// The keyring's file.
+    pub fn keyring_file(&self) -> &Path {
+        &self.keyring_file
+    }
+
+    /// Fills bytes at random.
+    ///
+    /// # Errors
+    /// [`VaultError::Entropy`] when the generator fails; nothing may be made then.
+    pub fn fill_random(&self, bytes: &mut [u8]) -> Result<(), VaultError> {
+        (self.random)(bytes)
+            .then_some(())
+            .ok_or(VaultError::Entropy)
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], VaultError> {
+        let mut bytes = [0; N];
+        self.fill_random(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The keyring.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        let keyring = self.keyring.read();
+        Arc::clone(&keyring.expect("no holder of this lock panics"))
+    }
+
+    /// Brings new keys of this number into use: in the keyring file, durably, and then in memory.
+    ///
+    /// No data key may be staged. The others are wrapped anew by [`Vault::rewrite_keys`].
+    ///
+    /// # Errors
+    /// [`VaultError::Keyring`] where the file is another by now or cannot be written,
+    /// [`VaultError::Entropy`]; the keys before are in use as ever.
+    pub fn rotate(&self, key_id: u32, now: Micros) -> Result<(), VaultError> {
+        let mut entropy = Zeroizing::new([0; ROTATION_ENTROPY_BYTES]);
+        self.fill_random(&mut *entropy)?;
+        let failed = |why: String| VaultError::Keyring(why);
+        let file = Keyring::load(&self.keyring_file).map_err(|error| failed(error.to_string()))?;
+        if file.next_id() != key_id || file.log_id() != self.keyring().log_id() {
+            return Err(failed(
+                "its file was exchanged while the service ran".into(),
+            ));
+        }
+        let rotated = file.rotate(&self.keyring_file, &entropy, now.0);
+        let rotated = Arc::new(rotated.map_err(|error| failed(error.to_string()))?);
+        self.keys.use_keyring(Arc::clone(&rotated));
+        *self.keyring.write().expect("no holder of this lock panics") = rotated;
+        Ok(())
+    }
+
+    /// Whether a key-encryption key other than the active one may still wrap anything.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn is_outdated(&self) -> Result<bool, VaultError> {
+        Ok(self.keys.is_outdated()?)
+    }
+
+    /// Counts the data keys by the key-encryption key that wraps them; reads the whole store.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn key_counts(&self) -> Result<BTreeMap<u32, u64>, VaultError> {
+        Ok(self.keys.counts()?)
+    }
+
+    /// Reads the tombstones beside the keyring.
+    ///
+    /// # Errors
+    /// [`TombstoneError`].
+    pub fn tombstones(&self) -> Result<Vec<Tombstone>, TombstoneError> {
+        self.tombstones.read()
+    }
+
+    /// Opens a field of an account.
+    ///
+    /// # Errors
+    /// [`VaultError`] when its key is missing or it does not open where it stands.
+    pub fn open(&self, stream: StreamKey, held: &Held) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let place = Place {
+            stream_key: stream.0,
+            version: held.version,
+            event_type: held.event_type,
+            field: held.field,
+        };
+        match &held.value {
+            Protected::Clear(bytes) => Ok(bytes.clone()),
+            Protected::Sealed(sealed) => self.open_at(place, sealed),
+        }
+    }
+
+    fn open_at(&self, place: Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let key = self.key_of(&place, sealed.key)?;
+        open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)
+    }
+
+    /// The data key of a generation that seals what stands at a place.
+    fn key_of(&self, place: &Place, generation: u32) -> Result<DataKey, VaultError> {
+        let holder = holder_of(place);
+        match self.keys.get(&holder, generation)? {
+            Some(key) => Ok(key),
+            None if self.keys.is_erased(&holder, generation)? => Err(VaultError::Erased),
+            None => Err(VaultError::NoKey),
+        }
+    }
+
+    /// Seals every protected field of an event that becomes this version of a stream.
+    ///
+    /// # Errors
+    /// [`VaultError`] when no key or no random bytes are to be had.
+    pub fn seal_event(
+        &self,
+        stream: StreamKey,
+        version: u32,
+        event: &mut Event,
+    ) -> Result<(), VaultError> {
+        let event_type = event.type_code();
+        for (field, value) in event.protected() {
+            if let Protected::Clear(bytes) = value {
+                let place = Place {
+                    stream_key: stream.0,
+                    version,
+                    event_type,
+                    field,
+                };
+                *value = Protected::Sealed(self.seal_at(place, bytes)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn seal_at(&self, place: Place, bytes: &[u8]) -> Result<Sealed<'static>, VaultError> {
+        let (generation, key) = self.current_key(&holder_of(&place))?;
+        Ok(seal(&key, generation, &place.aad(), self.random()?, bytes))
+    }
+
+    /// The account's newest data key; a stream's first is staged here and durable with
+    /// [`Vault::commit_keys`].
+    fn current_key(&self, stream: &[u8; 16]) -> Result<(u32, DataKey), VaultError> {
+        match self.keys.current(stream)? {
+            Some(current) => Ok(current),
+            None => Ok(self
+                .keys
+                .stage_new(stream, self.random()?, self.random()?)?),
+        }
+    }
+
+    /// Copies the key store beside itself being used; the copy opens as a key store.
+    ///
+    /// # Errors
+    /// As [`DataKeys::back_up`].
+    pub fn back_up_keys(&self, target: &std::path::Path) -> Result<(), DataKeysError> {
+        self.keys.back_up(target)
+    }
+
+    /// Writes a tombstone, durably.
+    ///
+    /// # Errors
+    /// [`VaultError::Tombstone`]: nothing is changed.
+    pub fn entomb(&self, tombstone: &Tombstone) -> Result<(), VaultError> {
+        Ok(self.tombstones.write(tombstone)?)
+    }
+
+    /// Takes back a tombstone whose writing failed: it may stand all the same.
+    pub fn withdraw(&self, tombstone: &Tombstone) {
+        if let Err(error) = self.tombstones.withdraw(tombstone) {
+            tracing::error!(
+                %error,
+                "ALARM: the tombstone of an erasure that was refused may stand beside the keyring: delete the newest file there, or the next start erases that account"
+            );
+        }
+    }
+
+    /// Gives out no key of a stream up to this generation any more.
+    pub fn condemn(&self, stream: StreamKey, through: u32) {
+        self.keys.condemn(&stream.0, through);
+    }
+
+    /// Whether keys wait to be destroyed.
+    pub fn has_condemned(&self) -> bool {
+        self.keys.has_condemned()
+    }
+
+    /// Whether a stream's key of this generation is destroyed or about to be.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn is_erased(&self, stream: StreamKey, generation: u32) -> Result<bool, VaultError> {
+        Ok(self.keys.is_erased(&stream.0, generation)?)
+    }
+
+    /// The last generation that a stream's keys ever had, 0 before the first.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`].
+    pub fn last_generation(&self, stream: StreamKey) -> Result<u32, VaultError> {
+        Ok(self.keys.last_generation(&stream.0)?)
+    }
+
+    /// Rewrites the key store, which destroys what is condemned.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`]: nothing is destroyed for good.
+    pub fn rewrite_keys(&self) -> Result<(), VaultError> {
+        Ok(self.keys.rewrite()?)
+    }
+
+    /// Makes new data keys durable; must come before the commit of what they seal.
+    ///
+    /// # Errors
+    /// [`VaultError::Keys`]: the batch must not be appended.
+    pub fn commit_keys(&self) -> Result<(), VaultError> {
+        Ok(self.keys.commit()?)
+    }
+}
+
+/// The stream whose data key seals what stands at a place: the account's own, but for its
+/// erasure, of which auditors are to read why and by whom when that key is gone.
+fn holder_of(place: &Place) -> [u8; 16] {
+    holder(place.event_type, place.stream_key)
+}
+
+/// Whose data key seals the fields of an event in a stream.
+pub fn holder(event_type: u16, stream: [u8; 16]) -> [u8; 16] {
+    match event_type {
+        ACCOUNT_ERASED => StreamKey::LOG.0,
+        _ => stream,
+    }
+}

@@ -1,0 +1,242 @@
+//! Why the engine did not start, or nothing was initialised: one sentence each, with a cure.
+
+use std::path::PathBuf;
+
+use crate::crypto::data_keys::DataKeysError;
+use crate::crypto::key_file::CreateError;
+use crate::crypto::keyring;
+use crate::crypto::keyring::LoadError;
+use crate::crypto::tombstones::TombstoneError;
+use crate::engine::copies::places::PlaceError;
+use crate::engine::keys::vault::VaultError;
+use crate::engine::writer::erasing::CompletionError;
+use crate::log::checkpoints::CheckpointRefusal;
+use crate::log::index::{Finding, IndexError};
+use crate::log::{AppendError, OpenLogError};
+
+/// Why a keyring is not taken where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringPlaceError {
+    /// It lies in the data folder, under this or another name.
+    #[error(
+        "the keyring must lie outside the data folder {0}: whoever has both reads every secret"
+    )]
+    Inside(PathBuf),
+    /// It bears a name that the service gives to another file of that folder.
+    #[error(
+        "{0} is the name of another file that the service keeps beside the keyring: give the keyring another name"
+    )]
+    Name(PathBuf),
+    /// Its path cannot be followed.
+    #[error(transparent)]
+    Unknown(#[from] PlaceError),
+}
+
+/// Why the engine did not start; one sentence each, with a cure.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A folder for backups is not for them.
+    #[error("[backup]: {0}")]
+    Backup(#[from] PlaceError),
+    /// The keyring lies in the data folder, or bears the name of another file of its folder.
+    #[error(transparent)]
+    KeyringPlace(#[from] KeyringPlaceError),
+    /// The keyring is missing, unsafe or damaged.
+    #[error(transparent)]
+    Keyring(#[from] LoadError),
+    /// The log is missing although the keyring says that there was one.
+    #[error(
+        "the keyring {keyring} belongs to a log, but there is none at {log}: restore the data folder from its backup; an empty log would mean that nobody has 2FA"
+    )]
+    LogMissing {
+        /// The keyring.
+        keyring: PathBuf,
+        /// Where the log should be.
+        log: PathBuf,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    /// The log is another installation's.
+    #[error(
+        "the log at {log} is not the one that the keyring {keyring} belongs to: name the keyring and the data folder of the same installation"
+    )]
+    Foreign {
+        /// The log.
+        log: PathBuf,
+        /// The keyring.
+        keyring: PathBuf,
+    },
+    /// The log is not what was signed for, or what was signed for cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointRefusal),
+    /// Something in the data folder is not what the service left there.
+    #[error(transparent)]
+    Changed(#[from] Finding),
+    /// A new epoch was begun and a crash kept it from being finished.
+    #[error(
+        "`log new-epoch` was interrupted: run it again as before, `countersign log new-epoch --lost-from {lost_from} --reason R`"
+    )]
+    EpochUnfinished {
+        /// The first position that it gives up.
+        lost_from: u64,
+    },
+    /// The published stream was found to have an event that the log has not.
+    #[error(
+        "the published stream has an event at position {published} that the log has not, so events are lost and used codes could live again: restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
+    )]
+    StreamKnowsMore {
+        /// That event's position.
+        published: u64,
+        /// The first position that is lost.
+        lost_from: u64,
+    },
+    /// What the published stream was found to have cannot be read.
+    #[error(
+        "{path}, which says what the published stream has beyond the log, cannot be read ({reason}): mend its permissions, or delete it, and the next start asks the stream again"
+    )]
+    Witness {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The keyring is a copy from before a rotation.
+    #[error(
+        "the log has {in_log} rotations of the keys and the keyring only {in_keyring}, so it is an old copy: give the newest one, and the newest keys.redb"
+    )]
+    OldKeyring {
+        /// Rotations in the log.
+        in_log: u64,
+        /// Rotations that the keyring went through.
+        in_keyring: u32,
+    },
+    /// A record cannot be read or does not follow.
+    #[error("the log was not opened: {0}")]
+    Record(String),
+    /// This build would misread records of the log.
+    #[error(
+        "the log holds {name} v{version} in another form than this build reads (named at position {position}), so nothing was started: start a build that has that form"
+    )]
+    Form {
+        /// The event's name, or the block's of a record.
+        name: String,
+        /// Its schema version.
+        version: u16,
+        /// Where the log came to use it.
+        position: u64,
+    },
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The key store is missing, damaged or another's.
+    #[error(transparent)]
+    DataKeys(#[from] DataKeysError),
+    /// The tombstones of erased accounts cannot be read.
+    #[error(transparent)]
+    Tombstones(#[from] TombstoneError),
+    /// The keys of erased accounts could not be destroyed.
+    #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
+    Erasure(#[source] VaultError),
+    /// The key store says that an account was erased of which neither the log nor a tombstone says so.
+    #[error(
+        "keys.redb says that the account which the event at position {position} registers was erased, and the log has no erasure of it: restore keys.redb from its backup, and find out who could write the data folder"
+    )]
+    KeyStoreErased {
+        /// Where the account was registered.
+        position: u64,
+    },
+    /// The tag keys cannot be written, or no random bytes are to be had.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// An erasure could not be recorded.
+    #[error("an erasure that was cut short is not recorded, so nothing was started: {0}")]
+    Completion(#[from] CompletionError),
+    /// The policy is out of range.
+    #[error(transparent)]
+    Policy(#[from] crate::account::policy::PolicyError),
+    /// The policy could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The views cannot be brought up to date.
+    #[error(
+        "the views cannot be brought up to date ({0}): delete views.redb from the data folder, it is rebuilt"
+    )]
+    Views(String),
+}
+
+/// Why nothing was initialised.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The keyring would lie in the data folder, or bear the name of another file of its folder.
+    #[error(transparent)]
+    KeyringPlace(#[from] KeyringPlaceError),
+    /// What belongs to another keyring stands where the new one would.
+    #[error(
+        "{0} belongs to another keyring, so nothing was initialised: choose a folder of its own for the new one"
+    )]
+    KeyringFolder(PathBuf),
+    /// The keyring exists or cannot be written.
+    #[error(transparent)]
+    Keyring(#[from] keyring::InitError),
+    /// The data folder cannot be made.
+    #[error("the data folder {folder} cannot be made ({source}): choose another, or free this one")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something is in the data folder already.
+    #[error(
+        "the data folder {0} is not empty, so nothing was initialised: choose a folder that does not exist yet"
+    )]
+    NotEmpty(PathBuf),
+    /// The log cannot be made.
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    /// The key store cannot be made.
+    #[error(transparent)]
+    DataKeys(#[from] DataKeysError),
+    /// The first checkpoint cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointRefusal),
+    /// The operating system's generator failed.
+    #[error("the operating system's random generator failed, so nothing was initialised")]
+    Entropy,
+}
+
+/// Why no new epoch was begun, or not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum NewEpochError {
+    /// The log is what was signed for.
+    #[error(
+        "the log has everything that was signed for, so there is nothing to give up: start the service"
+    )]
+    NothingLost,
+    /// Something else is lost than the operator said.
+    #[error(
+        "what is lost begins at position {due}, not where you said: if you accept that, say `--lost-from {due}`"
+    )]
+    OtherLoss {
+        /// The first position that is lost.
+        due: u64,
+    },
+    /// The snapshots could not be deleted.
+    #[error(
+        "snapshots.redb in the data folder cannot be deleted ({0}): delete it, then run this again"
+    )]
+    Snapshots(#[source] std::io::Error),
+    /// The operating system's generator failed.
+    #[error("the operating system's random generator failed, so no epoch was begun")]
+    Entropy,
+    /// The keyring could not be written.
+    #[error("the keyring {0}; run this again when that is mended")]
+    Keyring(#[from] CreateError),
+    /// The checkpoint could not be signed or archived.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointRefusal),
+    /// What a start would refuse too.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}

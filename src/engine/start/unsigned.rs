@@ -1,0 +1,152 @@
+//! The end of the log that no checkpoint covers: the service itself must have written it.
+
+use std::path::Path;
+
+use super::epoch::signer;
+use super::error::StartError;
+use super::foundation::epoch_at;
+use crate::engine::keys::vault::Vault;
+use crate::engine::record_seals::RecordSeals;
+use crate::log::LogReader;
+use crate::log::checkpoints::Archive;
+use crate::log::index::Finding;
+use crate::log::tree::{Frontier, Hash, NOTHING_BEFORE, leaf_hash};
+
+/// What speaks for the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A checkpoint of this size, and behind it the seals: the index takes in sealed records only.
+    Sealed(u64),
+    /// Nothing, from this position on: there is no checkpoint of this epoch, or another epoch seems to
+    /// begin behind it. The start is refused later under a better name, and never signs.
+    Unchecked {
+        /// The first record for which nothing speaks.
+        from: u64,
+    },
+}
+
+/// Checks the records behind the last signed checkpoint: the service itself must have written each of
+/// them where it stands. Before the index takes any of them in, or one that is refused here would
+/// stand in it, and be signed for later.
+///
+/// The archive beside the keyring may be older than the records that an older build did not seal. The
+/// copy of the newest note in the data folder then takes its place, where it was signed for this log.
+///
+/// # Errors
+/// [`Finding::Appended`] with the first that it did not write; [`StartError::Record`] when one cannot
+/// be read; [`StartError::Checkpoint`] when the archive cannot be written.
+pub(super) fn check(
+    reader: &LogReader,
+    head: u64,
+    vault: &Vault,
+    data: &Path,
+    keyring_file: &Path,
+) -> Result<End, StartError> {
+    let keyring = vault.keyring();
+    let archive = Archive::open(keyring_file, signer(&keyring)).ok();
+    let newest = |archive: &Archive| archive.newest().map(|newest| newest.size);
+    let Some((mut archive, mut signed)) =
+        archive.and_then(|archive| newest(&archive).map(|size| (archive, size)))
+    else {
+        return Ok(End::Unchecked { from: 1 });
+    };
+    let seals = [vault.record_seals()];
+    let mut unsealed = first_unsealed(reader, signed, head, &seals)?;
+    if unsealed.is_some()
+        && let Some(size) = adopt_copy(&mut archive, reader, head, data)?
+    {
+        signed = size;
+        unsealed = first_unsealed(reader, signed, head, &seals)?;
+    }
+    let Some(position) = unsealed else {
+        return Ok(End::Sealed(signed));
+    };
+    // It only chooses the name of the refusal: a file that was made by hand can show a look-up what no
+    // page holds.
+    let is_of_another =
+        |at| epoch_at(reader, at).is_some_and(|epoch| epoch.begun.log_id != *keyring.log_id());
+    // The event that begins it is sealed by the epoch before: an unsealed one excuses nothing.
+    match (signed + 1..position).any(is_of_another) {
+        true => Ok(End::Unchecked { from: position }),
+        false => Err(Finding::Appended { position }.into()),
+    }
+}
+
+/// Puts the copy of the newest note in the data folder into the archive, where it is newer than what
+/// stands there and both are of the first records of this log; gives its size.
+fn adopt_copy(
+    archive: &mut Archive,
+    reader: &LogReader,
+    head: u64,
+    data: &Path,
+) -> Result<Option<u64>, StartError> {
+    let (Some(copy), Some(newest)) = (archive.copy_in(data), archive.newest()) else {
+        return Ok(None);
+    };
+    let sizes = newest.size + 1..=head;
+    if !sizes.contains(&copy.checkpoint.size) {
+        return Ok(None);
+    }
+    // From the log itself: the index may not be open yet, and would keep what it took in.
+    let mut frontier = Frontier::default();
+    let mut agrees = true;
+    while frontier.size() < copy.checkpoint.size && agrees {
+        let page = reader
+            .read(frontier.size() + 1, usize::MAX, usize::MAX)
+            .map_err(|error| StartError::Record(error.to_string()))?;
+        for (_, bytes) in page.iter() {
+            frontier.append(leaf_hash(bytes));
+            for signed in [newest, &copy.checkpoint] {
+                agrees &= signed.size != frontier.size() || signed.root == frontier.root();
+            }
+        }
+    }
+    if !agrees {
+        return Ok(None);
+    }
+    let size = copy.checkpoint.size;
+    archive.adopt(copy)?;
+    tracing::warn!(
+        size,
+        "the checkpoints beside the keyring were older than the copy in the data folder, which was signed for this log: it is archived again"
+    );
+    Ok(Some(size))
+}
+
+/// The first of the records behind a position that none of the seals is on, or is on behind another
+/// record than the one before it.
+///
+/// # Errors
+/// [`StartError::Record`] when one cannot be read.
+pub(super) fn first_unsealed(
+    reader: &LogReader,
+    after: u64,
+    head: u64,
+    seals: &[&RecordSeals],
+) -> Result<Option<u64>, StartError> {
+    let wrong = |error: crate::log::ReadLogError| StartError::Record(error.to_string());
+    if after >= head {
+        return Ok(None);
+    }
+    let mut before = match reader.get(after).map_err(wrong)? {
+        Some(bytes) => leaf_hash(&bytes),
+        None => NOTHING_BEFORE,
+    };
+    let is_sealed = |position: u64, before: &Hash, bytes: &[u8]| {
+        seals
+            .iter()
+            .any(|seals| seals.has_sealed(position, before, bytes))
+    };
+    let mut next = after + 1;
+    while next <= head {
+        let page = reader.read(next, usize::MAX, usize::MAX).map_err(wrong)?;
+        for (position, bytes) in page.iter() {
+            if !is_sealed(position, &before, bytes) {
+                return Ok(Some(position));
+            }
+            before = leaf_hash(bytes);
+        }
+        next = page.next();
+    }
+    Ok(None)
+}

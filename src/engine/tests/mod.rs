@@ -1,0 +1,35 @@
+//! The engine over real files, with clocks and randomness as arguments.
+
+pub(super) mod appended_tests;
+mod audience_tests;
+mod auditing_tests;
+mod bound_source_tests;
+pub(super) mod changed_tests;
+mod crowd_tests;
+mod disk_tests;
+mod doors_tests;
+pub(super) mod epoch_tests;
+mod erasing_tests;
+mod explaining_tests;
+mod fairness_tests;
+mod flood_tests;
+mod forms_tests;
+mod gate_tests;
+pub(super) mod house;
+mod life;
+mod look_ups_tests;
+mod planted_tests;
+mod private_tests;
+mod proof_tests;
+mod quota_tests;
+mod race_tests;
+mod reset_tests;
+mod rotating_tests;
+mod secret_tests;
+mod snapshot_tests;
+mod store_tests;
+mod swap_tests;
+mod tag_tests;
+mod text_tests;
+mod time_tests;
+mod view_tests;

@@ -1,0 +1,191 @@
+//! Snapshots: folding on from one gives what folding everything gives.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
+use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
+use countersign_schemas::record::{Meta, Record, Role, StreamKind};
+use serde_json::json;
+
+use super::house::{House, PASSWORD, verify};
+use crate::account::Account;
+use crate::engine::accounts::snapshots::TAIL_MAX;
+use crate::log::{EventLog, LogOptions};
+
+/// An account with a history of every kind of event, longer than a snapshot's tail.
+fn long_life(house: &House) -> (crate::engine::Engine, StreamKey) {
+    let engine = house.start();
+    let (secret, codes) = house.enrol(&engine, "ada");
+    house.pass(30);
+    let code = house.code(&secret, 0);
+    for body in [
+        verify(&code),
+        verify(&code),
+        verify("000000"),
+        verify(&codes[2]),
+        verify(&codes[2]),
+    ] {
+        let _ = house.send(&engine, "verify-login", body);
+    }
+    for password in std::iter::repeat_n(PASSWORD, TAIL_MAX).chain(["wrong password"; 3]) {
+        let _ = house.send(
+            &engine,
+            "start-login",
+            json!({"username": "ada", "password": password}),
+        );
+    }
+    (engine, StreamKey::of(&AccountId::parse("ada").unwrap()))
+}
+
+#[test]
+fn folding_on_from_a_snapshot_at_any_version_gives_the_same_account() {
+    let house = House::new();
+    let (engine, ada) = long_life(&house);
+    let accounts = &engine.shared.accounts;
+    let whole = accounts.rebuild(ada, u32::MAX, u64::MAX).unwrap();
+    assert!(whole.version as usize > TAIL_MAX);
+    let folder = tempfile::tempdir().unwrap();
+    for version in 0..=whole.version {
+        let at = accounts.rebuild(ada, version, u64::MAX).unwrap();
+        assert_eq!(at.version, version);
+        if version == 0 {
+            continue;
+        }
+        let bytes = postcard::to_allocvec(&at).unwrap();
+        assert_eq!(
+            postcard::from_bytes::<Account>(&bytes).unwrap(),
+            at,
+            "version {version}"
+        );
+    }
+    let path = folder.path().join("snapshots.redb");
+    for version in 1..=whole.version {
+        let snapshots = house.snapshots(&path);
+        let place = engine
+            .shared
+            .index
+            .places(&ada, version - 1, version)
+            .unwrap()[0];
+        let account = accounts.rebuild(ada, version, u64::MAX).unwrap();
+        snapshots.save(&[(ada, place, account.clone())]);
+        assert_eq!(snapshots.load(ada, u32::MAX), Some((place, account)));
+        assert!(
+            snapshots.load(ada, version - 1).is_none(),
+            "a later one is of no use"
+        );
+        let from_snapshot = accounts.with_snapshots(snapshots);
+        assert_eq!(
+            from_snapshot.rebuild(ada, u32::MAX, u64::MAX).unwrap(),
+            whole,
+            "version {version}"
+        );
+    }
+}
+
+#[test]
+fn a_long_history_leaves_a_snapshot_that_the_next_start_uses() {
+    let house = House::new();
+    let (engine, ada) = long_life(&house);
+    engine
+        .shared
+        .accounts
+        .rebuild(ada, u32::MAX, u64::MAX)
+        .unwrap();
+    engine.shared.accounts.save_snapshots();
+    drop(engine);
+    let engine = house.start();
+    let snapshots = house.snapshots(&house.folder().join("copy.redb"));
+    assert!(snapshots.load(ada, u32::MAX).is_none());
+    assert!(engine.shared.accounts.snapshot_version(ada).is_some());
+    let damaged = house.folder().join("damaged.redb");
+    std::fs::write(&damaged, b"no database").unwrap();
+    assert!(house.snapshots(&damaged).load(ada, u32::MAX).is_none());
+}
+
+/// Every part of the fold is in the fingerprint: a file left out would let an old state live on.
+#[test]
+fn every_file_that_folds_an_account_is_in_the_fingerprint() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = std::fs::read_to_string(root.join("src/engine/accounts/snapshots.rs")).unwrap();
+    let mut folding = 0;
+    for file in std::fs::read_dir(root.join("src/account")).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if text.contains("impl Account {") && text.contains("(&mut self") {
+            folding += 1;
+            assert!(list.contains(&format!("\"../account/{name}\"")), "{name}");
+        }
+    }
+    assert!(folding > 3, "the files are found");
+}
+
+/// Appends so many events to an account, as a long attack would, behind the service's back.
+fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
+    let mut log = EventLog::open(&house.data().join("log"), LogOptions::default()).unwrap();
+    let event = Event::AttemptsSuppressed(AttemptsSuppressed { count: 1 });
+    let payload = event.encode().unwrap();
+    let versions: Vec<u32> = (from + 1..=from + events).collect();
+    for part in versions.chunks(512) {
+        let record = |version: &u32| {
+            let command_id = CommandId::parse(&format!("attack-{version}")).unwrap();
+            Record {
+                event_type: event.type_code(),
+                schema_version: event.schema_version(),
+                stream_kind: StreamKind::Account,
+                stream_key: StreamKey::of(account),
+                version: *version,
+                recorded_at: house.time(),
+                command_key: CommandKey::of("test", &command_id),
+                group_index: 0,
+                group_len: 1,
+                meta: Meta {
+                    account_id: account.as_str().into(),
+                    command_id: command_id.as_str().to_owned().into(),
+                    caller: "test".into(),
+                    verified: true,
+                    role: Role::Platform,
+                    trace_id: None,
+                    body_tag: [0; 16],
+                    source_key: [0; 8],
+                    source: None,
+                    source_commitment: None,
+                },
+                payload: payload.clone().into(),
+                seal: None,
+            }
+        };
+        house.append(&mut log, part.iter().map(record).collect());
+    }
+    log.close().unwrap();
+}
+
+/// S-04: 100,000 events on one account cost one fold, and a login afterwards reads a tail.
+#[test]
+fn an_account_with_a_hundred_thousand_events_is_folded_once() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, _) = house.enrol(&engine, "ada");
+    let ada = AccountId::parse("ada").unwrap();
+    let stream = StreamKey::of(&ada);
+    let version = engine.shared.accounts.load(stream).unwrap().version;
+    drop(engine);
+    prolong(&house, &ada, version, 100_000);
+    let engine = house.start();
+    let whole = engine.shared.accounts.load(stream).unwrap();
+    assert_eq!(whole.version, version + 100_000);
+    engine.shared.accounts.save_snapshots();
+    drop(engine);
+    let engine = house.start();
+    let kept = engine.shared.accounts.snapshot_version(stream);
+    assert_eq!(
+        kept,
+        Some(whole.version),
+        "what a rebuild reads begins there"
+    );
+    assert_eq!(engine.shared.accounts.load(stream).unwrap(), whole);
+    house.pass(30);
+    let login = verify(&house.code(&secret, 0));
+    house.send(&engine, "verify-login", login).unwrap();
+    let now = engine.shared.accounts.load(stream).unwrap();
+    assert_eq!(now.version, whole.version + 1);
+}

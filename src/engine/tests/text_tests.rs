@@ -1,0 +1,190 @@
+//! Wrong passwords by the text that names an account: as an id and as a username, had or not.
+
+use std::sync::mpsc;
+
+use countersign_schemas::refusal::{ErrorCode, Refusal};
+use serde_json::{Value, json};
+
+use super::house::{House, PASSWORD};
+use crate::engine::{Engine, Outcome};
+
+const BY_ID: &str = "account_id";
+const BY_NAME: &str = "username";
+const HERE: &str = "203.0.113.7";
+const ELSEWHERE: &str = "203.0.113.8";
+
+/// A login with a text, taken as an id or as a username, from an address.
+fn login((by, text): (&str, &str), ip: &str, right: bool) -> Value {
+    let password = if right { PASSWORD } else { "a wrong password" };
+    json!({by: text, "password": password, "context": {"ip": ip}})
+}
+
+fn tries(house: &House, engine: &Engine, way: (&str, &str), ip: &str, right: bool) -> Outcome {
+    let body = login(way, ip, right);
+    house.send_as(engine, &house.fresh_id(), "start-login", body)
+}
+
+fn refused(outcome: Outcome) -> Refusal {
+    outcome.result.map(|done| done.reply).unwrap_err()
+}
+
+fn register(house: &House, engine: &Engine, id: &str, username: &str) {
+    let body = json!({"account_id": id, "username": username, "password": PASSWORD});
+    house.send(engine, "register-account", body).unwrap();
+}
+
+/// Who has the text `ada`: nobody, an account of that id, one of that name, both, or one account.
+const HAVE_IT: [&[(&str, &str)]; 6] = [
+    &[],
+    &[("ada", "someone")],
+    &[("u-1", "ada")],
+    &[("ada", "someone"), ("u-1", "ada")],
+    &[("ada", "ada")],
+    &[("Ada", "ada")],
+];
+
+fn with(accounts: &[(&str, &str)]) -> (House, Engine) {
+    let house = House::new();
+    let engine = house.start();
+    for (id, username) in accounts {
+        register(&house, &engine, id, username);
+    }
+    (house, engine)
+}
+
+/// otherwise the wait of one and the answer of the other tell which of them exists.
+#[test]
+fn the_same_text_as_id_and_as_username_has_one_failure_bucket_whoever_has_it() {
+    let ways = [
+        ((BY_ID, "ada"), (BY_NAME, "ada")),
+        ((BY_NAME, "ada"), (BY_ID, "ada")),
+        ((BY_NAME, "ADA"), (BY_ID, "ada")),
+        ((BY_ID, "Ada"), (BY_NAME, "ada")),
+    ];
+    for accounts in HAVE_IT {
+        for (first, other) in ways {
+            let (house, engine) = with(accounts);
+            let told = |way, ip| {
+                let refusal = refused(tries(&house, &engine, way, ip, false));
+                (refusal.code, refusal.retry_after_s)
+            };
+            let counted = (ErrorCode::CredentialsInvalid, None);
+            for n in 0..11 {
+                let way = if n % 3 == 2 { other } else { first };
+                assert_eq!(told(way, HERE), counted, "{accounts:?} {way:?}");
+            }
+            let waits = (ErrorCode::AccountThrottled, Some(5));
+            for way in [first, other] {
+                assert_eq!(told(way, HERE), waits, "{accounts:?} {way:?}");
+                assert_eq!(told(way, ELSEWHERE), counted, "another source");
+            }
+        }
+    }
+}
+
+/// what is no address is the caller, however it is written. Of a list the last counts.
+#[test]
+fn whoever_chooses_the_text_of_an_address_has_no_new_tries_by_it() {
+    let written: [fn(usize) -> String; 2] = [
+        |n| [format!("host-{n}"), format!("203.0.113.{n}, {n}.x")][n % 2].clone(),
+        |n| format!("203.0.113.{n}, 198.51.100.7"),
+    ];
+    for accounts in [HAVE_IT[0], HAVE_IT[5]] {
+        for write in written {
+            let (house, engine) = with(accounts);
+            let told = |ip: &str| refused(tries(&house, &engine, (BY_NAME, "ada"), ip, false)).code;
+            for n in 0..11 {
+                assert_eq!(told(&write(n)), ErrorCode::CredentialsInvalid, "{n}");
+            }
+            for n in 11..20 {
+                assert_eq!(told(&write(n)), ErrorCode::AccountThrottled, "{n}");
+            }
+            assert_eq!(told(HERE), ErrorCode::CredentialsInvalid, "another source");
+        }
+    }
+}
+
+/// A wait is the source's and the text's, and ends where the owner is known.
+#[test]
+fn other_texts_other_sources_and_known_ones_do_not_wait() {
+    let (house, engine) = with(&[("ada", "someone"), ("u-1", "ada")]);
+    for _ in 0..11 {
+        refused(tries(&house, &engine, (BY_ID, "ada"), HERE, false));
+    }
+    let logs_in = |way, ip| tries(&house, &engine, way, ip, true).result.is_ok();
+    assert!(!logs_in((BY_NAME, "ada"), HERE));
+    assert!(logs_in((BY_NAME, "ada"), ELSEWHERE));
+    assert!(logs_in((BY_ID, "u-1"), HERE));
+    assert!(logs_in((BY_NAME, "ada"), HERE), "known there by now");
+    assert!(!logs_in((BY_ID, "ada"), HERE), "by its own failures");
+    house.pass(5);
+    assert!(logs_in((BY_ID, "ada"), HERE));
+}
+
+/// As at the account itself: the right password begins anew for its source. With a second factor
+/// that makes no source known.
+#[test]
+fn the_right_password_forgets_the_failures_of_its_source_at_the_text() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let told = |right| tries(&house, &engine, (BY_ID, "ada"), HERE, right);
+    for _ in 0..3 {
+        for _ in 0..10 {
+            assert_eq!(refused(told(false)).code, ErrorCode::CredentialsInvalid);
+        }
+        assert!(told(true).result.is_ok());
+    }
+}
+
+/// Whoever waits at a text that nobody has costs nothing, so at one that somebody has neither.
+#[test]
+fn nothing_is_compared_for_a_source_that_waits_at_the_text() {
+    for accounts in HAVE_IT {
+        let (house, engine) = with(accounts);
+        for _ in 0..11 {
+            refused(tries(&house, &engine, (BY_ID, "ada"), HERE, false));
+        }
+        let costs = || {
+            let readings = engine.readings();
+            (readings.comparisons, readings.hashes, readings.head)
+        };
+        let before = costs();
+        for by in [BY_NAME, BY_ID] {
+            for right in [true, false] {
+                let refusal = refused(tries(&house, &engine, (by, "ada"), HERE, right));
+                assert_eq!(refusal.code, ErrorCode::AccountThrottled);
+            }
+        }
+        assert_eq!(costs(), before, "{accounts:?}");
+    }
+}
+
+/// A failure at the other account of the text, decided meanwhile, makes nobody wait who was let in.
+#[test]
+fn what_is_compared_at_two_accounts_of_a_text_at_once_is_on_record() {
+    let house = House::new();
+    let engine = house.start_with(|options| options.policy.kdf_memory_kib = 4_096);
+    register(&house, &engine, "ada", "someone");
+    register(&house, &engine, "u-1", "ada");
+    for _ in 0..10 {
+        refused(tries(&house, &engine, (BY_ID, "ada"), HERE, false));
+    }
+    let before = engine.readings();
+    let (sender, receiver) = mpsc::channel();
+    for n in 0..8 {
+        let by = if n % 2 == 0 { BY_ID } else { BY_NAME };
+        let body = login((by, "ada"), HERE, false);
+        let request = house.request("start-login", &body, &house.fresh_id(), &engine);
+        let sender = sender.clone();
+        engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
+    }
+    drop(sender);
+    let told: Vec<_> = receiver.iter().map(|o| refused(o).code).collect();
+    let counted = |code: &&ErrorCode| **code == ErrorCode::CredentialsInvalid;
+    let counted = told.iter().filter(counted).count() as u64;
+    let after = engine.readings();
+    assert_eq!(after.comparisons - before.comparisons, counted, "{told:?}");
+    assert_eq!(after.head - before.head, counted, "{told:?}");
+    assert!((1..=2).contains(&counted), "one at each account: {told:?}");
+}

@@ -1,0 +1,246 @@
+//! Views that fail, lie or are missing: commands go on, and the log decides.
+
+use countersign_projections::Row;
+use countersign_schemas::ids::{AccountId, StreamKey};
+use countersign_schemas::query::AuditPageQuery;
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::reply::FactorState;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde_json::json;
+
+use super::house::{House, PASSWORD, verify};
+use crate::account::Reply;
+use crate::engine::Engine;
+
+type Rows = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
+const ROWS: Rows = TableDefinition::new("login-status@4/rows");
+const CARDS: Rows = TableDefinition::new("account-card@1/cards");
+
+fn ada() -> AccountId {
+    AccountId::parse("ada").unwrap()
+}
+
+/// Changes Ada's row in the file of a stopped service.
+fn tamper(house: &House, rows: Rows, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let db = Database::open(house.data().join("views.redb")).unwrap();
+    let txn = db.begin_write().unwrap();
+    let mut table = txn.open_table(rows).unwrap();
+    let key = StreamKey::of(&ada()).0;
+    let row = table.get(&key).unwrap().unwrap().value().to_vec();
+    table.insert(&key, change(row).as_slice()).unwrap();
+    drop(table);
+    txn.commit().unwrap();
+}
+
+/// Stops it once its views have everything.
+fn stop(engine: Engine) {
+    let all = AuditPageQuery::default();
+    engine.queries().audit_page(&all, None).unwrap();
+    drop(engine);
+}
+
+fn built(engine: &Engine, view: &str) {
+    engine.admin().view_rebuild(view).unwrap();
+    while engine
+        .admin()
+        .view_list()
+        .views
+        .iter()
+        .any(|v| v.building.is_some())
+    {
+        std::thread::yield_now();
+    }
+}
+
+fn status(engine: &Engine) -> Result<FactorState, ErrorCode> {
+    let status = engine.queries().login_status(&ada(), None);
+    status
+        .map(|s| s.second_factor)
+        .map_err(|refusal| refusal.code)
+}
+
+/// J-05: the view says off, the log says on. Who edits a view cannot seal it, so it is built again.
+#[test]
+fn j05_a_login_view_that_was_edited_is_built_again_and_tells_the_truth() {
+    let off = |row: Vec<u8>| {
+        let row: Row = postcard::from_bytes(&row).unwrap();
+        let factor = countersign_projections::Factor::Off;
+        postcard::to_allocvec(&Row { factor, ..row }).unwrap()
+    };
+    let trailing = |row: Vec<u8>| [row, vec![0]].concat();
+    for change in [off as fn(Vec<u8>) -> Vec<u8>, trailing] {
+        let house = House::new();
+        let engine = house.start();
+        let (secret, _) = house.enrol(&engine, "ada");
+        stop(engine);
+        tamper(&house, ROWS, change);
+        let engine = house.start();
+        assert_eq!(status(&engine), Ok(FactorState::On));
+        let login = json!({"username": "ada", "password": PASSWORD});
+        let started = house.send(&engine, "start-login", login).unwrap();
+        assert!(matches!(started, Reply::CodeRequired { .. }), "{started:?}");
+        house.pass(30);
+        let code = house.code(&secret, 0);
+        let done = house.send(&engine, "verify-login", verify(&code)).unwrap();
+        assert!(matches!(done, Reply::LoginVerified { .. }));
+    }
+}
+
+/// A row that is gone would be an account that nobody knows, or, where callers vouch, one without 2FA.
+#[test]
+fn a_login_view_that_lacks_a_row_or_has_one_of_another_day_is_built_again() {
+    let house = House::new();
+    let engine = house.start();
+    let body = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
+    house.send(&engine, "register-account", body).unwrap();
+    stop(engine);
+    let key = StreamKey::of(&ada()).0;
+    let open = || Database::open(house.data().join("views.redb")).unwrap();
+    let old = {
+        let db = open();
+        let table = db.begin_read().unwrap().open_table(ROWS).unwrap();
+        table.get(&key).unwrap().unwrap().value().to_vec()
+    };
+    let engine = house.start();
+    let enable = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
+    house.send(&engine, "enable-2fa", enable).unwrap();
+    assert_eq!(status(&engine), Ok(FactorState::Pending));
+    stop(engine);
+    for row in [None, Some(old)] {
+        let txn = open().begin_write().unwrap();
+        let mut table = txn.open_table(ROWS).unwrap();
+        table.remove(&key).unwrap();
+        if let Some(old) = row {
+            table.insert(&key, old.as_slice()).unwrap();
+        }
+        drop(table);
+        txn.commit().unwrap();
+        let engine = house.start();
+        assert_eq!(status(&engine), Ok(FactorState::Pending));
+        stop(engine);
+    }
+}
+
+/// A checkpoint that lies further on would let the view pass over what lies between.
+#[test]
+fn a_view_whose_checkpoint_was_set_on_is_built_again() {
+    let house = House::new();
+    let engine = house.start();
+    stop(engine);
+    let checkpoint = |engine: &Engine| engine.admin().view_list().views[0].position;
+    let table = TableDefinition::<u8, (u64, &[u8; 16], u64)>::new("login-status@4/checkpoint");
+    let seals = TableDefinition::<u8, (&[u8; 32], &[u8; 16])>::new("login-status@4/seal");
+    let before = std::fs::read(house.data().join("views.redb")).unwrap();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    stop(engine);
+    let newest = {
+        let db = Database::open(house.data().join("views.redb")).unwrap();
+        let txn = db.begin_read().unwrap();
+        let (table, seals) = (
+            txn.open_table(table).unwrap(),
+            txn.open_table(seals).unwrap(),
+        );
+        let (row, seal) = (
+            table.get(0).unwrap().unwrap(),
+            seals.get(0).unwrap().unwrap(),
+        );
+        let ((position, key, at), (leaf, tag)) = (row.value(), seal.value());
+        (position, *key, at, *leaf, *tag)
+    };
+    std::fs::write(house.data().join("views.redb"), before).unwrap();
+    let db = Database::open(house.data().join("views.redb")).unwrap();
+    let txn = db.begin_write().unwrap();
+    let (position, key, at, leaf, tag) = &newest;
+    txn.open_table(seals)
+        .unwrap()
+        .insert(0, (leaf, tag))
+        .unwrap();
+    txn.open_table(table)
+        .unwrap()
+        .insert(0, (*position, key, *at))
+        .unwrap();
+    txn.commit().unwrap();
+    drop(db);
+    let engine = house.start();
+    assert_eq!(status(&engine), Ok(FactorState::On));
+    assert_eq!(checkpoint(&engine), newest.0);
+}
+
+/// J-01, J-03: a view that halts is behind for ever; logins are decided from the log alone.
+#[test]
+fn j03_a_halted_view_is_told_and_commands_go_on_without_it() {
+    let house = House::new();
+    let engine = house.start();
+    let (secret, _) = house.enrol(&engine, "ada");
+    stop(engine);
+    tamper(&house, CARDS, |_| vec![0xff; 3]);
+    let engine = house.start();
+    house.pass(30);
+    let code = house.code(&secret, 0);
+    house.send(&engine, "verify-login", verify(&code)).unwrap();
+    let replayed = house.send(&engine, "verify-login", verify(&code));
+    assert_eq!(
+        replayed.unwrap_err(),
+        ErrorCode::CodeInvalid,
+        "a code works once"
+    );
+    let card = |engine: &Engine| engine.queries().account_card(&ada(), None);
+    assert!(card(&engine).is_err(), "what is behind is not shown");
+    assert_eq!(status(&engine), Ok(FactorState::On), "the others go on");
+    // The trail goes on too, and has the login.
+    let query = AuditPageQuery {
+        types: Some(vec!["totp-accepted".into()]),
+        ..AuditPageQuery::default()
+    };
+    let page = engine.queries().audit_page(&query, None).unwrap();
+    assert_eq!(page.events.len(), 1);
+    let halted = engine.admin().view_list().views[2].halted.clone();
+    assert!(halted.is_some_and(|why| why.contains("damaged row")));
+    built(&engine, "account-card");
+    assert!(card(&engine).is_ok());
+    assert_eq!(engine.admin().view_list().views[2].halted, None);
+}
+
+/// J-08.
+#[test]
+fn j08_deleted_views_are_built_at_the_next_start() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    drop(engine);
+    std::fs::remove_file(house.data().join("views.redb")).unwrap();
+    let engine = house.start();
+    let list = engine.admin().view_list();
+    assert!(
+        list.views
+            .iter()
+            .all(|view| Some(view.position) == list.head)
+    );
+    assert_eq!(status(&engine), Ok(FactorState::On));
+}
+
+/// A card of a view that no longer follows the log would be taken for the newest.
+#[test]
+fn a_halted_view_does_not_answer_and_the_others_do() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let card = |engine: &Engine| engine.queries().account_card(&ada(), None);
+    card(&engine).unwrap();
+    stop(engine);
+    tamper(&house, CARDS, |_| vec![0xff; 3]);
+    let engine = house.start();
+    let wrong = house.send(&engine, "verify-login", verify("000000"));
+    assert_eq!(wrong.unwrap_err(), ErrorCode::CodeInvalid);
+    assert_eq!(card(&engine).unwrap_err().code, ErrorCode::ProjectionBehind);
+    assert_eq!(status(&engine), Ok(FactorState::On));
+    let page = engine
+        .queries()
+        .audit_page(&AuditPageQuery::default(), None);
+    assert!(page.is_ok_and(|page| page.events.len() > 8));
+    let halted = engine.admin().view_list().views[2].halted.clone();
+    assert!(halted.is_some());
+    built(&engine, "account-card");
+    assert_eq!(card(&engine).unwrap().wrong_codes, 1);
+}

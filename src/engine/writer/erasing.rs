@@ -1,0 +1,214 @@
+//! Erasing an account, and completing at start what a crash left of it.
+//!
+//! ```text
+//!   tombstone beside the keyring ─▶ AccountErased in the log ─▶ keys.redb rewritten ─▶ replies
+//!   (writer, durable)               (writer, commit)            (keeper)               (keeper)
+//! ```
+//! The tombstone holds the record that is to follow it, so an erasure that a crash cut short has
+//! the same caller, command and time as if it had not. From the tombstone on nobody is given the
+//! account's keys any more.
+
+use countersign_schemas::event::{Event, EventError};
+use countersign_schemas::ids::StreamKey;
+use countersign_schemas::record::{Record, RecordError};
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::time::Micros;
+
+use super::Writer;
+use super::batch::Batch;
+use super::facts::erased;
+use crate::account::service;
+use crate::crash_point::reached;
+use crate::crypto::tombstones::{Tombstone, TombstoneError};
+use crate::engine::accounts::{Accounts, HistoryError};
+use crate::engine::keys::vault::{Vault, VaultError};
+use crate::engine::{ReplyTo, Submission};
+use crate::log::index::{Index, NotNext};
+use crate::log::{AppendError, EventLog, ReadLogError};
+
+/// Why an erasure that a crash left was not completed.
+#[derive(Debug, thiserror::Error)]
+pub enum CompletionError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadLogError),
+    /// The account's history cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The tombstone's record cannot be read, or its successor not be made.
+    #[error("its record is of another build: {0}")]
+    Record(#[from] RecordError),
+    /// As above.
+    #[error("its event is of another build: {0}")]
+    Event(#[from] EventError),
+    /// The log did not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The index did not take it.
+    #[error(transparent)]
+    Index(#[from] NotNext),
+    /// The tombstones cannot be read.
+    #[error(transparent)]
+    Tombstones(#[from] TombstoneError),
+    /// The tombstone could not be renewed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Writer {
+    /// Decides commands that have a batch each of their own.
+    ///
+    /// # Errors
+    /// Those who wait for an answer, none of them told, when a commit failed.
+    pub(super) fn decide_alone(&mut self, alone: Vec<Submission>) -> Result<(), Vec<ReplyTo>> {
+        let mut alone = alone.into_iter();
+        while let Some(submission) = alone.next() {
+            let mut batch = self.empty_batch();
+            self.take_now(Box::new(submission), &mut batch);
+            if let Err(mut waiting) = self.commit(batch) {
+                waiting.extend(alone.map(|submission| submission.reply));
+                return Err(waiting);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that an erasure is completed whatever happens from here on; any other batch is
+    /// left as it is. The erasure is alone in its batch, so its record follows the durable log.
+    ///
+    /// # Errors
+    /// [`VaultError`]: nothing was begun, and the batch must not be appended.
+    pub(super) fn entomb(&self, batch: &Batch) -> Result<(), VaultError> {
+        let (Some(entry), Some(bytes)) = (batch.entries.last(), batch.records.last()) else {
+            return Ok(());
+        };
+        let Event::AccountErased(_) = entry.event else {
+            return Ok(());
+        };
+        let vault = &self.shared.vault;
+        // The log's own key, under which the reason is sealed, must outlive a crash too.
+        vault.commit_keys()?;
+        let stream = entry.record.stream_key;
+        let tombstone = Tombstone {
+            stream_key: stream.0,
+            through: vault.last_generation(stream)?,
+            position: entry.position,
+            record: bytes.clone(),
+        };
+        reached("tombstone-unwritten");
+        vault
+            .entomb(&tombstone)
+            .inspect_err(|_| vault.withdraw(&tombstone))?;
+        vault.condemn(stream, tombstone.through);
+        reached("tombstone-written");
+        Ok(())
+    }
+}
+
+/// Destroys at start every key that a tombstone names: what a crash left, what a restored
+/// `keys.redb` brought back.
+///
+/// # Errors
+/// [`VaultError`]: the service must not start.
+pub(in crate::engine) fn destroy_keys(
+    vault: &Vault,
+    tombstones: &[Tombstone],
+) -> Result<(), VaultError> {
+    for tombstone in tombstones {
+        let stream = StreamKey(tombstone.stream_key);
+        if !vault.is_erased(stream, tombstone.through)? {
+            vault.condemn(stream, tombstone.through);
+        }
+    }
+    if vault.has_condemned() {
+        vault.rewrite_keys()?;
+        tracing::info!("data keys of erased accounts were destroyed");
+    }
+    Ok(())
+}
+
+/// Appends the erasures that have a tombstone and do not stand in the log.
+///
+/// # Errors
+/// [`CompletionError`]: the service must not start.
+pub(in crate::engine) fn complete(
+    log: &mut EventLog,
+    index: &Index,
+    accounts: &Accounts,
+    vault: &Vault,
+    now: Micros,
+) -> Result<(), CompletionError> {
+    for tombstone in vault.tombstones()? {
+        let stands = log.reader().get(tombstone.position)?;
+        if stands.is_some_and(|bytes| *bytes == *tombstone.record) {
+            continue;
+        }
+        let stream = StreamKey(tombstone.stream_key);
+        let account = accounts.load(stream)?;
+        let generation = generation(index, accounts, stream, account.version)?;
+        // What a restored log lost with the record was erased; what lives now may be another life.
+        if account.exists() && generation <= Some(tombstone.through) {
+            let record = next(Record::decode(&tombstone.record)?, account.version + 1)?;
+            let mut record = Record {
+                recorded_at: record.recorded_at.max(index.tail().at),
+                ..record
+            };
+            let position = log.head() + 1;
+            let bytes = vault
+                .record_seals()
+                .encode(position, &index.last_leaf(), &mut record)?;
+            vault.entomb(&Tombstone {
+                position,
+                record: bytes.clone(),
+                ..tombstone
+            })?;
+            log.append(log.head(), std::slice::from_ref(&bytes))?;
+            let fact = erased(&record, &record.event()?);
+            index.push(position, &record, &bytes, Some(fact), now)?;
+            tracing::info!(position, "an erasure that was cut short is recorded");
+        }
+    }
+    Ok(())
+}
+
+/// The generation of the data keys that the present life of an account is sealed under: each life
+/// has its own. None where nothing of it is sealed.
+fn generation(
+    index: &Index,
+    accounts: &Accounts,
+    stream: StreamKey,
+    version: u32,
+) -> Result<Option<u32>, CompletionError> {
+    let positions = index.positions(&stream, 0, version);
+    let mut generation = None;
+    for position in positions.map_err(HistoryError::from)? {
+        let record = accounts.record(position)?;
+        let mut event = record.event()?;
+        if let Event::AccountErased(_) = event {
+            generation = None;
+            continue;
+        }
+        let sealed = event
+            .protected()
+            .into_iter()
+            .find_map(|(_, value)| match value {
+                Protected::Sealed(sealed) => Some(sealed.key),
+                Protected::Clear(_) => None,
+            });
+        let source = record.meta.source.as_ref().map(|source| source.key);
+        generation = generation.or(sealed).or(source);
+    }
+    Ok(generation)
+}
+
+/// The record of an erasure as this version of its account. Another version than it was made for,
+/// as after the restoration of an older log, loses what was sealed for that place.
+fn next(mut record: Record, version: u32) -> Result<Record, CompletionError> {
+    if record.version != version {
+        record.version = version;
+        record.meta.source = None;
+        record.meta.source_commitment = None;
+        record.payload = service::account_erased().encode()?.into();
+    }
+    Ok(record)
+}

@@ -1,0 +1,297 @@
+//! The writer: one thread that decides, seals, commits once per batch and only then answers.
+//! A command's way through it is in `advance.rs`.
+//!
+//! It owns the log's write side, and is the only place where events get their version, their time
+//! and their seal. It drains its queue without lingering: the running commit is the linger.
+
+pub(super) mod across;
+pub(super) mod advance;
+pub(super) mod batch;
+pub(super) mod by_text;
+pub(super) mod chores;
+pub(super) mod coalesce;
+pub(super) mod erasing;
+pub(super) mod facts;
+pub(super) mod lanes;
+pub(super) mod outcomes;
+pub(super) mod refusals;
+pub(super) mod right_codes;
+pub(super) mod rotating;
+pub(super) mod verdict;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::reply::Details;
+use countersign_schemas::time::Micros;
+
+use super::intake::pool::Pool;
+use super::intake::source_budget::{Counted, SourceBudget};
+use super::message::{Message, ToWriter};
+use super::{Outcome, ReplyTo, Shared};
+use crate::crash_point::reached;
+use crate::crypto::stack;
+use crate::log::EventLog;
+use advance::Job;
+use batch::Batch;
+use by_text::ByText;
+use chores::ClockWatch;
+use coalesce::Coalesced;
+use lanes::Lanes;
+use outcomes::Outcomes;
+use right_codes::RightCodes;
+
+/// How long the writer is idle before it makes reopening instant.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Where the last event of a command without events stands: nowhere, and no reply shows it.
+pub(super) const NO_EVENT: Details = Details {
+    position: 0,
+    version: 0,
+    at: Micros(0),
+};
+
+/// The writer thread's own state.
+pub struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pool: Arc<Pool<Job>>,
+    /// Where what comes back from a step goes.
+    pub(super) to_self: ToWriter,
+    /// The accounts for which a step is under way.
+    pub(super) lanes: Lanes,
+    /// Who waits for the end, once the writer is to stop.
+    stopping: Option<SyncSender<()>>,
+    pub(in crate::engine) log: EventLog,
+    pub(super) outcomes: Outcomes,
+    pub(super) coalesced: Coalesced,
+    /// Wrong passwords of each address over all names.
+    pub(super) source_budget: SourceBudget,
+    /// Wrong passwords by the text that names an account.
+    /// Wrong pairs of password and code that passed a wait, by address.
+    pub(super) pair_budget: SourceBudget,
+    /// Wrong passwords beside right codes, over all addresses.
+    pub(super) right_codes: RightCodes,
+    pub(super) by_text: ByText,
+    last_at: Micros,
+    pub(super) watch: ClockWatch,
+}
+
+impl Writer {
+    /// Takes the log's write side.
+    pub fn new(
+        shared: Arc<Shared>,
+        pool: Arc<Pool<Job>>,
+        to_self: ToWriter,
+        log: EventLog,
+    ) -> Self {
+        let last_at = shared.index.tail().at;
+        let watch = ClockWatch::new(&shared);
+        let by_text = ByText::kept(&shared.text_file);
+        Self {
+            shared,
+            pool,
+            to_self,
+            lanes: Lanes::default(),
+            stopping: None,
+            log,
+            outcomes: Outcomes::default(),
+            coalesced: Coalesced::default(),
+            source_budget: SourceBudget::of(Counted::Addresses),
+            pair_budget: SourceBudget::of(Counted::CallersToo),
+            right_codes: RightCodes::default(),
+            by_text,
+            last_at,
+            watch,
+        }
+    }
+
+    /// Works until it is to stop and nothing is under way, and then hands back the log; or until a
+    /// commit fails, and then nothing is decided any more.
+    pub fn run(mut self, queue: &Receiver<Message>) -> Option<EventLog> {
+        loop {
+            let mut batch = self.empty_batch();
+            let is_idle;
+            let wait = match self.stopping.is_some() && self.lanes.is_empty() {
+                true => Duration::ZERO,
+                false => IDLE,
+            };
+            match queue.recv_timeout(wait) {
+                Ok(first) => {
+                    self.do_chores(&mut batch);
+                    self.take_in(first, &mut batch);
+                    is_idle = self.drain(&mut batch, queue);
+                }
+                // The writer holds a sender itself.
+                Err(RecvTimeoutError::Disconnected) => return Some(self.log),
+                Err(RecvTimeoutError::Timeout) => {
+                    is_idle = true;
+                    self.do_chores(&mut batch);
+                    if batch.records.is_empty() && self.stopping.is_none() {
+                        if let Err(error) = self.log.idle() {
+                            self.fail(&error, Vec::new(), queue);
+                            return None;
+                        }
+                        continue;
+                    }
+                }
+            }
+            // What has a batch of its own may still set others free that waited for its account.
+            let is_last = is_idle
+                && self.stopping.is_some()
+                && self.lanes.is_empty()
+                && batch.alone.is_empty();
+            if is_last {
+                self.finish_chores(&mut batch);
+            }
+            if let Err(replies) = self.commit(batch) {
+                self.fail(&"a commit failed", replies, queue);
+                return None;
+            }
+            if is_last {
+                return Some(self.log);
+            }
+        }
+    }
+
+    /// A batch that follows everything that is durable.
+    pub(super) fn empty_batch(&self) -> Batch {
+        Batch::after(self.log.head(), self.shared.index.last_leaf())
+    }
+
+    /// Takes in what is queued, up to the bounds of a batch, and says whether that was everything.
+    pub(super) fn drain(&mut self, batch: &mut Batch, queue: &Receiver<Message>) -> bool {
+        while batch.has_room() {
+            let Ok(next) = queue.try_recv() else {
+                return true;
+            };
+            self.take_in(next, batch);
+        }
+        false
+    }
+
+    fn take_in(&mut self, message: Message, batch: &mut Batch) {
+        stack::wiped(|| self.take_in_one(message, batch));
+    }
+
+    fn take_in_one(&mut self, message: Message, batch: &mut Batch) {
+        match message {
+            Message::Submission(next) => {
+                self.to_self.taken();
+                self.take(next, batch);
+            }
+            Message::Stepped(submission, stepped) => self.stepped(submission, stepped, batch),
+            Message::Rewrapped(key_id, count) => self.record_rewrapped(key_id, count, batch),
+            Message::LookedUp(next) => self.record_look_up(*next, batch),
+            Message::Stop(done) => self.stopping = Some(done),
+        }
+    }
+
+    /// Whether the service stops, so that what finds no room is `draining`.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// Makes a batch durable and lets its replies leave.
+    ///
+    /// # Errors
+    /// Those who wait for an answer, none of them told, when the commit failed: the outcome is
+    /// unknown.
+    pub(super) fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
+        // Before the log: a wrong password that is told is counted under its name too.
+        self.by_text.keep(&self.shared.text_file);
+        if !batch.records.is_empty() {
+            reached("before-append");
+            if let Err(error) = self.shared.vault.commit_keys() {
+                tracing::error!(%error, "new data keys are not durable");
+                return Err(batch.waiting());
+            }
+            reached("before-log");
+            if let Err(error) = self.log.append(self.log.head(), &batch.records) {
+                tracing::error!(%error, "the log did not take a batch");
+                return Err(batch.waiting());
+            }
+            reached("after-commit");
+            let now = self.now();
+            let recorded_at = &self.shared.recorded_at;
+            recorded_at.store(self.last_at.0, Ordering::Release);
+            let facts = std::mem::take(&mut batch.facts);
+            for ((entry, bytes), fact) in batch.entries.iter().zip(&batch.records).zip(facts) {
+                let pushed =
+                    self.shared
+                        .index
+                        .push(entry.position, &entry.record, bytes, fact, now);
+                if let Err(error) = pushed {
+                    tracing::error!(%error, "the index did not take what is durable in the log");
+                    return Err(batch.waiting());
+                }
+            }
+            self.shared
+                .log_version
+                .fetch_add(batch.log_events, Ordering::AcqRel);
+            for (stream, account) in batch.accounts {
+                self.shared.accounts.committed(stream, account);
+            }
+            self.shared
+                .views
+                .login_status()
+                .apply_committed(&batch.entries);
+            self.shared.progress.commit(self.log.head());
+            reached("before-reply");
+        } else if batch.commits_nothing
+            && let Err(error) = self.log.commit_nothing()
+        {
+            tracing::error!(%error, "the log did not take a commit");
+            return Err(batch.waiting());
+        }
+        for (reply, outcome) in batch.replies {
+            reply(outcome);
+            reached("after-reply");
+        }
+        for durable in batch.looks {
+            // Whoever waited too long has been refused.
+            let _ = durable.try_send(());
+        }
+        self.decide_alone(batch.alone)
+    }
+
+    // BUG: disk-fails-after-comparison: what was compared and not committed has an unknown outcome.
+    /// Answers everything with `outcome.unknown` and stops for good: a failed commit can have
+    /// written anything (docs/reference/contract.md#durable-before-the-reply).
+    fn fail(
+        &mut self,
+        error: &dyn std::fmt::Display,
+        replies: Vec<ReplyTo>,
+        queue: &Receiver<Message>,
+    ) {
+        tracing::error!(%error, "the service stops: what was under way has an unknown outcome");
+        self.shared.failed.send_replace(true);
+        let unknown = || Outcome::refused(ErrorCode::OutcomeUnknown);
+        for reply in replies {
+            reply(unknown());
+        }
+        for submission in self.lanes.drain() {
+            submission.refuse(ErrorCode::OutcomeUnknown);
+        }
+        for (submission, _) in self.pool.close() {
+            submission.refuse(ErrorCode::OutcomeUnknown);
+        }
+        while let Ok(message) = queue.try_recv() {
+            if let Message::Submission(submission) | Message::Stepped(submission, _) = message {
+                submission.refuse(ErrorCode::OutcomeUnknown);
+            }
+        }
+    }
+
+    /// Notes when the last event was recorded.
+    pub(super) fn recorded_at(&mut self, at: Micros) {
+        self.last_at = at;
+    }
+
+    /// Log time: it never runs backwards.
+    pub(super) fn now(&self) -> Micros {
+        self.shared.now().max(self.last_at)
+    }
+}
