@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use redb::ReadableTable;
+
 use super::*;
 use crate::crypto::keyring::KEYRING_ENTROPY_BYTES;
 
@@ -590,4 +592,83 @@ fn a_damaged_row_stays_as_it_is_and_holds_up_no_other() {
     assert_eq!(fixture.current(&ADA), Some((1, key(1))));
     let damaged = fixture.keys.current(&BOB);
     assert!(matches!(damaged, Err(DataKeysError::DamagedKey { .. })));
+}
+
+#[test]
+fn a_name_that_has_another_key_already_is_a_conflict_and_keeps_it() {
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.keys.commit().unwrap();
+    let taken = fixture.keys.staged().len();
+    assert_eq!(taken, 0);
+    fixture.stage(&BOB, 8);
+    // What stands in the file under the staged name is another account's row.
+    let store = fixture.keys.store();
+    let txn = store.begin_write().unwrap();
+    {
+        let mut rows = txn.open_table(KEYS).unwrap();
+        let row = *rows.get(&name_of(&ADA, 1)).unwrap().unwrap().value();
+        rows.insert(&name_of(&BOB, 1), &row).unwrap();
+    }
+    txn.commit().unwrap();
+    let refused = fixture.keys.commit();
+    assert!(matches!(refused, Err(DataKeysError::Conflict(_))));
+    // The same row again is none.
+    fixture.keys.discard_staged();
+    fixture.stage(&[5; 16], 9);
+    let (name, row) = {
+        let staged = fixture.keys.staged();
+        let (name, (_, row)) = staged.iter().next().unwrap();
+        (*name, *row)
+    };
+    let txn = store.begin_write().unwrap();
+    txn.open_table(KEYS).unwrap().insert(&name, &row).unwrap();
+    txn.commit().unwrap();
+    drop(store);
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.current(&[5; 16]), Some((1, key(9))));
+}
+
+#[test]
+fn a_rewriting_keeps_what_is_staged_for_others_and_drops_what_is_condemned() {
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.stage(&BOB, 8);
+    fixture.keys.condemn(&ADA, 1);
+    fixture.keys.rewrite().unwrap();
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), None);
+    assert_eq!(fixture.current(&BOB), Some((1, key(8))));
+    assert_eq!(fixture.reopened().current(&BOB), Some((1, key(8))));
+}
+
+#[test]
+fn a_copy_counts_its_keys_and_says_which_does_not_unwrap() {
+    let fixture = fixture();
+    let ring = keyring(fixture.folder.path(), 1);
+    fixture.stage(&ADA, 7);
+    fixture.stage(&BOB, 8);
+    fixture.keys.commit().unwrap();
+    let copy = fixture.folder.path().join("copy.redb");
+    fixture.keys.back_up(&copy).unwrap();
+    let copied = KeysCopy::open(&copy).unwrap();
+    assert_eq!(copied.count().unwrap(), 2);
+    assert_eq!(copied.check(&ring).unwrap(), 2);
+    drop(copied);
+    let store = fixture.keys.store();
+    let txn = store.begin_write().unwrap();
+    {
+        let mut rows = txn.open_table(KEYS).unwrap();
+        let row = *rows.get(&name_of(&ADA, 1)).unwrap().unwrap().value();
+        rows.insert(&name_of(&BOB, 1), &row).unwrap();
+    }
+    txn.commit().unwrap();
+    drop(store);
+    let copy = fixture.folder.path().join("damaged.redb");
+    fixture.keys.back_up(&copy).unwrap();
+    let damaged = KeysCopy::open(&copy).unwrap().check(&ring);
+    assert!(matches!(
+        damaged,
+        Err(DataKeysError::DamagedKey { generation: 1, .. })
+    ));
 }

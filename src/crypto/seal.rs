@@ -256,6 +256,37 @@ mod tests {
     }
 
     #[test]
+    fn a_salt_is_that_of_its_key_and_place_alone() {
+        let salt = key().salt(&PLACE);
+        assert_eq!(salt, key().salt(&PLACE));
+        assert_ne!(salt, DataKey::new([4; KEY_BYTES]).salt(&PLACE));
+        for elsewhere in [
+            Place {
+                version: 8,
+                ..PLACE
+            },
+            Place { field: 8, ..PLACE },
+            Place {
+                event_type: 8,
+                ..PLACE
+            },
+            Place {
+                stream_key: [8; 16],
+                ..PLACE
+            },
+        ] {
+            assert_ne!(salt, key().salt(&elsewhere), "{elsewhere:?}");
+        }
+        // Every byte of the salt depends on the key.
+        let others: Vec<_> = (10..80)
+            .map(|byte| DataKey::new([byte; 32]).salt(&PLACE))
+            .collect();
+        for at in 0..SALT_BYTES {
+            assert!(others.iter().any(|other| other[at] != salt[at]), "{at}");
+        }
+    }
+
+    #[test]
     fn no_key_is_in_debug_output() {
         assert_eq!(format!("{:?}", key()), "DataKey(…)");
     }

@@ -125,7 +125,19 @@ fn a_clock_that_jumps_ahead_and_back_makes_no_key_immortal() {
     fixture.tend(&mut keys, NOW + 2 * DAY);
     assert_eq!(keys.is_of(&tag, &[b"a"]), None);
     // A step that timekeeping makes every day does not count as a jump.
-    assert!(!keys.is_due(&fixture.keyring, NOW + 2 * DAY - SECOND_US));
+    assert!(!keys.is_due(&fixture.keyring, NOW + 2 * DAY - 60 * SECOND_US));
+    assert!(keys.is_due(&fixture.keyring, NOW + 2 * DAY - 60 * SECOND_US - 1));
+}
+
+#[test]
+fn a_key_and_its_id_are_random_bytes_of_their_own() {
+    let fixture = Fixture::new();
+    let mut keys = fixture.read();
+    let entropy: [u8; TEND_ENTROPY_BYTES] = std::array::from_fn(|at| at as u8);
+    keys.tend(&fixture.keyring, NOW, &entropy).unwrap();
+    let made = &keys.keys[0];
+    assert_eq!(made.key.as_bytes(), &entropy[..KEY_BYTES]);
+    assert_eq!(made.id, entropy[KEY_BYTES..][..ID_BYTES]);
 }
 
 #[test]
@@ -179,7 +191,7 @@ fn a_file_that_cannot_be_written_leaves_the_keys_as_they_are_and_is_tried_again(
     let later = NOW + 2 * DAY;
     assert!(keys.tend(&fixture.keyring, later, &entropy).is_err());
     assert_eq!(keys.is_of(&tag, &[b"a"]), Some(true));
-    assert!(!keys.is_due(&fixture.keyring, later + SECOND_US));
+    assert!(!keys.is_due(&fixture.keyring, later + 60 * SECOND_US - 1));
     fs::remove_dir(fixture.path()).unwrap();
     fixture.tend(&mut keys, later + 60 * SECOND_US);
     assert_eq!(keys.is_of(&tag, &[b"a"]), None);

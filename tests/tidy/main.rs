@@ -1,7 +1,7 @@
-//! The house rules as a test over the sources: arrows, absences and sizes of the design.
+//! The project's rules as a test over the sources: arrows between rooms, absences and sizes.
 //!
-//! Each finding names file, line and cure. `samples.rs` shows every rule its own violation, so no
-//! rule can go blind unnoticed.
+//! Each finding names file, line and cure. `samples.rs` has a violation of every rule, so a rule
+//! cannot stop working unnoticed.
 #![allow(clippy::unwrap_used)]
 
 mod absences;

@@ -1,4 +1,4 @@
-//! A violation for each rule, and what looks like one but is none.
+//! A violation of each rule, and code that only looks like one.
 
 use crate::findings;
 use crate::source::Source;
@@ -214,7 +214,7 @@ fn what_only_looks_like_a_violation_is_none() {
         ),
         (
             "src/log/x.rs",
-            "// crate::engine is told.\nconst A: &str = \"crate::engine\";",
+            "// crate::engine is named.\nconst A: &str = \"crate::engine\";",
         ),
         ("src/log/x.rs", unwrapped),
         (

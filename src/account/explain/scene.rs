@@ -17,6 +17,7 @@ use super::scene_pair::pair_scene;
 use super::scene_support::support_scene;
 use super::stand_ins::{Given, changed, created, new_password};
 use crate::account::evidence::{CodeEvidence, Created, Evidence, Kept, ProofEvidence};
+use crate::account::rules::credentials;
 use crate::account::{Account, Challenge, ENTROPY_LEN};
 use crate::crypto::otp::step_at;
 
@@ -62,10 +63,7 @@ impl Scene {
     pub(super) fn proven_by(mut self, first_factor: FirstFactor) -> Self {
         self.evidence.proof = match first_factor {
             FirstFactor::Vouched => ProofEvidence::Vouched,
-            FirstFactor::Password(credential) => ProofEvidence::Compared {
-                credential,
-                right: true,
-            },
+            FirstFactor::Password(credential) => password_judged(credential, true),
         };
         self
     }
@@ -148,10 +146,7 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
         }
         Event::PasswordRejected(e) => {
             let mut scene = proof_scene(e.purpose, recording, None);
-            scene.evidence.proof = ProofEvidence::Compared {
-                credential: e.credential,
-                right: false,
-            };
+            scene.evidence.proof = password_judged(e.credential, false);
             Ok(scene)
         }
         Event::LoginStarted(e) => {
@@ -207,6 +202,14 @@ fn confirmed(recording: &Recording, event: &TwoFactorEnabled) -> Scene {
 
 pub(super) fn no_command() -> Rerun {
     Rerun::Different(NO_COMMAND.into())
+}
+
+/// What was found out about a password, by this service or by the one that was asked.
+pub(super) fn password_judged(credential: u32, right: bool) -> ProofEvidence {
+    match credential {
+        credentials::ELSEWHERE => ProofEvidence::Elsewhere { right },
+        credential => ProofEvidence::Compared { credential, right },
+    }
 }
 
 pub(super) fn first_factor(credential: u32) -> FirstFactor {
@@ -307,10 +310,9 @@ pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
                 && recording.at < open.expires_at
         };
         let open = recording.before.challenges.iter().find(same);
-        scene.challenge = challenge.or(match proof {
-            FirstFactor::Vouched if challenge.is_none() && open.is_none() => None,
-            _ if is_accepted => None,
-            _ => open.map(|open| open.hash),
+        scene.challenge = challenge.or(match is_accepted {
+            true => None,
+            false => open.map(|open| open.hash),
         });
         if let (None, FirstFactor::Password(_)) = (scene.challenge, proof) {
             // It came with its password.

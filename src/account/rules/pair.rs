@@ -67,9 +67,7 @@ impl Pair<'_> {
     fn in_turn(&self) -> Decision {
         let (account, ctx) = (self.account, self.ctx);
         match credentials::prove(account, self.evidence, Purpose::Login, ctx) {
-            Ok(proof) if account.on().is_some() => self.with_code(proof),
-            // A credential that was brought is never ignored.
-            Ok(_) => Decision::refused(account.why_not_on(ctx)),
+            Ok(proof) => self.with_code(proof),
             Err(decision) => *decision,
         }
     }
@@ -103,6 +101,7 @@ impl Pair<'_> {
 
     /// The login with a first factor that stands.
     fn with_code(&self, first_factor: FirstFactor) -> Decision {
+        // A credential that was brought is never ignored.
         let Some(on) = self.account.on() else {
             return Decision::refused(self.account.why_not_on(self.ctx));
         };

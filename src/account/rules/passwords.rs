@@ -303,6 +303,8 @@ mod tests {
         assert_eq!(passwords.waiting_s([0xff; 8], soon), Some(5), "its own");
         assert!(passwords.knows([9; 8], NOW.plus_s(KNOWN_S - 1)));
         assert!(!passwords.knows([9; 8], NOW.plus_s(KNOWN_S)));
+        passwords.forget_known();
+        assert!(!passwords.knows([9; 8], NOW));
     }
 
     #[test]
@@ -323,8 +325,10 @@ mod tests {
     fn a_success_clears_its_source_and_not_the_day_and_the_day_ends() {
         let mut passwords = PasswordAttempts::default();
         fail(&mut passwords, 0..100, NOW);
+        assert!(!passwords.is_empty());
+        let first = 100 - SOURCES_MAX as u64;
         for source in 0..100_u64 {
-            passwords.succeeded(source.to_le_bytes());
+            assert_eq!(passwords.succeeded(source.to_le_bytes()), source >= first);
         }
         assert!(passwords.is_empty());
         let policy = Policy::default();
