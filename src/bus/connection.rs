@@ -38,12 +38,10 @@ const NKEY: &str = "nkey file";
 const CERTIFICATE: &str = "CERTIFICATE-----";
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
-/// The most messages that one subscription may hold; above that it is a slow consumer, which raises
-/// an alarm.
+/// The most messages of one subscription; above that it is a slow consumer, which is an alarm.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 16_384;
 // BUG: flood-memory: all subscriptions at their limit are about 300 MiB.
-/// The most memory, in bytes, that a subscription of the service may hold; above that it is a slow
-/// consumer too.
+/// The most memory of one subscription, in bytes; above that it is a slow consumer too.
 const SUBSCRIPTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The service's limits: larger messages are skipped unread and arrive without their bytes. Clients
@@ -73,8 +71,7 @@ pub struct Connection {
     pub tls_cert: Option<PathBuf>,
     /// The key of the client certificate (PEM), with `tls_cert`.
     pub tls_key: Option<PathBuf>,
-    /// Whether the TLS handshake comes before the server's greeting (the server's
-    /// `handshake_first`).
+    /// Whether the TLS handshake comes before the greeting (the server's `handshake_first`).
     pub tls_first: bool,
     /// The prefix of reply subjects; `_INBOX.<user>` when absent and the user is known.
     pub inbox_prefix: Option<String>,

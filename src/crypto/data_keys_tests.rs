@@ -602,7 +602,7 @@ fn a_name_that_has_another_key_already_is_a_conflict_and_keeps_it() {
     let taken = fixture.keys.staged().len();
     assert_eq!(taken, 0);
     fixture.stage(&BOB, 8);
-    // What stands in the file under the staged name is another account's row.
+    // In the file, the staged name has another account's row.
     let store = fixture.keys.store();
     let txn = store.begin_write().unwrap();
     {

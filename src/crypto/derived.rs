@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_stands_before_its_part_seven_bits_at_a_time() {
+    fn a_length_precedes_its_part_seven_bits_at_a_time() {
         for (length, written) in [
             (0, &[0][..]),
             (127, &[0x7f]),

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_stands_in_the_working_folder() {
+    fn a_bare_name_is_in_the_working_folder() {
         assert_eq!(folder_of(Path::new("keys")), Path::new("."));
         assert_eq!(folder_of(Path::new("a/keys")), Path::new("a"));
         assert_eq!(folder_of(Path::new("/")), Path::new("."));

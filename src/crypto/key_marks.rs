@@ -57,6 +57,10 @@ impl Marks {
     }
 
     /// Returns the last generation of an account's keys that was destroyed, 0 if none was.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if the mark is not this keyring's,
+    /// [`DataKeysError::Storage`].
     pub fn last(
         &self,
         store: &impl ReadableDatabase,
@@ -73,6 +77,10 @@ impl Marks {
 
     /// Checks every mark; returns the accounts that have a key although its mark names it as
     /// destroyed, because an older copy brought it back.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if a mark is not this keyring's,
+    /// [`DataKeysError::Storage`].
     pub fn check(&self, store: &impl ReadableDatabase) -> Result<Condemned, DataKeysError> {
         let mut risen = Condemned::new();
         let txn = store.begin_read()?;
@@ -99,6 +107,10 @@ impl Marks {
     }
 
     /// Adds marks for the keys to destroy to a store that is being written.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if an existing mark is not this keyring's,
+    /// [`DataKeysError::Storage`].
     pub fn add(&self, condemned: &Condemned, txn: &WriteTransaction) -> Result<(), DataKeysError> {
         let mut marks = txn.open_table(MARKS)?;
         for (stream_key, through) in condemned {
@@ -112,6 +124,10 @@ impl Marks {
     /// Adopts the marks of an older build that `says` confirms, in one durable commit.
     ///
     /// `says` returns whether an account's keys up to a generation were erased.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if `says` does not confirm a mark,
+    /// [`DataKeysError::Storage`], and the error of `says`.
     pub fn adopt<E: From<DataKeysError>>(
         &self,
         store: &Database,

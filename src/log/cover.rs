@@ -55,6 +55,9 @@ pub(super) struct Changed;
 
 impl Seals {
     /// Reads the seals of a file; none of them is verified yet.
+    ///
+    /// # Errors
+    /// The error of redb if the file cannot be read.
     pub fn read(
         key: FileKey,
         table: &impl ReadableTable<(u8, u16), &'static Tag>,
@@ -92,6 +95,9 @@ impl Seals {
     }
 
     /// Returns the first bucket of a table, from this one on, that has a row or a seal.
+    ///
+    /// # Errors
+    /// The error of redb if the file cannot be read.
     pub fn next_bucket<K: Bucketed, V: Value>(
         &self,
         covered: &Covered<K, V>,
@@ -123,6 +129,9 @@ impl Seals {
     }
 
     /// Checks the bucket of a key against its seal, unless that was done before.
+    ///
+    /// # Errors
+    /// The outer error is redb's; the inner one, [`Changed`], if the rows do not match their seal.
     pub fn check<K: Bucketed, V: Value>(
         &self,
         covered: &Covered<K, V>,
@@ -229,6 +238,9 @@ impl<'s> Changes<'s> {
     }
 
     /// Writes a row, replacing the one with the same key.
+    ///
+    /// # Errors
+    /// [`changed`] if the bucket's rows do not match their seal, or the error of redb.
     pub fn put<K: Bucketed, V: Value>(
         &mut self,
         covered: &Covered<K, V>,
@@ -249,6 +261,9 @@ impl<'s> Changes<'s> {
     }
 
     /// Removes a row.
+    ///
+    /// # Errors
+    /// [`changed`] if the bucket's rows do not match their seal, or the error of redb.
     pub fn remove<K: Bucketed, V: Value>(
         &mut self,
         covered: &Covered<K, V>,
@@ -286,6 +301,9 @@ impl<'s> Changes<'s> {
     }
 
     /// Writes the seals of the changed buckets, and returns the tag for the tail.
+    ///
+    /// # Errors
+    /// The error of redb if the file cannot be written.
     pub fn seal(
         self,
         txn: &WriteTransaction,

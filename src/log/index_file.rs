@@ -95,6 +95,9 @@ impl IndexFile {
     }
 
     /// Marks the file, so that the next open rebuilds it.
+    ///
+    /// # Errors
+    /// [`IndexError`] if the file cannot be written.
     pub fn distrust(&self) -> Result<(), IndexError> {
         self.read(|| {
             let txn = durable(&self.db)?;
@@ -103,6 +106,10 @@ impl IndexFile {
         })
     }
 
+    /// Returns the Merkle frontier at the last stored record; `None` if none is stored.
+    ///
+    /// # Errors
+    /// [`IndexError`] if the file cannot be read.
     pub fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
         self.read(|| {
             let table = self.db.begin_read()?.open_table(FRONTIER)?;
@@ -110,6 +117,10 @@ impl IndexFile {
         })
     }
 
+    /// Returns a stored tile; `None` if the stored tree does not have it.
+    ///
+    /// # Errors
+    /// [`TileError`] if the tile was changed, or the file cannot be read.
     pub fn tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, TileError> {
         let read = self.read(|| {
             let txn = self.db.begin_read()?;
@@ -204,6 +215,9 @@ impl IndexFile {
     }
 
     /// Returns positions and times, ascending.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a row was changed, or the file cannot be read.
     pub fn requests(&self, agent: &[u8; 16]) -> Result<Vec<(u64, Micros)>, IndexError> {
         self.covered(&REQUESTS, &(agent, 0), |table| {
             let rows = table.range((agent, 0)..=(agent, u64::MAX))?;
@@ -253,6 +267,9 @@ impl IndexFile {
 
     /// Checks this many buckets against their seals, from one of them on; returns where to
     /// continue.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a row was changed, or the file cannot be read.
     pub fn check_buckets(&self, from: Cursor, count: usize) -> Result<Option<Cursor>, IndexError> {
         let (mut at, mut left) = (from, count);
         loop {
@@ -319,6 +336,10 @@ impl IndexFile {
 
     // BUG: erasure-walks-names: after an erasure this walks over all names.
     /// Writes a layer in key order, in one transaction.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a changed row was found, or the file cannot be written; then nothing is
+    /// written.
     pub fn write(
         &self,
         layer: &Layer,
