@@ -8,11 +8,11 @@ use super::queries::{Query, QueryRequest};
 use super::reply::json;
 use crate::engine::{Engine, LookUp, filter_text};
 
-/// Waits until the view has reached the position that the caller names.
+/// Waits until the log has the position that the caller names.
 ///
 /// # Errors
-/// `deadline.exceeded` if the caller no longer waits for the answer, `projection.behind` if the
-/// view does not reach the position in time.
+/// `deadline.exceeded` if the caller no longer waits for the answer, `projection.behind` if the log
+/// does not reach the position within 500 ms.
 pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), Refusal> {
     if request
         .deadline

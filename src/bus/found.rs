@@ -73,8 +73,8 @@ impl Found {
     /// Waits until no other instance of the log is on the bus.
     ///
     /// # Errors
-    /// [`BusError::Another`] if one answers, [`BusError::NotPermitted`] if the broker refuses the
-    /// subscription that looks for one.
+    /// [`BusError::Another`] if one answers, [`BusError::NotPermitted`] if the broker
+    /// refuses a subject that the service needs.
     pub async fn until_alone(
         &self,
         client: &Client,
