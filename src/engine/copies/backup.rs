@@ -20,8 +20,8 @@ use data_encoding::{BASE64, HEXLOWER};
 
 use super::places::{Ours, PlaceError, refuse_together};
 use crate::crypto::data_keys::{DataKeysError, back_up_stopped};
-use crate::engine::followers::indexer::record;
-use crate::engine::start::foundation::{keys_file, log_folder};
+use crate::engine::data_folder::{keys_file, log_folder};
+use crate::engine::entries::record;
 use crate::log::checkpoints::COPY;
 use crate::log::tree::{Frontier, Hash, leaf_hash};
 use crate::log::{

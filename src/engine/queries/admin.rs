@@ -12,13 +12,13 @@ use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
 use data_encoding::HEXLOWER;
 
-use crate::engine::Shared;
 use crate::engine::accounts::CACHE_BYTES_MAX;
 use crate::engine::copies::backup;
 use crate::engine::copies::backup::{BackupFolders, NoBackup};
 use crate::engine::copies::places::Ours;
-use crate::engine::followers::indexer::record;
+use crate::engine::entries::record;
 use crate::engine::keys::key_list::key_list;
+use crate::engine::shared::Shared;
 use crate::engine::start::stopped_views::view_list;
 use crate::log::LogReader;
 

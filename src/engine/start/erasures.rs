@@ -12,7 +12,7 @@ use countersign_schemas::ids::StreamKey;
 use countersign_schemas::sealed::{Protected, Sealed};
 
 use super::error::StartError;
-use crate::engine::followers::projector::decode;
+use crate::engine::entries::decode;
 use crate::engine::keys::vault::Vault;
 use crate::log::LogReader;
 

@@ -116,6 +116,9 @@ fn v6(text: &str) -> Option<IpAddr> {
     address.parse().ok().map(IpAddr::V6)
 }
 
+/// Keyed hash of a source, as it stands in records.
+pub type SourceKey = [u8; 8];
+
 #[cfg(test)]
 mod tests {
     use countersign_schemas::context::SourceIp;
