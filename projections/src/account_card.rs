@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
+use countersign_schemas::event::{Event, Reader};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::sealed::Protected;
@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::login_status::begins_account;
 use crate::{Cover, Entry, Projection, ViewError};
+
+const NAME: &str = "account-card";
+const VERSION: u32 = 1;
 
 /// stream key → postcard [`CardRow`].
 pub(crate) const CARDS: TableDefinition<&[u8; 16], &[u8]> =
@@ -97,8 +100,13 @@ impl AccountCards {
 }
 
 impl Projection for AccountCards {
-    const NAME: &'static str = "account-card";
-    const VERSION: u32 = 1;
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
 
     fn apply(
         &self,
@@ -110,7 +118,8 @@ impl Projection for AccountCards {
         // Each row is read and written once for the slice, and in the order of the keys.
         let mut rows: BTreeMap<StreamKey, Option<CardRow>> = BTreeMap::new();
         for entry in entries {
-            if entry.record.stream_kind == StreamKind::Log || !is_shown(&entry.event) {
+            if entry.record.stream_kind == StreamKind::Log || !entry.event.is_read_by(Reader::Card)
+            {
                 continue;
             }
             let key = entry.record.stream_key;
@@ -133,23 +142,12 @@ impl Projection for AccountCards {
         }
         Ok(())
     }
-}
 
-/// Whether an event changes a card: the others need no look at it.
-fn is_shown(event: &Event) -> bool {
-    begins_account(event)
-        || matches!(
-            event,
-            Event::AccountErased(_)
-                | Event::PasswordSet(_)
-                | Event::LoginCompleted(_)
-                | Event::TotpAccepted(_)
-                | Event::BackupCodeAccepted(_)
-                | Event::TotpRejected(_)
-                | Event::CodeReplayed(_)
-                | Event::BackupCodeRejected(_)
-                | Event::AttemptsCleared(_)
-        )
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        use crate::testing::rows;
+        [rows(read, CARDS)].concat()
+    }
 }
 
 fn read_row(
@@ -167,7 +165,7 @@ fn read_row(
 
 fn damaged(key: &StreamKey) -> ViewError {
     ViewError::Damaged {
-        view: AccountCards::NAME,
+        view: NAME,
         what: "row",
         at: format!("stream {key:?}"),
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
+use countersign_schemas::event::{Cause, Event};
 use countersign_schemas::ids::{AccountId, StreamKey, agent_key};
 use countersign_schemas::record::StreamKind;
 use redb::{
@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::stored_position;
 use crate::{Cover, Entry, Projection, ViewError};
+
+const NAME: &str = "audit-trail";
+const VERSION: u32 = 3;
 
 /// (stream key, position): accounts only, since log-wide events are found by their type; and under
 /// a key of its own whoever looked at an account.
@@ -27,9 +30,6 @@ pub(crate) const BY_CALLER: TableDefinition<(&[u8; 16], u64), ()> =
 /// Look-ups in the indexes that one call may spend, some 20 ms; a rare match in a long history
 /// is found by asking again from where the call stopped.
 const SEEKS_MAX: usize = 16_384;
-/// The names of the types that tell of looks at a history.
-const LOOKS: [&str; 3] = ["subject-viewed", "audit-exported", "look-ups-counted"];
-
 /// The indexes over the log.
 pub struct AuditTrail {
     db: Arc<Database>,
@@ -104,8 +104,13 @@ impl AuditTrail {
 }
 
 impl Projection for AuditTrail {
-    const NAME: &'static str = "audit-trail";
-    const VERSION: u32 = 3;
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
 
     fn apply(
         &self,
@@ -144,6 +149,17 @@ impl Projection for AuditTrail {
         }
         Ok(())
     }
+
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        use crate::testing::rows;
+        [
+            rows(read, BY_ACCOUNT),
+            rows(read, BY_TYPE),
+            rows(read, BY_CALLER),
+        ]
+        .concat()
+    }
 }
 
 /// Whose history a look-up was of.
@@ -173,7 +189,7 @@ fn asks_for_looks(types: &[u16]) -> bool {
     let mut looks = Event::ALL
         .iter()
         .filter(|(code, _, _)| types.contains(code));
-    looks.any(|(_, _, name)| LOOKS.contains(name))
+    looks.any(|(_, _, name)| Event::cause_of(name) == Some(Cause::Access))
 }
 
 /// Ascending positions that an index gives for one filter.
@@ -250,7 +266,7 @@ fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError
         lists.push(List::Typed { table, heads });
     }
     if lists.is_empty() {
-        let last = stored_position::<AuditTrail>(read)?;
+        let last = stored_position((NAME, VERSION), read)?;
         lists.push(List::All { last });
     }
     Ok(lists)

@@ -51,8 +51,8 @@ fn leaf_hash(record: &Record) -> [u8; 32] {
 }
 
 /// Folds what a view does not have yet, or says why it halts.
-pub(crate) fn advance<P: Projection>(
-    projection: &P,
+pub(crate) fn advance(
+    projection: &dyn Projection,
     before: &Progress,
     txn: &WriteTransaction,
     entries: &[Entry],
@@ -68,17 +68,17 @@ pub(crate) fn advance<P: Projection>(
     }
     let fresh = &entries[start..];
     let fold = || {
-        require_no_gap(P::NAME, held, fresh)?;
+        require_no_gap(projection.name(), held, fresh)?;
         let mut cover = Cover::of(seal, before.tally);
         projection.apply(txn, fresh, &mut cover)?;
         #[cfg(test)]
-        crate::testing::panics(P::NAME, fresh);
+        crate::testing::panics(projection.name(), fresh);
         Ok(cover.tally())
     };
     // A panic halts this view as damage does; nothing of the transaction is kept.
     let folded = catch_unwind(AssertUnwindSafe(fold)).unwrap_or_else(|_| {
         Err(ViewError::Damaged {
-            view: P::NAME,
+            view: projection.name(),
             what: "entry, at which its fold panicked,",
             at: format!("one of the positions after {held}"),
         })
@@ -124,18 +124,18 @@ pub(crate) type CheckpointTable<'a> = TableDefinition<'a, u8, (u64, &'static [u8
 type SealTable<'a> = TableDefinition<'a, u8, (&'static [u8; 32], &'static [u8; 16])>;
 
 /// Makes a view's tables where they are missing; it is before its first entry unless they were there.
-pub(crate) fn make_tables<P: Projection>(
-    projection: &P,
+pub(crate) fn make_tables(
+    projection: &dyn Projection,
     txn: &WriteTransaction,
     seal: &Seal,
 ) -> Result<Progress, ViewError> {
     projection.apply(txn, &[], &mut Cover::of(seal, Tally::default()))?;
-    let prefix = tables_prefix(P::NAME, P::VERSION);
+    let prefix = tables_prefix(projection.name(), projection.version());
     txn.open_table(CheckpointTable::new(&(prefix.clone() + "checkpoint")))?;
     txn.open_table(SealTable::new(&(prefix + "seal")))?;
     Ok(Progress {
-        name: P::NAME,
-        version: P::VERSION,
+        name: projection.name(),
+        version: projection.version(),
         checkpoint: Checkpoint::default(),
         tally: Tally::default(),
         halted: None,
@@ -144,8 +144,8 @@ pub(crate) fn make_tables<P: Projection>(
 
 /// Makes a view's tables where they are missing and reads how far it is; none where they are not as
 /// they were sealed.
-pub(crate) fn read_tables<P: Projection>(
-    projection: &P,
+pub(crate) fn read_tables(
+    projection: &dyn Projection,
     txn: &WriteTransaction,
     seal: &Seal,
 ) -> Result<Option<Progress>, ViewError> {
@@ -153,7 +153,7 @@ pub(crate) fn read_tables<P: Projection>(
     let mut cover = Cover::of(seal, Tally::default());
     let is_found = projection.count(txn, &mut cover)?;
     found.tally = cover.tally();
-    let prefix = tables_prefix(P::NAME, P::VERSION);
+    let prefix = tables_prefix(projection.name(), projection.version());
     let table = txn.open_table(CheckpointTable::new(&(prefix.clone() + "checkpoint")))?;
     let seals = txn.open_table(SealTable::new(&(prefix + "seal")))?;
     let (Some(row), Some(sealed)) = (table.get(0)?, seals.get(0)?) else {
@@ -190,8 +190,11 @@ impl Progress {
 }
 
 /// The position of a view as a reader of its tables sees it.
-pub(crate) fn stored_position<P: Projection>(read: &ReadTransaction) -> Result<u64, ViewError> {
-    let name = tables_prefix(P::NAME, P::VERSION) + "checkpoint";
+pub(crate) fn stored_position(
+    (name, version): (&str, u32),
+    read: &ReadTransaction,
+) -> Result<u64, ViewError> {
+    let name = tables_prefix(name, version) + "checkpoint";
     let row = read.open_table(CheckpointTable::new(&name))?.get(0)?;
     Ok(row.map_or(0, |row| row.value().0))
 }

@@ -11,7 +11,7 @@
 //!                 +--- get, positions -+--> views.redb
 //! ```
 //!
-//! `views.rs` keeps the file, `checkpoint.rs` how far each view is, `cover.rs` which rows are the service's own, `views/building.rs` builds one anew beside it, `login_status.rs` the fold and its row,
+//! `views.rs` keeps the file, `views/list.rs` has the list of the views, `checkpoint.rs` how far each view is, `cover.rs` which rows are the service's own, `views/building.rs` builds one anew beside it, `login_status.rs` the fold and its row,
 //! `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes, `account_card.rs` and
 //! `reset_queue.rs` what support sees, `sentences.rs` and `reset_sentences.rs` the words,
 //! `notices.rs` what the owner is to be told. Absences: no clock, no thread, no randomness; nothing here is read while deciding.
@@ -32,6 +32,8 @@ mod views;
 
 #[cfg(test)]
 mod file_tests;
+#[cfg(test)]
+mod readers_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -80,12 +82,13 @@ impl<'a> Entry<'a> {
 /// A fold of the log into tables of views.redb.
 ///
 /// It is deterministic: no clock, no randomness, no IO but the transaction. Its tables are named
-/// `NAME@VERSION/…`; what belongs to another version is dropped when the file is opened.
-pub trait Projection {
+/// `name@version/…`; what belongs to another version is dropped when the file is opened.
+pub trait Projection: Send + Sync {
     /// Kebab-case name.
-    const NAME: &'static str;
+    fn name(&self) -> &'static str;
+
     /// Raised with every change of the tables, the rows or the fold, which rebuilds the view.
-    const VERSION: u32;
+    fn version(&self) -> u32;
 
     /// Folds entries that follow each other without a gap; an empty slice makes the tables.
     ///
@@ -110,6 +113,21 @@ pub trait Projection {
     fn count(&self, _: &WriteTransaction, _: &mut Cover) -> Result<bool, ViewError> {
         Ok(true)
     }
+
+    /// Hears that its tables hold everything up to a position, for what it keeps in memory.
+    ///
+    /// # Errors
+    /// [`ViewError::Storage`].
+    fn persisted(&self, _: u64) -> Result<(), ViewError> {
+        Ok(())
+    }
+
+    /// Hears that its tables are about to be emptied.
+    fn rebuilding(&self) {}
+
+    /// Every row of every table of its own, as text.
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String>;
 }
 
 /// Why a view could not be read or brought forward.

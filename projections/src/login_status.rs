@@ -1,8 +1,8 @@
 //! What a login check may know of an account, folded from its events.
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::PasswordCause;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
+use countersign_schemas::event::{Event, Reader};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::record::StreamKind;
 use countersign_schemas::reply::{FactorState, LoginStatus, Method};
@@ -76,7 +76,9 @@ pub fn fold(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Option<Row> {
             return None;
         }
         row.position = entry.position;
-        row.absorb(&entry.event, entry.record.recorded_at);
+        if entry.event.is_read_by(Reader::Status) {
+            row.absorb(&entry.event, entry.record.recorded_at);
+        }
     }
     Some(row)
 }
@@ -153,36 +155,7 @@ impl Row {
                 self.until_reset = false;
                 self.after_reset = Some((recorded_at, e.told_until));
             }
-            Event::ResetRequested(_)
-            | Event::ResetApproved(_)
-            | Event::ResetRejected(_)
-            | Event::ResetCancelled(_)
-            | Event::ResetExpired(_)
-            | Event::ResetRequestsRefused(_)
-            | Event::EpochStarted(_)
-            | Event::PolicyInForce(_)
-            | Event::SchemasInForce(_)
-            | Event::UnknownNameRefused(_)
-            | Event::ClockJumped(_)
-            | Event::ClockBackAccepted(_)
-            | Event::AccountRegistered(_)
-            | Event::PasswordSet(_)
-            | Event::PasswordRejected(_)
-            | Event::BackupCodeRejected(_)
-            | Event::LoginStarted(_)
-            | Event::LoginCompleted(_)
-            | Event::TotpRejected(_)
-            | Event::CodeReplayed(_)
-            | Event::LoginPairRejected(_)
-            | Event::AttemptsSuppressed(_)
-            | Event::AccountErased(_)
-            | Event::PasswordRehashed(_)
-            | Event::KeysRotated(_)
-            | Event::DataKeysRewrapped(_)
-            | Event::SubjectViewed(_)
-            | Event::LookUpsCounted(_)
-            | Event::AgentActsRefused(_)
-            | Event::AuditExported(_) => {}
+            _ => {}
         }
     }
 

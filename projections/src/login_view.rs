@@ -12,6 +12,9 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 use crate::login_status::{Row, begins_account, fold};
 use crate::{Cover, Entry, Projection, ViewError};
 
+const NAME: &str = "login-status";
+const VERSION: u32 = 4;
+
 /// stream key → postcard [`Row`].
 pub(crate) const ROWS: TableDefinition<&[u8; 16], &[u8]> =
     TableDefinition::new("login-status@4/rows");
@@ -128,29 +131,6 @@ impl LoginStatusView {
         self.overlay.read().expect(UNPOISONED).seen
     }
 
-    /// Lets go of what the table now has.
-    pub(crate) fn persisted(&self, checkpoint: u64) -> Result<(), ViewError> {
-        let losses = read_losses(&self.db.begin_read()?.open_table(LOSSES)?)?;
-        let mut overlay = self.overlay.write().expect(UNPOISONED);
-        overlay.losses = losses;
-        overlay.persisted = checkpoint;
-        overlay.seen = overlay.seen.max(checkpoint);
-        overlay
-            .rows
-            .retain(|_, recent| recent.position > checkpoint);
-        if checkpoint >= overlay.seen {
-            overlay.lost = None;
-        }
-        Ok(())
-    }
-
-    /// Stops answering before the table is emptied.
-    pub(crate) fn rebuilding(&self) {
-        let mut overlay = self.overlay.write().expect(UNPOISONED);
-        overlay.persisted = 0;
-        overlay.lose("it is being rebuilt");
-    }
-
     fn fold_over_current(
         &self,
         entries: &[Entry],
@@ -193,8 +173,13 @@ impl LoginStatusView {
 }
 
 impl Projection for LoginStatusView {
-    const NAME: &'static str = "login-status";
-    const VERSION: u32 = 4;
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
 
     fn apply(
         &self,
@@ -228,7 +213,7 @@ impl Projection for LoginStatusView {
             match row {
                 Some(row) => {
                     let bytes = postcard::to_allocvec(&row).map_err(|_| ViewError::Damaged {
-                        view: Self::NAME,
+                        view: NAME,
                         what: "row",
                         at: format!("{key:?}"),
                     })?;
@@ -268,13 +253,42 @@ impl Projection for LoginStatusView {
         }
         Ok(true)
     }
+
+    /// Lets go of what the table now has.
+    fn persisted(&self, checkpoint: u64) -> Result<(), ViewError> {
+        let losses = read_losses(&self.db.begin_read()?.open_table(LOSSES)?)?;
+        let mut overlay = self.overlay.write().expect(UNPOISONED);
+        overlay.losses = losses;
+        overlay.persisted = checkpoint;
+        overlay.seen = overlay.seen.max(checkpoint);
+        overlay
+            .rows
+            .retain(|_, recent| recent.position > checkpoint);
+        if checkpoint >= overlay.seen {
+            overlay.lost = None;
+        }
+        Ok(())
+    }
+
+    /// Stops answering before the table is emptied.
+    fn rebuilding(&self) {
+        let mut overlay = self.overlay.write().expect(UNPOISONED);
+        overlay.persisted = 0;
+        overlay.lose("it is being rebuilt");
+    }
+
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        use crate::testing::rows;
+        [rows(read, ROWS), rows(read, LOSSES)].concat()
+    }
 }
 
 /// The fold, with an account id that cannot be read made an error instead of a missing account.
 fn step(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Result<Option<Row>, ViewError> {
     match fold(row, entry, losses) {
         None if begins_account(&entry.event) => Err(ViewError::Damaged {
-            view: LoginStatusView::NAME,
+            view: NAME,
             what: "account id",
             at: format!("position {}", entry.position),
         }),
@@ -301,7 +315,7 @@ fn read_row(
     match postcard::take_from_bytes(bytes.value()) {
         Ok((row, [])) => Ok(Some(row)),
         Ok(_) | Err(_) => Err(ViewError::Damaged {
-            view: LoginStatusView::NAME,
+            view: NAME,
             what: "row",
             at: format!("stream {key:?}"),
         }),

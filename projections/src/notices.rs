@@ -3,10 +3,10 @@
 //! A notice follows from its event, so none is recorded: whoever publishes derives it. A mail
 //! service may gather equal ones; the events count what it needs for that.
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::PasswordCause;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::event::backup_codes::v1::IssueCause;
+use countersign_schemas::event::{Event, Reader};
 
 /// Wrong codes of a day at which the owner is told.
 const WRONG_CODES_TOLD: [u16; 4] = [1, 5, 10, 50];
@@ -94,6 +94,9 @@ impl NoticeKind {
 
 /// What the owner is to be told of an event; none where there is nothing to tell.
 pub fn notice_of(event: &Event) -> Option<NoticeKind> {
+    if !event.is_read_by(Reader::Notice) {
+        return None;
+    }
     Some(match event {
         Event::ResetRequested(_) => NoticeKind::ResetRequested,
         Event::ResetApproved(_) => NoticeKind::ResetApproved,
@@ -121,35 +124,7 @@ pub fn notice_of(event: &Event) -> Option<NoticeKind> {
         },
         Event::AttemptsCleared(_) => NoticeKind::AttemptsCleared,
         Event::PasswordSet(e) if e.cause == PasswordCause::Changed => NoticeKind::PasswordChanged,
-        Event::TotpRejected(_)
-        | Event::PasswordSet(_)
-        | Event::EpochStarted(_)
-        | Event::PolicyInForce(_)
-        | Event::SchemasInForce(_)
-        | Event::SubjectViewed(_)
-        | Event::LookUpsCounted(_)
-        | Event::AgentActsRefused(_)
-        | Event::AuditExported(_)
-        | Event::UnknownNameRefused(_)
-        | Event::ClockJumped(_)
-        | Event::ClockBackAccepted(_)
-        | Event::AccountRegistered(_)
-        | Event::PasswordRejected(_)
-        | Event::EnrolmentStarted(_)
-        | Event::EnrolmentCodeRejected(_)
-        | Event::EnrolmentCancelled(_)
-        | Event::EnrolmentExpired(_)
-        | Event::LoginStarted(_)
-        | Event::LoginCompleted(_)
-        | Event::LoginPairRejected(_)
-        | Event::TotpAccepted(_)
-        | Event::AttemptsThrottled(_)
-        | Event::AttemptsSuppressed(_)
-        | Event::ResetRequestsRefused(_)
-        | Event::AccountErased(_)
-        | Event::PasswordRehashed(_)
-        | Event::KeysRotated(_)
-        | Event::DataKeysRewrapped(_) => return None,
+        _ => return None,
     })
 }
 

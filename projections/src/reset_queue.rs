@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::reset::v1::{self as stored, ResetRequested};
+use countersign_schemas::event::{Event, Reader};
 use countersign_schemas::ids::{AccountId, CaseId, StreamKey};
-use countersign_schemas::record::StreamKind;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::{CaseState, Lost};
 use countersign_schemas::time::Micros;
@@ -13,6 +12,9 @@ use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, Wr
 use serde::{Deserialize, Serialize};
 
 use crate::{Cover, Entry, Projection, ViewError};
+
+const NAME: &str = "reset-queue";
+const VERSION: u32 = 1;
 
 /// Position of the request → postcard [`CaseRow`].
 pub(crate) const CASES: TableDefinition<u64, &[u8]> = TableDefinition::new("reset-queue@1/cases");
@@ -281,8 +283,13 @@ impl Tables<'_> {
 }
 
 impl Projection for ResetQueue {
-    const NAME: &'static str = "reset-queue";
-    const VERSION: u32 = 1;
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
 
     fn apply(
         &self,
@@ -296,12 +303,22 @@ impl Projection for ResetQueue {
             by_state: txn.open_table(BY_STATE)?,
         };
         for entry in entries {
-            let is_epoch = matches!(entry.event, Event::EpochStarted(_));
-            if entry.record.stream_kind == StreamKind::Account || is_epoch {
+            if entry.event.is_read_by(Reader::Queue) {
                 tables.absorb(entry)?;
             }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        use crate::testing::rows;
+        [
+            rows(read, CASES),
+            rows(read, BY_ACCOUNT),
+            rows(read, BY_STATE),
+        ]
+        .concat()
     }
 }
 
@@ -318,7 +335,7 @@ fn required(
 
 fn damaged(position: u64) -> ViewError {
     ViewError::Damaged {
-        view: ResetQueue::NAME,
+        view: NAME,
         what: "case",
         at: format!("position {position}"),
     }

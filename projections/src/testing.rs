@@ -319,3 +319,18 @@ pub fn panics(view: &str, entries: &[Entry]) {
         assert!(!meets, "the fold of {view} panics at {position}");
     }
 }
+
+/// The table's name, and every row of it as text.
+pub fn rows<K: redb::Key + 'static, V: redb::Value + 'static>(
+    read: &redb::ReadTransaction,
+    table: redb::TableDefinition<K, V>,
+) -> Vec<String> {
+    let name = redb::TableHandle::name(&table).to_owned();
+    let found = read.open_table(table).unwrap();
+    let row = |row: Result<_, _>| {
+        let (key, value): (redb::AccessGuard<K>, redb::AccessGuard<V>) = row.unwrap();
+        format!("{name} {:?} {:?}", key.value(), value.value())
+    };
+    let rows = redb::ReadableTable::iter(&found).unwrap().map(row);
+    [name.clone()].into_iter().chain(rows).collect()
+}

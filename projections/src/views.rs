@@ -1,21 +1,19 @@
 //! The file of the views: opening, catching up, checkpoints, halts.
 
 mod building;
+mod list;
 mod opening;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{Database, Durability, WriteTransaction};
 
-use crate::account_card::AccountCards;
-use crate::audit_trail::AuditTrail;
 #[cfg(test)]
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::{Progress, advance, make_tables, tables_prefix};
-use crate::login_view::LoginStatusView;
-use crate::reset_queue::ResetQueue;
-use crate::{Entry, Seal, ViewError};
+use crate::{Entry, Projection, Seal, ViewError};
 use building::{drop_tables, next_prefix};
+use list::List;
 
 /// Entries after which a commit is durable even if nobody asked: pages that were freed since the
 /// last durable commit cannot be used again before the next one.
@@ -52,21 +50,18 @@ pub struct ViewState {
     pub given_up: Option<String>,
 }
 
-/// The places of the views in every list of them.
-const LOGIN_STATUS: usize = 0;
-const AUDIT_TRAIL: usize = 1;
-const ACCOUNT_CARDS: usize = 2;
-const RESET_QUEUE: usize = 3;
-/// How many there are.
-const VIEWS: usize = 4;
+/// Where one view stands.
+struct Standing {
+    serving: Progress,
+    /// The same view where it is built anew beside.
+    building: Option<Progress>,
+    /// Why the one that was built anew was given up.
+    given_up: Option<String>,
+}
 
 struct State {
-    /// In that order.
-    views: [Progress; VIEWS],
-    /// The same views where they are built anew beside.
-    building: [Option<Progress>; VIEWS],
-    /// Why those that were built anew were given up.
-    given_up: [Option<String>; VIEWS],
+    /// In the order of the list.
+    views: Vec<Standing>,
     /// Entries in commits that a crash would take back.
     unflushed: usize,
 }
@@ -76,10 +71,7 @@ struct State {
 /// Commits are not durable one by one: a crash takes the file back to the last [`flush`](Self::flush),
 /// rows and checkpoints alike, and the log makes up for it. One thread catches up, any thread reads.
 pub struct Views {
-    login_status: LoginStatusView,
-    audit_trail: AuditTrail,
-    account_cards: AccountCards,
-    reset_queue: ResetQueue,
+    list: List,
     state: Mutex<State>,
     /// Names of the views that were not as they were sealed, and begin at position 1 again.
     changed: Vec<&'static str>,
@@ -109,14 +101,18 @@ impl Views {
             return Ok(());
         };
         let mut state = self.state();
-        let wants = |v: &Progress| v.halted.is_none() && v.checkpoint.position < last.position;
+        let wants = |Standing { serving: v, .. }: &Standing| {
+            v.halted.is_none() && v.checkpoint.position < last.position
+        };
         while state.views.iter().any(wants) {
             if self.commit_slice(&mut state, entries)? {
                 break;
             }
         }
-        self.login_status
-            .persisted(state.views[0].checkpoint.position)
+        for (view, standing) in self.list.all().into_iter().zip(&state.views) {
+            view.persisted(standing.serving.checkpoint.position)?;
+        }
+        Ok(())
     }
 
     /// The lowest position among the running views: entries up to it need not be read again.
@@ -125,7 +121,7 @@ impl Views {
     pub fn checkpoint(&self) -> u64 {
         let state = self.state();
         let positions = |halted: bool| {
-            let views = state.views.iter();
+            let views = state.views.iter().map(|standing| &standing.serving);
             views
                 .filter(move |v| v.halted.is_some() == halted)
                 .map(|v| v.checkpoint.position)
@@ -137,7 +133,7 @@ impl Views {
     /// The halted views, each with why.
     pub fn halted(&self) -> Vec<(&'static str, String)> {
         let state = self.state();
-        let views = state.views.iter();
+        let views = state.views.iter().map(|standing| &standing.serving);
         views
             .filter_map(|v| Some((v.name, v.halted.clone()?)))
             .collect()
@@ -146,43 +142,34 @@ impl Views {
     /// Every view with its version and how far it is.
     pub fn list(&self) -> Vec<ViewState> {
         let state = self.state();
-        let views = state.views.iter().zip(&state.building);
-        views
-            .zip(&state.given_up)
-            .map(|((v, building), given_up)| ViewState {
+        let shown = |standing: &Standing| {
+            let (v, building) = (&standing.serving, standing.building.as_ref());
+            ViewState {
                 name: v.name,
                 version: v.version,
                 checkpoint: v.checkpoint.position,
                 halted: v.halted.clone(),
-                building: building.as_ref().map(|b| b.checkpoint.position),
-                given_up: given_up.clone(),
-            })
-            .collect()
+                building: building.map(|b| b.checkpoint.position),
+                given_up: standing.given_up.clone(),
+            }
+        };
+        state.views.iter().map(shown).collect()
     }
 
     /// Empties one view, so that it begins at position 1 again and runs.
     ///
     /// Durable when it returns. The login view does not answer until it has caught up.
-    fn restart(&self, at: usize) -> Result<(), ViewError> {
-        let mut state = self.state();
-        let view = state.views[at].clone();
-        if at == LOGIN_STATUS {
-            self.login_status.rebuilding();
-        }
+    fn restart(&self, view: &dyn Projection, standing: &mut Standing) -> Result<(), ViewError> {
+        view.rebuilding();
         let txn = durable(&self.db)?;
         let prefixes = [
-            tables_prefix(view.name, view.version),
-            next_prefix(view.name, view.version),
+            tables_prefix(view.name(), view.version()),
+            next_prefix(view.name(), view.version()),
         ];
         drop_tables(&txn, |table| prefixes.iter().any(|p| table.starts_with(p)))?;
-        make_tables(&self.login_status, &txn, &self.seal)?;
-        make_tables(&self.audit_trail, &txn, &self.seal)?;
-        make_tables(&self.account_cards, &txn, &self.seal)?;
-        make_tables(&self.reset_queue, &txn, &self.seal)?;
+        standing.serving = make_tables(view, &txn, &self.seal)?;
         txn.commit()?;
-        state.views[at] = view.at_zero();
-        state.building[at] = None;
-        state.unflushed = 0;
+        standing.building = None;
         Ok(())
     }
 
@@ -207,37 +194,17 @@ impl Views {
     pub fn close(self) -> Result<(), ViewError> {
         self.flush()?;
         let db = self.db;
-        drop((self.login_status, self.audit_trail));
-        drop((self.account_cards, self.reset_queue));
+        drop(self.list);
         let db = Arc::into_inner(db).expect("the views alone share the database");
         Ok(db.close()?)
-    }
-
-    /// The login view.
-    pub fn login_status(&self) -> &LoginStatusView {
-        &self.login_status
-    }
-
-    /// The audit trail.
-    pub fn audit_trail(&self) -> &AuditTrail {
-        &self.audit_trail
-    }
-
-    /// The account cards.
-    pub fn account_cards(&self) -> &AccountCards {
-        &self.account_cards
-    }
-
-    /// The reset queue.
-    pub fn reset_queue(&self) -> &ResetQueue {
-        &self.reset_queue
     }
 
     /// Sets the audit trail back to an entry, as a view that had halted earlier would stand.
     #[cfg(test)]
     pub(crate) fn set_audit_trail_back(&self, entry: &Entry) {
         let mut state = self.state();
-        let view = &mut state.views[AUDIT_TRAIL];
+        let is_it = |standing: &&mut Standing| standing.serving.name == "audit-trail";
+        let view = &mut state.views.iter_mut().find(is_it).unwrap().serving;
         view.checkpoint = Checkpoint::at(entry.position, &entry.record);
         let txn = self.db.begin_write().unwrap();
         crate::checkpoint::write_checkpoint(&txn, view, &self.seal).unwrap();
@@ -249,6 +216,13 @@ impl Views {
         &self.db
     }
 
+    /// Every row of every view, as text.
+    #[cfg(test)]
+    pub(crate) fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
+        let views = self.list.all().into_iter();
+        views.flat_map(|view| view.dump(read)).collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked had committed nothing that the state does not say.
         self.state.lock().unwrap_or_else(|e| e.into_inner())
@@ -256,33 +230,31 @@ impl Views {
 
     /// Commits the slice for the running views; false when one halted and nothing was committed.
     fn commit_slice(&self, state: &mut State, entries: &[Entry]) -> Result<bool, ViewError> {
-        let (txn, unflushed) = self.begin(state, entries.len())?;
-        let mut next = state.views.clone();
-        for (at, view) in next.iter_mut().enumerate() {
-            let (before, seal) = (view.clone(), &self.seal);
-            *view = match at {
-                LOGIN_STATUS => advance(&self.login_status, &before, &txn, entries, seal)?,
-                AUDIT_TRAIL => advance(&self.audit_trail, &before, &txn, entries, seal)?,
-                ACCOUNT_CARDS => advance(&self.account_cards, &before, &txn, entries, seal)?,
-                RESET_QUEUE => advance(&self.reset_queue, &before, &txn, entries, seal)?,
-                _ => unreachable!("there are four views"),
-            };
-            if before.halted != view.halted {
+        let (txn, unflushed) = self.begin(state.unflushed, entries.len())?;
+        let mut next = Vec::with_capacity(state.views.len());
+        for (view, standing) in self.list.all().into_iter().zip(&mut state.views) {
+            let before = &mut standing.serving;
+            let after = advance(view, before, &txn, entries, &self.seal)?;
+            if before.halted != after.halted {
                 // Nothing more is done in a transaction in which a fold may have panicked.
-                state.views[at].halted.clone_from(&view.halted);
+                before.halted = after.halted;
                 txn.abort()?;
                 return Ok(false);
             }
+            next.push(after);
         }
         txn.commit()?;
-        state.views = next;
+        for (standing, after) in state.views.iter_mut().zip(next) {
+            standing.serving = after;
+        }
         state.unflushed = unflushed;
         Ok(true)
     }
 
-    /// Begins a transaction for so many entries; gives how many a crash can take back after it.
-    fn begin(&self, state: &State, entries: usize) -> Result<(WriteTransaction, usize), ViewError> {
-        let unflushed = state.unflushed + entries;
+    /// Begins a transaction for so many entries, behind those held that a crash can take back;
+    /// gives how many it can take back afterwards.
+    fn begin(&self, held: usize, entries: usize) -> Result<(WriteTransaction, usize), ViewError> {
+        let unflushed = held + entries;
         let mut txn = durable(&self.db)?;
         if unflushed > UNFLUSHED_ENTRIES_MAX {
             return Ok((txn, 0));

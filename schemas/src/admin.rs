@@ -25,30 +25,33 @@ pub struct ViewRebuildRequest {
     pub reason: Reason,
 }
 
-/// The views.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ViewName {
-    /// What a login check may know.
-    LoginStatus,
-    /// Which events there are.
-    AuditTrail,
-    /// The reset cases.
-    ResetQueue,
-    /// What agents may know.
-    AccountCard,
+/// Declares the one list of the views' names: the variant and its word.
+macro_rules! view_names {
+    ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
+        /// The views.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub enum ViewName {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl ViewName {
+            /// The word on the wire, and the projection's name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
 }
 
-impl ViewName {
-    /// The word on the wire, and the projection's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::LoginStatus => "login-status",
-            Self::AuditTrail => "audit-trail",
-            Self::ResetQueue => "reset-queue",
-            Self::AccountCard => "account-card",
-        }
-    }
+view_names! {
+    /// What a login check may know.
+    LoginStatus "login-status",
+    /// Which events there are.
+    AuditTrail "audit-trail",
+    /// The reset cases.
+    ResetQueue "reset-queue",
+    /// What agents may know.
+    AccountCard "account-card",
 }
 
 /// What a backup holds.

@@ -13,13 +13,8 @@
 use countersign_schemas::record::Record;
 use redb::{ReadableDatabase, TableDefinition, TableHandle, UntypedTableHandle, WriteTransaction};
 
-use super::{
-    ACCOUNT_CARDS, AUDIT_TRAIL, LOGIN_STATUS, RESET_QUEUE, VIEWS, Views, durable,
-    require_whole_groups,
-};
+use super::{Standing, State, Views, durable, require_whole_groups};
 use crate::checkpoint::{Checkpoint, Progress, advance, make_tables, read_tables, tables_prefix};
-use crate::cover::Tally;
-use crate::login_view::LoginStatusView;
 use crate::{Entry, Projection, Seal, ViewError};
 
 const NEXT: &str = "next:";
@@ -35,22 +30,27 @@ impl Views {
     /// [`ViewError::Storage`].
     pub fn rebuild(&self, name: &str) -> Result<bool, ViewError> {
         let mut state = self.state();
-        let Some(at) = state.views.iter().position(|v| v.name == name) else {
+        let State { views, unflushed } = &mut *state;
+        let mut views = self.list.all().into_iter().zip(views);
+        let Some((view, standing)) = views.find(|(view, _)| view.name() == name) else {
             return Ok(false);
         };
-        let txn = durable(&self.db)?;
-        let begun = match at {
-            LOGIN_STATUS => begin(&self.login_status, &txn, &self.seal)?,
-            AUDIT_TRAIL => begin(&self.audit_trail, &txn, &self.seal)?,
-            ACCOUNT_CARDS => begin(&self.account_cards, &txn, &self.seal)?,
-            RESET_QUEUE => begin(&self.reset_queue, &txn, &self.seal)?,
-            _ => unreachable!("there are four views"),
-        };
-        txn.commit()?;
-        state.building[at] = Some(begun);
-        state.given_up[at] = None;
-        state.unflushed = 0;
+        self.begin_beside(view, standing)?;
+        *unflushed = 0;
         Ok(true)
+    }
+
+    fn begin_beside(
+        &self,
+        view: &dyn Projection,
+        standing: &mut Standing,
+    ) -> Result<(), ViewError> {
+        let txn = durable(&self.db)?;
+        let begun = begin(view, &txn, &self.seal)?;
+        txn.commit()?;
+        standing.building = Some(begun);
+        standing.given_up = None;
+        Ok(())
     }
 
     /// Empties every view whose last entry is not the log's entry at that position, as after a
@@ -70,18 +70,21 @@ impl Views {
             held.position > 0 && !record_at(held.position).is_some_and(same)
         };
         let mut forked = Vec::new();
-        let views = self.state().views.clone();
-        for (at, view) in views.iter().enumerate() {
-            if is_forked(&view.checkpoint) {
-                self.restart(at)?;
-                forked.push(view.name);
+        let mut state = self.state();
+        let State { views, unflushed } = &mut *state;
+        for (view, standing) in self.list.all().into_iter().zip(&mut *views) {
+            if is_forked(&standing.serving.checkpoint) {
+                self.restart(view, standing)?;
+                *unflushed = 0;
+                forked.push(view.name());
             }
         }
-        let building = self.state().building.clone();
-        for building in building.iter().flatten() {
-            if is_forked(&building.checkpoint) {
-                self.rebuild(building.name)?;
-                forked.push(building.name);
+        for (view, standing) in self.list.all().into_iter().zip(views) {
+            let building = standing.building.as_ref();
+            if building.is_some_and(|building| is_forked(&building.checkpoint)) {
+                self.begin_beside(view, standing)?;
+                *unflushed = 0;
+                forked.push(view.name());
             }
         }
         Ok(forked)
@@ -90,7 +93,7 @@ impl Views {
     /// The lowest position that a view that is built beside has reached; none where none is.
     pub fn building(&self) -> Option<u64> {
         let state = self.state();
-        let building = state.building.iter().flatten();
+        let building = state.views.iter().filter_map(|s| s.building.as_ref());
         building.map(|b| b.checkpoint.position).min()
     }
 
@@ -103,40 +106,34 @@ impl Views {
         require_whole_groups(entries)?;
         let mut state = self.state();
         let mut given_up = Vec::new();
-        for at in 0..VIEWS {
-            let Some(before) = state.building[at].clone() else {
+        let State { views, unflushed } = &mut *state;
+        for (view, standing) in self.list.all().into_iter().zip(views) {
+            let Some(before) = &standing.building else {
                 continue;
             };
-            let (txn, unflushed) = self.begin(&state, entries.len())?;
-            let seal = &self.seal;
-            let after = match at {
-                LOGIN_STATUS => build(&self.login_status, &before, &txn, entries, seal)?,
-                AUDIT_TRAIL => build(&self.audit_trail, &before, &txn, entries, seal)?,
-                ACCOUNT_CARDS => build(&self.account_cards, &before, &txn, entries, seal)?,
-                RESET_QUEUE => build(&self.reset_queue, &before, &txn, entries, seal)?,
-                _ => unreachable!("there are four views"),
-            };
+            let (txn, unflushed_after) = self.begin(*unflushed, entries.len())?;
+            let after = build(view, before, &txn, entries, &self.seal)?;
             match after.halted {
                 Some(why) => {
-                    state.building[at] = None;
-                    state.given_up[at] = Some(why.clone());
-                    given_up.push((after.name, why));
+                    standing.building = None;
+                    standing.given_up = Some(why.clone());
+                    given_up.push((view.name(), why));
                     txn.abort()?;
-                    self.give_up(&before)?;
+                    self.give_up(view)?;
                 }
                 None => {
                     txn.commit()?;
-                    state.building[at] = Some(after);
-                    state.unflushed = unflushed;
+                    standing.building = Some(after);
+                    *unflushed = unflushed_after;
                 }
             }
         }
         Ok(given_up)
     }
 
-    fn give_up(&self, building: &Progress) -> Result<(), ViewError> {
+    fn give_up(&self, view: &dyn Projection) -> Result<(), ViewError> {
         let txn = durable(&self.db)?;
-        let next = next_prefix(building.name, building.version);
+        let next = next_prefix(view.name(), view.version());
         drop_tables(&txn, |table| table.starts_with(&next))?;
         Ok(txn.commit()?)
     }
@@ -149,22 +146,24 @@ impl Views {
     pub fn switch(&self) -> Result<Vec<&'static str>, ViewError> {
         let mut state = self.state();
         let mut switched = Vec::new();
-        for at in 0..VIEWS {
-            let caught_up = |building: &&Progress| has_caught_up(building, &state.views);
-            let Some(building) = state.building[at].as_ref().filter(caught_up).cloned() else {
+        let State { views, unflushed } = &mut *state;
+        let position = |standing: &Standing| standing.serving.checkpoint.position;
+        // The one that takes its place holds at least as much.
+        let mut furthest = views.iter().map(position).max().unwrap_or(0);
+        for (view, standing) in self.list.all().into_iter().zip(views) {
+            let caught_up = |building: &&Progress| building.checkpoint.position >= furthest;
+            let Some(building) = standing.building.as_ref().filter(caught_up).cloned() else {
                 continue;
             };
             let txn = durable(&self.db)?;
             switch(&building, &txn)?;
             txn.commit()?;
-            switched.push(building.name);
-            state.views[at] = building;
-            state.building[at] = None;
-            state.unflushed = 0;
-        }
-        if switched.contains(&LoginStatusView::NAME) {
-            let position = state.views[LOGIN_STATUS].checkpoint.position;
-            self.login_status.persisted(position)?;
+            furthest = building.checkpoint.position;
+            standing.serving = building;
+            standing.building = None;
+            *unflushed = 0;
+            switched.push(view.name());
+            view.persisted(furthest)?;
         }
         Ok(switched)
     }
@@ -177,7 +176,7 @@ impl Views {
     pub fn drop_superseded(&self) -> Result<(), ViewError> {
         let state = self.state();
         let own = |table: &str| {
-            let is_of = |v: &Progress| {
+            let is_of = |Standing { serving: v, .. }: &Standing| {
                 table.starts_with(&tables_prefix(v.name, v.version))
                     || table.starts_with(&next_prefix(v.name, v.version))
             };
@@ -199,33 +198,40 @@ pub(super) fn next_prefix(name: &str, version: u32) -> String {
 }
 
 /// Makes empty tables beside a view's own, in place of any that were there.
-fn begin<P: Projection>(
-    projection: &P,
+fn begin(
+    projection: &dyn Projection,
     txn: &WriteTransaction,
     seal: &Seal,
 ) -> Result<Progress, ViewError> {
     drop_tables(txn, |table| {
-        table.starts_with(&next_prefix(P::NAME, P::VERSION))
+        table.starts_with(&next_prefix(projection.name(), projection.version()))
     })?;
-    let own = tables_prefix(P::NAME, P::VERSION);
+    let own = tables_prefix(projection.name(), projection.version());
     let aside = ASIDE.to_owned() + &own;
     move_tables(txn, &own, &aside)?;
     let begun = make_tables(projection, txn, seal)?;
-    move_tables(txn, &own, &next_prefix(P::NAME, P::VERSION))?;
+    move_tables(
+        txn,
+        &own,
+        &next_prefix(projection.name(), projection.version()),
+    )?;
     move_tables(txn, &aside, &own)?;
     Ok(begun)
 }
 
 /// Folds a slice into the tables beside.
-fn build<P: Projection>(
-    projection: &P,
+fn build(
+    projection: &dyn Projection,
     before: &Progress,
     txn: &WriteTransaction,
     entries: &[Entry],
     seal: &Seal,
 ) -> Result<Progress, ViewError> {
-    let own = tables_prefix(P::NAME, P::VERSION);
-    let (next, aside) = (next_prefix(P::NAME, P::VERSION), ASIDE.to_owned() + &own);
+    let own = tables_prefix(projection.name(), projection.version());
+    let (next, aside) = (
+        next_prefix(projection.name(), projection.version()),
+        ASIDE.to_owned() + &own,
+    );
     move_tables(txn, &own, &aside)?;
     move_tables(txn, &next, &own)?;
     let after = advance(projection, before, txn, entries, seal)?;
@@ -246,14 +252,14 @@ fn switch(progress: &Progress, txn: &WriteTransaction) -> Result<(), ViewError> 
 
 /// How far the tables beside a view's own are; none where there are none. They begin at position 1
 /// again where they are not as they were sealed.
-pub(super) fn resumed<P: Projection>(
-    projection: &P,
+pub(super) fn resumed(
+    projection: &dyn Projection,
     txn: &WriteTransaction,
     seal: &Seal,
     changed: &mut Vec<&'static str>,
 ) -> Result<Option<Progress>, ViewError> {
-    let next = next_prefix(P::NAME, P::VERSION);
-    let own = tables_prefix(P::NAME, P::VERSION);
+    let next = next_prefix(projection.name(), projection.version());
+    let own = tables_prefix(projection.name(), projection.version());
     let aside = ASIDE.to_owned() + &own;
     // What stands aside at an open was put there by nobody of ours.
     drop_tables(txn, |table| table.starts_with(&aside))?;
@@ -271,7 +277,7 @@ pub(super) fn resumed<P: Projection>(
     match found {
         Some(found) => Ok(Some(found)),
         None => {
-            changed.push(P::NAME);
+            changed.push(projection.name());
             begin(projection, txn, seal).map(Some)
         }
     }
@@ -301,25 +307,6 @@ pub(super) fn drop_tables(
         }
     }
     Ok(())
-}
-
-/// Whether a view that is built beside may take the place of the one that serves: it holds what
-/// every view holds.
-fn has_caught_up(building: &Progress, views: &[Progress]) -> bool {
-    let position = |view: &Progress| view.checkpoint.position;
-    views.iter().map(position).max() <= Some(building.checkpoint.position)
-}
-
-impl Progress {
-    /// The same view before its first entry.
-    pub(crate) fn at_zero(&self) -> Self {
-        Self {
-            checkpoint: Checkpoint::default(),
-            tally: Tally::default(),
-            halted: None,
-            ..self.clone()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use crate::testing::*;
-use crate::views_tests::{dump, open};
+use crate::views_tests::{dump, names, open};
 use crate::{Entry, Filter, ViewError, Views};
-
-const VIEWS: [&str; 4] = ["login-status", "audit-trail", "account-card", "reset-queue"];
 
 /// Whole groups of up to about so many entries, from a position on.
 fn slice(groups: &[Vec<Entry<'static>>], after: u64, entries: usize) -> Vec<Entry<'static>> {
@@ -51,12 +49,12 @@ fn j06_a_view_built_beside_itself_equals_the_live_one_row_by_row() {
     let views = open(&folder.path().join("views.redb"));
     views.catch_up(&groups.concat()).unwrap();
     let live = dump(&views);
-    for name in VIEWS {
+    for name in names(&views) {
         assert!(views.rebuild(name).unwrap());
         finish(&views, &groups);
         assert_eq!(dump(&views), live, "{name}");
     }
-    for name in VIEWS {
+    for name in names(&views) {
         assert!(views.rebuild(name).unwrap());
     }
     finish(&views, &groups);
@@ -76,7 +74,7 @@ fn j02_a_rebuild_killed_anywhere_goes_on_while_the_old_view_serves() {
     views.flush().unwrap();
     let (live, hers) = (dump(&views), found(&views));
     assert!(hers.len() > 10);
-    for name in VIEWS {
+    for name in names(&views) {
         assert!(views.rebuild(name).unwrap());
     }
     // What a kill leaves is what a copy of the open file holds: what was flushed.

@@ -9,12 +9,9 @@ use std::sync::{Arc, Mutex};
 use redb::{Database, DatabaseError, WriteTransaction};
 
 use super::building::{drop_tables, resumed};
-use super::{Opened, State, VIEWS, Views, durable};
-use crate::account_card::AccountCards;
-use crate::audit_trail::AuditTrail;
+use super::list::List;
+use super::{Opened, Standing, State, Views, durable};
 use crate::checkpoint::{Progress, make_tables, read_tables, tables_prefix};
-use crate::login_view::LoginStatusView;
-use crate::reset_queue::ResetQueue;
 use crate::{Projection, Seal, ViewError};
 
 impl Views {
@@ -65,38 +62,26 @@ impl Views {
     fn of(db: Database, seal: &Seal) -> Result<Self, ViewError> {
         let db = Arc::new(db);
         let txn = durable(&db)?;
-        let login_status = LoginStatusView::new(db.clone());
-        let audit_trail = AuditTrail::new(db.clone());
-        let account_cards = AccountCards::new(db.clone());
-        let reset_queue = ResetQueue::new(db.clone());
-        let mut changed = Vec::new();
-        let views = [
-            believed(&login_status, &txn, seal, &mut changed)?,
-            believed(&audit_trail, &txn, seal, &mut changed)?,
-            believed(&account_cards, &txn, seal, &mut changed)?,
-            believed(&reset_queue, &txn, seal, &mut changed)?,
-        ];
-        let building = [
-            resumed(&login_status, &txn, seal, &mut changed)?,
-            resumed(&audit_trail, &txn, seal, &mut changed)?,
-            resumed(&account_cards, &txn, seal, &mut changed)?,
-            resumed(&reset_queue, &txn, seal, &mut changed)?,
-        ];
+        let list = List::new(&db);
+        let (mut views, mut changed) = (Vec::new(), Vec::new());
+        for view in list.all() {
+            views.push(Standing {
+                serving: believed(view, &txn, seal, &mut changed)?,
+                building: None,
+                given_up: None,
+            });
+        }
+        for (view, standing) in list.all().into_iter().zip(&mut views) {
+            standing.building = resumed(view, &txn, seal, &mut changed)?;
+        }
         txn.commit()?;
-        login_status.persisted(views[0].checkpoint.position)?;
+        for (view, standing) in list.all().into_iter().zip(&views) {
+            view.persisted(standing.serving.checkpoint.position)?;
+        }
         let unflushed = 0;
-        let state = Mutex::new(State {
-            views,
-            building,
-            given_up: [const { None }; VIEWS],
-            unflushed,
-        });
         Ok(Self {
-            login_status,
-            audit_trail,
-            account_cards,
-            reset_queue,
-            state,
+            list,
+            state: Mutex::new(State { views, unflushed }),
             changed,
             seal: Arc::clone(seal),
             db,
@@ -105,8 +90,8 @@ impl Views {
 }
 
 /// How far a view is, before its first entry where its tables are not as they were sealed.
-fn believed<P: Projection>(
-    projection: &P,
+fn believed(
+    projection: &dyn Projection,
     txn: &WriteTransaction,
     seal: &Seal,
     changed: &mut Vec<&'static str>,
@@ -114,8 +99,8 @@ fn believed<P: Projection>(
     if let Some(progress) = read_tables(projection, txn, seal)? {
         return Ok(progress);
     }
-    changed.push(P::NAME);
-    let own = tables_prefix(P::NAME, P::VERSION);
+    changed.push(projection.name());
+    let own = tables_prefix(projection.name(), projection.version());
     drop_tables(txn, |table| table.starts_with(&own))?;
     make_tables(projection, txn, seal)
 }

@@ -55,19 +55,55 @@ pub enum EventError {
     },
 }
 
-/// Who is told of an event type; each row of the list says it, so that none is published unasked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    /// Other services too (docs/reference/events-published.md).
-    Published,
-    /// Auditors only.
-    Kept,
+/// What an event records: what came of a command, or something that no command asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A command was done; where it follows another event, that one decides.
+    Done,
+    /// A command was refused.
+    Refused,
+    /// The service recorded it by itself.
+    Own,
+    /// Somebody looked at a history or took it away: an access record.
+    Access,
 }
 
-/// Declares the one list of event types: number, schema version, name, who is told, payload; and
-/// the earlier forms of it, which logs still hold.
+/// How much an event matters to whoever watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It is part of daily life.
+    Informational,
+    /// Each one is nothing, many are something.
+    Low,
+    /// It is worth a look.
+    Medium,
+    /// Somebody may be under attack.
+    High,
+}
+
+/// What reads some events only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The view `login-status`.
+    Status,
+    /// The view `account-card`.
+    Card,
+    /// The view `reset-queue`.
+    Queue,
+    /// The notices to owners.
+    Notice,
+}
+
+/// Declares the one list of event types. A row decides everything about a type that is not code:
+/// number, schema version, name; whether it is published to other services
+/// (docs/reference/events-published.md) or kept for auditors; cause; severity; its protected
+/// fields, numbered from 1 in this order; its readers; variant and payload; and the earlier forms
+/// of the payload, which logs still hold.
 macro_rules! events {
-    ($($code:literal $version:literal $name:literal $told:ident $variant:ident($payload:ty)
+    (@published Published) => { true };
+    (@published Kept) => { false };
+    ($($code:literal $version:literal $name:literal $told:ident $cause:ident $severity:ident
+        sealed[$($field:ident)*] read[$($reader:ident)*] $variant:ident($payload:ty)
         $(after($earlier:literal: $before:ty))*,)*) => {
         /// One event, in the latest form of its payload; clear until sealed.
         #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +136,37 @@ macro_rules! events {
             /// Whether the event is published to other services
             /// (docs/reference/events-published.md).
             pub fn is_published(&self) -> bool {
-                let told = match self { $(Self::$variant(_) => Told::$told,)* };
-                told == Told::Published
+                match self { $(Self::$variant(_) => events!(@published $told),)* }
+            }
+
+            /// What the event records.
+            pub fn cause(&self) -> Cause {
+                match self { $(Self::$variant(_) => Cause::$cause,)* }
+            }
+
+            /// What the types of this name record; none where there is no such type.
+            pub fn cause_of(name: &str) -> Option<Cause> {
+                match name { $($name => Some(Cause::$cause),)* _ => None }
+            }
+
+            /// How much events of this name matter; none where there is no such type.
+            pub fn severity_of(name: &str) -> Option<Severity> {
+                match name { $($name => Some(Severity::$severity),)* _ => None }
+            }
+
+            /// Whether a reader of some events reads this one.
+            pub fn is_read_by(&self, reader: Reader) -> bool {
+                let readers: &[Reader] = match self {
+                    $(Self::$variant(_) => &[$(Reader::$reader),*],)*
+                };
+                readers.contains(&reader)
+            }
+
+            /// The protected fields with their numbers, which stand in the associated data.
+            pub fn protected(&mut self) -> Vec<(u16, &mut Protected)> {
+                match self {
+                    $(Self::$variant(_payload) => numbered([$(_payload.$field.there()),*]),)*
+                }
             }
 
             /// The payload as it is stored.
@@ -116,7 +181,11 @@ macro_rules! events {
             ///
             /// # Errors
             /// [`EventError`]; trailing bytes are an error.
-            pub fn decode(event_type: u16, schema_version: u16, payload: &[u8]) -> Result<Self, EventError> {
+            pub fn decode(
+                event_type: u16,
+                schema_version: u16,
+                payload: &[u8],
+            ) -> Result<Self, EventError> {
                 match (event_type, schema_version) {
                     $(($code, $version) => from_bytes(payload, $name).map(Self::$variant),)*
                     $($(($code, $earlier) => {
@@ -131,138 +200,132 @@ macro_rules! events {
 }
 
 events! {
-    1  1 "epoch-started" Published EpochStarted(log::v1::EpochStarted),
-    2  1 "policy-in-force" Published PolicyInForce(log::v1::PolicyInForce),
-    3  1 "unknown-name-refused" Published UnknownNameRefused(log::v1::UnknownNameRefused),
-    4  1 "clock-jumped" Published ClockJumped(log::v1::ClockJumped),
-    5  1 "clock-back-accepted" Published ClockBackAccepted(log::v1::ClockBackAccepted),
-    6  1 "schemas-in-force" Published SchemasInForce(log::v1::SchemasInForce),
-    16 1 "account-registered" Published AccountRegistered(account::v1::AccountRegistered),
-    17 1 "password-set" Published PasswordSet(account::v1::PasswordSet),
-    18 1 "password-rejected" Published PasswordRejected(account::v1::PasswordRejected),
-    32 1 "enrolment-started" Published EnrolmentStarted(enrolment::v1::EnrolmentStarted),
-    33 1 "enrolment-code-rejected" Published EnrolmentCodeRejected(enrolment::v1::EnrolmentCodeRejected),
-    34 1 "enrolment-cancelled" Published EnrolmentCancelled(enrolment::v1::EnrolmentCancelled),
-    35 1 "enrolment-expired" Published EnrolmentExpired(enrolment::v1::EnrolmentExpired),
-    36 1 "two-factor-enabled" Published TwoFactorEnabled(enrolment::v1::TwoFactorEnabled),
-    37 1 "two-factor-disabled" Published TwoFactorDisabled(enrolment::v1::TwoFactorDisabled),
-    48 1 "backup-codes-issued" Published BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
-    49 1 "backup-code-accepted" Published BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
-    50 1 "backup-code-rejected" Published BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
-    60 1 "reset-requested" Published ResetRequested(reset::v1::ResetRequested),
-    61 1 "reset-approved" Published ResetApproved(reset::v1::ResetApproved),
-    62 1 "reset-rejected" Published ResetRejected(reset::v1::ResetRejected),
-    63 1 "reset-cancelled" Published ResetCancelled(reset::v1::ResetCancelled),
-    69 1 "reset-expired" Published ResetExpired(reset::v1::ResetExpired),
-    70 1 "reset-executed" Published ResetExecuted(reset::v1::ResetExecuted),
-    71 1 "reset-requests-refused" Published ResetRequestsRefused(reset::v1::ResetRequestsRefused),
-    64 2 "login-started" Kept LoginStarted(login::v2::LoginStarted) after(1: login::v1::LoginStarted),
-    65 1 "login-completed" Published LoginCompleted(login::v1::LoginCompleted),
-    66 1 "totp-accepted" Published TotpAccepted(login::v1::TotpAccepted),
-    67 1 "totp-rejected" Published TotpRejected(login::v1::TotpRejected),
-    68 1 "code-replayed" Published CodeReplayed(login::v1::CodeReplayed),
-    72 1 "login-pair-rejected" Kept LoginPairRejected(login::v1::LoginPairRejected),
-    80 1 "attempts-throttled" Published AttemptsThrottled(attempts::v1::AttemptsThrottled),
-    81 1 "double-code-required" Published DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
-    82 1 "factor-suspended" Published FactorSuspended(attempts::v1::FactorSuspended),
-    83 1 "attempts-cleared" Published AttemptsCleared(attempts::v1::AttemptsCleared),
-    84 1 "attempts-suppressed" Kept AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
-    40 1 "account-erased" Published AccountErased(account::v1::AccountErased),
-    41 1 "password-rehashed" Kept PasswordRehashed(account::v1::PasswordRehashed),
-    42 1 "keys-rotated" Kept KeysRotated(log::v1::KeysRotated),
-    43 1 "data-keys-rewrapped" Kept DataKeysRewrapped(log::v1::DataKeysRewrapped),
-    51 1 "subject-viewed" Kept SubjectViewed(audit::v1::SubjectViewed),
-    52 1 "audit-exported" Kept AuditExported(audit::v1::AuditExported),
-    53 1 "look-ups-counted" Kept LookUpsCounted(audit::v1::LookUpsCounted),
-    54 1 "agent-acts-refused" Kept AgentActsRefused(audit::v1::AgentActsRefused),
+    1 1 "epoch-started" Published Own Informational
+        sealed[] read[Status Queue] EpochStarted(log::v1::EpochStarted),
+    2 1 "policy-in-force" Published Own Informational
+        sealed[] read[] PolicyInForce(log::v1::PolicyInForce),
+    3 1 "unknown-name-refused" Published Refused Low
+        sealed[] read[] UnknownNameRefused(log::v1::UnknownNameRefused),
+    4 1 "clock-jumped" Published Own Medium
+        sealed[] read[] ClockJumped(log::v1::ClockJumped),
+    5 1 "clock-back-accepted" Published Own Medium
+        sealed[] read[] ClockBackAccepted(log::v1::ClockBackAccepted),
+    6 1 "schemas-in-force" Published Own Informational
+        sealed[] read[] SchemasInForce(log::v1::SchemasInForce),
+    16 1 "account-registered" Published Done Informational
+        sealed[username] read[Status Card] AccountRegistered(account::v1::AccountRegistered),
+    17 1 "password-set" Published Done Informational
+        sealed[verifier] read[Status Card Notice] PasswordSet(account::v1::PasswordSet),
+    18 1 "password-rejected" Published Refused Low
+        sealed[] read[] PasswordRejected(account::v1::PasswordRejected),
+    32 1 "enrolment-started" Published Done Informational
+        sealed[secret account_name label] read[Status Card]
+        EnrolmentStarted(enrolment::v1::EnrolmentStarted),
+    33 1 "enrolment-code-rejected" Published Refused Low
+        sealed[] read[Status] EnrolmentCodeRejected(enrolment::v1::EnrolmentCodeRejected),
+    34 1 "enrolment-cancelled" Published Done Informational
+        sealed[] read[Status] EnrolmentCancelled(enrolment::v1::EnrolmentCancelled),
+    35 1 "enrolment-expired" Published Refused Informational
+        sealed[] read[Status] EnrolmentExpired(enrolment::v1::EnrolmentExpired),
+    36 1 "two-factor-enabled" Published Done Informational
+        sealed[] read[Status Notice] TwoFactorEnabled(enrolment::v1::TwoFactorEnabled),
+    37 1 "two-factor-disabled" Published Done Informational
+        sealed[] read[Status Notice] TwoFactorDisabled(enrolment::v1::TwoFactorDisabled),
+    48 1 "backup-codes-issued" Published Done Informational
+        sealed[verifiers] read[Status Notice]
+        BackupCodesIssued(backup_codes::v1::BackupCodesIssued),
+    49 1 "backup-code-accepted" Published Done Informational
+        sealed[] read[Status Card Notice] BackupCodeAccepted(backup_codes::v1::BackupCodeAccepted),
+    50 1 "backup-code-rejected" Published Refused Low
+        sealed[] read[Card Notice] BackupCodeRejected(backup_codes::v1::BackupCodeRejected),
+    60 1 "reset-requested" Published Done Informational
+        sealed[reason ticket] read[Queue Notice] ResetRequested(reset::v1::ResetRequested),
+    61 1 "reset-approved" Published Done Informational
+        sealed[reason] read[Queue Notice] ResetApproved(reset::v1::ResetApproved),
+    62 1 "reset-rejected" Published Done Informational
+        sealed[reason] read[Queue Notice] ResetRejected(reset::v1::ResetRejected),
+    63 1 "reset-cancelled" Published Done Informational
+        sealed[reason] read[Queue Notice] ResetCancelled(reset::v1::ResetCancelled),
+    69 1 "reset-expired" Published Done Informational
+        sealed[] read[Queue Notice] ResetExpired(reset::v1::ResetExpired),
+    70 1 "reset-executed" Published Done Informational
+        sealed[reason] read[Status Queue Notice] ResetExecuted(reset::v1::ResetExecuted),
+    71 1 "reset-requests-refused" Published Own Informational
+        sealed[] read[] ResetRequestsRefused(reset::v1::ResetRequestsRefused),
+    64 2 "login-started" Kept Done Informational
+        sealed[] read[] LoginStarted(login::v2::LoginStarted) after(1: login::v1::LoginStarted),
+    65 1 "login-completed" Published Done Informational
+        sealed[] read[Card] LoginCompleted(login::v1::LoginCompleted),
+    66 1 "totp-accepted" Published Done Informational
+        sealed[] read[Status Card] TotpAccepted(login::v1::TotpAccepted),
+    67 1 "totp-rejected" Published Refused Low
+        sealed[] read[Card Notice] TotpRejected(login::v1::TotpRejected),
+    68 1 "code-replayed" Published Refused Medium
+        sealed[] read[Card Notice] CodeReplayed(login::v1::CodeReplayed),
+    72 1 "login-pair-rejected" Kept Refused Low
+        sealed[] read[] LoginPairRejected(login::v1::LoginPairRejected),
+    80 1 "attempts-throttled" Published Refused Medium
+        sealed[] read[Status] AttemptsThrottled(attempts::v1::AttemptsThrottled),
+    81 1 "double-code-required" Published Refused Medium
+        sealed[] read[Status Notice] DoubleCodeRequired(attempts::v1::DoubleCodeRequired),
+    82 1 "factor-suspended" Published Done High
+        sealed[reason ticket] read[Status Notice] FactorSuspended(attempts::v1::FactorSuspended),
+    83 1 "attempts-cleared" Published Done Informational
+        sealed[reason] read[Status Card Notice] AttemptsCleared(attempts::v1::AttemptsCleared),
+    84 1 "attempts-suppressed" Kept Own Low
+        sealed[] read[] AttemptsSuppressed(attempts::v1::AttemptsSuppressed),
+    40 1 "account-erased" Published Done Informational
+        sealed[reason] read[Status Card Queue] AccountErased(account::v1::AccountErased),
+    41 1 "password-rehashed" Kept Done Informational
+        sealed[verifier] read[] PasswordRehashed(account::v1::PasswordRehashed),
+    42 1 "keys-rotated" Kept Done Informational
+        sealed[reason] read[] KeysRotated(log::v1::KeysRotated),
+    43 1 "data-keys-rewrapped" Kept Own Informational
+        sealed[] read[] DataKeysRewrapped(log::v1::DataKeysRewrapped),
+    51 1 "subject-viewed" Kept Access Informational
+        sealed[] read[] SubjectViewed(audit::v1::SubjectViewed),
+    52 1 "audit-exported" Kept Access Informational
+        sealed[] read[] AuditExported(audit::v1::AuditExported),
+    53 1 "look-ups-counted" Kept Access Informational
+        sealed[] read[] LookUpsCounted(audit::v1::LookUpsCounted),
+    54 1 "agent-acts-refused" Kept Own Informational
+        sealed[] read[] AgentActsRefused(audit::v1::AgentActsRefused),
 }
 
 impl Event {
-    /// The protected fields with their numbers, which stand in the associated data.
-    pub fn protected(&mut self) -> Vec<(u16, &mut Protected)> {
-        match self {
-            Self::AccountRegistered(e) => e.username.iter_mut().map(|f| (1, f)).collect(),
-            Self::PasswordSet(e) => vec![(1, &mut e.verifier)],
-            Self::EnrolmentStarted(e) => {
-                let mut fields = vec![(1, &mut e.secret)];
-                fields.extend(e.account_name.iter_mut().map(|f| (2, f)));
-                fields.extend(e.label.iter_mut().map(|f| (3, f)));
-                fields
-            }
-            Self::BackupCodesIssued(e) => vec![(1, &mut e.verifiers)],
-            Self::AttemptsCleared(e) => vec![(1, &mut e.reason)],
-            Self::FactorSuspended(e) => numbered([&mut e.reason, &mut e.ticket]),
-            Self::ResetRequested(e) => vec![(1, &mut e.reason), (2, &mut e.ticket)],
-            Self::ResetApproved(e) => vec![(1, &mut e.reason)],
-            Self::ResetRejected(e) => vec![(1, &mut e.reason)],
-            Self::ResetCancelled(e) => numbered([&mut e.reason]),
-            Self::ResetExecuted(e) => vec![(1, &mut e.reason)],
-            Self::PasswordRehashed(e) => vec![(1, &mut e.verifier)],
-            Self::KeysRotated(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
-            Self::AccountErased(e) => e.reason.iter_mut().map(|f| (1, f)).collect(),
-            Self::EpochStarted(_)
-            | Self::PolicyInForce(_)
-            | Self::SchemasInForce(_)
-            | Self::UnknownNameRefused(_)
-            | Self::ClockJumped(_)
-            | Self::ClockBackAccepted(_)
-            | Self::DataKeysRewrapped(_)
-            | Self::SubjectViewed(_)
-            | Self::AuditExported(_)
-            | Self::LookUpsCounted(_)
-            | Self::AgentActsRefused(_)
-            | Self::PasswordRejected(_)
-            | Self::EnrolmentCodeRejected(_)
-            | Self::EnrolmentCancelled(_)
-            | Self::EnrolmentExpired(_)
-            | Self::TwoFactorEnabled(_)
-            | Self::TwoFactorDisabled(_)
-            | Self::BackupCodeAccepted(_)
-            | Self::BackupCodeRejected(_)
-            | Self::LoginStarted(_)
-            | Self::LoginCompleted(_)
-            | Self::LoginPairRejected(_)
-            | Self::TotpAccepted(_)
-            | Self::TotpRejected(_)
-            | Self::CodeReplayed(_)
-            | Self::AttemptsThrottled(_)
-            | Self::DoubleCodeRequired(_)
-            | Self::AttemptsSuppressed(_)
-            | Self::ResetExpired(_)
-            | Self::ResetRequestsRefused(_) => Vec::new(),
-        }
-    }
-
     /// Whether the service records the event by itself, without a command that asks for it.
     pub fn is_of_the_service(&self) -> bool {
-        matches!(
-            self,
-            Self::EpochStarted(_)
-                | Self::PolicyInForce(_)
-                | Self::SchemasInForce(_)
-                | Self::ClockJumped(_)
-                | Self::ClockBackAccepted(_)
-                | Self::AttemptsSuppressed(_)
-                | Self::ResetRequestsRefused(_)
-                | Self::AgentActsRefused(_)
-                | Self::DataKeysRewrapped(_)
-        ) || self.is_look_up()
+        matches!(self.cause(), Cause::Own | Cause::Access)
     }
 
     /// Whether the event says that somebody looked at a history or took it away.
     pub fn is_look_up(&self) -> bool {
-        matches!(
-            self,
-            Self::SubjectViewed(_) | Self::AuditExported(_) | Self::LookUpsCounted(_)
-        )
+        self.cause() == Cause::Access
+    }
+}
+
+/// A protected field, which some payloads need not have.
+trait Field {
+    fn there(&mut self) -> Option<&mut Protected>;
+}
+
+impl Field for Protected {
+    fn there(&mut self) -> Option<&mut Protected> {
+        Some(self)
+    }
+}
+
+impl Field for Option<Protected> {
+    fn there(&mut self) -> Option<&mut Protected> {
+        self.as_mut()
     }
 }
 
 /// The fields that are there, numbered from 1 by their place.
-fn numbered<const N: usize>(fields: [&mut Option<Protected>; N]) -> Vec<(u16, &mut Protected)> {
+fn numbered<const N: usize>(fields: [Option<&mut Protected>; N]) -> Vec<(u16, &mut Protected)> {
     let fields = (1..).zip(fields);
     fields
-        .filter_map(|(number, field)| Some((number, field.as_mut()?)))
+        .filter_map(|(number, field)| Some((number, field?)))
         .collect()
 }
 

@@ -4,7 +4,7 @@
 //! Before the first release a schema may change; afterwards a change that is not an added
 //! optional field is a `v2` beside `v1`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
@@ -121,6 +121,42 @@ fn data_members(event: &Event) -> String {
     let names = data.as_object().expect("data is an object").keys();
     let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     format!("`data` has {}", names.join(", "))
+}
+
+/// A field that the list leaves out could not be stored: it would still be clear.
+#[test]
+fn the_list_of_events_names_every_protected_field() {
+    let described = described_fields();
+    let mut findings = Vec::new();
+    for (_, mut event) in crate::event_cases::cases() {
+        let (name, version) = (event.name(), event.schema_version());
+        let shown = format!("{event:?}");
+        let payload = shown
+            .split('(')
+            .next()
+            .expect("Debug begins with the variant");
+        let (_, fields) = &described[&format!("v{version}::{payload}")];
+        let is_protected = |field: &&(String, String, String)| field.1.contains("Protected");
+        let is_there =
+            |field: &&(String, String, String)| !shown.contains(&format!("{}: None", field.0));
+        let expected = fields.iter().filter(is_protected).filter(is_there).count();
+        if event.protected().len() != expected {
+            findings.push(format!("{name}: {expected} protected fields are there"));
+        }
+    }
+    none(findings);
+}
+
+#[test]
+fn the_page_of_published_events_names_those_that_are_not() {
+    let page = include_str!("../../../docs/reference/events-published.md");
+    let (_, rest) = page.split_once("Not published are ").expect("a sentence");
+    let (sentence, _) = rest.split_once(".\n").expect("a sentence ends");
+    let named: BTreeSet<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    let kept = latest_events().into_iter();
+    let kept = kept.filter(|(_, event)| !event.is_published());
+    let kept: BTreeSet<&str> = kept.map(|(_, event)| event.name()).collect();
+    assert_eq!(named, kept);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Why a recorded decision came out as it did, in plain words and without a secret.
 
-use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected};
 use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
 use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, Mismatch};
 use countersign_schemas::event::login::v1::TotpReason;
+use countersign_schemas::event::{Cause, Event};
 use countersign_schemas::time::Micros;
 
 use super::reasons_support::support_told;
@@ -26,19 +26,13 @@ pub enum Verdict {
 /// Whether what was asked for was done.
 pub fn verdict(events: &[Event]) -> Verdict {
     match events.first() {
-        Some(
-            Event::PasswordRejected(_)
-            | Event::UnknownNameRefused(_)
-            | Event::EnrolmentCodeRejected(_)
-            | Event::EnrolmentExpired(_)
-            | Event::TotpRejected(_)
-            | Event::CodeReplayed(_)
-            | Event::BackupCodeRejected(_),
-        ) => Verdict::Refused,
         // A step on a case that had lapsed; before a request it clears the way.
         Some(Event::ResetExpired(_)) if events.len() == 1 => Verdict::Refused,
-        Some(event) if event.is_of_the_service() => Verdict::Recorded,
-        Some(_) => Verdict::Allowed,
+        Some(event) => match event.cause() {
+            Cause::Done => Verdict::Allowed,
+            Cause::Refused => Verdict::Refused,
+            Cause::Own | Cause::Access => Verdict::Recorded,
+        },
         None => Verdict::Recorded,
     }
 }

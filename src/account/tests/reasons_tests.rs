@@ -1,6 +1,7 @@
 //! Why a decision came out as it did, in the sentences that `audit explain` shows.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::event::login::v1::LoginPairRejected;
 
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
@@ -108,6 +109,8 @@ fn a_verdict_is_that_of_the_first_event() {
     }
     let nobody = service::unknown_names_refused(3);
     assert_eq!(verdict(&[nobody]), Verdict::Refused);
+    let pair = Event::LoginPairRejected(LoginPairRejected { credential: 2 });
+    assert_eq!(verdict(&[pair]), Verdict::Refused);
 }
 
 /// The last sentence of one more command.

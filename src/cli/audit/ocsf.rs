@@ -4,6 +4,7 @@
 //! (3001); what concerns the log alone is a Base Event (0). The whole table is in
 //! `docker/ocsf.md`. What the framework has no field for stands in `unmapped`.
 
+use countersign_schemas::event::{Event, Severity};
 use countersign_schemas::reply::AuditEvent;
 use serde_json::{Map, Value, json};
 
@@ -16,11 +17,6 @@ const AUTHENTICATION: (u64, &str) = (3002, "Authentication");
 const LOGON: (u64, &str) = (1, "Logon");
 const OTHER: u64 = 99;
 
-const INFORMATIONAL: (u64, &str) = (1, "Informational");
-const LOW: (u64, &str) = (2, "Low");
-const MEDIUM: (u64, &str) = (3, "Medium");
-const HIGH: (u64, &str) = (4, "High");
-
 /// The kind of factor: number and word of the framework.
 type Factor = (u64, &'static str);
 const OTP: Factor = (7, "OTP");
@@ -31,7 +27,6 @@ const BACKUP_CODE: Factor = (OTHER, "Backup Code");
 struct Class {
     class: (u64, &'static str),
     activity: (u64, String),
-    severity: (u64, &'static str),
     is_success: bool,
     factors: Vec<Factor>,
 }
@@ -49,6 +44,7 @@ pub fn ocsf(event: &AuditEvent) -> Value {
         true => (1, "Success"),
         false => (2, "Failure"),
     };
+    let (severity_id, severity) = severity_of(event);
     let mut body = json!({
         "activity_id": activity_id,
         "activity_name": activity_name,
@@ -58,8 +54,8 @@ pub fn ocsf(event: &AuditEvent) -> Value {
         "class_name": class_name,
         "type_uid": class_uid * 100 + activity_id,
         "type_name": format!("{class_name}: {activity_name}"),
-        "severity_id": class.severity.0,
-        "severity": class.severity.1,
+        "severity_id": severity_id,
+        "severity": severity,
         "status_id": status_id,
         "status": status,
         "status_detail": event.kind,
@@ -147,6 +143,16 @@ fn put_identity(body: &mut Value, event: &AuditEvent) {
     }
 }
 
+/// Number and word of the framework; another build's types are daily life.
+fn severity_of(event: &AuditEvent) -> (u64, &'static str) {
+    match Event::severity_of(&event.kind) {
+        Some(Severity::Informational) | None => (1, "Informational"),
+        Some(Severity::Low) => (2, "Low"),
+        Some(Severity::Medium) => (3, "Medium"),
+        Some(Severity::High) => (4, "High"),
+    }
+}
+
 fn class_of(event: &AuditEvent) -> Class {
     match event.kind.as_str() {
         "login-started" => authentication((6, "Preauth"), true, &[PASSWORD]),
@@ -157,38 +163,23 @@ fn class_of(event: &AuditEvent) -> Class {
         "totp-rejected" => authentication(purpose(event), false, &[PASSWORD, OTP]),
         "login-pair-rejected" => authentication(LOGON, false, &[PASSWORD, OTP]),
         "backup-code-rejected" => authentication(purpose(event), false, &[PASSWORD, BACKUP_CODE]),
-        "code-replayed" => Class {
-            severity: MEDIUM,
-            ..authentication(purpose(event), false, &[PASSWORD, OTP])
-        },
+        "code-replayed" => authentication(purpose(event), false, &[PASSWORD, OTP]),
         "unknown-name-refused" => authentication(LOGON, false, &[PASSWORD]),
         "attempts-suppressed" => authentication((OTHER, "Attempts Suppressed"), false, &[]),
         "account-registered" => change(1, "Create"),
         "password-set" => change(3, "Password Change"),
         "two-factor-enabled" => with_otp(change(10, "MFA Factor Enable")),
         "two-factor-disabled" => with_otp(change(11, "MFA Factor Disable")),
-        "attempts-throttled" | "double-code-required" => Class {
-            severity: MEDIUM,
-            ..change(9, "Lock")
-        },
-        "factor-suspended" => Class {
-            severity: HIGH,
-            ..change(9, "Lock")
-        },
+        "attempts-throttled" | "double-code-required" | "factor-suspended" => change(9, "Lock"),
         "account-erased" => change(6, "Delete"),
         "enrolment-code-rejected" => Class {
             is_success: false,
-            severity: LOW,
             ..change(OTHER, &titled(&event.kind))
         },
         other if event.account_id.is_some() => change(OTHER, &titled(other)),
         other => Class {
             class: BASE,
             activity: (OTHER, titled(other)),
-            severity: match other {
-                "clock-jumped" | "clock-back-accepted" => MEDIUM,
-                _ => INFORMATIONAL,
-            },
             is_success: true,
             factors: Vec::new(),
         },
@@ -199,7 +190,6 @@ fn authentication(activity: (u64, &str), is_success: bool, factors: &[Factor]) -
     Class {
         class: AUTHENTICATION,
         activity: (activity.0, activity.1.to_owned()),
-        severity: if is_success { INFORMATIONAL } else { LOW },
         is_success,
         factors: factors.to_vec(),
     }
@@ -209,7 +199,6 @@ fn change(id: u64, name: &str) -> Class {
     Class {
         class: ACCOUNT_CHANGE,
         activity: (id, name.to_owned()),
-        severity: INFORMATIONAL,
         is_success: true,
         factors: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! What a recorded decision rested on beside its account, found in the log as it was before it.
 
-use countersign_projections::{AuditTrail, Entry, Filter, Projection};
+use countersign_projections::{Entry, Filter};
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{Username, is_same_person, person};
 use countersign_schemas::refusal::Refusal;
@@ -140,7 +140,7 @@ impl Queries {
         after: u64,
         before: u64,
     ) -> Result<Vec<u64>, Refusal> {
-        self.wait_for(AuditTrail::NAME, None)?;
+        self.wait_for(self.shared.views.audit_trail(), None)?;
         let (mut found, mut after) = (Vec::new(), after);
         loop {
             let trail = self.shared.views.audit_trail();

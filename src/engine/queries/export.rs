@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use countersign_projections::{AuditTrail, Entry, Filter, Projection, RENDERING, audit_event};
+use countersign_projections::{Entry, Filter, RENDERING, audit_event};
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, ExportedEvent};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
@@ -105,7 +105,7 @@ impl Queries {
     }
 
     fn chosen(&self, query: &AuditExportQuery, through: u64) -> Result<Found, Refusal> {
-        self.wait_for(AuditTrail::NAME, None)?;
+        self.wait_for(self.shared.views.audit_trail(), None)?;
         let filter = Filter {
             account: query.account_id.as_ref().map(StreamKey::of),
             types: type_codes(query.types.as_deref())?,

@@ -12,7 +12,7 @@ pub(super) mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_projections::{AuditTrail, Entry, Filter, Projection, audit_event};
+use countersign_projections::{Entry, Filter, Projection, audit_event};
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery, page_limit};
@@ -91,7 +91,7 @@ impl Queries {
         min_position: Option<u64>,
     ) -> Result<AuditPage, Refusal> {
         let limit = page_limit(query.limit);
-        self.wait_for(AuditTrail::NAME, min_position)?;
+        self.wait_for(self.shared.views.audit_trail(), min_position)?;
         let stream = StreamKey::of(account);
         let version = self
             .shared
@@ -124,7 +124,7 @@ impl Queries {
     ) -> Result<AuditPage, Refusal> {
         let limit = page_limit(query.limit);
         let types = type_codes(query.types.as_deref())?;
-        self.wait_for(AuditTrail::NAME, min_position)?;
+        self.wait_for(self.shared.views.audit_trail(), min_position)?;
         let filter = Filter {
             account: query.account_id.as_ref().map(StreamKey::of),
             types,
@@ -231,12 +231,16 @@ impl Queries {
 
     /// Waits until a view shows what was committed when the query came, and what the caller names: a
     /// page with a hole in it would be taken for the whole. One that has halted does not answer.
-    pub(super) fn wait_for(&self, view: &str, min_position: Option<u64>) -> Result<(), Refusal> {
+    pub(super) fn wait_for(
+        &self,
+        view: &dyn Projection,
+        min_position: Option<u64>,
+    ) -> Result<(), Refusal> {
         let progress = &self.shared.progress;
         let wanted = min_position.unwrap_or(0).max(progress.committed());
         in_time(progress.wait_shown(wanted, VIEW_WAIT))?;
         let halted = self.shared.views.halted();
-        in_time(!halted.iter().any(|(halted, _)| *halted == view))
+        in_time(!halted.iter().any(|(halted, _)| *halted == view.name()))
     }
 }
 

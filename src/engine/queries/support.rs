@@ -1,7 +1,7 @@
 //! What support agents ask: whose name it is, what there is to know of an account, which resets
 //! wait. No answer holds a secret, a code or a full username.
 
-use countersign_projections::{AccountCards, CaseRow, Projection, ResetQueue as ResetQueueView};
+use countersign_projections::CaseRow;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::ids::{AccountId, StreamKey};
@@ -61,7 +61,7 @@ impl Queries {
         query: &ResetQueueQuery,
         min_position: Option<u64>,
     ) -> Result<ResetQueue, Refusal> {
-        self.wait_for(ResetQueueView::NAME, min_position)?;
+        self.wait_for(self.shared.views.reset_queue(), min_position)?;
         let states = match &query.state {
             Some(state) => std::slice::from_ref(state),
             None => &OPEN,
@@ -100,7 +100,7 @@ impl Queries {
         account: &AccountId,
         min_position: Option<u64>,
     ) -> Result<AccountCard, Refusal> {
-        self.wait_for(AccountCards::NAME, min_position)?;
+        self.wait_for(self.shared.views.account_cards(), min_position)?;
         let stream = StreamKey::of(account);
         let views = &self.shared.views;
         let card = views

@@ -111,8 +111,12 @@ impl Engine {
             spawn("projector", move || {
                 projector::run(&to_show, &projecting.views, &projecting.progress);
             }),
-            spawn("indexer", move || indexer::run(&indexing, &reader)),
-            spawn("rehasher", move || rehash::run(&hashing, &to_hash)),
+            spawn("indexer", move || {
+                indexer::run(&indexing, &reader);
+            }),
+            spawn("rehasher", move || {
+                rehash::run(&hashing, &to_hash);
+            }),
         ];
         Ok(Self {
             shared,
