@@ -2,8 +2,9 @@
 
 use countersign_schemas::event::account::v1::Purpose;
 
-use super::rerun::{Recording, Rerun};
-use super::scene::{Scene, code_scene, first_factor, proof_scene};
+use super::recording::Scene;
+use super::recording::{Recording, Rerun};
+use super::scene::{code_scene, first_factor, proof_scene};
 use super::stand_ins::Given;
 use crate::account::evidence::{CodeEvidence, ProofEvidence};
 use crate::account::rules::credentials;

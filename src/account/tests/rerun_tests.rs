@@ -16,7 +16,8 @@ use super::scenario::{ACCOUNT, Password, START, Scenario};
 use super::sentences::{
     backup_code, code_now, enabled_account, registered_account, start_login, verify_login,
 };
-use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
+use crate::account::explain::recording::{Across, Recording, Rerun};
+use crate::account::explain::rerun::rerun;
 use crate::account::{Account, Policy};
 
 fn again(
