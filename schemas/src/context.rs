@@ -4,11 +4,17 @@
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 /// The last character of a text that was cut.
 pub const CUT: char = '…';
+
+/// Stands for half a surrogate pair.
+const REPLACEMENT: &str = "\u{fffd}";
+/// Bytes of half a surrogate pair, as a JSON string that is read as bytes has it.
+const SURROGATE_BYTES: usize = 3;
 
 /// Where a request came from, as the platform saw it; sealed at rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -33,14 +39,17 @@ impl SourceIp {
     /// The most characters: an IPv6 address in its longest form with brackets and a port has 53.
     pub const CHARS_MAX: usize = 64;
 
-    /// Takes a text without the blanks around it, and without the zone of an address where it would
-    /// be too long; none where nothing is left.
+    /// Takes a text without the blanks around it; none where nothing is left. One that is too long
+    /// loses the zone of its address, or of a list all but its end.
     pub fn of(text: &str) -> Option<Self> {
         let text = text.trim();
-        let Some((address, zone)) = text
-            .split_once('%')
-            .filter(|_| is_over(text, Self::CHARS_MAX))
-        else {
+        if !is_over(text, Self::CHARS_MAX) {
+            return cut(text, Self::CHARS_MAX).map(Self);
+        }
+        if text.contains(',') {
+            return Some(Self(end_of(text, Self::CHARS_MAX)));
+        }
+        let Some((address, zone)) = text.split_once('%') else {
             return cut(text, Self::CHARS_MAX).map(Self);
         };
         let after = zone.find(']').map_or("", |at| &zone[at..]);
@@ -72,6 +81,13 @@ fn is_over(text: &str, max: usize) -> bool {
     text.chars().nth(max).is_some()
 }
 
+/// The mark and the last characters of a text: `max` in all.
+fn end_of(text: &str, max: usize) -> String {
+    let kept = text.chars().rev().take(max - 1);
+    let kept: String = kept.collect();
+    [CUT].into_iter().chain(kept.chars().rev()).collect()
+}
+
 /// The text, or its first characters and the mark: `max` in all.
 fn cut(text: &str, max: usize) -> Option<String> {
     match text {
@@ -84,88 +100,76 @@ fn cut(text: &str, max: usize) -> Option<String> {
     }
 }
 
-/// A text where there is one, nothing where there is anything else.
-struct MaybeText(Option<String>);
-
-impl<'de> Deserialize<'de> for MaybeText {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Loose).map(|seen| Self(seen.text))
-    }
-}
-
 impl<'de> Deserialize<'de> for Context {
+    /// Takes the JSON text as it stands there: a number that nothing holds, half a character or any
+    /// depth would refuse the whole request if it was read with it.
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Loose).map(|seen| seen.context)
+        let json = Box::<RawValue>::deserialize(d)?;
+        let read = serde_json::Deserializer::from_str(json.get()).deserialize_map(Fields);
+        Ok(read.unwrap_or_default())
     }
 }
 
-/// What was read of a value of any type.
-#[derive(Default)]
-struct Seen {
-    text: Option<String>,
-    context: Context,
-}
+/// Reads an object of which two fields count.
+struct Fields;
 
-/// Reads whatever stands there, and fails only where it is no JSON.
-struct Loose;
-
-impl<'de> Visitor<'de> for Loose {
-    type Value = Seen;
+impl<'de> Visitor<'de> for Fields {
+    type Value = Context;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
+        f.write_str("an object")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Seen, E> {
-        Ok(Seen {
-            text: Some(text.to_owned()),
-            ..Seen::default()
-        })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Seen, A::Error> {
-        let mut seen = Seen::default();
-        while let Some(name) = map.next_key::<String>()? {
-            let context = &mut seen.context;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Context, A::Error> {
+        let mut context = Context::default();
+        while let Some((Text(name), value)) = map.next_entry::<Text, &RawValue>()? {
             match name.as_str() {
-                "ip" => {
-                    let text = map.next_value::<MaybeText>()?.0;
-                    context.ip = text.and_then(|text| SourceIp::of(&text));
-                }
-                "agent" => {
-                    let text = map.next_value::<MaybeText>()?.0;
-                    context.agent = text.and_then(|text| Agent::of(&text));
-                }
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                "ip" => context.ip = text_of(value).and_then(|text| SourceIp::of(&text)),
+                "agent" => context.agent = text_of(value).and_then(|text| Agent::of(&text)),
+                _ => {}
             }
         }
-        Ok(seen)
+        Ok(context)
     }
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Seen, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Seen::default())
-    }
+/// A text where there is one, nothing where there is anything else.
+fn text_of(value: &RawValue) -> Option<String> {
+    let text = serde_json::from_str::<Text>(value.get());
+    text.ok().map(|Text(text)| text)
+}
 
-    fn visit_bool<E>(self, _: bool) -> Result<Seen, E> {
-        Ok(Seen::default())
-    }
+/// A JSON string. Half a surrogate pair, which no UTF-8 has, is read as U+FFFD.
+struct Text(String);
 
-    fn visit_i64<E>(self, _: i64) -> Result<Seen, E> {
-        Ok(Seen::default())
-    }
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Text;
 
-    fn visit_u64<E>(self, _: u64) -> Result<Seen, E> {
-        Ok(Seen::default())
-    }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Seen, E> {
-        Ok(Seen::default())
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+                Ok(Text(replaced(bytes.to_vec())))
+            }
+        }
+        d.deserialize_bytes(Bytes)
     }
+}
 
-    fn visit_unit<E>(self) -> Result<Seen, E> {
-        Ok(Seen::default())
+/// Text of bytes that are UTF-8 but for halves of surrogate pairs, 3 bytes each.
+fn replaced(mut bytes: Vec<u8>) -> String {
+    let mut from = 0;
+    while let Err(error) = std::str::from_utf8(&bytes[from..]) {
+        let at = from + error.valid_up_to();
+        from = bytes.len().min(at + SURROGATE_BYTES);
+        bytes.splice(at..from, REPLACEMENT.bytes());
+        from = at + REPLACEMENT.len();
     }
+    String::from_utf8(bytes).expect("what was none was replaced")
 }
 
 impl JsonSchema for Context {
@@ -185,7 +189,8 @@ impl JsonSchema for Context {
                 agent, both texts. It only informs and is never a reason to refuse: what is not of \
                 this form is left out.",
             "properties": {
-                "ip": {"description": text("The user's address", SourceIp::CHARS_MAX)},
+                "ip": {"description": text("The user's address", SourceIp::CHARS_MAX)
+                    + " Of a list the last is the address, and the end is kept."},
                 "agent": {"description": text("The user's agent", Agent::CHARS_MAX)},
             },
             "examples": [{"ip": "203.0.113.7", "agent": "Firefox"}],
@@ -226,6 +231,32 @@ mod tests {
     }
 
     #[test]
+    fn what_no_number_text_or_stack_holds_is_left_out_or_marked() {
+        let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+        let objects = format!("{}1{}", r#"{"ip":"#.repeat(9_000), "}".repeat(9_000));
+        for nothing in ["1e999", "-1e-999", &"9".repeat(999), &deep, &objects] {
+            assert_eq!(read(nothing), Context::default());
+            for name in ["ip", "x", r"\ud800", r"\udc00\ud800", ""] {
+                let beside = format!(r#"{{"{name}":{nothing},"agent":"Firefox"}}"#);
+                assert_eq!(read(&beside).agent.unwrap().as_str(), "Firefox", "{name}");
+            }
+        }
+        for (written, kept) in [
+            (r"\ud800", "\u{fffd}"),
+            (r"a\ud800", "a\u{fffd}"),
+            (r"\udc00\ud800b", "\u{fffd}\u{fffd}b"),
+            (r"\ud800\u0041é", "\u{fffd}Aé"),
+            (r"\ud800\n", "\u{fffd}\n"),
+            (r"\ud83e\udd80", "🦀"),
+        ] {
+            let agent = read(&format!(r#"{{"agent":"{written}"}}"#)).agent.unwrap();
+            assert_eq!(agent.as_str(), kept, "{written}");
+        }
+        let twice = read(r#"{"ip":"192.0.2.7","ip":"192.0.2.8","\u0069p":"192.0.2.9"}"#);
+        assert_eq!(twice.ip.unwrap().as_str(), "192.0.2.9");
+    }
+
+    #[test]
     fn a_long_text_is_cut_at_a_character_and_marked() {
         for (character, count) in [
             ("a", 257),
@@ -254,6 +285,10 @@ mod tests {
         ] {
             assert_eq!(SourceIp::of(&written).unwrap().as_str(), kept);
         }
+        let list = format!("{}, 2001:db8::7", "é".repeat(300));
+        let list = SourceIp::of(&list).unwrap();
+        assert!(list.as_str().starts_with("…é") && list.as_str().ends_with("é, 2001:db8::7"));
+        assert_eq!(list.as_str().chars().count(), SourceIp::CHARS_MAX);
         let long = SourceIp::of(&zone).unwrap();
         assert_eq!(long.as_str().chars().count(), SourceIp::CHARS_MAX);
     }

@@ -40,6 +40,9 @@ pub enum DecodeError {
 /// What is said of a backup code whose check character is wrong.
 pub const MISTYPED: &str = "the backup code is mistyped: nothing was compared or counted";
 
+/// What is said of `null` where a value is due.
+const NULL: &str = "a value is required here, and null is as good as none";
+
 impl DecodeError {
     /// A breach of the schema at a field that the code names.
     pub fn at(pointer: &str, detail: &'static str) -> Self {
@@ -168,6 +171,9 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeErro
     if let Some(pointer) = field("duplicate field `") {
         return DecodeError::at(&pointer, "this field stands there twice");
     }
+    if message.starts_with("invalid type: null") {
+        return DecodeError::at(&pointer(error.path()), NULL);
+    }
     let rules = body::RULES.iter().map(body::Rule::sentence);
     let detail = rules
         .chain(RULES.iter().copied())
@@ -262,6 +268,22 @@ mod tests {
         ] {
             assert_eq!(refused(body), DecodeError::Malformed, "{body:?}");
         }
+    }
+
+    #[test]
+    fn null_for_what_is_required_is_said_to_be_as_good_as_nothing() {
+        for (body, pointer) in [
+            (&br#"{"id":null}"#[..], "/id"),
+            (
+                br#"{"id":"a","inner":{"password":null}}"#,
+                "/inner/password",
+            ),
+            (b"null", ""),
+        ] {
+            assert_eq!(refused(body), DecodeError::at(pointer, NULL));
+        }
+        let kind = DecodeError::at("/id", "this is not of the type that the schema names");
+        assert_eq!(refused(br#"{"id":["invalid type: null"]}"#), kind);
     }
 
     #[test]

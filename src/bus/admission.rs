@@ -25,6 +25,7 @@ pub struct Admission {
     identity: Identity,
     presence: Arc<Presence>,
     gate: Gate,
+    // BUG: reload-told-late: who is connected is told nothing, and each look is a connection more.
     /// What a fresh greeting of the broker said last: a reload changes what it demands of clients
     /// and carries, and tells those that are connected nothing of it.
     fresh: watch::Receiver<Option<Result<(), String>>>,

@@ -183,7 +183,7 @@ impl Desk {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, Role::Operator, message)?;
-        let headers = in_time(map, waiting.received_at)?;
+        let headers = in_time(endpoint, map, waiting.received_at)?;
         if headers.command_id.is_none() {
             return Err(Refusal::because(
                 ErrorCode::RequestInvalid,
@@ -226,7 +226,7 @@ impl Desk {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, kind.into(), message)?;
-        let headers = in_time(map, waiting.received_at)?;
+        let headers = in_time(endpoint, map, waiting.received_at)?;
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
         let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
         let command = Command::decode(endpoint.name, &message.payload)?;
@@ -249,7 +249,7 @@ impl Desk {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.identity.caller_of_query(map, endpoint.roles())?;
-        let headers = in_time(map, waiting.received_at)?;
+        let headers = in_time(endpoint, map, waiting.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
         let query = Query::decode(queried, id, &message.payload)?;
         Ok(Work::Ask(Question {
@@ -270,7 +270,7 @@ impl Desk {
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         self.identity.caller_of_query(map, endpoint.roles())?;
-        in_time(map, waiting.received_at)?;
+        in_time(endpoint, map, waiting.received_at)?;
         decode_query::<NoFields>(&message.payload)?;
         let body = match document {
             Document::Schema => {
@@ -319,8 +319,12 @@ fn viewer(caller: Caller, on_behalf_of: Option<String>, waiting: &Waiting) -> Vi
 }
 
 /// The headers of a request whose deadline has not passed.
-fn in_time(map: Option<&HeaderMap>, received_at: Micros) -> Result<Headers, Refusal> {
-    let headers = Headers::read(map)?;
+fn in_time(
+    endpoint: &Endpoint,
+    map: Option<&HeaderMap>,
+    received_at: Micros,
+) -> Result<Headers, Refusal> {
+    let headers = Headers::read(map, endpoint.headers())?;
     match headers.deadline {
         Some(deadline) if deadline <= received_at => Err(Refusal::new(ErrorCode::DeadlineExceeded)),
         Some(_) | None => Ok(headers),

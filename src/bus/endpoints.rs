@@ -3,6 +3,8 @@
 use countersign_schemas::command::{Command, CommandKind};
 use countersign_schemas::record::Role;
 
+use super::headers::{CALLER, DEADLINE, MIN_POSITION, ON_BEHALF_OF};
+
 /// Everything that the service answers stands under this prefix.
 pub const PREFIX: &str = "countersign.v1";
 
@@ -254,6 +256,14 @@ impl Endpoint {
         match self.asked {
             Asked::Command(_) => "key",
             Asked::Admin(_) | Asked::Query(_) | Asked::Document(_) => "natural",
+        }
+    }
+
+    /// The headers of ours that it takes: commands and documents wait for no position.
+    pub fn headers(&self) -> &'static [&'static str] {
+        match self.asked {
+            Asked::Query(_) | Asked::Admin(_) => &[CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION],
+            Asked::Command(_) | Asked::Document(_) => &[CALLER, ON_BEHALF_OF, DEADLINE],
         }
     }
 

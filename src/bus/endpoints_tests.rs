@@ -129,3 +129,31 @@ fn every_endpoint_is_open_to_these_roles_and_to_no_other() {
         }
     }
 }
+
+/// Said here once more, by hand: a header of ours that would be for nothing is refused.
+#[test]
+fn every_endpoint_takes_these_headers_of_ours_and_refuses_the_others() {
+    use crate::bus::headers::{Headers, OWN};
+    for endpoint in all() {
+        for name in OWN {
+            let waits = matches!(endpoint.kind(), "query" | "admin")
+                && matches!(endpoint.asked, Asked::Query(_) | Asked::Admin(_));
+            let is_taken = name != "Countersign-Min-Position" || waits;
+            let value = match name {
+                "Countersign-Deadline" => "2999-01-01T00:00:00Z",
+                "Countersign-Min-Position" => "1",
+                _ => "ada",
+            };
+            for spelled in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+                let mut map = async_nats::HeaderMap::new();
+                map.insert(spelled.as_str(), value);
+                let read = Headers::read(Some(&map), endpoint.headers());
+                assert_eq!(read.is_ok(), is_taken, "{} {spelled}", endpoint.name);
+                if let Err(refusal) = read {
+                    assert_eq!(refusal.code, ErrorCode::RequestInvalid);
+                    assert!(refusal.detail.unwrap().starts_with(name), "{spelled}");
+                }
+            }
+        }
+    }
+}

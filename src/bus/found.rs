@@ -16,7 +16,7 @@ use super::service::{
     BusConfig, BusError, DEAF_PERIODS, FLUSH_MAX, VERSION_PERIOD, deaf, leave_for_another_server,
     log, refused_subject, refuses_subject, set,
 };
-use crate::engine::Engine;
+use crate::engine::{Engine, system_random};
 
 /// This instance on the bus.
 pub struct Found {
@@ -45,8 +45,14 @@ impl Found {
         let id = Uuid::new_v7(Timestamp::from_unix(NoContext, since.unix_s(), 0));
         let (gate, instance) = (Gate::default(), id.simple().to_string());
         let log = engine.first_log_id();
-        let presence = Presence::new(&log, since, instance.clone(), gate.clone());
-        let presence = Arc::new(presence);
+        let presence = Arc::new(Presence::new(
+            &log,
+            since,
+            instance.clone(),
+            gate.clone(),
+            engine.presence_key(),
+            system_random,
+        ));
         let (admission, greetings) = Admission::start(
             &config.connection,
             config.identity.clone(),

@@ -9,8 +9,10 @@
 //!
 //! nats-server takes the last two bytes of a publisher's block for its closing CRLF, whatever they
 //! are, and writes its own line behind what is left; it finds a forged copy only behind a CRLF. So
-//! nothing else may end a line, or join one to the line before. A value is UTF-8 without control
-//! characters, the tab among them: RFC 9110 allows it there, but nothing of this contract needs it.
+//! nothing else may end a line, or join one to the line before. A value that the service or the
+//! broker acts on is UTF-8 without control characters, the tab among them: RFC 9110 allows it
+//! there, but nothing of this contract needs it. Every other value only informs and is never a
+//! reason to refuse: a tab in it is a blank, and what is no text is [`UNREADABLE`].
 
 use async_nats::{HeaderBlock, HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -18,6 +20,12 @@ use async_nats::{HeaderBlock, HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub const HEADER_BYTES_MAX: usize = 16_384;
 /// The most header lines of a block.
 const LINES_MAX: usize = 64;
+
+/// Stands in a value that only informs for what is no text.
+pub const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
+
+/// What the names begin with whose values somebody acts on, in whatever letter case.
+const ACTED_ON: [&str; 2] = ["countersign", "nats"];
 
 const VERSION: &[u8] = b"NATS/1.0";
 const CRLF: &[u8] = b"\r\n";
@@ -81,8 +89,32 @@ fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
         return None;
     }
-    let name = std::str::from_utf8(name).ok()?.parse().ok()?;
-    Some((name, text(value)?.parse().ok()?))
+    let name = std::str::from_utf8(name).ok()?;
+    let value = match is_acted_on(name) {
+        true => text(value)?.into(),
+        false => informing(value),
+    };
+    Some((name.parse().ok()?, value.parse().ok()?))
+}
+
+fn is_acted_on(name: &str) -> bool {
+    let begins = |with: &str| {
+        let start = name.get(..with.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(with))
+    };
+    ACTED_ON.into_iter().any(begins)
+}
+
+/// What can be read of a value on which nothing rests.
+fn informing(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let readable = |character: char| match character {
+        '\t' => ' ',
+        _ if character.is_control() => UNREADABLE,
+        _ => character,
+    };
+    let text: String = text.chars().map(readable).collect();
+    text.trim_matches(' ').to_owned()
 }
 
 /// Text without control characters, without the spaces around it.
@@ -160,10 +192,10 @@ mod tests {
             "A B: 1\r\n\r\n",
             "A\u{e9}: 1\r\n\r\n",
             "no colon\r\n\r\n",
-            "A: \0\r\n\r\n",
-            "A: a\tb\r\n\r\n",
-            "A: \u{7f}\r\n\r\n",
-            "A: \u{85}\r\n\r\n",
+            "Nats-A: \0\r\n\r\n",
+            "nats-msg-id: a\tb\r\n\r\n",
+            "NATS-Request-Info: \u{7f}\r\n\r\n",
+            "countersign-A: \u{85}\r\n\r\n",
             "A: 1\r\n\r\n\r\n",
             "A: 1\r\n\r\nB: 2\r\n\r\n",
             "\r\n\r\n",
@@ -179,9 +211,26 @@ mod tests {
             b"NATS/1.0",
             b"NATS/1.0\n\n",
             b"\r\n\r\n",
-            b"NATS/1.0\r\nA: \xff\r\n\r\n",
+            b"NATS/1.0\r\nCountersign-A: \xff\r\n\r\n",
+            b"NATS/1.0\r\ntracestate: a\rb\r\n\r\n",
+            b"NATS/1.0\r\ntracestate: a\nb\r\n\r\n",
         ] {
             assert_eq!(parse(block), None, "{block:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_only_informs_makes_no_block_malformed() {
+        for name in ["tracestate", "TraceParent", "baggage", "User-Agent", "Nat"] {
+            for (written, read) in [
+                (&b"\ta=1\t,\tb=2\t"[..], "a=1 , b=2"),
+                (b"a\0b\x7f", "a\u{fffd}b\u{fffd}"),
+                (b"\xc2\x85\x1b[0m", "\u{fffd}\u{fffd}[0m"),
+                (b"caf\xe9", "caf\u{fffd}"),
+            ] {
+                let block = [b"NATS/1.0\r\n", name.as_bytes(), b":", written, b"\r\n\r\n"].concat();
+                assert_eq!(values(&block, name), [read], "{name}");
+            }
         }
     }
 

@@ -10,6 +10,8 @@ use countersign_schemas::is_seen;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
+use super::header_block::UNREADABLE;
+
 /// The idempotency key of a command.
 pub const MSG_ID: &str = "Nats-Msg-Id";
 /// What the broker says of the caller.
@@ -38,7 +40,7 @@ pub const RETRY_AFTER: &str = "Countersign-Retry-After";
 pub const REPLAYED: &str = "Countersign-Replayed";
 
 /// What a request may say to this service alone.
-const OWN: [&str; 4] = [CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION];
+pub(super) const OWN: [&str; 4] = [CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION];
 /// What the names of our own headers begin with.
 const PREFIX: &str = "Countersign";
 
@@ -54,6 +56,7 @@ const ON_BEHALF_OF_RULE: &str =
     "Countersign-On-Behalf-Of is 1 to 128 bytes, something to see and no control characters, once";
 const DEADLINE_RULE: &str = "Countersign-Deadline is one RFC 3339 time";
 const MIN_POSITION_RULE: &str = "Countersign-Min-Position is one whole number in decimal digits";
+const NO_POSITION_RULE: &str = "Countersign-Min-Position is for requests that read the log or a view: this one waits for no position";
 const UNKNOWN_RULE: &str = "of the headers that begin with Countersign a request has Countersign-Caller, Countersign-On-Behalf-Of, Countersign-Deadline and Countersign-Min-Position";
 
 /// The trace that a request belongs to; repeated on its reply.
@@ -81,19 +84,22 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Reads them.
+    /// Reads them, of a request that takes these of [`OWN`].
     ///
     /// # Errors
     /// `request.invalid` with the rule of the first header that breaks its own, or that is ours by
-    /// its name and that we do not know.
-    pub fn read(map: Option<&HeaderMap>) -> Result<Self, Refusal> {
+    /// its name and that we do not know, or that this request does not take.
+    pub fn read(map: Option<&HeaderMap>, taken: &[&str]) -> Result<Self, Refusal> {
         let on_behalf_of = parsed(map, ON_BEHALF_OF, ON_BEHALF_OF_RULE, |text| {
             let fits = (1..=ON_BEHALF_OF_BYTES_MAX).contains(&text.len());
             let fits = fits && is_seen(text) && !text.chars().any(char::is_control);
             fits.then(|| text.to_owned())
         })?;
-        if map.is_some_and(has_unknown) {
+        if map.is_some_and(|map| has_ours_beside(map, &OWN)) {
             return Err(refused(UNKNOWN_RULE));
+        }
+        if map.is_some_and(|map| has_ours_beside(map, taken)) {
+            return Err(refused(NO_POSITION_RULE));
         }
         Ok(Self {
             command_id: command_id(map)?,
@@ -149,13 +155,13 @@ fn values<'a>(map: Option<&'a HeaderMap>, name: &str) -> impl Iterator<Item = &'
         .flat_map(|(_, values)| values.iter().map(HeaderValue::as_str))
 }
 
-/// Whether a name begins as ours do and is none of them.
-fn has_unknown(map: &HeaderMap) -> bool {
+/// Whether a name begins as ours do and is none of these.
+fn has_ours_beside(map: &HeaderMap, these: &[&str]) -> bool {
     map.iter().any(|(name, _)| {
         let name: &str = name.as_ref();
         let start = name.get(..PREFIX.len()).unwrap_or_default();
-        let is_known = OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
-        start.eq_ignore_ascii_case(PREFIX) && !is_known
+        let is_of_these = these.iter().any(|own| own.eq_ignore_ascii_case(name));
+        start.eq_ignore_ascii_case(PREFIX) && !is_of_these
     })
 }
 
@@ -178,7 +184,8 @@ fn refused(rule: &'static str) -> Refusal {
 
 fn tracestate(map: Option<&HeaderMap>) -> Option<String> {
     let values: Vec<_> = values(map, TRACESTATE).collect();
-    (!values.is_empty()).then(|| values.join(","))
+    let state = values.join(",");
+    (!values.is_empty() && !state.contains(UNREADABLE)).then_some(state)
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context §3.2.2): lower-case hex, no id all zero,
@@ -213,6 +220,11 @@ mod tests {
         headers
     }
 
+    /// Of a request that takes all of ours.
+    fn read(map: &HeaderMap) -> Result<Headers, Refusal> {
+        Headers::read(Some(map), &OWN)
+    }
+
     #[test]
     fn readable_headers_are_read() {
         let map = headers(&[
@@ -221,12 +233,12 @@ mod tests {
             (DEADLINE, "2026-11-24T12:00:00Z"),
             (MIN_POSITION, "42"),
         ]);
-        let read = Headers::read(Some(&map)).unwrap();
+        let read = read(&map).unwrap();
         assert_eq!(read.command_id.unwrap().as_str(), "id 1");
         assert_eq!(read.on_behalf_of.as_deref(), Some("Zoë"));
         assert_eq!(read.deadline, Micros::parse("2026-11-24T12:00:00Z").ok());
         assert_eq!(read.min_position, Some(42));
-        assert_eq!(Headers::read(None), Ok(Headers::default()));
+        assert_eq!(Headers::read(None, &OWN), Ok(Headers::default()));
     }
 
     #[test]
@@ -262,7 +274,7 @@ mod tests {
             &[("countersign", "")],
             &[(ERROR, "internal")],
         ] {
-            let refusal = Headers::read(Some(&headers(pairs))).unwrap_err();
+            let refusal = read(&headers(pairs)).unwrap_err();
             assert_eq!(refusal.code, ErrorCode::RequestInvalid, "{pairs:?}");
             assert!(!format!("{refusal:?}").contains(&"n".repeat(9)));
         }
@@ -288,10 +300,7 @@ mod tests {
                 .map(|(n, (_, v))| (n.as_str(), v))
                 .collect();
             let spelled = headers(&spelled);
-            assert_eq!(
-                Headers::read(Some(&spelled)),
-                Headers::read(Some(&canonical))
-            );
+            assert_eq!(read(&spelled), read(&canonical));
             assert_eq!(trace(Some(&spelled)), trace(Some(&canonical)));
         }
         // What others add on the way is theirs.
@@ -300,15 +309,16 @@ mod tests {
             ("Nats-Expected-Stream", "x"),
             ("Count", ""),
         ]);
-        assert_eq!(Headers::read(Some(&others)), Ok(Headers::default()));
+        assert_eq!(read(&others), Ok(Headers::default()));
     }
 
     #[test]
-    fn a_trace_state_that_is_too_long_is_left_out() {
-        let state = "s".repeat(513);
-        let map = headers(&[(TRACEPARENT, PARENT), (TRACESTATE, &state)]);
-        assert_eq!(Headers::read(Some(&map)), Ok(Headers::default()));
-        assert_eq!(trace(Some(&map)).unwrap().state, None);
+    fn a_trace_state_that_is_too_long_or_not_readable_is_left_out() {
+        for state in ["s".repeat(513), format!("a={UNREADABLE}")] {
+            let map = headers(&[(TRACEPARENT, PARENT), (TRACESTATE, &state)]);
+            assert_eq!(read(&map), Ok(Headers::default()));
+            assert_eq!(trace(Some(&map)).unwrap().state, None);
+        }
     }
 
     #[test]

@@ -8,6 +8,11 @@
 //!                                                         └─ silence ────────▶ ask again
 //! ```
 //!
+//! A user who may publish on the bus can say anything there, so only answers count: each is tagged
+//! with a key of the keyring over a number that the asking instance drew for this question. Nobody
+//! without the keyring makes one, and one that was heard before answers no later question. A
+//! question by itself moves nobody.
+//!
 //! The connection hears nothing of what it sends itself, so the broker says at once when nobody else is
 //! subscribed. Each subscribes before it asks, and on the connection that its requests come by: of two
 //! on one broker the later one to ask always finds the other, and who is not found gets no requests
@@ -17,20 +22,29 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_nats::{Client, Request, RequestErrorKind, SubscribeError};
+use async_nats::{Client, StatusCode, SubscribeError};
 use countersign_schemas::time::Micros;
+use data_encoding::HEXLOWER;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::desk::is_answerable;
 use super::endpoints::PREFIX;
 use super::gate::Gate;
+use crate::crypto::derived::{FILE_TAG_BYTES, FileKey};
+use crate::engine::Random;
 
 /// How long another instance may take to say that it is there.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// The longest word of an instance, in bytes.
 const WORD_BYTES_MAX: usize = 512;
+/// Length of the number that a question is told by, in bytes.
+const QUESTION_BYTES: usize = 16;
+
+type Question = [u8; QUESTION_BYTES];
 
 /// What an instance says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +57,20 @@ pub struct Word {
     pub serving: bool,
 }
 
+/// A word that answers a question.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    word: Word,
+    /// Hexadecimal, over the question and the word.
+    tag: String,
+}
+
 impl Word {
+    fn tag(&self, key: &FileKey, question: &Question) -> [u8; FILE_TAG_BYTES] {
+        let (since, instance) = (self.since.0.to_le_bytes(), self.instance.as_bytes());
+        key.tag(&[question, &since, instance, &[u8::from(self.serving)]])
+    }
+
     /// Whether this one goes before another of the same standing.
     fn goes_before(&self, other: &Self) -> bool {
         (self.since, &self.instance) < (other.since, &other.instance)
@@ -69,6 +96,8 @@ pub struct Presence {
     since: Micros,
     instance: String,
     gate: Gate,
+    key: FileKey,
+    random: Random,
     /// The instance that this one gives way to, for good.
     holder: OnceLock<Word>,
 }
@@ -83,14 +112,24 @@ impl Drop for Shown {
 }
 
 impl Presence {
-    /// An instance that answers where the gate is open.
-    pub fn new(log_id: &str, since: Micros, instance: String, gate: Gate) -> Self {
+    /// An instance that answers where the gate is open. The key is the same for all who have the
+    /// log's keyring.
+    pub fn new(
+        log_id: &str,
+        since: Micros,
+        instance: String,
+        gate: Gate,
+        key: FileKey,
+        random: Random,
+    ) -> Self {
         let subject = format!("{PREFIX}.instance.{log_id}");
         Self {
             subject,
             since,
             instance,
             gate,
+            key,
+            random,
             holder: OnceLock::new(),
         }
     }
@@ -103,8 +142,20 @@ impl Presence {
         }
     }
 
-    fn text(&self) -> String {
-        serde_json::to_string(&self.word()).expect("a time, a text and a flag")
+    fn answer(&self, question: &Question) -> String {
+        let word = self.word();
+        let tag = HEXLOWER.encode(&word.tag(&self.key, question));
+        serde_json::to_string(&Answer { word, tag }).expect("a time, texts and a flag")
+    }
+
+    /// The word in an answer to this question; none where an instance of this log did not make it.
+    fn proven(&self, payload: &[u8], question: &Question) -> Option<Word> {
+        if payload.len() > WORD_BYTES_MAX {
+            return None;
+        }
+        let Answer { word, tag } = serde_json::from_slice(payload).ok()?;
+        let tag = HEXLOWER.decode(tag.as_bytes()).ok()?;
+        bool::from(word.tag(&self.key, question).ct_eq(&tag)).then_some(word)
     }
 
     /// Lets other instances find this one as long as the client lives.
@@ -116,12 +167,12 @@ impl Presence {
         let (presence, client) = (Arc::clone(self), client.clone());
         let answering = async move {
             while let Some(message) = asked.next().await {
-                let Some(other) = word_of(&message.payload) else {
+                let Ok(question) = Question::try_from(&*message.payload) else {
                     continue;
                 };
-                presence.weighs(&other);
                 if let Some(reply_to) = message.reply.filter(is_answerable) {
-                    let _ = client.publish(reply_to, presence.text().into()).await;
+                    let answer = presence.answer(&question);
+                    let _ = client.publish(reply_to, answer.into()).await;
                 }
             }
         };
@@ -157,26 +208,33 @@ impl Presence {
         if let Some(holder) = self.holder.get() {
             return Met::Holder(holder.clone());
         }
-        let request = Request::new()
-            .payload(self.text().into())
-            .timeout(Some(ANSWER_MAX));
-        match client.send_request(self.subject.clone(), request).await {
-            Ok(message) => match word_of(&message.payload) {
-                Some(other) if self.weighs(&other) => Met::Holder(other),
-                Some(_) => Met::Follower,
-                None => Met::Silence,
-            },
-            Err(error) if error.kind() == RequestErrorKind::NoResponders => Met::Nobody,
-            Err(_) => Met::Silence,
-        }
+        let asked = timeout(ANSWER_MAX, self.ask(client)).await;
+        asked.ok().flatten().unwrap_or(Met::Silence)
     }
-}
 
-fn word_of(payload: &[u8]) -> Option<Word> {
-    let payload = payload
-        .get(..)
-        .filter(|bytes| bytes.len() <= WORD_BYTES_MAX)?;
-    serde_json::from_slice(payload).ok()
+    /// Asks, and waits for the first answer that is proven; none where nothing can be asked.
+    async fn ask(&self, client: &Client) -> Option<Met> {
+        let mut question = [0; QUESTION_BYTES];
+        if !(self.random)(&mut question) {
+            return None;
+        }
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+        let payload = question.to_vec().into();
+        let sent = client.publish_with_reply(self.subject.clone(), inbox, payload);
+        sent.await.ok()?;
+        while let Some(message) = answers.next().await {
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                return Some(Met::Nobody);
+            }
+            match self.proven(&message.payload, &question) {
+                Some(other) if self.weighs(&other) => return Some(Met::Holder(other)),
+                Some(other) if other.instance != self.instance => return Some(Met::Follower),
+                Some(_) | None => {}
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +250,16 @@ mod tests {
     }
 
     fn starting(since: u64, instance: &str) -> Presence {
-        Presence::new("log", Micros(since), instance.into(), Gate::default())
+        let key = FileKey::new(&[7; 32]);
+        let random: Random = |_| true;
+        Presence::new(
+            "log",
+            Micros(since),
+            instance.into(),
+            Gate::default(),
+            key,
+            random,
+        )
     }
 
     /// Whatever two instances know of each other, they never both go on, nor both stop.
@@ -216,13 +283,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_word_of_an_instance_is_none() {
-        assert_eq!(word_of(b"{}"), None);
-        assert_eq!(word_of(&vec![b' '; WORD_BYTES_MAX + 1]), None);
-        let us = word(7, "a", true);
+    fn an_answer_counts_for_its_question_by_who_has_the_keyring_and_as_it_was_given() {
+        let (us, question) = (starting(1, "a"), [3; QUESTION_BYTES]);
+        let answer = us.answer(&question);
+        assert_eq!(us.proven(answer.as_bytes(), &question), Some(us.word()));
+        assert_eq!(us.proven(answer.as_bytes(), &[4; QUESTION_BYTES]), None);
+        let stranger = Presence {
+            key: FileKey::new(&[8; 32]),
+            ..starting(1, "a")
+        };
         assert_eq!(
-            word_of(serde_json::to_string(&us).unwrap_or_default().as_bytes()),
-            Some(us)
+            us.proven(stranger.answer(&question).as_bytes(), &question),
+            None
         );
+        for (from, to) in [
+            ("\"a\"", "\"b\""),
+            ("false", "true"),
+            ("000001Z", "000000Z"),
+            ("\"tag\":\"", "\"tag\":\"00"),
+        ] {
+            let changed = answer.replacen(from, to, 1);
+            assert_ne!(changed, answer, "{from}");
+            assert_eq!(us.proven(changed.as_bytes(), &question), None, "{changed}");
+        }
+        let long = format!("{answer}{}", " ".repeat(WORD_BYTES_MAX));
+        assert_eq!(us.proven(long.as_bytes(), &question), None);
+        assert_eq!(us.proven(b"{}", &question), None);
     }
 }

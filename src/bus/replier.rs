@@ -116,12 +116,8 @@ impl Replier {
             log_id: &self.log_id,
             key: &|at| self.engine.assertion_key(at),
         };
-        let rendered = render(told, echo, &speaker);
-        if wire_bytes(&rendered) <= self.client.borrow().max_payload() {
-            return rendered;
-        }
-        let refusal = Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE);
-        render(Told::Refused(refusal), echo, &speaker)
+        let bytes_max = self.client.borrow().max_payload();
+        fitting(told, echo, &speaker, bytes_max)
     }
 
     /// Publishes one answer; waits while the broker takes no more.
@@ -160,6 +156,21 @@ impl Replier {
     }
 }
 
+/// Renders an answer that the broker carries. What was done is never told as refused: its outcome
+/// is to be asked for again, by its id.
+fn fitting(told: Told, echo: &Echo, speaker: &Speaker, bytes_max: usize) -> Rendered {
+    let is_done = matches!(&told, Told::Outcome(outcome, _) if outcome.result.is_ok());
+    let rendered = render(told, echo, speaker);
+    if wire_bytes(&rendered) <= bytes_max {
+        return rendered;
+    }
+    let refusal = match is_done {
+        true => Refusal::new(ErrorCode::OutcomeUnknown),
+        false => Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE),
+    };
+    render(Told::Refused(refusal), echo, speaker)
+}
+
 /// What an answer takes of the broker's `max_payload`, which counts headers too (NATS ADR-4).
 fn wire_bytes(rendered: &Rendered) -> usize {
     let mut bytes = "NATS/1.0\r\n\r\n".len() + rendered.body.len();
@@ -173,8 +184,12 @@ fn wire_bytes(rendered: &Rendered) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use countersign_schemas::ids::AccountId;
+
     use super::*;
+    use crate::account::Reply;
     use crate::bus::shares::Shares;
+    use crate::engine::{Done, Outcome};
 
     fn waiting() -> Waiting {
         Waiting {
@@ -188,6 +203,38 @@ mod tests {
     fn share() -> Share {
         let caller = (countersign_schemas::record::Role::Platform, "shop".into());
         Arc::new(Shares::default()).take(caller, 1).unwrap()
+    }
+
+    #[test]
+    fn what_was_done_is_not_answered_as_refused_where_its_answer_is_too_large() {
+        let speaker = Speaker {
+            issuer: "test",
+            log_id: "log",
+            key: &|_| panic!("nothing is asserted"),
+        };
+        let done = |result| {
+            let replayed = false;
+            Told::Outcome(Outcome { result, replayed }, "shop".into())
+        };
+        let registered = || Done {
+            reply: Reply::AccountRegistered {
+                account_id: AccountId::parse("ada").unwrap(),
+            },
+            details: countersign_schemas::reply::Details {
+                position: 1,
+                version: 1,
+                at: Micros(0),
+            },
+            decided_at: Micros(0),
+        };
+        let refused = |told, max| fitting(told, &Echo::default(), &speaker, max).refused;
+        let unknown = Some(ErrorCode::OutcomeUnknown);
+        assert_eq!(refused(done(Ok(registered())), usize::MAX), None);
+        assert_eq!(refused(done(Ok(registered())), 20), unknown);
+        let invalid = Some(ErrorCode::RequestInvalid);
+        let was_refused = done(Err(Refusal::new(ErrorCode::CodeInvalid)));
+        assert_eq!(refused(was_refused, 20), invalid);
+        assert_eq!(refused(Told::Answer("a page".into()), 10), invalid);
     }
 
     #[tokio::test]

@@ -125,6 +125,8 @@ fn forget(key_id: u32, keyring: &Path, data: &Path) -> Result<(), Fault> {
             "keys.redb still needs key {key_id} ({count} data keys), so nothing was changed: rotate, and let the service run until `data-keys-rewrapped` is in the log"
         )));
     }
+    // The counts rest on what each row says of itself; a row that opens says the truth.
+    keys.check_keys().map_err(Fault::failed)?;
     let ring = Keyring::load(keyring).map_err(Fault::failed)?;
     match ring.forget(keyring, key_id).map_err(Fault::failed)? {
         Some(_) => show::line(&format!("key {key_id} is forgotten")),

@@ -1,13 +1,15 @@
 //! Keys that are to be destroyed, and the rewriting of the file that destroys them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use super::{DataKeys, DataKeysError, newest_staged};
 use crate::crash_point::reached;
 use crate::crypto::key_file;
-use crate::crypto::key_store::{self, Condemned, StreamKey, is_condemned, name_of};
+use crate::crypto::key_store::{self, Condemned, StreamKey, generation_of, is_condemned, name_of};
 use crate::crypto::keyring::Keyring;
 
 impl DataKeys {
@@ -18,10 +20,56 @@ impl DataKeys {
     pub fn last_generation(&self, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
         let staged = newest_staged(&self.staged(), stream_key);
         let last = match staged {
-            Some(generation) => Some(generation),
-            None => key_store::last_generation(&self.store(), stream_key)?,
+            Some(generation) => generation,
+            None => self.last_durable(stream_key)?,
         };
-        Ok(last.unwrap_or(0))
+        Ok(last)
+    }
+
+    /// The last generation in the store, destroyed ones included.
+    pub(super) fn last_durable(&self, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
+        let store = self.store();
+        let newest = key_store::newest(&store, stream_key)?;
+        let newest = newest.map_or(0, |(name, _)| generation_of(&name));
+        Ok(newest.max(self.marks.last(&**store, stream_key)?))
+    }
+
+    /// Takes over the marks that an older build made without proof, where `says` agrees that an
+    /// account's keys up to a generation were erased.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] where it does not, [`DataKeysError::Storage`], and what
+    /// `says` gives.
+    pub fn adopt_erasures<E: From<DataKeysError>>(
+        &self,
+        says: impl FnMut(&StreamKey, u32) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        self.marks.adopt(&self.store(), says)?;
+        let risen = self.marks.check(&**self.store())?;
+        risen
+            .iter()
+            .for_each(|(stream, last)| self.condemn(stream, *last));
+        Ok(())
+    }
+
+    /// What stands under the file's name, where it is the file that is open; else none.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn in_place(&self) -> io::Result<Option<Metadata>> {
+        // Held, since a rewriting gives the name to another file.
+        let file = self.file();
+        let meta = self.path.symlink_metadata()?;
+        Ok(Some(meta).filter(|meta| (meta.dev(), meta.ino()) == *file))
+    }
+
+    /// Unwraps every key; reads the whole store.
+    ///
+    /// # Errors
+    /// [`DataKeysError::DamagedKey`] with the first that does not unwrap,
+    /// [`DataKeysError::Storage`].
+    pub fn check_keys(&self) -> Result<(), DataKeysError> {
+        key_store::check_keys(&self.path, &*self.store_for_long(), &self.keyring())
     }
 
     /// Gives out no key of an account up to this generation any more; the next
@@ -72,7 +120,7 @@ impl DataKeys {
         if is_condemned(&self.condemned(), &name_of(stream_key, generation)) {
             return Ok(true);
         }
-        Ok(generation <= key_store::last_erased(&**self.store(), stream_key)?)
+        Ok(generation <= self.marks.last(&**self.store(), stream_key)?)
     }
 
     /// Destroys the condemned keys by rewriting the store without them, every other one wrapped by
@@ -102,7 +150,8 @@ impl DataKeys {
         let keyring = self.keyring();
         let staging = key_file::staging_path(&self.path);
         let new = key_store::create(&staging, |txn| {
-            key_store::copy(condemned, Some(&keyring), &self.store_for_long(), txn)
+            key_store::copy(condemned, Some(&keyring), &self.store_for_long(), txn)?;
+            self.marks.add(condemned, txn)
         })?;
         reached("keys-copied");
         let mut staged = self.staged();
@@ -112,7 +161,11 @@ impl DataKeys {
             key_store::add(&new, &self.keyring(), &late)?;
         }
         reached("keys-unreplaced");
+        let mut file = self.file();
+        let renewed = key_file::id_of(&staging).map_err(io_error)?;
         fs::rename(&staging, &self.path).map_err(io_error)?;
+        *file = renewed;
+        drop(file);
         reached("keys-replaced");
         *store = Arc::new(new);
         staged.retain(|name, _| !is_condemned(condemned, name));

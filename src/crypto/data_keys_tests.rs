@@ -402,16 +402,16 @@ fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
         path_in(folder.path()),
         folder.path().join("copies/keys.redb"),
     );
-    let in_use = back_up_stopped(&store, &copy);
+    let in_use = back_up_stopped(&store, &copy, None, &|_, _| Ok(true));
     assert!(matches!(in_use, Err(DataKeysError::InUse(_))) && !copy.exists());
     keys.stage_new(&ADA, [7; 32], [7; 12]).unwrap();
     keys.commit().unwrap();
     drop(keys);
     for _ in 0..2 {
-        back_up_stopped(&store, &copy).unwrap();
+        back_up_stopped(&store, &copy, None, &|_, _| Ok(true)).unwrap();
     }
     fs::write(&store, b"gone").unwrap();
-    assert!(back_up_stopped(&store, &copy).is_err());
+    assert!(back_up_stopped(&store, &copy, None, &|_, _| Ok(true)).is_err());
     assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
     let opened = DataKeys::open(&copy, keyring(folder.path(), 1), false).unwrap();
     assert!(opened.current(&ADA).unwrap().is_some());

@@ -189,6 +189,12 @@ pub(super) fn publish(staging: &Path, path: &Path) -> Result<(), CreateError> {
     })
 }
 
+/// Device and inode of the file that a path leads to.
+pub(super) fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
 /// Returns the path beside `path` under which its contents are prepared.
 pub(super) fn staging_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -4,8 +4,8 @@
 //! wrapped with associated data `stream key ‖ generation ‖ kek id` (little-endian), so that no row
 //! serves another account. Beside the rows stands one check value for each key-encryption key in
 //! use, by which a wrong keyring is refused at open instead of at the first login; and for each
-//! erased account its last generation, so that a second life never reuses the number of a key that
-//! is gone: what the first life sealed reads as erased and not as altered.
+//! erased account a mark with its last generation (`key_marks`), so that a second life never reuses
+//! the number of a key that is gone: what the first life sealed reads as erased and not as altered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,20 +15,20 @@ use hmac::{Hmac, KeyInit, Mac};
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadableDatabase,
-    ReadableTable, TableDefinition, TableError, WriteTransaction,
+    ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
 };
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::data_keys::DataKeysError;
 use super::key_file;
+use super::key_marks;
 use super::keyring::Keyring;
 use super::seal::{self, DataKey, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 
 pub(super) const KEYS: TableDefinition<&Name, &Row> = TableDefinition::new("data_keys_v1");
 
 const KEK_CHECKS: TableDefinition<u32, &KekCheck> = TableDefinition::new("kek_checks_v1");
-const ERASED: TableDefinition<&StreamKey, u32> = TableDefinition::new("erased_v1");
 const KEK_CHECK_LABEL: &[u8] = b"countersign keys.redb kek check v1\0";
 const REDB_CACHE_BYTES: usize = 16 * 1024 * 1024;
 const STREAM_KEY_BYTES: usize = 16;
@@ -54,7 +54,7 @@ pub(super) fn create(
     let mut txn = store.begin_write()?;
     txn.set_durability(Durability::Immediate)?;
     txn.open_table(KEYS)?;
-    txn.open_table(ERASED)?;
+    key_marks::make_table(&txn)?;
     fill(&txn)?;
     txn.commit()?;
     Ok(store)
@@ -75,25 +75,6 @@ pub(super) fn open_copy(path: &Path) -> Result<ReadOnlyDatabase, DataKeysError> 
     opened.map_err(|error| damaged(path, error))
 }
 
-// BUG: backup-believes-key-store: the rows of erased accounts are in clear and bound by nothing.
-/// Whether a store lacks a key of another one that it never erased.
-pub(super) fn lacks(
-    store: &impl ReadableDatabase,
-    other: &impl ReadableDatabase,
-) -> Result<bool, DataKeysError> {
-    let keys = store.begin_read()?.open_table(KEYS)?;
-    let erased = store.begin_read()?.open_table(ERASED)?;
-    for row in other.begin_read()?.open_table(KEYS)?.iter()? {
-        let name = *row?.0.value();
-        let last = erased.get(&stream_key_of(&name))?;
-        let is_erased = last.is_some_and(|last| generation_of(&name) <= last.value());
-        if !is_erased && keys.get(&name)?.is_none() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Refuses a keyring that has not every key-encryption key of the store.
 pub(super) fn check_keyring(
     path: &Path,
@@ -108,8 +89,9 @@ pub(super) fn check_keyring(
         other => other.map_err(|error| damaged(path, error))?,
     };
     txn.open_table(KEYS).map_err(|error| damaged(path, error))?;
-    txn.open_table(ERASED)
-        .map_err(|error| damaged(path, error))?;
+    if checks.is_empty()? {
+        return Err(DataKeysError::NoCheck(path.to_owned()));
+    }
     for row in checks.iter()? {
         let (kek_id, check) = row?;
         let kek_id = kek_id.value();
@@ -143,8 +125,8 @@ pub(super) fn is_condemned(condemned: &Condemned, name: &Name) -> bool {
     through.is_some_and(|through| generation_of(name) <= *through)
 }
 
-/// Copies one store into another without the keys that are to be destroyed. With `renew` every
-/// key is wrapped by that keyring's active key-encryption key.
+/// Copies one store into another without the keys that are to be destroyed, which are not marked
+/// here. With `renew` every key is wrapped by that keyring's active key-encryption key.
 pub(super) fn copy(
     condemned: &Condemned,
     renew: Option<&Keyring>,
@@ -152,15 +134,7 @@ pub(super) fn copy(
     into: &WriteTransaction,
 ) -> Result<(), DataKeysError> {
     let from = from.begin_read()?;
-    let mut lasts = into.open_table(ERASED)?;
-    for row in from.open_table(ERASED)?.iter()? {
-        let (stream_key, last) = row?;
-        lasts.insert(stream_key.value(), last.value())?;
-    }
-    for (stream_key, through) in condemned {
-        let before = lasts.get(stream_key)?.map_or(0, |last| last.value());
-        lasts.insert(stream_key, before.max(*through))?;
-    }
+    key_marks::copy(&from, into)?;
     let mut wrapped_by = BTreeSet::new();
     let mut keys = into.open_table(KEYS)?;
     for row in from.open_table(KEYS)?.iter()? {
@@ -200,7 +174,7 @@ fn rewrap(keyring: &Keyring, name: &Name, row: &Row) -> Option<Row> {
 }
 
 /// Returns the id of the key-encryption key that a row is wrapped by.
-fn kek_id_of(row: &Row) -> u32 {
+pub(super) fn kek_id_of(row: &Row) -> u32 {
     let bytes = row.first_chunk().expect("a row is longer than 4 bytes");
     u32::from_le_bytes(*bytes)
 }
@@ -277,26 +251,6 @@ pub(super) fn check_keys(
     Ok(())
 }
 
-/// Returns the last generation of an account's keys that was destroyed, 0 where none was.
-pub(super) fn last_erased(
-    store: &impl ReadableDatabase,
-    stream_key: &StreamKey,
-) -> Result<u32, DataKeysError> {
-    let erased = store.begin_read()?.open_table(ERASED)?;
-    Ok(erased.get(stream_key)?.map_or(0, |last| last.value()))
-}
-
-/// Returns the last generation that an account's keys ever had, erased ones included.
-pub(super) fn last_generation(
-    store: &Database,
-    stream_key: &StreamKey,
-) -> Result<Option<u32>, DataKeysError> {
-    if let Some((name, _)) = newest(store, stream_key)? {
-        return Ok(Some(generation_of(&name)));
-    }
-    Ok(Some(last_erased(store, stream_key)?).filter(|last| *last > 0))
-}
-
 /// Returns name and row of an account's newest durable key.
 pub(super) fn newest(
     store: &Database,
@@ -369,6 +323,14 @@ fn aad(name: &Name, kek_id: u32) -> [u8; STREAM_KEY_BYTES + 8] {
     aad[STREAM_KEY_BYTES..STREAM_KEY_BYTES + 4].copy_from_slice(&generation_of(name).to_le_bytes());
     aad[STREAM_KEY_BYTES + 4..].copy_from_slice(&kek_id.to_le_bytes());
     aad
+}
+
+#[cfg(test)]
+pub(super) fn forget_checks(txn: &WriteTransaction) {
+    let checks = txn.open_table(KEK_CHECKS);
+    checks
+        .and_then(|mut checks| Ok(checks.retain(|_, _| false)?))
+        .unwrap();
 }
 
 /// A keyed hash and not a sealed constant, because it needs no nonce and so can repeat none.

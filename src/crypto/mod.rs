@@ -20,4 +20,5 @@ pub mod tag_keys;
 pub mod tombstones;
 
 mod hash_memory;
+mod key_marks;
 mod key_store;

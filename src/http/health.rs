@@ -48,6 +48,7 @@ pub fn ready(readings: &Readings, is_serving: bool) -> Verdict {
         ("broker", away),
         ("views", Some(halted).filter(|text| !text.is_empty())),
         ("clock", clock),
+        ("files", readings.misplaced.clone()),
     ];
     let mut all = vec![log(readings)];
     all.extend(checks.map(|(name, wrong)| Check { name, wrong }));

@@ -115,6 +115,11 @@ fn engine(page: &mut Text, readings: &Readings) {
         readings.verified_through,
     );
     page.gauge(
+        "files_misplaced",
+        "Whether a file was moved, exchanged or opened to others under the running service",
+        u64::from(readings.misplaced.is_some()),
+    );
+    page.gauge(
         "checkpoint_age_seconds",
         "Since everything was last covered by a signed checkpoint",
         readings.checkpoint_age_s,

@@ -53,6 +53,8 @@ pub struct StagedCopy {
     files: Vec<(PathBuf, bool)>,
     /// The last position in them.
     position: u64,
+    /// The last position of the copy that was read again.
+    read_through: u64,
 }
 
 /// Why there is no new backup; what an earlier one left is as it was.
@@ -60,7 +62,7 @@ pub struct StagedCopy {
 pub enum BackupError {
     /// The target cannot be written.
     #[error(
-        "the backup folder cannot be written at {path} ({source}): free space or name another folder"
+        "{path} in the backup folder cannot be written ({source}): free space there, or name another folder"
     )]
     Target {
         /// Where.
@@ -69,7 +71,7 @@ pub enum BackupError {
         source: io::Error,
     },
     /// A copy cannot be written or does not read back.
-    #[error("the copy {path} was not made ({fault}): free space or name another folder")]
+    #[error("the copy {path} was not made ({fault}): free space there, or name another folder")]
     Copy {
         /// The copy.
         path: PathBuf,
@@ -81,7 +83,7 @@ pub enum BackupError {
     Copies(#[source] OpenLogError),
     /// The target holds records that the present log does not have.
     #[error(
-        "the copy {path} has a record at position {position} that this log does not have: keep that folder, it may be all that is left of it, and name another one"
+        "the copy {path} has a record at position {position} that this log does not have: keep that folder, since nothing else may have that record, and name another folder"
     )]
     KnowsMore {
         /// The copy.
@@ -134,7 +136,8 @@ impl LogReader {
 
     /// Copies the records up to `through` into a folder, incrementally; the copy opens as a log once it
     /// is published. `proven` is the position up to which the folder is known to be a copy of this log;
-    /// what stands there behind it is copied again.
+    /// what stands there behind it is copied again. Of the sealed segments that are there the first
+    /// one behind `read_through` is compared with the log, and copied again where it has rotted.
     ///
     /// Every file is complete and durable. The log goes on being written.
     ///
@@ -145,12 +148,14 @@ impl LogReader {
         target: &Path,
         proven: u64,
         through: u64,
+        read_through: u64,
     ) -> Result<StagedCopy, BackupError> {
         folder::private_folder(target).map_err(|source| target_error(target, source))?;
         self.refuse_loss(target, proven)?;
         let mut staged = StagedCopy {
             files: Vec::new(),
             position: 0,
+            read_through: 0,
         };
         for mut segment in self.segments()? {
             if *segment.positions.start() > through {
@@ -159,11 +164,15 @@ impl LogReader {
             let is_whole = segment.sealed && *segment.positions.end() <= through;
             segment.positions = *segment.positions.start()..=through.min(*segment.positions.end());
             let path = target.join(&segment.name);
-            let is_there = is_whole
+            let mut is_there = is_whole
                 && *segment.positions.end() <= proven
                 && self
                     .extent_of(&path)
                     .is_ok_and(|found| found == segment.positions);
+            if is_there && staged.read_through == 0 && *segment.positions.end() > read_through {
+                staged.read_through = *segment.positions.end();
+                is_there = self.is_copied(&segment, &path)?;
+            }
             match (is_there, is_whole) {
                 // Also a copy that an earlier backup made.
                 (true, _) => folder::narrow(&path).map_err(|source| target_error(&path, source))?,
@@ -174,6 +183,40 @@ impl LogReader {
             staged.files.push((path, !is_there));
         }
         Ok(staged)
+    }
+
+    /// Whether a copy has every record of a segment as the log has it.
+    fn is_copied(&self, segment: &SegmentState, path: &Path) -> Result<bool, BackupError> {
+        let storage = &self.shared().options.storage;
+        let end = *segment.positions.end();
+        let mut next = *segment.positions.start();
+        let copy = storage.open_read_only(path, COPY_CACHE_BYTES);
+        while let Ok(copy) = &copy
+            && next <= end
+        {
+            let mut page = super::Page::new(next, PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
+            if segment::read(copy, next..=end, &mut page).is_err() || page.is_empty() {
+                break;
+            }
+            for (position, record) in page.iter() {
+                if self.get(position)?.as_deref() != Some(record) {
+                    break;
+                }
+                next = position + 1;
+            }
+            if next < page.next() {
+                break;
+            }
+        }
+        let is_copied = next > end;
+        if !is_copied {
+            tracing::error!(
+                path = %path.display(),
+                position = next,
+                "ALARM: a copy in the backup folder is not what was copied, so it is copied again: look at that disk, and verify the whole backup"
+            );
+        }
+        Ok(is_copied)
     }
 
     fn extent_of(&self, path: &Path) -> Result<RangeInclusive<u64>, SegmentFault> {
@@ -258,6 +301,11 @@ impl StagedCopy {
     /// The last position in it.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The last position of the segment that was read again, 0 where a round is complete.
+    pub fn read_through(&self) -> u64 {
+        self.read_through
     }
 
     /// Gives every copy its name, durably, the oldest first.

@@ -3,6 +3,7 @@
 //! It is written first, so that a copy that is cut off is known by its log, and again last, so that
 //! what it promises is there.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,15 @@ pub enum Part {
     Keys,
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Log => "the events",
+            Self::Keys => "the data keys",
+        })
+    }
+}
+
 /// What a folder of copies says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,13 +57,19 @@ pub struct Manifest {
     pub at: Micros,
     /// A checkpoint of the log that is signed, of this position or one before it.
     pub checkpoint: Option<SignedCheckpoint>,
+    /// The last position of the sealed segment that a backup read again, compared with the log; the
+    /// next one takes the segment behind it.
+    #[serde(default)]
+    pub read_through: u64,
 }
 
 /// Why a manifest is not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The file is no manifest.
-    #[error("{path} is no manifest of a backup ({reason}): name another folder, or put it right")]
+    #[error(
+        "{path} does not say whose backup its folder holds ({reason}): name another folder, or bring that file back from a copy"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -61,7 +77,9 @@ pub enum ManifestError {
         reason: String,
     },
     /// The system refuses.
-    #[error("{path} cannot be read ({source}): see to its folder, or name another one")]
+    #[error(
+        "{path} cannot be read ({source}): see that the service may read its folder, or name another folder"
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -80,6 +98,7 @@ impl Manifest {
             root: String::new(),
             at,
             checkpoint: None,
+            read_through: 0,
         }
     }
 
@@ -108,7 +127,7 @@ impl Manifest {
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match manifest.position == 0 || manifest.root_hash().is_some() {
             true => Ok(Some(manifest)),
-            false => Err(damaged("its root is none".into())),
+            false => Err(damaged("it names no root".into())),
         }
     }
 

@@ -39,7 +39,10 @@ fn assert_holds(folder: &Path, head: u64) {
 }
 
 fn back_up(log: &EventLog, target: &Path, proven: u64) -> Backup {
-    let staged = log.reader().stage_copy(target, proven, log.head()).unwrap();
+    let staged = log
+        .reader()
+        .stage_copy(target, proven, log.head(), 0)
+        .unwrap();
     staged.publish().unwrap()
 }
 
@@ -78,7 +81,7 @@ fn a_backup_holds_what_it_says_although_the_log_is_written_while_it_copies() {
             let log = log.as_ref().unwrap();
             (log.reader(), log.head())
         };
-        let staged = reader.stage_copy(&target, proven, head).unwrap();
+        let staged = reader.stage_copy(&target, proven, head, 0).unwrap();
         assert!(
             reader.head() >= head + 25,
             "it was written while it was copied"
@@ -116,7 +119,7 @@ fn a_copy_ends_where_it_is_asked_to_also_within_a_sealed_segment() {
     append(&mut log, 34);
     for through in [10, 7, 23, 20] {
         let target = target.join(through.to_string());
-        let staged = log.reader().stage_copy(&target, 0, through).unwrap();
+        let staged = log.reader().stage_copy(&target, 0, through, 0).unwrap();
         assert_eq!(staged.position(), through);
         staged.publish().unwrap();
         assert_holds(&target, through);
@@ -158,7 +161,7 @@ fn copies_behind_what_is_proven_are_copied_again_and_never_replaced_where_the_lo
             .unwrap();
     }
     // Proven up to 15 only, as the manifest of before the cut-off backup says.
-    let lost = forked.reader().stage_copy(&target, 15, 40).unwrap_err();
+    let lost = forked.reader().stage_copy(&target, 15, 40, 0).unwrap_err();
     assert!(
         matches!(lost, BackupError::KnowsMore { position: 16, .. }),
         "{lost}"
@@ -175,9 +178,64 @@ fn a_copy_has_its_name_only_once_it_is_published() {
     let (source, target) = (folder.path().join("log"), folder.path().join("backup"));
     let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
     append(&mut log, 14);
-    let staged = log.reader().stage_copy(&target, 0, 15).unwrap();
+    let staged = log.reader().stage_copy(&target, 0, 15, 0).unwrap();
     assert!(!target.join("00000001.redb").exists());
     drop(staged);
     back_up(&log, &target, 0);
     assert_holds(&target, 15);
+}
+
+/// A sealed copy is never written again by itself: each backup reads one of them, in turn.
+#[test]
+fn a_copy_that_rots_is_found_within_a_round_and_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("copy");
+    let first = &[record(1)];
+    let mut log = EventLog::create(&folder.path().join("log"), options(), first).unwrap();
+    append(&mut log, 34);
+    let back_up = |read_through| {
+        let staged = log.reader().stage_copy(&target, 35, 35, read_through);
+        let staged = staged.unwrap();
+        let next = staged.read_through();
+        staged.publish().unwrap();
+        next
+    };
+    let mut read_through = back_up(0);
+    let mut rounds = vec![read_through];
+    for _ in 0..8 {
+        read_through = back_up(read_through);
+        rounds.push(read_through);
+    }
+    assert_eq!(
+        rounds,
+        [0, 10, 20, 30, 0, 10, 20, 30, 0],
+        "one after the other"
+    );
+    // One record of the second segment is another now, checksums and all; one is no file of ours.
+    let rotten = target.join("00000002.redb");
+    let good = target.join("00000002.good");
+    std::fs::copy(&rotten, &good).unwrap();
+    let storage = Storage::default();
+    for damage in ["changed", "overwritten"] {
+        match damage {
+            "changed" => {
+                std::fs::remove_file(&rotten).unwrap();
+                let db = storage.create(&rotten, COPY_CACHE_BYTES).unwrap();
+                let records: Vec<_> = (11..=20)
+                    .map(|at| if at == 15 { record(99) } else { record(at) })
+                    .collect();
+                segment::commit(&db, 11, &records).unwrap();
+                segment::close(db).unwrap();
+            }
+            _ => std::fs::write(&rotten, b"rotten").unwrap(),
+        }
+        let mut read_through = 0;
+        for _ in 0..3 {
+            read_through = back_up(read_through);
+        }
+        let log_of = |path: &Path| std::fs::read(path).unwrap();
+        assert!(log_of(&rotten) == log_of(&good), "{damage}");
+    }
+    std::fs::remove_file(good).unwrap();
+    assert_holds(&target, 35);
 }

@@ -151,7 +151,7 @@ async fn duplicate_unknown_missing_and_mistyped_fields_are_refused() {
             let twice = format!("{{\"{name}\":{value},");
             let twice = body.to_string().replacen('{', &twice, 1);
             probe.bytes(command, twice.as_bytes(), INVALID).await;
-            for wrong in ["1", "true", "[\"a\"]", "[]", "{\"a\":1}"] {
+            for wrong in ["90210", "true", "[\"a\"]", "[]", "{\"a\":1}"] {
                 let mut body = body.clone();
                 body[name] = serde_json::from_str(wrong).unwrap();
                 probe.json(command, &body).await;

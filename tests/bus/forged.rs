@@ -115,7 +115,14 @@ async fn a01_no_block_passes_for_the_brokers_word() {
         for (block, expected) in [
             (&b""[..], GENUINE),
             (b"XY", GENUINE),
-            (b"NATS/1.0\r\nA: \xff\r\n\r\n", UNVERIFIED),
+            (b"NATS/1.0\r\nNats-A: \xff\r\n\r\n", UNVERIFIED),
+            // What nobody acts on is no reason to refuse.
+            (b"NATS/1.0\r\nA: \xff\t\0\r\n\r\n", GENUINE),
+            (b"NATS/1.0\r\ntracestate: \xff\r\nX: yzz", UNVERIFIED),
+            (
+                b"NATS/1.0\r\nA: \0Nats-Request-Info\xff\r\n\r\n",
+                UNVERIFIED,
+            ),
             (b"nats/1.0\r\n\r\n", UNVERIFIED),
         ] {
             let reply = auditor.ask(ASKED, block, b"");
@@ -290,7 +297,7 @@ async fn a03_whatever_does_not_parse_is_answered_and_ends_no_connection() {
         for block in [
             &b"NATS/1.0\r\nno colon\r\n\r\n"[..],
             b"NATS/1.0\r\nX: a\rb\r\n\r\n",
-            b"NATS/1.0\r\nX: \xff\r\n\r\n",
+            b"NATS/1.0\r\nCountersign-X: \xff\r\n\r\n",
             b"NATS/1.0\r\nX Y: a\r\n\r\n",
             b"NATS/1.0\r\nA: b",
             b"NATS/1.0 abc\r\n\r\n",

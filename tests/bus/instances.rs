@@ -202,6 +202,62 @@ async fn beside_one_that_says_nothing_a_start_waits_and_does_not_answer() {
     service.stop().await;
 }
 
+/// Who may publish and listen there, and has no keyring, answers every question at once.
+async fn stranger(broker: &Broker, log_id: &str) -> (Client, tokio::sync::mpsc::Receiver<()>) {
+    let client = connect(broker).await;
+    let subject = format!("countersign.v1.instance.{log_id}");
+    let mut asked = client.subscribe(subject.clone()).await.unwrap();
+    client.flush().await.unwrap();
+    let (told, heard) = tokio::sync::mpsc::channel(64);
+    let answering = client.clone();
+    let word = r#"{"since":"1970-01-01T00:00:00.000001Z","instance":"a","serving":true}"#;
+    let tagged = format!(r#"{{"word":{word},"tag":"{}"}}"#, "00".repeat(16));
+    tokio::spawn(async move {
+        while let Some(message) = asked.next().await {
+            for text in [word.to_owned(), tagged.clone(), String::new()] {
+                let publish = answering.publish(subject.clone(), text.clone().into());
+                publish.await.unwrap();
+                if let Some(reply) = message.reply.clone() {
+                    answering.publish(reply, text.into()).await.unwrap();
+                }
+            }
+            let _ = told.try_send(());
+        }
+    });
+    (client, heard)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_of_a_stranger_stop_no_instance() {
+    let broker = broker();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(&folder, wall());
+    let log_id = engine.first_log_id();
+    let mut service = Service::begin(config(&broker), engine, folder);
+    service.is_ready(true).await;
+    let (client, mut heard) = stranger(&broker, &log_id).await;
+    for at in 0..3 {
+        tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap();
+        registered(&client, &format!("ada-{at}")).await;
+    }
+    assert!(*service.ready.borrow());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_who_answers_first_hides_no_instance() {
+    let broker = broker();
+    let (original, twin) = two();
+    let mut first = begin(&broker, original);
+    first.is_ready(true).await;
+    let (client, _heard) = stranger(&broker, &first.engine.first_log_id()).await;
+    let ended = begin(&broker, twin).ended().await;
+    assert!(is_another(&ended), "{ended:?}");
+    registered(&client, "ada").await;
+    assert!(*first.ready.borrow());
+    first.stop().await;
+}
+
 /// What looks for others must be allowed to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_may_not_look_for_another_instance_is_told_so() {

@@ -1,6 +1,6 @@
 //! What every query keeps to, whichever of log and views it reads.
 
-use countersign::bus::headers::MIN_POSITION;
+use countersign::bus::headers::{MIN_POSITION, MSG_ID};
 
 use crate::service::{ask, body, broker, dev, refused, registered};
 
@@ -30,6 +30,33 @@ async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
         assert_eq!(refused(&reply), "503 projection.behind", "{subject}");
         let reached = [(MIN_POSITION, "4")];
         body(&ask(&client, &subject, &reached, query.as_bytes()).await);
+    }
+    service.stop().await;
+}
+
+/// Whoever names a position relies on the wait for it.
+#[tokio::test]
+async fn what_waits_for_no_position_refuses_the_header_that_names_one() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    registered(&client, "ada").await;
+    let headers = [(MIN_POSITION, "1"), (MSG_ID, "id-1")];
+    let info = client.request("$SRV.INFO.countersign", "".into()).await;
+    let info = body(&info.unwrap());
+    let endpoints = info["endpoints"].as_array().unwrap();
+    assert!(endpoints.len() > 30, "{}", endpoints.len());
+    for endpoint in endpoints {
+        let subject = endpoint["subject"].as_str().unwrap().replace(".*", ".ada");
+        let subject = subject.strip_prefix("countersign.v1.").unwrap();
+        let is_command = endpoint["metadata"]["idempotent"] == "key";
+        let name = endpoint["name"].as_str().unwrap();
+        let waits = !is_command && !["schema", "errors", "jwks"].contains(&name);
+        // No body of these is one that is taken: those come after the headers.
+        let reply = ask(&client, subject, &headers, b"[]").await;
+        let detail = body(&reply)["detail"].to_string();
+        let is_named = detail.contains(MIN_POSITION);
+        assert_eq!(refused(&reply), "422 request.invalid", "{subject}");
+        assert_eq!(is_named, !waits, "{subject}: {detail}");
     }
     service.stop().await;
 }

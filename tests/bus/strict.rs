@@ -193,6 +193,58 @@ async fn what_only_informs_is_cut_or_left_out_and_never_refused() {
     service.stop().await;
 }
 
+/// Not even where no number, text or stack holds it, or where a header has what is no text.
+#[tokio::test]
+async fn what_only_informs_refuses_nothing_however_it_is_written() {
+    let broker = broker();
+    let (service, client) = dev(&broker).await;
+    registered(&client, "ada").await;
+    let deep = format!("{}{}", "[".repeat(9_000), "]".repeat(9_000));
+    let firefox = json!({"agent": "Firefox"});
+    let state = |state| (TRACESTATE, state);
+    for (context, source, (name, value), kept) in [
+        (
+            r#"{"agent":"\ud800"}"#,
+            json!({"agent": "\u{fffd}"}),
+            state("a=1\tb"),
+            Some("a=1 b"),
+        ),
+        (
+            r#"{"ip":1e999,"agent":"Firefox"}"#,
+            firefox.clone(),
+            state("a\u{1}"),
+            None,
+        ),
+        (
+            r#"{"\udc00":{},"agent":"Firefox"}"#,
+            firefox.clone(),
+            state("\t"),
+            Some(""),
+        ),
+        (
+            r#"{"agent":"x","agent":"Firefox"}"#,
+            firefox,
+            ("baggage", "\t\u{7f}"),
+            None,
+        ),
+        ("-1e999", Value::Null, ("User-Agent", "caf\u{85}"), None),
+        (&deep, Value::Null, ("X-Forwarded-For", "\u{0}"), None),
+    ] {
+        let login = r#"{"account_id":"ada","password":"correct horse","context":"#;
+        let login = format!("{login}{context}}}");
+        let pairs = [(TRACEPARENT, PARENT), (name, value)];
+        let reply = ask(&client, "command.start-login", &pairs, login.as_bytes()).await;
+        assert_eq!(body(&reply)["status"], "complete", "{context:.80} {name}");
+        assert_eq!(header(&reply, TRACEPARENT), Some(PARENT));
+        assert_eq!(header(&reply, TRACESTATE), kept, "{value:?}");
+        let position = body(&reply)["details"]["position"].as_u64().unwrap();
+        let page = json!({"after": position - 1, "limit": 1}).to_string();
+        let page = body(&ask(&client, "query.audit-page", &[], page.as_bytes()).await);
+        assert_eq!(page["events"][0]["source"], source, "{context:.80}");
+    }
+    service.stop().await;
+}
+
 #[tokio::test]
 #[allow(clippy::too_many_lines)]
 async fn queries_are_as_strict_as_commands() {

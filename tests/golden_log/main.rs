@@ -160,7 +160,7 @@ fn last_policy(expected: &Value) -> Policy {
 #[test]
 fn every_golden_log_opens_and_shows_what_it_showed() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        generate();
+        generate(&golden_logs().join("unreleased"));
     }
     let mut logs = 0;
     for entry in fs::read_dir(golden_logs()).unwrap() {
@@ -229,15 +229,14 @@ fn codes_are_judged_as_before(house: &House, engine: &Engine, expected: &Value) 
     assert_eq!(verify(live), Err(ErrorCode::CodeInvalid));
 }
 
-/// Makes `unreleased`, and never over an old one.
-fn generate() {
-    let golden = golden_logs().join("unreleased");
+/// Makes a golden log, and never over an old one.
+fn generate(golden: &Path) {
     assert!(
         !golden.join("data").exists(),
         "{} exists: a golden log is never overwritten, delete it where no release holds it",
         golden.display()
     );
-    fs::create_dir_all(&golden).unwrap();
+    fs::create_dir_all(golden).unwrap();
     let house = House::at(golden.join("data"), golden.join(KEYRING), BEGIN);
     house.init();
     let policy = Policy {
@@ -255,6 +254,18 @@ fn generate() {
     expected["ada_codes"] = json!({"spent": codes.spent, "live": codes.live});
     let text = serde_json::to_string_pretty(&expected).unwrap();
     fs::write(golden.join(EXPECTED), text + "\n").unwrap();
+}
+
+/// Otherwise what its life asserts is looked at only when a golden log is made.
+#[test]
+fn the_life_that_a_golden_log_shows_goes_as_it_says_today() {
+    let folder = TempDir::new().unwrap();
+    let golden = folder.path().join("today");
+    generate(&golden);
+    let expected: Value =
+        serde_json::from_str(&fs::read_to_string(golden.join(EXPECTED)).unwrap()).unwrap();
+    let events = expected["audit"].as_array().unwrap().len();
+    assert!(events > 100, "{events} events");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) fn support_told(
             ),
         },
         Event::AttemptsCleared(_) => format!(
-            "Two-factor authentication was on; {} h had passed since any agent cleared the attempts and {} h since this one did, and it had cleared any fewer than {}.",
+            "Two-factor authentication was on, app codes were not suspended and failures were counted; {} h had passed since any agent cleared the attempts and {} h since this one did, and it had cleared any fewer than {}.",
             policy.clear_again_after_s / HOUR_S,
             policy.clear_same_agent_after_s / HOUR_S,
             often(policy.clears_max, policy)

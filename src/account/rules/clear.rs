@@ -3,10 +3,9 @@
 //!
 //! Once per account in 7 days; an agent who did it may not do it again for 30 days, so that no
 //! single agent can keep an account open to guessing. How many accounts an agent may do it to in a
-//! day is `quota`'s. A suspension and the row of failures that
-//! leads to one (NIST SP 800-63B §3.2.2) stay: a backup code or a reset ends them. Where nothing is
-//! counted, or support suspended the app, a clear would change nothing: it is refused and costs no
-//! quota.
+//! day is `quota`'s. The row of failures that leads to a suspension (NIST SP 800-63B §3.2.2) stays.
+//! Where nothing is counted, or app codes are suspended, a clear would let nobody in: it is refused
+//! and costs no quota.
 
 use countersign_schemas::command::ClearAttempts;
 use countersign_schemas::event::Event;
@@ -18,7 +17,6 @@ use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
 use super::quota;
-use crate::account::attempts::Suspended;
 use crate::account::outcome::Reply;
 use crate::account::state::Clear;
 use crate::account::{Account, Ctx, Decision};
@@ -26,7 +24,6 @@ use crate::account::{Account, Ctx, Decision};
 /// Clears that are remembered: more than any policy lets happen in 30 days.
 pub const CLEARS_MAX: usize = 32;
 
-// BUG: clear-leaves-suspension: a suspension by failures stays, and the clear counts.
 pub(in crate::account) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> Decision {
     if account.until_reset {
         return account.refused_as_suspended();
@@ -34,11 +31,11 @@ pub(in crate::account) fn clear(account: &Account, command: &ClearAttempts, ctx:
     if account.on().is_none() {
         return Decision::refused(account.why_not_on(ctx));
     }
-    let has_counted = account.attempts.has_counted(ctx.now, ctx.policy);
-    match account.attempts.suspended {
-        Some(Suspended::Failures) | None if has_counted => {}
-        Some(_) => return account.refused_as_suspended(),
-        None => return Decision::refused(ErrorCode::AttemptsNone),
+    if account.attempts.suspended.is_some() {
+        return account.refused_as_suspended();
+    }
+    if !account.attempts.has_counted(ctx.now, ctx.policy) {
+        return Decision::refused(ErrorCode::AttemptsNone);
     }
     if let Some(seconds) = waiting_s(&account.clears, ctx) {
         return Decision::refused_for(ErrorCode::QuotaExceeded, seconds);

@@ -124,6 +124,7 @@ impl Pair<'_> {
         }
     }
 
+    // BUG: pair-records: one record for many would tell a wrong password from a right one by time.
     /// What was wrong stays untold; `counted` are the records of a wrong code.
     fn rejected(&self, credential: u32, counted: Vec<Event>) -> Decision {
         let event = match self.account.exists() {

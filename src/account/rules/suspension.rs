@@ -17,7 +17,7 @@ use crate::account::attempts::Suspended;
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision};
 
-const BACKUP_CODE_OR_RESET: &str = "a backup code is still taken, beside the password where 2FA is to change, and support can reset it";
+const BACKUP_CODE_OR_RESET: &str = "app codes are suspended: a backup code is still taken, beside the password where 2FA is to change, and support can reset the account's second factor";
 const RESET_ONLY: &str =
     "no code is taken any more: only a reset by support lets the account in again";
 const NO_CHANGE: &str = "support suspended this authenticator already, and no login is open";

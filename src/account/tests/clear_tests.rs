@@ -29,19 +29,26 @@ fn support_ends_a_wait_and_double_code_mode_and_gives_a_whole_budget() {
 
 /// NIST SP 800-63B §3.2.2: an agent does not lift the hundred in a row.
 #[test]
-fn a_suspension_and_the_row_that_leads_to_it_stay() {
-    let again = given(cleared(enabled_account().wrong_codes(100), "agent-1"))
-        .then("attempts cleared")
-        .when(verify_vouched(code_now(0)))
-        .then("factor.suspended");
-    cleared(again, "agent-2")
+fn a_suspension_stays_and_so_does_the_row_that_leads_to_it() {
+    let suspended = cleared(enabled_account().wrong_codes(100), "agent-1")
         .then("factor.suspended")
         .records(&[]);
+    suspended
+        .when(verify_vouched(code_now(0)))
+        .then("factor.suspended");
     given(cleared(enabled_account().wrong_codes(99), "agent-1"))
         .where_account(|a| a.attempts.consecutive == 99)
         .when(verify_vouched(wrong_code()))
         .then("code.invalid")
         .records(&["totp-rejected", "factor-suspended"]);
+}
+
+/// What is refused costs nothing: the same agent can still help once a backup code has been used.
+#[test]
+fn after_a_backup_code_the_agent_that_was_refused_can_clear_the_attempts() {
+    let refused = cleared(enabled_account().wrong_codes(100), "agent-1").then("factor.suspended");
+    let again = refused.when(verify_vouched(backup_code(1)));
+    cleared(again, "agent-1").then("attempts cleared");
 }
 
 #[test]
@@ -76,9 +83,9 @@ fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
     cleared(again, "agent-2").then("quota.exceeded for 604800 s");
 }
 
-/// A clear that would change nothing costs neither the account's quota nor the agent's.
+/// A clear that would let nobody in costs neither the account's quota nor the agent's.
 #[test]
-fn where_nothing_is_counted_a_clear_is_refused_for_free_and_says_what_would_help() {
+fn where_a_clear_would_not_help_it_is_refused_for_free_and_says_what_would_help() {
     let free = |scenario: Scenario, told: &str| {
         let refused = cleared(scenario, "agent-1").then(told).records(&[]);
         assert!(refused.account.clears.is_empty() && refused.acts.len() < 2);
@@ -94,6 +101,7 @@ fn where_nothing_is_counted_a_clear_is_refused_for_free_and_says_what_would_help
     free(stolen(), "factor.suspended");
     let guessed_and_stolen = enabled_account().wrong_codes(5).by("agent-2");
     free(guessed_and_stolen.when(suspend_factor), "factor.suspended");
+    free(enabled_account().wrong_codes(100), "factor.suspended");
     free(
         enabled_account().wrong_codes(100).at("+31d"),
         "factor.suspended",

@@ -459,11 +459,11 @@ impl Model {
         self.needs_factor()?;
         let since = world.now.minus_s(self.policy.code_failures_window_s);
         let has_counted = world.now < self.waits_until || self.failures.iter().any(|f| f.0 > since);
-        if self.by_support || !has_counted {
-            return Err(match self.suspended {
-                true => "factor.suspended",
-                false => "attempts.none",
-            });
+        if self.suspended {
+            return Err("factor.suspended");
+        }
+        if !has_counted {
+            return Err("attempts.none");
         }
         let is_too_early = |(at, agent): &(Micros, &str)| {
             let days = if *agent == world.caller { 30 } else { 7 };

@@ -52,7 +52,8 @@ fn the_right_password_with_a_code_of_either_kind_is_a_login_in_one_step() {
             .where_account(|a| {
                 a.passwords.knows(
                     [1; 8],
-                    a.on().map_or(countersign_schemas::time::Micros(0), |on| on.enabled_at),
+                    a.on()
+                        .map_or(countersign_schemas::time::Micros(0), |on| on.enabled_at),
                 )
             });
         scenario

@@ -73,7 +73,7 @@ fn what_ended_a_case_is_told() {
 #[test]
 fn what_support_did_to_the_attempts_is_told() {
     let ada = enabled_account().by("agent-1");
-    let cleared = "Two-factor authentication was on; 168 h had passed since any agent cleared the attempts and 720 h since this one did, and it had cleared any fewer than 20 times in 24 h.";
+    let cleared = "Two-factor authentication was on, app codes were not suspended and failures were counted; 168 h had passed since any agent cleared the attempts and 720 h since this one did, and it had cleared any fewer than 20 times in 24 h.";
     let failed = enabled_account().wrong_codes(1).by("agent-1");
     assert_eq!(told(&failed, clear_attempts), [cleared]);
     let suspended = "Two-factor authentication was on, support asked for app codes to be stopped, and the agent had done so fewer than 20 times in 24 h.";

@@ -152,7 +152,15 @@ fn create(path: &Path) -> Result<File, Fault> {
         file.set_permissions(Permissions::from_mode(0o600))?;
         Ok(file)
     });
-    made.map_err(|error| Fault::Usage(format!("{} cannot be made ({error})", path.display())))
+    made.map_err(|error| {
+        let path = path.display();
+        Fault::Usage(match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!("{path} exists, and an export replaces no file: name another file")
+            }
+            _ => format!("{path} cannot be made ({error}): name a file that can be made"),
+        })
+    })
 }
 
 fn manifest_path(path: &Path) -> PathBuf {
@@ -163,7 +171,7 @@ fn manifest_path(path: &Path) -> PathBuf {
 
 fn gone(error: io::Error) -> Fault {
     Fault::Failed(format!(
-        "the export cannot be written ({error}); what is there has no manifest"
+        "the export cannot be written ({error}), and the file that was begun has no manifest: free space there, or name another file"
     ))
 }
 

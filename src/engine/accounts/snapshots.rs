@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::account::Account;
 use crate::crypto::derived::FileKey;
+use crate::engine::deletable;
 use crate::log::Storage;
 use crate::log::index::Place;
 
@@ -68,19 +69,7 @@ impl Snapshots {
     /// `storage` is the default one but in harnesses that break disks.
     /// `key` is the file's own.
     pub fn open(storage: &Storage, path: &Path, key: FileKey) -> Self {
-        let mut builder = Database::builder();
-        builder
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true);
-        let open = || match path.exists() {
-            true => (storage.open)(&builder, path),
-            false => (storage.create)(&builder, path),
-        };
-        let db = open().or_else(|error| {
-            tracing::warn!(%error, "the snapshots are made anew");
-            std::fs::remove_file(path).map_err(redb::StorageError::Io)?;
-            open()
-        });
+        let db = deletable::open(storage, path, CACHE_BYTES);
         if let Err(error) = &db {
             tracing::warn!(%error, "there are no snapshots: long histories are folded again each time");
         }

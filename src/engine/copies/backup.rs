@@ -8,20 +8,25 @@
 //! the keys has every key that the log's copy needs. The keys get their name first, so a crash leaves
 //! no log that its keys do not open.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use countersign_schemas::audit::SignedCheckpoint;
 use countersign_schemas::event::Event;
+use countersign_schemas::ids::StreamKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 use data_encoding::{BASE64, HEXLOWER};
 
 use super::places::{Ours, PlaceError, refuse_together};
 use crate::crypto::data_keys::{DataKeysError, back_up_stopped};
+use crate::crypto::keyring::{Keyring, LoadError};
+use crate::crypto::tombstones::Tombstones;
 use crate::engine::data_folder::{keys_file, log_folder};
 use crate::engine::entries::record;
+use crate::engine::erased;
+use crate::engine::erased::Known;
 use crate::log::checkpoints::COPY;
 use crate::log::tree::{Frontier, Hash, leaf_hash};
 use crate::log::{
@@ -29,9 +34,9 @@ use crate::log::{
     Part,
 };
 
-const BAD_PLACE: &str = "a backup folder is, holds or lies in something that is no backup of this log, or both are one: the service's log names it; set [backup] to two empty folders, or to those of earlier backups";
-const OTHER_LOG: &str = "a backup folder belongs to another log, or its manifest cannot be read: the service's log names it; set [backup] to other folders";
-const NOT_CONTAINED: &str = "a backup folder holds more than this log, or something else, so it would be made worse: keep it, and set [backup] to other folders; the service's log names it";
+const BAD_PLACE: &str = "a folder of [backup] holds, or lies in, something that is no backup of this log, or both folders are one: the service's log says which; name two empty folders, or those of earlier backups of this log";
+const OTHER_LOG: &str = "a folder of [backup] belongs to another log, or its manifest cannot be read: the service's log says which; name other folders";
+const NOT_CONTAINED: &str = "a folder of [backup] holds more than this log, or something else, so a new copy would be worse: keep that folder, and name other folders; the service's log says which";
 
 /// Where backups go: to two folders that are apart, since who has the log, the keys and the keyring
 /// reads everything.
@@ -63,7 +68,7 @@ pub enum NoBackup {
     Manifest(#[from] ManifestError),
     /// A folder belongs to another log, or is for the other part.
     #[error(
-        "{folder} holds a backup of {holds:?} of the log {found}, and this is {wanted:?} of the log {log_id}: name another folder"
+        "{folder} holds a copy of {holds} of log {found}, and {wanted} of log {log_id} were to be copied there: name another folder"
     )]
     Other {
         /// The folder.
@@ -79,7 +84,7 @@ pub enum NoBackup {
     },
     /// The present log is shorter than the copy.
     #[error(
-        "{folder} holds this log up to position {copied}, and the log ends at {head}: events were lost, so keep that folder, restore from it, or name another one"
+        "{folder} holds this log up to position {copied}, and the log ends at {head}: events were lost, so keep that folder, and either restore from it or name another folder"
     )]
     Shorter {
         /// The folder.
@@ -91,7 +96,7 @@ pub enum NoBackup {
     },
     /// The present log is another one up to where the copy ends.
     #[error(
-        "{folder} holds other events up to position {copied} than this log: keep that folder, and name another one"
+        "{folder} holds other events up to position {copied} than this log: keep that folder, and name another folder"
     )]
     Forked {
         /// The folder.
@@ -108,12 +113,15 @@ pub enum NoBackup {
     /// A stopped log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenLogError),
+    /// The keyring that was named is not one.
+    #[error(transparent)]
+    Keyring(#[from] LoadError),
     /// The log does not say what it is.
     #[error("the log cannot be read ({0}): restore it from a backup")]
     Unread(String),
     /// A manifest cannot be written.
     #[error(
-        "the manifest in {folder} cannot be written ({source}): free space or name another folder"
+        "the manifest in {folder} cannot be written ({source}): free space there, or name another folder"
     )]
     Target {
         /// The folder.
@@ -137,6 +145,7 @@ impl NoBackup {
             Self::Log(_)
             | Self::Keys(_)
             | Self::Open(_)
+            | Self::Keyring(_)
             | Self::Unread(_)
             | Self::Target { .. } => Refusal::new(ErrorCode::StoreUnavailable),
         }
@@ -182,11 +191,17 @@ pub fn take(source: &Source, folders: &BackupFolders, now: Micros) -> Result<Tak
     source.claim(&folders.log, Part::Log, now)?;
     source.claim(&folders.keys, Part::Keys, now)?;
     let log = folders.log.join("log");
-    let staged = source.log.stage_copy(&log, proven, source.through)?;
+    let read_through = Manifest::read(&folders.log)?.map_or(0, |before| before.read_through);
+    let staged = source
+        .log
+        .stage_copy(&log, proven, source.through, read_through)?;
     let keys = folders.keys.join("keys.redb");
     (source.copy_keys)(&keys)?;
     let position = staged.position();
-    let manifest = source.manifest(position, now)?;
+    let manifest = Manifest {
+        read_through: staged.read_through(),
+        ..source.manifest(position, now)?
+    };
     let written = |holds, folder: &Path| {
         let manifest = Manifest {
             holds,
@@ -264,12 +279,14 @@ impl Source<'_> {
             root: BASE64.encode(&root),
             at,
             checkpoint: self.checkpoint.clone().filter(covered),
+            read_through: 0,
         })
     }
 }
 
-/// Copies log and keys of a stopped service; the keyring is not needed, and where it is named nothing
-/// beside it is touched.
+/// Copies log and keys of a stopped service. Where the keyring is named, nothing beside it is
+/// touched, and the keys are checked by it before they replace an earlier copy; else the log alone
+/// says what was erased.
 ///
 /// # Errors
 /// [`NoBackup`].
@@ -297,12 +314,22 @@ pub fn back_up_stopped_service(
             Ok,
         )
     };
+    let ring = keyring.map(Keyring::load).transpose()?;
+    let known = OnceCell::new();
+    let erased = |stream: &_, generation| -> Result<bool, String> {
+        if known.get().is_none() {
+            // Nobody else sets it in between.
+            let _ = known.set(known_erasures(&reader, keyring)?);
+        }
+        let known = known.get();
+        Ok(known.is_some_and(|known: &Known| known.says(StreamKey(*stream), generation)))
+    };
     let source = Source {
         log_id: HEXLOWER.encode(&first.log_id),
         through: log.head(),
         checkpoint: checkpoint_in(data),
         root_at: &root_at,
-        copy_keys: &|target| back_up_stopped(&keys_file(data), target),
+        copy_keys: &|target| back_up_stopped(&keys_file(data), target, ring.as_ref(), &erased),
         ours: Ours::of(data, keyring)?,
         log: &reader,
     };
@@ -310,6 +337,12 @@ pub fn back_up_stopped_service(
     log.close()
         .map_err(|error| NoBackup::Unread(error.to_string()))?;
     Ok(taken)
+}
+
+fn known_erasures(reader: &LogReader, keyring: Option<&Path>) -> Result<Known, String> {
+    let tombstones = keyring.map_or(Ok(Vec::new()), |file| Tombstones::beside(file).read());
+    let tombstones = tombstones.map_err(|error| error.to_string())?;
+    erased::read(reader, &tombstones)
 }
 
 /// The copy of the newest checkpoint in a data folder; one that cannot be read is none.

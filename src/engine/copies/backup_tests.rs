@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::{Arc, OnceLock, Weak};
 
+use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::ErrorCode;
+use redb::{Database, TableDefinition};
 use serde_json::json;
 
 use super::*;
@@ -217,11 +219,13 @@ fn a_worse_key_store_does_not_replace_a_better_copy() {
     register(&house, &engine, "ada");
     let keys = house.backups().keys.join("keys.redb");
     let early = house.folder().join("early.redb");
-    engine.shared.vault.back_up_keys(&early).unwrap();
+    let nothing = |_: &_, _| Ok(false);
+    let vault = &engine.shared.vault;
+    vault.back_up_keys(&early, &nothing).unwrap();
     register(&house, &engine, "eve");
     engine.admin().backup().unwrap();
     let better = fs::read(&keys).unwrap();
-    let refused = back_up_stopped(&early, &keys).unwrap_err();
+    let refused = back_up_stopped(&early, &keys, None, &nothing).unwrap_err();
     assert!(
         matches!(refused, DataKeysError::CopyKnowsMore(_)),
         "{refused}"
@@ -232,6 +236,68 @@ fn a_worse_key_store_does_not_replace_a_better_copy() {
     house.send(&engine, "erase-account", erase).unwrap();
     engine.admin().backup().unwrap();
     verify(&house, true).unwrap();
+}
+
+/// Writes into the key store of a stopped service as somebody without the keyring: the key of an
+/// account is gone, and marked as erased.
+fn mark_erased(house: &House, account: &str) {
+    const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
+    const MARKS: TableDefinition<&[u8; 16], &[u8; 20]> = TableDefinition::new("erased_v2");
+    let stream = StreamKey::of(&AccountId::parse(account).unwrap()).0;
+    let store = Database::open(keys_file(&house.data())).unwrap();
+    let txn = store.begin_write().unwrap();
+    {
+        let (mut name, mut mark) = ([0; 20], [9; 20]);
+        name[..16].copy_from_slice(&stream);
+        name[16..].copy_from_slice(&1_u32.to_be_bytes());
+        mark[..4].copy_from_slice(&1_u32.to_le_bytes());
+        let mut keys = txn.open_table(KEYS).unwrap();
+        assert!(keys.remove(&name).unwrap().is_some());
+        let mut marks = txn.open_table(MARKS).unwrap();
+        marks.insert(&stream, &mark).unwrap();
+    }
+    txn.commit().unwrap();
+}
+
+#[test]
+fn a_key_that_was_marked_as_erased_by_hand_is_believed_by_no_start_no_backup_and_no_verification() {
+    let house = House::new();
+    let engine = house.start();
+    register(&house, &engine, "ada");
+    register(&house, &engine, "eve");
+    engine.admin().backup().unwrap();
+    let erase = json!({"account_id": "eve", "reason": "a wish"});
+    house.send(&engine, "erase-account", erase).unwrap();
+    drop(engine);
+    let (data, keyring, folders) = (house.data(), house.keyring(), house.backups());
+    let stopped = |keyring| back_up_stopped_service(&data, keyring, &folders, house.time());
+    stopped(None).unwrap();
+    for with_keyring in [false, true] {
+        verify(&house, with_keyring).unwrap();
+    }
+    let copied = bytes_of(&folders.keys);
+    mark_erased(&house, "ada");
+    let refused = house.try_start().err().unwrap().to_string();
+    assert!(refused.contains("who could write"), "{refused}");
+    let refused = stopped(None).unwrap_err();
+    let knows_more = matches!(refused, NoBackup::Keys(DataKeysError::CopyKnowsMore(_)));
+    assert!(knows_more, "{refused}");
+    let refused = stopped(Some(&keyring)).unwrap_err();
+    let unproven = matches!(refused, NoBackup::Keys(DataKeysError::UnprovenErasure(_)));
+    assert!(unproven, "{refused}");
+    assert!(bytes_of(&folders.keys) == copied);
+    // Into empty folders nothing stands against it but what the copy itself is.
+    for folder in [&folders.log, &folders.keys] {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    stopped(None).unwrap();
+    let bad = verify(&house, false).unwrap_err();
+    assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
+    let bad = verify(&house, true).unwrap_err();
+    assert!(
+        matches!(bad, BadBackup::Keys(DataKeysError::UnprovenErasure(_))),
+        "{bad}"
+    );
 }
 
 #[test]

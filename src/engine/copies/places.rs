@@ -19,14 +19,17 @@ pub const BESIDE_THE_KEYRING: [&str; 4] = [
 /// What a data folder, its log and copies of them hold, and nothing else does.
 const MARKS: [&str; 3] = ["index.redb", "keys.redb", "00000001.redb"];
 /// What may stand in a folder above by chance, but not beside a file of somebody else's.
-const WEAK_MARKS: [&str; 6] = [
+const WEAK_MARKS: [&str; 7] = [
     "views.redb",
     "snapshots.redb",
     "tag-keys",
+    "keyring.toml",
     "checkpoint-history",
     "tombstones",
     MANIFEST,
 ];
+/// By which the folder of a keyring is known where nobody names the keyring.
+const KEYRING_MARKS: [&str; 2] = ["keyring.toml", "checkpoint-history"];
 /// What a file is called until it is complete.
 const UNFINISHED: &str = ".new";
 /// What the system itself puts into the top folder of a disk.
@@ -69,16 +72,23 @@ pub enum PlaceError {
         /// What it is.
         ours: PathBuf,
     },
+    /// A keyring lies beside it or above.
+    #[error(
+        "{0} is in {1}, where a keyring is: a person who copies that folder has log, data keys and keyring, so name a folder elsewhere"
+    )]
+    BesideKeyring(PathBuf, PathBuf),
     /// It holds something that no backup wrote.
     #[error(
         "{0} was written by no backup: name an empty folder, or the one of earlier backups of this log"
     )]
     Foreign(PathBuf),
     /// Two targets are one, or one lies in the other.
-    #[error("{0} and {1} are one folder, or one lies in the other: name two that are apart")]
+    #[error(
+        "{0} and {1} are one folder, or one of them lies in the other: name two folders that are apart"
+    )]
     Together(PathBuf, PathBuf),
     /// A path cannot be followed.
-    #[error("{path} cannot be followed ({source}): name a folder that can be made")]
+    #[error("the path {path} leads nowhere ({source}): name a folder that is there or can be made")]
     Io {
         /// The path.
         path: PathBuf,
@@ -96,9 +106,8 @@ fn id(meta: &Metadata) -> Id {
 /// The files and folders of one installation.
 pub struct Ours(BTreeMap<Id, PathBuf>);
 
-// BUG: backup-beside-keyring: the keyring's file and those beside it are ours, its folder is not.
 impl Ours {
-    /// Those of a data folder, and what belongs to a keyring where one is named.
+    /// Those of a data folder, and where a keyring is named, what belongs to it and its folder.
     ///
     /// # Errors
     /// [`PlaceError::Io`].
@@ -111,12 +120,20 @@ impl Ours {
         }) {
             ours.add(&file)?;
         }
+        if let Some(keyring) = keyring {
+            // Not what else is in it: it may be a folder of much else.
+            ours.add_alone(folder_of(keyring))?;
+        }
         Ok(ours)
     }
 
-    /// Those of an installation that is elsewhere.
-    pub fn none() -> Self {
-        Self(BTreeMap::new())
+    fn add_alone(&mut self, path: &Path) -> Result<(), PlaceError> {
+        match fs::metadata(path) {
+            Ok(meta) => _ = self.0.insert(id(&meta), path.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error(path, error)),
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: &Path) -> Result<(), PlaceError> {
@@ -135,8 +152,8 @@ impl Ours {
         Ok(())
     }
 
-    /// Refuses a folder for copies that is one of ours, lies in one, or holds anything but the copies
-    /// of that part.
+    /// Refuses a folder for copies that is one of ours, lies in one, in the data folder or beside the
+    /// keyring of whichever installation, or holds anything but the copies of that part.
     ///
     /// # Errors
     /// [`PlaceError`].
@@ -148,7 +165,21 @@ impl Ours {
                 let (path, ours) = (target.into(), ours.clone());
                 return Err(PlaceError::Inside { path, ours });
             }
+            if KEYRING_MARKS.iter().any(|mark| folder.join(mark).exists()) {
+                return Err(PlaceError::BesideKeyring(target.into(), folder.into()));
+            }
         }
+        // The copies themselves are named so too.
+        let (at, rest) = resolved(target)?;
+        let above = if rest.as_os_str().is_empty() { 1 } else { 0 };
+        let is_data = |folder: &&Path| MARKS.iter().any(|mark| folder.join(mark).exists());
+        if let Some(folder) = at.ancestors().skip(above).find(is_data) {
+            return Err(inside(target, folder));
+        }
+        self.refuse_contents(target, part)
+    }
+
+    fn refuse_contents(&self, target: &Path, part: Part) -> Result<(), PlaceError> {
         let has_manifest = target.join(MANIFEST).exists();
         self.refuse_entries(target, &|name, is_folder| {
             let name = name.strip_suffix(UNFINISHED).unwrap_or(name);
@@ -189,6 +220,27 @@ impl Ours {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses a folder that holds anything but the copies of that part. It is only read.
+///
+/// # Errors
+/// [`PlaceError`].
+pub fn refuse_other_contents(folder: &Path, part: Part) -> Result<(), PlaceError> {
+    Ours(BTreeMap::new()).refuse_contents(folder, part)
+}
+
+/// Refuses a keyring or a data folder that is to be made in the folder of copies, or below.
+///
+/// # Errors
+/// [`PlaceError::Inside`] and [`PlaceError::Io`].
+pub fn refuse_in_copies(path: &Path) -> Result<(), PlaceError> {
+    let (existing, _) = resolved(folder_of(path))?;
+    let is_of_copies = |folder: &&Path| folder.join(MANIFEST).exists();
+    match existing.ancestors().find(is_of_copies) {
+        Some(folder) => Err(inside(path, folder)),
+        None => Ok(()),
     }
 }
 

@@ -81,12 +81,63 @@ fn the_data_folder_is_no_target_by_whichever_name() {
 }
 
 #[test]
+fn no_copy_goes_beside_a_keyring_or_into_another_installation_by_whichever_name() {
+    let site = Site::new();
+    for of_keyring in ["keys", "elsewhere/keys"] {
+        fs::create_dir_all(site.at(of_keyring)).unwrap();
+    }
+    symlink(site.at("keys"), site.at("alias")).unwrap();
+    // The keyring is named, whatever its name is.
+    for target in ["keys/backup", "keys/new/deeper", "alias/backup"] {
+        assert!(site.refuses(target).contains("outside of it"), "{target}");
+    }
+    // It is not named, or another one's.
+    let unnamed = Ours::of(&site.at("data"), None).unwrap();
+    for mark in ["keyring.toml", "checkpoint-history"] {
+        fs::write(site.at("elsewhere/keys").join(mark), b"").unwrap();
+        for target in [
+            "elsewhere/keys/backup",
+            "elsewhere/keys/new/deeper",
+            "elsewhere/keys",
+        ] {
+            for ours in [&site.ours(), &unnamed] {
+                let refused = ours.refuse(&site.at(target), Part::Keys);
+                let beside = matches!(refused, Err(PlaceError::BesideKeyring(..)));
+                assert!(beside, "{target}");
+            }
+        }
+        fs::remove_file(site.at("elsewhere/keys").join(mark)).unwrap();
+        unnamed
+            .refuse(&site.at("elsewhere/keys/backup"), Part::Log)
+            .unwrap();
+    }
+    // The data folder, or a copy, of another one.
+    for mark in ["index.redb", "keys.redb", "00000001.redb"] {
+        fs::write(site.at("elsewhere").join(mark), b"").unwrap();
+        for target in ["elsewhere/new", "elsewhere/keys", "elsewhere/keys/new"] {
+            assert!(site.refuses(target).contains("outside of it"), "{target}");
+        }
+        fs::remove_file(site.at("elsewhere").join(mark)).unwrap();
+    }
+}
+
+#[test]
+fn neither_keyring_nor_data_folder_is_made_among_copies() {
+    let site = Site::new();
+    site.claimed("copies");
+    for path in ["copies/keyring", "copies/new/keyring", "copies/log/data"] {
+        assert!(refuse_in_copies(&site.at(path)).is_err(), "{path}");
+    }
+    refuse_in_copies(&site.at("beside/keyring")).unwrap();
+}
+
+#[test]
 fn a_target_that_holds_anything_but_copies_is_refused() {
     let site = Site::new();
     assert!(site.refuses("").contains("which the service uses"));
     fs::create_dir_all(site.at("full/of/something")).unwrap();
     assert!(site.refuses("full").contains("written by no backup"));
-    assert!(site.refuses("keys").contains("keyring.toml"));
+    assert!(site.refuses("keys").contains("outside of it"));
     let log = site.claimed("copies").join("log");
     site.ours().refuse(&site.at("copies"), Part::Log).unwrap();
     fs::write(log.join("00000001.redb"), b"a copy").unwrap();
@@ -98,10 +149,14 @@ fn a_target_that_holds_anything_but_copies_is_refused() {
     symlink(site.at("data/log/00000001.redb"), log.join("00000003.redb")).unwrap();
     assert!(site.refuses("copies").contains("written by no backup"));
     fs::remove_file(log.join("00000003.redb")).unwrap();
-    for name in ["index.redb", "keyring.toml", "keys.redb"] {
+    for (name, why) in [
+        ("index.redb", "index.redb"),
+        ("keyring.toml", "where a keyring is"),
+        ("keys.redb", "keys.redb"),
+    ] {
         let path = site.at("copies").join(name);
         fs::write(&path, b"of something else").unwrap();
-        assert!(site.refuses("copies").contains(name));
+        assert!(site.refuses("copies").contains(why));
         fs::remove_file(path).unwrap();
     }
     // Copies of nobody knows what.

@@ -1,16 +1,18 @@
 //! A backup that proves itself: structure, root and manifest from the copies alone, the signature and
 //! every key with the keyring.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use countersign_schemas::event::ACCOUNT_ERASED;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::places::{Ours, PlaceError};
-use crate::crypto::data_keys::{DataKeysError, KeysCopy};
+use super::places::{PlaceError, refuse_other_contents};
+use crate::crypto::data_keys::{DataKeysError, InCopy, KeysCopy};
 use crate::crypto::keyring::{Keyring, LoadError};
 use crate::crypto::note::{Checkpoint, NoteError, NoteKey, origin};
 use crate::engine::keys::checkpoints::signer;
@@ -39,7 +41,9 @@ pub struct CheckedBackup {
 #[derive(Debug, thiserror::Error)]
 pub enum BadBackup {
     /// There is no manifest.
-    #[error("{0} has no {MANIFEST}: it is no backup, or its first one never ended")]
+    #[error(
+        "{0} has no {MANIFEST}: no backup was taken into this folder, or the first one was cut off; name the folder of a backup"
+    )]
     NoManifest(PathBuf),
     /// A manifest is not one.
     #[error(transparent)]
@@ -69,6 +73,11 @@ pub enum BadBackup {
         "position {0}: what is sealed there needs a data key that the copy of the keys does not have: take a new backup"
     )]
     KeyMissing(u64),
+    /// The keys' copy says that a key was erased, and the log's copy does not.
+    #[error(
+        "position {0}: the copy of the keys says that the data key of this account was erased, and the copy of the log has no erasure: check with --keyring, and without one take a new backup"
+    )]
+    ErasureUnproven(u64),
     /// The keyring is not one.
     #[error(transparent)]
     Keyring(#[from] LoadError),
@@ -117,18 +126,15 @@ pub fn verify_backup(
     let keys = keys.transpose()?;
     let signed = believed(&manifest, keyring.as_ref())?;
     let known = signed.as_slice();
-    let mut missing = None;
+    let mut needed = keys.as_ref().map(Needed::of);
     let verified = verify_folder(
         &asked.log.join("log"),
         asked.scratch,
         known,
         progress,
         |at, bytes| {
-            if let Some(keys) = &keys
-                && missing.is_none()
-                && !has_keys_of(bytes, keys)
-            {
-                missing = Some(at);
+            if let Some(needed) = &mut needed {
+                needed.take(at, bytes);
             }
         },
     )?;
@@ -138,13 +144,13 @@ pub fn verify_backup(
     };
     if verified.origins.first() != origin_of(&manifest).as_ref() {
         return Err(wrong(
-            "its records are of another log than its manifest says".into(),
+            "its records are of another log than its manifest says: take a new backup into an empty folder".into(),
         ));
     }
     let copied = manifest.position;
     if verified.records != copied {
         return Err(wrong(format!(
-            "its manifest promises {copied} records, and here are {}: a backup was cut off, take it again",
+            "its manifest promises {copied} records, and it has {}: a backup was cut off, so take a backup again",
             verified.records
         )));
     }
@@ -153,8 +159,8 @@ pub fn verify_backup(
             "its records up to {copied} are not those that were copied: take a new backup into an empty folder"
         )));
     }
-    if let Some(position) = missing {
-        return Err(BadBackup::KeyMissing(position));
+    if let Some(needed) = needed {
+        needed.check(keyring.is_some())?;
     }
     let keys = match (&keys, &keyring) {
         (Some(keys), Some(keyring)) => Some(keys.check(keyring)?),
@@ -179,13 +185,13 @@ fn manifest_of(folder: &Path, part: Part) -> Result<Manifest, BadBackup> {
     };
     if manifest.holds != part {
         return Err(wrong(
-            "it is the folder of the other part: the log's is named first, the keys' with --keys",
+            "it is the folder of the other part: name the folder of the events first, and that of the data keys with --keys",
         ));
     }
     if manifest.position == 0 {
-        return Err(wrong("its first backup never ended: take it again"));
+        return Err(wrong("its first backup never ended: take a backup again"));
     }
-    Ours::none().refuse(folder, part)?;
+    refuse_other_contents(folder, part)?;
     Ok(manifest)
 }
 
@@ -196,11 +202,14 @@ fn keys_of(folder: &Path, log: &Manifest) -> Result<KeysCopy, BadBackup> {
         what,
     };
     if manifest.log_id != log.log_id {
-        return Err(wrong("its keys are of another log".into()));
+        return Err(wrong(
+            "its keys are of another log than the events: name the two folders of one backup"
+                .into(),
+        ));
     }
     if manifest.position < log.position {
         return Err(wrong(format!(
-            "its keys are of position {}, and the log's copy ends at {}: the two belong to different backups",
+            "its keys are of position {}, and the log's copy ends at {}: the two belong to different backups, so name the folders of one",
             manifest.position, log.position
         )));
     }
@@ -234,19 +243,61 @@ fn origin_of(manifest: &Manifest) -> Option<String> {
     Some(origin(id.as_slice().try_into().ok()?))
 }
 
-/// Whether every field that a record seals has its key, or that key was destroyed; what is no record
-/// is found by the verification itself.
-fn has_keys_of(bytes: &[u8], keys: &KeysCopy) -> bool {
-    let Ok(record) = Record::decode(bytes) else {
-        return true;
-    };
-    let Ok(mut event) = record.event() else {
-        return true;
-    };
-    let StreamKey(stream) = record.stream_key;
-    let holder = holder(record.event_type, stream);
-    event.protected().into_iter().all(|(_, value)| match value {
-        Protected::Clear(_) => true,
-        Protected::Sealed(sealed) => keys.had(&holder, sealed.key).unwrap_or(false),
-    })
+/// What the records of a log's copy need of the keys' copy.
+struct Needed<'a> {
+    keys: &'a KeysCopy,
+    /// The first record whose key is not there, and never was.
+    missing: Option<u64>,
+    /// By account, the first record since its last erasure whose key is said to be erased.
+    unproven: HashMap<StreamKey, u64>,
+}
+
+impl<'a> Needed<'a> {
+    fn of(keys: &'a KeysCopy) -> Self {
+        Self {
+            keys,
+            missing: None,
+            unproven: HashMap::new(),
+        }
+    }
+
+    /// Takes a record in; what is none is found by the verification itself.
+    fn take(&mut self, at: u64, bytes: &[u8]) {
+        let Ok(record) = Record::decode(bytes) else {
+            return;
+        };
+        let Ok(mut event) = record.event() else {
+            return;
+        };
+        let stream = record.stream_key;
+        let holder = StreamKey(holder(record.event_type, stream.0));
+        let fields = event.protected().into_iter();
+        let fields = fields.filter_map(|(_, value)| match value {
+            Protected::Sealed(sealed) => Some(sealed.key),
+            Protected::Clear(_) => None,
+        });
+        let source = record.meta.source.as_ref().map(|source| source.key);
+        for generation in fields.chain(source) {
+            match self.keys.find(&holder.0, generation) {
+                Ok(InCopy::Kept) => {}
+                Ok(InCopy::Erased) => _ = self.unproven.entry(holder).or_insert(at),
+                Ok(InCopy::Missing) | Err(_) => _ = self.missing.get_or_insert(at),
+            }
+        }
+        if record.event_type == ACCOUNT_ERASED {
+            self.unproven.remove(&stream);
+        }
+    }
+
+    /// Whether every key that is needed is there, or was erased. The log says so, or a mark that was
+    /// made by the keyring: the log's copy may end before the erasure. Marks are checked elsewhere.
+    fn check(self, by_keyring: bool) -> Result<(), BadBackup> {
+        if let Some(position) = self.missing {
+            return Err(BadBackup::KeyMissing(position));
+        }
+        match self.unproven.into_values().min() {
+            Some(position) if !by_keyring => Err(BadBackup::ErasureUnproven(position)),
+            _ => Ok(()),
+        }
+    }
 }

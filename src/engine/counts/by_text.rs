@@ -20,6 +20,7 @@ use crate::account::{PasswordAttempts, Policy};
 use crate::crypto::derived::FileKey;
 use crate::engine::counts::source::Source;
 use crate::engine::counts::source::SourceKey;
+use crate::engine::deletable;
 use crate::log::Storage;
 
 // BUG: texts-forget-oldest: the text that is attacked may be the one remembered longest.
@@ -42,19 +43,7 @@ pub struct TextFile {
 impl TextFile {
     /// Opens the file; one that is damaged is made anew, and without one counts last until a restart.
     pub fn open(storage: &Storage, path: &Path, key: FileKey) -> Self {
-        let mut builder = Database::builder();
-        builder
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true);
-        let open = || match path.exists() {
-            true => (storage.open)(&builder, path),
-            false => (storage.create)(&builder, path),
-        };
-        let db = open().or_else(|error| {
-            tracing::warn!(%error, "the counts of wrong passwords by name are made anew");
-            std::fs::remove_file(path).map_err(redb::StorageError::Io)?;
-            open()
-        });
+        let db = deletable::open(storage, path, CACHE_BYTES);
         if let Err(error) = &db {
             tracing::warn!(%error, "a restart will forget wrong passwords by name");
         }

@@ -9,6 +9,8 @@ use countersign_schemas::context::Context;
 const V6_BYTES: usize = 8;
 /// The prefix under which a network that speaks IPv6 only shows IPv4 addresses (RFC 6052 §2.1).
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+/// What an IPv6 network begins with that was made of an IPv4 address (RFC 3056 §2).
+const SIX_TO_FOUR: u16 = 0x2002;
 
 /// Where a request came from. Two are equal where failures of both count together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,27 +22,17 @@ enum Place {
     V4([u8; 4]),
     /// The /64 of an IPv6 address.
     V6([u8; V6_BYTES]),
-    // BUG: texts-of-no-address: who reaches this text has as many sources as they like.
-    /// Text that is no address: one caller's texts are not another's.
-    Text { caller: Arc<str>, text: Arc<str> },
-    /// No address at all.
+    /// No address, or text that is none: somebody who can choose that text must not have a source
+    /// for each.
     Caller(Arc<str>),
 }
 
 impl Source {
     /// The address that the caller saw, else the caller.
     pub fn of(context: Option<&Context>, caller: &str) -> Self {
-        let Some(ip) = context.and_then(|context| context.ip.as_ref()) else {
-            return Self(Place::Caller(caller.into()));
-        };
-        let text = ip.as_str().trim();
-        Self(match address(text) {
-            Some(address) => place(address),
-            None => Place::Text {
-                caller: caller.into(),
-                text: text.to_ascii_lowercase().into(),
-            },
-        })
+        let text = context.and_then(|context| context.ip.as_ref());
+        let address = text.and_then(|text| address(text.as_str()));
+        Self(address.map_or_else(|| Place::Caller(caller.into()), place))
     }
 
     /// Whether it is an address, and not a caller that reports none or no readable one.
@@ -48,20 +40,11 @@ impl Source {
         matches!(self.0, Place::V4(_) | Place::V6(_))
     }
 
-    /// The address; else the caller, whatever text it reports.
-    pub fn address_or_caller(&self) -> Self {
-        match &self.0 {
-            Place::V4(_) | Place::V6(_) | Place::Caller(_) => self.clone(),
-            Place::Text { caller, .. } => Self(Place::Caller(Arc::clone(caller))),
-        }
-    }
-
     /// The bytes that stand for it in a keyed hash; other sources have others.
     pub fn parts(&self) -> [&[u8]; 3] {
         match &self.0 {
             Place::V4(address) => [b"v4", address, b""],
             Place::V6(network) => [b"v6", network, b""],
-            Place::Text { caller, text } => [b"text", caller.as_bytes(), text.as_bytes()],
             Place::Caller(caller) => [b"caller", caller.as_bytes(), b""],
         }
     }
@@ -72,34 +55,48 @@ fn place(address: IpAddr) -> Place {
         IpAddr::V4(address) => return Place::V4(address.octets()),
         IpAddr::V6(address) => address,
     };
-    if let Some(v4) = v6.to_ipv4_mapped().or_else(|| translated(v6)) {
+    if let Some(v4) = v6.to_ipv4_mapped().or_else(|| carried(v6)) {
         return Place::V4(v4.octets());
     }
     let octets = v6.octets();
     Place::V6(std::array::from_fn(|at| octets[at]))
 }
 
-/// The IPv4 address that a translator shows as this one: their /64 would be all of IPv4.
-fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [_, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d] = address.octets();
-    (address.segments()[..6] == NAT64).then(|| Ipv4Addr::new(a, b, c, d))
+/// The IPv4 address within an IPv6 one: of a translator, whose /64 would be all of IPv4, or of a
+/// host that has 65,536 networks for its one IPv4 address.
+fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let octets = address.octets();
+    let segments = address.segments();
+    let at = match segments {
+        _ if segments[..6] == NAT64 => 12,
+        [SIX_TO_FOUR, ..] => 2,
+        _ => return None,
+    };
+    octets[at..].first_chunk().map(|v4| Ipv4Addr::from(*v4))
 }
 
-/// Reads an address with or without a port, brackets or a zone.
+/// Reads an address as whoever saw it may write it: in quotes, with blanks around it, with the dot
+/// that ends a name, with a port, brackets or a zone. Of a list the last counts: the proxies that a
+/// request came through each add at the end what they saw, and the sender can write what it likes
+/// before that.
 fn address(text: &str) -> Option<IpAddr> {
+    let last = text.rsplit(',').next().unwrap_or_default();
+    let bare = last.trim();
+    let bare = bare.strip_prefix('"').unwrap_or(bare);
+    let bare = bare.strip_suffix('"').unwrap_or(bare).trim();
+    host(bare)
+}
+
+fn host(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
-        let (address, after) = rest.split_once(']')?;
+        let (host, after) = rest.split_once(']')?;
         let is_port = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
-        return is_port.then(|| v6(address)).flatten();
+        return is_port.then(|| ip(host)).flatten();
     }
-    if let Some((address, port)) = text.split_once(':')
-        && let Ok(address) = address.parse()
-    {
-        return is_port(port).then_some(IpAddr::V4(address));
-    }
-    match text.parse() {
-        Ok(address) => Some(IpAddr::V4(address)),
-        Err(_) => v6(text),
+    // An IPv6 address has two colons at least.
+    match text.split_once(':') {
+        Some((host, port)) if !port.contains(':') => is_port(port).then(|| ip(host)).flatten(),
+        _ => ip(text),
     }
 }
 
@@ -108,12 +105,10 @@ fn is_port(text: &str) -> bool {
 }
 
 /// The zone names an interface of the machine that saw the address, and counts for nothing.
-fn v6(text: &str) -> Option<IpAddr> {
-    let address = match text.split_once('%') {
-        Some((address, _)) => address,
-        None => text,
-    };
-    address.parse().ok().map(IpAddr::V6)
+fn ip(text: &str) -> Option<IpAddr> {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    let address = address.trim();
+    address.strip_suffix('.').unwrap_or(address).parse().ok()
 }
 
 /// Keyed hash of a source, as it stands in records.
@@ -151,7 +146,20 @@ mod tests {
                     "[::ffff:192.0.2.7]:80",
                     "0:0:0:0:0:ffff:192.0.2.7",
                     "64:ff9b::192.0.2.7",
+                    "64:FF9B::C000:207",
+                    "2002:c000:207::1",
+                    "2002:c000:0207:ffff::1",
                     " 192.0.2.7 ",
+                    "192.0.2.7.",
+                    "192.0.2.7%eth0",
+                    "192.0.2.7%eth0:80",
+                    "[192.0.2.7]",
+                    "[192.0.2.7]:443",
+                    "\"192.0.2.7\"",
+                    "\" 192.0.2.7:443 \"",
+                    "198.51.100.1, 192.0.2.7",
+                    "unknown,::1,192.0.2.7:80",
+                    "\"[2001:db8::7]:4711\", \"192.0.2.7\"",
                 ][..],
                 "192.0.2.8",
             ),
@@ -164,6 +172,11 @@ mod tests {
                     "[2001:db8::7]",
                     "[2001:db8::7]:443",
                     "[2001:db8::7%2]:443",
+                    "[2001:DB8::7%2]:443 ",
+                    "2001:db8::7%",
+                    "2001:db8::7.",
+                    "\"[2001:db8::7]:4711\"",
+                    "192.0.2.8, 2001:db8::7",
                     "2001:0db8:0000:0000:0000:0000:0000:0007",
                 ],
                 "2001:db8:0:1::7",
@@ -177,8 +190,9 @@ mod tests {
         }
     }
 
+    /// A-12: whoever chooses the text has no new tries by it.
     #[test]
-    fn text_that_is_no_address_is_its_callers_own() {
+    fn text_that_is_no_address_is_its_caller() {
         for text in [
             "unix:",
             "a host",
@@ -188,15 +202,32 @@ mod tests {
             "192.0.2.7:",
             "192.0.2.256",
             "192.0.02.7",
-            "[192.0.2.7]",
+            "192.0.2.7..",
+            "192.0.2",
+            "3221225991",
+            "0xc0000207",
+            "192.0.2.7/32",
+            "192.0.2.7 192.0.2.8",
+            "192.0.2.7, ",
+            "192.0.2.7, unknown",
+            "192.0.2.7;192.0.2.8",
+            "for=192.0.2.7",
+            "http://192.0.2.7",
+            "'192.0.2.7'",
+            "１９２.0.2.7",
             "[::1",
             "[::1]x",
-            "192.0.2.7,192.0.2.8",
+            "[::1]]",
             "::1::",
+            "::1]:80",
+            "%eth0",
+            ",",
+            "\"",
+            ":",
+            "\u{0}192.0.2.7",
         ] {
+            assert_eq!(source(text), Source::of(None, "gateway"), "{text}");
             assert_ne!(by("another", text), source(text), "{text}");
-            assert_eq!(source(&text.to_uppercase()), source(text), "{text}");
-            assert_ne!(source(text), source("192.0.2.7"), "{text}");
         }
     }
 
@@ -205,7 +236,6 @@ mod tests {
         let nothing = Context::default();
         assert_eq!(Source::of(None, "a"), Source::of(Some(&nothing), "a"));
         assert_ne!(Source::of(None, "a"), Source::of(None, "b"));
-        assert_ne!(Source::of(None, "a"), by("a", "a"));
     }
 
     #[test]
@@ -213,8 +243,8 @@ mod tests {
         let all = [
             source("1.2.3.4"),
             source("102:304::"),
-            by("a", "bc"),
-            by("ab", "c"),
+            source("c000:207::"),
+            Source::of(None, "ab"),
             Source::of(None, "abc"),
         ];
         for (at, one) in all.iter().enumerate() {

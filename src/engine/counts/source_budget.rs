@@ -59,7 +59,7 @@ impl SourceBudget {
     fn key(&self, source: &Source) -> Option<Source> {
         match self.counted {
             Counted::Addresses => source.is_address().then(|| source.clone()),
-            Counted::CallersToo => Some(source.address_or_caller()),
+            Counted::CallersToo => Some(source.clone()),
         }
     }
 

@@ -19,13 +19,15 @@ pub const UNDURABLE_ENTRIES_MAX: u64 = 16_384;
 // BUG: unsigned-seconds: what is acknowledged in between is not signed for yet.
 /// How often a log that grows is signed for; what came since, a start cannot miss.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
+/// How often it looks whether the files are where a start found them.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Flushes until told to stop, and then once more, durably.
 pub fn run(shared: &Shared, log: &LogReader) {
     let (mut flushed_at, mut durable_at) = (Instant::now(), Instant::now());
-    let mut signed_at = Instant::now();
+    let (mut signed_at, mut looked_at) = (Instant::now(), Instant::now());
     let mut volatile = 0;
     while !shared.progress.is_stopping(TICK) {
         shared.watch_findings();
@@ -46,6 +48,10 @@ pub fn run(shared: &Shared, log: &LogReader) {
         if signed_at.elapsed() >= SIGN_EVERY {
             sign(shared);
             signed_at = Instant::now();
+        }
+        if looked_at.elapsed() >= LOOK_EVERY {
+            shared.standing.look(&shared.vault, log);
+            looked_at = Instant::now();
         }
     }
     if shared.index.finding() == Some(Finding::Index) {

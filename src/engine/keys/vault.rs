@@ -20,7 +20,7 @@ use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
 use crate::account::Held;
-use crate::crypto::data_keys::{DataKeys, DataKeysError};
+use crate::crypto::data_keys::{DataKeys, DataKeysError, Erased};
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::{Keyring, ROTATION_ENTROPY_BYTES};
 use crate::crypto::seal::{DataKey, KEY_BYTES, Place, open, seal};
@@ -277,8 +277,13 @@ impl Vault {
     ///
     /// # Errors
     /// As [`DataKeys::back_up`].
-    pub fn back_up_keys(&self, target: &std::path::Path) -> Result<(), DataKeysError> {
-        self.keys.back_up(target)
+    pub fn back_up_keys(&self, target: &Path, erased: &Erased) -> Result<(), DataKeysError> {
+        self.keys.back_up(target, erased)
+    }
+
+    /// The data keys themselves, for what a start checks of them.
+    pub(in crate::engine) fn data_keys(&self) -> &DataKeys {
+        &self.keys
     }
 
     /// Writes a tombstone, durably.

@@ -7,6 +7,7 @@ use countersign_schemas::admin::{
     BackupTaken, CacheState, EventCount, IndexState, KeyList, LogStats, SegmentEntry, ViewList,
 };
 use countersign_schemas::event::Event;
+use countersign_schemas::ids::StreamKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
@@ -17,6 +18,7 @@ use crate::engine::copies::backup;
 use crate::engine::copies::backup::{BackupFolders, NoBackup};
 use crate::engine::copies::places::Ours;
 use crate::engine::entries::record;
+use crate::engine::erased::says;
 use crate::engine::keys::key_list::key_list;
 use crate::engine::shared::Shared;
 use crate::engine::start::stopped_views::view_list;
@@ -169,7 +171,18 @@ impl Admin {
                     .root_at(size)
                     .map_err(|error| error.to_string())
             },
-            copy_keys: &|target| shared.vault.back_up_keys(target),
+            copy_keys: &|target| {
+                let erased = |stream: &_, through| {
+                    says(
+                        &shared.index,
+                        &shared.accounts,
+                        &shared.vault,
+                        StreamKey(*stream),
+                        through,
+                    )
+                };
+                shared.vault.back_up_keys(target, &erased)
+            },
             ours: Ours::of(&self.data, Some(&self.keyring))?,
         };
         let taken = backup::take(&source, folders, shared.now())?;

@@ -25,8 +25,7 @@ use crate::engine::shared::recorded_looks::{Recorded, key_of};
 
 /// How long an answer waits for its record to be durable.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
-const TOO_MANY: &str =
-    "a caller may name 60 accounts or usernames in a minute, those of the last ten minutes apart";
+const TOO_MANY: &str = "a caller may look in a minute at 60 accounts, usernames and lists that it did not look at in the ten minutes before";
 
 /// What is looked at or taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,9 +36,12 @@ use super::writer::Writer;
 use super::writer::outcomes::asked;
 use crate::account::Policy;
 use crate::crypto::assertion::AssertionKey;
+use crate::crypto::derived::FileKey;
 use crate::log::EventLog;
 use crate::log::index::Finding;
 
+/// What the key of instances is derived with.
+const PRESENCE_LABEL: &str = "presence";
 /// What is said to a caller whose word is not taken.
 const MAY_NOT_VOUCH: &str =
     "this caller may not answer for the first factor: send the password, or a challenge";
@@ -254,5 +257,11 @@ impl Engine {
     /// The public keys that verify assertions, the one in use first (RFC 7517).
     pub fn jwks(&self) -> Jwks {
         assertions::shown_keys(&self.shared.vault.keyring(), self.now())
+    }
+
+    /// The key under which instances of this log know each other; no rotation changes it, and no
+    /// epoch.
+    pub fn presence_key(&self) -> FileKey {
+        self.shared.vault.keyring().file_key(PRESENCE_LABEL)
     }
 }

@@ -46,6 +46,9 @@ pub struct Readings {
     /// The position up to which the log was hashed again since the start, and found to be what was
     /// appended.
     pub verified_through: u64,
+    /// What is wrong with where the files are and who may read them; none where they are as a start
+    /// wants them.
+    pub misplaced: Option<String>,
     /// Whether a commit has failed, or the data folder was changed.
     pub has_failed: bool,
     /// Whether nothing more is taken.
@@ -76,6 +79,7 @@ impl Engine {
             verified_through: gauges.verified_through.load(Ordering::Relaxed),
             data_free_bytes: free_bytes(&gauges.data),
             keys_free_bytes: free_bytes(&gauges.keyring_folder),
+            misplaced: shared.standing.wrong(),
             has_failed: *shared.failed.borrow(),
             is_draining: self.draining.load(Ordering::Acquire),
         }

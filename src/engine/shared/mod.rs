@@ -6,6 +6,7 @@ pub(super) mod look_rates;
 pub(super) mod progress;
 pub(super) mod publication;
 pub(super) mod recorded_looks;
+pub(super) mod standing;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -32,6 +33,7 @@ use super::shared::gauges::Gauges;
 use super::shared::progress::Progress;
 use super::shared::publication::Publication;
 use super::shared::recorded_looks::RecordedLooks;
+use super::shared::standing::Standing;
 use crate::account::{Account, Policy};
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::Index;
@@ -77,6 +79,8 @@ pub struct Shared {
     pub progress: Progress,
     /// What operators watch.
     pub gauges: Gauges,
+    /// Whether the files are where a start found them.
+    pub standing: Standing,
     /// How far it is published.
     pub publication: Publication,
     /// Where backups go, if anywhere.

@@ -4,15 +4,14 @@
 //! an erasure freed is left out of the index; left out on the key store's word alone, it would be
 //! free for somebody else while its account lives.
 
-use std::collections::HashMap;
-
 use countersign_projections::Entry;
-use countersign_schemas::event::{ACCOUNT_ERASED, Event};
+use countersign_schemas::event::Event;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::sealed::{Protected, Sealed};
 
 use super::error::StartError;
-use crate::engine::entries::decode;
+use crate::crypto::tombstones::Tombstone;
+use crate::engine::erased::{Known, read};
 use crate::engine::keys::vault::Vault;
 use crate::log::LogReader;
 
@@ -22,15 +21,6 @@ pub(super) struct Erasures<'a> {
     vault: &'a Vault,
     /// Read when they are first asked for: most logs have no name without a key.
     known: Option<Known>,
-}
-
-/// What speaks for an erasure, by account.
-struct Known {
-    /// The position of its last erasure in the log.
-    recorded: HashMap<StreamKey, u64>,
-    /// The last generation of data keys that a tombstone destroys. Not its position: a log that
-    /// lost the erasure goes on, and a later life may stand below it.
-    through: HashMap<StreamKey, u32>,
 }
 
 /// The sealed name that an event gives an account.
@@ -63,7 +53,8 @@ impl<'a> Erasures<'a> {
     pub fn check(&mut self, entry: &Entry, name: &Sealed) -> Result<(), StartError> {
         let known = match &mut self.known {
             Some(known) => known,
-            unread => unread.insert(read(self.reader, self.vault)?),
+            unread => unread
+                .insert(read(self.reader, &self.vault.tombstones()?).map_err(StartError::Record)?),
         };
         let (stream, position) = (entry.record.stream_key, entry.position);
         let is_recorded = known.recorded.get(&stream).is_some_and(|at| *at > position);
@@ -75,29 +66,23 @@ impl<'a> Erasures<'a> {
     }
 }
 
-/// The erasures of the log, and those that a crash cut short, whose tombstones are there.
-fn read(reader: &LogReader, vault: &Vault) -> Result<Known, StartError> {
-    let mut through = HashMap::new();
-    for tombstone in vault.tombstones()? {
-        let known: &mut u32 = through.entry(StreamKey(tombstone.stream_key)).or_default();
-        *known = tombstone.through.max(*known);
-    }
-    let mut recorded = HashMap::new();
-    let wrong = |why: String| StartError::Record(why);
-    let mut next = 1;
-    loop {
-        let page = reader
-            .read(next, usize::MAX, usize::MAX)
-            .map_err(|error| wrong(error.to_string()))?;
-        if page.is_empty() {
-            return Ok(Known { recorded, through });
-        }
-        for (position, bytes) in page.iter() {
-            let entry = decode(position, bytes).map_err(wrong)?;
-            if entry.event.type_code() == ACCOUNT_ERASED {
-                recorded.insert(entry.record.stream_key, position);
-            }
-        }
-        next = page.next();
-    }
+/// Takes over the marks of erasure of an older build, which nothing proved, where log or
+/// tombstones say the same. The log is read for that once.
+///
+/// # Errors
+/// [`StartError::DataKeys`] where neither does, [`StartError::Record`] where the log cannot be
+/// read.
+pub(super) fn adopt(
+    vault: &Vault,
+    reader: &LogReader,
+    tombstones: &[Tombstone],
+) -> Result<(), StartError> {
+    let mut known = None;
+    vault.data_keys().adopt_erasures(|stream, through| {
+        let known = match &mut known {
+            Some(known) => known,
+            unread => unread.insert(read(reader, tombstones).map_err(StartError::Record)?),
+        };
+        Ok::<_, StartError>(known.says(StreamKey(*stream), through))
+    })
 }

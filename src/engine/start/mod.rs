@@ -28,7 +28,9 @@ use super::accounts::Accounts;
 use super::accounts::snapshots::Snapshots;
 use super::clock::{monotonic_clock, wall_clock};
 use super::copies::backup::{BackupFolders, check_places};
-use super::copies::places::{BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_keyring};
+use super::copies::places::{
+    BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_in_copies, refuse_keyring,
+};
 use super::counts::by_text;
 use super::counts::by_text::TextFile;
 use super::entries::record;
@@ -39,6 +41,7 @@ use super::shared::Shared;
 use super::shared::gauges::Gauges;
 use super::shared::progress::Progress;
 use super::shared::publication::Publication;
+use super::shared::standing::Standing;
 use super::writer::erasing;
 use crate::account::{Policy, service};
 use crate::crypto::data_keys::DataKeys;
@@ -124,6 +127,7 @@ pub fn init(
     refuse_keyring(keyring_file, data)?;
     for path in [keyring_file, data] {
         refuse_below_ours(path).map_err(KeyringPlaceError::from)?;
+        refuse_in_copies(path).map_err(KeyringPlaceError::from)?;
     }
     let beside = BESIDE_THE_KEYRING.map(|name| keyring_file.with_file_name(name));
     if let Some(taken) = beside.into_iter().find(|file| file.exists()) {
@@ -162,7 +166,6 @@ fn check_options(options: &EngineOptions) -> Result<(), StartError> {
     Ok(())
 }
 
-// BUG: start-checks-not-repeated: files that are exchanged or opened up later are not looked at.
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
@@ -211,6 +214,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let progress = Progress::default();
     progress.commit(log.head());
     let gauges = Gauges::new(&options.data, &options.keyring, now);
+    let standing = Standing::of(&options.data, &options.keyring, &log.reader());
     let shared = Shared {
         vault,
         policy: options.policy,
@@ -231,6 +235,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         views,
         progress,
         gauges,
+        standing,
         publication: Publication::default(),
         backup: options.backup,
         failed: watch::Sender::new(false),

@@ -322,6 +322,56 @@ fn a_tombstone_of_a_lost_life_does_not_erase_the_next_one() {
     assert!(log_in(&house, &engine, "ada").is_ok());
 }
 
+/// Nothing of an account is sealed where others check its password and it only logged in.
+fn begin_unsealed(house: &House, engine: &Engine) {
+    let login = house.send(engine, "start-login", json!({"account_id": "ada"}));
+    assert!(login.is_ok(), "{login:?}");
+}
+
+/// No key tells which life it is.
+#[test]
+fn a_tombstone_of_a_lost_life_does_not_erase_a_next_one_of_which_nothing_is_sealed() {
+    let house = House::new();
+    let start = || house.start_with(|options| options.vouched = true);
+    let old = house.folder().join("old");
+    drop(start());
+    copy(&house.data(), &old);
+    let engine = start();
+    begin_unsealed(&house, &engine);
+    erase(&house, &engine);
+    drop(engine);
+    go_back(&house, &old);
+    let engine = start();
+    house.pass(1);
+    begin_unsealed(&house, &engine);
+    let before = history(&engine);
+    drop(engine);
+    assert_eq!(history(&start()), before);
+}
+
+/// The same account where the erasure was cut short: that life is the one that is meant.
+#[test]
+fn an_erasure_that_was_cut_short_is_completed_although_nothing_is_sealed() {
+    let house = House::new();
+    let start = || house.start_with(|options| options.vouched = true);
+    let engine = start();
+    begin_unsealed(&house, &engine);
+    drop(engine);
+    let old = house.folder().join("old");
+    let keys = house.keyring();
+    let keys = keys.parent().unwrap();
+    copy(&house.data(), &old.join("data"));
+    copy(keys, &old.join("keys"));
+    let engine = start();
+    erase(&house, &engine);
+    drop(engine);
+    let tombstones = old.join("keys").join("tombstones");
+    copy(&keys.join("tombstones"), &tombstones);
+    copy(&old.join("data"), &house.data());
+    copy(&old.join("keys"), keys);
+    assert_eq!(history(&start()).last().unwrap().0, "account-erased");
+}
+
 /// What a crash between the tombstone and the commit leaves: a log that does not have the record.
 #[test]
 fn an_erasure_that_never_reached_the_log_is_completed_and_its_repetition_is_answered() {

@@ -212,6 +212,37 @@ fn a_right_code_lets_few_wrong_passwords_past_a_wait() {
     }
 }
 
+/// Otherwise an account has one count for each text that names it.
+#[test]
+fn an_account_has_one_count_beside_a_right_code_whatever_names_it() {
+    let ways = [("account_id", "ada"), ("username", "someone")];
+    let free = Policy::default().password_failures_free as usize;
+    for (first, other) in [(0, 1), (1, 0)] {
+        let house = House::new();
+        let engine = house.start();
+        let (_, codes) = house.enrol_as(&engine, "ada", "someone");
+        let named = |way: usize, n: usize, code: Option<&str>| {
+            let (by, text) = ways[way];
+            let ip = format!("203.0.113.{}", way + 1);
+            let mut body =
+                json!({by: text, "password": format!("guess {n}"), "context": {"ip": ip}});
+            body["code"] = code.into();
+            house.send(&engine, "start-login", body).unwrap_err()
+        };
+        for way in [first, other] {
+            let waits = |n: &usize| named(way, *n, None) == ErrorCode::AccountThrottled;
+            assert!((0..1_000).any(|n| waits(&n)), "it never waits");
+        }
+        let compared = |way| {
+            let told = (0..100).map(|n| named(way, n, Some(&codes[0])));
+            told.filter(|code| *code == ErrorCode::CredentialsInvalid)
+                .count()
+        };
+        assert_eq!(compared(first), free + 1, "{}", ways[first].0);
+        assert_eq!(compared(other), 0, "{}", ways[other].0);
+    }
+}
+
 /// Who has no code cannot keep the owner's pair out, and one caller or address has its bound.
 #[test]
 fn wrong_codes_beside_wrong_passwords_keep_no_owner_out() {

@@ -208,7 +208,17 @@ impl House {
         engine: &Engine,
         account: &str,
     ) -> (TotpSecret, Vec<String>) {
-        let body = json!({"account_id": account, "username": account, "password": PASSWORD});
+        self.enrol_as(engine, account, account)
+    }
+
+    /// The same where the username is another text than the id.
+    pub(in crate::engine) fn enrol_as(
+        &self,
+        engine: &Engine,
+        account: &str,
+        username: &str,
+    ) -> (TotpSecret, Vec<String>) {
+        let body = json!({"account_id": account, "username": username, "password": PASSWORD});
         self.send(engine, "register-account", body).unwrap();
         let body = json!({"account_id": account, "proof": {"password": PASSWORD}});
         let Ok(Reply::EnrolmentStarted {

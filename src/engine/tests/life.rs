@@ -229,7 +229,7 @@ fn an_unknown_user_and_a_wrong_password_answer_alike_and_both_wait() {
 
 /// One number, whoever asks.
 #[test]
-fn login_status_says_that_codes_run_low_as_a_login_does() {
+fn every_query_says_that_codes_run_low_as_a_login_does() {
     let house = House::new();
     for (low_codes, is_low) in [(9, true), (8, false)] {
         let engine = house.start_with(|options| options.policy.low_codes = low_codes);
@@ -242,6 +242,17 @@ fn login_status_says_that_codes_run_low_as_a_login_does() {
         let id = AccountId::parse(&account).unwrap();
         let status = engine.queries().login_status(&id, None).unwrap();
         assert_eq!((low, status.backup_codes_low), (is_low, is_low));
+        let position = engine.admin.log.head();
+        let moment = json!({"position": position});
+        let moment = serde_json::from_value(moment).unwrap();
+        let then = engine.queries().account_at(&id, &moment).unwrap();
+        assert_eq!(then.backup_codes_low, is_low, "as it was");
+        let body = json!({"account_id": account, "code": codes[1]});
+        house.send(&engine, "verify-login", body).unwrap();
+        let asked = json!({"position": position + 1});
+        let asked = serde_json::from_value(asked).unwrap();
+        let before = engine.queries().audit_explain(&asked).unwrap().before;
+        assert_eq!(before.unwrap().backup_codes_low, is_low, "as explained");
     }
 }
 

@@ -82,6 +82,28 @@ fn the_same_text_as_id_and_as_username_has_one_failure_bucket_whoever_has_it() {
     }
 }
 
+/// what is no address is the caller, however it is written. Of a list the last counts.
+#[test]
+fn whoever_chooses_the_text_of_an_address_has_no_new_tries_by_it() {
+    let written: [fn(usize) -> String; 2] = [
+        |n| [format!("host-{n}"), format!("203.0.113.{n}, {n}.x")][n % 2].clone(),
+        |n| format!("203.0.113.{n}, 198.51.100.7"),
+    ];
+    for accounts in [HAVE_IT[0], HAVE_IT[5]] {
+        for write in written {
+            let (house, engine) = with(accounts);
+            let told = |ip: &str| refused(tries(&house, &engine, (BY_NAME, "ada"), ip, false)).code;
+            for n in 0..11 {
+                assert_eq!(told(&write(n)), ErrorCode::CredentialsInvalid, "{n}");
+            }
+            for n in 11..20 {
+                assert_eq!(told(&write(n)), ErrorCode::AccountThrottled, "{n}");
+            }
+            assert_eq!(told(HERE), ErrorCode::CredentialsInvalid, "another source");
+        }
+    }
+}
+
 /// A wait is the source's and the text's, and ends where the owner is known.
 #[test]
 fn other_texts_other_sources_and_known_ones_do_not_wait() {

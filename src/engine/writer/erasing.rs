@@ -11,7 +11,6 @@
 use countersign_schemas::event::{Event, EventError};
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{Record, RecordError};
-use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
 use super::Writer;
@@ -22,6 +21,7 @@ use crate::crash_point::reached;
 use crate::crypto::tombstones::{Tombstone, TombstoneError};
 use crate::engine::ReplyTo;
 use crate::engine::accounts::{Accounts, HistoryError};
+use crate::engine::erased::Life;
 use crate::engine::keys::vault::{Vault, VaultError};
 use crate::engine::message::Submission;
 use crate::log::index::{Index, NotNext};
@@ -146,10 +146,16 @@ pub(in crate::engine) fn complete(
         }
         let stream = StreamKey(tombstone.stream_key);
         let account = accounts.load(stream)?;
-        let generation = generation(index, accounts, stream, account.version)?;
+        let life = Life::of(index, accounts, stream, account.version)?;
+        let record = Record::decode(&tombstone.record)?;
         // What a restored log lost with the record was erased; what lives now may be another life.
-        if account.exists() && generation <= Some(tombstone.through) {
-            let record = next(Record::decode(&tombstone.record)?, account.version + 1)?;
+        // One of which nothing is sealed has no key to be known by, so its beginning tells.
+        let is_its_life = match life.generation {
+            Some(generation) => generation <= tombstone.through,
+            None => life.since.is_some_and(|since| since <= record.recorded_at),
+        };
+        if account.exists() && is_its_life {
+            let record = next(record, account.version + 1)?;
             let mut record = Record {
                 recorded_at: record.recorded_at.max(index.tail().at),
                 ..record
@@ -170,36 +176,6 @@ pub(in crate::engine) fn complete(
         }
     }
     Ok(())
-}
-
-/// The generation of the data keys that the present life of an account is sealed under: each life
-/// has its own. None where nothing of it is sealed.
-fn generation(
-    index: &Index,
-    accounts: &Accounts,
-    stream: StreamKey,
-    version: u32,
-) -> Result<Option<u32>, CompletionError> {
-    let positions = index.positions(&stream, 0, version);
-    let mut generation = None;
-    for position in positions.map_err(HistoryError::from)? {
-        let record = accounts.record(position)?;
-        let mut event = record.event()?;
-        if let Event::AccountErased(_) = event {
-            generation = None;
-            continue;
-        }
-        let sealed = event
-            .protected()
-            .into_iter()
-            .find_map(|(_, value)| match value {
-                Protected::Sealed(sealed) => Some(sealed.key),
-                Protected::Clear(_) => None,
-            });
-        let source = record.meta.source.as_ref().map(|source| source.key);
-        generation = generation.or(sealed).or(source);
-    }
-    Ok(generation)
 }
 
 /// The record of an erasure as this version of its account. Another version than it was made for,

@@ -1,0 +1,32 @@
+//! Files that may be deleted: what is in them can be done without, or is made again.
+
+use std::path::Path;
+
+use redb::{Database, DatabaseError};
+
+use crate::log::Storage;
+
+/// Opens one, or makes it; one that is damaged is made anew. `cache_bytes` is its page cache.
+///
+/// # Errors
+/// [`DatabaseError`]: there is none, and none can be made.
+pub(super) fn open(
+    storage: &Storage,
+    path: &Path,
+    cache_bytes: usize,
+) -> Result<Database, DatabaseError> {
+    let mut builder = Database::builder();
+    builder
+        .set_cache_size(cache_bytes)
+        .set_check_integrity_on_open(true);
+    let open = || match path.exists() {
+        true => (storage.open)(&builder, path),
+        false => (storage.create)(&builder, path),
+    };
+    open().or_else(|error| {
+        let file = path.file_name().unwrap_or_default().display();
+        tracing::warn!(%error, %file, "the file is damaged and is made anew");
+        std::fs::remove_file(path).map_err(redb::StorageError::Io)?;
+        open()
+    })
+}

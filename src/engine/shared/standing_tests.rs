@@ -1,0 +1,107 @@
+//! What is moved, exchanged or opened up under a running service is seen, and seen to be put right.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use super::*;
+use crate::engine::Engine;
+use crate::engine::tests::house::House;
+
+fn look(engine: &Engine) -> Option<String> {
+    let shared = &engine.shared;
+    shared.standing.look(&shared.vault, &engine.admin().log);
+    engine.readings().misplaced
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn watched(house: &House) -> Vec<PathBuf> {
+    vec![
+        house.data(),
+        house.data().join("log"),
+        house.data().join("log/00000001.redb"),
+        house.data().join("keys.redb"),
+        house.keyring(),
+    ]
+}
+
+#[test]
+fn what_is_renamed_away_or_exchanged_ends_readiness_until_it_is_back() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    assert_eq!(look(&engine), None);
+    for path in watched(&house) {
+        let away = house.folder().join("away");
+        fs::rename(&path, &away).unwrap();
+        let wrong = look(&engine).unwrap();
+        assert!(
+            wrong.contains("bring it back") || wrong.contains("does not exist"),
+            "{wrong}"
+        );
+        match away.is_dir() {
+            true => fs::create_dir(&path).unwrap(),
+            false => fs::write(&path, fs::read(&away).unwrap()).unwrap(),
+        }
+        chmod(
+            &path,
+            away.metadata().unwrap().permissions().mode() & 0o7777,
+        );
+        let wrong = look(&engine);
+        // The same keyring in another file is the same keyring.
+        assert_eq!(wrong.is_none(), path == house.keyring(), "{wrong:?}");
+        match path.is_dir() {
+            true => fs::remove_dir_all(&path).unwrap(),
+            false => fs::remove_file(&path).unwrap(),
+        }
+        fs::rename(&away, &path).unwrap();
+        assert_eq!(look(&engine), None, "{}", path.display());
+    }
+}
+
+#[test]
+fn what_is_opened_to_others_ends_readiness_until_it_is_closed() {
+    let house = House::new();
+    let engine = house.start();
+    for path in watched(&house) {
+        let before = path.metadata().unwrap().permissions().mode();
+        for bit in [0o040, 0o020, 0o004, 0o001] {
+            chmod(&path, before | bit);
+            let wrong = look(&engine).unwrap();
+            assert!(wrong.contains("chmod"), "{wrong}");
+        }
+        chmod(&path, before);
+        assert_eq!(look(&engine), None, "{}", path.display());
+    }
+}
+
+#[test]
+fn what_the_service_does_itself_is_no_alarm() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let erase = json!({"account_id": "ada", "reason": "a wish"});
+    house.send(&engine, "erase-account", erase).unwrap();
+    assert_eq!(look(&engine), None);
+    // Its rewriting goes on beside the look.
+    let rotated = house.send(&engine, "rotate-keys", json!({"reason": "a drill"}));
+    assert!(rotated.is_ok(), "{rotated:?}");
+    assert_eq!(look(&engine), None);
+    house.pass(60);
+    drop(engine);
+    assert_eq!(look(&house.start()), None);
+}
+
+#[test]
+fn a_keyring_of_another_installation_is_an_exchange() {
+    let (house, other) = (House::new(), House::new());
+    let engine = house.start();
+    let ours = fs::read(house.keyring()).unwrap();
+    fs::write(house.keyring(), fs::read(other.keyring()).unwrap()).unwrap();
+    assert!(look(&engine).unwrap().contains("exchanged"));
+    fs::write(house.keyring(), ours).unwrap();
+    assert_eq!(look(&engine), None);
+}
