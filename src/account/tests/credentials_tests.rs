@@ -4,8 +4,8 @@ use super::scenario::Password::{Absent, Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
 use crate::account::evidence::ProofEvidence;
+use crate::account::passwords::SOURCES_MAX;
 use crate::account::policy::Policy;
-use crate::account::rules::passwords::SOURCES_MAX;
 
 #[test]
 fn an_account_is_registered_with_a_name_and_a_password() {
