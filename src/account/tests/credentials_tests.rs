@@ -378,3 +378,10 @@ fn a_place_is_known_once_a_login_was_completed_there_and_not_before() {
     assert!(!knows(&renewed));
     assert!(knows(&opened.when(verify_login(code_now(1)))));
 }
+
+#[test]
+fn while_app_codes_are_suspended_the_password_can_be_changed_by_itself() {
+    given(enabled_account().wrong_codes(100))
+        .when(change_password(Right, "another good password"))
+        .then("password changed");
+}
