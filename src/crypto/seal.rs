@@ -34,7 +34,7 @@ impl DataKey {
         Self(entropy)
     }
 
-    /// Derives the salt of what is sealed at a place: it cannot be guessed, and is gone with the
+    /// Derives the salt for a value sealed at a place: it cannot be guessed, and is lost with the
     /// key.
     pub fn salt(&self, place: &Place) -> [u8; SALT_BYTES] {
         let mut mac =
