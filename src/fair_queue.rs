@@ -65,7 +65,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         Ok(displaced)
     }
 
-    /// Removes the oldest item of the key whose turn it is.
+    /// Removes the oldest item of the key that has the turn.
     pub fn pop(&mut self) -> Option<(K, T)> {
         self.pop_ready(|_, _| true)
     }
@@ -114,7 +114,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
     }
 
     /// Removes the newest item of the key that has the most, unless a key with `own` items would
-    /// then have as many. Of several such keys, it is the one whose turn comes last.
+    /// then have as many. Of several such keys, it is the one with the last turn.
     fn displaced_by(&mut self, own: usize) -> Option<T> {
         let most = self
             .turns
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(
             queue.push("third", 20),
             Ok(Some(13)),
-            "of equals the one whose turn comes last"
+            "of equals the one with the last turn"
         );
         assert_eq!(queue.len(), MAX);
     }

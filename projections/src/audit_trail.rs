@@ -243,7 +243,7 @@ impl List {
     }
 }
 
-/// Returns the lists whose intersection a filter asks for; at least one.
+/// Returns the lists that a filter intersects; at least one.
 fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError> {
     let mut lists = Vec::new();
     if let Some(account) = filter.account {

@@ -232,8 +232,7 @@ impl Projection for LoginStatusView {
         Ok(())
     }
 
-    /// A file can be crafted whose pages lead a look-up past a row that it holds, so each row is
-    /// looked up.
+    /// The pages of a crafted file can lead a look-up past a row, so each row is looked up.
     fn count(&self, txn: &WriteTransaction, cover: &mut Cover) -> Result<bool, ViewError> {
         let [covered_rows, covered_losses] = COVERED;
         let table = txn.open_table(ROWS)?;

@@ -115,9 +115,9 @@ fn what_changes_a_view_is_what_the_list_of_events_says() {
 
 #[test]
 fn what_owners_hear_of_is_what_the_list_of_events_says() {
-    let names = |is_told: fn(&Event) -> bool| -> BTreeSet<_> {
-        let told = fixtures().into_iter().filter(is_told);
-        told.map(|event| event.name()).collect()
+    let names = |is_noticed: fn(&Event) -> bool| -> BTreeSet<_> {
+        let noticed = fixtures().into_iter().filter(is_noticed);
+        noticed.map(|event| event.name()).collect()
     };
     let listed = names(|event| event.is_read_by(Reader::Notice));
     assert_eq!(names(|event| notice_of(event).is_some()), listed);

@@ -81,7 +81,7 @@ impl CaseRow {
         })
     }
 
-    /// Returns the state at an instant of log time: an open case whose time is over shows
+    /// Returns the state at an instant of log time: an open case past its time shows
     /// `expired`.
     pub fn state_at(&self, now: Micros) -> CaseState {
         match self.state {
