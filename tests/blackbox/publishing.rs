@@ -88,7 +88,7 @@ async fn lived(broker: &Lasting) -> (Site, Service, Bus, Person) {
 }
 
 async fn history(bus: &Bus) -> Vec<Value> {
-    let body = json!({"username": "unknown", "password": PASSWORD});
+    let body = json!({"username": "absent", "password": PASSWORD});
     bus.command("start-login", body)
         .await
         .refused("credentials.invalid");
