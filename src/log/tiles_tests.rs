@@ -12,7 +12,7 @@ fn tree(count: u64) -> Tree {
     tree
 }
 
-/// What a table of tiles holds after each of these sizes was stored.
+/// Returns what a table of tiles holds after storing at each of these sizes.
 fn stored(sizes: &[u64]) -> (Tree, BTreeMap<(u8, u64), Vec<u8>>) {
     let (mut tree, mut table) = (Tree::default(), BTreeMap::new());
     for &size in sizes {
@@ -94,7 +94,7 @@ fn changed_tiles_and_their_paths_are_those_of_tlog_tiles() {
 }
 
 #[test]
-fn each_hash_in_a_tile_is_the_root_of_the_leaves_that_it_stands_for() {
+fn each_hash_in_a_tile_is_the_root_of_the_leaves_that_it_covers() {
     let (size, all) = (66_000, leaves(66_000));
     let tree = tree(size);
     for (tile, bytes) in tree.changed(0).unwrap() {
