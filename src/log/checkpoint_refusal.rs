@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::tiles::TileError;
+use super::hashes::TileError;
 use crate::crypto::note::NoteError;
 
 /// Why the log is not started on, or a checkpoint not signed.

@@ -1,7 +1,8 @@
 //! What is met on the disk that the service did not leave so.
 
-use super::index::Index;
-use super::index_file::{Cursor, IndexError};
+use super::Index;
+use super::file::Cursor;
+use super::layers::IndexError;
 
 // BUG: changed-index-stops: a row of the index that is changed later stops the service.
 /// Something on the disk is not what the service left there.
