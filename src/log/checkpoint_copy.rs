@@ -11,8 +11,8 @@ use countersign_schemas::audit::SignedCheckpoint;
 use data_encoding::BASE64;
 
 use super::checkpoints::{Archive, CheckpointRefusal, Signed, read};
+use super::hashes::TileError;
 use super::history::replace;
-use super::tiles::TileError;
 use super::tree::Hash;
 use crate::crypto::note::NOTE_BYTES_MAX;
 

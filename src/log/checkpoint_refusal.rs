@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::tiles::TileError;
+use super::hashes::TileError;
 use crate::crypto::note::NoteError;
 
 /// Why the service does not start on a log, or does not sign a checkpoint.

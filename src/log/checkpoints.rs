@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 pub use super::checkpoint_copy::COPY;
 pub use super::checkpoint_refusal::CheckpointRefusal;
+use super::hashes::TileError;
 use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, replace, thinned};
-use super::tiles::TileError;
 use super::tree::Hash;
 use crate::crash_point::reached;
 use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteSigner};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::tiles::TileError;
+use super::hashes::TileError;
 
 /// The reasons why one segment file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +106,8 @@ pub enum AppendError {
     /// The batch exceeds a bound; nothing was written.
     #[error(
         "a batch of {records} records and {bytes} bytes is over the limit of {records_max} records and {bytes_max} bytes: split it between two commands",
-        records_max = super::BATCH_RECORDS_MAX,
-        bytes_max = super::BATCH_BYTES_MAX
+        records_max = super::options::BATCH_RECORDS_MAX,
+        bytes_max = super::options::BATCH_BYTES_MAX
     )]
     BatchTooLarge {
         /// The number of records in the batch.
@@ -118,7 +118,7 @@ pub enum AppendError {
     /// One record exceeds its bound; nothing was written.
     #[error(
         "a record of {bytes} bytes is over the limit of {bytes_max} bytes: refuse the command that made it",
-        bytes_max = super::RECORD_BYTES_MAX
+        bytes_max = super::options::RECORD_BYTES_MAX
     )]
     RecordTooLarge {
         /// The record's length, in bytes.

@@ -20,22 +20,16 @@
 
 mod backup;
 mod backup_manifest;
-mod buckets;
 mod checkpoint_copy;
 mod checkpoint_refusal;
 pub mod checkpoints;
-mod cover;
 mod error;
-mod finding;
 mod folder;
+mod hashes;
 mod history;
 pub mod index;
-mod index_file;
-mod index_opening;
-mod index_tables;
-mod index_tree;
-mod layers;
 pub mod offline;
+mod options;
 mod page;
 pub mod proof;
 mod reader;
@@ -46,7 +40,6 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,48 +49,15 @@ pub use backup_manifest::{MANIFEST, Manifest, ManifestError, Part};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
 use folder::FolderLock;
 pub(crate) use folder::private_folder;
+pub use options::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogOptions, PAGE_BYTES_MAX, PAGE_RECORDS_MAX,
+    RECORD_BYTES_MAX,
+};
 pub use page::Page;
 pub use reader::LogReader;
 use sealed::SealedSegments;
 pub use segment::Storage;
 use shared::{Active, Segment, Shared};
-
-/// The longest record, in bytes: C2SP entry bundles carry a 16-bit length.
-pub const RECORD_BYTES_MAX: usize = 60 * 1024;
-/// The most records in one append: the writer stops at 512, and the group that reaches 512 may end.
-pub const BATCH_RECORDS_MAX: usize = 1_024;
-/// The most bytes in one append: the writer stops at 1 MiB, and the group that reaches 1 MiB may
-/// end.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The most records in one page, whatever the reader asks for: about as many as fit into a
-/// processor's own cache.
-pub const PAGE_RECORDS_MAX: usize = 1_024;
-/// The most bytes in one page, whatever the reader asks for (one record always fits).
-pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// The sizes of segments and caches.
-#[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// A segment with at least this many records is sealed before the next batch.
-    pub segment_records: NonZeroU64,
-    /// Memory for pages of the segment that takes writes, in bytes.
-    pub active_cache_bytes: usize,
-    /// Memory for pages of all sealed segments together, in bytes.
-    pub sealed_cache_bytes: usize,
-    /// How segments are stored; only the harnesses that break disks change it.
-    pub storage: Storage,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        LogOptions {
-            segment_records: NonZeroU64::new(1_000_000).expect("a million is not zero"),
-            active_cache_bytes: 64 * 1024 * 1024,
-            sealed_cache_bytes: 16 * 1024 * 1024,
-            storage: Storage::default(),
-        }
-    }
-}
 
 /// The log, open for appending; only one process may have a folder open.
 ///

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::tiles::{TILE_HASHES, TILE_HEIGHT, TileError, tile_hashes};
+use super::hashes::{TILE_HASHES, TILE_HEIGHT, TileError, tile_hashes};
 use super::tree::{Hash, empty_root, node_hash};
 
 /// The reasons why no proof was made.

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::error::ReadLogError;
+use super::hashes::{TILE_HASHES, TileError, tile_hashes};
 use super::index::{Finding, Index, Place};
+use super::options::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 use super::page::Page;
 use super::shared::Shared;
-use super::tiles::{TILE_HASHES, TileError, tile_hashes};
 use super::tree::leaf_hash;
-use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 
 /// Reads committed records; it can be cloned and sent to any thread.
 #[derive(Clone)]

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::ReadOnlyDatabase;
 
 use super::error::{OpenLogError, ReadLogError, SegmentFault};
+use super::folder;
+use super::options::LogOptions;
 use super::page::Page;
 use super::segment::{self, Storage};
-use super::{LogOptions, folder};
 
 /// How many sealed segments are kept open; they share the cache equally.
 const OPEN_MAX: usize = 4;

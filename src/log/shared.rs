@@ -8,10 +8,11 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::Database;
 
 use super::error::{AppendError, ReadLogError, SegmentFault};
+use super::folder;
+use super::options::LogOptions;
 use super::page::Page;
 use super::sealed::SealedSegments;
 use super::segment;
-use super::{LogOptions, folder};
 
 #[derive(Debug)]
 pub(super) struct Shared {

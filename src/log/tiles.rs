@@ -8,15 +8,10 @@
 
 use std::fmt;
 
-use super::error::ReadLogError;
+use super::hashes::{TILE_HASHES, TILE_HEIGHT, TileError};
 use super::proof;
-use super::reader::LogReader;
-use super::tree::{Frontier, HASH_BYTES, Hash, leaf_hash};
+use super::tree::{Frontier, Hash, leaf_hash};
 
-/// The number of hashes in a full tile.
-pub const TILE_HASHES: usize = 256;
-/// The height of a tile: one tile covers a subtree of this height.
-pub const TILE_HEIGHT: u32 = 8;
 /// The number of tile levels that a tree of 2^64 leaves would have.
 const LEVELS_MAX: u32 = u64::BITS / TILE_HEIGHT;
 
@@ -66,34 +61,6 @@ impl fmt::Display for Tile {
             write!(f, ".p/{}", self.width)?;
         }
         Ok(())
-    }
-}
-
-/// Why a tile could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "hashes {first} and up of tile {index} at level {level} of the Merkle tree cannot be read ({reason}): delete index.redb, it is rebuilt from the log"
-)]
-pub struct TileError {
-    /// The tile's level.
-    pub level: u8,
-    /// The tile's number within its level.
-    pub index: u64,
-    /// The first requested hash, from 0.
-    pub first: usize,
-    /// What is wrong with the tile.
-    pub reason: String,
-}
-
-impl TileError {
-    /// Makes the error for a tile that cannot be read at all.
-    pub(super) fn new(level: u8, index: u64, reason: impl ToString) -> Self {
-        Self {
-            level,
-            index,
-            first: 0,
-            reason: reason.to_string(),
-        }
     }
 }
 
@@ -178,30 +145,6 @@ impl Tree {
         });
     }
 
-    /// Appends every record of the log that is not in the tree yet.
-    ///
-    /// `after_page` gets the tree and the log's head after each page, to show progress, to store
-    /// the tiles and to drop them, so that memory stays bounded however long the log is.
-    ///
-    /// # Errors
-    /// The same as [`LogReader::read`]; the tree then has the leaves before the bad page.
-    pub fn catch_up(
-        &mut self,
-        log: &LogReader,
-        mut after_page: impl FnMut(&mut Self, u64),
-    ) -> Result<(), ReadLogError> {
-        loop {
-            let page = log.read(self.size() + 1, usize::MAX, usize::MAX)?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            for (_, record) in page.iter() {
-                self.append(leaf_hash(record));
-            }
-            after_page(self, log.head());
-        }
-    }
-
     /// Returns how many leaves the tree has: the position of the last record in it.
     pub fn size(&self) -> u64 {
         self.frontier.size()
@@ -282,11 +225,6 @@ pub(super) fn tile_width(level: u8, index: u64, size: u64) -> usize {
     let before = index.saturating_mul(TILE_HASHES as u64);
     let width = hashes.saturating_sub(before).min(TILE_HASHES as u64);
     usize::try_from(width).expect("a tile has at most 256 hashes")
-}
-
-/// Splits a tile's bytes into its hashes; a remainder shorter than a hash is ignored.
-pub(super) fn tile_hashes(bytes: &[u8]) -> &[Hash] {
-    bytes.as_chunks::<HASH_BYTES>().0
 }
 
 #[cfg(test)]

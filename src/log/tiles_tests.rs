@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::super::hashes::tile_hashes;
+use super::super::tree::HASH_BYTES;
 use super::super::tree::tests::{leaves, naive_root};
-use super::super::{EventLog, LogOptions, PAGE_RECORDS_MAX};
 use super::*;
 
 fn tree(count: u64) -> Tree {
@@ -175,33 +176,4 @@ fn dropped_tiles_are_gone_and_nothing_else_is() {
     tree.drop_stored(u64::MAX);
     tree.drop_stored(0);
     assert_eq!(tree.root(), before);
-}
-
-#[test]
-fn a_tree_catches_up_with_a_log_page_by_page() {
-    let folder = tempfile::tempdir().unwrap();
-    let records: Vec<_> = (0..10_000_u64).map(|n| n.to_le_bytes().to_vec()).collect();
-    let path = folder.path().join("log");
-    let mut log = EventLog::create(&path, LogOptions::default(), &records[..1]).unwrap();
-    for batch in records[1..].chunks(1_000) {
-        log.append(log.head(), batch).unwrap();
-    }
-    let (mut caught_up, mut seen, mut table) = (Tree::default(), vec![0], BTreeMap::new());
-    let after_page = |tree: &mut Tree, head| {
-        assert_eq!(head, 10_000);
-        for (tile, bytes) in tree.changed(seen[seen.len() - 1]).unwrap() {
-            table.insert((tile.level, tile.index), bytes);
-        }
-        seen.push(tree.size());
-        tree.drop_stored(tree.size());
-    };
-    caught_up.catch_up(&log.reader(), after_page).unwrap();
-    let pages = (0..10_000).step_by(PAGE_RECORDS_MAX);
-    assert!(seen.into_iter().eq(pages.chain([10_000])));
-    assert_eq!(caught_up.root(), tree(10_000).root());
-    assert!(
-        caught_up.read(0, 0).is_err(),
-        "nothing is kept that is stored"
-    );
-    assert_eq!(proof::root_at(from(&table), 10_000), Ok(caught_up.root()));
 }

@@ -7,8 +7,13 @@ use redb::{ReadableTable, Table, TableDefinition, TableHandle, Value, WriteTrans
 
 use super::buckets::{Bucketed, Covered};
 use super::cover::{Changes, SEALS, Sealed, Seals, Tag};
-use super::index::{COMMAND_HORIZON_S, REQUESTS_HORIZON_S};
 use super::layers::Layer;
+
+/// How long the outcome of a command can be requested again, in seconds
+/// (docs/reference/contract.md#command-ids-and-repeats).
+pub const COMMAND_HORIZON_S: u64 = 86_400;
+/// How long an agent's acts are remembered, in seconds: longer than any policy's window.
+pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
 
 type StreamRow = (&'static [u8; 16], u32);
 

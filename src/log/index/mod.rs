@@ -9,6 +9,15 @@
 //! would cost two thirds of the commit rate, so they are made behind it, in large batches. Entries
 //! that a crash loses are derived again from the log's tail at the next start.
 
+pub(super) mod buckets;
+pub(super) mod cover;
+pub(super) mod file;
+pub(super) mod finding;
+pub(super) mod layers;
+pub(super) mod opening;
+pub(super) mod roots;
+pub(super) mod tables;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -17,21 +26,18 @@ use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
-use super::index_file::{IndexFile, Tail};
-use super::layers::{Layers, add, check_next};
 use super::segment::Storage;
 use super::tree::leaf_hash;
 use crate::crypto::derived::FileKey;
+use file::IndexFile;
+use layers::Tail;
+use layers::{Layers, add, check_next};
 
-pub use super::finding::Finding;
-pub use super::index_file::{Cursor, IndexError};
-pub use super::layers::{CommandPlace, Counts, Fact, NotNext, Place};
-
-/// How long the outcome of a command can be requested again, in seconds
-/// (docs/reference/contract.md#command-ids-and-repeats).
-pub const COMMAND_HORIZON_S: u64 = 86_400;
-/// How long an agent's acts are remembered, in seconds: longer than any policy's window.
-pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
+pub use file::Cursor;
+pub use finding::Finding;
+pub use layers::IndexError;
+pub use layers::{CommandPlace, Counts, Fact, NotNext, Place};
+pub use tables::{COMMAND_HORIZON_S, REQUESTS_HORIZON_S};
 
 /// Positions by stream and by command, accounts by name and by challenge.
 ///

@@ -1,15 +1,15 @@
 //! The index's memory: layers of entries that are not in the file yet.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
-use super::index_file::{IndexError, Tail};
-use super::tiles::{Tile, Tree};
-use super::tree::Hash;
+use crate::log::tiles::{Tile, Tree};
+use crate::log::tree::Hash;
 
 /// The place of a command's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub type Counts = HashMap<u16, (u64, u64)>;
 
 /// Entries that are not in the file yet.
 #[derive(Debug, Default)]
-pub(super) struct Layer {
+pub(in crate::log) struct Layer {
     /// Consecutive events of a stream, with the version of the first of them.
     pub streams: HashMap<StreamKey, (u32, Vec<Place>)>,
     pub commands: HashMap<CommandKey, CommandPlace>,
@@ -111,7 +111,7 @@ pub(super) struct Layer {
 }
 
 /// The layers in memory: the newest one, and the one that is being flushed.
-pub(super) struct Layers {
+pub(in crate::log) struct Layers {
     /// The Merkle tree over every record that was pushed.
     pub tree: Tree,
     /// How many of its leaves are in the file.
@@ -236,4 +236,42 @@ pub(super) fn check_next(
     }
     let next = record.group_index + 1;
     Ok((next < record.group_len).then_some((record.command_key, next)))
+}
+
+/// The index could not be read or written; the log is not affected.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the index {path} cannot be used ({source}): stop the service and delete the file, it is rebuilt from the log"
+)]
+pub struct IndexError {
+    pub(super) path: PathBuf,
+    pub(super) source: Box<redb::Error>,
+}
+
+/// The last record that an index has stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// The record's position; 0 before the first.
+    pub position: u64,
+    /// When the record was written.
+    pub at: Micros,
+    /// The record's command, which distinguishes this log from another.
+    pub command: [u8; 16],
+}
+
+impl Tail {
+    /// Makes the tail for a record.
+    pub(super) fn of(position: u64, record: &Record) -> Self {
+        Self {
+            position,
+            at: record.recorded_at,
+            command: record.command_key.0,
+        }
+    }
+
+    /// Returns the bytes that a tag over the tail covers.
+    pub(super) fn parts(&self) -> [Vec<u8>; 3] {
+        let (position, at) = (self.position.to_le_bytes(), self.at.0.to_le_bytes());
+        [position.to_vec(), at.to_vec(), self.command.to_vec()]
+    }
 }

@@ -8,20 +8,22 @@ use countersign_schemas::time::Micros;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::cover::{SEALS, Seals, Tag, changed};
-use super::index_file::{IndexError, IndexFile, Tail, durable};
-use super::index_tables::{
+use super::file::{IndexFile, durable};
+use super::layers::{IndexError, Tail};
+use super::tables::{
     CASES, CHALLENGES, COMMANDS, COUNTS, NAMES, READ_AT_START, REQUESTS, STREAMS, TAIL, make_tables,
 };
-use super::segment::Storage;
-use super::tiles::{TileError, Tree};
-use super::tree::Frontier;
 use crate::crypto::derived::FileKey;
+use crate::log::hashes::TileError;
+use crate::log::segment::Storage;
+use crate::log::tiles::Tree;
+use crate::log::tree::Frontier;
 
 /// The reason for rebuilding a file of another log or build.
 const STRANGE: &str = "it is of another log or another build";
 
 impl IndexFile {
-    /// Opens the file, and the tree as it was stored in it; see [`super::index::Index::open`].
+    /// Opens the file, and the tree as it was stored in it; see [`super::Index::open`].
     pub fn open(
         storage: &Storage,
         path: &Path,

@@ -11,54 +11,17 @@ use redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Value, WriteTransaction,
 };
 
+use super::CommandPlace;
 use super::buckets::{Bucketed, Covered};
 use super::cover::{Seals, changed};
-use super::index::CommandPlace;
-use super::index_tables::{
+use super::layers::{Counts, IndexError, Layer, Place, Tail};
+use super::tables::{
     CASES, CHALLENGES, COMMANDS, COUNTS, FRONTIER, NAMES, READ_AT_START, REQUESTS, STREAMS, TAIL,
     TILES, write_layer,
 };
-use super::layers::{Counts, Layer, Place};
-use super::tiles::{TileError, tile_width};
-use super::tree::HASH_BYTES;
-
-/// The index could not be read or written; the log is not affected.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the index {path} cannot be used ({source}): stop the service and delete the file, it is rebuilt from the log"
-)]
-pub struct IndexError {
-    pub(super) path: PathBuf,
-    pub(super) source: Box<redb::Error>,
-}
-
-/// The last record that an index has stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tail {
-    /// The record's position; 0 before the first.
-    pub position: u64,
-    /// When the record was written.
-    pub at: Micros,
-    /// The record's command, which distinguishes this log from another.
-    pub command: [u8; 16],
-}
-
-impl Tail {
-    /// Makes the tail for a record.
-    pub(super) fn of(position: u64, record: &Record) -> Self {
-        Self {
-            position,
-            at: record.recorded_at,
-            command: record.command_key.0,
-        }
-    }
-
-    /// Returns the bytes that a tag over the tail covers.
-    pub(super) fn parts(&self) -> [Vec<u8>; 3] {
-        let (position, at) = (self.position.to_le_bytes(), self.at.0.to_le_bytes());
-        [position.to_vec(), at.to_vec(), self.command.to_vec()]
-    }
-}
+use crate::log::hashes::TileError;
+use crate::log::tiles::tile_width;
+use crate::log::tree::HASH_BYTES;
 
 /// The place of a walk over the buckets of all tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +38,7 @@ impl Cursor {
     };
 }
 
-pub(super) struct IndexFile {
+pub(in crate::log) struct IndexFile {
     pub(super) path: PathBuf,
     pub(super) db: Database,
     pub(super) seals: Seals,

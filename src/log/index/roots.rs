@@ -1,9 +1,9 @@
 //! The Merkle tree that the index keeps: its head, its tiles and its earlier roots.
 
-use super::index::Index;
-use super::proof::root_at;
-use super::tiles::TileError;
-use super::tree::Hash;
+use super::Index;
+use crate::log::hashes::TileError;
+use crate::log::proof::root_at;
+use crate::log::tree::Hash;
 
 impl Index {
     /// Returns how many leaves the Merkle tree has up to the end of the last complete group, and

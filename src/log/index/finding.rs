@@ -1,7 +1,8 @@
 //! Findings: data on the disk that the service did not leave there.
 
-use super::index::Index;
-use super::index_file::{Cursor, IndexError};
+use super::Index;
+use super::file::Cursor;
+use super::layers::IndexError;
 
 // BUG: changed-index-stops: a row of the index that is changed later stops the service.
 /// Data on the disk that differs from what the service wrote.

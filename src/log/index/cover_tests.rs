@@ -10,11 +10,11 @@ use countersign_schemas::time::Micros;
 use proptest::prelude::*;
 use redb::{Database, Key, ReadableTable, TableDefinition, Value};
 
-use super::super::buckets::{Bucketed, Covered};
-use super::super::index_tables::{
+use super::buckets::{Bucketed, Covered};
+use super::layers::Fact;
+use super::tables::{
     CASES, CHALLENGES, COMMANDS, COUNTS, NAMES, READ_AT_START, REQUESTS, STREAMS, TILES,
 };
-use super::super::layers::Fact;
 use super::*;
 
 const NOW: Micros = Micros(1_800_000_000_000_000);
