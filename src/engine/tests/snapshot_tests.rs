@@ -107,13 +107,20 @@ fn every_file_that_folds_an_account_is_in_the_fingerprint() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = std::fs::read_to_string(root.join("src/engine/accounts/snapshots.rs")).unwrap();
     let mut folding = 0;
-    for file in std::fs::read_dir(root.join("src/account")).unwrap() {
-        let path = file.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if text.contains("impl Account {") && text.contains("(&mut self") {
-            folding += 1;
-            assert!(list.contains(&format!("\"../account/{name}\"")), "{name}");
+    let mut folders = vec![root.join("src/account")];
+    while let Some(folder) = folders.pop() {
+        for file in std::fs::read_dir(&folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let name = path.strip_prefix(root.join("src")).unwrap().display();
+            if text.contains("impl Account {") && text.contains("(&mut self") {
+                folding += 1;
+                assert!(list.contains(&format!("\"../../{name}\"")), "{name}");
+            }
         }
     }
     assert!(folding > 3, "the files are found");
