@@ -293,7 +293,7 @@ def main():
     reached, seconds = reach(binary, args)
     print("%d tests, %d s" % (len(seconds), sum(seconds.values())), flush=True)
     lines = open(LISTED).read().splitlines() if os.path.exists(LISTED) else []
-    left = collections.Counter(line.split(" | ")[0] for line in lines)
+    left = collections.Counter(line.rsplit(" | ", 1)[0] for line in lines)
     with ThreadPoolExecutor(args.jobs) as pool, open(os.path.join(WORK, "results.txt"), "w") as results, \
             open(os.path.join(WORK, "survived.txt"), "w") as survived:
         verdicts = pool.map(lambda one: (dropped[one["id"]], "-") if one["id"] in dropped else verdict(

@@ -41,8 +41,8 @@ pub enum AccountVerb {
     /// Destroy an account's data keys, as an operator: nothing that was sealed can be read again
     ///
     /// The id and the username are free again. The history and its proofs stay, without the sealed
-    /// fields. Keys are destroyed at most once a minute, so the reply can take that long. The erasure
-    /// is final once older backups of keys.redb are aged out.
+    /// fields. Keys are destroyed at most once a minute, so the reply can take that long. The
+    /// erasure is final once older backups of keys.redb are aged out.
     Erase {
         /// The account's id
         account: String,

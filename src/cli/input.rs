@@ -64,7 +64,8 @@ fn next_line(what: &str) -> Result<String, Fault> {
 /// Where a secret is read from.
 #[derive(Debug, clap::Args)]
 pub struct PasswordFrom {
-    /// File with the user's password on its first line (- for standard input); asked for when absent
+    /// File with the user's password on its first line (- for standard input); asked for when
+    /// absent
     #[arg(long, value_name = "FILE")]
     pub password_from: Option<PathBuf>,
 }

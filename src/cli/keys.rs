@@ -21,8 +21,9 @@ const DAY_S: u64 = 86_400;
 pub enum KeysVerb {
     /// List the keys: numbers, states, ages, and how many data keys each wraps
     ///
-    /// Asks the running service, as an operator. With --keyring the command reads the file itself, and
-    /// with --data too it counts the data keys that each key wraps in a stopped service's key store.
+    /// Asks the running service, as an operator. With --keyring the command reads the file itself,
+    /// and with --data too it counts the data keys that each key wraps in a stopped service's key
+    /// store.
     List {
         /// The keyring file to read
         #[arg(long, env = "COUNTERSIGN_KEYRING")]
@@ -86,8 +87,8 @@ pub async fn run(verb: KeysVerb, args: &ClientArgs) -> Result<(), Fault> {
     }
 }
 
-/// Lists the keys of the keyring file. The key store of a running service belongs to the service, so
-/// the counts come from the service, if it replies.
+/// Lists the keys of the keyring file. The key store of a running service belongs to the service,
+/// so the counts come from the service, if it replies.
 async fn list_files(keyring: &Path, data: Option<&Path>, args: &ClientArgs) -> Result<(), Fault> {
     let ring = Arc::new(Keyring::load(keyring).map_err(Fault::failed)?);
     let list = match data.map(|data| open(data, &ring)) {

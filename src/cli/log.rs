@@ -1,5 +1,5 @@
-//! `log`: the log's events, numbers and backups. The log belongs to one process, so the commands ask
-//! a running service over NATS; `--data` reads a stopped log.
+//! `log`: the log's events, numbers and backups. The log belongs to one process, so the commands
+//! ask a running service over NATS; `--data` reads a stopped log.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,8 @@ pub enum LogVerb {
     Stats,
     /// Go on after a loss that a refused start named; suspends every existing account until a reset
     NewEpoch(NewEpochArgs),
-    /// Copy log and data keys: the running service's into its configured folders, a stopped one's with --data, --to and --keys-to
+    /// Copy log and data keys: the running service's into its configured folders, a stopped one's
+    /// with --data, --to and --keys-to
     Backup {
         /// Why
         #[arg(long, required_unless_present = "data")]

@@ -57,7 +57,8 @@ enum Noun {
     Init(init::InitArgs),
     /// Run the service
     Serve(serve::ServeArgs),
-    /// Ask a service of this machine whether it is ready: exit 0 if it is, 6 if not, 5 if it is away
+    /// Ask a service of this machine whether it is ready: exit 0 if it is, 6 if not, 5 if it is
+    /// away
     Health(health::HealthArgs),
     /// Make accounts, change passwords, erase accounts
     #[command(subcommand)]

@@ -13,7 +13,7 @@ use crate::account::Policy;
 use crate::account::guessing::password_bound::{PasswordGuesses, password_guesses};
 use crate::account::guessing::usual_limits::USUAL_LIMITS;
 use crate::account::guessing::{CODE_ODDS, Compared, MONTH_S, ODDS_MAX, Owner, Support, compared};
-use crate::account::rules::passwords::{KNOWN_MAX, NEW_FAILURES_MAX, NEW_TRIES};
+use crate::account::passwords::{KNOWN_MAX, NEW_FAILURES_MAX, NEW_TRIES};
 use crate::engine::pool::{WAITING_MAX, WIDTH};
 
 /// Accounts of which one attacker knows the passwords, for the second pair of figures.

@@ -34,7 +34,8 @@ impl DataKey {
         Self(entropy)
     }
 
-    /// Derives the salt of what is sealed at a place: it cannot be guessed, and is gone with the key.
+    /// Derives the salt of what is sealed at a place: it cannot be guessed, and is gone with the
+    /// key.
     pub fn salt(&self, place: &Place) -> [u8; SALT_BYTES] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");

@@ -1,9 +1,10 @@
-//! Runs a real nats-server on this machine's loopback: starts it, waits until it answers, stops it, and makes it end
-//! with its parent.
+//! Runs a real nats-server on this machine's loopback: starts it, waits until it answers, stops it,
+//! and makes it end with its parent.
 //!
-//! A process killed with SIGKILL cannot clean up, so a watchdog does: a shell that holds the reading end of a pipe. Only
-//! this process has the writing end. The shell that starts the server *becomes* it (`exec`), so the child's process
-//! id is the server's own, and no process is ever searched for by name.
+//! A process killed with SIGKILL cannot clean up, so a watchdog does: a shell that holds the
+//! reading end of a pipe. Only this process has the writing end. The shell that starts the server
+//! *becomes* it (`exec`), so the child's process id is the server's own, and no process is ever
+//! searched for by name.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -30,9 +31,9 @@ const PLAIN_CONFIG: &str = "max_payload: 1048576\n";
 
 const REMEDY: &str = "name a nats-server of at least 2.12.6 with --nats-server PATH or COUNTERSIGN_NATS_SERVER, or put one on PATH";
 
-/// The watchdog waits for one line from us, the name of a signal to send. If the pipe ends without a line, this process
-/// is gone, and the watchdog ends the server and removes its folder (`$0`). A background command's standard input would
-/// be /dev/null, hence descriptor 3.
+/// The watchdog waits for one line from us, the name of a signal to send. If the pipe ends without
+/// a line, this process is gone, and the watchdog ends the server and removes its folder (`$0`). A
+/// background command's standard input would be /dev/null, hence descriptor 3.
 const START_SCRIPT: &str = r#"
 exec 3<&0 </dev/null
 (if read -r signal <&3; then kill -"$signal" $$; else kill -KILL $$; rm -rf -- "$0"; fi) &
@@ -124,17 +125,19 @@ pub enum BrokerError {
     },
 }
 
-/// How to start a broker; the default is a free port, JetStream, and a store that goes with the broker.
+/// How to start a broker; the default is a free port, JetStream, and a store that goes with the
+/// broker.
 #[derive(Default)]
 pub struct BrokerOptions {
-    /// A configuration file. Its client and monitoring ports are overridden, a relative `store_dir` lies in the
-    /// broker's own folder. `None` starts a broker without accounts or passwords.
+    /// A configuration file. Its client and monitoring ports are overridden, a relative `store_dir`
+    /// lies in the broker's own folder. `None` starts a broker without accounts or passwords.
     pub config: Option<PathBuf>,
     /// The port on 127.0.0.1; `None` takes a free one.
     pub port: Option<u16>,
     /// A JetStream folder that outlives the broker. The configuration file must then name none.
     pub store: Option<PathBuf>,
-    /// Environment variables for the server, such as the passwords that its configuration refers to.
+    /// Environment variables for the server, such as the passwords that its configuration refers
+    /// to.
     pub environment: Vec<(String, String)>,
 }
 
@@ -150,11 +153,12 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a nats-server with JetStream on 127.0.0.1 and returns once it answers a client, within 15 s.
+    /// Starts a nats-server with JetStream on 127.0.0.1 and returns once it answers a client,
+    /// within 15 s.
     ///
     /// # Errors
-    /// [`BrokerError::Setup`] when its folder or process cannot be made, [`BrokerError::NotStarted`] with the end of its
-    /// log when it ends or does not answer.
+    /// [`BrokerError::Setup`] when its folder or process cannot be made,
+    /// [`BrokerError::NotStarted`] with the end of its log when it ends or does not answer.
     pub fn start(server: &Server, options: &BrokerOptions) -> Result<Self, BrokerError> {
         let folder = own_folder()?;
         match spawn(server, options, &folder) {
@@ -195,10 +199,12 @@ impl Broker {
         log_file(&self.folder)
     }
 
-    /// Stops the server with SIGTERM, so that JetStream closes its files, and waits at most 10 s for its end.
+    /// Stops the server with SIGTERM, so that JetStream closes its files, and waits at most 10 s
+    /// for its end.
     ///
     /// # Errors
-    /// [`BrokerError::NotStopped`] when it had to be killed, [`BrokerError::Setup`] when it could not be waited for.
+    /// [`BrokerError::NotStopped`] when it had to be killed, [`BrokerError::Setup`] when it could
+    /// not be waited for.
     pub fn stop(mut self) -> Result<(), BrokerError> {
         // A watchdog that is gone cannot signal: then only the kill below is left.
         if self.watchdog.write_all(b"TERM\n").is_ok() {
@@ -216,7 +222,8 @@ impl Broker {
 
     /// Kills the server with SIGKILL and waits for its end; a second call does nothing.
     pub fn kill(&mut self) {
-        // Signal 0 does nothing: it ends the watchdog before the process id can belong to another process.
+        // Signal 0 does nothing: it ends the watchdog before the process id can belong to another
+        // process.
         let _ = self.watchdog.write_all(b"0\n");
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -227,7 +234,8 @@ impl Broker {
             if let Some(status) = self.child.try_wait()? {
                 return Err(self.not_started(format!("ended at once ({status})")));
             }
-            // The server writes the file only after it listens, so the process that answers on the port is our own.
+            // The server writes the file only after it listens, so the process that answers on the
+            // port is our own.
             if let Some(port) = written_port(&self.folder) {
                 return match read_info(port) {
                     Ok(()) => Ok(port),
@@ -308,7 +316,8 @@ fn spawn(
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
-        // A configuration without a store_dir would share one in the temporary folder with every other server.
+        // A configuration without a store_dir would share one in the temporary folder with every
+        // other server.
         .env("TMPDIR", folder)
         .current_dir(folder)
         .process_group(0)
@@ -332,7 +341,8 @@ fn own_folder() -> io::Result<PathBuf> {
             std::process::id()
         ));
         match DirBuilder::new().mode(0o700).create(&folder) {
-            // A leftover, or another thread's: creating the folder is the test, so there is no race.
+            // A leftover, or another thread's: creating the folder is the test, so there is no
+            // race.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => return result.map(|()| folder),
         }

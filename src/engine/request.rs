@@ -8,7 +8,7 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
-use super::intake::source::Source;
+use super::counts::source::Source;
 use crate::account::Reply;
 
 /// Who asks.
@@ -20,6 +20,17 @@ pub struct Caller {
     pub verified: bool,
     /// The role that the subject stands for.
     pub role: Role,
+}
+
+/// Who looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// The caller of the query.
+    pub caller: Caller,
+    /// For whom the caller says it acts; sealed, never trusted.
+    pub on_behalf_of: Option<String>,
+    /// The W3C trace id.
+    pub trace_id: Option<[u8; 16]>,
 }
 
 /// What a repeat of a command is recognised by. Neither is written.
@@ -135,4 +146,10 @@ pub fn is_vouched(command: &Command, vouched: bool) -> bool {
         FirstFactor::Password(None) => vouched,
         FirstFactor::Password(Some(_)) | FirstFactor::Own(_) | FirstFactor::NotAsked => false,
     }
+}
+
+/// Says why a store cannot answer, and gives the word for it.
+pub fn unavailable(error: &dyn std::fmt::Display) -> ErrorCode {
+    tracing::error!(%error, "a command is refused because a store cannot be read");
+    ErrorCode::StoreUnavailable
 }

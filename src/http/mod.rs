@@ -1,7 +1,7 @@
 //! The HTTP side: `/livez`, `/readyz?verbose` and `/metrics` for machines that watch this one.
 //!
-//! It answers GET and HEAD, reads no body, and shows no account. It does not authenticate clients, so
-//! it must listen on loopback, or where only monitoring can reach it.
+//! It answers GET and HEAD, reads no body, and shows no account. It does not authenticate clients,
+//! so it must listen on loopback, or where only monitoring can reach it.
 
 mod health;
 mod metrics;

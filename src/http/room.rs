@@ -2,9 +2,9 @@
 //! newcomer.
 //!
 //! A newcomer that finds its peer's places taken ends the connection of this peer that has done
-//! least: first one that sent nothing, then one that sent a part, then one that is being answered; of
-//! equals the oldest. So connections that only wait take no place from a probe, even from the same
-//! address, and a peer's connections never end those of a peer that has fewer.
+//! least: first one that sent nothing, then one that sent a part, then one that is being answered;
+//! of equals the oldest. So connections that only wait take no place from a probe, even from the
+//! same address, and a peer's connections never end those of a peer that has fewer.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 pub const LOOPBACK_MAX: usize = 8;
 /// Connections from elsewhere at the same time.
 pub const ELSEWHERE_MAX: usize = 24;
-/// Connections of one peer from elsewhere at the same time: an address, or an IPv6 network of 64 bits.
+/// Connections of one peer from elsewhere at the same time: an address, or an IPv6 network of 64
+/// bits.
 pub const PER_PEER_MAX: usize = 4;
 
 /// The machine or network on the other side.
@@ -79,7 +80,8 @@ pub struct Stay {
 }
 
 impl Room {
-    /// Gives a newcomer a place, and a future that resolves when another connection needs the place.
+    /// Gives a newcomer a place, and a future that resolves when another connection needs the
+    /// place.
     pub fn enter(&self, address: IpAddr) -> (Stay, oneshot::Receiver<()>) {
         let peer = Peer::of(address);
         let (stay, evicted) = oneshot::channel();

@@ -319,8 +319,8 @@ async fn a_context_of_any_form_refuses_nothing_and_a_label_must_be_visible_and_s
     probe.nothing_was_appended().await;
 }
 
-/// C-02, C-03, C-05, C-06; Vault CVE-2025-6015 and OpenBao CVE-2025-55003, where a spent code with a
-/// space was another code.
+/// C-02, C-03, C-05, C-06; Vault CVE-2025-6015 and OpenBao CVE-2025-55003, where a spent code with
+/// a space was another code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_counted() {
     let rig = Rig::start(CHEAP).await;

@@ -95,7 +95,8 @@ async fn the_broker_names_the_caller_and_a_role_asks_only_what_it_may() {
         .refused("actor.unverified");
 }
 
-/// docs/reference/contract.md#verified-identity: an installation has its own names for its accounts.
+/// docs/reference/contract.md#verified-identity: an installation has its own names for its
+/// accounts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configuration_names_the_account_of_each_role() {
     let site = Site::new("[identity]\naccounts = { SHOPS = \"platform\", LEDGER = \"audit\" }\n");

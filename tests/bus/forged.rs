@@ -348,7 +348,8 @@ async fn a03_every_message_that_does_not_parse_is_refused_and_ends_no_connection
     service.stop().await;
 }
 
-/// a request cannot make the service publish among its own events, nor to an API of the broker.
+/// a request cannot make the service publish among its own events, nor to an API of the
+/// broker.
 #[tokio::test]
 async fn a04_a_request_with_a_reply_subject_of_the_service_or_the_broker_is_not_executed() {
     let broker = crate::service::broker();

@@ -1,8 +1,8 @@
 //! Power loss at every moment of every kind of append: no acknowledged record may be missing.
 //!
 //! For each shape (first record, single, batch, growing file, sealing, idle commit, clean close,
-//! recovery) the log runs on a disk that remembers its unsynced writes. Before and after every sync, every
-//! subset of them is a possible disk after a power loss; each is opened with the real
+//! recovery) the log runs on a disk that remembers its unsynced writes. Before and after every
+//! sync, every subset of them is a possible disk after a power loss; each is opened with the real
 //! `EventLog::open` and read in full. The records must be a prefix of the appended ones, end at a
 //! batch's border, and reach at least to the last acknowledged one. A second test tears writes at
 //! random, in 512-byte sectors, and loses power again while recovering.
@@ -12,7 +12,8 @@
 //!
 //! ```text
 //! cargo test --test powerloss -- --nocapture
-//! POWERLOSS_SUBSETS=16384 POWERLOSS_RANDOM=1000000 cargo test --release --test powerloss -- --nocapture
+//! POWERLOSS_SUBSETS=16384 POWERLOSS_RANDOM=1000000 cargo test --release --test powerloss --
+//! --nocapture
 //! ```
 //! `POWERLOSS_SUBSETS` bounds the images per moment (beyond it they are sampled),
 //! `POWERLOSS_RANDOM` is the number of torn images, and `POWERLOSS_SEED` repeats a run.

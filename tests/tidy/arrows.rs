@@ -166,7 +166,8 @@ fn crate_paths(code: &str) -> Vec<(usize, String)> {
     paths
 }
 
-fn steps(code: &str, left: usize) -> Vec<String> {
+/// The paths of a tree of names, at most so many steps of each, groups opened.
+pub fn steps(code: &str, left: usize) -> Vec<String> {
     if let Some(group) = code.strip_prefix('{') {
         let group = &group[..crate::source::closing(code, 0).saturating_sub(2)];
         return split_outside_brackets(group)

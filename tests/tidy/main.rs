@@ -7,6 +7,7 @@
 mod absences;
 mod arrows;
 mod catalogue;
+mod circles;
 mod constant_time;
 mod derived;
 mod docs;
@@ -42,6 +43,7 @@ fn the_house_is_tidy() {
     );
     let mut found: Vec<String> = sources.iter().flat_map(findings).collect();
     catalogue::check(&sources, &mut found);
+    circles::check(&sources, &mut found);
     derived::check(&sources, &mut found);
     sizes::check_list(&sources, &mut found);
     assert!(found.is_empty(), "\n{}", found.join("\n"));

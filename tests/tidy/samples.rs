@@ -39,7 +39,7 @@ fn every_rule_finds_its_violation() {
         (
             "src/crypto/x.rs",
             "fn same(a: &Code, b: &Code) -> bool { a.digits() == b.digits() }",
-            "compared by operator",
+            "compared by an operator",
         ),
         (
             "src/crypto/otp.rs",
@@ -163,7 +163,7 @@ fn every_rule_finds_its_violation() {
         (
             "src/bus/x.rs",
             "use countersign_schemas::event::Event as E;",
-            "keeps its name",
+            "do not rename",
         ),
         (
             "src/account/x.rs",
@@ -181,7 +181,7 @@ fn every_rule_finds_its_violation() {
             "is silenced",
         ),
         ("src/cli/x.rs", todo, "unwritten"),
-        ("tests/x.rs", put_off, "put off"),
+        ("tests/x.rs", put_off, "postponed"),
         ("tests/x.rs", ignored, "does not run"),
         ("tests/x.rs", panics, "expects a panic"),
         ("src/cli/x.rs", waived, "safety"),

@@ -2,8 +2,8 @@
 
 use countersign_schemas::event::account::v1::Purpose;
 
-use super::rerun::{Recording, Rerun};
-use super::scene::{Scene, code_scene, first_factor, password_judged, proof_scene};
+use super::recording::{Recording, Rerun, Scene, password_judged};
+use super::scene::{code_scene, first_factor, proof_scene};
 use super::stand_ins::Given;
 use crate::account::evidence::{CodeEvidence, ProofEvidence};
 

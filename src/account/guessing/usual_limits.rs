@@ -140,7 +140,8 @@ mod tests {
         assert_eq!(counted("no limit, 10 a second")[0], 25_920_000);
     }
 
-    /// WSTG's table, 10 guesses a second: 3.5 % in 1 hour with one valid code, 93 % in a day with three.
+    /// WSTG's table, 10 guesses a second: 3.5 % in 1 hour with one valid code, 93 % in a day with
+    /// three.
     #[test]
     fn the_formula_gives_the_published_odds() {
         let after = |hours: u64, window_steps| {

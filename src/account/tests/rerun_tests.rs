@@ -16,7 +16,8 @@ use countersign_schemas::time::Micros;
 
 use super::scenario::{ACCOUNT, Password, START, Scenario, offset};
 use super::sentences::*;
-use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
+use crate::account::explain::recording::{Across, Recording, Rerun};
+use crate::account::explain::rerun::rerun;
 use crate::account::explain::taken_as_recorded::taken_as_recorded;
 use crate::account::{Account, Policy};
 

@@ -1,9 +1,9 @@
 //! Compares an exported event with its record.
 //!
-//! The signature covers the record, and the verifier derives from it everything that an event shows.
-//! The source of a request and the person behind it are sealed in the record: for these the record
-//! has a commitment, and the export brings the salt that opens it. Only the sentences, which are
-//! written for people, may come from another build, and only with `--other-rendering`.
+//! The signature covers the record, and the verifier derives from it everything that an event
+//! shows. The source of a request and the person behind it are sealed in the record: for these the
+//! record has a commitment, and the export brings the salt that opens it. Only the sentences, which
+//! are written for people, may come from another build, and only with `--other-rendering`.
 
 use std::collections::BTreeMap;
 
@@ -28,10 +28,12 @@ const WITHHELD: &str = "it shows no source, but its record has one, and no erasu
 /// Differences that are accepted without proof; a person who has the file can have made them.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Takes {
-    /// Accept sentences that another build worded, and count them; a person who has the file can have changed them
+    /// Accept sentences that another build worded, and count them; a person who has the file can
+    /// have changed them
     #[arg(long = "other-rendering", requires = "export")]
     pub other_renderings: bool,
-    /// Accept events without the source in their record, and count them: of erased accounts, if the erasure is not in the export; a person who has the file can have removed the source
+    /// Accept events without the source in their record, and count them: of erased accounts, if the
+    /// erasure is not in the export; a person who has the file can have removed the source
     #[arg(long, requires = "export")]
     pub missing_sources: bool,
 }

@@ -1,7 +1,7 @@
 //! `audit export`: writes events to a file or to standard output, page by page.
 //!
-//! At most one page of the history is in memory. The checkpoint is signed first, so every event that
-//! is written is in the tree that the manifest rests on.
+//! At most one page of the history is in memory. The checkpoint is signed first, so every event
+//! that is written is in the tree that the manifest rests on.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, Permissions};

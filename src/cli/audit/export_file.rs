@@ -1,9 +1,9 @@
 //! Verifies an export with nothing but the file and the log's public key.
 //!
-//! An export of everything is a log: the verifier computes every leaf and the root again, and checks
-//! positions, versions, times and groups. A filtered export has a proof with each record, so nothing
-//! in it can be changed or invented. It cannot show that nothing was left out, except for one
-//! account's whole history up to its last event, because its versions have no gap.
+//! An export of everything is a log: the verifier computes every leaf and the root again, and
+//! checks positions, versions, times and groups. A filtered export has a proof with each record, so
+//! nothing in it can be changed or invented. It cannot show that nothing was left out, except for
+//! one account's whole history up to its last event, because its versions have no gap.
 //!
 //! The facts of an event are derived from its record too, as far as [`Compared`] says.
 

@@ -15,10 +15,12 @@ const FILE_BYTES_MAX: u64 = 4 * NOTE_BYTES_MAX as u64;
 /// The key and checkpoints that a person names.
 #[derive(Debug, clap::Args)]
 pub struct KnownArgs {
-    /// The public key of the log's checkpoints, as `keys list` prints it [default: the one found beside the log]
+    /// The public key of the log's checkpoints, as `keys list` prints it [default: the one found
+    /// beside the log]
     #[arg(long, value_name = "VKEY")]
     pub key: Option<String>,
-    /// File with a checkpoint kept from earlier, a signed note or what `audit checkpoint --json` printed; may be repeated
+    /// File with a checkpoint kept from earlier, a signed note or what `audit checkpoint --json`
+    /// printed; may be repeated
     #[arg(long, value_name = "FILE")]
     pub since: Vec<PathBuf>,
 }
@@ -34,8 +36,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// Takes the key that was named, else the one beside the history, and every checkpoint kept from
-    /// earlier.
+    /// Takes the key that was named, else the one beside the history, and every checkpoint kept
+    /// from earlier.
     ///
     /// # Errors
     /// [`Fault::Usage`] without a key, or for a file that cannot be read; [`Fault::Negative`] for
@@ -78,7 +80,8 @@ impl Known {
         }
     }
 
-    /// Takes a checkpoint with a valid signature; one of an earlier epoch has the name of that epoch.
+    /// Takes a checkpoint with a valid signature; one of an earlier epoch has the name of that
+    /// epoch.
     ///
     /// # Errors
     /// [`Fault::Negative`] when the signature is not valid.

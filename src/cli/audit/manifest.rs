@@ -1,7 +1,7 @@
 //! The manifest of an export: its filter, its size, and the checkpoint that it rests on.
 //!
-//! It is the last line of an export as JSON lines, `{"manifest":{…}}`, so a file that was cut off has
-//! none. With CSV and OCSF it is a file of its own.
+//! It is the last line of an export as JSON lines, `{"manifest":{…}}`, so a file that was cut off
+//! has none. With CSV and OCSF it is a file of its own.
 
 use countersign_schemas::audit::{AuditExportQuery, ExportFormat};
 use countersign_schemas::ids::AccountId;

@@ -1,8 +1,9 @@
-//! Events in the form of the Open Cybersecurity Schema Framework, version 1.4.0, for security tools.
+//! Events in the form of the Open Cybersecurity Schema Framework, version 1.4.0, for security
+//! tools.
 //!
-//! A login check is Authentication (3002), a change of an account Account Change (3001), an event of
-//! the log itself a Base Event (0). The whole table is in `docker/ocsf.md`. Facts without a field of
-//! the framework are in `unmapped`.
+//! A login check is Authentication (3002), a change of an account Account Change (3001), an event
+//! of the log itself a Base Event (0). The whole table is in `docker/ocsf.md`. Facts without a
+//! field of the framework are in `unmapped`.
 
 use countersign_schemas::event::{Event, Severity};
 use countersign_schemas::reply::AuditEvent;

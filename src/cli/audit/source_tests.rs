@@ -127,7 +127,8 @@ fn a_source_that_is_removed_with_its_salt_is_refused_unless_an_erasure_follows()
     without_source(&mut page, 1);
     let report = desk.verify(&written(&records, &query, std::slice::from_ref(&page)));
     assert_eq!(report.unwrap().document["not_compared"], json!([]));
-    // A field under the service's own key outlives the erasure, and so does another account's source.
+    // A field under the service's own key outlives the erasure, and so does another account's
+    // source.
     assert_ne!(account(&records[2]), owner);
     for (other, desk) in [
         (last, &Desk::taking_missing_sources()),

@@ -26,7 +26,8 @@ use crate::log::verify::{BadLog, Verified, Verifier};
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// The data folder of a stopped service, or a copy of it; needs no keyring [default: ask the running service]
+    /// The data folder of a stopped service, or a copy of it; needs no keyring [default: ask the
+    /// running service]
     #[arg(long, value_name = "DIR", conflicts_with = "export")]
     data: Option<PathBuf>,
     /// A file that `audit export` wrote as JSON lines; needs no service

@@ -1,5 +1,5 @@
-//! `doctor`: checks an installation from outside and reports what is wrong. It opens neither log nor
-//! views, so the service may run meanwhile.
+//! `doctor`: checks an installation from outside and reports what is wrong. It opens neither log
+//! nor views, so the service may run meanwhile.
 
 mod broker;
 mod machine;

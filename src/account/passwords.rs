@@ -6,12 +6,13 @@
 //!                source that is neither known nor new; a success clears nothing, the day ends it
 //! ```
 //!
-//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources. Two kinds
-//! of source wait for their own failures only, so that a crowd cannot keep the owner out there: one
-//! that is known, for 30 days after the owner completed a login from it; and one that is new, which
-//! has had fewer than three failures here in the day. A crowd has three of those from each of its
-//! addresses and then waits, whereas the owner's address is not among them. What all new sources fail
-//! in a day is bounded too, since addresses are cheap: `policy explain` prints what it is worth.
+//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources. Two
+//! kinds of source wait for their own failures only, so that a crowd cannot keep the owner out
+//! there: one that is known, for 30 days after the owner completed a login from it; and one that is
+//! new, which has had fewer than three failures here in the day. A crowd has three of those from
+//! each of its addresses and then waits, whereas the owner's address is not among them. What all
+//! new sources fail in a day is bounded too, since addresses are cheap: `policy explain` prints
+//! what it is worth.
 
 use countersign_schemas::event::account::v1::PasswordRejected;
 use countersign_schemas::time::Micros;
