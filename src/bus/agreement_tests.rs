@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Number, Value, json};
 
-use super::desk::admin_query;
+use super::desk::operators_request;
 use super::endpoints::{Asked, Endpoint, all};
 use super::queries::Query;
 use countersign_schemas::command::Command;
@@ -31,7 +31,7 @@ fn judged(endpoint: &Endpoint, body: &[u8]) -> Result<(), Refusal> {
         },
         Asked::Query(queried) => Query::decode(queried, "ada", body).map(drop),
         Asked::Document(_) => Ok(decode_query::<NoFields>(body).map(drop)?),
-        Asked::Admin(asked) => admin_query(asked, body).map(drop),
+        Asked::Admin(asked) => operators_request(asked, body).map(drop),
     }
 }
 

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
-use super::queries::{Query, Question};
+use super::queries::{OperatorsRequest, Query, Question, Wanted};
 use super::reply::json;
-use crate::engine::{Engine, LookUp, filter_text};
+use crate::engine::{Engine, LookUp, Viewer, filter_text};
 
 /// Waits for the position that a caller names, where anybody still waits for the answer.
 pub(super) fn is_reached(engine: &Engine, question: &Question) -> Result<(), Refusal> {
@@ -22,9 +22,14 @@ pub(super) fn is_reached(engine: &Engine, question: &Question) -> Result<(), Ref
 /// Answers a query, and leaves a record of who looked at whom before the answer leaves.
 pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
     is_reached(engine, question)?;
-    let (queries, viewer) = (engine.queries(), &question.viewer);
-    let look_up = look_up(&question.query, viewer.caller.role);
-    match (&question.query, &look_up) {
+    let viewer = &question.viewer;
+    let query = match &question.wanted {
+        Wanted::Query(_, query) => query,
+        Wanted::Operators(request) => return operators(engine, request, viewer),
+    };
+    let queries = engine.queries();
+    let look_up = look_up(query, viewer.caller.role);
+    match (query, &look_up) {
         // Every name counts, since the request does not say whether it is on record.
         (Query::FindAccount(_), _) => queries.admit_look_up(viewer, "find-account", None)?,
         (_, Some(look_up)) => {
@@ -32,7 +37,7 @@ pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refu
         }
         (_, None) => {}
     }
-    let body = body(engine, question);
+    let body = body(engine, query, question);
     // An id that nobody has is on record too: trying them out must not stay unseen.
     if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
         && refusal.code == ErrorCode::AccountNotFound
@@ -46,9 +51,9 @@ pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refu
     Ok(body)
 }
 
-fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
+fn body(engine: &Engine, query: &Query, question: &Question) -> Result<Bytes, Refusal> {
     let (queries, min) = (engine.queries(), question.min_position);
-    match &question.query {
+    match query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {
             // A name that nobody has is on record too: trying names out must not stay unseen.
@@ -76,24 +81,35 @@ fn body(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
             queries.record_look_up(&question.viewer, &look_up)?;
             json(&explained)
         }
-        Query::Backup => {
-            is_on_log(question, "backup");
-            json(&engine.admin().backup()?)
+    }
+}
+
+/// Answers an operator's request, which shows nobody's history.
+fn operators(
+    engine: &Engine,
+    request: &OperatorsRequest,
+    viewer: &Viewer,
+) -> Result<Bytes, Refusal> {
+    let admin = engine.admin();
+    match request {
+        OperatorsRequest::Backup => {
+            is_on_log(viewer, "backup");
+            json(&admin.backup()?)
         }
-        Query::LogStats => json(&engine.admin().log_stats()?),
-        Query::KeyList => json(&engine.admin().key_list()?),
-        Query::ViewList => json(&engine.admin().view_list()),
-        Query::ViewRebuild(view) => {
-            is_on_log(question, "view-rebuild");
-            json(&engine.admin().view_rebuild(view.as_str())?)
+        OperatorsRequest::LogStats => json(&admin.log_stats()?),
+        OperatorsRequest::KeyList => json(&admin.key_list()?),
+        OperatorsRequest::ViewList => json(&admin.view_list()),
+        OperatorsRequest::ViewRebuild(view) => {
+            is_on_log(viewer, "view-rebuild");
+            json(&admin.view_rebuild(view.as_str())?)
         }
     }
 }
 
 /// Writes who asked for an act into the service's own log: it changes no account, so it is no
 /// event. Not why: a reason may say something of a person, and that log is in clear.
-fn is_on_log(question: &Question, act: &str) {
-    let caller = question.viewer.caller.name.as_str();
+fn is_on_log(viewer: &Viewer, act: &str) {
+    let caller = viewer.caller.name.as_str();
     tracing::info!(caller, "an operator asked for {act}");
 }
 
@@ -124,11 +140,6 @@ fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
         | Query::AuditExplain(_)
         | Query::LoginStatus(_)
         | Query::Checkpoint
-        | Query::Consistency(_)
-        | Query::Backup
-        | Query::LogStats
-        | Query::ViewList
-        | Query::KeyList
-        | Query::ViewRebuild(_) => None,
+        | Query::Consistency(_) => None,
     }
 }

@@ -20,7 +20,7 @@ use super::endpoints::{AdminAsked, Asked, Document, Endpoint, Queried};
 use super::gate::Gate;
 use super::headers::{self, Headers};
 use super::identity::Identity;
-use super::queries::{Query, QueryPool, Question};
+use super::queries::{OperatorsRequest, Query, QueryPool, Question, Wanted};
 use super::replier::{Answer, Ticket, Waiting};
 use super::reply::{Echo, Told, json};
 use super::shares::{Share, Shares};
@@ -190,10 +190,10 @@ impl Desk {
                 headers::MSG_ID_REQUIRED,
             ));
         }
-        let query = admin_query(asked, &message.payload)?;
+        let wanted = Wanted::Operators(operators_request(asked, &message.payload)?);
         tracing::info!(caller = caller.name, asked = ?asked, "an operator's request");
         Ok(Work::Ask(Question {
-            query,
+            wanted,
             min_position: headers.min_position,
             deadline: headers.deadline,
             viewer: viewer(caller, headers.on_behalf_of, waiting),
@@ -252,8 +252,9 @@ impl Desk {
         let headers = in_time(endpoint, map, waiting.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
         let query = Query::decode(queried, id, &message.payload)?;
+        let wanted = Wanted::Query(queried, query);
         Ok(Work::Ask(Question {
-            query,
+            wanted,
             min_position: headers.min_position,
             deadline: headers.deadline,
             viewer: viewer(caller, headers.on_behalf_of, waiting),
@@ -291,14 +292,19 @@ impl Desk {
 ///
 /// # Errors
 /// `request.invalid` or `request.malformed`, as the body asks for it.
-pub(super) fn admin_query(asked: AdminAsked, body: &[u8]) -> Result<Query, Refusal> {
+pub(super) fn operators_request(
+    asked: AdminAsked,
+    body: &[u8],
+) -> Result<OperatorsRequest, Refusal> {
     let nothing = || decode_query::<NoFields>(body);
     Ok(match asked {
-        AdminAsked::Backup => decode::<BackupRequest>(body).map(|_| Query::Backup)?,
-        AdminAsked::ViewRebuild => Query::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view),
-        AdminAsked::LogStats => nothing().map(|_| Query::LogStats)?,
-        AdminAsked::KeyList => nothing().map(|_| Query::KeyList)?,
-        AdminAsked::ViewList => nothing().map(|_| Query::ViewList)?,
+        AdminAsked::Backup => decode::<BackupRequest>(body).map(|_| OperatorsRequest::Backup)?,
+        AdminAsked::ViewRebuild => {
+            OperatorsRequest::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view)
+        }
+        AdminAsked::LogStats => nothing().map(|_| OperatorsRequest::LogStats)?,
+        AdminAsked::KeyList => nothing().map(|_| OperatorsRequest::KeyList)?,
+        AdminAsked::ViewList => nothing().map(|_| OperatorsRequest::ViewList)?,
     })
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::answering::answer;
 use super::endpoints::{Asked, Endpoint, Queried, all};
-use super::queries::{Query, Question};
+use super::queries::{Query, Question, Wanted};
 use crate::account::Policy;
 use crate::engine::{Caller, Engine, EngineOptions, Request, Viewer, init, wall_clock};
 use crate::log::LogOptions;
@@ -74,8 +74,9 @@ impl Rig {
     }
 
     fn ask(&self, asked: &Asking, who: &str, role: Role) -> Result<(), Refusal> {
+        let query = Query::decode(asked.queried, asked.id, asked.body.as_bytes()).unwrap();
         let question = Question {
-            query: Query::decode(asked.queried, asked.id, asked.body.as_bytes()).unwrap(),
+            wanted: Wanted::Query(asked.queried, query),
             min_position: None,
             deadline: None,
             viewer: Viewer {

@@ -20,12 +20,11 @@ use countersign_schemas::ids::AccountId;
 use countersign_schemas::query::{
     AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
 };
-use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
 use super::answering::{answer, is_reached};
-use super::endpoints::Queried;
+use super::endpoints::{LaneName, Queried};
 use super::lane::{Bounds, Lane};
 use super::replier::Ticket;
 use super::reply::Told;
@@ -103,6 +102,11 @@ pub enum Query {
     AuditExport(AuditExportQuery),
     /// Why a decision came out as it did.
     AuditExplain(AuditExplainQuery),
+}
+
+/// What an operator asks of the running service: no query, so that it has lanes of its own.
+#[derive(Debug)]
+pub enum OperatorsRequest {
     /// A backup into the configured folder.
     Backup,
     /// The numbers of the log.
@@ -113,6 +117,15 @@ pub enum Query {
     KeyList,
     /// A view folded anew.
     ViewRebuild(ViewName),
+}
+
+/// What a lane answers.
+#[derive(Debug)]
+pub enum Wanted {
+    /// A query's answer; the kind is that of its endpoint.
+    Query(Queried, Query),
+    /// What an operator asks for.
+    Operators(OperatorsRequest),
 }
 
 impl Query {
@@ -157,45 +170,13 @@ impl Query {
             Queried::AuditExplain => Self::AuditExplain(decode_query(body)?),
         })
     }
-
-    /// The lane in which it is answered to a caller of this role.
-    fn lane(&self, role: Role) -> LaneName {
-        match self {
-            // An agent's leaves a record, as what else agents ask.
-            Self::LoginStatus(_) if role == Role::Support => LaneName::Support,
-            Self::LoginStatus(_) => LaneName::LoginChecks,
-            Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => LaneName::Support,
-            Self::AuditTimeline(..) if role == Role::Support => LaneName::Support,
-            Self::AuditTimeline(..)
-            | Self::AuditPage(_)
-            | Self::AccountAt(..)
-            | Self::Checkpoint
-            | Self::Proof(_)
-            | Self::Consistency(_)
-            | Self::AuditRecords(_)
-            | Self::AuditExport(_)
-            | Self::AuditExplain(_) => LaneName::Audit,
-            Self::LogStats | Self::ViewList | Self::KeyList => LaneName::OperatorsLooks,
-            Self::Backup | Self::ViewRebuild(_) => LaneName::OperatorsActs,
-        }
-    }
-}
-
-/// Where a query is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LaneName {
-    LoginChecks,
-    Support,
-    Audit,
-    OperatorsLooks,
-    OperatorsActs,
 }
 
 /// A query and what bounds its answer.
 #[derive(Debug)]
 pub struct Question {
     /// What is asked.
-    pub query: Query,
+    pub wanted: Wanted,
     /// The position that the view must have reached.
     pub min_position: Option<u64>,
     /// Later than this nobody waits for the answer.
@@ -270,12 +251,18 @@ impl QueryPool {
 
 impl Lanes {
     fn ask(&self, question: Question, ticket: Ticket) {
-        let lane = match question.query.lane(question.viewer.caller.role) {
-            LaneName::LoginChecks => &self.login_checks,
-            LaneName::Support => &self.support,
-            LaneName::Audit => &self.audit,
-            LaneName::OperatorsLooks => &self.operators_looks,
-            LaneName::OperatorsActs => &self.operators_acts,
+        let lane = match &question.wanted {
+            Wanted::Query(queried, _) => match queried.lane(question.viewer.caller.role) {
+                LaneName::LoginChecks => &self.login_checks,
+                LaneName::Support => &self.support,
+                LaneName::Audit => &self.audit,
+            },
+            Wanted::Operators(request) => match request {
+                OperatorsRequest::LogStats
+                | OperatorsRequest::ViewList
+                | OperatorsRequest::KeyList => &self.operators_looks,
+                OperatorsRequest::Backup | OperatorsRequest::ViewRebuild(_) => &self.operators_acts,
+            },
         };
         submit(lane, question, ticket);
     }
