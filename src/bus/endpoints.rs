@@ -21,8 +21,8 @@ pub enum Asked {
     Admin(AdminAsked),
 }
 
-/// Declares the one list of queries: the variant and its name, who may ask it, what the subject ends
-/// with (`id` or `whole`), and the lane in which it is answered.
+/// Declares the one list of queries: the variant and its name, who may ask it, what the subject
+/// ends with (`id` or `whole`), and the lane in which it is answered.
 macro_rules! queries {
     ($($(#[$doc:meta])* $variant:ident $name:literal $summary:literal
         [$($role:ident),*] $end:ident $lane:ident;)*) => {
