@@ -14,13 +14,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WORK = os.path.join(ROOT, "target", "mutants")
 TREE = os.path.join(WORK, "tree")
 CONFIG = os.path.join(ROOT, ".cargo", "mutants.toml")
-# Survivors whose reason is written down, as `name | reason`, one line for each.
+# Survivors with a written reason, as `name | reason`, one line for each.
 LISTED = os.path.join(ROOT, ".cargo", "mutants-survivors.txt")
-# Seconds of tests in one process: a mutant that lives meets the next, larger batch.
+# Seconds of tests in one process: a mutant that survives a batch gets the next, larger one.
 BATCHES = [0.5, 4, 30, float("inf")]
-# A batch that takes longer hangs, which counts as caught.
+# A batch that takes longer counts as hanging, and its mutant as caught.
 HANG_SECONDS, HANG_TIMES = 20, 8
-# What a mutant may take before that: bytes of one file, bytes of memory.
+# The most that a mutant may use before that: bytes of one file, bytes of memory.
 BOUNDS = {resource.RLIMIT_FSIZE: 1 << 30, resource.RLIMIT_AS: 12 << 30, resource.RLIMIT_CORE: 0}
 # Stack of a test in bytes: a function with its mutants takes more than its own.
 STACK = 64 << 20
@@ -105,7 +105,7 @@ def original(file):
 
 
 def offset(text, line, column):
-    """Where a line and a column, both from 1, stand in a text."""
+    """The offset of a line and a column, both from 1, in a text."""
     at = 0
     for _ in range(line - 1):
         at = text.index("\n", at) + 1
@@ -126,7 +126,7 @@ def body_start(text, at):
 
 
 def plant(mutants, dropped):
-    """Plants all but the dropped; returns each file's text and where in it each mutant stands."""
+    """Plants all but the dropped; returns each file's text and the place of each mutant in it."""
     planted = {}
     for file in sorted({mutant["file"] for mutant in mutants}):
         text, functions = original(file), collections.defaultdict(list)
@@ -171,7 +171,7 @@ def guilty(message, planted, mutants):
                 span = (span.get("expansion") or {}).get("span")
         if found:
             return found
-    # A constant needs it, so it cannot ask the environment.
+    # A constant needs it, so it cannot read the environment.
     name = re.search(r"non-const .*(?:function|method) `(?:.*::)?(\w+)(?:::<.*>)?`", message["message"])
     return {mutant["id"] for mutant in mutants if name and mutant["function"]
             and mutant["function"]["function_name"].split("::")[-1] == name[1]}
@@ -179,7 +179,7 @@ def guilty(message, planted, mutants):
 
 def build(mutants, dropped):
     """Drops what does not compile until the rest does; returns the test binary."""
-    # A folder of its own: cargo would take what it built from the copy for what is built from here.
+    # A separate folder: cargo would take the copy's build for that of this checkout.
     env = dict(os.environ, CARGO_TARGET_DIR=os.path.join(WORK, "build"))
     what = ["--locked", "--lib", "-p", "countersign", "--message-format=json"]
     steps = [["check", "--profile", "test"], ["test", "--no-run"]]

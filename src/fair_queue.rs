@@ -1,24 +1,24 @@
-//! A bounded queue in which callers take turns, so that one that floods waits behind itself.
+//! A bounded queue in which callers take turns, so that a caller that floods only delays itself.
 //!
 //! ```text
 //!   push ─▶ a: ▢▢▢▢▢ ─┐
 //!           b: ▢      ├─▶ pop: a, b, c, a, c, a, …
 //!           c: ▢▢    ─┘
 //! ```
-//! Each key has a FIFO of its own and the keys take turns. A full queue sheds the newest item of
-//! the key with the most waiting, and only where the new item's key would still have fewer. So the
-//! share of one key is never less than the bound divided by the keys that wait. Who can make up
+//! Each key has its own FIFO, and the keys take turns. A full queue sheds the newest item of the
+//! key with the most items, and only if the new item's key would still have fewer. So a key's share
+//! is never less than the bound divided by the number of waiting keys. A sender that can invent
 //! keys can take more shares: choose a key that a sender cannot shape.
 //!
-//! It holds no lock and knows no clock; whoever shares it between threads brings the mutex.
+//! It holds no lock and knows no clock; a caller that shares it between threads adds the mutex.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// What waits, by key.
+/// The waiting items, by key.
 #[derive(Debug)]
 pub struct FairQueue<K, T> {
-    /// Each key's items, oldest first; no key without an item.
+    /// Each key's items, oldest first; a key without an item has no entry.
     waiting: HashMap<K, VecDeque<T>>,
     /// The same keys, each once; the first has the next turn.
     turns: VecDeque<K>,
@@ -28,7 +28,7 @@ pub struct FairQueue<K, T> {
 }
 
 impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
-    /// An empty queue for at most `max` items in all and `max_per_key` of one key.
+    /// Makes an empty queue for at most `max` items in all and `max_per_key` of one key.
     pub fn new(max: usize, max_per_key: usize) -> Self {
         Self {
             waiting: HashMap::new(),
@@ -39,11 +39,11 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         }
     }
 
-    /// Takes an item, and gives back the one that it took the place of, if any.
+    /// Adds an item, and returns the one that it displaced, if any.
     ///
     /// # Errors
-    /// The item itself: its key has as many as it may, or the queue is full and no key would still
-    /// have more items than this one.
+    /// The item itself, if its key has as many as it may, or if the queue is full and no key would
+    /// still have more items than this one.
     pub fn push(&mut self, key: K, item: T) -> Result<Option<T>, T> {
         let own = self.waiting_of(&key);
         if own >= self.max_per_key {
@@ -65,12 +65,13 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         Ok(displaced)
     }
 
-    /// Gives the oldest item of the key whose turn it is.
+    /// Removes the oldest item of the key that has the turn.
     pub fn pop(&mut self) -> Option<(K, T)> {
         self.pop_ready(|_, _| true)
     }
 
-    /// Gives the first item that is ready, in the order of turns; a key without one keeps its turn.
+    /// Removes the first item that is ready, in the order of turns; a key without one keeps its
+    /// turn.
     pub fn pop_ready(&mut self, mut is_ready: impl FnMut(&K, &T) -> bool) -> Option<(K, T)> {
         let (turn, at) = self.turns.iter().enumerate().find_map(|(turn, key)| {
             let at = self.waiting[key]
@@ -90,30 +91,30 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         Some((key, item))
     }
 
-    /// How many items of a key wait.
+    /// Returns how many items of a key wait.
     pub fn waiting_of(&self, key: &K) -> usize {
         self.waiting.get(key).map_or(0, VecDeque::len)
     }
 
-    /// How many items wait in all.
+    /// Returns how many items wait in all.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing waits.
+    /// Returns whether no item waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Gives up everything that waits, in the order in which it would have had its turn.
+    /// Removes all items, in the order of their turns.
     pub fn drain(&mut self) -> Vec<T> {
         std::iter::from_fn(|| self.pop())
             .map(|(_, item)| item)
             .collect()
     }
 
-    /// Takes out the newest item of the key that has the most, unless a key with `own` items would
-    /// then have as many. Of several such keys it is the one whose turn comes last.
+    /// Removes the newest item of the key that has the most, unless a key with `own` items would
+    /// then have as many. Of several such keys, it is the one with the last turn.
     fn displaced_by(&mut self, own: usize) -> Option<T> {
         let most = self
             .turns
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_take_turns_whoever_came_first() {
+    fn keys_take_turns_whatever_their_order() {
         let mut queue = queue();
         for n in 0..4 {
             queue.push("flood", n).unwrap();
@@ -170,7 +171,11 @@ mod tests {
         for n in 0..MAX {
             assert_eq!(queue.push("flood", n), Ok(None));
         }
-        assert_eq!(queue.push("flood", 99), Err(99), "it displaces nobody");
+        assert_eq!(
+            queue.push("flood", 99),
+            Err(99),
+            "it displaces no other item"
+        );
         for n in 0..MAX / 2 {
             assert_eq!(queue.push("quiet", 10 + n), Ok(Some(MAX - 1 - n)));
         }
@@ -179,7 +184,7 @@ mod tests {
         assert_eq!(
             queue.push("third", 20),
             Ok(Some(13)),
-            "of equals the one whose turn comes last"
+            "of equals the one with the last turn"
         );
         assert_eq!(queue.len(), MAX);
     }
@@ -222,7 +227,7 @@ mod tests {
         assert_eq!((queue.waiting_of(&"a"), queue.waiting_of(&"b")), (1, 0));
     }
 
-    /// S-09: however many a flood has sent, each of the others keeps its share.
+    /// S-09: however many items a flood has sent, each of the other keys keeps its share.
     #[test]
     fn s09_a_flood_takes_no_other_keys_place() {
         let mut queue = FairQueue::new(64, 64);
@@ -244,6 +249,6 @@ mod tests {
         assert_eq!(shed, 10_000 - 64);
         let first: Vec<_> = (0..11).map(|_| queue.pop().unwrap().0).collect();
         let flood = first.iter().filter(|key| *key == "flood").count();
-        assert_eq!(flood, 1, "everybody has a turn before anybody has two");
+        assert_eq!(flood, 1, "every key has a turn before any key has two");
     }
 }

@@ -17,24 +17,24 @@
 //! | [`account`] | the rules: `decide` and `evolve`, without clock, randomness or IO |
 //! | [`crypto`] | codes, password hashing, sealing, the keyring and the data keys |
 //! | [`log`] | the append-only log in segments, and the index over it |
-//! | [`engine`] | evidence before the writer, the writer, and what follows a commit |
+//! | [`engine`] | evidence before the writer, the writer, and the followers of a commit |
 //! | [`bus`] | the NATS service: endpoints, callers, replies, stopping without a loss |
-//! | [`http`] | `/livez`, `/readyz` and `/metrics`, and asking them |
+//! | [`http`] | `/livez`, `/readyz` and `/metrics`, and the client for them |
 //! | [`fair_queue`] | a bounded queue in which callers take turns, for hashes and queries |
 //! | [`cli`], [`dev`] | the command line; a broker and a tour on this machine |
 //!
-//! What is absent, and a test keeps so: no event is built outside `account`; no clock outside
-//! `engine` and the command line; no view is read while deciding; nothing waits on NATS
-//! inside a transaction; no code outside `log` knows that an append is local.
+//! What is absent, as tests enforce: no event is built outside `account`; no clock is read outside
+//! `engine` and the command line; no view is read while deciding; nothing waits for NATS inside a
+//! transaction; no code outside `log` depends on an append being local.
 
 #[cfg(all(feature = "mutant-spent-codes", not(debug_assertions)))]
 compile_error!(
-    "mutant-spent-codes takes every code twice: it is for the race tests of debug builds"
+    "mutant-spent-codes accepts every code twice: it is only for the race tests of debug builds"
 );
 
 pub mod account;
 pub mod bus;
-// Time comes in here and in the engine; everywhere else it is an argument.
+// Time enters here and in the engine; everywhere else it is an argument.
 #[allow(clippy::disallowed_methods)]
 pub mod cli;
 pub mod crash_point;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use countersign::cli::{Cli, run};
 use zeroizing_alloc::ZeroAlloc;
 
-/// What is given back is wiped first: passwords, seeds and codes pass through buffers of crates that
-/// wipe nothing.
+/// Wipes memory before it is released: passwords, seeds and codes pass through buffers of crates
+/// that wipe nothing.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 

@@ -1,4 +1,5 @@
-//! What support may know of an account beside its login status: dates and counts, the name sealed.
+//! What support may know about an account besides its login status: dates and counts, with the name
+//! sealed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,21 +28,21 @@ pub(crate) const CARDS: TableDefinition<&[u8; 16], &[u8]> =
 pub struct CardRow {
     /// Since when the account exists.
     pub registered_at: Micros,
-    /// The sealed username and the account's version that it stands at.
+    /// The sealed username and the version of the account that it was sealed at.
     pub username: Option<(u32, Protected)>,
     /// When the password was set.
     pub password_set_at: Option<Micros>,
     /// The last completed login.
     pub last_login_at: Option<Micros>,
-    /// Wrong codes of either kind since then.
+    /// How many wrong codes of either kind came since then.
     pub wrong_codes: u32,
-    /// When the last of them was.
+    /// When the last wrong code came.
     pub wrong_code_at: Option<Micros>,
     /// When support last cleared the attempts.
     pub cleared_at: Option<Micros>,
 }
 
-/// Folds one entry into the row of its account: an erasure ends it.
+/// Folds one entry into the row of its account; an erasure ends the row.
 fn fold(row: Option<CardRow>, entry: &Entry) -> Option<CardRow> {
     let at = entry.record.recorded_at;
     let mut row = match row {
@@ -80,7 +81,7 @@ impl CardRow {
     }
 }
 
-/// The cards.
+/// The cards of all accounts.
 pub struct AccountCards {
     db: Arc<Database>,
 }
@@ -90,10 +91,11 @@ impl AccountCards {
         Self { db }
     }
 
-    /// The row of an account; none for an unknown one.
+    /// Returns the row of an account; `None` for an unknown one.
     ///
     /// # Errors
-    /// [`ViewError::Damaged`], [`ViewError::Storage`].
+    /// [`ViewError::Damaged`] if the row does not decode, [`ViewError::Storage`] if the file cannot
+    /// be read.
     pub fn get(&self, stream: &StreamKey) -> Result<Option<CardRow>, ViewError> {
         read_row(&self.db.begin_read()?.open_table(CARDS)?, stream)
     }
@@ -115,7 +117,7 @@ impl Projection for AccountCards {
         _: &mut Cover,
     ) -> Result<(), ViewError> {
         let mut table = txn.open_table(CARDS)?;
-        // Each row is read and written once for the slice, and in the order of the keys.
+        // Each row is read and written once per slice, in the order of the keys.
         let mut rows: BTreeMap<StreamKey, Option<CardRow>> = BTreeMap::new();
         for entry in entries {
             if entry.record.stream_kind == StreamKind::Log || !entry.event.is_read_by(Reader::Card)

@@ -48,7 +48,7 @@ fn a_card_counts_wrong_codes_since_the_last_login() {
 }
 
 #[test]
-fn an_erased_account_and_one_that_nobody_made_have_no_card() {
+fn an_erased_account_and_an_unknown_one_have_no_card() {
     let erased = Event::AccountErased(AccountErased {
         reason: Some(sealed()),
     });

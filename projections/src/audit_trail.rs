@@ -1,5 +1,5 @@
-//! The audit trail: which positions belong to an account, a type of event or a caller. The
-//! events themselves stay in the log.
+//! The audit trail: which positions belong to an account, an event type or a caller. The events
+//! themselves stay in the log.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::{Cover, Entry, Projection, ViewError};
 const NAME: &str = "audit-trail";
 const VERSION: u32 = 3;
 
-/// (stream key, position): accounts only, since log-wide events are found by their type; and under
-/// a key of its own whoever looked at an account.
+/// (stream key, position): accounts only, since log-wide events are found by their type. The access
+/// records of an account have a key of their own.
 pub(crate) const BY_ACCOUNT: TableDefinition<(&[u8; 16], u64), ()> =
     TableDefinition::new("audit-trail@3/by-account");
 /// (event type, position).
@@ -27,8 +27,8 @@ pub(crate) const BY_TYPE: TableDefinition<(u16, u64), ()> =
 /// (key of the caller's name in any letter case, position).
 pub(crate) const BY_CALLER: TableDefinition<(&[u8; 16], u64), ()> =
     TableDefinition::new("audit-trail@3/by-caller");
-/// Look-ups in the indexes that one call may spend, some 20 ms; a rare match in a long history
-/// is found by asking again from where the call stopped.
+/// How many seeks in the indexes one call may spend, some 20 ms; a rare match in a long history is
+/// found by asking again from where the call stopped.
 const SEEKS_MAX: usize = 16_384;
 /// The indexes over the log.
 pub struct AuditTrail {
@@ -38,11 +38,12 @@ pub struct AuditTrail {
 /// Which events to find; every filter given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only this account's; where types of look-ups are asked for, those at this account too.
+    /// Only this account's events; if types of access records are given, also the access records of
+    /// this account.
     pub account: Option<StreamKey>,
-    /// Only those of one of these type numbers; empty for any.
+    /// Only events of one of these type numbers; empty for any.
     pub types: Vec<u16>,
-    /// Only those that this caller caused, in whatever letter case.
+    /// Only events that this caller caused; letter case does not matter.
     pub caller: Option<String>,
 }
 
@@ -51,7 +52,7 @@ pub struct Filter {
 pub struct Page {
     /// The positions.
     pub positions: Vec<u64>,
-    /// Where to go on: there are more, or the call had looked far enough; none at the end.
+    /// Where to continue, if there is more or the call had searched far enough; `None` at the end.
     pub next_after: Option<u64>,
 }
 
@@ -62,12 +63,12 @@ impl AuditTrail {
 
     /// Finds at most `limit` positions after `after` (exclusive) that match every filter.
     ///
-    /// The work is bounded: a page may hold fewer than `limit`, even none, and still have a
-    /// `next_after`. Positions beyond the view's checkpoint are not found. A page may end inside
+    /// The work is bounded: a page may hold fewer than `limit` positions, even none, and still have
+    /// a `next_after`. Positions beyond the view's checkpoint are not found. A page may end inside
     /// a group of events.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be read.
     pub fn positions(&self, filter: &Filter, after: u64, limit: usize) -> Result<Page, ViewError> {
         self.search(filter, after, limit, SEEKS_MAX)
     }
@@ -131,7 +132,7 @@ impl Projection for AuditTrail {
             types.push((entry.event.type_code(), entry.position));
             callers.push((agent_key(&entry.record.meta.caller), entry.position));
         }
-        // In the order of the keys, so that neighbours share the pages they touch.
+        // In the order of the keys, so that neighbours share the pages that they touch.
         accounts.sort_unstable();
         types.sort_unstable();
         callers.sort_unstable();
@@ -162,7 +163,7 @@ impl Projection for AuditTrail {
     }
 }
 
-/// Whose history a look-up was of.
+/// Returns the account that an access record names.
 fn looked_at(event: &Event) -> Option<AccountId> {
     let account = match event {
         Event::SubjectViewed(e) => e.account_id.as_ref(),
@@ -173,7 +174,7 @@ fn looked_at(event: &Event) -> Option<AccountId> {
     AccountId::parse(account?).ok()
 }
 
-/// The key under which looks at an account stand beside its own events.
+/// Returns the key of an account's access records, which are filed beside its own events.
 fn looks_key(account: &StreamKey) -> [u8; 16] {
     let digest = Sha256::new()
         .chain_update(b"looks at")
@@ -184,7 +185,7 @@ fn looks_key(account: &StreamKey) -> [u8; 16] {
     key
 }
 
-/// Whether look-ups are asked for by their types.
+/// Returns whether access records are asked for by their types.
 fn asks_for_looks(types: &[u16]) -> bool {
     let mut looks = Event::ALL
         .iter()
@@ -192,16 +193,17 @@ fn asks_for_looks(types: &[u16]) -> bool {
     looks.any(|(_, _, name)| Event::cause_of(name) == Some(Cause::Access))
 }
 
-/// Ascending positions that an index gives for one filter.
+/// The ascending positions that an index gives for one filter.
 enum List {
     /// Every position up to the last.
     All { last: u64 },
-    /// One caller's, one account's and perhaps the looks at it; each key with its head.
+    /// One caller's events, or one account's and perhaps its access records; each key with its
+    /// head.
     Keyed {
         table: ReadOnlyTable<(&'static [u8; 16], u64), ()>,
         heads: Vec<([u8; 16], u64)>,
     },
-    /// Those of several types, each with its head.
+    /// The events of several types, each with its head.
     Typed {
         table: ReadOnlyTable<(u16, u64), ()>,
         heads: Vec<(u16, u64)>,
@@ -212,7 +214,7 @@ enum List {
 const EXHAUSTED: u64 = u64::MAX;
 
 impl List {
-    /// The list's first position at or after `from`, [`EXHAUSTED`] at its end.
+    /// Returns the list's first position at or after `from`, [`EXHAUSTED`] at its end.
     fn seek(&mut self, from: u64, seeks_left: &mut usize) -> Result<u64, ViewError> {
         match self {
             Self::All { last } if from <= *last => Ok(from),
@@ -241,7 +243,7 @@ impl List {
     }
 }
 
-/// The lists that a filter asks to intersect; never none.
+/// Returns the lists that a filter intersects; at least one.
 fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError> {
     let mut lists = Vec::new();
     if let Some(account) = filter.account {
@@ -258,7 +260,7 @@ fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError
         lists.push(List::Keyed { table, heads });
     }
     if !filter.types.is_empty() {
-        // Only types that exist, each once: the filter's length does not multiply the work.
+        // Only existing types, each once, so that the filter's length does not multiply the work.
         let known = Event::ALL.iter().map(|(code, _, _)| *code);
         let asked = known.filter(|code| filter.types.contains(code));
         let heads = asked.map(|code| (code, 0)).collect();
@@ -275,13 +277,13 @@ fn lists(read: &ReadTransaction, filter: &Filter) -> Result<Vec<List>, ViewError
 enum Meeting {
     /// The first position that is in every list.
     At(u64),
-    /// Nothing found before this one, and no more look-ups allowed.
+    /// No match was found before this position, and no more seeks are allowed.
     NotBefore(u64),
-    /// There is none.
+    /// There is no further match.
     End,
 }
 
-/// Leaps each list to the furthest head of the others until all stand at the same position.
+/// Advances each list to the furthest head of the others, until all heads are the same position.
 fn meet(lists: &mut [List], from: u64, seeks_left: &mut usize) -> Result<Meeting, ViewError> {
     let mut candidate = from;
     loop {

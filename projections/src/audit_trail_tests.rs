@@ -36,7 +36,7 @@ fn any_filter(random: &mut Random) -> Filter {
         account: (random.below(2) == 0).then(|| key(&account)),
         types: types[..random.below(types.len() as u64 + 1) as usize].to_vec(),
         caller: (random.below(2) == 0)
-            .then(|| ["login-gw", "Desk-Ada", "nobody"][random.below(3) as usize].to_owned()),
+            .then(|| ["login-gw", "Desk-Ada", "unknown"][random.below(3) as usize].to_owned()),
     }
 }
 
@@ -124,7 +124,7 @@ fn types_that_do_not_exist_find_nothing() {
 }
 
 #[test]
-fn who_looked_at_an_account_is_found_by_it_where_look_ups_are_asked_for() {
+fn access_records_are_found_by_their_account_where_their_types_are_asked_for() {
     let looks: Vec<Event> = one_of_each()
         .into_iter()
         .filter(Event::is_look_up)

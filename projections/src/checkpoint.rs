@@ -1,5 +1,5 @@
-//! How far a view is: the entry that it holds last, kept beside its rows and written with them, and
-//! the seal over both.
+//! How far a view is: its last entry, stored beside its rows and written with them, and the seal
+//! over both.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,13 +10,13 @@ use sha2::{Digest, Sha256};
 use crate::cover::Tally;
 use crate::{Cover, Entry, Projection, Seal, ViewError};
 
-/// The entry that a view holds last: a position alone does not tell a log from its fork.
+/// The last entry of a view; a position alone does not distinguish a log from its fork.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     pub(crate) position: u64,
     command_key: [u8; 16],
     recorded_at: u64,
-    /// The leaf hash of its record.
+    /// The leaf hash of the entry's record.
     leaf: [u8; 32],
 }
 
@@ -25,9 +25,9 @@ pub(crate) struct Progress {
     pub(crate) name: &'static str,
     pub(crate) version: u32,
     pub(crate) checkpoint: Checkpoint,
-    /// The rows that are covered.
+    /// The tally of the covered rows.
     pub(crate) tally: Tally,
-    /// Why the view no longer follows the log; not stored, so a start tries again.
+    /// Why the view no longer follows the log; not stored, so the next start tries again.
     pub(crate) halted: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Checkpoint {
     }
 }
 
-/// SHA-256(0x00 ‖ record), RFC 6962 §2.1; of a record that has no bytes nothing.
+/// Returns SHA-256(0x00 ‖ record), RFC 6962 §2.1; for a record without bytes, the hash of nothing.
 fn leaf_hash(record: &Record) -> [u8; 32] {
     let mut sha = Sha256::new();
     sha.update([0]);
@@ -50,7 +50,7 @@ fn leaf_hash(record: &Record) -> [u8; 32] {
     sha.finalize().into()
 }
 
-/// Folds what a view does not have yet, or says why it halts.
+/// Folds the entries that a view does not have yet, or returns why it halts.
 pub(crate) fn advance(
     projection: &dyn Projection,
     before: &Progress,
@@ -75,7 +75,7 @@ pub(crate) fn advance(
         crate::testing::panics(projection.name(), fresh);
         Ok(cover.tally())
     };
-    // A panic halts this view as damage does; nothing of the transaction is kept.
+    // A panic halts this view like damage; nothing of the transaction is kept.
     let folded = catch_unwind(AssertUnwindSafe(fold)).unwrap_or_else(|_| {
         Err(ViewError::Damaged {
             view: projection.name(),
@@ -112,7 +112,7 @@ fn require_no_gap(view: &'static str, held: u64, fresh: &[Entry]) -> Result<(), 
     Ok(())
 }
 
-/// What the names of a view's tables begin with.
+/// Returns the prefix of the names of a view's tables.
 pub(crate) fn tables_prefix(name: &str, version: u32) -> String {
     format!("{name}@{version}/")
 }
@@ -123,7 +123,7 @@ pub(crate) type CheckpointTable<'a> = TableDefinition<'a, u8, (u64, &'static [u8
 /// 0 → (leaf hash of the last entry in the view, the seal over the view).
 type SealTable<'a> = TableDefinition<'a, u8, (&'static [u8; 32], &'static [u8; 16])>;
 
-/// Makes a view's tables where they are missing; it is before its first entry unless they were there.
+/// Makes a view's missing tables; the view is before its first entry unless the tables were there.
 pub(crate) fn make_tables(
     projection: &dyn Projection,
     txn: &WriteTransaction,
@@ -142,8 +142,8 @@ pub(crate) fn make_tables(
     })
 }
 
-/// Makes a view's tables where they are missing and reads how far it is; none where they are not as
-/// they were sealed.
+/// Makes a view's missing tables and reads how far the view is; `None` if the tables do not match
+/// their seal.
 pub(crate) fn read_tables(
     projection: &dyn Projection,
     txn: &WriteTransaction,
@@ -157,7 +157,7 @@ pub(crate) fn read_tables(
     let table = txn.open_table(CheckpointTable::new(&(prefix.clone() + "checkpoint")))?;
     let seals = txn.open_table(SealTable::new(&(prefix + "seal")))?;
     let (Some(row), Some(sealed)) = (table.get(0)?, seals.get(0)?) else {
-        // Before the first entry there is no row of either, and none of the view's own.
+        // Before the first entry, both tables and the view's own are empty.
         let is_new = table.first()?.is_none() && seals.first()?.is_none();
         return Ok((is_new && found.tally == Tally::default()).then_some(found));
     };
@@ -174,7 +174,7 @@ pub(crate) fn read_tables(
 }
 
 impl Progress {
-    /// The tag over all that is said here and over the covered rows.
+    /// Returns the tag over this checkpoint and the covered rows.
     fn seal(&self, seal: &Seal) -> [u8; 16] {
         seal(&[
             b"view",
@@ -189,7 +189,7 @@ impl Progress {
     }
 }
 
-/// The position of a view as a reader of its tables sees it.
+/// Returns the position of a view as a reader of its tables sees it.
 pub(crate) fn stored_position(
     (name, version): (&str, u32),
     read: &ReadTransaction,

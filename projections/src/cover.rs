@@ -1,16 +1,16 @@
-//! Which rows of a view are the service's own.
+//! Seals that show which rows of a view the service itself wrote.
 //!
-//! A view's seal is a tag, under a key that the caller has, over how far the view is and over the sum
-//! of a keyed hash of each of its rows. Rows that are changed, added, removed or mixed with older ones
-//! have another sum, and the view is built again. The sum itself is stored nowhere.
+//! A view's seal is a tag, under a key that the caller holds, over the view's checkpoint and the
+//! sum of a keyed hash of each of its rows. If rows are changed, added, removed or mixed with older
+//! ones, the sum differs and the view is rebuilt. The sum itself is stored nowhere.
 
 use std::sync::Arc;
 
-/// Makes the tag over some parts with a key that serves views.redb alone; it must tell any two lists
-/// of parts apart.
+/// Makes the tag over some parts, with a key that is used only for views.redb; any two different
+/// lists of parts must have different input.
 pub type Seal = Arc<dyn Fn(&[&[u8]]) -> [u8; 16] + Send + Sync>;
 
-/// Sum and number of rows.
+/// The sum and number of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     sum: u128,
@@ -26,8 +26,8 @@ impl Tally {
     }
 }
 
-// BUG: informing-rows-uncovered: the views that only inform put no rows in.
-/// Adds up the rows that a fold puts in and takes out.
+// BUG: informing-rows-uncovered: the views that only inform add no rows.
+/// Adds up the rows that a fold writes and removes.
 pub struct Cover<'s> {
     seal: &'s Seal,
     tally: Tally,
@@ -42,13 +42,13 @@ impl<'s> Cover<'s> {
         self.tally
     }
 
-    /// Counts a row in, by its table's number.
+    /// Adds a row to the tally, by its table's number.
     pub(crate) fn put(&mut self, table: u8, key: &[u8], value: &[u8]) {
         self.tally.sum = self.tally.sum.wrapping_add(self.hash(table, key, value));
         self.tally.rows = self.tally.rows.wrapping_add(1);
     }
 
-    /// Counts a row out that is no more, or no more like this.
+    /// Removes from the tally a row that was deleted or replaced.
     pub(crate) fn take(&mut self, table: u8, key: &[u8], value: &[u8]) {
         self.tally.sum = self.tally.sum.wrapping_sub(self.hash(table, key, value));
         self.tally.rows = self.tally.rows.wrapping_sub(1);

@@ -52,7 +52,7 @@ fn a_crash_takes_rows_and_checkpoints_back_together_and_needs_no_repair() {
 
 /// J-08.
 #[test]
-fn a_deleted_damaged_or_foreign_file_is_made_anew() {
+fn a_deleted_damaged_or_foreign_file_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("views.redb");
     let all = history(6, 100).concat();
@@ -107,7 +107,7 @@ fn a_file_in_use_is_refused_and_left_alone() {
 }
 
 #[test]
-fn tables_of_another_version_are_dropped_and_a_changed_one_is_made_anew() {
+fn tables_of_another_version_are_dropped_and_a_changed_one_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("views.redb");
     let other: TableDefinition<u64, u64> = TableDefinition::new("login-status@0/rows");
@@ -133,7 +133,7 @@ fn tables_of_another_version_are_dropped_and_a_changed_one_is_made_anew() {
 }
 
 #[test]
-fn an_altered_file_is_made_anew_and_never_answers_wrongly() {
+fn an_altered_file_is_replaced_and_never_answers_wrongly() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("views.redb");
     let all = history(6, 300).concat();
@@ -159,5 +159,5 @@ fn an_altered_file_is_made_anew_and_never_answers_wrongly() {
             }
         }
     }
-    assert!(rebuilt > 30, "{rebuilt} of 60 were found out");
+    assert!(rebuilt > 30, "{rebuilt} of 60 were detected");
 }

@@ -11,10 +11,12 @@
 //!                 +--- get, positions -+--> views.redb
 //! ```
 //!
-//! `views.rs` keeps the file, `views/list.rs` has the list of the views, `checkpoint.rs` how far each view is, `cover.rs` which rows are the service's own, `views/building.rs` builds one anew beside it, `login_status.rs` the fold and its row,
-//! `login_view.rs` the overlay over the table, `audit_trail.rs` the indexes, `account_card.rs` and
-//! `reset_queue.rs` what support sees, `sentences.rs` and `reset_sentences.rs` the words,
-//! `notices.rs` what the owner is to be told. Absences: no clock, no thread, no randomness; nothing here is read while deciding.
+//! `views.rs` keeps the file, `views/list.rs` the list of the views, `checkpoint.rs` how far each
+//! view is, `cover.rs` which rows the service wrote, `views/building.rs` rebuilds a view beside the
+//! one that serves, `login_status.rs` the fold and its row, `login_view.rs` the overlay over the
+//! table, `audit_trail.rs` the indexes, `account_card.rs` and `reset_queue.rs` what support sees,
+//! `sentences.rs` and `reset_sentences.rs` the words, `notices.rs` the notices to the owner.
+//! Absences: no clock, no thread, no randomness; nothing here is read while deciding.
 
 mod account_card;
 mod audit_trail;
@@ -56,11 +58,11 @@ pub use views::{Opened, ViewState, Views};
 /// One record of the log with its position and its event, decoded once for all readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Position in the log, from 1.
+    /// The position in the log, from 1.
     pub position: u64,
     /// The record.
     pub record: Record<'a>,
-    /// The event in it.
+    /// The record's event.
     pub event: Event,
 }
 
@@ -68,7 +70,7 @@ impl<'a> Entry<'a> {
     /// Decodes the event of a record.
     ///
     /// # Errors
-    /// [`EventError`] when this build cannot read it.
+    /// [`EventError`] if this build cannot read it.
     pub fn decode(position: u64, record: Record<'a>) -> Result<Self, EventError> {
         let event = record.event()?;
         Ok(Self {
@@ -82,22 +84,23 @@ impl<'a> Entry<'a> {
 /// A fold of the log into tables of views.redb.
 ///
 /// It is deterministic: no clock, no randomness, no IO but the transaction. Its tables are named
-/// `name@version/…`; what belongs to another version is dropped when the file is opened.
+/// `name@version/…`; tables of another version are dropped once this version has caught up.
 pub trait Projection: Send + Sync {
-    /// Kebab-case name.
+    /// Returns the view's kebab-case name.
     fn name(&self) -> &'static str;
 
-    /// Raised with every change of the tables, the rows or the fold, which rebuilds the view.
+    /// Returns the version, which rises with every change of the tables, the rows or the fold; a
+    /// new version rebuilds the view.
     fn version(&self) -> u32;
 
     /// Folds entries that follow each other without a gap; an empty slice makes the tables.
     ///
-    /// [`Views`] has asserted the order and commits the rows together with the checkpoint. `cover`
-    /// hears of every change of a row that answers what is decided by.
+    /// [`Views`] has asserted the order, and commits the rows together with the checkpoint. `cover`
+    /// must get every change of a row that decisions depend on.
     ///
     /// # Errors
-    /// [`ViewError::Damaged`] halts this view alone; [`ViewError::Storage`] fails the
-    /// whole transaction.
+    /// [`ViewError::Damaged`] halts this view alone; [`ViewError::Storage`] fails the whole
+    /// transaction.
     fn apply(
         &self,
         txn: &WriteTransaction,
@@ -105,35 +108,36 @@ pub trait Projection: Send + Sync {
         cover: &mut Cover,
     ) -> Result<(), ViewError>;
 
-    /// Counts every row in that [`apply`](Self::apply) covers; false where a look-up does not find
-    /// one of them. The tables are there.
+    /// Adds every row that [`apply`](Self::apply) covers to the tally; returns false if a look-up
+    /// does not find one of them. The tables exist.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be read.
     fn count(&self, _: &WriteTransaction, _: &mut Cover) -> Result<bool, ViewError> {
         Ok(true)
     }
 
-    /// Hears that its tables hold everything up to a position, for what it keeps in memory.
+    /// Is called when the tables hold everything up to a position, so that the view can drop it
+    /// from memory.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be read.
     fn persisted(&self, _: u64) -> Result<(), ViewError> {
         Ok(())
     }
 
-    /// Hears that its tables are about to be emptied.
+    /// Is called before the tables are emptied.
     fn rebuilding(&self) {}
 
-    /// Every row of every table of its own, as text.
+    /// Returns every row of every table of the view, as text.
     #[cfg(test)]
     fn dump(&self, read: &redb::ReadTransaction) -> Vec<String>;
 }
 
-/// Why a view could not be read or brought forward.
+/// Why a view could not be read or advanced.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
-    /// The file cannot be read or written. Nothing of the transaction was kept.
+    /// The file cannot be read or written; nothing of the transaction was kept.
     #[error(
         "views.redb cannot be read or written ({0}): close it and open it again, and delete it if that does not help; it is rebuilt from the log"
     )]
@@ -141,21 +145,21 @@ pub enum ViewError {
     /// A row or an entry is not what the fold expects.
     #[error("view {view} met a damaged {what} at {at}: rebuild the view")]
     Damaged {
-        /// The view.
+        /// The view's name.
         view: &'static str,
-        /// What is damaged.
+        /// Which part is damaged.
         what: &'static str,
-        /// Position of the entry that was being folded or stream that was being read.
+        /// The position of the entry being folded, or the stream being read.
         at: String,
     },
     /// An entry does not follow the one before it.
     #[error(
-        "view {view} expected position {expected} and was given {found}: read the log again from {expected}"
+        "view {view} expected position {expected} and got {found}: read the log again from {expected}"
     )]
     Gap {
-        /// The view.
+        /// The view's name.
         view: &'static str,
-        /// Checkpoint + 1.
+        /// The checkpoint plus 1.
         expected: u64,
         /// The entry's position.
         found: u64,
@@ -163,16 +167,16 @@ pub enum ViewError {
     /// A slice begins, ends or breaks inside a command's events.
     #[error("the slice splits the group of events at position {position}: hand over whole groups")]
     SplitGroup {
-        /// Position of the group's first entry in the slice.
+        /// The position of the group's first entry in the slice.
         position: u64,
     },
-    /// The view does not hold the newest events and does not answer, so that nobody is told less
-    /// than the log knows.
-    #[error("the view is behind the log ({0}): ask again when it has caught up")]
+    /// The view does not hold the newest events and does not answer, so that no caller gets less
+    /// than the log holds.
+    #[error("the view is behind the log ({0}): try again when it has caught up")]
     Behind(String),
 }
 
-/// Wraps each error that redb returns.
+/// Converts each error that redb returns.
 macro_rules! storage {
     ($($error:ident)*) => {
         $(impl From<redb::$error> for ViewError {

@@ -1,4 +1,4 @@
-//! What a login check may know of an account, folded from its events.
+//! What a login check may know about an account, folded from its events.
 
 use countersign_schemas::event::account::v1::PasswordCause;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
@@ -16,16 +16,16 @@ const DAY_S: u64 = 86_400;
 /// The second factor as the account's events left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Factor {
-    /// None.
+    /// There is no second factor.
     Off,
     /// An enrolment waits for its first code.
     Pending {
-        /// When it lapses.
+        /// When the enrolment expires.
         expires_at: Micros,
     },
-    /// It is required.
+    /// The second factor is required.
     On {
-        /// Since when.
+        /// Since when it is required.
         enabled_at: Micros,
     },
 }
@@ -33,31 +33,32 @@ pub enum Factor {
 /// One account's row, stored as postcard; a change of its shape is a new version of the view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// The account.
+    /// The account's id.
     pub account_id: AccountId,
-    /// Position of the account's last event, which makes folding idempotent.
+    /// The position of the account's last event, which makes folding idempotent.
     pub position: u64,
-    /// The second factor.
+    /// The state of the second factor.
     pub factor: Factor,
-    /// Until when no app code is compared; may lie in the past.
+    /// The end of the wait during which no app code is compared; may be in the past.
     pub throttled_until: Option<Micros>,
-    /// Until when two consecutive codes are asked for; may lie in the past.
+    /// Until when two consecutive codes are required; may be in the past.
     pub double_code_until: Option<Micros>,
-    /// Who suspended app codes; none while they are taken.
+    /// Who suspended app codes; `None` while they are accepted.
     pub suspended: Option<SuspendedCause>,
-    /// Unused backup codes.
+    /// How many backup codes are unused.
     pub backup_codes_left: u8,
-    /// Number of the newest code set, 0 before the first.
+    /// The number of the newest code set, 0 before the first.
     pub set_no: u32,
-    /// Whether events may be missing, so that only a reset lets the account in again.
+    /// Whether events may be missing, so that only a reset allows logins again.
     pub until_reset: bool,
-    /// When support last reset the second factor, and until when logins tell of it.
+    /// When support last reset the second factor, and until when logins report it.
     pub after_reset: Option<(Micros, Micros)>,
 }
 
-/// Folds one entry into the row of its account; entries that the row already holds change nothing.
+/// Folds one entry into the row of its account; an entry that the row already includes changes
+/// nothing.
 ///
-/// None stays none until an event that begins an account, and an erasure ends the row; log-wide
+/// `None` stays `None` until an event that begins an account, and an erasure ends the row; log-wide
 /// entries change nothing. `losses` are the positions, ascending, of the epochs that began because
 /// events had been lost.
 pub fn fold(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Option<Row> {
@@ -83,7 +84,8 @@ pub fn fold(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Option<Row> {
     Some(row)
 }
 
-/// Whether an event can be the first of an account: a vouched one begins with its enrolment.
+/// Returns whether an event can be an account's first; an account without a password here begins
+/// with its enrolment.
 pub(crate) fn begins_account(event: &Event) -> bool {
     matches!(
         event,
@@ -107,7 +109,7 @@ impl Row {
         }
     }
 
-    /// The row as the epochs between its last event and the entry at `before` left it.
+    /// Returns the row after the epochs between its last event and the entry at `before`.
     pub fn after_losses(mut self, losses: &[u64], before: u64) -> Self {
         let between = |loss: &&u64| (self.position..before).contains(*loss);
         if losses.iter().rev().any(|loss| between(&loss)) {
@@ -139,7 +141,7 @@ impl Row {
             Event::BackupCodeAccepted(e) => {
                 self.backup_codes_left = e.remaining;
                 self.throttled_until = None;
-                // What support suspended ends with the authenticator only.
+                // A suspension by support ends only with the authenticator.
                 self.suspended = self.suspended.filter(|by| *by == SuspendedCause::Support);
             }
             Event::TotpAccepted(_) => self.throttled_until = None,
@@ -159,7 +161,7 @@ impl Row {
         }
     }
 
-    /// Support's word is the stronger one.
+    /// A suspension by support outranks one by failures.
     fn suspended_by(&mut self, cause: SuspendedCause) {
         match cause {
             SuspendedCause::Support => self.suspended = Some(cause),
@@ -181,7 +183,8 @@ impl Row {
         self.suspended = None;
     }
 
-    /// Which day it is since support reset the second factor, from 1, while logins tell of it.
+    /// Returns the day since support reset the second factor, counted from 1, while logins report
+    /// it.
     pub fn after_reset_days(&self, now: Micros) -> Option<u32> {
         let (at, _) = self.after_reset.filter(|(_, until)| now < *until)?;
         let days = now.0.saturating_sub(at.0) / (DAY_S * Micros::SECOND);
@@ -195,11 +198,11 @@ impl Row {
         }
     }
 
-    /// The row as the contract shows it at an instant.
+    /// Returns the row in the contract's form at an instant.
     ///
-    /// `now` is log time: an enrolment whose time has come shows `off`, a wait that has ended
-    /// shows none. `position` is the one that the view had reached, not below the row's own. At
-    /// `low_codes` unused backup codes or fewer it is time to make new ones.
+    /// `now` is log time: an expired enrolment shows `off`, and a wait that has ended is not shown.
+    /// `position` is the one that the view had reached, not below the row's own. At `low_codes`
+    /// unused backup codes or fewer, the user should make new ones.
     pub fn status(&self, now: Micros, position: u64, low_codes: u8) -> LoginStatus {
         let ahead = |until: &Micros| *until > now;
         let (second_factor, enabled_at) = match self.factor {
@@ -207,7 +210,8 @@ impl Row {
             Factor::Pending { expires_at } if ahead(&expires_at) => (FactorState::Pending, None),
             Factor::Pending { .. } | Factor::Off => (FactorState::Off, None),
         };
-        // Whether 2FA was on when events were lost is not known: with no method, nobody gets in.
+        // It is unknown whether 2FA was on when events were lost: with no method, no login can
+        // succeed.
         let second_factor = match self.until_reset {
             true => FactorState::On,
             false => second_factor,

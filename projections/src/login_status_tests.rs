@@ -7,10 +7,10 @@ use countersign_schemas::event::enrolment::v1::*;
 use super::*;
 use crate::testing::*;
 
-/// As the shipped policy has it.
+/// The value of the shipped policy.
 const LOW_CODES: u8 = 3;
 
-/// Folds events at positions 1, 2, 3 …
+/// Folds events at positions 1, 2, 3 and so on.
 fn given(events: &[Event]) -> Option<Row> {
     let mut row = None;
     for (event, position) in events.iter().zip(1..) {

@@ -1,5 +1,5 @@
-//! The login view: rows in views.redb, and over them in memory what the writer has committed
-//! and the projector has not yet written.
+//! The login view: rows in views.redb, and above them in memory the entries that the writer has
+//! committed and the projector has not yet written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
@@ -20,37 +20,37 @@ pub(crate) const ROWS: TableDefinition<&[u8; 16], &[u8]> =
     TableDefinition::new("login-status@4/rows");
 /// The positions of the epochs that began because events had been lost.
 const LOSSES: TableDefinition<u64, ()> = TableDefinition::new("login-status@4/losses");
-/// The numbers of the two tables among what is covered.
+/// The numbers of the two tables in the cover.
 const COVERED: [u8; 2] = [0, 1];
-/// Rows that may wait in memory (about 20 MB) before the view stops answering and leaves it to
-/// the projector to catch up.
+/// How many rows may wait in memory (about 20 MB) before the view stops answering until the
+/// projector has caught up.
 const OVERLAY_ROWS_MAX: usize = 65_536;
-/// What every holder of the lock keeps.
+/// The promise of every holder of the lock.
 const UNPOISONED: &str = "nothing panics while it holds the overlay";
 
 /// The login view.
 ///
-/// The writer thread alone calls [`apply_committed`](Self::apply_committed); any thread may call
+/// Only the writer thread calls [`apply_committed`](Self::apply_committed); any thread may call
 /// [`get`](Self::get).
 pub struct LoginStatusView {
     db: Arc<Database>,
     overlay: RwLock<Overlay>,
 }
 
-/// What was committed to the log and is not in the table yet.
+/// Entries that are committed to the log and not in the table yet.
 struct Overlay {
     rows: HashMap<StreamKey, Recent>,
-    /// Every entry up to here is in the table.
+    /// Every entry up to this position is in the table.
     persisted: u64,
-    /// Every entry up to here was handed over, by the writer or by the projector.
+    /// Every entry up to this position was handed over, by the writer or by the projector.
     seen: u64,
-    /// The losses that the table knows; a service that runs loses nothing.
+    /// The losses that the table knows; a running service loses nothing.
     losses: Vec<u64>,
-    /// Why rows are missing here; none once the table has everything that was seen.
+    /// Why rows are missing here; `None` once the table has every entry that was handed over.
     lost: Option<String>,
 }
 
-/// A row in memory; none where the fold removed the account.
+/// A row in memory; `None` if the fold removed the account.
 #[derive(Clone)]
 struct Recent {
     row: Option<Row>,
@@ -78,8 +78,8 @@ impl LoginStatusView {
 
     /// Makes entries visible that the log has just committed; called before their replies leave.
     ///
-    /// It never fails the writer: what it cannot fold makes [`get`](Self::get) answer
-    /// [`ViewError::Behind`] until the projector has written all that was seen.
+    /// It never fails the writer: after an entry that it cannot fold, [`get`](Self::get) answers
+    /// [`ViewError::Behind`] until the projector has written every entry that was handed over.
     pub fn apply_committed(&self, entries: &[Entry]) {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return;
@@ -92,9 +92,9 @@ impl LoginStatusView {
             return;
         }
         match folded {
-            Ok(_) if !follows => overlay.lose("entries were passed over"),
+            Ok(_) if !follows => overlay.lose("entries were skipped"),
             Ok(rows) => {
-                // What the projector wrote meanwhile may be newer than what was folded here.
+                // The projector may meanwhile have written newer rows than were folded here.
                 let persisted = overlay.persisted;
                 let recent = rows.into_iter().filter(|(_, r)| r.position > persisted);
                 overlay.rows.extend(recent);
@@ -106,11 +106,11 @@ impl LoginStatusView {
         }
     }
 
-    /// The row of an account, current with the last committed entry; none for an unknown account.
+    /// Returns the row of an account as of the last committed entry; `None` for an unknown account.
     ///
     /// # Errors
-    /// [`ViewError::Behind`] while newest rows are missing, [`ViewError::Damaged`],
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Behind`] while the newest rows are missing, [`ViewError::Damaged`] if the row
+    /// does not decode, [`ViewError::Storage`] if the file cannot be read.
     pub fn get(&self, key: &StreamKey) -> Result<Option<Row>, ViewError> {
         // Held over the read of the table, so that a rebuild cannot empty it in between.
         let overlay = self.overlay.read().expect(UNPOISONED);
@@ -124,9 +124,9 @@ impl LoginStatusView {
         Ok(row.map(|row| row.after_losses(&overlay.losses, u64::MAX)))
     }
 
-    /// The position that the view has reached.
+    /// Returns the position that the view has reached.
     ///
-    /// Ask before [`get`](Self::get), so that it is never ahead of the row.
+    /// Call it before [`get`](Self::get), so that it is never ahead of the row.
     pub fn position(&self) -> u64 {
         self.overlay.read().expect(UNPOISONED).seen
     }
@@ -191,7 +191,7 @@ impl Projection for LoginStatusView {
         let mut table = txn.open_table(ROWS)?;
         let mut losses_table = txn.open_table(LOSSES)?;
         let mut losses = read_losses(&losses_table)?;
-        // Each row is read and written once for the slice, and in the order of the keys.
+        // Each row is read and written once per slice, in the order of the keys.
         let mut rows: BTreeMap<StreamKey, Option<Row>> = BTreeMap::new();
         for entry in entries {
             if entry.record.stream_kind == StreamKind::Log {
@@ -232,8 +232,7 @@ impl Projection for LoginStatusView {
         Ok(())
     }
 
-    /// A file can be made whose pages lead a look-up past a row that stands in it; so each row is
-    /// looked up.
+    /// The pages of a crafted file can lead a look-up past a row, so each row is looked up.
     fn count(&self, txn: &WriteTransaction, cover: &mut Cover) -> Result<bool, ViewError> {
         let [covered_rows, covered_losses] = COVERED;
         let table = txn.open_table(ROWS)?;
@@ -254,7 +253,7 @@ impl Projection for LoginStatusView {
         Ok(true)
     }
 
-    /// Lets go of what the table now has.
+    /// Drops the rows that the table now has.
     fn persisted(&self, checkpoint: u64) -> Result<(), ViewError> {
         let losses = read_losses(&self.db.begin_read()?.open_table(LOSSES)?)?;
         let mut overlay = self.overlay.write().expect(UNPOISONED);
@@ -284,7 +283,7 @@ impl Projection for LoginStatusView {
     }
 }
 
-/// The fold, with an account id that cannot be read made an error instead of a missing account.
+/// Folds one entry; an account id that cannot be read is an error instead of a missing account.
 fn step(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Result<Option<Row>, ViewError> {
     match fold(row, entry, losses) {
         None if begins_account(&entry.event) => Err(ViewError::Damaged {
@@ -296,7 +295,7 @@ fn step(row: Option<Row>, entry: &Entry, losses: &[u64]) -> Result<Option<Row>, 
     }
 }
 
-/// Whether the event says that others before it were lost.
+/// Returns whether the event reports that earlier events were lost.
 fn is_loss(event: &Event) -> bool {
     matches!(event, Event::EpochStarted(epoch) if epoch.lost_from.is_some())
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::Views;
 use crate::testing::*;
 
-/// As the shipped policy has it.
+/// The value of the shipped policy.
 const LOW_CODES: u8 = 3;
 
 fn views() -> (tempfile::TempDir, Views) {
@@ -131,5 +131,5 @@ fn an_account_id_that_cannot_be_read_halts_the_view() {
     bad.record.meta.account_id = "a.b".into();
     views.catch_up(&[bad]).unwrap();
     assert_eq!(views.halted()[0].0, "login-status");
-    assert_eq!(views.checkpoint(), 1, "the audit trail goes on");
+    assert_eq!(views.checkpoint(), 1, "the audit trail continues");
 }

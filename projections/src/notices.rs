@@ -1,28 +1,28 @@
-//! What the owner of an account is to be told of an event, and which events end other sessions.
+//! What to notify an account's owner of, and which events end other sessions.
 //!
-//! A notice follows from its event, so none is recorded: whoever publishes derives it. A mail
-//! service may gather equal ones; the events count what it needs for that.
+//! A notice follows from its event, so none is recorded: the publisher derives it. A mail service
+//! may combine equal notices; the events contain the counts that it needs for that.
 
 use countersign_schemas::event::account::v1::PasswordCause;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::event::backup_codes::v1::IssueCause;
 use countersign_schemas::event::{Event, Reader};
 
-/// Wrong codes of a day at which the owner is told.
-const WRONG_CODES_TOLD: [u16; 4] = [1, 5, 10, 50];
+/// The numbers of wrong codes in a day at which the owner is notified.
+const WRONG_CODES_NOTIFIED: [u16; 4] = [1, 5, 10, 50];
 
-/// What the owner is to be told.
+/// The kinds of notice to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoticeKind {
-    /// Support was asked for a reset.
+    /// Support requested a reset.
     ResetRequested,
     /// A reset was approved; it will be executed unless the owner objects.
     ResetApproved,
-    /// A reset was turned down.
+    /// A reset was rejected.
     ResetRejected,
-    /// A reset was called off.
+    /// A reset was cancelled.
     ResetCancelled,
-    /// A reset lapsed.
+    /// A reset expired.
     ResetExpired,
     /// The second factor was reset.
     ResetExecuted,
@@ -30,7 +30,7 @@ pub enum NoticeKind {
     FactorOn,
     /// The second factor was turned off.
     FactorOff,
-    /// There are new backup codes, and the old ones are worthless.
+    /// There are new backup codes, and the old ones no longer work.
     NewBackupCodes,
     /// A backup code was used.
     BackupCodeUsed,
@@ -38,22 +38,22 @@ pub enum NoticeKind {
     BackupCodeRefused,
     /// A code of the app was tried a second time.
     CodeReplayed,
-    /// Codes were wrong after a right password: the first of a day, the 5th, the 10th, the 50th.
+    /// Codes were wrong after a right password: the first of a day, the 5th, the 10th and the 50th.
     WrongCodes,
-    /// So many codes were wrong that two are asked for.
+    /// So many codes were wrong that two consecutive ones are required.
     BudgetSpent,
     /// The app was suspended after too many wrong codes.
     SuspendedByFailures,
     /// The app was suspended by support.
     SuspendedBySupport,
-    /// Support let codes be tried again.
+    /// Support allowed codes to be tried again.
     AttemptsCleared,
     /// The password was changed.
     PasswordChanged,
 }
 
 impl NoticeKind {
-    /// The kebab-case word.
+    /// Returns the kebab-case word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ResetRequested => "reset-requested",
@@ -77,8 +77,8 @@ impl NoticeKind {
         }
     }
 
-    /// Whether platforms should end the account's other sessions: what logs in
-    /// changed, or somebody else may have had it.
+    /// Returns whether platforms should end the account's other sessions: a login credential
+    /// changed, or another person may have had it.
     pub fn ends_sessions(self) -> bool {
         matches!(
             self,
@@ -92,7 +92,7 @@ impl NoticeKind {
     }
 }
 
-/// What the owner is to be told of an event; none where there is nothing to tell.
+/// Returns the notice that an event causes; `None` if it causes none.
 pub fn notice_of(event: &Event) -> Option<NoticeKind> {
     if !event.is_read_by(Reader::Notice) {
         return None;
@@ -107,14 +107,14 @@ pub fn notice_of(event: &Event) -> Option<NoticeKind> {
         Event::TwoFactorEnabled(_) => NoticeKind::FactorOn,
         Event::TwoFactorDisabled(_) => NoticeKind::FactorOff,
         Event::BackupCodesIssued(e) => match e.cause {
-            // They come with the factor, of which the owner is told.
+            // These codes come with the factor, which has its own notice.
             IssueCause::Enrolment => return None,
             IssueCause::Regenerated(_) => NoticeKind::NewBackupCodes,
         },
         Event::BackupCodeAccepted(_) => NoticeKind::BackupCodeUsed,
         Event::BackupCodeRejected(_) => NoticeKind::BackupCodeRefused,
         Event::CodeReplayed(_) => NoticeKind::CodeReplayed,
-        Event::TotpRejected(e) if WRONG_CODES_TOLD.contains(&e.day_failures) => {
+        Event::TotpRejected(e) if WRONG_CODES_NOTIFIED.contains(&e.day_failures) => {
             NoticeKind::WrongCodes
         }
         Event::DoubleCodeRequired(_) => NoticeKind::BudgetSpent,

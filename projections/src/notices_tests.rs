@@ -10,16 +10,17 @@ use countersign_schemas::event::enrolment::v1::FirstFactor;
 use super::{NoticeKind, notice_of};
 use crate::testing::{backup_codes_issued, one_of_each, sealed};
 
-fn told(event: &Event) -> Option<&'static str> {
+fn notice(event: &Event) -> Option<&'static str> {
     notice_of(event).map(NoticeKind::as_str)
 }
 
-/// every change of what logs an owner in, and every step of a reset, is told.
+/// the owner is notified of every change of a login credential and every step of a
+/// reset.
 #[test]
-fn r19_every_change_of_a_factor_and_every_step_of_a_reset_is_told() {
-    let told: BTreeMap<_, _> = one_of_each()
+fn r19_every_change_of_a_factor_and_every_step_of_a_reset_notifies_the_owner() {
+    let notices: BTreeMap<_, _> = one_of_each()
         .iter()
-        .filter_map(|event| Some((event.name(), told(event)?)))
+        .filter_map(|event| Some((event.name(), notice(event)?)))
         .collect();
     let expected = [
         ("attempts-cleared", "attempts-cleared"),
@@ -39,41 +40,41 @@ fn r19_every_change_of_a_factor_and_every_step_of_a_reset_is_told() {
         ("two-factor-disabled", "factor-off"),
         ("two-factor-enabled", "factor-on"),
     ];
-    assert_eq!(told, expected.into());
+    assert_eq!(notices, expected.into());
 }
 
 #[test]
-fn the_kinds_that_stand_in_a_field_are_told_apart() {
+fn the_kinds_in_a_field_are_distinguished() {
     let by_support = Event::FactorSuspended(FactorSuspended {
         cause: SuspendedCause::Support,
         reason: Some(sealed()),
         ticket: Some(sealed()),
     });
-    assert_eq!(told(&by_support), Some("suspended-by-support"));
+    assert_eq!(notice(&by_support), Some("suspended-by-support"));
     let issued = |cause| {
         let Event::BackupCodesIssued(e) = backup_codes_issued(2) else {
             panic!("codes are issued");
         };
         Event::BackupCodesIssued(BackupCodesIssued { cause, ..e })
     };
-    let anew = issued(IssueCause::Regenerated(FirstFactor::Vouched));
-    assert_eq!(told(&anew), Some("new-backup-codes"));
-    assert_eq!(told(&issued(IssueCause::Enrolment)), None);
+    let new = issued(IssueCause::Regenerated(FirstFactor::Vouched));
+    assert_eq!(notice(&new), Some("new-backup-codes"));
+    assert_eq!(notice(&issued(IssueCause::Enrolment)), None);
 }
 
-/// at the 1st wrong code of a day, the 5th, the 10th and the 50th.
+/// the owner is notified at the 1st, the 5th, the 10th and the 50th wrong code of a day.
 #[test]
-fn r08_wrong_codes_are_told_at_the_first_of_a_day_and_at_five_ten_and_fifty() {
+fn r08_wrong_codes_notify_the_owner_at_the_first_of_a_day_and_at_five_ten_and_fifty() {
     let rejected = one_of_each().into_iter().find_map(|event| match event {
         Event::TotpRejected(e) => Some(e),
         _ => None,
     });
     let mut rejected = rejected.expect("one of each");
-    let told_at = |count: &u16| {
+    let notified_at = |count: &u16| {
         rejected.day_failures = *count;
-        told(&Event::TotpRejected(rejected.clone())).is_some()
+        notice(&Event::TotpRejected(rejected.clone())).is_some()
     };
-    let counts: Vec<u16> = (1..=100).filter(told_at).collect();
+    let counts: Vec<u16> = (1..=100).filter(notified_at).collect();
     assert_eq!(counts, [1, 5, 10, 50]);
 }
 

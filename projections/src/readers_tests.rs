@@ -1,4 +1,4 @@
-//! Each view and the notices read the events that the list of events says, and no other.
+//! Each view and the notices read exactly the events that the list of events names for them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use redb::{Database, ReadableDatabase};
 use crate::testing::*;
 use crate::{Views, notice_of};
 
-/// One event of every type, and every stored event that there is a fixture of.
+/// Returns one event of every type, and every stored event that has a fixture.
 fn fixtures() -> Vec<Event> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/golden/events");
     let mut found = one_of_each();
@@ -52,12 +52,12 @@ fn pasts() -> Vec<Vec<Event>> {
     ]
 }
 
-/// Events of the log itself that change nothing stand here as an account's, as no log has them.
+/// Events of the log itself that change nothing; here they belong to an account, as in no real log.
 fn is_wide(event: &Event) -> bool {
     matches!(event, Event::EpochStarted(_) | Event::PolicyInForce(_))
 }
 
-/// The rows of each view after a past and an event.
+/// Returns the rows of each view after a past and an event.
 fn after(past: &[Event], event: &Event) -> [Vec<String>; 3] {
     let memory = |_: &Path| Database::builder().create_with_backend(InMemoryBackend::new());
     let (views, _) = Views::open_with(Path::new("none"), &seal(), memory).unwrap();
@@ -115,9 +115,9 @@ fn what_changes_a_view_is_what_the_list_of_events_says() {
 
 #[test]
 fn what_owners_hear_of_is_what_the_list_of_events_says() {
-    let names = |is_told: fn(&Event) -> bool| -> BTreeSet<_> {
-        let told = fixtures().into_iter().filter(is_told);
-        told.map(|event| event.name()).collect()
+    let names = |is_noticed: fn(&Event) -> bool| -> BTreeSet<_> {
+        let noticed = fixtures().into_iter().filter(is_noticed);
+        noticed.map(|event| event.name()).collect()
     };
     let listed = names(|event| event.is_read_by(Reader::Notice));
     assert_eq!(names(|event| notice_of(event).is_some()), listed);

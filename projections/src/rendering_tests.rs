@@ -1,7 +1,7 @@
-//! What people read of every stored event, held to a golden file of its number.
+//! The readable text of every stored event, compared with the golden file of its rendering number.
 //!
-//! `UPDATE_GOLDEN=1` adds the lines of new fixtures. A line that changed is another rendering:
-//! raise `RENDERING` and let a new file be written, so that exports of before are told apart.
+//! `UPDATE_GOLDEN=1` adds the lines of new fixtures. A changed line is another rendering: raise
+//! `RENDERING` and let a new file be written, so that older exports can be distinguished.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ fn name(path: &Path) -> String {
     path.file_stem().unwrap().to_str().unwrap().to_owned()
 }
 
-/// Every stored event that there is a fixture of, by type, version and case, as it is read.
+/// Returns the rendered text of every stored event that has a fixture, by type, version and case.
 fn rendered() -> BTreeMap<String, String> {
     let mut lines = BTreeMap::new();
     for kind in folders(&root().join("../schemas/golden/events")) {

@@ -1,4 +1,4 @@
-//! The reset queue: every case with where it stands, oldest first.
+//! The reset queue: every case with its state, oldest first.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) const CASES: TableDefinition<u64, &[u8]> = TableDefinition::new("rese
 /// (stream key, position of the request).
 pub(crate) const BY_ACCOUNT: TableDefinition<(&[u8; 16], u64), ()> =
     TableDefinition::new("reset-queue@1/by-account");
-/// (state, position of the request); lapsed cases that nobody touched stand among the open ones.
+/// (state, position of the request); expired cases without a closing event are among the open ones.
 pub(crate) const BY_STATE: TableDefinition<(u8, u64), ()> =
     TableDefinition::new("reset-queue@1/by-state");
 const OPEN: [CaseState; 2] = [CaseState::WaitingApproval, CaseState::CoolingOff];
@@ -29,25 +29,25 @@ const OPEN: [CaseState; 2] = [CaseState::WaitingApproval, CaseState::CoolingOff]
 /// One case, stored as postcard; a change of its shape is a new version of the view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseRow {
-    /// The case.
+    /// The case's id.
     pub case_id: CaseId,
-    /// The account.
+    /// The account's id.
     pub account_id: AccountId,
-    /// The account's version with the request: where the sealed fields stand.
+    /// The version of the account at the request, where the sealed fields were sealed.
     pub version: u32,
-    /// Where it stands, but for time; see [`CaseRow::state_at`].
+    /// The case's state without regard to time; see [`CaseRow::state_at`].
     pub state: CaseState,
-    /// The agent who asked for it.
+    /// The agent who asked for the reset.
     pub requested_by: String,
-    /// When.
+    /// When the agent asked for it.
     pub requested_at: Micros,
-    /// When it ends by itself.
+    /// When the case expires.
     pub expires_at: Micros,
-    /// The agent who approved it.
+    /// The agent who approved the reset.
     pub approved_by: Option<String>,
-    /// When it may be executed.
+    /// When the reset may be executed.
     pub execute_after: Option<Micros>,
-    /// When it was ended, and by which caller.
+    /// When the case was ended, and by which caller.
     pub closed: Option<(Micros, String)>,
     /// What the owner says is lost.
     pub lost: Option<Lost>,
@@ -81,7 +81,8 @@ impl CaseRow {
         })
     }
 
-    /// Where it stands at an instant of log time: an open case whose time has come shows `expired`.
+    /// Returns the state at an instant of log time: an open case past its time shows
+    /// `expired`.
     pub fn state_at(&self, now: Micros) -> CaseState {
         match self.state {
             CaseState::WaitingApproval | CaseState::CoolingOff if now >= self.expires_at => {
@@ -108,11 +109,12 @@ impl ResetQueue {
         Self { db }
     }
 
-    /// At most `limit` cases after a position that are in one of the states at `now`, oldest first,
-    /// each with its position, and whether there are more.
+    /// Returns at most `limit` cases after a position that are in one of the states at `now`,
+    /// oldest first, each with its position, and whether there are more.
     ///
     /// # Errors
-    /// [`ViewError::Damaged`], [`ViewError::Storage`].
+    /// [`ViewError::Damaged`] if a case does not decode, [`ViewError::Storage`] if the file cannot
+    /// be read.
     pub fn cases(
         &self,
         states: &[CaseState],
@@ -123,7 +125,7 @@ impl ResetQueue {
         let (by_state, table) = (read.open_table(BY_STATE)?, read.open_table(CASES)?);
         let mut found = Vec::new();
         for state in stored_states(states) {
-            // Each list alone ascends, so that the newest are the ones left out.
+            // Each list alone ascends, so that the newest cases are the ones left out.
             let room = found.len() + limit + 1;
             let first = (code(state), after.saturating_add(1));
             for row in by_state.range(first..=(code(state), u64::MAX))? {
@@ -143,10 +145,11 @@ impl ResetQueue {
         Ok((found, more))
     }
 
-    /// The newest case of an account, open or not.
+    /// Returns the newest case of an account, open or not.
     ///
     /// # Errors
-    /// [`ViewError::Damaged`], [`ViewError::Storage`].
+    /// [`ViewError::Damaged`] if the case does not decode, [`ViewError::Storage`] if the file
+    /// cannot be read.
     pub fn newest(&self, stream: &StreamKey) -> Result<Option<CaseRow>, ViewError> {
         let read = self.db.begin_read()?;
         let by_account = read.open_table(BY_ACCOUNT)?;
@@ -159,7 +162,7 @@ impl ResetQueue {
     }
 }
 
-/// The states under which cases in these states are filed.
+/// Returns the states under which cases in these states are filed.
 fn stored_states(states: &[CaseState]) -> Vec<CaseState> {
     let mut stored = states.to_vec();
     if states.contains(&CaseState::Expired) {
@@ -196,7 +199,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Changes the account's newest case, where it is open.
+    /// Changes the account's newest case, if it is open.
     fn change(
         &mut self,
         stream: &StreamKey,
@@ -224,7 +227,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// What the log lost may have ended any of them, so the account forgets them too.
+    /// A lost event may have ended any of the open cases, so the account forgets them too.
     fn void_open(&mut self, entry: &Entry) -> Result<(), ViewError> {
         let mut open = Vec::new();
         for state in OPEN {
@@ -241,7 +244,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Nothing of an erased account's cases can be read any more.
+    /// Removes an erased account's cases, which cannot be read any more.
     fn erase(&mut self, stream: &StreamKey) -> Result<(), ViewError> {
         let key = (&stream.0, 0)..=(&stream.0, u64::MAX);
         let rows = self.by_account.range(key)?;

@@ -11,7 +11,7 @@ use crate::Views;
 use crate::testing::*;
 use crate::views_tests::open;
 
-/// Each event at the following position, from 1.
+/// Folds each event at the next position, from 1.
 fn after(events: Vec<(&str, Event)>) -> (tempfile::TempDir, Views) {
     let folder = tempfile::tempdir().unwrap();
     let views = open(&folder.path().join("views.redb"));
@@ -37,7 +37,7 @@ fn late() -> Micros {
 }
 
 #[test]
-fn every_case_is_found_by_where_it_stands() {
+fn every_case_is_found_by_its_state() {
     let rejected = Event::ResetRejected(ResetRejected {
         case_id: "c-3".into(),
         reason: sealed(),
@@ -70,7 +70,7 @@ fn every_case_is_found_by_where_it_stands() {
     for (state, case) in all {
         assert_eq!(in_state(&views, state, at(20)), [case], "{state:?}");
     }
-    // Nobody touched them, and their time is over.
+    // These cases had no further event, and their time is over.
     assert_eq!(in_state(&views, Expired, late()), ["c-1", "c-2", "c-6"]);
     assert_eq!(in_state(&views, CoolingOff, late()), [""; 0]);
     let (approved, _) = views

@@ -22,13 +22,13 @@ use countersign_schemas::time::Micros;
 use crate::Entry;
 use crate::reset_sentences as reset;
 
-/// Number of the way in which this build writes out what people read of an event: raised with every
-/// change of a `text`, so that an export says which it holds. A test holds it to the golden file of
-/// that number, and `data` too: the `data` of a stored form never changes, since an export of any
-/// build is compared by it.
+/// The number of the rendering with which this build writes an event's readable text. It is raised
+/// with every change of a `text`, so that an export names its rendering. A test compares `text` and
+/// `data` with the golden file of that number. The `data` of a stored form never changes, since
+/// exports of every build are compared by it.
 pub const RENDERING: u32 = 1;
 
-/// An event in one plain English sentence: no secret, no username, nothing that was sealed.
+/// Returns an event in one plain English sentence: no secret, no username, nothing that was sealed.
 pub fn sentence(event: &Event) -> String {
     match event {
         Event::EpochStarted(e) => epoch_started(e),
@@ -130,9 +130,9 @@ fn attempts_suppressed(count: u32) -> String {
     }
 }
 
-/// An entry as auditors get it.
+/// Returns an entry in the form for auditors.
 ///
-/// `source` are the opened facts of the record's sealed source, none where they stay sealed.
+/// `source` are the opened facts of the record's sealed source, `None` if they stay sealed.
 pub fn audit_event(entry: &Entry, source: Option<SourceFacts>) -> AuditEvent {
     let record = &entry.record;
     let meta = &record.meta;
@@ -260,7 +260,7 @@ fn password_rejected(e: &PasswordRejected) -> String {
             "{refused}; every source must wait until {all:.0}, since there were {} wrong ones in a day.",
             e.day_failures
         ),
-        (Some(_), None) => unreachable!("a wait of the source alone is told above"),
+        (Some(_), None) => unreachable!("a wait of the source alone is handled above"),
     }
 }
 
@@ -274,7 +274,7 @@ fn occasion(purpose: Purpose) -> &'static str {
     }
 }
 
-/// What a code did: it completed a login, or it was proof of the owner for something else.
+/// Returns what a code did: it completed a login, or it proved the owner for another purpose.
 fn proved(purpose: Purpose) -> String {
     match purpose {
         Purpose::Login => "Signed in".to_owned(),

@@ -35,7 +35,7 @@ pub fn seal() -> Seal {
     })
 }
 
-/// A sealed field with nothing in it.
+/// Returns a sealed field with nothing in it.
 pub fn sealed() -> Protected {
     Protected::Sealed(Sealed {
         key: 1,
@@ -49,12 +49,12 @@ pub fn key(account: &str) -> StreamKey {
     StreamKey::of(&AccountId::parse(account).expect("a valid id"))
 }
 
-/// One entry that is its command's only event; an empty account stands for the log's own stream.
+/// Returns one entry that is its command's only event; an empty account means the log's own stream.
 pub fn entry(position: u64, account: &str, event: Event) -> Entry<'static> {
     group(position, account, "login-gw", vec![event]).remove(0)
 }
 
-/// One command's events at consecutive positions, recorded at a second per position.
+/// Returns one command's events at consecutive positions, recorded at a second per position.
 pub fn group(first: u64, account: &str, caller: &str, events: Vec<Event>) -> Vec<Entry<'static>> {
     let command_id = format!("c-{first}");
     let (stream_kind, stream_key) = match account {
@@ -100,7 +100,8 @@ pub fn at(position: u64) -> Micros {
     Micros(1_771_837_200_000_000).plus_s(position)
 }
 
-/// One event of every type, in the order of [`Event::ALL`], with values that show in a sentence.
+/// Returns one event of every type, in the order of [`Event::ALL`], with values that show in a
+/// sentence.
 // One event a line, so that a missing one shows.
 #[rustfmt::skip]
 pub fn one_of_each() -> Vec<Event> {
@@ -155,14 +156,14 @@ pub fn one_of_each() -> Vec<Event> {
     ]
 }
 
-/// An account with a username.
+/// An account was registered with a username.
 pub fn registered() -> Event {
     Event::AccountRegistered(AccountRegistered {
         username: Some(sealed()),
     })
 }
 
-/// An enrolment that lapses then.
+/// An enrolment began that expires at this time.
 pub fn enrolment_started(expires_at: Micros) -> Event {
     Event::EnrolmentStarted(EnrolmentStarted {
         authenticator_id: "a1".into(),
@@ -183,7 +184,7 @@ pub fn two_factor_enabled() -> Event {
     })
 }
 
-/// A set of ten codes.
+/// A set of ten codes was issued.
 pub fn backup_codes_issued(set_no: u32) -> Event {
     Event::BackupCodesIssued(BackupCodesIssued {
         set_no,
@@ -240,7 +241,7 @@ pub fn reset_approved(case: &str, execute_after: Micros) -> Event {
     })
 }
 
-/// A case was called off.
+/// A case was cancelled.
 pub fn reset_cancelled(case: &str, by: CancelledBy) -> Event {
     Event::ResetCancelled(ResetCancelled {
         case_id: case.into(),
@@ -272,8 +273,8 @@ impl Random {
     }
 }
 
-/// Any events of any types on 23 accounts by 3 callers, in groups of 1 to 3; a fold must take
-/// every order.
+/// Returns random events of any types on 23 accounts by 3 callers, in groups of 1 to 3; a fold must
+/// accept every order.
 pub fn history(seed: u64, groups: u64) -> Vec<Vec<Entry<'static>>> {
     let mut random = Random(seed);
     let events = one_of_each();
@@ -301,7 +302,7 @@ pub fn history(seed: u64, groups: u64) -> Vec<Vec<Entry<'static>>> {
 }
 
 thread_local! {
-    /// Where the fold of a view is to panic in this thread.
+    /// The view that is to panic in this thread, and the position.
     static PANIC_AT: std::cell::Cell<Option<(&'static str, u64)>> = const { std::cell::Cell::new(None) };
 }
 
@@ -310,7 +311,7 @@ pub fn panic_at(at: Option<(&'static str, u64)>) {
     PANIC_AT.set(at);
 }
 
-/// Panics where that was asked for, to be called once a fold has written.
+/// Panics if a test asked for it; called once a fold has written.
 pub fn panics(view: &str, entries: &[Entry]) {
     if let Some((name, position)) = PANIC_AT.get()
         && name == view
@@ -320,7 +321,7 @@ pub fn panics(view: &str, entries: &[Entry]) {
     }
 }
 
-/// The table's name, and every row of it as text.
+/// Returns the table's name, and every row of it as text.
 pub fn rows<K: redb::Key + 'static, V: redb::Value + 'static>(
     read: &redb::ReadTransaction,
     table: redb::TableDefinition<K, V>,

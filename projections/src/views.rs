@@ -15,18 +15,19 @@ use crate::{Entry, Projection, Seal, ViewError};
 use building::{drop_tables, next_prefix};
 use list::List;
 
-/// Entries after which a commit is durable even if nobody asked: pages that were freed since the
-/// last durable commit cannot be used again before the next one.
+/// The number of entries after which a commit is made durable without a request: pages that were
+/// freed since the last durable commit cannot be used again before the next one.
 const UNFLUSHED_ENTRIES_MAX: usize = 262_144;
 
 /// How the file was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// As it was left.
+    /// The file was as it was left.
     Existing,
-    /// Not there: it is made, and every view begins at position 1.
+    /// The file did not exist: it is made, and every view begins at position 1.
     Created,
-    /// Damaged, or of another format: it was removed, and every view begins at position 1.
+    /// The file was damaged or of another format: it was removed, and every view begins at position
+    /// 1.
     Rebuilt {
         /// What was wrong with it.
         reason: String,
@@ -36,65 +37,67 @@ pub enum Opened {
 /// One view as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewState {
-    /// Kebab-case name.
+    /// The view's kebab-case name.
     pub name: &'static str,
     /// The version that this build folds.
     pub version: u32,
-    /// Position of the last entry in it, 0 when empty.
+    /// The position of the last entry in the view, 0 when empty.
     pub checkpoint: u64,
-    /// Why it no longer follows the log; none while it does.
+    /// Why the view no longer follows the log; `None` while it does.
     pub halted: Option<String>,
-    /// Position of the last entry in the tables that are built anew beside; none where none are.
+    /// The position of the last entry in the rebuild beside the view; `None` without a rebuild.
     pub building: Option<u64>,
-    /// Why the last building anew was given up; none where it was not, or since this start.
+    /// Why the last rebuild was given up; `None` if it was not given up since this start.
     pub given_up: Option<String>,
 }
 
-/// Where one view stands.
+/// The progress of one view.
 struct Standing {
     serving: Progress,
-    /// The same view where it is built anew beside.
+    /// The rebuild beside the view.
     building: Option<Progress>,
-    /// Why the one that was built anew was given up.
+    /// Why the last rebuild was given up.
     given_up: Option<String>,
 }
 
 struct State {
     /// In the order of the list.
     views: Vec<Standing>,
-    /// Entries in commits that a crash would take back.
+    /// How many committed entries a crash would take back.
     unflushed: usize,
 }
 
 /// The views and their file.
 ///
-/// Commits are not durable one by one: a crash takes the file back to the last [`flush`](Self::flush),
-/// rows and checkpoints alike, and the log makes up for it. One thread catches up, any thread reads.
+/// Commits are not durable one by one: a crash takes the file back to the last
+/// [`flush`](Self::flush), rows and checkpoints alike, and the missing entries are folded again
+/// from the log. One thread catches up, any thread reads.
 pub struct Views {
     list: List,
     state: Mutex<State>,
-    /// Names of the views that were not as they were sealed, and begin at position 1 again.
+    /// The names of the views that did not match their seal and begin at position 1 again.
     changed: Vec<&'static str>,
     seal: Seal,
     db: Arc<Database>,
 }
 
 impl Views {
-    /// The views that were changed by something else than this service since they were last written,
-    /// as they were found when the file was opened; they begin at position 1 again.
+    /// Returns the views that something other than this service had changed when the file was
+    /// opened; they begin at position 1 again.
     pub fn changed(&self) -> &[&'static str] {
         &self.changed
     }
 
-    /// Brings every running view forward, all of them in one transaction.
+    /// Advances every running view, all of them in one transaction.
     ///
-    /// `entries` are whole groups in ascending order. Large slices share the pages they touch: a
-    /// rebuild took 3.2 µs an entry with slices of 50,000 and 6.1 µs with slices of 10,000.
-    /// Entries that a view already has are passed over. A view that cannot go on is halted and
-    /// keeps nothing of the slice; the others go on.
+    /// `entries` are whole groups in ascending order. Large slices share the pages that they touch:
+    /// a rebuild took 3.2 µs an entry with slices of 50,000 and 6.1 µs with slices of 10,000.
+    /// Entries that a view already has are skipped. A view that cannot continue is halted and keeps
+    /// nothing of the slice; the others continue.
     ///
     /// # Errors
-    /// [`ViewError::SplitGroup`], and [`ViewError::Storage`] when nothing was committed.
+    /// [`ViewError::SplitGroup`] if the slice splits a group, and [`ViewError::Storage`] if nothing
+    /// was committed.
     pub fn catch_up(&self, entries: &[Entry]) -> Result<(), ViewError> {
         require_whole_groups(entries)?;
         let Some(last) = entries.last() else {
@@ -115,9 +118,10 @@ impl Views {
         Ok(())
     }
 
-    /// The lowest position among the running views: entries up to it need not be read again.
+    /// Returns the lowest position among the running views: entries up to it need not be read
+    /// again.
     ///
-    /// When every view has halted, the lowest of all.
+    /// If every view has halted, it is the lowest position of all.
     pub fn checkpoint(&self) -> u64 {
         let state = self.state();
         let positions = |halted: bool| {
@@ -130,7 +134,7 @@ impl Views {
         positions(false).or_else(|| positions(true)).unwrap_or(0)
     }
 
-    /// The halted views, each with why.
+    /// Returns the halted views, each with its reason.
     pub fn halted(&self) -> Vec<(&'static str, String)> {
         let state = self.state();
         let views = state.views.iter().map(|standing| &standing.serving);
@@ -139,7 +143,7 @@ impl Views {
             .collect()
     }
 
-    /// Every view with its version and how far it is.
+    /// Returns every view with its version and its position.
     pub fn list(&self) -> Vec<ViewState> {
         let state = self.state();
         let shown = |standing: &Standing| {
@@ -173,11 +177,11 @@ impl Views {
         Ok(())
     }
 
-    /// Makes every commit so far durable; called every few seconds. Reopening after a crash needs
-    /// no repair.
+    /// Makes every commit so far durable; called every few seconds. Opening again after a crash
+    /// then needs no repair.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be written.
     pub fn flush(&self) -> Result<(), ViewError> {
         let mut state = self.state();
         if state.unflushed > 0 {
@@ -190,7 +194,7 @@ impl Views {
     /// Makes everything durable and closes the file.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be written.
     pub fn close(self) -> Result<(), ViewError> {
         self.flush()?;
         let db = self.db;
@@ -199,7 +203,7 @@ impl Views {
         Ok(db.close()?)
     }
 
-    /// Sets the audit trail back to an entry, as a view that had halted earlier would stand.
+    /// Sets the audit trail back to an entry, as if the view had halted there.
     #[cfg(test)]
     pub(crate) fn set_audit_trail_back(&self, entry: &Entry) {
         let mut state = self.state();
@@ -216,7 +220,7 @@ impl Views {
         &self.db
     }
 
-    /// Every row of every view, as text.
+    /// Returns every row of every view, as text.
     #[cfg(test)]
     pub(crate) fn dump(&self, read: &redb::ReadTransaction) -> Vec<String> {
         let views = self.list.all().into_iter();
@@ -224,11 +228,12 @@ impl Views {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Whoever panicked had committed nothing that the state does not say.
+        // A thread that panicked had committed nothing that the state does not include.
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Commits the slice for the running views; false when one halted and nothing was committed.
+    /// Commits the slice for the running views; returns false if one halted and nothing was
+    /// committed.
     fn commit_slice(&self, state: &mut State, entries: &[Entry]) -> Result<bool, ViewError> {
         let (txn, unflushed) = self.begin(state.unflushed, entries.len())?;
         let mut next = Vec::with_capacity(state.views.len());
@@ -251,8 +256,8 @@ impl Views {
         Ok(true)
     }
 
-    /// Begins a transaction for so many entries, behind those held that a crash can take back;
-    /// gives how many it can take back afterwards.
+    /// Begins a transaction for this many entries, after the held ones that a crash can take back;
+    /// returns how many a crash can take back after it.
     fn begin(&self, held: usize, entries: usize) -> Result<(WriteTransaction, usize), ViewError> {
         let unflushed = held + entries;
         let mut txn = durable(&self.db)?;
@@ -284,7 +289,7 @@ fn require_whole_groups(entries: &[Entry]) -> Result<(), ViewError> {
     Ok(())
 }
 
-/// A transaction whose commit survives a crash and needs no repair after one.
+/// Begins a transaction that, once committed, survives a crash without a repair.
 fn durable(db: &Database) -> Result<WriteTransaction, ViewError> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);

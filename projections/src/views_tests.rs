@@ -16,12 +16,12 @@ pub(crate) fn open(path: &Path) -> Views {
     Views::open(path, CACHE, &seal()).unwrap().0
 }
 
-/// The names of all views.
+/// Returns the names of all views.
 pub(crate) fn names(views: &Views) -> Vec<&'static str> {
     views.list().iter().map(|view| view.name).collect()
 }
 
-/// Every row of every table, as text; each table of the file is among them.
+/// Returns every row of every table, as text; each table of the file is among them.
 pub(crate) fn dump(views: &Views) -> Vec<String> {
     let read = views.database().begin_read().unwrap();
     let mut lines = views.dump(&read);
@@ -37,7 +37,7 @@ pub(crate) fn dump(views: &Views) -> Vec<String> {
     lines
 }
 
-/// Hands whole groups over in slices of random length.
+/// Hands over whole groups in slices of random length.
 fn in_slices(
     groups: &[Vec<Entry<'static>>],
     random: &mut Random,
@@ -136,15 +136,15 @@ fn a_gap_halts_that_projection_and_only_that() {
     let halted = views.halted();
     assert_eq!(halted.len(), 1);
     assert_eq!(halted[0].0, "audit-trail");
-    assert!(halted[0].1.contains("expected position 3 and was given 5"));
-    assert_eq!(views.checkpoint(), 7, "the others run");
+    assert!(halted[0].1.contains("expected position 3 and got 5"));
+    assert_eq!(views.checkpoint(), 7, "the other views run");
     views.catch_up(&entries).unwrap();
     for view in views.list() {
-        // A halted view stays where it was.
+        // A halted view stays at its position.
         let held = if view.name == "audit-trail" { 2 } else { 9 };
         assert_eq!(view.checkpoint, held, "{}", view.name);
     }
-    // The next start tries again, and from its own checkpoint it finds no gap.
+    // The next start tries again, and finds no gap from the view's own checkpoint.
     views.close().unwrap();
     let views = open(&path);
     views.catch_up(&entries[2..]).unwrap();
@@ -200,7 +200,8 @@ fn a_view_of_another_history_than_the_logs_is_rebuilt() {
     assert_eq!(views.rebuild_forked(shorter).unwrap(), names(&views));
 }
 
-/// It can be ahead of the one that serves, which may have halted before what the log lost.
+/// A rebuild can be ahead of the serving view, which may have halted before the events that the log
+/// lost.
 #[test]
 fn a_view_that_is_built_from_another_history_than_the_logs_is_begun_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -214,7 +215,8 @@ fn a_view_that_is_built_from_another_history_than_the_logs_is_begun_again() {
     assert_eq!((views.checkpoint(), views.building()), (2, Some(0)));
 }
 
-/// A page's views: the first cell of each row of the tables whose first column is `view`.
+/// Returns a page's views: the first cell of each row of the tables with `view` as the first
+/// column.
 fn listed(page: &str) -> Vec<&str> {
     let mut lines = page.lines();
     let is_heading = |line: &str| line.starts_with("| view |");

@@ -1,4 +1,4 @@
-//! What operators may ask of a running service: its numbers, its views, a backup.
+//! What operators may ask of a running service: its numbers, its views and a backup.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,32 +10,32 @@ use crate::time::Micros;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackupRequest {
-    /// Why.
+    /// The reason, for the service's own log.
     pub reason: Reason,
 }
 
-/// Builds a view anew from the log, beside the one that serves.
+/// Rebuilds a view from the log, beside the copy that serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewRebuildRequest {
     /// The view's name.
     #[serde(deserialize_with = "crate::strict::word")]
     pub view: ViewName,
-    /// Why.
+    /// The reason, for the service's own log.
     pub reason: Reason,
 }
 
 /// Declares the one list of the views' names: the variant and its word.
 macro_rules! view_names {
     ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
-        /// The views.
+        /// The names of the views.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         pub enum ViewName {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)*
         }
 
         impl ViewName {
-            /// The word on the wire, and the projection's name.
+            /// Returns the word on the wire, which is also the projection's name.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
@@ -44,31 +44,31 @@ macro_rules! view_names {
 }
 
 view_names! {
-    /// What a login check may know.
+    /// What a login check may know about an account.
     LoginStatus "login-status",
-    /// Which events there are.
+    /// Which events the log holds.
     AuditTrail "audit-trail",
     /// The reset cases.
     ResetQueue "reset-queue",
-    /// What agents may know.
+    /// What agents may know about an account.
     AccountCard "account-card",
 }
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupTaken {
-    /// The last position in it.
+    /// The last position in the backup.
     pub position: u64,
-    /// Its files, relative to the configured folders; the newest 1,000 where there are more.
+    /// The backup's files, relative to the configured folders; the newest 1,000 if there are more.
     pub files: Vec<String>,
-    /// How many files there are.
+    /// How many files the backup has.
     pub file_count: u64,
 }
 
 /// The views of this build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ViewList {
-    /// One entry for each.
+    /// One entry for each view.
     pub views: Vec<ViewEntry>,
     /// The last position of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,24 +78,23 @@ pub struct ViewList {
 /// One view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ViewEntry {
-    /// Its name.
+    /// The view's name.
     pub view: String,
-    /// The version of its fold.
+    /// The version of the view's fold.
     pub version: u32,
-    /// The position that it has reached.
+    /// The position that the view has reached.
     pub position: u64,
-    /// Why it no longer follows the log.
+    /// Why the view no longer follows the log; null while it does.
     pub halted: Option<String>,
-    /// The position that the tables have reached which are built anew beside it; absent where none
-    /// are.
+    /// The position that a rebuild beside the view has reached; absent when no rebuild is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub building: Option<u64>,
-    /// Why the last building anew was given up; absent where it was not, or since the service started.
+    /// Why the last rebuild was given up; absent if it was not given up since the service started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<String>,
 }
 
-/// The keys that protect a log, without any of them.
+/// The keys that protect a log, without their key material.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyList {
     /// The id of the log's epoch, 32 hex digits.
@@ -109,15 +108,15 @@ pub struct KeyList {
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyEntry {
-    /// What it is for.
+    /// What the key is for.
     pub kind: KeyKind,
-    /// Its number, from 1.
+    /// The key's number, from 1.
     pub key_id: u32,
-    /// Whether new values use it.
+    /// Whether new values use the key.
     pub state: KeyState,
-    /// When it was made.
+    /// When the key was made.
     pub created_at: Micros,
-    /// How many data keys it wraps; null for a pepper, and where the key store cannot be read.
+    /// How many data keys the key wraps; null for a pepper, and when the key store cannot be read.
     pub seals: Option<u64>,
 }
 
@@ -125,9 +124,9 @@ pub struct KeyEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyKind {
-    /// It wraps the accounts' data keys.
+    /// The key wraps the accounts' data keys.
     KeyEncryption,
-    /// It is mixed into the hashes of passwords and backup codes.
+    /// The key is mixed into the hashes of passwords and backup codes.
     Pepper,
 }
 
@@ -135,30 +134,30 @@ pub enum KeyKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyState {
-    /// New values do.
+    /// New values use the key.
     Active,
-    /// It is kept for what was made with it, in copies too.
+    /// The key is kept for values that were made with it, including those in backups.
     Retired,
 }
 
 /// The numbers of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogStats {
-    /// The last position.
+    /// The last position of the log.
     pub position: u64,
-    /// Bytes of all records.
+    /// The size of all records, in bytes.
     pub record_bytes: u64,
-    /// Bytes of all segment files.
+    /// The size of all segment files, in bytes.
     pub file_bytes: u64,
     /// The segments, oldest first.
     pub segments: Vec<SegmentEntry>,
     /// Events by type, the most frequent first.
     pub events: Vec<EventCount>,
-    /// The last position that index.redb has taken in, and how many wait in memory.
+    /// The last position that index.redb has stored, and how many entries wait in memory.
     pub index: IndexState,
-    /// Accounts in memory.
+    /// The accounts in memory.
     pub cache: CacheState,
-    /// How far events are published; absent where they are not.
+    /// How far events are published; absent when they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication: Option<PublicationState>,
 }
@@ -166,11 +165,11 @@ pub struct LogStats {
 /// How far the log is published to the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublicationState {
-    /// The last position up to which everything is published; 0 while nothing is known.
+    /// The last position up to which every event is published; 0 until this is known.
     pub position: u64,
-    /// Positions behind the log's last one.
+    /// How many positions publication is behind the log's last one.
     pub lag: u64,
-    /// Why nothing is published at the moment; absent while all is well.
+    /// Why nothing is published at the moment; absent while publication works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,
 }
@@ -178,46 +177,46 @@ pub struct PublicationState {
 /// One segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SegmentEntry {
-    /// Its file's name.
+    /// The file's name.
     pub file: String,
-    /// The first position in it.
+    /// The first position in the segment.
     pub first: u64,
-    /// The last position in it.
+    /// The last position in the segment.
     pub last: u64,
-    /// Whether it is closed for good.
+    /// Whether the segment is closed for good.
     pub sealed: bool,
-    /// The file's size.
+    /// The file's size in bytes.
     pub bytes: u64,
 }
 
-/// How many events of a type there are.
+/// How many events of one type the log holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventCount {
-    /// Kebab-case name.
+    /// The event type's kebab-case name.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How many.
+    /// The number of events.
     pub count: u64,
-    /// Bytes of their records.
+    /// The size of their records, in bytes.
     pub record_bytes: u64,
 }
 
-/// How far the index is.
+/// How far the index has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IndexState {
-    /// The last position that was taken in.
+    /// The last position that the index has stored.
     pub position: u64,
-    /// Entries in memory that wait to be written.
+    /// The entries in memory that wait to be written.
     pub waiting: u64,
 }
 
-/// Accounts in memory.
+/// The accounts in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheState {
-    /// How many.
+    /// The number of accounts.
     pub accounts: u64,
-    /// About how many bytes.
+    /// Their approximate size, in bytes.
     pub bytes: u64,
-    /// The bound.
+    /// The most bytes that they may take.
     pub bytes_max: u64,
 }

@@ -1,4 +1,4 @@
-//! What an auditor gets beside the events themselves: signed checkpoints, proofs, raw records.
+//! What an auditor gets beside the events: signed checkpoints, proofs and raw records.
 //!
 //! Hashes and records are base64 with padding (RFC 4648 §4). The tree is that of RFC 6962: the
 //! record at position n is leaf n − 1, and its leaf hash is SHA-256(0x00 ‖ record).
@@ -13,7 +13,7 @@ use crate::reply::{AuditEvent, LoginStatus};
 use crate::time::Micros;
 use crate::whole::{Place, Whole};
 
-/// A proof that a record is in the log.
+/// Asks for a proof that a record is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProofQuery {
@@ -21,7 +21,7 @@ pub struct ProofQuery {
     #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
     #[schemars(with = "Place")]
     pub position: u64,
-    /// The size of the tree to prove it in; the newest when absent.
+    /// The size of the tree to prove it in; the newest tree when absent.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -31,7 +31,7 @@ pub struct ProofQuery {
     pub size: Option<u64>,
 }
 
-/// A proof that one state of the log is the beginning of another.
+/// Asks for a proof that one state of the log is the beginning of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsistencyQuery {
@@ -39,7 +39,7 @@ pub struct ConsistencyQuery {
     #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
     #[schemars(with = "Place")]
     pub from: u64,
-    /// The size of the later tree; the newest when absent.
+    /// The size of the later tree; the newest tree when absent.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -50,9 +50,9 @@ pub struct ConsistencyQuery {
 }
 
 object!(
-    /// An account as it was: exactly one of the two fields.
+    /// Asks for an account as it was at one moment; exactly one of the two fields is given.
     AccountAtQuery [MOMENT] {
-        /// Right after the event at this position.
+        /// The account right after the event at this position.
         #[serde(
             default,
             skip_serializing_if = "Option::is_none",
@@ -60,7 +60,7 @@ object!(
         )]
         #[schemars(with = "Option<Whole>")]
         position: Option<u64>,
-        /// At this time.
+        /// The account at this time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<Micros>,
     }
@@ -76,14 +76,14 @@ pub enum Moment {
 }
 
 impl AccountAtQuery {
-    /// The moment that is asked for; a query that was decoded has one.
+    /// Returns the moment that the query names, which every decoded query has.
     pub fn moment(&self) -> Option<Moment> {
         let position = self.position.map(Moment::Position);
         position.or(self.at.map(Moment::Time))
     }
 }
 
-/// Records as they are hashed, for whoever derives the tree anew.
+/// Asks for records as they are hashed, so that the caller can compute the tree again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditRecordsQuery {
@@ -100,11 +100,11 @@ pub struct AuditRecordsQuery {
 /// The newest state of the log, signed (C2SP tlog-checkpoint).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedCheckpoint {
-    /// The signed note.
+    /// The checkpoint, as a signed note.
     pub note: String,
     /// How many records it covers.
     pub size: u64,
-    /// The root over them.
+    /// The root hash over these records.
     pub root: String,
     /// The key that verifies the note, `name+hash+key` (C2SP signed-note).
     pub vkey: String,
@@ -115,20 +115,20 @@ pub struct SignedCheckpoint {
 pub struct InclusionProof {
     /// The record's bytes.
     pub record: String,
-    /// Their leaf hash.
+    /// The leaf hash of these bytes.
     pub leaf_hash: String,
     /// The hashes from the leaf up (RFC 6962 §2.1.1).
     pub inclusion: Vec<String>,
-    /// The size of the tree that they lead to.
+    /// The size of the tree that these hashes lead to.
     pub size: u64,
-    /// Its root.
+    /// The root of that tree.
     pub root: String,
 }
 
 /// A proof that one state of the log is the beginning of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConsistencyProof {
-    /// The hashes (RFC 6962 §2.1.2); none for equal sizes.
+    /// The hashes (RFC 6962 §2.1.2); empty for equal sizes.
     pub proof: Vec<String>,
     /// The size of the earlier tree.
     pub from: u64,
@@ -139,27 +139,27 @@ pub struct ConsistencyProof {
 /// Consecutive records, ascending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecords {
-    /// Their bytes; the first stands at the position after the one that was asked for.
+    /// The records' bytes; the first record is at the position after the requested `after`.
     pub records: Vec<String>,
-    /// The following `after`; absent at the end.
+    /// The `after` of the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
 
-/// The form in which events are taken away.
+/// The form in which events are exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExportFormat {
-    /// One event of the contract a line.
+    /// One event of the contract on each line.
     Jsonl,
-    /// One event a row.
+    /// One event in each row.
     Csv,
-    /// One Open Cybersecurity Schema Framework event a line.
+    /// One Open Cybersecurity Schema Framework event on each line.
     Ocsf,
 }
 
 impl ExportFormat {
-    /// The word on the wire.
+    /// Returns the word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
@@ -169,14 +169,14 @@ impl ExportFormat {
     }
 }
 
-/// Which events to take away; every filter given must match.
+/// Asks for an export of events; every filter given must match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditExportQuery {
-    /// What they will be written as; recorded.
+    /// The form of the exported events; it is recorded.
     #[serde(deserialize_with = "crate::strict::word")]
     pub format: ExportFormat,
-    /// The last position to take, from 1; proofs are for a tree of that size.
+    /// The last position to export, from 1; proofs are for a tree of that size.
     #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
     #[schemars(with = "Place")]
     pub through: u64,
@@ -211,7 +211,7 @@ pub struct AuditExportQuery {
 }
 
 impl AuditExportQuery {
-    /// Whether every event is asked for, so that the records alone give the tree.
+    /// Returns whether the query asks for every event, so that the records alone give the tree.
     pub fn is_everything(&self) -> bool {
         let filters = [
             self.types.is_some(),
@@ -223,93 +223,94 @@ impl AuditExportQuery {
     }
 }
 
-/// Some of the events that were asked for, ascending.
+/// A page of the exported events, ascending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportPage {
     /// The events.
     pub events: Vec<ExportedEvent>,
-    /// Number of the way in which `text` and `data` are written out; another build may have another.
+    /// The version of the rendering that wrote `text` and `data`; another build may use another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendering: Option<u32>,
-    /// The following `after`; absent at the end.
+    /// The `after` of the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
 
-/// An event with what proves it.
+/// An event with the proof that it is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportedEvent {
     /// The event.
     #[serde(flatten)]
     pub event: AuditEvent,
-    /// The record that it was read from.
+    /// The record that the event was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
-    /// The hashes from its leaf to the root of the tree of the size that was asked for; absent
-    /// where every event was asked for.
+    /// The hashes from the record's leaf to the root of the tree of the requested size; absent when
+    /// every event was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inclusion: Option<Vec<String>>,
-    /// The salt with which `source` and `on_behalf_of` give the commitment in the record; absent
-    /// where the record has none, or was sealed under a key that is destroyed.
+    /// The salt with which `source` and `on_behalf_of` give the commitment in the record; absent if
+    /// the record has no commitment, or was sealed under a key that is destroyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_salt: Option<String>,
 }
 
-/// A decision that is to be explained.
+/// Asks why a decision came out as it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditExplainQuery {
-    /// The position of one of its events.
+    /// The position of one of the decision's events.
     #[serde(deserialize_with = "crate::strict::read_as::<Place, _, _>")]
     #[schemars(with = "Place")]
     pub position: u64,
 }
 
-/// Whether what was asked for was done.
+/// Whether the request was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExplainedVerdict {
-    /// It was.
+    /// The request was granted.
     Allowed,
-    /// It was not.
+    /// The request was refused.
     Refused,
-    /// Nobody had asked for anything.
+    /// There was no request: the service recorded the event by itself.
     Recorded,
 }
 
-/// What came of deciding again.
+/// The result of deciding again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RerunResult {
-    /// The same events.
+    /// The same events were decided.
     Same,
-    /// Others than were recorded.
+    /// Other events were decided than were recorded.
     Different,
-    /// It is no decision that is made again.
+    /// The decision is of a kind that cannot be made again.
     NotMade,
 }
 
-/// Why a decision came out as it did, and that it comes out so again.
+/// The reasons for a decision, and the result of deciding it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// The decision's events.
     pub events: Vec<AuditEvent>,
-    /// Whether what was asked for was done.
+    /// Whether the request was granted.
     pub verdict: ExplainedVerdict,
     /// The reasons, one plain sentence each.
     pub because: Vec<String>,
-    /// The account right before; absent where it did not exist or the event is no account's.
+    /// The account right before the decision; absent if it did not exist or the event belongs to no
+    /// account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<LoginStatus>,
     /// The position of the policy that was in force.
     pub policy_position: u64,
-    /// What came of deciding again from the log alone.
+    /// The result of deciding again from the log alone.
     pub rerun: RerunResult,
-    /// What came out otherwise, or why nothing was decided again.
+    /// What came out differently, or why nothing was decided again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_detail: Option<String>,
-    /// What it rests on that the log cannot show, and that was taken over as it was recorded: one
-    /// plain sentence each; absent where there is nothing of the kind.
+    /// What the decision rests on that the log cannot show, and that was therefore accepted as
+    /// recorded: one plain sentence each; absent when there is nothing of the kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken_as_recorded: Vec<String>,
 }

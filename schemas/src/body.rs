@@ -1,5 +1,5 @@
-//! What every request's body has in common: closed objects, and the rules over several of their
-//! fields, from which both the check and the JSON Schema are made.
+//! What the bodies of all requests have in common: objects without unknown fields, and rules over
+//! several of their fields. Both the check and the JSON Schema are made from these rules.
 
 use schemars::{Schema, transform::Transform};
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ use crate::secret::SecretText;
 use crate::support::Lost;
 use crate::time::Micros;
 
-/// A rule over several fields of one object. `null` is as good as nothing in all of them.
+/// A rule over several fields of one object. Every rule treats `null` as an absent field.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {
-    /// Exactly one of the fields is given; and the sentence that a refusal quotes.
+    /// Exactly one of the fields is given; the sentence is quoted by a refusal.
     ExactlyOne([&'static str; 2], &'static str),
     /// At least one of the fields is given.
     AtLeastOne([&'static str; 2], &'static str),
@@ -31,24 +31,24 @@ pub const CHALLENGE_NAMES: Rule = Rule::ExactlyOne(
     ["challenge_id", "account_id"],
     "exactly one of challenge_id and account_id is required",
 );
-/// A moment is named in one way.
+/// A query for one moment names it in one way.
 pub const MOMENT: Rule = Rule::ExactlyOne(
     ["position", "at"],
     "exactly one of position and at is required",
 );
-/// A proof proves something.
+/// A proof contains at least one factor.
 pub const PROVES: Rule = Rule::AtLeastOne(
     ["password", "code"],
     "a proof has a password, a code or both",
 );
-/// Of two consecutive codes the first is there.
+/// The second of two consecutive codes comes only with the first.
 pub const CODES: Rule = Rule::Follows(["next_code", "code"], "next_code follows a code");
 
 /// Every rule.
 pub const RULES: &[Rule] = &[LOGIN_NAMES, CHALLENGE_NAMES, MOMENT, PROVES, CODES];
 
 impl Rule {
-    /// What a refusal quotes.
+    /// Returns the sentence that a refusal quotes.
     pub fn sentence(&self) -> &'static str {
         match self {
             Self::ExactlyOne(_, text) | Self::AtLeastOne(_, text) | Self::Follows(_, text) => text,
@@ -63,7 +63,7 @@ impl Rule {
         }
     }
 
-    /// Whether an object keeps it, of which these fields are given.
+    /// Returns whether an object with these fields keeps the rule.
     fn holds(&self, given: &[(&str, bool)]) -> bool {
         let [first, second] = self.fields().map(|name| given.contains(&(name, true)));
         match self {
@@ -73,7 +73,7 @@ impl Rule {
         }
     }
 
-    /// The same as a JSON Schema.
+    /// Returns the rule as a JSON Schema.
     fn schema(&self) -> Value {
         let [first, second] = self.fields().map(
             |name| json!({"required": [name], "properties": {name: {"not": {"type": "null"}}}}),
@@ -86,7 +86,10 @@ impl Rule {
     }
 }
 
-/// Checks an object of which these fields are given; the first rule that it breaks.
+/// Checks the fields of an object against its rules.
+///
+/// # Errors
+/// The sentence of the first rule that the object breaks.
 pub fn check(rules: &[Rule], given: &[(&str, bool)]) -> Result<(), &'static str> {
     match rules.iter().find(|rule| !rule.holds(given)) {
         Some(broken) => Err(broken.sentence()),
@@ -106,14 +109,14 @@ impl Transform for Described {
     }
 }
 
-/// What rules over several fields ask of a field.
+/// What the rules over several fields need to know about a field.
 pub trait Field {
-    /// Whether the field is there.
+    /// Returns whether the field is present.
     fn is_given(&self) -> bool {
         true
     }
 
-    /// Whether it holds a backup code whose check character is wrong.
+    /// Returns whether the field holds a backup code with a wrong check character.
     fn is_mistyped(&self) -> bool {
         false
     }
@@ -141,7 +144,7 @@ impl Field for Lost {}
 impl Field for Micros {}
 impl Field for u64 {}
 
-/// Declares an object that is closed to unknown fields and keeps rules over several of its fields.
+/// Declares an object that refuses unknown fields and keeps rules over several of its fields.
 macro_rules! object {
     ($(#[$doc:meta])* $name:ident [$($rule:expr),*] { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -159,7 +162,7 @@ macro_rules! object {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                // The schema is the outer one's; its attributes stand at the fields.
+                // The schema is the outer type's; its attributes are on the fields.
                 #[derive(Deserialize, JsonSchema)]
                 #[serde(deny_unknown_fields)]
                 struct Fields {
@@ -198,8 +201,8 @@ macro_rules! request {
         );
 
         impl crate::open_part::OpenPart for $name {
-            /// Every field but the context: where a request came from is not what it asks for, and
-            /// no tag is to test an address.
+            /// Every field but the context. Where a request came from is not what it asks for, and
+            /// a tag must not let anybody test an address.
             fn show(&self, out: &mut Vec<u8>) {
                 $(crate::open_part::OpenPart::show(&self.$field, out);)*
             }

@@ -1,10 +1,10 @@
-//! Stored bytes: postcard, and of several spellings of one value only the one that is written.
+//! Stored bytes: postcard, accepting only the one spelling of a value that this build writes.
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
-/// Reads a value that ends where the bytes end and that this build would write alike: postcard
-/// takes over-long numbers, which would be a second spelling of the same value.
+/// Reads a value that ends where the bytes end and that this build would write with the same bytes.
+/// Postcard accepts over-long numbers, which would be a second spelling of the same value.
 pub(crate) fn decode<'a, T>(bytes: &'a [u8]) -> Option<T>
 where
     T: Serialize + Deserialize<'a>,
@@ -14,7 +14,7 @@ where
     (rest.is_empty() && same.is_ok()).then_some(value)
 }
 
-/// Takes what is written only if it is what is there: a comparison that needs no memory, since a
+/// Compares what is written with the bytes that are there. The comparison needs no memory, since a
 /// replay makes it twice for every record.
 struct Same<'a> {
     rest: &'a [u8],

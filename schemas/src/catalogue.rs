@@ -1,4 +1,4 @@
-//! The one list of JSON Schema documents: what `query.schema.<name>` serves and `json/` holds.
+//! The list of all JSON Schema documents, which `query.schema.<name>` serves and `json/` holds.
 
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
@@ -14,11 +14,11 @@ use crate::reply::{self, Success};
 use crate::support;
 use crate::support_reply;
 
-/// Makes one document's schema.
+/// Makes the schema of one document.
 type Generate = fn() -> Schema;
 
-/// Declares the list: requests as the service reads them, responses as it writes them (so a field
-/// that is always there is required, even where it can be null).
+/// Declares the list: requests as the service reads them, and responses as it writes them. A field
+/// of a response that is always present is required, even if it can be null.
 macro_rules! documents {
     (requests { $($request:literal $read:ty,)* } responses { $($response:literal $written:ty,)* }) => {
         const DOCUMENTS: &[(&str, Generate)] = &[
@@ -122,13 +122,13 @@ documents! {
 
 /// Returns every document's name, in the list's order.
 ///
-/// A name is one token of a subject. An endpoint's documents are `<endpoint>-request` and `<endpoint>-response`; beside them stand
-/// `audit-event`, `published-event` and `problem`.
+/// A name is one token of a subject. The documents of an endpoint are `<endpoint>-request` and
+/// `<endpoint>-response`; the others are `audit-event`, `published-event` and `problem`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     DOCUMENTS.iter().map(|(name, _)| *name)
 }
 
-/// Returns the JSON Schema (2020-12) of that name, none where the list has no such name.
+/// Returns the JSON Schema (2020-12) of that name; `None` if the list does not have it.
 pub fn document(name: &str) -> Option<Value> {
     let (name, generate) = DOCUMENTS.iter().find(|(known, _)| *known == name)?;
     Some(finish(name, generate()))
@@ -142,7 +142,7 @@ pub fn documents() -> Vec<(&'static str, Value)> {
         .collect()
 }
 
-/// Returns the catalogue of refusals and faults, as `query.errors` answers.
+/// Returns the catalogue of refusals and faults, which `query.errors` serves.
 pub fn errors() -> reply::Errors {
     let entry = |code: &ErrorCode| reply::ErrorEntry {
         code: code.as_str().into(),
@@ -155,7 +155,7 @@ pub fn errors() -> reply::Errors {
     }
 }
 
-/// Titles the schema with its document's name.
+/// Gives the schema its document's name as a title.
 fn finish(name: &str, mut schema: Schema) -> Value {
     schema.insert("title".into(), name.into());
     schema.to_value()

@@ -1,8 +1,8 @@
-//! The verification code as it crosses the wire: six digits of an app, or a backup code.
+//! The verification code as it crosses the wire: an app's six digits, or a backup code.
 //!
-//! Both kinds arrive in the same field and are always strings. A code is a secret for as long as
-//! it is unused, so nothing here prints one by accident: `Debug` is redacted, there is no
-//! `Display`, and errors are constants. `reveal` is the one door.
+//! Both kinds arrive in the same field and are always strings. A code is a secret until it is used,
+//! so nothing here prints one by accident: `Debug` is redacted, there is no `Display`, and errors
+//! are constants. Only `reveal` gives the text.
 
 use std::fmt;
 
@@ -11,32 +11,33 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Longest text that is looked at, in bytes; 16 characters with dashes and spaces to spare.
+/// The longest text that is read, in bytes: 16 characters, with room for dashes and spaces.
 pub const CODE_TEXT_BYTES_MAX: usize = 64;
-/// Digits of an app's code.
+/// The number of digits of an app's code.
 pub const TOTP_DIGITS: usize = 6;
-/// Characters of a backup code, dashes not counted.
+/// The number of characters of a backup code, without dashes.
 pub const BACKUP_CODE_CHARS: usize = 16;
-/// Random bytes that make one backup code; the last two of their 72 bits are not used.
+/// The number of random bytes that make one backup code; the last two of their 72 bits are unused.
 pub const BACKUP_CODE_RANDOM_BYTES: usize = 9;
 
-/// The shape of a code of either kind; of letters only U is in no backup code.
+/// The pattern of a code of either kind; U is the only letter that no backup code has.
 const PATTERN: &str = "^([0-9]{6}|[ -]*([0-9A-TV-Za-tv-z][ -]*){16})$";
 const GROUP_CHARS: usize = 4;
 const CHECK_AT: usize = BACKUP_CODE_CHARS - 1;
 /// Crockford's base 32: no I, L, O (read as 1, 1, 0) and no U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// A verification code of either kind, well-formed but not yet compared with anything.
+/// A verification code of either kind, well-formed but not yet compared with a stored one.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Code {
     /// Six digits from an authenticator app.
     Totp(TotpCode),
-    /// A backup code whose check character is right.
+    /// A backup code with the right check character.
     Backup(BackupCode),
 }
 
-/// Six ASCII digits from an authenticator app, in one place: what is passed on leaves no copy behind.
+/// Six ASCII digits from an authenticator app, kept on the heap so that moving the code leaves no
+/// copy behind.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct TotpCode(Box<[u8; TOTP_DIGITS]>);
 
@@ -50,11 +51,11 @@ pub struct TotpCode(Box<[u8; TOTP_DIGITS]>);
 /// characters changes it by `(αⁱ+αʲ)·(vᵢ+vⱼ) ≠ 0`: every single wrong character and every
 /// transposition, adjacent or not, is detected. The check is a typing aid and adds no strength.
 ///
-/// It stays in one place, so that passing it on leaves no copy behind.
+/// It is kept on the heap, so that moving it leaves no copy behind.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct BackupCode(Box<[u8; BACKUP_CODE_CHARS]>);
 
-/// The text is neither six digits nor a backup code; it says nothing about the text itself.
+/// The text is neither six digits nor a backup code; the error says nothing about the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", MalformedCode::RULE)]
 pub struct MalformedCode;
@@ -68,12 +69,13 @@ impl MalformedCode {
 impl Code {
     /// Reads a code as a user typed it.
     ///
-    /// Exactly six ASCII digits are an app's code. Anything else is read as a backup code: case,
-    /// ASCII spaces and dashes do not matter, O is 0, I and L are 1. An ordinal outside 1–10 is
-    /// well-formed here; no set has such a code, so it is simply wrong later.
+    /// Exactly six ASCII digits are an app's code. Any other text is read as a backup code: case,
+    /// ASCII spaces and dashes do not matter, O is read as 0, and I and L as 1. An ordinal outside
+    /// 1–10 is well-formed here; no set has such a code, so the comparison fails later.
     ///
     /// # Errors
-    /// [`MalformedCode`] for everything else, at once when longer than [`CODE_TEXT_BYTES_MAX`].
+    /// [`MalformedCode`] for every other text; a text longer than [`CODE_TEXT_BYTES_MAX`] is
+    /// refused unread.
     pub fn parse(text: &str) -> Result<Self, MalformedCode> {
         let code = Self::shaped(text)?;
         match code.is_mistyped() {
@@ -82,7 +84,7 @@ impl Code {
         }
     }
 
-    /// Reads a text of the right shape, which is all that a JSON Schema can say of a code.
+    /// Reads a text of the right shape. A JSON Schema can express no more about a code.
     fn shaped(text: &str) -> Result<Self, MalformedCode> {
         if text.len() > CODE_TEXT_BYTES_MAX {
             return Err(MalformedCode);
@@ -96,7 +98,7 @@ impl Code {
         BackupCode::canonicalise(bytes).map(Self::Backup)
     }
 
-    /// Whether it is a backup code whose check character is wrong.
+    /// Returns whether this is a backup code with a wrong check character.
     pub fn is_mistyped(&self) -> bool {
         match self {
             Self::Totp(_) => false,
@@ -104,7 +106,8 @@ impl Code {
         }
     }
 
-    /// Returns the code as text: six digits, or the backup code with dashes. The result is a secret.
+    /// Returns the code as text: six digits, or the backup code with dashes. The result is a
+    /// secret.
     pub fn reveal(&self) -> String {
         match self {
             Self::Totp(code) => code.reveal(),
@@ -114,7 +117,7 @@ impl Code {
 }
 
 impl TotpCode {
-    /// Makes the code of a truncated HOTP value; only its last six decimal digits count.
+    /// Makes the code from a truncated HOTP value; only its last six decimal digits count.
     ///
     /// Source: RFC 4226 §5.3, step 3.
     pub fn from_number(number: u32) -> Self {
@@ -143,10 +146,10 @@ impl TotpCode {
 }
 
 impl BackupCode {
-    /// Makes the code with this ordinal from random bytes, of which 70 bits are used.
+    /// Makes the backup code with this ordinal from random bytes, of which 70 bits are used.
     ///
     /// # Panics
-    /// Where the ordinal is not one base-32 character (0–31).
+    /// Panics if the ordinal is not one base-32 character (0–31).
     pub fn from_parts(ordinal: u8, random: &[u8; BACKUP_CODE_RANDOM_BYTES]) -> Self {
         assert!(ordinal < 32, "an ordinal is one base-32 character");
         let mut wide = [0; 16];
@@ -172,12 +175,12 @@ impl BackupCode {
         code
     }
 
-    /// Returns the value of the first character, 0–31; a set's codes have 1–10.
+    /// Returns the ordinal, the value of the first character: 0–31, and 1–10 in the codes of a set.
     pub fn ordinal(&self) -> u8 {
         crockford_value(self.0[0]).expect("a canonical code holds base-32 characters only")
     }
 
-    /// Returns the 16 characters without dashes: what is hashed.
+    /// Returns the 16 characters without dashes, which are hashed.
     pub fn canonical(&self) -> &[u8; BACKUP_CODE_CHARS] {
         &self.0
     }
@@ -228,7 +231,8 @@ fn crockford_value(byte: u8) -> Option<u8> {
     u8::try_from(at).ok()
 }
 
-/// Horner's rule from the last character to the first: `((v₁₄·α + v₁₃)·α + … + v₀)·α`.
+/// Computes the check value by Horner's rule, from the last character to the first: `((v₁₄·α +
+/// v₁₃)·α + … + v₀)·α`.
 fn check_value(values: &[u8; BACKUP_CODE_CHARS]) -> u8 {
     let sum = values[..CHECK_AT]
         .iter()
@@ -275,7 +279,7 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_str`: its own complaint about a wrong type quotes the value.
+        // Not `deserialize_str`: its error message about a wrong type quotes the value.
         deserializer.deserialize_any(CodeVisitor)
     }
 }
@@ -348,7 +352,7 @@ impl JsonSchema for Code {
                 character is refused as code.invalid and not counted.",
             "maxLength": CODE_TEXT_BYTES_MAX,
             "pattern": PATTERN,
-            // `$` lets a last line break pass in some dialects of patterns.
+            // In some regex dialects `$` also matches before a final line break.
             "not": {"pattern": "\n"},
             "writeOnly": true
         })

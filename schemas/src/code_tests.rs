@@ -1,4 +1,4 @@
-//! What is a code, what is not, and that none is ever printed.
+//! Which texts are codes and which are not, and that no code is ever printed.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn six_ascii_digits_are_an_apps_code() {
     assert_eq!(TotpCode::from_number(u32::MAX).digits(), b"967295");
 }
 
-/// C-02, C-03, C-05, C-06: what is nearly a code is malformed, whatever its length.
+/// C-02, C-03, C-05, C-06: a text that is nearly a code is malformed, whatever its length.
 #[test]
 fn nearly_a_code_is_malformed() {
     let long = [5, 7, 8, 64, 65, 1_000_000].map(|count| "1".repeat(count));
@@ -128,7 +128,7 @@ fn every_single_wrong_character_is_detected() {
 }
 
 #[test]
-fn no_code_stands_in_debug_output() {
+fn no_code_is_in_debug_output() {
     let totp = Code::parse("081804").unwrap();
     let backup = BackupCode::from_parts(3, &RANDOM);
     let printed = format!(

@@ -1,4 +1,4 @@
-//! The commands: names are the format.
+//! The commands. Their names and fields are the format.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,21 +19,22 @@ use crate::support::{
 };
 
 object!(
-    /// What proves that the person in front is the account's owner.
+    /// Proof that the caller's user owns the account.
     Proof [PROVES, CODES] {
         /// The current password.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         password: Option<SecretText>,
-        /// A code, where policy demands both; one that is given is checked and spent all the same.
+        /// A code, if the policy demands both factors; a code that is given is always checked and
+        /// spent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
-        /// The app's following code, where two consecutive ones are asked for.
+        /// The app's following code, if two consecutive codes are required.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next_code: Option<Code>,
     }
 );
 object!(
-    /// What proves an enrolment: there is no code yet.
+    /// Proof for an enrolment, which has no code yet.
     PasswordProof [] {
         /// The current password.
         password: SecretText,
@@ -43,7 +44,7 @@ object!(
 request!(
     /// Makes an account with a username and a password.
     RegisterAccount {
-        /// The id to give it; a UUIDv7 is made when absent.
+        /// The account's id; the service makes a UUIDv7 when absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_id: Option<AccountId>,
         /// The login name, compared in lower case.
@@ -53,28 +54,29 @@ request!(
     }
 );
 request!(
-    /// Replaces the password; open challenges and a pending enrolment are void.
+    /// Replaces the password; open challenges and a pending enrolment become void.
     ChangePassword [CODES] {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
         /// The current password.
         password: SecretText,
         /// The new password: at least 8 and at most 256 bytes.
         new_password: SecretText,
-        /// A code, where policy demands both; one that is given is checked and spent all the same.
+        /// A code, if the policy demands both factors; a code that is given is always checked and
+        /// spent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
-        /// The app's following code, where two consecutive ones are asked for.
+        /// The app's following code, if two consecutive codes are required.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next_code: Option<Code>,
     }
 );
 request!(
-    /// Starts an enrolment: reveals a new secret, which counts only once it is confirmed.
+    /// Starts an enrolment: reveals a new secret, which takes effect once it is confirmed.
     Enable2fa {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// The current password; absent where the caller vouches for the first factor.
+        /// The current password; absent if the caller vouches for the first factor.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
         proof: Option<PasswordProof>,
         /// The name that the authenticator app shows; the username or the account id when absent.
@@ -88,9 +90,9 @@ request!(
 request!(
     /// Confirms an enrolment with the app's first code; turns 2FA on and reveals ten backup codes.
     ConfirmCode {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// The authenticator that `enable-2fa` named.
+        /// The authenticator's id, as `enable-2fa` returned it.
         authenticator_id: AuthenticatorId,
         /// The six digits that the app shows.
         code: Code,
@@ -99,18 +101,18 @@ request!(
 request!(
     /// Drops a pending enrolment.
     CancelEnrolment {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// The authenticator that `enable-2fa` named.
+        /// The authenticator's id, as `enable-2fa` returned it.
         authenticator_id: AuthenticatorId,
     }
 );
 request!(
-    /// Makes ten new backup codes; every code of the old set is worthless at that instant.
+    /// Makes ten new backup codes; every code of the old set stops working at once.
     RegenerateBackupCodes {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// The current password.
+        /// The proof of ownership; absent if the caller vouches for the first factor.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
         proof: Option<Proof>,
     }
@@ -118,33 +120,33 @@ request!(
 request!(
     /// Turns 2FA off.
     Disable2fa {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// The current password.
+        /// The proof of ownership; absent if the caller vouches for the first factor.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
         proof: Option<Proof>,
     }
 );
 request!(
-    /// Checks the first factor; opens a challenge when 2FA is on, or completes the login with a code.
+    /// Checks the first factor; opens a challenge if 2FA is on, or completes the login with a code.
     StartLogin [LOGIN_NAMES, CODES] {
-        /// The login name; this or `account_id`.
+        /// The login name; exactly one of this and `account_id` is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         username: Option<Username>,
-        /// The account; this or `username`.
+        /// The account's id; exactly one of this and `username` is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_id: Option<AccountId>,
-        /// The password; absent where the caller has checked it itself.
+        /// The password; absent if the caller has checked it itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         password: Option<SecretText>,
-        /// A code of either kind: with the right password it completes the login at once, whatever
-        /// waits the wrong passwords of others led to.
+        /// A code of either kind. With the right password it completes the login at once, even
+        /// during a wait that the wrong passwords of others caused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<Code>,
-        /// The app's following code, where two consecutive ones are asked for.
+        /// The app's following code, if two consecutive codes are required.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next_code: Option<Code>,
-        /// Whom alone the login may be asserted to; it binds `verify-login` too.
+        /// The only audience that the login may be asserted to; it binds `verify-login` too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,
     }
@@ -152,63 +154,63 @@ request!(
 request!(
     /// Checks the second factor: an app code or a backup code, in one field.
     VerifyLogin [CHALLENGE_NAMES, CODES] {
-        /// The challenge that `start-login` opened; this or `account_id`.
+        /// The challenge that `start-login` opened; exactly one of this and `account_id` is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         challenge_id: Option<ChallengeId>,
-        /// The account, where the caller has checked the first factor itself.
+        /// The account's id, if the caller has checked the first factor itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_id: Option<AccountId>,
-        /// The code of either kind.
+        /// A code of either kind.
         code: Code,
-        /// The app's following code, where two consecutive ones are asked for.
+        /// The app's following code, if two consecutive codes are required.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next_code: Option<Code>,
-        /// Whom an assertion is for; where `start-login` named one, that one or none here. Without
-        /// any no assertion is made.
+        /// The audience of the assertion; if `start-login` named one, the same one or none. Without
+        /// an audience no assertion is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Audience>,
     }
 );
 
 request!(
-    /// Lets app codes be tried again after many wrong ones; a suspension stays.
+    /// Allows app codes to be tried again after many wrong ones; a suspension stays.
     ClearAttempts {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// Why, for the auditors.
+        /// The agent's reason, for the auditors.
         reason: Reason,
     }
 );
 request!(
-    /// Destroys an account's data keys: nothing of it that is sealed can be read any more.
+    /// Destroys an account's data keys, so that none of its sealed data can be read any more.
     EraseAccount {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// Why, for the auditors.
+        /// The operator's reason, for the auditors.
         reason: Reason,
     }
 );
 request!(
-    /// Brings a new key-encryption key and a new pepper into use; resealing goes on in the
+    /// Brings a new key-encryption key and a new pepper into use; resealing continues in the
     /// background.
     RotateKeys {
-        /// Why, for the auditors.
+        /// The operator's reason, for the auditors.
         reason: Reason,
     }
 );
 
-/// Whose command it is: the role that reaches its subject.
+/// Which role a command belongs to: the one that can reach its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandKind {
-    /// A platform service's, `countersign.v1.command.<name>`.
+    /// A command of a platform service, `countersign.v1.command.<name>`.
     Platform,
-    /// A support agent's, `countersign.v1.support.<name>`; a command id is required.
+    /// A command of a support agent, `countersign.v1.support.<name>`; a command id is required.
     Support,
-    /// An operator's, `countersign.v1.admin.<name>`; a command id is required.
+    /// A command of an operator, `countersign.v1.admin.<name>`; a command id is required.
     Operator,
 }
 
-/// Declares the one list of commands that subjects, schemas, goldens and README follow.
+/// Declares the one list of commands, from which subjects, schemas and golden files follow.
 macro_rules! commands {
     ($(
         $variant:ident $kind:ident $name:literal $summary:literal
@@ -221,15 +223,15 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// Every command's name, unique over all kinds, and its summary.
+            /// Every command's name, which is unique over all kinds, and its summary.
             pub const ALL: &'static [(&'static str, &'static str)] = &[$(($name, $summary),)*];
 
-            /// Whose command the one called `name` is.
+            /// Returns the kind of the command called `name`; `None` if there is no such command.
             pub fn kind_of(name: &str) -> Option<CommandKind> {
                 match name { $($name => Some(CommandKind::$kind),)* _ => None }
             }
 
-            /// The command's name.
+            /// Returns the command's name.
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $name,)* }
             }
@@ -249,12 +251,12 @@ macro_rules! commands {
             /// Decodes the body of the command called `name`, strictly.
             ///
             /// # Errors
-            /// [`DecodeError`], which repeats no value of the body. An unknown name is
-            /// the whole body's fault, since the subject has brought it here.
+            /// [`DecodeError`], which repeats no value of the body. An unknown name is reported for
+            /// the whole body, since the name comes from the subject.
             pub fn decode(name: &str, body: &[u8]) -> Result<Self, DecodeError> {
                 let command = match name {
                     $($name => Self::$variant(decode(body)?),)*
-                    _ => return Err(DecodeError::at("", "there is no command of that name")),
+                    _ => return Err(DecodeError::at("", "there is no command with this name")),
                 };
                 match command.is_mistyped() {
                     true => Err(DecodeError::Mistyped),
@@ -262,25 +264,26 @@ macro_rules! commands {
                 }
             }
 
-            /// Whether it brings a backup code whose check character is wrong.
+            /// Returns whether the command holds a backup code with a wrong check character.
             fn is_mistyped(&self) -> bool {
                 match self { $(Self::$variant(body) => body.is_mistyped(),)* }
             }
 
-            /// The body as a client sends it.
+            /// Encodes the body as a client sends it.
             ///
             /// # Errors
-            /// None that is known: every field is one that JSON has.
+            /// None in practice: JSON can represent every field.
             pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
                 match self { $(Self::$variant(body) => serde_json::to_vec(body),)* }
             }
 
-            /// Where the request came from, as far as the caller said.
+            /// Returns where the request came from, if the caller gave it.
             pub fn context(&self) -> Option<&Context> {
                 match self { $(Self::$variant(body) => body.context.as_ref(),)* }
             }
 
-            /// What is asked without its secrets and without where it came from.
+            /// Returns what the command asks for, without its secrets and without where it came
+            /// from.
             pub fn open_part(&self) -> Vec<u8> {
                 let mut out = Vec::new();
                 show_text(self.name(), &mut out);
@@ -288,7 +291,8 @@ macro_rules! commands {
                 out
             }
 
-            /// The JSON Schema of the command called `name`.
+            /// Returns the JSON Schema of the command called `name`; `None` if there is no such
+            /// command.
             pub fn schema(name: &str) -> Option<schemars::Schema> {
                 match name { $($name => Some(schemars::schema_for!($variant)),)* _ => None }
             }

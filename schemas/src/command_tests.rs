@@ -1,4 +1,4 @@
-//! What is refused before any rule is asked.
+//! Requests that are refused before any rule is applied.
 
 use super::*;
 

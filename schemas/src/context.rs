@@ -1,5 +1,5 @@
-//! Where a request came from. It only informs, so nothing in it is a reason to refuse: a text that
-//! is too long is cut and ends with [`CUT`], and what is not of the form is left out.
+//! Where a request came from. This only informs, so nothing in it is a reason to refuse: a text
+//! that is too long is cut and ends with [`CUT`], and a value of the wrong form is left out.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 /// The last character of a text that was cut.
 pub const CUT: char = '…';
 
-/// Stands for half a surrogate pair.
+/// The character that replaces half a surrogate pair.
 const REPLACEMENT: &str = "\u{fffd}";
-/// Bytes of half a surrogate pair, as a JSON string that is read as bytes has it.
+/// How many bytes half a surrogate pair has in a JSON string that is read as bytes.
 const SURROGATE_BYTES: usize = 3;
 
 /// Where a request came from, as the platform saw it; sealed at rest.
@@ -36,11 +36,11 @@ pub struct SourceIp(String);
 pub struct Agent(String);
 
 impl SourceIp {
-    /// The most characters: an IPv6 address in its longest form with brackets and a port has 53.
+    /// The most characters: an IPv6 address in its longest form, with brackets and a port, has 53.
     pub const CHARS_MAX: usize = 64;
 
-    /// Takes a text without the blanks around it; none where nothing is left. One that is too long
-    /// loses the zone of its address, or of a list all but its end.
+    /// Takes a text without the blanks around it; `None` if nothing is left. A text that is too
+    /// long loses the zone of its address; a list that is too long keeps only its end.
     pub fn of(text: &str) -> Option<Self> {
         let text = text.trim();
         if !is_over(text, Self::CHARS_MAX) {
@@ -56,22 +56,22 @@ impl SourceIp {
         cut(&format!("{address}{after}"), Self::CHARS_MAX).map(Self)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Agent {
-    /// The most characters.
+    /// The most characters of a user agent.
     pub const CHARS_MAX: usize = 256;
 
-    /// Takes a text; none where it is empty.
+    /// Takes a text; `None` if it is empty.
     pub fn of(text: &str) -> Option<Self> {
         cut(text, Self::CHARS_MAX).map(Self)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -81,14 +81,14 @@ fn is_over(text: &str, max: usize) -> bool {
     text.chars().nth(max).is_some()
 }
 
-/// The mark and the last characters of a text: `max` in all.
+/// Returns the mark and the last characters of a text: `max` characters in all.
 fn end_of(text: &str, max: usize) -> String {
     let kept = text.chars().rev().take(max - 1);
     let kept: String = kept.collect();
     [CUT].into_iter().chain(kept.chars().rev()).collect()
 }
 
-/// The text, or its first characters and the mark: `max` in all.
+/// Returns the text, or its first characters and the mark: `max` characters in all.
 fn cut(text: &str, max: usize) -> Option<String> {
     match text {
         "" => None,
@@ -101,8 +101,8 @@ fn cut(text: &str, max: usize) -> Option<String> {
 }
 
 impl<'de> Deserialize<'de> for Context {
-    /// Takes the JSON text as it stands there: a number that nothing holds, half a character or any
-    /// depth would refuse the whole request if it was read with it.
+    /// Takes the raw JSON text of the context. Parsed with the request, a number out of range, half
+    /// a surrogate pair or deep nesting would refuse the whole request.
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let json = Box::<RawValue>::deserialize(d)?;
         let read = serde_json::Deserializer::from_str(json.get()).deserialize_map(Fields);
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for Context {
     }
 }
 
-/// Reads an object of which two fields count.
+/// Reads an object, of which two fields count.
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
@@ -133,13 +133,13 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// A text where there is one, nothing where there is anything else.
+/// Returns a text; `None` for a value of any other type.
 fn text_of(value: &RawValue) -> Option<String> {
     let text = serde_json::from_str::<Text>(value.get());
     text.ok().map(|Text(text)| text)
 }
 
-/// A JSON string. Half a surrogate pair, which no UTF-8 has, is read as U+FFFD.
+/// A JSON string. Half a surrogate pair, which UTF-8 cannot represent, is read as U+FFFD.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Text of bytes that are UTF-8 but for halves of surrogate pairs, 3 bytes each.
+/// Converts bytes that are UTF-8 except for halves of surrogate pairs, 3 bytes each.
 fn replaced(mut bytes: Vec<u8>) -> String {
     let mut from = 0;
     while let Err(error) = std::str::from_utf8(&bytes[from..]) {
@@ -180,7 +180,7 @@ impl JsonSchema for Context {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let text = |what: &str, max: usize| {
             format!(
-                "{what}; of a longer text the first {} characters are kept, and a {CUT} behind them.",
+                "{what}; a longer text is cut to its first {} characters, followed by {CUT}.",
                 max - 1
             )
         };
@@ -190,7 +190,7 @@ impl JsonSchema for Context {
                 this form is left out.",
             "properties": {
                 "ip": {"description": text("The user's address", SourceIp::CHARS_MAX)
-                    + " Of a list the last is the address, and the end is kept."},
+                    + " In a list the last entry is the address, so the end of a long list is kept."},
                 "agent": {"description": text("The user's agent", Agent::CHARS_MAX)},
             },
             "examples": [{"ip": "203.0.113.7", "agent": "Firefox"}],

@@ -2,19 +2,20 @@
 
 use crate::event::log::v1::Form;
 
-/// The lock file is part of the build; a test holds it against the types.
+/// The lock file is compiled into the build; a test compares it with the types.
 const LOCK: &str = include_str!("../schemas.lock");
 
-/// Every stored form of this build, in the order of their numbers.
+/// Returns every stored form of this build, in the order of their numbers.
 ///
-/// A fingerprint is the first 16 bytes of SHA-256 over the shape: names, widths, order and variants.
+/// A fingerprint is the first 16 bytes of SHA-256 over the shape: names, widths, order and
+/// variants.
 pub fn stored_forms() -> Vec<Form> {
     let form =
         |line| form(line).expect("a line of schemas.lock is held against the types by a test");
     LOCK.lines().map(form).collect()
 }
 
-/// `<type> <version> <name> <fingerprint> <shape>`.
+/// Reads one line: `<type> <version> <name> <fingerprint> <shape>`.
 fn form(line: &str) -> Option<Form> {
     let mut words = line.split(' ').skip(1);
     let version = words.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! The names that cross the wire, each with its one spelling and its bound.
+//! The names that cross the wire, each with its one spelling and its length limit.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::text::{Chars, NO_SPACE, PRINTABLE, WORD, text};
 
 // BUG: ids-stay-clear: these ids are never sealed, so an erasure leaves them in clear.
-/// The text of an id or a bounded field is not of the form that the contract allows.
+/// The text of an id or a bounded field does not have the form that the contract demands.
 ///
 /// The message names the rule and never the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +66,7 @@ text!(
     str::to_owned
 );
 text!(
-    /// The name of an authenticator that the user chose: 1–64 characters, one of them visible.
+    /// The name that the user gave an authenticator: 1–64 characters, one of them visible.
     Label,
     "a label is 1 to 64 characters, at least one of them visible",
     64,
@@ -82,7 +82,8 @@ text!(
     str::to_owned
 );
 text!(
-    /// Why an agent does something: 1–500 characters, one of them visible; sealed at rest.
+    /// The reason for an agent's or operator's act: 1–500 characters, one of them visible; sealed
+    /// at rest.
     Reason,
     "a reason is 1 to 500 characters, at least one of them visible",
     500,
@@ -90,7 +91,7 @@ text!(
     str::to_owned
 );
 text!(
-    /// The id of a reset case: 1–64 of `[A-Za-z0-9_-]`; no secret.
+    /// The id of a reset case: 1–64 of `[A-Za-z0-9_-]`; not a secret.
     CaseId,
     "a case id is 1 to 64 of A-Z a-z 0-9 _ -",
     64,
@@ -98,15 +99,15 @@ text!(
     str::to_owned
 );
 text!(
-    /// The number of a ticket in the agents' own system: 1–64 characters, one of them visible; sealed
-    /// at rest.
+    /// The number of a ticket in the agents' own system: 1–64 characters, one of them visible;
+    /// sealed at rest.
     Ticket,
     "a ticket is 1 to 64 characters, at least one of them visible",
     64,
     Chars::Seen,
     str::to_owned
 );
-/// A login challenge as the caller holds it; `Debug` shows nothing of it.
+/// A login challenge as the caller holds it; `Debug` shows no part of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ChallengeId(ChallengeText);
@@ -120,17 +121,17 @@ impl ChallengeId {
     /// Checks a text that a caller presents.
     ///
     /// # Errors
-    /// [`BadText`] when it is not 1–64 of `[A-Za-z0-9_-]`.
+    /// [`BadText`] if the text is not 1–64 of `[A-Za-z0-9_-]`.
     pub fn parse(text: &str) -> Result<Self, BadText> {
         ChallengeText::parse(text).map(Self)
     }
 
-    /// The text, for the one reply that reveals it and for the client that sends it.
+    /// Returns the text, for the one reply that reveals it and for the client that sends it.
     pub fn reveal(&self) -> &str {
         self.0.as_str()
     }
 
-    /// What the log keeps of it: the first 16 bytes of its SHA-256.
+    /// Returns what the log keeps of the challenge: the first 16 bytes of its SHA-256.
     pub fn hash(&self) -> [u8; 16] {
         digest16(&[self.reveal().as_bytes()])
     }
@@ -143,32 +144,35 @@ impl fmt::Debug for ChallengeId {
 }
 
 impl CaseId {
-    /// The key under which its account is found: the first 16 bytes of its SHA-256.
+    /// Returns the key under which the name's account is found: the first 16 bytes of its SHA-256.
     pub fn hash(&self) -> [u8; 16] {
         digest16(&[self.0.as_bytes()])
     }
 }
 
-/// The one spelling of a person's name: in lower case, with single blanks and none at its ends.
+/// Returns the one spelling of a person's name: in lower case, with single blanks and none at its
+/// ends.
 ///
-/// For rules that keep a person from something. Where a name gives a right it is compared exactly.
+/// For rules that keep a person from doing something. Where a name grants a right it is compared
+/// exactly.
 pub fn person(name: &str) -> String {
     let words: Vec<_> = name.split_ascii_whitespace().collect();
     words.join(" ").to_ascii_lowercase()
 }
 
-/// The key under which what an agent did is found and counted: the first 16 bytes of SHA-256 of the
-/// name's one spelling, so that one person is one agent however a broker spells them.
+/// Returns the key under which an agent's acts are found and counted: the first 16 bytes of SHA-256
+/// of the name's one spelling, so that one person is one agent however a broker spells the name.
 pub fn agent_key(name: &str) -> [u8; 16] {
     digest16(&[person(name).as_bytes()])
 }
 
-/// Whether two names are one person's, as [`person`] spells them.
+/// Returns whether two names belong to one person, as [`person`] spells them.
 pub fn is_same_person(name: &str, other: &str) -> bool {
     person(name) == person(other)
 }
 
-/// The key under which what an agent did is counted, by the act's name; one person in any spelling.
+/// Returns the key under which an agent's acts of one name are counted, the same for every spelling
+/// of the agent.
 pub fn act_key(act: &str, agent: &str) -> [u8; 16] {
     digest16(&[act.as_bytes(), person(agent).as_bytes()])
 }
@@ -181,7 +185,7 @@ impl StreamKey {
     /// The stream of log-wide events (stream kind 0).
     pub const LOG: StreamKey = StreamKey([0; 16]);
 
-    /// The stream of one account.
+    /// Returns the key of one account's stream.
     pub fn of(account: &AccountId) -> Self {
         Self(digest16(&[account.as_str().as_bytes()]))
     }
@@ -193,19 +197,19 @@ impl fmt::Debug for StreamKey {
     }
 }
 
-/// The key of one command: the first 16 bytes of SHA-256 over caller and command id, so that
-/// another caller's equal id is another command.
+/// The key of one command: the first 16 bytes of SHA-256 over caller and command id, so that the
+/// same id from another caller is another command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandKey(pub [u8; 16]);
 
 impl CommandKey {
-    /// The key of a caller's command id.
+    /// Returns the key of a caller's command id.
     pub fn of(caller: &str, command: &CommandId) -> Self {
         Self(digest16(&[caller.as_bytes(), command.as_str().as_bytes()]))
     }
 }
 
-/// The first 16 bytes of SHA-256 over parts, each preceded by its length.
+/// Returns the first 16 bytes of SHA-256 over parts, each preceded by its length.
 fn digest16(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {

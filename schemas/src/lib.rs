@@ -1,7 +1,7 @@
-//! Everything of Countersign that crosses a wire or reaches the disk.
+//! Every type of Countersign that crosses a wire or reaches the disk.
 //!
-//! No logic beyond encoding and decoding; depends on nothing else of ours. Names are the format:
-//! renaming a field here is a change of the contract.
+//! This crate only encodes and decodes, and depends on no other crate of the project. Names are the
+//! format: renaming a field here changes the contract.
 
 pub mod admin;
 pub mod audit;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::command::CommandKind;
 use crate::sealed::Sealed;
 
-/// The role that the subject of a request stands for.
+/// The role that the subject of a request implies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// A platform service.
@@ -24,7 +24,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word on the wire.
+    /// Returns the word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Platform => "platform",
@@ -38,7 +38,7 @@ impl Role {
 
 /// Who caused an event, and by which command; the same in every record of a group.
 ///
-/// Written by postcard in the order of the fields. Decoded, it borrows its texts from the bytes.
+/// Postcard writes the fields in their order. A decoded block borrows its texts from the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta<'a> {
     /// The account's id as text; empty for log-wide events.
@@ -47,36 +47,37 @@ pub struct Meta<'a> {
     pub command_id: Cow<'a, str>,
     /// The caller's name.
     pub caller: Cow<'a, str>,
-    /// Whether the broker vouched for that name.
+    /// Whether the broker vouched for the caller's name.
     pub verified: bool,
-    /// The role that the subject stands for.
+    /// The role that the request's subject implies.
     pub role: Role,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
-    /// Keyed hash over caller, subject and what the command asks without its secrets, to recognise a
-    /// repeat: the id of a key that lives for two days (4 bytes), and HMAC.
+    /// A keyed hash over caller, subject and the command without its secrets, to recognise a
+    /// repeat: 4 bytes of id of a key that lives for two days, then a truncated HMAC.
     pub body_tag: [u8; 16],
-    /// Keyed hash of where the request came from (the address, else the caller), to count wrong
-    /// passwords by source; under the account's data key, so that an erasure ends it. Zeros in the
-    /// log's own stream.
+    /// A keyed hash of where the request came from (the address, else the caller), to count wrong
+    /// passwords by source. Its key is the account's data key, so that an erasure makes it
+    /// meaningless. Zeros in the log's own stream.
     pub source_key: [u8; 8],
     /// The sealed [`SourceFacts`].
     pub source: Option<Sealed<'a>>,
-    /// What binds them for somebody without the key: see [`SourceFacts::commitment`]. It stands
-    /// behind the rest, and nowhere without a source; records of before have none.
+    /// The commitment that binds the sealed facts for a reader without the key: see
+    /// [`SourceFacts::commitment`]. It comes after the other fields and is absent without a source;
+    /// older records do not have it.
     #[serde(skip)]
     pub source_commitment: Option<[u8; COMMITMENT_BYTES]>,
 }
 
-/// Length of [`Meta::source_commitment`] in bytes.
+/// The length of [`Meta::source_commitment`], in bytes.
 pub const COMMITMENT_BYTES: usize = 16;
-/// Length of the salt of a commitment in bytes.
+/// The length of the salt of a commitment, in bytes.
 pub const SALT_BYTES: usize = 16;
-/// What a commitment begins with, so that no other hash of ours is one.
+/// The first bytes of what a commitment hashes, so that no other hash of the service equals one.
 const COMMITMENT_LABEL: &[u8] = b"countersign source v1";
 
 impl From<CommandKind> for Role {
-    /// The role whose callers reach a command of that kind.
+    /// Returns the role whose callers can reach a command of this kind.
     fn from(kind: CommandKind) -> Self {
         match kind {
             CommandKind::Platform => Self::Platform,
@@ -86,21 +87,21 @@ impl From<CommandKind> for Role {
     }
 }
 
-/// Where a request came from; stands in a record only sealed.
+/// Where a request came from; a record holds it only sealed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFacts {
     /// The user's address.
     pub ip: Option<String>,
     /// The user's agent.
     pub agent: Option<String>,
-    /// For whom the caller said it acted.
+    /// The person or service that the caller said it acted for.
     pub on_behalf_of: Option<String>,
 }
 
 impl SourceFacts {
-    /// What stands in the record beside the sealed facts: the first 16 bytes of SHA-256 over a
-    /// label, the salt and the facts. Who is given facts and salt can tell that they are the
-    /// recorded ones; without the salt nobody can try addresses on it.
+    /// Returns the commitment that the record holds beside the sealed facts: the first 16 bytes of
+    /// SHA-256 over a label, the salt and the facts. A reader who is given facts and salt can check
+    /// that they are the recorded ones; without the salt an address cannot be tested against it.
     pub fn commitment(&self, salt: &[u8; SALT_BYTES]) -> [u8; COMMITMENT_BYTES] {
         let facts = postcard::to_allocvec(self).expect("three optional texts encode");
         let digest = Sha256::new()
@@ -126,8 +127,8 @@ impl<'a> Meta<'a> {
 
     /// Reads what [`Meta::encode`] writes, and no other spelling of it.
     ///
-    /// By hand, since a replay reads one for every record: serde reads a byte at a time and cannot
-    /// tell a padded number from a plain one.
+    /// Written by hand, since a replay decodes one for every record: serde reads one byte at a time
+    /// and cannot distinguish a padded number from a plain one.
     #[inline]
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = Rest(bytes);
@@ -173,7 +174,7 @@ impl<'a> Meta<'a> {
     }
 }
 
-/// What is not read yet.
+/// The bytes that are not yet read.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -209,7 +210,8 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// A number of 32 bits, seven to the byte, the lowest first; none in more bytes than it needs.
+    /// Reads a number of 32 bits, seven bits to the byte, the lowest first; `None` if it uses more
+    /// bytes than it needs.
     #[inline]
     fn number(&mut self) -> Option<u32> {
         let mut number = 0;
@@ -326,7 +328,7 @@ mod tests {
         assert_eq!(committed.encode(), None);
     }
 
-    /// Each fact is hashed with its length and its place, and the salt is part of it.
+    /// Each fact is hashed with its length and its place, and the salt is hashed too.
     #[test]
     fn another_salt_and_the_same_texts_elsewhere_have_another_commitment() {
         let facts = |ip: Option<&str>, agent: Option<&str>| SourceFacts {

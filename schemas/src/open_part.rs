@@ -1,9 +1,8 @@
-//! The part of a request that is no secret: what a repeat is recognised by once its secrets are
-//! forgotten.
+//! The part of a request that is not secret: it identifies a repeat once the secrets are forgotten.
 //!
-//! Each type says for itself what it shows. A secret shows nothing of its value, so a tag over the
-//! open part tests no password and no code. The `request!` macro asks every field of a command, so
-//! a field of a type that has not decided does not compile.
+//! Each type decides what it shows. A secret shows nothing of its value, so a tag over the open
+//! part cannot be used to test a password or a code. The `request!` macro asks every field of a
+//! command, so a field whose type does not implement this trait does not compile.
 
 use crate::code::Code;
 use crate::command::{PasswordProof, Proof};
@@ -13,8 +12,8 @@ use crate::support::Lost;
 
 /// Shows the open part of a value.
 pub trait OpenPart {
-    /// Appends the open part; two values whose open parts differ append different bytes, none of
-    /// which is the beginning of the other.
+    /// Appends the open part. Two values whose open parts differ append different bytes, and
+    /// neither is a prefix of the other.
     fn show(&self, out: &mut Vec<u8>);
 }
 
@@ -56,7 +55,7 @@ impl OpenPart for PasswordProof {
 }
 
 impl OpenPart for ChallengeId {
-    /// As its hash, which the log has too.
+    /// As its hash, which the log holds too.
     fn show(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.hash());
     }

@@ -1,13 +1,13 @@
-//! Every command's every field, by its schema: secrets leave the open part as it is, all else
-//! changes it.
+//! Tests every field of every command by its schema: a secret leaves the open part unchanged, and
+//! every other field changes it.
 
 use serde_json::{Map, Value, json};
 
 use crate::command::Command;
 
-/// The types whose values are secrets.
+/// The types of secret values.
 const SECRETS: [&str; 2] = ["Secret", "Code"];
-/// What the name of a secret field contains.
+/// The words that the name of a secret field contains.
 const SECRET_WORDS: [&str; 8] = [
     "password",
     "passphrase",
@@ -19,7 +19,7 @@ const SECRET_WORDS: [&str; 8] = [
     "proof",
 ];
 
-/// Two values of a type, which differ.
+/// Returns two different values of a type.
 fn samples(kind: &str) -> [Value; 2] {
     match kind {
         "Secret" => [json!("password one"), json!("password two")],
@@ -36,14 +36,14 @@ fn samples(kind: &str) -> [Value; 2] {
     }
 }
 
-/// A field of a command: where it stands, its type, and whether it may be absent.
+/// A field of a command: its path, its type, and whether it may be absent.
 struct Field {
     path: Vec<String>,
     kind: String,
     is_optional: bool,
 }
 
-/// The type that a property's schema refers to.
+/// Returns the type that a property's schema refers to.
 fn kind_of(property: &Value) -> String {
     let alternatives = property["anyOf"].as_array().cloned().unwrap_or_default();
     let all = [property.clone()].into_iter().chain(alternatives);
@@ -103,7 +103,7 @@ fn shown(name: &str, body: &Value) -> Option<Vec<u8>> {
         .map(|command| command.open_part())
 }
 
-/// The command with as many of its fields as go together.
+/// Returns the command with as many of its fields as fit together.
 fn full(name: &str, fields: &[Field]) -> Value {
     let mut body = Value::Object(Map::new());
     for field in fields.iter().filter(|field| !field.is_optional) {
@@ -112,7 +112,7 @@ fn full(name: &str, fields: &[Field]) -> Value {
     for field in fields.iter().filter(|field| field.is_optional) {
         let before = body.clone();
         put(&mut body, &field.path, samples(&field.kind)[0].clone());
-        // One of two names for the account is needed before anything decodes.
+        // The command decodes only if one of two names for the account is given.
         if shown(name, &before).is_some() && shown(name, &body).is_none() {
             body = before;
         }

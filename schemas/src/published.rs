@@ -1,7 +1,7 @@
 //! An event as other services get it: subject, headers and body of one message of the stream.
 //!
-//! CloudEvents 1.0 in the NATS binding's binary mode: the attributes are headers, the body is the
-//! event itself, without anything that was sealed.
+//! CloudEvents 1.0 in the NATS binding's binary mode: the attributes are headers, and the body is
+//! the event without its sealed parts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,49 +11,49 @@ use crate::ids::AccountId;
 use crate::reply::{AuditEvent, Caller};
 use crate::time::Micros;
 
-/// Every published event stands under this subject.
+/// The prefix of the subject of every published event.
 pub const EVENT_PREFIX: &str = "countersign.v1.event";
 
 /// The header that names the log.
 pub const SOURCE: &str = "ce-source";
 
-/// One event as it is published, without what was sealed.
+/// One event as it is published, without its sealed parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PublishedEvent {
     /// Position in the log, from 1; not every position is published.
     pub position: u64,
-    /// Kebab-case name.
+    /// The event type's kebab-case name.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The account; absent for log-wide events.
+    /// The account's id; absent for log-wide events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<AccountId>,
-    /// The stream's version with it, from 1.
+    /// The version of the account's or the log's own stream after this event, from 1.
     pub version: u32,
-    /// When it was recorded.
+    /// When the event was recorded.
     pub at: Micros,
-    /// Who asked.
+    /// The caller of the command.
     pub caller: Caller,
-    /// The command that it came of.
+    /// The id of the command that caused the event.
     pub command_id: String,
-    /// The W3C trace that it belongs to, 32 hex digits.
+    /// The W3C trace of the command, 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// The event's own facts; no secret.
+    /// The event's own facts; none of them is secret.
     pub data: Value,
     /// The event in one plain sentence.
     pub text: String,
-    /// What the account's owner is to be told of it; absent where there is nothing to tell.
+    /// What to notify the account's owner of; absent if there is nothing to notify.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
-    /// Its place among the published events of its command.
+    /// The event's place among the published events of its command.
     pub group: Group,
 }
 
 /// A notice to the owner of an account, for a service that sends mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notice {
-    /// Kebab-case word, such as `reset-requested`.
+    /// The notice's kebab-case name, such as `reset-requested`.
     pub kind: String,
     /// Whether platforms should end the account's other sessions.
     pub ends_sessions: bool,
@@ -62,14 +62,14 @@ pub struct Notice {
 /// The place of an event among the published events of its command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
-    /// From 0.
+    /// The index, from 0.
     pub index: u16,
-    /// How many there are, at least 1.
+    /// How many published events the command has, at least 1.
     pub size: u16,
 }
 
 impl PublishedEvent {
-    /// Leaves out what an auditor alone may see.
+    /// Makes the published form, without what only an auditor may see.
     pub fn of(event: AuditEvent, group: Group) -> Self {
         Self {
             position: event.position,
@@ -87,12 +87,12 @@ impl PublishedEvent {
         }
     }
 
-    /// With what the owner is to be told.
+    /// Adds the notice to the owner.
     pub fn with_notice(self, notice: Option<Notice>) -> Self {
         Self { notice, ..self }
     }
 
-    /// The subject: the type, then the account where there is one.
+    /// Returns the subject: the type, then the account if there is one.
     pub fn subject(&self) -> String {
         match &self.account_id {
             Some(account) => format!("{EVENT_PREFIX}.{}.{}", self.kind, account.as_str()),
@@ -100,10 +100,11 @@ impl PublishedEvent {
         }
     }
 
-    /// The headers, all printable ASCII; `log_id` is the hexadecimal id of the log's epoch.
+    /// Returns the headers, all printable ASCII; `log_id` is the hexadecimal id of the log's epoch.
     ///
-    /// The message id is made of log and position: a command's id would let the server take its
-    /// second event for a repeat. `ce-sequence` has 20 digits, so that it also sorts as text.
+    /// The message id consists of log and position. With the command's id, the server would take
+    /// the second event of a command for a repeat. `ce-sequence` has 20 digits, so that it also
+    /// sorts as text.
     ///
     /// Source: CloudEvents 1.0 §3.1, its sequence extension, W3C Trace Context §3.2.
     pub fn headers(&self, log_id: &str) -> Vec<(&'static str, String)> {
@@ -127,8 +128,8 @@ impl PublishedEvent {
         headers
     }
 
-    /// Whether both tell of one and the same event. Its sentence and its facts may be worded
-    /// otherwise by another build.
+    /// Returns whether both are the same event. Another build may word its sentence and its facts
+    /// differently.
     pub fn is_same_event(&self, other: &Self) -> bool {
         let facts = |event: &Self| {
             let Self {
@@ -146,7 +147,7 @@ impl PublishedEvent {
     }
 }
 
-/// What `ce-source` says for a log of this hexadecimal id.
+/// Returns the `ce-source` of a log with this hexadecimal id.
 pub fn source(log_id: &str) -> String {
     format!("urn:countersign:{log_id}")
 }
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn another_event_at_the_same_position_is_told_apart_and_other_words_are_not() {
+    fn another_event_at_the_same_position_is_distinguished_and_other_words_are_not() {
         let event = event(Some("ada"));
         let mut worded = event.clone();
         worded.text = "In other words.".into();

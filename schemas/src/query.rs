@@ -1,4 +1,4 @@
-//! The queries: bodies may be empty, names are the format.
+//! The queries. A body may be empty; names are the format.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
@@ -11,12 +11,12 @@ use crate::support::CaseState;
 use crate::time::Micros;
 use crate::whole::Whole;
 
-/// The largest page that a query may ask for.
+/// The largest page that a query may ask for, in events.
 pub const PAGE_MAX: u16 = 500;
-/// The page of a query that does not say.
+/// The page size, in events, of a query that does not name one.
 pub const PAGE_DEFAULT: u16 = 100;
 
-/// How many events a page has at most, as a query says it.
+/// The most events of a page, as a query names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit(u16);
 
@@ -55,7 +55,7 @@ pub struct EventName(String);
 
 impl EventName {
     /// The rule in one sentence, which a refusal quotes.
-    pub const RULE: &'static str = "there is no event type of that name";
+    pub const RULE: &'static str = "there is no event type with this name";
 }
 
 impl<'de> Deserialize<'de> for EventName {
@@ -90,7 +90,7 @@ impl From<EventNames> for Vec<String> {
     }
 }
 
-/// Which part of one account's history to show.
+/// Asks for a part of one account's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditTimelineQuery {
@@ -102,7 +102,7 @@ pub struct AuditTimelineQuery {
     )]
     #[schemars(with = "Option<Whole>")]
     pub after: Option<u64>,
-    /// At most so many events, 1–500.
+    /// The most events of the page, 1–500.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -112,7 +112,7 @@ pub struct AuditTimelineQuery {
     pub limit: Option<u16>,
 }
 
-/// Which part of the whole history to show; every filter given must match.
+/// Asks for a part of the whole history; every filter given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditPageQuery {
@@ -124,7 +124,7 @@ pub struct AuditPageQuery {
     )]
     #[schemars(with = "Option<Whole>")]
     pub after: Option<u64>,
-    /// At most so many events, 1–500.
+    /// The most events of the page, 1–500.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -143,7 +143,7 @@ pub struct AuditPageQuery {
     /// Only events of this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<AccountId>,
-    /// Only events that this caller caused, in whatever letter case.
+    /// Only events that this caller caused; letter case does not matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
     /// Only events recorded at or after this time.
@@ -154,7 +154,7 @@ pub struct AuditPageQuery {
     pub to: Option<Micros>,
 }
 
-/// Whose name it is.
+/// Asks for the account of a username.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FindAccountQuery {
@@ -162,18 +162,18 @@ pub struct FindAccountQuery {
     pub username: Username,
 }
 
-/// Which reset cases to show.
+/// Asks for reset cases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResetQueueQuery {
-    /// Only cases in this state; the open ones when absent.
+    /// Only cases in this state; only open cases when absent.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "crate::strict::optional_word"
     )]
     pub state: Option<CaseState>,
-    /// Only cases after this one: the `next` of the answer before.
+    /// Only cases after this one: the `next` of the previous page.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -183,20 +183,20 @@ pub struct ResetQueueQuery {
     pub after: Option<u64>,
 }
 
-/// A query whose answer needs nothing but its subject.
+/// The body of a query that needs only its subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoFields {}
 
-/// Decodes a query's body; an empty one stands for `{}`.
+/// Decodes a query's body; an empty body counts as `{}`.
 ///
 /// # Errors
-/// [`DecodeError`], which repeats no value of the body.
+/// [`DecodeError`], which repeats no value of the body, if the body is not the query's object.
 pub fn decode_query<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     decode(if body.is_empty() { b"{}" } else { body })
 }
 
-/// The page size that a query asked for.
+/// Returns the page size that a query asked for, in events.
 pub fn page_limit(limit: Option<u16>) -> usize {
     usize::from(limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX))
 }

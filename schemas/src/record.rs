@@ -1,10 +1,11 @@
-//! One record of the log: a fixed little-endian header readable without serde, a meta block, the
-//! payload. The position is not in the bytes, so a record is the same wherever it is kept.
+//! One record of the log: a fixed little-endian header that is readable without serde, a meta block
+//! and the payload. The position is not part of the bytes, so a record is the same wherever it is
+//! kept.
 //!
 //! ```text
 //! offset  size  field
 //!      0     1  format (1)
-//!      1     1  flags (1: a seal stands at the end)
+//!      1     1  flags (1: a seal is at the end)
 //!      2     2  event type
 //!      4     2  schema version of the payload
 //!      6     2  stream kind (0 log-wide, 1 account)
@@ -20,8 +21,8 @@
 //!            8  with flag 1: the seal, a keyed tag over the position, the leaf of the record before and every byte before it
 //! ```
 //!
-//! The seal says that this log's own service wrote the record at that position. It is what the end
-//! of the log rests on that no signed checkpoint covers yet.
+//! The seal shows that this log's own service wrote the record at that position. It protects the
+//! end of the log that no signed checkpoint covers yet.
 
 use std::borrow::Cow;
 
@@ -31,69 +32,69 @@ use crate::time::Micros;
 
 pub use crate::meta::{COMMITMENT_BYTES, Meta, Role, SALT_BYTES, SourceFacts};
 
-/// Bytes of the fixed header.
+/// The length of the fixed header, in bytes.
 pub const HEADER_LEN: usize = 64;
-/// The largest record, header included.
+/// The size of the largest record, in bytes, header included.
 pub const RECORD_MAX: usize = 60 * 1024;
-/// Bytes of a seal.
+/// The length of a seal, in bytes.
 pub const SEAL_BYTES: usize = 8;
 /// The format that this build writes.
 const FORMAT: u8 = 1;
 /// The flag of a record that ends with a seal.
 const SEALED: u8 = 1;
-/// Field number of the sealed source in the associated data; payload fields count from 1.
+/// The field number of the sealed source in the associated data; payload fields count from 1.
 pub const SOURCE_FIELD: u16 = 0;
 
-/// Whose history an event belongs to.
+/// The history that an event belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamKind {
-    /// The log's own.
+    /// The log's own history.
     Log,
-    /// One account's.
+    /// The history of one account.
     Account,
 }
 
-/// One record of the log; decoded, it borrows from the bytes.
+/// One record of the log; a decoded record borrows from the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Event type number.
+    /// The event type's number.
     pub event_type: u16,
-    /// Schema version of the payload.
+    /// The schema version of the payload.
     pub schema_version: u16,
-    /// Whose history it belongs to.
+    /// The history that the record belongs to.
     pub stream_kind: StreamKind,
-    /// Which stream.
+    /// The key of the stream that the record belongs to.
     pub stream_key: StreamKey,
-    /// The stream's version with it, from 1.
+    /// The stream's version after this record, from 1.
     pub version: u32,
-    /// When it was recorded; never runs backwards along the log.
+    /// When the event was recorded; never runs backwards along the log.
     pub recorded_at: Micros,
-    /// The command that it came of.
+    /// The key of the command that caused the event.
     pub command_key: CommandKey,
-    /// Index among the command's events, from 0.
+    /// The record's index among the command's events, from 0.
     pub group_index: u16,
     /// How many events the command had.
     pub group_len: u16,
-    /// Who and by which command.
+    /// Who caused the event, and by which command.
     pub meta: Meta<'a>,
     /// The encoded event.
     pub payload: Cow<'a, [u8]>,
-    /// The seal; records of older builds have none.
+    /// The seal; records of older builds do not have one.
     pub seal: Option<[u8; SEAL_BYTES]>,
 }
 
 /// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// The format byte is not one that this build knows.
+    /// The format byte is unknown to this build.
     #[error(
         "record format {0} is unknown to this build: run the build that wrote it, or a later one"
     )]
     Format(u8),
-    /// A length, a number or the meta block is not as the format says.
-    #[error("the record is damaged: its {0} is not as the format says")]
+    /// A length, a number or the meta block does not follow the format.
+    #[error("the record is damaged: its {0} does not follow the format")]
     Damaged(&'static str),
-    /// The record would be larger than the bound.
+    /// The record would be larger than [`RECORD_MAX`].
     #[error("a record of {0} bytes is over the bound of {RECORD_MAX}")]
     TooLarge(usize),
     /// The event in it cannot be read.
@@ -102,10 +103,10 @@ pub enum RecordError {
 }
 
 impl<'a> Record<'a> {
-    /// The record's bytes, which the Merkle tree covers.
+    /// Encodes the record; the Merkle tree covers these bytes.
     ///
     /// # Errors
-    /// [`RecordError::TooLarge`] over [`RECORD_MAX`].
+    /// [`RecordError::TooLarge`] if the record is larger than [`RECORD_MAX`].
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
         let meta = self.meta.encode();
         let meta = meta.ok_or(RecordError::Damaged("meta block"))?;
@@ -135,10 +136,10 @@ impl<'a> Record<'a> {
         Ok(bytes)
     }
 
-    /// Seals the record and gives its bytes; `seal` makes the tag over the bytes before it.
+    /// Seals the record and returns its bytes; `seal` makes the tag over the bytes before it.
     ///
     /// # Errors
-    /// As [`Record::encode`].
+    /// The same as [`Record::encode`].
     pub fn encode_sealed(
         &mut self,
         seal: impl FnOnce(&[u8]) -> [u8; SEAL_BYTES],
@@ -152,10 +153,11 @@ impl<'a> Record<'a> {
         Ok(bytes)
     }
 
-    /// Reads a record; every byte must be accounted for.
+    /// Decodes a record; every byte must be accounted for.
     ///
     /// # Errors
-    /// [`RecordError::Format`], [`RecordError::Damaged`].
+    /// [`RecordError::Format`] for an unknown format byte, [`RecordError::Damaged`] for anything
+    /// else that does not follow the format.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
         if bytes.len() < HEADER_LEN || bytes.len() > RECORD_MAX + SEAL_BYTES {
             return Err(RecordError::Damaged("length"));
@@ -203,15 +205,15 @@ impl<'a> Record<'a> {
         Ok(record)
     }
 
-    /// The event in the record.
+    /// Decodes the event in the record.
     ///
     /// # Errors
-    /// [`EventError`].
+    /// [`EventError`] if the type is unknown to this build or the payload does not match it.
     pub fn event(&self) -> Result<Event, EventError> {
         Event::decode(self.event_type, self.schema_version, &self.payload)
     }
 
-    /// The record without what it borrows from.
+    /// Returns the record with its own copy of the bytes that it borrows.
     pub fn into_owned(self) -> Record<'static> {
         Record {
             meta: self.meta.into_owned(),
@@ -221,7 +223,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What the seal of a record's bytes covers, and the seal; none where they end without one.
+/// Returns the bytes that a record's seal covers, and the seal; `None` if the record has no seal.
 pub fn seal_of(bytes: &[u8]) -> Option<(&[u8], &[u8; SEAL_BYTES])> {
     let is_sealed = bytes.get(1) == Some(&SEALED);
     bytes.split_last_chunk().filter(|_| is_sealed)
@@ -242,7 +244,7 @@ fn kind_of(code: u16) -> Result<StreamKind, RecordError> {
     }
 }
 
-/// The `N` bytes at an offset of the header, whose length the caller has checked.
+/// Returns the `N` bytes at an offset of the header, whose length the caller has checked.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&bytes[at..at + N]);

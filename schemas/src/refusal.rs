@@ -1,4 +1,4 @@
-//! Refusals and faults: stable words, RFC 9457 problem documents.
+//! Refusals and faults: stable words and RFC 9457 problem documents.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,27 +18,27 @@ macro_rules! catalogue {
             /// Every code, in the order of the contract's table.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
 
-            /// The word itself.
+            /// Returns the word itself.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }
 
-            /// The status number, in HTTP's sense (RFC 9110).
+            /// Returns the status number, in HTTP's sense (RFC 9110).
             pub fn status(self) -> u16 {
                 match self { $(Self::$variant => $status,)* }
             }
 
-            /// Whether the same request can succeed later.
+            /// Returns whether the same request can succeed later.
             pub fn retryable(self) -> bool {
                 match self { $(Self::$variant => $retryable,)* }
             }
 
-            /// One safe sentence for the person who meets it: what happened and what to do.
+            /// Returns one safe sentence for the caller: what happened and what to do.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
 
-            /// The code of that word.
+            /// Returns the code of this word; `None` if the catalogue does not have it.
             pub fn parse(word: &str) -> Option<Self> {
                 match word { $($code => Some(Self::$variant),)* _ => None }
             }
@@ -86,13 +86,13 @@ catalogue! {
     Internal "internal" 500 true "The service failed on this command: send the same command id again to learn the outcome",
 }
 
-/// What the account's clock or the code's history says about a refused confirmation.
+/// What the account's clock or the code's history shows about a refused confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Diagnosis {
-    /// The code belongs to another time step: the phone's clock is off.
+    /// The code belongs to another time step: the phone's clock is wrong.
     ClockOff {
-        /// Steps of 30 s that the phone is ahead (positive) or behind (negative).
+        /// How many steps of 30 s the phone is ahead (positive) or behind (negative).
         steps: i64,
     },
     /// The code was used before.
@@ -104,18 +104,18 @@ pub enum Diagnosis {
 pub struct FieldError {
     /// JSON pointer to the field, empty for the whole body.
     pub pointer: String,
-    /// What the contract asks for there.
+    /// What the contract demands of the field.
     pub detail: String,
 }
 
-/// A "no" to one request: a word of the catalogue and what helps the caller.
+/// A "no" to one request: a word of the catalogue, and details that help the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The stable word.
     pub code: ErrorCode,
-    /// A safe sentence more, constant in our code.
+    /// One more safe sentence, a constant of the code.
     pub detail: Option<&'static str>,
-    /// Whole seconds until it is worth trying again.
+    /// Whole seconds until a retry can succeed.
     pub retry_after_s: Option<u64>,
     /// The fields that broke the schema.
     pub errors: Vec<FieldError>,
@@ -124,7 +124,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal with nothing but its word.
+    /// Makes a refusal with nothing but its word.
     pub fn new(code: ErrorCode) -> Self {
         Self {
             code,
@@ -135,7 +135,7 @@ impl Refusal {
         }
     }
 
-    /// The same with one safe sentence more.
+    /// Makes a refusal with one more safe sentence.
     pub fn because(code: ErrorCode, detail: &'static str) -> Self {
         Self {
             detail: Some(detail),
@@ -143,7 +143,7 @@ impl Refusal {
         }
     }
 
-    /// The same with the seconds to wait, at least one.
+    /// Makes a refusal with the seconds to wait, at least one.
     pub fn after(code: ErrorCode, seconds: u64) -> Self {
         Self {
             retry_after_s: Some(seconds.max(1)),
@@ -151,7 +151,7 @@ impl Refusal {
         }
     }
 
-    /// The problem document (RFC 9457).
+    /// Returns the problem document (RFC 9457).
     pub fn problem(&self) -> Problem {
         Problem {
             kind: format!("urn:countersign:error:{}", self.code.as_str()),
@@ -193,14 +193,14 @@ pub struct Problem {
     pub code: String,
     /// The status number.
     pub status: u16,
-    /// One safe sentence.
+    /// One safe sentence about the word.
     pub title: String,
-    /// A safe sentence more.
+    /// One more safe sentence about this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Whether the same request can succeed later.
     pub retryable: bool,
-    /// Whole seconds until it is worth trying again.
+    /// Whole seconds until a retry can succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
     /// The fields that broke the schema.

@@ -1,4 +1,4 @@
-//! The replies: success bodies of the commands and answers of the queries.
+//! The replies: success bodies of the commands and answers to the queries.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,24 +7,24 @@ use crate::ids::{AccountId, AuthenticatorId, ChallengeId};
 use crate::secret::SecretText;
 use crate::time::Micros;
 
-/// Where a command's last event stands.
+/// The place of a command's last event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Details {
-    /// Its position in the log, from 1.
+    /// The event's position in the log, from 1.
     pub position: u64,
-    /// The account's version with it, from 1.
+    /// The stream's version after the event, from 1.
     pub version: u32,
-    /// When it was recorded.
+    /// When the event was recorded.
     pub at: Micros,
 }
 
-/// A success: the command's own fields beside `details`.
+/// A success: the command's own fields, and `details`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Success<T> {
     /// The command's own fields.
     #[serde(flatten)]
     pub body: T,
-    /// Where its last event stands.
+    /// The place of the command's last event.
     pub details: Details,
 }
 
@@ -41,7 +41,7 @@ pub(crate) use reply;
 reply!(
     /// The account that was made.
     AccountRegistered {
-        /// Its id.
+        /// The account's id.
         account_id: AccountId,
     }
 );
@@ -50,64 +50,64 @@ reply!(
     PasswordChanged {}
 );
 reply!(
-    /// The new authenticator; the secret is in no other reply.
+    /// The new authenticator; no other reply contains the secret.
     EnrolmentStarted {
-        /// The authenticator to confirm.
+        /// The id of the authenticator to confirm.
         authenticator_id: AuthenticatorId,
-        /// The secret in base32, to type.
+        /// The secret in base32, for typing.
         secret: SecretText,
         /// The secret as a key URI.
         otpauth_uri: SecretText,
-        /// The key URI as a QR code in SVG, to scan.
+        /// The key URI as a QR code in SVG, for scanning.
         qr_svg: SecretText,
-        /// When the enrolment lapses.
+        /// When the enrolment expires.
         expires_at: Micros,
     }
 );
 reply!(
-    /// 2FA is on; the codes are in no other reply.
+    /// 2FA is on; no other reply contains the codes.
     CodeConfirmed {
-        /// `on`.
+        /// Always `on`.
         state: FactorState,
-        /// Number of the code set, rising for the life of the account.
+        /// The number of the code set, rising for the life of the account.
         set_no: u32,
-        /// The ten backup codes, each good once.
+        /// The ten backup codes, each valid once.
         backup_codes: Vec<SecretText>,
-        /// The text to download.
+        /// The codes as a text file for download.
         backup_codes_file: SecretText,
     }
 );
 reply!(
     /// The factor's state after the command.
     FactorChanged {
-        /// The state.
+        /// The factor's state.
         state: FactorState,
     }
 );
 reply!(
     /// The account's data keys are destroyed.
     AccountErased {
-        /// `erased`.
+        /// Always `erased`.
         state: ErasedState,
     }
 );
 reply!(
     /// A new key-encryption key and a new pepper are in use.
     KeysRotated {
-        /// The number of both.
+        /// The number of both keys.
         key_id: u32,
     }
 );
 reply!(
-    /// A new set of backup codes; the codes are in no other reply.
+    /// A new set of backup codes; no other reply contains the codes.
     BackupCodesRegenerated {
-        /// Number of the code set, rising for the life of the account.
+        /// The number of the code set, rising for the life of the account.
         set_no: u32,
-        /// The ten backup codes, each good once.
+        /// The ten backup codes, each valid once.
         backup_codes: Vec<SecretText>,
-        /// The text to download.
+        /// The codes as a text file for download.
         backup_codes_file: SecretText,
-        /// Unused codes of the old set, now worthless.
+        /// How many codes of the old set were unused; they no longer work.
         superseded_unused: u8,
     }
 );
@@ -142,40 +142,40 @@ pub enum ErasedState {
     Erased,
 }
 
-/// What the first factor led to.
+/// The result of a first factor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum LoginStarted {
     /// A code is needed now.
     SecondFactorRequired {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// To be presented with the code; one use.
+        /// The id of the challenge, to be sent with the code; valid once.
         challenge_id: ChallengeId,
-        /// The kinds of code that will be taken.
+        /// The kinds of code that are accepted.
         methods: Vec<Method>,
-        /// When the challenge lapses.
+        /// When the challenge expires.
         expires_at: Micros,
     },
     /// The login is complete: 2FA is off, or the right code came with the password.
     Complete {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// `password` where 2FA is off, else the kind of code that was taken.
+        /// `password` if 2FA is off, else the kind of code that was accepted.
         method: LoginMethod,
-        /// Unused backup codes, where a code was taken.
+        /// How many backup codes are unused, if a code was accepted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backup_codes_left: Option<u8>,
-        /// Whether it is time to make new ones (3 or fewer left), where a code was taken.
+        /// Whether the user should make new backup codes (3 or fewer left), if a code was accepted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         backup_codes_low: Option<bool>,
-        /// Whether support suspended the authenticator, as in `verify-login`. Absent is no.
+        /// Whether support suspended the authenticator, as in `verify-login`; absent means no.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         authenticator_suspended: bool,
-        /// Which day it is since support reset the second factor, from 1, for 30 days.
+        /// The day since support reset the second factor, counted from 1, for 30 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_reset_days: Option<u32>,
-        /// A compact JWS, where the request named an audience. Claims: `iss`, `sub`, `aud`, `azp` (the
+        /// A compact JWS, if the request named an audience. Claims: `iss`, `sub`, `aud`, `azp` (the
         /// caller of this command), `iat`, `exp`, `jti`, `amr`, `auth_time`, `position`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assertion: Option<SecretText>,
@@ -203,57 +203,59 @@ pub enum CompleteStatus {
 }
 
 reply!(
-    /// Both factors were right.
+    /// The login is complete: both factors were right.
     LoginVerified {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// `complete`.
+        /// Always `complete`.
         status: CompleteStatus,
-        /// The kind of code that was taken.
+        /// The kind of code that was accepted.
         method: Method,
-        /// Unused backup codes.
+        /// How many backup codes are unused.
         backup_codes_left: u8,
-        /// Whether it is time to make new ones (3 or fewer left).
+        /// Whether the user should make new backup codes (3 or fewer left).
         backup_codes_low: bool,
-        /// Whether support suspended the authenticator: it stays so until it is removed, with a backup
-        /// code beside the password, or reset. Absent is no.
+        /// Whether support suspended the authenticator. The suspension lasts until the
+        /// authenticator is removed, with a backup code beside the password, or reset. Absent means
+        /// no.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         authenticator_suspended: bool,
-        /// Which day it is since support reset the second factor, from 1, for 30 days.
+        /// The day since support reset the second factor, counted from 1, for 30 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_reset_days: Option<u32>,
-        /// A compact JWS, where this request or `start-login` named an audience; its claims are those
-        /// of `start-login`'s.
+        /// A compact JWS, if this request or `start-login` named an audience; its claims are those
+        /// of `start-login`'s assertion.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assertion: Option<SecretText>,
     }
 );
 reply!(
-    /// What a login check may know of an account.
+    /// What a login check may know about an account.
     LoginStatus {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
         /// Whether a second factor is required.
         second_factor: FactorState,
-        /// The kinds of code that will be taken.
+        /// The kinds of code that are accepted.
         methods: Vec<Method>,
-        /// Until when no app code is compared.
+        /// The end of the wait during which no app code is compared.
         throttled_until: Option<Micros>,
-        /// Whether two consecutive codes are asked for.
+        /// Whether two consecutive codes are required.
         double_code: bool,
-        /// Unused backup codes.
+        /// How many backup codes are unused.
         backup_codes_left: u8,
-        /// Whether it is time to make new ones.
+        /// Whether the user should make new backup codes (3 or fewer left).
         backup_codes_low: bool,
-        /// Whether no app code is taken: after too many wrong ones until a backup code, by support until
-        /// the authenticator is removed or reset. Absent is no.
+        /// Whether no app code is accepted. After too many wrong codes a backup code ends the
+        /// suspension; a suspension by support ends when the authenticator is removed or reset.
+        /// Absent means no.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         authenticator_suspended: bool,
-        /// Number of the current code set, 0 before the first.
+        /// The number of the current code set, 0 before the first.
         set_no: u32,
         /// Since when the second factor is on.
         enabled_at: Option<Micros>,
-        /// Which day it is since support reset the second factor, from 1, for 30 days.
+        /// The day since support reset the second factor, counted from 1, for 30 days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_reset_days: Option<u32>,
         /// The log position that the view had reached.
@@ -263,9 +265,9 @@ reply!(
 reply!(
     /// A page of events, ascending.
     AuditPage {
-        /// The events.
+        /// The page's events.
         events: Vec<AuditEvent>,
-        /// The following `after`; absent at the end.
+        /// The `after` of the next page; absent on the last page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,
     }
@@ -273,45 +275,45 @@ reply!(
 reply!(
     /// One event as an auditor sees it.
     AuditEvent {
-        /// Position in the log, from 1.
+        /// The position in the log, from 1.
         position: u64,
-        /// Kebab-case name.
+        /// The event type's kebab-case name.
         #[serde(rename = "type")]
         kind: String,
-        /// The account; absent for log-wide events.
+        /// The account's id; absent for log-wide events.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account_id: Option<AccountId>,
-        /// The stream's version with it, from 1.
+        /// The version of the account's or the log's own stream after this event, from 1.
         version: u32,
-        /// When it was recorded.
+        /// When the event was recorded.
         at: Micros,
-        /// Who asked.
+        /// The caller of the command.
         caller: Caller,
-        /// For whom the caller said it acted; recorded, never trusted.
+        /// The person or service that the caller said it acted for; recorded, never trusted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on_behalf_of: Option<String>,
-        /// The command that it came of.
+        /// The id of the command that caused the event.
         command_id: String,
-        /// The W3C trace that it belongs to, 32 hex digits.
+        /// The W3C trace of the command, 32 hex digits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace_id: Option<String>,
         /// Where the request came from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Source>,
-        /// The event's own facts; no secret.
+        /// The event's own facts; none of them is secret.
         data: serde_json::Value,
         /// The event in one plain sentence.
         text: String,
     }
 );
 reply!(
-    /// Who asked for a command.
+    /// The caller of a command.
     Caller {
         /// The caller's name.
         name: String,
-        /// The role that the subject stands for.
+        /// The role that the request's subject implies.
         role: String,
-        /// Whether the broker vouched for the name.
+        /// Whether the broker vouched for the caller's name.
         verified: bool,
     }
 );
@@ -329,23 +331,23 @@ reply!(
 reply!(
     /// The public keys that verify assertions (RFC 7517 §5).
     Jwks {
-        /// The one in use first.
+        /// The keys; the one in use is the first.
         keys: Vec<Jwk>,
     }
 );
 reply!(
     /// A public key (RFC 7517 §4, RFC 8037 §2).
     Jwk {
-        /// `OKP`.
+        /// Always `OKP`.
         kty: String,
-        /// `Ed25519`.
+        /// Always `Ed25519`.
         crv: String,
-        /// `EdDSA`.
+        /// Always `EdDSA`.
         alg: String,
-        /// `sig`.
+        /// Always `sig`.
         #[serde(rename = "use")]
         usage: String,
-        /// The key's id: its thumbprint (RFC 7638).
+        /// The key's id: the thumbprint of RFC 7638.
         kid: String,
         /// The key, in base64url without padding.
         x: String,
@@ -365,7 +367,7 @@ reply!(
         code: String,
         /// The status number.
         status: u16,
-        /// One safe sentence.
+        /// One safe sentence about the word.
         title: String,
         /// Whether the same request can succeed later.
         retryable: bool,

@@ -1,4 +1,4 @@
-//! Values that stand in a record only under a key.
+//! Values that a record holds only encrypted under a key.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 
 /// Bytes under AES-256-GCM, readable only with one of the account's data keys.
 ///
-/// `key` is the generation of the account's data key (1 for its first life), `ciphertext` ends
-/// with the 16-byte tag. The associated data is not stored: it is where the value stands
-/// (stream, version, event type, field), so a ciphertext moved elsewhere does not open.
+/// `key` is the generation of the account's data key (1 for its first life), and `ciphertext` ends
+/// with the 16-byte tag. The associated data is not stored: it is the value's place (stream,
+/// version, event type, field), so a ciphertext that was moved elsewhere does not open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed<'a> {
-    /// Generation of the account's data key, from 1.
+    /// The generation of the account's data key, from 1.
     pub key: u32,
     /// The random 96-bit nonce.
     pub nonce: [u8; 12],
@@ -21,20 +21,20 @@ pub struct Sealed<'a> {
     pub ciphertext: Cow<'a, [u8]>,
 }
 
-/// A field of an event that is clear only between the decision and its sealing.
+/// A field of an event that is in clear only between the decision and its sealing.
 ///
-/// The rules make it clear, the writer seals it, the log holds it sealed: serialising a clear
-/// one is an error, so no secret can reach a record by omission.
+/// The rules create it in clear, the writer seals it, and the log holds it sealed. Serialising a
+/// clear field is an error, so no secret can reach a record by omission.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Protected {
-    /// As the rules made it; in memory only.
+    /// The field as the rules created it; in memory only.
     Clear(Zeroizing<Vec<u8>>),
-    /// As it stands in a record.
+    /// The field as a record holds it.
     Sealed(Sealed<'static>),
 }
 
 impl Protected {
-    /// Takes clear bytes into custody.
+    /// Makes a clear field from bytes, which are wiped on drop.
     pub fn clear(bytes: &[u8]) -> Self {
         Self::Clear(Zeroizing::new(bytes.to_vec()))
     }

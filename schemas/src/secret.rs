@@ -1,4 +1,4 @@
-//! Text that must not be shown: passwords on their way in, secrets on their one way out.
+//! Text that must not be shown: passwords that come in, and secrets that one reply reveals.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use zeroize::Zeroizing;
 
 /// A secret text: wiped when dropped, absent from `Debug`.
 ///
-/// It serialises, because a client sends passwords and one reply reveals a secret; nothing of
-/// the log is made of this type.
+/// It serialises, because a client sends passwords and one reply reveals a secret. The log holds no
+/// value of this type.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
-    /// Takes a text into custody.
+    /// Makes a secret from a text, which is wiped on drop.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself; every caller is a place where the secret is meant to be seen.
+    /// Returns the text; each call marks a place where the secret is meant to be seen.
     pub fn reveal(&self) -> &str {
         &self.0
     }

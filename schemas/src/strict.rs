@@ -1,4 +1,5 @@
-//! Strict JSON: what is not exactly the contract's form is refused, and no refusal repeats it.
+//! Strict JSON: a body that does not match the contract exactly is refused, and no refusal repeats
+//! it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::query::{EventName, PageLimit};
 use crate::time::Micros;
 use crate::whole::{Place, Whole};
 
-/// Why a body was not taken; neither form carries a value of the request.
+/// Why a body was refused; no variant carries a value of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The body is not one JSON text in UTF-8 (400).
@@ -29,7 +30,7 @@ pub enum DecodeError {
     Invalid {
         /// JSON pointer to the field, empty for the whole body.
         pointer: String,
-        /// What the contract asks for there.
+        /// What the contract demands of the field.
         detail: Cow<'static, str>,
     },
     /// The body is this request, but a backup code in it has a wrong check character (401).
@@ -37,14 +38,14 @@ pub enum DecodeError {
     Mistyped,
 }
 
-/// What is said of a backup code whose check character is wrong.
+/// The message for a backup code with a wrong check character.
 pub const MISTYPED: &str = "the backup code is mistyped: nothing was compared or counted";
 
-/// What is said of `null` where a value is due.
-const NULL: &str = "a value is required here, and null is as good as none";
+/// The message for `null` in place of a value.
+const NULL: &str = "a value is required here, and null counts as none";
 
 impl DecodeError {
-    /// A breach of the schema at a field that the code names.
+    /// Makes an error for the field at this JSON pointer.
     pub fn at(pointer: &str, detail: &'static str) -> Self {
         Self::Invalid {
             pointer: pointer.into(),
@@ -55,11 +56,11 @@ impl DecodeError {
 
 /// Decodes a body that must be one JSON object of the given shape.
 ///
-/// Work is linear in the body, whose size the caller has bounded.
+/// The work is linear in the size of the body, which the caller has bounded.
 ///
 /// # Errors
-/// [`DecodeError::Invalid`] for unknown fields, duplicate keys, wrong types and an array where an
-/// object is due; [`DecodeError::Malformed`] for text that is no JSON (empty, BOM, invalid UTF-8,
+/// [`DecodeError::Invalid`] for unknown fields, duplicate keys, wrong types and an array in place
+/// of an object; [`DecodeError::Malformed`] for text that is not JSON (empty, BOM, invalid UTF-8,
 /// trailing bytes).
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let text = std::str::from_utf8(body).map_err(|_| DecodeError::Malformed)?;
@@ -70,7 +71,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     object(reader).map_err(|error| describe(&serde_path_to_error::Error::new(track.path(), error)))
 }
 
-/// For `#[serde(deserialize_with)]`: a struct that is present must be an object.
+/// For `#[serde(deserialize_with)]`: a struct that is present must be a JSON object.
 ///
 /// # Errors
 /// The deserializer's, for a value of another shape.
@@ -86,8 +87,8 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(Option::<Maybe<T>>::deserialize(d)?.map(|Maybe(value)| value))
 }
 
-/// For `#[serde(deserialize_with)]`: one of several words, which must be a string. serde's derive
-/// would take an object too.
+/// For `#[serde(deserialize_with)]`: one word of a list, which must be a string. serde's derive
+/// would also accept an object.
 ///
 /// # Errors
 /// The deserializer's, for a value of another shape.
@@ -96,7 +97,7 @@ pub fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D
     T::deserialize(text.into_deserializer())
 }
 
-/// For `#[serde(deserialize_with)]`: as [`word`], or nothing.
+/// For `#[serde(deserialize_with)]`: a [`word`], or null.
 ///
 /// # Errors
 /// The deserializer's, for a value of another shape.
@@ -108,7 +109,7 @@ pub fn optional_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
         .transpose()
 }
 
-/// For `#[serde(deserialize_with)]`: read by the rules of another type.
+/// For `#[serde(deserialize_with)]`: reads a value by the rules of another type.
 ///
 /// # Errors
 /// The deserializer's, for a value of another shape.
@@ -120,7 +121,7 @@ where
     R::deserialize(d).map(Into::into)
 }
 
-/// For `#[serde(deserialize_with)]`: as [`read_as`], or nothing.
+/// For `#[serde(deserialize_with)]`: [`read_as`], or null.
 ///
 /// # Errors
 /// The deserializer's, for a value of another shape.
@@ -132,7 +133,7 @@ where
     Ok(Option::<R>::deserialize(d)?.map(Into::into))
 }
 
-/// Deserialises a struct from a map and from nothing else: serde's derive would take an array.
+/// Deserialises a struct from a map only: serde's derive would also accept an array.
 fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     struct OnlyMap<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
@@ -147,15 +148,16 @@ fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<T, D::
     d.deserialize_map(OnlyMap(PhantomData))
 }
 
-/// Turns serde's message into one of ours. serde's text can quote the request ("unknown field
-/// `hunter2`"), so only names and sentences that stand in our own types are taken over from it.
+/// Turns serde's message into one of the service's own. serde's text can quote the request
+/// ("unknown field `hunter2`"), so only names and sentences of the service's own types are taken
+/// from it.
 fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeError {
     if error.inner().classify() != serde_json::error::Category::Data {
         return DecodeError::Malformed;
     }
     let message = error.inner().to_string();
     if message.starts_with("unknown field") {
-        // The path ends with the unknown name itself, which is the request's own text.
+        // The path ends with the unknown name itself, which is text of the request.
         return DecodeError::Invalid {
             pointer: parent(error.path()),
             detail: known_names(&message).into(),
@@ -169,7 +171,7 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeErro
         return DecodeError::at(&pointer, "this field is required");
     }
     if let Some(pointer) = field("duplicate field `") {
-        return DecodeError::at(&pointer, "this field stands there twice");
+        return DecodeError::at(&pointer, "this field appears more than once");
     }
     if message.starts_with("invalid type: null") {
         return DecodeError::at(&pointer(error.path()), NULL);
@@ -178,27 +180,28 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeErro
     let detail = rules
         .chain(RULES.iter().copied())
         .find(|rule| message.starts_with(rule))
-        .unwrap_or("this is not of the type that the schema names");
+        .unwrap_or("this value does not have the type that the schema names");
     DecodeError::at(&pointer(error.path()), detail)
 }
 
-/// What an object knows, of serde's "unknown field `x`, expected `a` or `b`". The name `x` can hold
-/// those words too, so the last of them counts: ours hold none.
+/// Returns the fields that an object knows, from serde's "unknown field `x`, expected `a` or `b`".
+/// The name `x` can contain these words too, so the last occurrence counts: no field of the service
+/// contains them.
 fn known_names(message: &str) -> String {
     let (_, known) = message.rsplit_once(", expected ").unwrap_or_default();
     let names: Vec<_> = known.split('`').skip(1).step_by(2).collect();
     match names.is_empty() {
-        true => "there are no fields here".into(),
-        false => format!("there is no such field here, only {}", names.join(", ")),
+        true => "no fields are allowed here".into(),
+        false => format!("this field does not exist here, only {}", names.join(", ")),
     }
 }
 
-/// The JSON pointer of a path that leads through known fields only.
+/// Returns the JSON pointer of a path that leads through known fields only.
 fn pointer(path: &serde_path_to_error::Path) -> String {
     segments(path.iter())
 }
 
-/// The same without its last segment.
+/// Returns the JSON pointer without its last segment.
 fn parent(path: &serde_path_to_error::Path) -> String {
     segments(path.iter().take(path.iter().count().saturating_sub(1)))
 }
@@ -212,7 +215,7 @@ fn segments<'a>(path: impl Iterator<Item = &'a serde_path_to_error::Segment>) ->
     .collect()
 }
 
-/// The sentences of our own checks, which quote nothing.
+/// The sentences of the service's own checks, none of which quotes the request.
 const RULES: &[&str] = &[
     AccountId::RULE,
     Username::RULE,
@@ -282,7 +285,10 @@ mod tests {
         ] {
             assert_eq!(refused(body), DecodeError::at(pointer, NULL));
         }
-        let kind = DecodeError::at("/id", "this is not of the type that the schema names");
+        let kind = DecodeError::at(
+            "/id",
+            "this value does not have the type that the schema names",
+        );
         assert_eq!(refused(br#"{"id":["invalid type: null"]}"#), kind);
     }
 
@@ -333,7 +339,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let only = |pointer: &str, names: &str| {
-            let detail = format!("there is no such field here, only {names}");
+            let detail = format!("this field does not exist here, only {names}");
             (pointer.to_owned(), detail)
         };
         for name in ["x", "id2", "a/b", "`, expected `hunter2`", ""] {
@@ -343,7 +349,7 @@ mod tests {
             assert_eq!(named(inner.as_bytes()), only("/inner", "password"));
         }
         let none = decode::<crate::query::NoFields>(b"{\"x\":1}").unwrap_err();
-        assert_eq!(none, DecodeError::at("", "there are no fields here"));
+        assert_eq!(none, DecodeError::at("", "no fields are allowed here"));
     }
 
     #[test]

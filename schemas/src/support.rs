@@ -1,5 +1,5 @@
-//! What support agents ask for beside the attempts: the reset, case by case, and what the
-//! account's owner says to it. Names are the format.
+//! What support agents ask for besides the attempts: the support reset, case by case, and the
+//! owner's objection to it. Names are the format.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,32 +19,32 @@ pub enum Lost {
     Both,
 }
 
-/// Where a reset case stands.
+/// The state of a reset case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaseState {
     /// A second agent must approve.
     WaitingApproval,
-    /// Approved; it may be executed when the time is over.
+    /// The reset is approved and may be executed once the cooling-off time is over.
     CoolingOff,
-    /// The second factor was turned off by it.
+    /// The reset turned the second factor off.
     Executed,
-    /// An agent turned it down.
+    /// An agent rejected the reset.
     Rejected,
-    /// An agent, the owner or a completed login called it off.
+    /// An agent, the owner or a completed login cancelled the reset.
     Cancelled,
-    /// Nobody ended it in time.
+    /// The case expired before it was executed or ended.
     Expired,
 }
 
 request!(
     /// Asks for a reset of the second factor.
     RequestReset {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// Why, for the second agent and the auditors.
+        /// The agent's reason, for the second agent and the auditors.
         reason: Reason,
-        /// The ticket in which the owner asked for it.
+        /// The ticket in which the owner asked for the reset.
         ticket: Ticket,
         /// What the owner says is lost.
         #[serde(
@@ -58,54 +58,54 @@ request!(
 request!(
     /// Approves another agent's reset.
     ApproveReset {
-        /// The case.
+        /// The id of the reset case.
         case_id: CaseId,
-        /// Why, for the auditors.
+        /// The agent's reason, for the auditors.
         reason: Reason,
     }
 );
 request!(
-    /// Turns a reset down.
+    /// Rejects a reset.
     RejectReset {
-        /// The case.
+        /// The id of the reset case.
         case_id: CaseId,
-        /// Why, for the auditors.
+        /// The agent's reason, for the auditors.
         reason: Reason,
     }
 );
 request!(
-    /// Calls a reset off, as an agent.
+    /// Cancels a reset, as an agent.
     CancelReset {
-        /// The case.
+        /// The id of the reset case.
         case_id: CaseId,
-        /// Why, for the auditors.
+        /// The agent's reason, for the auditors.
         reason: Reason,
     }
 );
 request!(
     /// Turns the second factor off once the cooling-off time is over.
     ExecuteReset {
-        /// The case.
+        /// The id of the reset case.
         case_id: CaseId,
-        /// Why, for the auditors.
+        /// The agent's reason, for the auditors.
         reason: Reason,
     }
 );
 request!(
     /// Stops app codes and open challenges at once; a backup code or a reset ends it.
     SuspendFactor {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// Why, for the auditors.
+        /// The agent's reason, for the auditors.
         reason: Reason,
-        /// The ticket in which the owner asked for it.
+        /// The ticket in which the owner asked for the suspension.
         ticket: Ticket,
     }
 );
 request!(
     /// Objects to a reset, as the account's owner.
     UserCancelReset {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
     }
 );

@@ -1,4 +1,4 @@
-//! What support agents are answered. Names are the format.
+//! The replies to support agents. Names are the format.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,34 +11,34 @@ use crate::time::Micros;
 reply!(
     /// A reset case was opened; a second agent must approve it.
     ResetRequested {
-        /// The case.
+        /// The id of the reset case.
         case_id: CaseId,
-        /// `waiting-approval`.
+        /// Always `waiting-approval`.
         state: CaseState,
-        /// When it ends by itself, approved or not.
+        /// When the case expires, approved or not.
         expires_at: Micros,
     }
 );
 reply!(
     /// A reset was approved; its cooling-off time has begun.
     ResetApproved {
-        /// `cooling-off`.
+        /// Always `cooling-off`.
         state: CaseState,
-        /// When it may be executed.
+        /// When the reset may be executed.
         execute_after: Micros,
     }
 );
 reply!(
     /// The case's state after the command.
     CaseChanged {
-        /// The state.
+        /// The case's state.
         state: CaseState,
     }
 );
 reply!(
-    /// App codes and open challenges are stopped.
+    /// App codes and open challenges are suspended.
     FactorSuspended {
-        /// `suspended`.
+        /// Always `suspended`.
         state: SuspendedState,
     }
 );
@@ -49,8 +49,8 @@ reply!(
 pub enum SuspendedBy {
     /// Too many wrong codes in a row: a backup code or a reset ends it.
     Failures,
-    /// Support: only the removal of the authenticator, with a backup code beside the password, or a
-    /// reset ends it.
+    /// Support: only a reset, or the removal of the authenticator with a backup code beside the
+    /// password, ends it.
     Support,
 }
 
@@ -63,21 +63,21 @@ pub enum SuspendedState {
 }
 
 reply!(
-    /// Whose name it is.
+    /// The account of a username.
     AccountFound {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
     }
 );
 reply!(
     /// Reset cases, oldest first.
     ResetQueue {
-        /// The cases.
+        /// The reset cases of the page.
         cases: Vec<ResetCase>,
-        /// Whether there are more than one answer holds.
+        /// Whether there are more cases than this page holds.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         more: bool,
-        /// The following `after`; absent at the end.
+        /// The `after` of the next page; absent on the last page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,
     }
@@ -85,28 +85,28 @@ reply!(
 reply!(
     /// One reset case.
     ResetCase {
-        /// The case.
+        /// The id of the case.
         case_id: CaseId,
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// Where it stands.
+        /// The state of the case.
         state: CaseState,
         /// The agent who asked for it.
         requested_by: String,
-        /// When.
+        /// When the agent asked for it.
         requested_at: Micros,
-        /// When it ends by itself, approved or not.
+        /// When the case expires, approved or not.
         expires_at: Micros,
         /// The agent who approved it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approved_by: Option<String>,
-        /// When it may be executed.
+        /// When the reset may be executed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         execute_after: Option<Micros>,
         /// When it was executed, rejected, cancelled or found expired.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         closed_at: Option<Micros>,
-        /// The caller that ended it.
+        /// The caller that ended the case.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         closed_by: Option<String>,
         /// What the owner says is lost.
@@ -114,43 +114,44 @@ reply!(
         lost: Option<Lost>,
         /// The requester's reason.
         reason: String,
-        /// The ticket.
+        /// The ticket in which the owner asked for the reset.
         ticket: String,
     }
 );
 reply!(
-    /// What an agent may know of an account: no secret, no code, no full username.
+    /// What an agent may know about an account: no secret, no code and no full username.
     AccountCard {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// The first character of its username and how many there are; none where another
-        /// directory holds it.
+        /// The first character of the username and its length; null if another password service
+        /// holds the username.
         username: Option<MaskedName>,
         /// Since when the account exists.
         registered_at: Option<Micros>,
-        /// When the password was set; none where this service does not check it.
+        /// When the password was set; null if this service does not check it.
         password_set_at: Option<Micros>,
         /// Whether a second factor is required.
         second_factor: FactorState,
-        /// The kinds of code that will be taken.
+        /// The kinds of code that are accepted.
         methods: Vec<Method>,
         /// Since when the second factor is on.
         enabled_at: Option<Micros>,
-        /// Unused backup codes.
+        /// How many backup codes are unused.
         backup_codes_left: u8,
-        /// Number of the current code set, 0 before the first.
+        /// The number of the current code set, 0 before the first.
         set_no: u32,
-        /// Wrong codes since the last completed login.
+        /// How many wrong codes came since the last completed login.
         wrong_codes: u32,
-        /// When the last of them was.
+        /// When the last wrong code came.
         wrong_code_at: Option<Micros>,
-        /// Until when no app code is compared.
+        /// The end of the wait during which no app code is compared.
         throttled_until: Option<Micros>,
-        /// Whether two consecutive codes are asked for.
+        /// Whether two consecutive codes are required.
         double_code: bool,
         /// Whether app codes are suspended.
         suspended: bool,
-        /// Who suspended them, and so what ends it; absent where nobody did, or a loss of events did.
+        /// Who suspended app codes, and so what ends the suspension; absent if there is none, or if
+        /// a loss of events caused it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspended_by: Option<SuspendedBy>,
         /// The last completed login.
@@ -159,9 +160,9 @@ reply!(
         cleared_at: Option<Micros>,
         /// The open reset case.
         reset: Option<ResetCase>,
-        /// Which day it is since support reset the second factor, from 1, for 30 days.
+        /// The day since support reset the second factor, counted from 1, for 30 days.
         after_reset_days: Option<u32>,
-        /// The log position that the card was read at.
+        /// The log position at which the card was read.
         position: u64,
     }
 );
@@ -170,7 +171,7 @@ reply!(
     MaskedName {
         /// The first character.
         first: String,
-        /// How many characters there are.
+        /// The number of characters.
         length: u8,
     }
 );

@@ -1,8 +1,8 @@
-//! Bounded texts: one definition of length and characters that both the check and the JSON Schema
-//! follow.
+//! Bounded texts: one definition of length and characters, which both the check and the JSON Schema
+//! use.
 //!
-//! Lengths count characters, since a JSON Schema cannot count bytes; the bytes are bounded by the
-//! payload. A schema has its characters as themselves, so that every dialect of patterns reads it.
+//! Lengths count characters, since a JSON Schema cannot count bytes; the payload limit bounds the
+//! bytes. A schema contains the characters themselves, so that every regex dialect can read it.
 
 use serde_json::{Map, Value, json};
 
@@ -16,8 +16,8 @@ pub const PRINTABLE: &[Range] = &[(' ', '~')];
 /// Printable ASCII without the space.
 pub const NO_SPACE: &[Range] = &[('!', '~')];
 
-/// Characters that nobody sees: controls, blanks, what Unicode calls default-ignorable, and what
-/// is drawn as nothing. The last character of a range is in it.
+/// Characters that cannot be seen: controls, blanks, the default-ignorable characters of Unicode,
+/// and characters that are drawn as nothing. A range includes its last character.
 pub const UNSEEN: &[Range] = &[
     ('\0', ' '),
     ('\u{7f}', '\u{a0}'),
@@ -50,9 +50,9 @@ pub const UNSEEN: &[Range] = &[
 /// Which characters a text may have.
 #[derive(Clone, Copy, Debug)]
 pub enum Chars {
-    /// These and no others.
+    /// Only characters of these ranges.
     Only(&'static [Range]),
-    /// Any, as long as somebody can see one of them.
+    /// Any characters, at least one of them visible.
     Seen,
 }
 
@@ -61,12 +61,12 @@ pub enum Chars {
 pub struct Form {
     /// The most characters.
     pub max: usize,
-    /// Which ones.
+    /// The allowed characters.
     pub chars: Chars,
 }
 
 impl Form {
-    /// Whether a text is of this form.
+    /// Returns whether a text has this form.
     pub fn allows(&self, text: &str) -> bool {
         let is_long = text.chars().nth(self.max).is_some();
         let fits = match self.chars {
@@ -76,14 +76,14 @@ impl Form {
         !text.is_empty() && !is_long && fits
     }
 
-    /// The JSON Schema of this form.
+    /// Returns the JSON Schema of this form.
     pub fn schema(&self) -> Map<String, Value> {
         let mut schema = Map::new();
         schema.insert("type".into(), json!("string"));
         schema.insert("minLength".into(), json!(1));
         schema.insert("maxLength".into(), json!(self.max));
         let (keyword, rule) = match self.chars {
-            // Not anchored: `$` lets a last line break pass in some dialects.
+            // Not anchored: in some regex dialects `$` also matches before a final line break.
             Chars::Only(ranges) => ("not", json!({"pattern": none_of(ranges)})),
             Chars::Seen => ("pattern", json!(none_of(UNSEEN))),
         };
@@ -92,7 +92,7 @@ impl Form {
     }
 }
 
-/// Whether somebody can see a character of it.
+/// Returns whether a text contains a visible character.
 pub fn is_seen(text: &str) -> bool {
     text.chars().any(|c| !is_in(UNSEEN, c))
 }
@@ -103,7 +103,7 @@ fn is_in(ranges: &[Range], c: char) -> bool {
         .any(|(first, last)| (*first..=*last).contains(&c))
 }
 
-/// The pattern of one character that is in none of the ranges.
+/// Returns the pattern of one character that is in none of the ranges.
 fn none_of(ranges: &[Range]) -> String {
     let mut pattern = String::from("[^");
     for (first, last) in ranges {
@@ -117,7 +117,7 @@ fn none_of(ranges: &[Range]) -> String {
     pattern
 }
 
-/// Declares a text type that can only be made through its check.
+/// Declares a text type that can be made only through its check.
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $rule:literal, $max:literal, $chars:expr, $clean:expr) => {
         $(#[$doc])*
@@ -133,16 +133,16 @@ macro_rules! text {
             /// Checks a text and brings it into its one spelling.
             ///
             /// # Errors
-            /// [`BadText`] with the rule when the text breaks it.
+            /// [`BadText`] with the rule if the text breaks it.
             pub fn parse(text: &str) -> Result<Self, BadText> {
                 let clean: fn(&str) -> String = $clean;
                 Self::check(text).map(|()| Self(clean(text)))
             }
 
-            /// Checks a text.
+            /// Checks a text without keeping it.
             ///
             /// # Errors
-            /// As [`Self::parse`].
+            /// [`BadText`] with the rule if the text breaks it.
             pub fn check(text: &str) -> Result<(), BadText> {
                 match Self::FORM.allows(text) {
                     true => Ok(()),
@@ -150,7 +150,7 @@ macro_rules! text {
                 }
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_see_is_no_text() {
+    fn an_invisible_text_is_no_text() {
         for unseen in [
             " ",
             "\t",

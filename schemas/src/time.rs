@@ -1,4 +1,4 @@
-//! Instants as the log and the wire have them: microseconds, RFC 3339.
+//! Instants as the log and the wire hold them: microseconds and RFC 3339.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,25 +17,25 @@ impl Micros {
     /// The rule in one sentence, which a refusal quotes.
     pub const RULE: &'static str = "a time is RFC 3339, for example 2026-11-24T12:00:00Z";
 
-    /// One second.
+    /// One second, in microseconds.
     pub const SECOND: u64 = 1_000_000;
 
-    /// The instant `seconds` later, saturating at the end of time.
+    /// Returns the instant `seconds` later, saturating at the end of time.
     pub fn plus_s(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(Self::SECOND)))
     }
 
-    /// The instant `seconds` earlier, saturating at the epoch.
+    /// Returns the instant `seconds` earlier, saturating at the epoch.
     pub fn minus_s(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds.saturating_mul(Self::SECOND)))
     }
 
-    /// Whole seconds since the epoch.
+    /// Returns whole seconds since the epoch.
     pub fn unix_s(self) -> u64 {
         self.0 / Self::SECOND
     }
 
-    /// Whole seconds from `earlier` to here, rounded up, 0 when it lies ahead.
+    /// Returns whole seconds from `earlier` to this instant, rounded up; 0 if `earlier` lies ahead.
     pub fn seconds_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0).div_ceil(Self::SECOND)
     }
@@ -43,7 +43,7 @@ impl Micros {
     /// Reads an RFC 3339 time; digits beyond microseconds are cut off.
     ///
     /// # Errors
-    /// A constant sentence when the text is no RFC 3339 time between 1970 and 9999.
+    /// A constant sentence if the text is not an RFC 3339 time between 1970 and 9999.
     ///
     /// Source: RFC 3339 §5.6. A leap second counts as the one before it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
@@ -51,7 +51,8 @@ impl Micros {
     }
 }
 
-/// What [`instant`] takes, calendar and all, since a schema's `format` binds nobody.
+/// Returns the pattern that [`instant`] accepts, calendar included, since a validator may ignore a
+/// schema's `format`.
 fn pattern() -> String {
     let leap = "(19(7[26]|8[048]|9[26])|[2-9][0-9](0[48]|[2468][048]|[13579][26])\
                 |([2468][048]|[3579][26])00)-02-29";
@@ -62,8 +63,8 @@ fn pattern() -> String {
     format!("^{date}[Tt ]{clock}:([0-5][0-9]|60)(\\.[0-9]+)?([Zz]|[+-]{clock})$")
 }
 
-/// Microseconds since 1970; none for what is not exactly of the form: jiff takes others too, and
-/// nothing in the last day of 9999.
+/// Returns microseconds since 1970; `None` for a text without exactly this form (jiff accepts
+/// others too), and for every instant in the last day of 9999.
 fn instant(text: &str) -> Option<u64> {
     let (civil, rest) = text.split_at_checked("YYYY-MM-DDTHH:MM:SS".len())?;
     let marks = [(4, "-"), (7, "-"), (13, ":"), (16, ":")];
@@ -82,13 +83,13 @@ fn instant(text: &str) -> Option<u64> {
     let time = Time::new(two(11)?, two(14)?, second, 0).ok()?;
     let since = date.to_datetime(time).duration_since(EPOCH).as_secs();
     let (fraction, zone) = fraction(rest)?;
-    // A schema can bound the date that is written and not what its zone makes of it.
+    // A schema can bound the date as written, but not the instant that its zone makes of it.
     u64::try_from(since).ok()?;
     let seconds = u64::try_from(since - offset_s(zone)?).unwrap_or(0);
     Some(seconds * Micros::SECOND + fraction)
 }
 
-/// The microseconds of a fraction, where there is one, and what follows it.
+/// Returns the microseconds of an optional fraction, and the text after it.
 fn fraction(text: &str) -> Option<(u64, &str)> {
     let Some(text) = text.strip_prefix('.') else {
         return Some((0, text));
@@ -99,7 +100,7 @@ fn fraction(text: &str) -> Option<(u64, &str)> {
     (!digits.is_empty()).then_some((micros, zone))
 }
 
-/// Seconds that a zone's clocks are ahead.
+/// Returns how many seconds a zone's clocks are ahead of UTC.
 fn offset_s(zone: &str) -> Option<i64> {
     if matches!(zone, "Z" | "z") {
         return Some(0);
@@ -118,7 +119,7 @@ fn offset_s(zone: &str) -> Option<i64> {
     }
 }
 
-/// Reads digits; `parse` alone would take a sign.
+/// Reads digits; `parse` alone would accept a sign.
 fn number<T: FromStr>(digits: &str) -> Option<T> {
     let is_number = digits.bytes().all(|b| b.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
@@ -131,7 +132,7 @@ impl fmt::Display for Micros {
             .and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
         match at {
             Some(at) => {
-                // Six digits unless the writer asks for fewer: sentences take whole seconds.
+                // Six digits unless the caller asks for fewer: sentences use whole seconds.
                 let digits = f.precision().unwrap_or(6);
                 write!(f, "{at:.digits$}")
             }
@@ -170,7 +171,7 @@ impl JsonSchema for Micros {
             "type": "string",
             "description": Self::RULE,
             "pattern": pattern(),
-            // `$` lets a last line break pass in some dialects of patterns.
+            // In some regex dialects `$` also matches before a final line break.
             "not": {"pattern": "\n"},
         })
     }
@@ -189,7 +190,7 @@ mod tests {
         assert!(Micros::parse("1969-12-31T23:59:59Z").is_err());
     }
 
-    /// RFC 3339 §5.6, and nothing that only looks like it.
+    /// RFC 3339 §5.6: texts that only look like a time are refused.
     #[test]
     fn a_time_has_the_one_form_of_its_standard() {
         let noon = Micros(1_795_521_600_000_000);

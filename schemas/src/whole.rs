@@ -6,14 +6,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A whole number from 0 to [`Whole::MAX`]: a position, or how many.
+/// A whole number from 0 to [`Whole::MAX`]: a position or a count.
 ///
-/// `1.0` and `1e2` are whole numbers too, since JSON and its schemas know one type of number.
+/// `1.0` and `1e2` are whole numbers too, since JSON and its schemas have one type of number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole(u64);
 
 impl Whole {
-    /// The largest that every reader of JSON holds exactly, 2⁵³ − 1 (RFC 7493 §2.2).
+    /// The largest number that every JSON reader holds exactly, 2⁵³ − 1 (RFC 7493 §2.2).
     pub const MAX: u64 = (1 << 53) - 1;
 
     /// The rule in one sentence, which a refusal quotes.
@@ -74,7 +74,7 @@ impl JsonSchema for Whole {
     }
 }
 
-/// A position of the log or the size of its tree: a [`Whole`] from 1.
+/// A position of the log, or the size of its tree: a [`Whole`] from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(u64);
 

@@ -1,5 +1,5 @@
-//! Whether the service may answer on a connection, asked at the start, after each connection and
-//! again while it runs: what was right at the start can become wrong.
+//! Whether the service may answer on a connection. This is checked at the start, after each
+//! connection and again while the service runs, since a broker can be reconfigured.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,26 +17,27 @@ use super::greeting;
 use super::identity::Identity;
 use super::presence::{Met, Presence, Word};
 
-const FOLLOWER: &str = "another instance of this log begins too, and gives way to this one";
-const SILENCE: &str = "another instance of this log is on this broker, or something of its name, and says nothing: stop it, or, where its machine is gone, wait until the broker has noticed; the service's user must be allowed to publish to countersign.v1.instance.>";
+const FOLLOWER: &str = "another instance of this log is starting too and gives way to this one";
+const SILENCE: &str = "another subscriber to this log's instance subject is on this broker and does not answer: stop that instance or, if its machine is gone, wait until the broker notices; the service's user must be allowed to publish to countersign.v1.instance.>";
 
-/// What must hold of a connection.
+/// The checks that a connection must pass.
 pub struct Admission {
     identity: Identity,
     presence: Arc<Presence>,
     gate: Gate,
-    // BUG: reload-told-late: who is connected is told nothing, and each look is a connection more.
-    /// What a fresh greeting of the broker said last: a reload changes what it demands of clients
-    /// and carries, and tells those that are connected nothing of it.
+    // BUG: reload-told-late: connected clients are not notified, and each check takes one more
+    // connection.
+    /// The result of checking the last fresh greeting. A reload changes what the broker demands of
+    /// clients and how large a message it carries, without notifying connected clients.
     fresh: watch::Receiver<Option<Result<(), String>>>,
-    /// Whether the last look met silence.
+    /// Whether the last check for another instance met silence.
     silent: AtomicBool,
-    /// Why nothing was answered at the last look.
+    /// Why nothing was answered at the last check.
     said: watch::Sender<Option<String>>,
 }
 
 impl Admission {
-    /// Begins to look at fresh greetings every so often, as long as the handle is not aborted.
+    /// Starts to check fresh greetings at this interval, until the handle is aborted.
     pub fn start(
         connection: &Connection,
         identity: Identity,
@@ -44,8 +45,8 @@ impl Admission {
         gate: Gate,
         every: Duration,
     ) -> (Self, AbortHandle) {
-        let (told, fresh) = watch::channel(None);
-        let looking = watch_greetings(connection.clone(), identity.clone(), every, told);
+        let (results, fresh) = watch::channel(None);
+        let looking = watch_greetings(connection.clone(), identity.clone(), every, results);
         let looking = tokio::spawn(looking).abort_handle();
         let admission = Self {
             identity,
@@ -58,10 +59,10 @@ impl Admission {
         (admission, looking)
     }
 
-    /// Looks at the connection that the client has, and opens the gate where requests may be taken.
+    /// Checks the client's connection, and opens the gate if requests may be taken.
     ///
     /// # Errors
-    /// The other instance that this one gives way to, for good.
+    /// The other instance that this one gives way to for good, because it holds the log.
     pub async fn admit(&self, client: &Client) -> Result<bool, Word> {
         let connection = connection_of(client);
         let fitness = self.fitness(client).await;
@@ -71,17 +72,18 @@ impl Admission {
         };
         let is_silent = matches!(met, Met::Silence);
         let was_heard = !self.silent.swap(is_silent, Ordering::Relaxed);
-        // Who holds the log goes on: a stopped copy must not stop it.
+        // The instance that holds the log goes on: a stopped copy must not stop it.
         let is_open = self.gate.is_open();
         match met {
             Met::Holder(other) => return Err(other),
-            Met::Nobody => {
+            Met::Alone => {
                 self.gate.open(client, connection);
                 self.say(None);
                 return Ok(self.gate.is_open());
             }
             Met::Follower if !is_open => _ = self.closed(FOLLOWER.into()),
-            // One silence can be a broker that has much to deliver first: what arrives is held.
+            // One silence can be a broker that has much to deliver first, so arriving requests are
+            // held.
             Met::Silence if !is_open && was_heard => self.gate.forget(),
             Met::Silence if !is_open => _ = self.closed(SILENCE.into()),
             Met::Follower | Met::Silence => {}
@@ -95,7 +97,7 @@ impl Admission {
         false
     }
 
-    /// Says once why nothing is answered.
+    /// Logs once why nothing is answered.
     fn say(&self, why: Option<String>) {
         self.said.send_if_modified(|said| {
             let is_new = *said != why;
@@ -114,21 +116,21 @@ impl Admission {
             .map_err(|error| error.to_string());
         let fresh = self.fresh.borrow().clone();
         if own.is_err() && fresh == Some(Ok(())) {
-            // The broker was put right behind this connection's back: only a new one is greeted
-            // again.
+            // The broker was corrected after this connection was made: only a new connection gets a
+            // new greeting.
             _ = client.force_reconnect().await;
         }
         own.and(fresh.unwrap_or(Ok(())))
     }
 }
 
-/// Asks the broker for a greeting every so often, as a client that connects anew gets it. A broker
-/// that is away says nothing new.
+/// Asks the broker for a greeting at this interval, as a newly connecting client gets it. A broker
+/// that is away changes nothing.
 async fn watch_greetings(
     connection: Connection,
     identity: Identity,
     every: Duration,
-    told: watch::Sender<Option<Result<(), String>>>,
+    results: watch::Sender<Option<Result<(), String>>>,
 ) {
     loop {
         sleep(every).await;
@@ -137,6 +139,6 @@ async fn watch_greetings(
             Err(error @ ConnectionError::TooOld { .. }) => Err(error),
             Err(_) => continue,
         };
-        told.send_replace(Some(fitness.map_err(|error| error.to_string())));
+        results.send_replace(Some(fitness.map_err(|error| error.to_string())));
     }
 }

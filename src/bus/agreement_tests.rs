@@ -1,10 +1,9 @@
-//! The published schema of every request and the service agree on every document, made valid and
-//! then broken in ways that the schema itself suggests.
+//! The published schema of every request and the service agree on every document: valid documents,
+//! and documents that were damaged in ways that the schema suggests.
 //!
-//! A JSON Schema sees a document as JSON means it: a name that stands twice and text that is no
-//! JSON are refused before, and the payload is bounded. What depends on the log (a position beyond
-//! its head) or on the configuration is no matter of the schema either. Otherwise there is no
-//! exception.
+//! A JSON Schema sees only the parsed document: a name that appears twice and text that is not JSON
+//! are refused before, and the payload is bounded. A schema also cannot know what depends on the
+//! log (a position beyond its head) or on the configuration. There is no other exception.
 
 use countersign_schemas::catalogue;
 use countersign_schemas::code::BackupCode;
@@ -14,24 +13,25 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Number, Value, json};
 
-use super::desk::operators_request;
-use super::endpoints::{Asked, Endpoint, all};
+use super::endpoints::{Endpoint, Operation, all};
 use super::queries::Query;
+use super::router::operators_request;
 use countersign_schemas::command::Command;
 use countersign_schemas::query::{NoFields, decode_query};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
-/// What the service says of a body, beside everything that depends on log and configuration.
+/// Returns the service's verdict on a body, without the checks that depend on log and
+/// configuration.
 fn judged(endpoint: &Endpoint, body: &[u8]) -> Result<(), Refusal> {
-    match endpoint.asked {
-        Asked::Command(_) => match Command::decode(endpoint.name, body) {
-            // It is this request; only the code is wrong.
+    match endpoint.operation {
+        Operation::Command(_) => match Command::decode(endpoint.name, body) {
+            // The body is this request; only the code is wrong.
             Err(DecodeError::Mistyped) => Ok(()),
             other => other.map(drop).map_err(Refusal::from),
         },
-        Asked::Query(queried) => Query::decode(queried, "ada", body).map(drop),
-        Asked::Document(_) => Ok(decode_query::<NoFields>(body).map(drop)?),
-        Asked::Admin(asked) => operators_request(asked, body).map(drop),
+        Operation::Query(kind) => Query::decode(kind, "ada", body).map(drop),
+        Operation::Document(_) => Ok(decode_query::<NoFields>(body).map(drop)?),
+        Operation::Admin(asked) => operators_request(asked, body).map(drop),
     }
 }
 
@@ -54,7 +54,7 @@ fn subjects() -> Vec<Subject> {
     all().into_iter().map(of).collect()
 }
 
-/// Texts that are nearly what a rule asks for, or are and do not look so.
+/// Texts that nearly match a rule, or that match it and do not look so.
 const ODD: &[&str] = &[
     "",
     "a",
@@ -132,8 +132,8 @@ const ODD: &[&str] = &[
     "２026-11-24T12:00:00Z",
 ];
 
-/// Texts of every sort that a rule tells apart: lengths at their bounds, in bytes and in
-/// characters, what nobody sees, what only looks like what is asked for.
+/// Texts of every sort that a rule distinguishes: lengths at their bounds, in bytes and in
+/// characters, invisible characters, and characters that only look like an allowed one.
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = ODD.iter().copied().map(String::from).collect();
     for length in [63, 64, 65, 127, 128, 129, 255, 256, 257, 499, 500, 501] {
@@ -228,7 +228,7 @@ const NAMES: &[&str] = &[
     "proof",
 ];
 
-/// A choice that is used up as a document is made of it.
+/// A list of choices, used up as a document is made from it.
 #[derive(Debug, Clone)]
 struct Choices {
     picks: Vec<usize>,
@@ -245,7 +245,7 @@ impl Choices {
     }
 }
 
-/// A value that a schema asks for, as well as that can be made of its keywords.
+/// Makes a value that fits a schema, as far as the keywords allow.
 fn sample(root: &Value, schema: &Value, choices: &mut Choices) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let target = root.pointer(&reference[1..]).unwrap();
@@ -293,7 +293,7 @@ fn sample(root: &Value, schema: &Value, choices: &mut Choices) -> Value {
     }
 }
 
-/// Every place of a document, by pointer.
+/// Collects every place of a document, as JSON pointers.
 fn places(value: &Value, at: String, into: &mut Vec<String>) {
     into.push(at.clone());
     match value {
@@ -308,7 +308,7 @@ fn places(value: &Value, at: String, into: &mut Vec<String>) {
     }
 }
 
-/// Changes one place: puts another value there, takes a member away, or adds one.
+/// Changes one place: replaces its value, removes a member or adds one.
 fn damage(document: &mut Value, choices: &mut Choices) {
     let mut all = Vec::new();
     places(document, String::new(), &mut all);
@@ -334,7 +334,7 @@ fn choices() -> impl Strategy<Value = Choices> {
     (picks, values).prop_map(|(picks, values)| Choices { picks, values })
 }
 
-/// Compares the two on one document, and says which way they went.
+/// Compares schema and service on one document, and returns their verdict.
 fn agree(subject: &Subject, document: &Value) -> bool {
     let body = serde_json::to_vec(document).unwrap();
     let schema = subject.validator.is_valid(document);
@@ -351,8 +351,8 @@ fn agree(subject: &Subject, document: &Value) -> bool {
     schema
 }
 
-/// Documents of each sort in a run; `AGREEMENT=100000 cargo test --release --lib agreement` tries
-/// more.
+/// The number of documents of each sort in a run; `AGREEMENT=100000 cargo test --release --lib
+/// agreement` tries more.
 fn cases() -> u32 {
     let more = std::env::var("AGREEMENT").ok();
     more.map_or(2_000, |text| text.parse().expect("a number"))
@@ -384,14 +384,14 @@ fn schema_and_service_agree_on_every_document() {
             Ok(())
         })
         .unwrap();
-    // A test that makes only one sort shows nothing of the other.
+    // A test that makes only one sort of document shows nothing about the other.
     assert!(
         taken > cases() / 10 && refused > cases() / 10,
         "{taken} taken, {refused} refused"
     );
 }
 
-/// Every field of every request with every text that a rule tells apart.
+/// Tries every odd text in every field of every request.
 #[test]
 fn schema_and_service_agree_on_every_odd_text_in_every_field() {
     for subject in subjects() {
@@ -404,7 +404,7 @@ fn schema_and_service_agree_on_every_odd_text_in_every_field() {
                 picks: vec![at; 60],
                 values: vec![json!("ada"); 12],
             };
-            // The first way of everything, with all that may be there.
+            // The first choice everywhere, with every optional field.
             let mut document = sample(&subject.schema, &subject.schema, &mut fixed(usize::MAX));
             for text in texts() {
                 document[name] = json!(text);

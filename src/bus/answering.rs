@@ -1,31 +1,35 @@
-//! What a query is answered, and the record that it leaves of who looked at what.
+//! Answers a query, and leaves its access record.
 
 use bytes::Bytes;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
-use super::queries::{OperatorsRequest, Query, Question, Wanted};
+use super::queries::{OperatorsRequest, Query, QueryRequest, Wanted};
 use super::reply::json;
 use crate::engine::{Engine, LookUp, Viewer, filter_text};
 
-/// Waits for the position that a caller names, where anybody still waits for the answer.
-pub(super) fn is_reached(engine: &Engine, question: &Question) -> Result<(), Refusal> {
-    if question
+/// Waits until the log has the position that the caller names.
+///
+/// # Errors
+/// `deadline.exceeded` if the caller no longer waits for the answer, `projection.behind` if the log
+/// does not reach the position within 500 ms.
+pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), Refusal> {
+    if request
         .deadline
         .is_some_and(|deadline| deadline <= engine.now())
     {
         return Err(Refusal::new(ErrorCode::DeadlineExceeded));
     }
-    engine.queries().reached(question.min_position)
+    engine.queries().reached(request.min_position)
 }
 
 /// Answers a query, and leaves a record of who looked at whom before the answer leaves.
-pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refusal> {
-    is_reached(engine, question)?;
-    let viewer = &question.viewer;
-    let query = match &question.wanted {
+pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
+    is_reached(engine, request)?;
+    let viewer = &request.viewer;
+    let query = match &request.wanted {
         Wanted::Query(_, query) => query,
-        Wanted::Operators(request) => return operators(engine, request, viewer),
+        Wanted::Operators(wanted) => return operators(engine, wanted, viewer),
     };
     let queries = engine.queries();
     let look_up = look_up(query, viewer.caller.role);
@@ -37,7 +41,7 @@ pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refu
         }
         (_, None) => {}
     }
-    let body = body(engine, query, question);
+    let body = body(engine, query, request);
     // An id that nobody has is on record too: trying them out must not stay unseen.
     if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
         && refusal.code == ErrorCode::AccountNotFound
@@ -51,16 +55,16 @@ pub(super) fn answer(engine: &Engine, question: &Question) -> Result<Bytes, Refu
     Ok(body)
 }
 
-fn body(engine: &Engine, query: &Query, question: &Question) -> Result<Bytes, Refusal> {
-    let (queries, min) = (engine.queries(), question.min_position);
+fn body(engine: &Engine, query: &Query, request: &QueryRequest) -> Result<Bytes, Refusal> {
+    let (queries, min) = (engine.queries(), request.min_position);
     match query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {
-            // A name that nobody has is on record too: trying names out must not stay unseen.
+            // An unknown name is recorded too: trying names out must not stay unseen.
             let found = queries.find_account(query);
             let subject = found.as_ref().ok().map(|found| &found.account_id);
             let look_up = LookUp::Viewed(subject, "find-account");
-            queries.record_look_up(&question.viewer, &look_up)?;
+            queries.record_look_up(&request.viewer, &look_up)?;
             json(&found?)
         }
         Query::AccountCard(account) => json(&queries.account_card(account, min)?),
@@ -77,8 +81,8 @@ fn body(engine: &Engine, query: &Query, question: &Question) -> Result<Bytes, Re
             let explained = queries.audit_explain(query)?;
             let subject = explained.events.first().and_then(|e| e.account_id.as_ref());
             let look_up = LookUp::Viewed(subject, "audit-explain");
-            queries.admit_look_up(&question.viewer, look_up.query(), Some(&look_up))?;
-            queries.record_look_up(&question.viewer, &look_up)?;
+            queries.admit_look_up(&request.viewer, look_up.query(), Some(&look_up))?;
+            queries.record_look_up(&request.viewer, &look_up)?;
             json(&explained)
         }
     }
@@ -113,10 +117,10 @@ fn is_on_log(viewer: &Viewer, act: &str) {
     tracing::info!(caller, "an operator asked for {act}");
 }
 
-/// What a query shows of somebody's history, where it shows that.
+/// Returns the access record for a query that shows a user's history; `None` for the other queries.
 fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
     match query {
-        // A platform asks at every login; an agent asks for what concerns somebody else.
+        // A platform asks at every login; an agent asks about another person.
         Query::LoginStatus(account) if role == Role::Support => {
             Some(LookUp::Viewed(Some(account), "login-status"))
         }
@@ -124,8 +128,8 @@ fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
         Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
         Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
         Query::AuditPage(query) => Some(LookUp::Viewed(query.account_id.as_ref(), "audit-page")),
-        // It carries a whole record. One look stands for every position: each has another subject,
-        // and whoever walks through them all must not fill the log.
+        // The answer contains a whole record. One access record covers every position: each has
+        // another subject, and a caller that walks through all positions must not fill the log.
         Query::Proof(_) => Some(LookUp::Viewed(None, "proof")),
         Query::AccountAt(account, _) => Some(LookUp::Viewed(Some(account), "account-at")),
         Query::AuditRecords(_) => Some(LookUp::Exported(None, "records", "{}".into())),
@@ -134,8 +138,8 @@ fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
             query.format.as_str(),
             filter_text(query),
         )),
-        // Whom a name or a position led to, only the answer knows. Checkpoints and what proves that
-        // one continues another are hashes.
+        // Only the answer shows which account a name or a position led to. Checkpoints and
+        // consistency proofs contain nothing but hashes.
         Query::FindAccount(_)
         | Query::AuditExplain(_)
         | Query::LoginStatus(_)

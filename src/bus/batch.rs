@@ -1,5 +1,5 @@
-//! One atomic batch of JetStream (NATS ADR-50): all of its messages or none, and only after the
-//! sequence that was expected, so that of two publishers one is told no.
+//! One atomic batch of JetStream (NATS ADR-50): all of its messages are stored or none, and only
+//! after the expected sequence, so that one of two competing publishers is refused.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use super::jetstream::{Failure, answer_of};
 use super::stream::End;
 use super::stream_error::StreamError;
 
-/// How long the broker may take for a batch, sending it included.
+/// How long the broker may take for a batch, sending included.
 const BATCH_MAX: Duration = Duration::from_secs(5);
 
 /// Publishes events after the stream's end, and returns the sequence of the last one.
 ///
-/// They are durable in the stream when this returns. `id` must be used for no other batch.
+/// The events are durable in the stream when this returns. `id` must be used for no other batch.
 ///
 /// # Errors
-/// [`StreamError::Away`] where it is not known whether they were taken, [`StreamError::NotTaken`]
-/// where they were not, or not as sent: either way the end must be read again.
+/// [`StreamError::Away`] if it is unknown whether the stream took the events,
+/// [`StreamError::NotTaken`] if it took none, or not as they were sent: in both cases read the
+/// stream's end again.
 pub async fn publish(
     client: &Client,
     end: &End,
@@ -39,7 +40,9 @@ pub async fn publish(
     })?;
     let last = end.sequence + events.len() as u64;
     if ack["duplicate"].as_bool() == Some(true) {
-        return Err(not_taken("the server takes a message for a repeat".into()));
+        return Err(not_taken(
+            "the server treats a message as a duplicate".into(),
+        ));
     }
     match (ack["stream"].as_str(), ack["seq"].as_u64()) {
         (Some(stream), Some(sequence)) if stream == end.stream && sequence == last => Ok(last),
@@ -50,7 +53,7 @@ pub async fn publish(
     }
 }
 
-/// Sends every message; only the last one is answered.
+/// Sends every message; the server answers only the last one.
 async fn send(
     client: &Client,
     end: &End,

@@ -1,4 +1,4 @@
-//! What JetStream does with our batches, on a real server.
+//! How a real JetStream server treats the publisher's batches.
 
 use async_nats::Client;
 use countersign_schemas::published::PublishedEvent;
@@ -60,12 +60,12 @@ async fn a_batch_is_taken_as_a_whole_after_the_end_that_it_names_and_nowhere_els
         .await
         .unwrap();
     assert_eq!((next, last(&stream).await), (4, 4));
-    let told = stream.event(3).await.unwrap();
+    let stored = stream.event(3).await.unwrap();
     assert_eq!(
-        (told.event.position, told.source.as_str()),
+        (stored.event.position, stored.source.as_str()),
         (3, "urn:countersign:ab01")
     );
-    // Another publisher, whose messages are new to the server.
+    // Messages of another publisher, which the server does not know yet.
     for (at, many) in [(3, 1), (3, 2), (5, 1), (5, 2), (0, 3)] {
         let late = publish(&client, &end(at), "b-3", &events(100..100 + many)).await;
         assert!(

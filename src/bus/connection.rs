@@ -1,8 +1,8 @@
-//! How service and clients reach the broker: addresses, credentials, TLS, the inbox, and the
-//! oldest server that will do.
+//! How service and clients reach the broker: addresses, credentials, TLS, the inbox, and the oldest
+//! supported server.
 //!
-//! async-nats ignores `user:pass@` in a URL and writes URLs to its debug log, so both are lifted
-//! out of the address here before it sees it.
+//! async-nats ignores `user:pass@` in a URL and writes URLs to its debug log, so this module
+//! removes both from the address before async-nats sees it.
 
 use std::error::Error;
 use std::fmt;
@@ -19,17 +19,17 @@ use nkeys::KeyPair;
 use tokio::sync::mpsc;
 
 use super::connection_error::ConnectionError;
-use super::desk::PAYLOAD_BYTES_MAX;
 use super::header_block::{self, HEADER_BYTES_MAX};
+use super::router::PAYLOAD_BYTES_MAX;
 
-/// The oldest nats-server that will do; earlier ones let a caller forge `Nats-Request-Info`
+/// The oldest nats-server that is supported; older ones let a caller forge `Nats-Request-Info`
 /// (CVE-2026-33223, CVE-2026-33246).
 pub const OLDEST_SERVER: (u32, u32, u32) = (2, 12, 6);
 
-/// Where a client connects when nothing is said.
+/// The server that a client connects to by default.
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
-/// The waits of the service between two attempts double from the first to the last of these.
+/// The service's first and longest wait between two attempts; each wait is twice the previous one.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(4);
 
@@ -38,26 +38,26 @@ const NKEY: &str = "nkey file";
 const CERTIFICATE: &str = "CERTIFICATE-----";
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
-/// Messages that one subscription may hold; more is a slow consumer, which is an alarm.
+/// The most messages of one subscription; above that it is a slow consumer, which is an alarm.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 16_384;
 // BUG: flood-memory: all subscriptions at their limit are about 300 MiB.
-/// What they may take of memory, in bytes, on the service's connection; more is a slow consumer too.
+/// The most memory of one subscription, in bytes; above that it is a slow consumer too.
 const SUBSCRIPTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What the service lets in: larger messages are passed over unread and arrive without their bytes.
-/// Clients read long replies, so they have no such bounds.
+/// The service's limits: larger messages are skipped unread and arrive without their bytes. Clients
+/// read long replies, so they have no such limits.
 const SERVICE: InboundLimits = InboundLimits {
     header_bytes_max: HEADER_BYTES_MAX,
     payload_bytes_max: PAYLOAD_BYTES_MAX,
     queued_bytes_max: SUBSCRIPTION_BYTES_MAX,
 };
 
-/// What it takes to reach the broker; `Debug` shows no credential.
+/// The settings that it takes to reach the broker; `Debug` shows no credential.
 #[derive(Clone)]
 pub struct Connection {
-    /// One URL, or several separated by commas; `user:password@` in one of them is honoured.
+    /// One URL, or several separated by commas; `user:password@` in one of them is used.
     pub servers: String,
-    /// The user; goes before the one in a URL.
+    /// The user; it overrides the one in a URL.
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<SecretText>,
@@ -67,13 +67,13 @@ pub struct Connection {
     pub nkey: Option<PathBuf>,
     /// A file with the certificates of the authorities to trust (PEM).
     pub tls_ca: Option<PathBuf>,
-    /// Our certificate (PEM), with `tls_key`.
+    /// The client certificate (PEM), with `tls_key`.
     pub tls_cert: Option<PathBuf>,
-    /// Our certificate's key (PEM), with `tls_cert`.
+    /// The key of the client certificate (PEM), with `tls_cert`.
     pub tls_key: Option<PathBuf>,
-    /// Whether the TLS handshake comes before the server's greeting (`handshake_first` there).
+    /// Whether the TLS handshake comes before the greeting (the server's `handshake_first`).
     pub tls_first: bool,
-    /// The prefix of reply subjects; `_INBOX.<user>` when absent and a user is known.
+    /// The prefix of reply subjects; `_INBOX.<user>` when absent and the user is known.
     pub inbox_prefix: Option<String>,
     /// The name that the broker's monitoring shows.
     pub name: String,
@@ -110,11 +110,11 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects once; events of the connection go to `events`, where one is given, and are dropped
-    /// when it is full.
+    /// Connects once. The connection's events go to `events`, if it is given, and are dropped while
+    /// it is full.
     ///
     /// # Errors
-    /// Every [`ConnectionError`]; [`ConnectionError::Away`] is the one that waiting may cure.
+    /// Every [`ConnectionError`]; only [`ConnectionError::Away`] can pass by waiting.
     pub async fn connect(
         &self,
         events: Option<mpsc::Sender<Event>>,
@@ -129,7 +129,7 @@ impl Connection {
     ) -> Result<Client, ConnectionError> {
         let (addresses, options) = self.options()?;
         let mut options = options.inbound_limits(limits);
-        // The service's own subscriptions hear only others, see `presence`.
+        // The service must not receive its own messages, see `presence`.
         if limits == SERVICE {
             options = options.no_echo();
         }
@@ -142,7 +142,7 @@ impl Connection {
             });
         }
         let servers = shown(&addresses);
-        // Boxed, since it is large and a part of every command's future.
+        // Boxed, since it is large and part of every command's future.
         let connecting = Box::pin(options.connect(addresses));
         let client = connecting.await.map_err(|error| {
             let reason = error.to_string();
@@ -163,11 +163,11 @@ impl Connection {
         Ok(client)
     }
 
-    /// Connects as the service does at its start: a broker that is away is waited for, with one
-    /// log line per attempt and waits that double up to 4 s.
+    /// Connects at the service's start: waits for a broker that is away, with one log line for each
+    /// attempt and waits that double up to 4 s.
     ///
     /// # Errors
-    /// Those that waiting cannot cure ([`ConnectionError::is_permanent`]).
+    /// The errors that waiting cannot cure ([`ConnectionError::is_permanent`]).
     pub(super) async fn connect_patiently(
         &self,
         events: &mpsc::Sender<Event>,
@@ -184,11 +184,11 @@ impl Connection {
         }
     }
 
-    /// Connects as the service does once it was up: it must not go down because a broker is
-    /// misconfigured for a while, so every error is waited out.
+    /// Connects again after the service was up. It must not go down because a broker is
+    /// misconfigured for a while, so it waits out every error.
     pub(super) async fn connect_again(&self, events: &mpsc::Sender<Event>) -> Client {
         loop {
-            // First, so that a client which ends at once does not make this a busy loop.
+            // The wait comes first, so that a client which ends at once does not cause a busy loop.
             tokio::time::sleep(RETRY_FIRST).await;
             match self.connect_patiently(events).await {
                 Ok(client) => return client,
@@ -198,11 +198,13 @@ impl Connection {
         }
     }
 
-    /// The user that the broker will call us, where we know it: the key of an nkey or credentials
-    /// file, else the name. It is what subjects of support agents and operators carry.
+    /// Returns the user name that the broker will use for this client, if it is known: the key of
+    /// an nkey or credentials file, else the name. The subjects of support agents and operators
+    /// carry it.
     ///
     /// # Errors
-    /// [`ConnectionError::Address`] and [`ConnectionError::File`].
+    /// [`ConnectionError::Address`] if an address is not a NATS URL, and [`ConnectionError::File`]
+    /// if a credentials or nkey file cannot be read.
     pub fn broker_user(&self) -> Result<Option<String>, ConnectionError> {
         if let Some(path) = &self.nkey {
             let (_, key) = seed(NKEY, path)?;
@@ -216,7 +218,7 @@ impl Connection {
         }
     }
 
-    /// The addresses without credentials, and the options that hold the credentials.
+    /// Returns the addresses without credentials, and the options that hold the credentials.
     fn options(&self) -> Result<(Vec<ServerAddr>, ConnectOptions), ConnectionError> {
         let (addresses, in_url) = addresses(&self.servers)?;
         let (user, password) = match (&self.user, in_url) {
@@ -272,7 +274,7 @@ impl Connection {
 /// Checks that a server's version is at least [`OLDEST_SERVER`].
 ///
 /// # Errors
-/// [`ConnectionError::TooOld`], also where the version cannot be read.
+/// [`ConnectionError::TooOld`], also if the version cannot be read.
 pub fn check_version(version: &str) -> Result<(), ConnectionError> {
     let mut numbers = version
         .split(['.', '-', '+'])
@@ -286,8 +288,8 @@ pub fn check_version(version: &str) -> Result<(), ConnectionError> {
     Ok(())
 }
 
-/// Whether a connection broke because of what TLS demands: async-nats calls that an IO error like
-/// a broker that is away, and rustls's own errors are the ones of this kind.
+/// Returns whether a connection broke because of TLS. async-nats reports this as an IO error, like
+/// a broker that is away; rustls's own errors have this kind.
 fn breaks_tls(error: &ConnectError) -> bool {
     std::iter::successors(error.source(), |error| (*error).source())
         .filter_map(|error| error.downcast_ref::<io::Error>())
@@ -298,7 +300,7 @@ fn read(what: &'static str, path: &Path) -> Result<String, ConnectionError> {
     fs::read_to_string(path).map_err(|error| unusable(what, path, &error.to_string()))
 }
 
-/// The user's seed in a file, and its key.
+/// Reads a user's seed from a file, and its key.
 fn seed(what: &'static str, path: &Path) -> Result<(String, KeyPair), ConnectionError> {
     let text = read(what, path)?;
     let mut lines = text.lines().map(str::trim);
@@ -307,8 +309,8 @@ fn seed(what: &'static str, path: &Path) -> Result<(String, KeyPair), Connection
         .ok_or_else(|| unusable(what, path, "it holds no user seed (SU…)"))
 }
 
-/// Sees that a file has such a block of PEM: async-nats names no file that it cannot read, and passes
-/// over one of authorities that holds none.
+/// Checks that a file contains such a PEM block: async-nats does not name a file that it cannot
+/// read, and ignores a file of authorities without one.
 fn holds(what: &'static str, path: &Path, block: &str) -> Result<(), ConnectionError> {
     match read(what, path)?.contains(block) {
         true => Ok(()),
@@ -329,7 +331,7 @@ fn unusable(what: &'static str, path: &Path, reason: &str) -> ConnectionError {
 
 type Credentials = (String, SecretText);
 
-/// Reads the addresses and takes the first user and password out of them.
+/// Parses the addresses, and removes the first user and password from them.
 fn addresses(servers: &str) -> Result<(Vec<ServerAddr>, Option<Credentials>), ConnectionError> {
     let mut found = None;
     let mut addresses = Vec::new();
@@ -361,7 +363,7 @@ fn shown(addresses: &[ServerAddr]) -> String {
     urls.join(", ")
 }
 
-/// The inbox of a user; none where the name would not be a subject (NATS ADR-6).
+/// Returns the inbox of a user; `None` if the name cannot be part of a subject (NATS ADR-6).
 fn inbox_of(user: Option<&str>) -> Option<String> {
     let is_token = |token: &str| {
         !token.is_empty()

@@ -1,4 +1,5 @@
-//! Another service that checks passwords: asked beside the endpoint loops, a bounded few at a time.
+//! The password service outside: asked beside the endpoint loops, a bounded number of requests at a
+//! time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,33 +18,33 @@ use super::headers::{SERVICE_ERROR, SERVICE_ERROR_CODE};
 use crate::crypto::stack;
 use crate::engine::PasswordService;
 
-/// Passwords that may be asked about at the same time; one more is `overloaded`.
+/// How many passwords may be checked at the same time; a further one is refused as `overloaded`.
 const ASKING_MAX: usize = 256;
 
-/// Where another service checks passwords.
+/// How to reach the password service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryConfig {
     /// The subject that it answers on.
     pub subject: String,
-    /// How long it may take.
+    /// How long it may take to answer.
     pub timeout: Duration,
 }
 
-/// Asks that service.
+/// Asks the password service.
 pub struct Directory {
     config: DirectoryConfig,
     client: watch::Receiver<Client>,
     asking: Arc<Semaphore>,
 }
 
-/// What it answers; anything else is no answer.
+/// The answer of the password service, exactly in this form.
 #[derive(Deserialize)]
 struct Answer {
     valid: bool,
 }
 
 impl Directory {
-    /// Asks over the client in use.
+    /// Makes a client of the password service that uses the current connection.
     pub fn new(config: DirectoryConfig, client: watch::Receiver<Client>) -> Self {
         Self {
             config,
@@ -52,7 +53,8 @@ impl Directory {
         }
     }
 
-    /// What the engine asks, from its own threads; to be called inside a tokio runtime.
+    /// Makes the service that the engine asks from its own threads; must be called inside a tokio
+    /// runtime.
     pub fn into_service(self) -> PasswordService {
         let (directory, runtime) = (Arc::new(self), Handle::current());
         Box::new(move |asked| {
@@ -68,7 +70,7 @@ impl Directory {
         })
     }
 
-    /// Its answer, none where there is none that can be read.
+    /// Returns the answer; `None` if there is no readable one.
     async fn is_valid(&self, account: &AccountId, password: &SecretText) -> Option<bool> {
         let body = || json!({"account_id": account, "password": password.reveal()}).to_string();
         let body = stack::wiped(body);
@@ -83,20 +85,20 @@ impl Directory {
             Ok(message) => {
                 let answer = read(&message);
                 if answer.is_none() {
-                    tracing::error!("the directory's answer is not {{\"valid\":bool}}");
+                    tracing::error!("the password service's answer is not {{\"valid\":bool}}");
                 }
                 answer
             }
             Err(error) => {
-                tracing::error!(%error, "the directory does not answer");
+                tracing::error!(%error, "the password service does not answer");
                 None
             }
         }
     }
 }
 
-/// Reads an answer so that it fails closed: one with an error header is none, whatever its body says,
-/// nor is one whose headers cannot be read.
+/// Reads an answer so that it fails closed: an answer with an error header counts as none, whatever
+/// its body says, and so does one with unreadable headers.
 fn read(message: &Message) -> Option<bool> {
     if message.fault.is_some() {
         return None;

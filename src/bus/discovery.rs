@@ -1,4 +1,5 @@
-//! Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (NATS ADR-32), so that `nats micro` finds us.
+//! Answers `$SRV.PING`, `$SRV.INFO` and `$SRV.STATS` (NATS ADR-32), so that `nats micro` finds the
+//! service.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use serde_json::{Value, json};
 
-use super::desk::is_answerable;
 use super::endpoints::{Endpoint, PREFIX};
+use super::router::is_answerable;
 use super::stats::Stats;
 use crate::engine::wall_clock;
 
@@ -18,29 +19,29 @@ pub const NAME: &str = "countersign";
 /// The queue group in which instances share the requests.
 pub const QUEUE_GROUP: &str = "countersign";
 
-/// Answers to `$SRV` in a second; more requests are left unanswered. One is some 20 KB, and whoever
-/// may ask at all may ask as fast as it can.
+/// The most answers to `$SRV` requests in a second; further requests get none. One answer has some
+/// 20 KB, and a client with this permission may ask as fast as it can.
 const ANSWERS_PER_S_MAX: u32 = 256;
 
 const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
 
-/// What the service says of itself.
+/// What the service reports about itself.
 pub struct Discovery {
     /// The id of this instance.
     pub id: String,
-    /// When it started.
+    /// When this instance started.
     pub started: Micros,
-    /// What can be asked.
+    /// The service's endpoints.
     pub endpoints: Arc<[Endpoint]>,
     /// The counters, one for each endpoint.
     pub stats: Arc<[Stats]>,
 }
 
 impl Discovery {
-    /// Subscribes to every verb: for all services, for ours, for this instance.
+    /// Subscribes to every verb: for all services, for this service and for this instance.
     ///
     /// # Errors
-    /// [`SubscribeError`] where the client has ended.
+    /// [`SubscribeError`] if the client has ended.
     pub async fn subscribe(&self, client: &Client) -> Result<Vec<Subscriber>, SubscribeError> {
         let mut subscribers = Vec::new();
         for verb in VERBS {
@@ -138,7 +139,7 @@ impl Discovery {
     }
 }
 
-/// How many answers one second of a clock has had.
+/// How many answers were sent in one second of the clock.
 #[derive(Debug, Default)]
 struct Budget {
     second: u64,
@@ -146,7 +147,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// Whether one more may leave; a clock that is set begins another second.
+    /// Returns whether one more answer may be sent; a changed clock begins another second.
     fn allows(&mut self, now: Micros) -> bool {
         if now.unix_s() != self.second {
             *self = Self {

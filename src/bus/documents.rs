@@ -1,4 +1,4 @@
-//! What the service says of itself: JSON Schema documents and the catalogue of errors.
+//! What the service publishes about itself: JSON Schema documents and the catalogue of errors.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use countersign_schemas::catalogue;
 use serde::Serialize;
 
-/// The documents by name, made once.
+/// The documents by name, made once at the start.
 #[derive(Debug)]
 pub struct Documents {
     schemas: BTreeMap<&'static str, Bytes>,
@@ -25,12 +25,12 @@ impl Documents {
         }
     }
 
-    /// The JSON Schema document of that name.
+    /// Returns the JSON Schema document of that name; `None` if there is none.
     pub fn schema(&self, name: &str) -> Option<Bytes> {
         self.schemas.get(name).cloned()
     }
 
-    /// The catalogue of refusals and faults.
+    /// Returns the catalogue of refusals and faults.
     pub fn errors(&self) -> Bytes {
         self.errors.clone()
     }
@@ -45,7 +45,7 @@ fn text<T: Serialize>(document: &T) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::endpoints::{self, Asked};
+    use crate::bus::endpoints::{self, Operation};
     use countersign_schemas::refusal::ErrorCode;
     use countersign_schemas::reply::Errors;
 
@@ -56,7 +56,7 @@ mod tests {
         for endpoint in &endpoints {
             assert!(documents.schema(&endpoint.request_schema()).is_some());
             let response = documents.schema(&endpoint.response_schema()).unwrap();
-            if matches!(endpoint.asked, Asked::Command(_)) {
+            if matches!(endpoint.operation, Operation::Command(_)) {
                 let response: serde_json::Value = serde_json::from_slice(&response).unwrap();
                 let required = response["required"].as_array().unwrap();
                 assert!(

@@ -5,20 +5,20 @@ use countersign_schemas::record::Role;
 
 use super::headers::{CALLER, DEADLINE, MIN_POSITION, ON_BEHALF_OF};
 
-/// Everything that the service answers stands under this prefix.
+/// The prefix of every subject that the service answers on.
 pub const PREFIX: &str = "countersign.v1";
 
-/// What an endpoint answers.
+/// The operation behind an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// The command of the endpoint's name.
+pub enum Operation {
+    /// The command with the endpoint's name.
     Command(CommandKind),
-    /// A question that reads log or views.
-    Query(Queried),
-    /// A document that follows from build and keys.
+    /// A query that reads the log or the views.
+    Query(QueryKind),
+    /// A document that depends only on the build and the keys.
     Document(Document),
     /// An operator's request.
-    Admin(AdminAsked),
+    Admin(AdminRequest),
 }
 
 /// Declares the one list of queries: the variant and its name, who may ask it, what the subject
@@ -28,11 +28,11 @@ macro_rules! queries {
         [$($role:ident),*] $end:ident $lane:ident;)*) => {
         /// What is asked of log and views.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Queried {
+        pub enum QueryKind {
             $($(#[$doc])* $variant,)*
         }
 
-        impl Queried {
+        impl QueryKind {
             const ALL: &'static [(Self, &'static str, &'static str)] =
                 &[$((Self::$variant, $name, $summary),)*];
 
@@ -130,7 +130,7 @@ queries! {
         [Audit] whole Audit;
 }
 
-/// A document.
+/// The kinds of document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
     /// A JSON Schema document.
@@ -141,111 +141,111 @@ pub enum Document {
     Jwks,
 }
 
-/// What an operator asks.
+/// The kinds of operator's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminAsked {
+pub enum AdminRequest {
     /// A backup into the configured folder.
     Backup,
     /// The numbers of the log.
     LogStats,
-    /// The views.
+    /// The list of the views.
     ViewList,
-    /// The keys, without any of them.
+    /// The list of the keys, without their key material.
     KeyList,
-    /// A view folded anew.
+    /// The rebuild of a view.
     ViewRebuild,
 }
 
 /// One subject, or one family of subjects with an id at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The last fixed token of the subject, unique; `user-cancel-reset` for the owner's
-    /// `cancel-reset`, since the agents have one too.
+    /// The last fixed token of the subject, unique. The owner's `cancel-reset` is called
+    /// `user-cancel-reset`, since the agents have one too.
     pub name: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
-    /// What it answers.
-    pub asked: Asked,
+    /// The operation behind it.
+    pub operation: Operation,
 }
 
 /// The documents and the operators' requests; the commands are [`Command::ALL`].
-const OTHERS: &[(Asked, &str, &str)] = &[
+const OTHERS: &[(Operation, &str, &str)] = &[
     (
-        Asked::Document(Document::Schema),
+        Operation::Document(Document::Schema),
         "schema",
         "The JSON Schema document of a request or a response",
     ),
     (
-        Asked::Document(Document::Errors),
+        Operation::Document(Document::Errors),
         "errors",
         "The catalogue of refusals and faults",
     ),
     (
-        Asked::Document(Document::Jwks),
+        Operation::Document(Document::Jwks),
         "jwks",
         "The public keys that verify assertions",
     ),
     (
-        Asked::Admin(AdminAsked::Backup),
+        Operation::Admin(AdminRequest::Backup),
         "backup",
         "Copy log and data keys into the configured folder while serving",
     ),
     (
-        Asked::Admin(AdminAsked::LogStats),
+        Operation::Admin(AdminRequest::LogStats),
         "log-stats",
         "The numbers of log, index and cache",
     ),
     (
-        Asked::Admin(AdminAsked::ViewList),
+        Operation::Admin(AdminRequest::ViewList),
         "view-list",
         "The views and how far they are",
     ),
     (
-        Asked::Admin(AdminAsked::KeyList),
+        Operation::Admin(AdminRequest::KeyList),
         "key-list",
         "The keys that protect the log: numbers, states, ages and uses",
     ),
     (
-        Asked::Admin(AdminAsked::ViewRebuild),
+        Operation::Admin(AdminRequest::ViewRebuild),
         "view-rebuild",
-        "Build a view anew from the log, beside the one that serves",
+        "Rebuild a view from the log, beside the copy that serves",
     ),
 ];
 
-/// Every endpoint, commands first.
+/// Returns every endpoint, commands first.
 pub fn all() -> Vec<Endpoint> {
     let commands = Command::ALL.iter().map(|(name, summary)| Endpoint {
         name,
         summary,
-        asked: Asked::Command(Command::kind_of(name).expect("every name of the list has a kind")),
+        operation: Operation::Command(
+            Command::kind_of(name).expect("every name of the list has a kind"),
+        ),
     });
-    let queries = Queried::ALL
-        .iter()
-        .map(|(queried, name, summary)| Endpoint {
-            name,
-            summary,
-            asked: Asked::Query(*queried),
-        });
-    let others = OTHERS.iter().map(|(asked, name, summary)| Endpoint {
+    let queries = QueryKind::ALL.iter().map(|(kind, name, summary)| Endpoint {
         name,
         summary,
-        asked: *asked,
+        operation: Operation::Query(*kind),
+    });
+    let others = OTHERS.iter().map(|(operation, name, summary)| Endpoint {
+        name,
+        summary,
+        operation: *operation,
     });
     commands.chain(queries).chain(others).collect()
 }
 
 impl Endpoint {
-    /// `command`, `support`, `query` or `admin`.
+    /// Returns `command`, `support`, `query` or `admin`.
     pub fn kind(&self) -> &'static str {
-        match self.asked {
-            Asked::Command(CommandKind::Platform) => "command",
-            Asked::Command(CommandKind::Support) => "support",
-            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => "admin",
-            Asked::Query(_) | Asked::Document(_) => "query",
+        match self.operation {
+            Operation::Command(CommandKind::Platform) => "command",
+            Operation::Command(CommandKind::Support) => "support",
+            Operation::Command(CommandKind::Operator) | Operation::Admin(_) => "admin",
+            Operation::Query(_) | Operation::Document(_) => "query",
         }
     }
 
-    /// The subject to subscribe to; `*` stands for the user who asks, or for the id at the end.
+    /// Returns the subject to subscribe to; a `*` is the user who asks, or the id at the end.
     pub fn subject(&self) -> String {
         let user = if self.names_user() { "*." } else { "" };
         let id = if self.takes_id() { ".*" } else { "" };
@@ -256,14 +256,15 @@ impl Endpoint {
         )
     }
 
-    /// The subject without the user who asks, where one belongs there: for `dev` identity only.
+    /// Returns the subject without the user, if the subject carries one: for `dev` identity only.
     pub fn subject_without_user(&self) -> Option<String> {
         let token = Command::token_of(self.name);
         let subject = || format!("{PREFIX}.{}.{token}", self.kind());
         self.names_user().then(subject)
     }
 
-    /// The token of the user in a subject that this endpoint received; none where it has none.
+    /// Returns the token of the user in a subject that this endpoint received; `None` if it has
+    /// none.
     pub fn user_in<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix(PREFIX)?.strip_prefix('.')?;
         let rest = rest.strip_prefix(self.kind())?.strip_prefix('.')?;
@@ -271,61 +272,65 @@ impl Endpoint {
         user.strip_suffix('.').filter(|_| self.names_user())
     }
 
-    /// How a request may be repeated: `key` by its command id, `natural` because nothing changes.
+    /// Returns how a request may be repeated: `key` by its command id, `natural` because nothing
+    /// changes.
     pub fn idempotent(&self) -> &'static str {
-        match self.asked {
-            Asked::Command(_) => "key",
-            Asked::Admin(_) | Asked::Query(_) | Asked::Document(_) => "natural",
+        match self.operation {
+            Operation::Command(_) => "key",
+            Operation::Admin(_) | Operation::Query(_) | Operation::Document(_) => "natural",
         }
     }
 
-    /// The headers of ours that it takes: commands and documents wait for no position.
+    /// Returns the service's own headers that the endpoint takes: commands and documents wait for
+    /// no position.
     pub fn headers(&self) -> &'static [&'static str] {
-        match self.asked {
-            Asked::Query(_) | Asked::Admin(_) => &[CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION],
-            Asked::Command(_) | Asked::Document(_) => &[CALLER, ON_BEHALF_OF, DEADLINE],
+        match self.operation {
+            Operation::Query(_) | Operation::Admin(_) => {
+                &[CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION]
+            }
+            Operation::Command(_) | Operation::Document(_) => &[CALLER, ON_BEHALF_OF, DEADLINE],
         }
     }
 
-    /// The roles that may ask it; a command's role follows from who can reach its subject.
+    /// Returns the roles that may use it; a command's role follows from who can reach its subject.
     pub fn roles(&self) -> &'static [Role] {
-        match self.asked {
-            Asked::Command(CommandKind::Platform) => &[Role::Platform],
-            Asked::Command(CommandKind::Support) => &[Role::Support],
-            Asked::Command(CommandKind::Operator) | Asked::Admin(_) => &[Role::Operator],
-            Asked::Query(queried) => queried.roles(),
-            Asked::Document(_) => &[Role::Platform, Role::Support, Role::Operator, Role::Audit],
+        match self.operation {
+            Operation::Command(CommandKind::Platform) => &[Role::Platform],
+            Operation::Command(CommandKind::Support) => &[Role::Support],
+            Operation::Command(CommandKind::Operator) | Operation::Admin(_) => &[Role::Operator],
+            Operation::Query(kind) => kind.roles(),
+            Operation::Document(_) => &[Role::Platform, Role::Support, Role::Operator, Role::Audit],
         }
     }
 
-    /// The name of the document that describes a request's body.
+    /// Returns the name of the document that describes a request's body.
     pub fn request_schema(&self) -> String {
         format!("{}-request", self.name)
     }
 
-    /// The name of the document that describes a success's body.
+    /// Returns the name of the document that describes a success's body.
     pub fn response_schema(&self) -> String {
         format!("{}-response", self.name)
     }
 
-    /// The id at the end of a subject that this endpoint received.
+    /// Returns the id at the end of a subject that this endpoint received.
     pub fn id_in<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix(PREFIX)?.strip_prefix('.')?;
         let rest = rest.strip_prefix(self.kind())?.strip_prefix('.')?;
         rest.strip_prefix(self.name)?.strip_prefix('.')
     }
 
-    /// Whether the subject carries the user: those of support agents and operators do, so that the
-    /// broker's permissions say who asks, and not one header alone.
+    /// Returns whether the subject carries the user. The subjects of support agents and operators
+    /// do, so that the broker's permissions vouch for the user, and not one header alone.
     pub fn names_user(&self) -> bool {
         matches!(self.kind(), "support" | "admin")
     }
 
     fn takes_id(&self) -> bool {
-        match self.asked {
-            Asked::Query(queried) => queried.takes_id(),
-            Asked::Document(document) => document == Document::Schema,
-            Asked::Command(_) | Asked::Admin(_) => false,
+        match self.operation {
+            Operation::Query(kind) => kind.takes_id(),
+            Operation::Document(document) => document == Document::Schema,
+            Operation::Command(_) | Operation::Admin(_) => false,
         }
     }
 }

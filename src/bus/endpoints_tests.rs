@@ -1,4 +1,4 @@
-//! The list of endpoints: subjects, users, and who may ask.
+//! The list of endpoints: subjects, users and roles.
 
 use countersign_schemas::refusal::ErrorCode;
 
@@ -24,7 +24,7 @@ fn every_endpoint_has_a_name_of_its_own_that_is_the_last_fixed_token() {
 }
 
 #[test]
-fn a_support_command_stands_on_a_subject_of_its_own() {
+fn a_support_command_has_a_subject_of_its_own() {
     let clear = all()
         .into_iter()
         .find(|e| e.name == "clear-attempts")
@@ -69,7 +69,8 @@ fn the_id_is_what_follows_the_name() {
     assert_eq!(status.id_in("countersign.v1.query.login-status"), None);
 }
 
-/// Who may ask what: said here once more, by hand, and a new endpoint has no line yet.
+/// Which role may use which endpoint, written here a second time by hand; a new endpoint has no
+/// line yet.
 #[test]
 fn every_endpoint_is_open_to_these_roles_and_to_no_other() {
     use Role::{Audit, Operator, Platform, Support};
@@ -96,7 +97,7 @@ fn every_endpoint_is_open_to_these_roles_and_to_no_other() {
             "audit-page" | "account-at" | "proof" | "consistency" | "audit-records"
             | "audit-export" | "audit-explain" => &[Audit],
             "schema" | "errors" | "jwks" => &[Platform, Support, Operator, Audit],
-            other => panic!("say here who may ask {other}"),
+            other => panic!("name here the roles that may use {other}"),
         }
     };
     let accounts = [
@@ -130,14 +131,18 @@ fn every_endpoint_is_open_to_these_roles_and_to_no_other() {
     }
 }
 
-/// Said here once more, by hand: a header of ours that would be for nothing is refused.
+/// Written here a second time by hand: a header of the service that would have no effect is
+/// refused.
 #[test]
 fn every_endpoint_takes_these_headers_of_ours_and_refuses_the_others() {
     use crate::bus::headers::{Headers, OWN};
     for endpoint in all() {
         for name in OWN {
             let waits = matches!(endpoint.kind(), "query" | "admin")
-                && matches!(endpoint.asked, Asked::Query(_) | Asked::Admin(_));
+                && matches!(
+                    endpoint.operation,
+                    Operation::Query(_) | Operation::Admin(_)
+                );
             let is_taken = name != "Countersign-Min-Position" || waits;
             let value = match name {
                 "Countersign-Deadline" => "2999-01-01T00:00:00Z",
@@ -162,7 +167,7 @@ fn every_endpoint_takes_these_headers_of_ours_and_refuses_the_others() {
 #[test]
 fn agents_and_auditors_take_no_thread_of_a_login_check() {
     for endpoint in all() {
-        let Asked::Query(queried) = endpoint.asked else {
+        let Operation::Query(kind) = endpoint.operation else {
             continue;
         };
         for role in endpoint.roles() {
@@ -171,7 +176,7 @@ fn agents_and_auditors_take_no_thread_of_a_login_check() {
                 ("login-status", Role::Platform) => LaneName::LoginChecks,
                 _ => LaneName::Audit,
             };
-            assert_eq!(queried.lane(*role), expected, "{} {role:?}", endpoint.name);
+            assert_eq!(kind.lane(*role), expected, "{} {role:?}", endpoint.name);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is found of broker and bus while the service runs: whether it may answer, and when not.
+//! What the service learns about broker and bus while it runs: whether it may answer, and why not.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use super::service::{
 };
 use crate::engine::{Engine, system_random};
 
-/// This instance on the bus.
+/// The state of this instance on the bus.
 pub struct Found {
     /// Whether requests are taken.
     pub gate: Gate,
-    /// This instance as others of the same log find it.
+    /// This instance as other instances of the same log find it.
     pub presence: Arc<Presence>,
     /// The id of this instance.
     pub instance: String,
-    /// When it began.
+    /// When this instance began.
     pub since: Micros,
     admission: Admission,
     greetings: AbortHandle,
@@ -39,7 +39,7 @@ impl Drop for Found {
 }
 
 impl Found {
-    /// An instance that answers nothing yet.
+    /// Makes an instance that answers nothing yet.
     pub fn start(engine: &Engine, config: &BusConfig) -> Self {
         let since = engine.now();
         let id = Uuid::new_v7(Timestamp::from_unix(NoContext, since.unix_s(), 0));
@@ -73,7 +73,8 @@ impl Found {
     /// Waits until no other instance of the log is on the bus.
     ///
     /// # Errors
-    /// [`BusError::Another`] where one answers, [`BusError::NotPermitted`] where none can be looked for.
+    /// [`BusError::Another`] if one answers, [`BusError::NotPermitted`] if the broker
+    /// refuses a subject that the service needs.
     pub async fn until_alone(
         &self,
         client: &Client,
@@ -91,9 +92,9 @@ impl Found {
         Ok(())
     }
 
-    /// Follows the connection's events, what the server says of itself and who else is there; ends where
-    /// the events do, and some time after the broker refused a subscription, which only a new connection
-    /// asks for again.
+    /// Follows the connection's events, the server's greeting and the other instances. It ends with
+    /// the events, and some time after the broker refused a subscription, which only a new
+    /// connection can ask for again.
     ///
     /// # Errors
     /// The other instance that this one gives way to.
@@ -115,8 +116,8 @@ impl Found {
                         match event {
                             Event::Connected => {
                                 deaf_for = None;
-                                // The event comes before the greeting can be asked for; what is
-                                // flushed, after it.
+                                // The event arrives before the greeting can be asked for; after a
+                                // flush it can.
                                 let _ = timeout(FLUSH_MAX, client.flush()).await;
                                 set(ready, self.admission.admit(client).await?);
                             }
@@ -130,7 +131,7 @@ impl Found {
                         }
                     }
                 },
-                // The first is at once.
+                // The first tick comes at once.
                 _ = ticks.tick() => {
                     deaf_for = deaf_for.map(|periods| periods + 1);
                     if deaf_for.is_some_and(|periods| periods > DEAF_PERIODS) {

@@ -1,5 +1,5 @@
-//! Whether requests are taken on the connection of this moment: it was found to be one that the
-//! service may be ready on, and nobody else answers for the same log.
+//! Whether requests are taken on the current connection: it was checked, and no other instance
+//! answers for the same log.
 //!
 //! ```text
 //!   unknown ──▶ open for connection n ──▶ unknown (n + 1)
@@ -8,8 +8,8 @@
 //!    closed           lost: another instance holds the log; nothing is answered any more
 //! ```
 //!
-//! The client subscribes again by itself when it connects again, so requests can arrive before
-//! anybody has looked at the new connection. They are held until somebody has.
+//! The client subscribes again by itself when it reconnects, so requests can arrive before the new
+//! connection is checked. They are held until it is.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,13 +19,13 @@ use async_nats::{Client, Statistics};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long a request or an answer is held for a connection that nobody has looked at yet.
+/// How long a request or an answer is held for a connection that is not checked yet.
 const HELD_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 enum State {
     Unknown,
-    /// By the client's counter of connections.
+    /// With the client's count of connections.
     Open(Arc<Statistics>, u64),
     Closed,
     Lost,
@@ -37,7 +37,7 @@ impl State {
     }
 }
 
-/// Whether requests are taken, for all who ask.
+/// Whether requests are taken, shared by all who ask.
 #[derive(Clone)]
 pub struct Gate(Arc<watch::Sender<State>>);
 
@@ -48,32 +48,32 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Whether requests are taken on the connection of this moment.
+    /// Returns whether requests are taken on the current connection.
     pub fn is_open(&self) -> bool {
         self.0.borrow().is_open()
     }
 
-    /// Whether another instance was found to hold the log.
+    /// Returns whether another instance was found to hold the log.
     pub fn is_lost(&self) -> bool {
         matches!(*self.0.borrow(), State::Lost)
     }
 
-    /// Opens for the connection that a client had when the look at it began.
+    /// Opens the gate for the connection that the client had when the check began.
     pub fn open(&self, client: &Client, connection: u64) {
         self.set(State::Open(client.statistics(), connection));
     }
 
-    /// Says that nobody has looked at the connection yet.
+    /// Notes that the connection is not checked yet.
     pub fn forget(&self) {
         self.set(State::Unknown);
     }
 
-    /// Says that the broker is not one to answer on.
+    /// Closes the gate: the broker is not one to answer on.
     pub fn close(&self) {
         self.set(State::Closed);
     }
 
-    /// Says, for good, that another instance holds the log.
+    /// Closes the gate for good: another instance holds the log.
     pub fn lose(&self) {
         self.0.send_replace(State::Lost);
     }
@@ -88,7 +88,7 @@ impl Gate {
         });
     }
 
-    /// Waits until somebody has looked at the connection, for a bounded time.
+    /// Waits until the connection is checked, 2 s at most.
     pub async fn looked_at(&self) {
         let mut state = self.0.subscribe();
         let is_known =
@@ -97,7 +97,7 @@ impl Gate {
     }
 }
 
-/// The number of a client's connection, to look at before a look at it begins.
+/// Returns the number of a client's connection, to be read before a check begins.
 pub fn connection_of(client: &Client) -> u64 {
     client.statistics().connects.load(Ordering::Relaxed)
 }

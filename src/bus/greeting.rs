@@ -1,25 +1,25 @@
-//! What a broker's greeting says of it: whether it carries our largest reply, how large a message it
-//! lets reach us, and whether a client has to prove the user that it claims to be.
+//! What a broker's greeting shows: whether it carries the service's largest reply, how large a
+//! message it delivers, and whether a client has to prove the user that it claims to be.
 
 use async_nats::ServerInfo;
 
 use super::connection_error::ConnectionError;
 use super::identity::Identity;
 
-/// The largest reply of the service, in bytes: 512 KiB of records in base64, their frame and the
-/// headers. A broker that carries less is not one to be ready on: what is done would be answered as
-/// refused.
+/// The size of the service's largest reply, in bytes: 512 KiB of records in base64, their frame and
+/// the headers. The service is not ready on a broker that carries less: a command could be executed
+/// and then answered as refused.
 pub const MAX_PAYLOAD_LEAST: usize = 768 * 1024;
-/// The largest `max_payload` of a broker under which what one message costs is known, in bytes; it is
-/// nats-server's own default.
+/// The largest `max_payload` of a broker, in bytes, for which the cost of one message is known; it
+/// is nats-server's own default.
 pub const MAX_PAYLOAD_MOST: usize = 1024 * 1024;
 
-/// Looks at a broker before the service is ready on it. In `dev` identity what only an attacker makes
-/// use of is logged.
+/// Checks a broker before the service is ready on it. In `dev` identity, a fault that only an
+/// attacker could use is logged and allowed.
 ///
 /// # Errors
-/// [`ConnectionError::PayloadTooSmall`]; [`ConnectionError::PayloadTooLarge`] and
-/// [`ConnectionError::UnprovenUsers`], in verified identity.
+/// [`ConnectionError::PayloadTooSmall`]; in verified identity also
+/// [`ConnectionError::PayloadTooLarge`] and [`ConnectionError::UnprovenUsers`].
 pub fn check(info: &ServerInfo, identity: &Identity) -> Result<(), ConnectionError> {
     let bytes = info.max_payload;
     if bytes < MAX_PAYLOAD_LEAST {
@@ -41,8 +41,8 @@ fn wrong(info: &ServerInfo) -> Option<ConnectionError> {
         let bytes = info.max_payload;
         return Some(ConnectionError::PayloadTooLarge { bytes });
     }
-    // nats-server writes as the user whatever a client calls its nkey, proven or not. It asks for
-    // the proof, and sends the nonce for it, only where its configuration knows any nkey at all.
+    // nats-server takes whatever nkey a client claims as the user, proven or not. It demands the
+    // proof, and sends the nonce for it, only if its configuration has a user with an nkey.
     info.nonce
         .is_empty()
         .then_some(ConnectionError::UnprovenUsers)

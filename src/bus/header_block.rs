@@ -1,5 +1,5 @@
-//! The parser of header blocks, strict on purpose: the broker's word on the caller stands in the
-//! same block as lines that the caller wrote.
+//! The parser of header blocks. It is strict on purpose: the broker's statement about the caller is
+//! in the same block as lines that the caller wrote.
 //!
 //! ```text
 //!  NATS/1.0[ SP 3DIGIT [SP description]] CRLF     a status is the server's alone
@@ -7,12 +7,12 @@
 //!  CRLF                                           exactly here the block ends
 //! ```
 //!
-//! nats-server takes the last two bytes of a publisher's block for its closing CRLF, whatever they
-//! are, and writes its own line behind what is left; it finds a forged copy only behind a CRLF. So
-//! nothing else may end a line, or join one to the line before. A value that the service or the
-//! broker acts on is UTF-8 without control characters, the tab among them: RFC 9110 allows it
-//! there, but nothing of this contract needs it. Every other value only informs and is never a
-//! reason to refuse: a tab in it is a blank, and what is no text is [`UNREADABLE`].
+//! nats-server treats the last two bytes of a publisher's block as its closing CRLF, whatever they
+//! are, and writes its own line after the rest; it finds a forged copy only after a CRLF. So
+//! nothing else may end a line, or join one to the previous line. A value that the service or the
+//! broker acts on is UTF-8 without control characters. RFC 9110 allows the tab there, but nothing
+//! in this contract needs it. Every other value only informs and is never a reason to refuse: a tab
+//! in it is read as a blank, and bytes that are not text as [`UNREADABLE`].
 
 use async_nats::{HeaderBlock, HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -21,16 +21,17 @@ pub const HEADER_BYTES_MAX: usize = 16_384;
 /// The most header lines of a block.
 const LINES_MAX: usize = 64;
 
-/// Stands in a value that only informs for what is no text.
+/// Replaces bytes that are not text, in a value that only informs.
 pub const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
 
-/// What the names begin with whose values somebody acts on, in whatever letter case.
+/// The prefixes, in any letter case, of the names with values that the service or the broker acts
+/// on.
 const ACTED_ON: [&str; 2] = ["countersign", "nats"];
 
 const VERSION: &[u8] = b"NATS/1.0";
 const CRLF: &[u8] = b"\r\n";
 
-/// Reads a block from its first byte to its last; `None` where it is malformed.
+/// Parses a block from its first byte to its last; `None` if it is malformed.
 pub fn parse(block: &[u8]) -> Option<HeaderBlock> {
     let mut lines = Lines(block);
     let (status, description) = first_line(lines.next()?.strip_prefix(VERSION)?)?;
@@ -51,7 +52,7 @@ pub fn parse(block: &[u8]) -> Option<HeaderBlock> {
     None
 }
 
-/// The lines of a block without their CRLF; one that does not end in it is none.
+/// The lines of a block without their CRLF; a line that does not end in CRLF is malformed.
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
@@ -69,7 +70,7 @@ fn is_line_break(byte: u8) -> bool {
     byte == b'\r' || byte == b'\n'
 }
 
-/// The status and its description, of what follows the version.
+/// Returns the status and its description from the text after the version.
 fn first_line(rest: &[u8]) -> Option<(Option<StatusCode>, Option<String>)> {
     if rest.is_empty() {
         return Some((None, None));
@@ -105,7 +106,7 @@ fn is_acted_on(name: &str) -> bool {
     ACTED_ON.into_iter().any(begins)
 }
 
-/// What can be read of a value on which nothing rests.
+/// Returns the readable text of a value that only informs.
 fn informing(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let readable = |character: char| match character {
@@ -117,7 +118,7 @@ fn informing(bytes: &[u8]) -> String {
     text.trim_matches(' ').to_owned()
 }
 
-/// Text without control characters, without the spaces around it.
+/// Returns text without control characters, without the spaces around it.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     (!text.chars().any(char::is_control)).then(|| text.trim_matches(' '))

@@ -1,8 +1,9 @@
-//! The headers of a request: each known one at most once, readable, within its bound.
+//! The headers of a request: each known header appears at most once, is readable and is within its
+//! bound.
 //!
-//! A name is one in whatever letter case (RFC 9110 §5.1), and a name of our prefix that we do not
-//! know is refused: whoever sends a header relies on what it promises. The trace only informs, so
-//! one that is not readable is left out.
+//! Header names ignore letter case (RFC 9110 §5.1). An unknown name with the service's prefix is
+//! refused, since the sender relies on what the header promises. The trace only informs, so an
+//! unreadable one is ignored.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use countersign_schemas::ids::CommandId;
@@ -14,19 +15,19 @@ use super::header_block::UNREADABLE;
 
 /// The idempotency key of a command.
 pub const MSG_ID: &str = "Nats-Msg-Id";
-/// What the broker says of the caller.
+/// The broker's statement about the caller.
 pub const REQUEST_INFO: &str = "Nats-Request-Info";
-/// The caller's own word, in dev mode.
+/// The caller's own name, in dev mode.
 pub const CALLER: &str = "Countersign-Caller";
-/// For whom the caller says it acts.
+/// The person or service that the caller says it acts for.
 pub const ON_BEHALF_OF: &str = "Countersign-On-Behalf-Of";
-/// Later than this nothing is appended.
+/// The deadline; after it nothing is appended.
 pub const DEADLINE: &str = "Countersign-Deadline";
 /// The position that a query's view must have reached.
 pub const MIN_POSITION: &str = "Countersign-Min-Position";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
-/// W3C trace context, vendors' part.
+/// W3C trace context, the vendors' part.
 pub const TRACESTATE: &str = "tracestate";
 /// The safe sentence of a refusal.
 pub const SERVICE_ERROR: &str = "Nats-Service-Error";
@@ -34,61 +35,60 @@ pub const SERVICE_ERROR: &str = "Nats-Service-Error";
 pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
 /// The stable word of a refusal.
 pub const ERROR: &str = "Countersign-Error";
-/// Whole seconds until it is worth trying again.
+/// Whole seconds until a retry can succeed.
 pub const RETRY_AFTER: &str = "Countersign-Retry-After";
-/// Marks the stored outcome of an earlier identical command.
+/// Marks a repeated reply: the stored outcome of an earlier identical command.
 pub const REPLAYED: &str = "Countersign-Replayed";
 
-/// What a request may say to this service alone.
+/// The headers of this service that a request may have.
 pub(super) const OWN: [&str; 4] = [CALLER, ON_BEHALF_OF, DEADLINE, MIN_POSITION];
-/// What the names of our own headers begin with.
+/// The first letters of the service's own header names.
 const PREFIX: &str = "Countersign";
 
 const ON_BEHALF_OF_BYTES_MAX: usize = 128;
 const TRACESTATE_BYTES_MAX: usize = 512;
 
-/// What is said where a command id is required and there is none.
+/// The message for a command without the command id that it needs.
 pub const MSG_ID_REQUIRED: &str =
     "Nats-Msg-Id is required here, 1 to 64 printable ASCII characters";
 
 const MSG_ID_RULE: &str = "Nats-Msg-Id is 1 to 64 printable ASCII characters, once";
-const ON_BEHALF_OF_RULE: &str =
-    "Countersign-On-Behalf-Of is 1 to 128 bytes, something to see and no control characters, once";
+const ON_BEHALF_OF_RULE: &str = "Countersign-On-Behalf-Of is 1 to 128 bytes, at least one of them visible, without control characters, once";
 const DEADLINE_RULE: &str = "Countersign-Deadline is one RFC 3339 time";
 const MIN_POSITION_RULE: &str = "Countersign-Min-Position is one whole number in decimal digits";
-const NO_POSITION_RULE: &str = "Countersign-Min-Position is for requests that read the log or a view: this one waits for no position";
-const UNKNOWN_RULE: &str = "of the headers that begin with Countersign a request has Countersign-Caller, Countersign-On-Behalf-Of, Countersign-Deadline and Countersign-Min-Position";
+const NO_POSITION_RULE: &str = "Countersign-Min-Position is only for requests that read the log or a view: this request waits for no position";
+const UNKNOWN_RULE: &str = "the only headers that begin with Countersign in a request are Countersign-Caller, Countersign-On-Behalf-Of, Countersign-Deadline and Countersign-Min-Position";
 
-/// The trace that a request belongs to; repeated on its reply.
+/// The trace that a request belongs to; the reply repeats it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// The trace id.
     pub id: [u8; 16],
-    /// `traceparent` as it came.
+    /// `traceparent` as it arrived.
     pub parent: String,
-    /// `tracestate` as it came; several are joined with commas (RFC 9110 §5.3).
+    /// `tracestate` as it arrived; several are joined with commas (RFC 9110 §5.3).
     pub state: Option<String>,
 }
 
-/// What the headers of a request say, apart from who sent it.
+/// The headers of a request, apart from its caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     /// The caller's idempotency key.
     pub command_id: Option<CommandId>,
-    /// For whom the caller says it acts.
+    /// The person or service that the caller says it acts for.
     pub on_behalf_of: Option<String>,
-    /// Later than this nothing is appended.
+    /// The deadline; after it nothing is appended.
     pub deadline: Option<Micros>,
     /// The position that a query's view must have reached.
     pub min_position: Option<u64>,
 }
 
 impl Headers {
-    /// Reads them, of a request that takes these of [`OWN`].
+    /// Reads the headers of a request that takes these of [`OWN`].
     ///
     /// # Errors
-    /// `request.invalid` with the rule of the first header that breaks its own, or that is ours by
-    /// its name and that we do not know, or that this request does not take.
+    /// `request.invalid` with the rule of the first header that breaks its rule, or that has the
+    /// service's prefix and is unknown or not taken by this request.
     pub fn read(map: Option<&HeaderMap>, taken: &[&str]) -> Result<Self, Refusal> {
         let on_behalf_of = parsed(map, ON_BEHALF_OF, ON_BEHALF_OF_RULE, |text| {
             let fits = (1..=ON_BEHALF_OF_BYTES_MAX).contains(&text.len());
@@ -108,7 +108,7 @@ impl Headers {
                 Micros::parse(text).ok()
             })?,
             min_position: parsed(map, MIN_POSITION, MIN_POSITION_RULE, |text| {
-                // `parse` alone would take a sign.
+                // `parse` alone would accept a sign.
                 let digits = text.bytes().all(|b| b.is_ascii_digit());
                 text.parse().ok().filter(|_| digits)
             })?,
@@ -116,15 +116,15 @@ impl Headers {
     }
 }
 
-/// Reads the command id alone, for a reply to a request whose other headers are not readable.
+/// Reads only the command id, so that a request with an unreadable header can be answered with it.
 ///
 /// # Errors
-/// `request.invalid` where it stands there twice or is not of its form.
+/// `request.invalid` if the header appears more than once or does not have its form.
 pub fn command_id(map: Option<&HeaderMap>) -> Result<Option<CommandId>, Refusal> {
     parsed(map, MSG_ID, MSG_ID_RULE, |text| CommandId::parse(text).ok())
 }
 
-/// Reads the trace context; one that is not readable is no trace (W3C Trace Context §3.2.2.3).
+/// Reads the trace context; an unreadable one counts as none (W3C Trace Context §3.2.2.3).
 pub fn trace(map: Option<&HeaderMap>) -> Option<Trace> {
     let parent = single(map, TRACEPARENT).ok()??;
     Some(Trace {
@@ -134,7 +134,10 @@ pub fn trace(map: Option<&HeaderMap>) -> Option<Trace> {
     })
 }
 
-/// The one value of a header; an error where it stands there more than once.
+/// Returns the value of a header; `Ok(None)` without the header.
+///
+/// # Errors
+/// `()` if the header appears more than once.
 pub(super) fn single<'a>(map: Option<&'a HeaderMap>, name: &str) -> Result<Option<&'a str>, ()> {
     let mut values = values(map, name);
     match (values.next(), values.next()) {
@@ -143,7 +146,7 @@ pub(super) fn single<'a>(map: Option<&'a HeaderMap>, name: &str) -> Result<Optio
     }
 }
 
-/// Every value of a header, whatever the letter case of its name.
+/// Returns every value of a header, whatever the letter case of its name.
 fn values<'a>(map: Option<&'a HeaderMap>, name: &str) -> impl Iterator<Item = &'a str> {
     let of_name = move |spelled: &&HeaderName| {
         let spelled: &str = (*spelled).as_ref();
@@ -155,7 +158,7 @@ fn values<'a>(map: Option<&'a HeaderMap>, name: &str) -> impl Iterator<Item = &'
         .flat_map(|(_, values)| values.iter().map(HeaderValue::as_str))
 }
 
-/// Whether a name begins as ours do and is none of these.
+/// Returns whether a name has the service's prefix and is none of these.
 fn has_ours_beside(map: &HeaderMap, these: &[&str]) -> bool {
     map.iter().any(|(name, _)| {
         let name: &str = name.as_ref();
@@ -188,8 +191,8 @@ fn tracestate(map: Option<&HeaderMap>) -> Option<String> {
     (!values.is_empty() && !state.contains(UNREADABLE)).then_some(state)
 }
 
-/// The trace id of a `traceparent` (W3C Trace Context §3.2.2): lower-case hex, no id all zero,
-/// version 00 of exactly four fields, later versions of at least four.
+/// Reads the trace id of a `traceparent` (W3C Trace Context §3.2.2): lower-case hex, no id all
+/// zero, version 00 with exactly four fields, later versions with at least four.
 fn trace_id(parent: &str) -> Option<[u8; 16]> {
     let mut fields = parent.split('-');
     let version = lower_hex::<1>(fields.next()?)?;
@@ -220,7 +223,7 @@ mod tests {
         headers
     }
 
-    /// Of a request that takes all of ours.
+    /// Reads the headers of a request that takes all of the service's own.
     fn read(map: &HeaderMap) -> Result<Headers, Refusal> {
         Headers::read(Some(map), &OWN)
     }
@@ -303,7 +306,7 @@ mod tests {
             assert_eq!(read(&spelled), read(&canonical));
             assert_eq!(trace(Some(&spelled)), trace(Some(&canonical)));
         }
-        // What others add on the way is theirs.
+        // Headers that others add on the way are not the service's concern.
         let others = headers(&[
             ("X-Countersign-Y", "1"),
             ("Nats-Expected-Stream", "x"),

@@ -1,11 +1,11 @@
-//! Who is calling: the broker's word, or in dev mode the caller's own.
+//! Who the caller is: by the broker's statement, or in dev mode by the caller's own.
 //!
-//! The name is the *user* of `Nats-Request-Info`. Its `name` is what the client called its own
-//! connection, so an agent could take a colleague's and approve their own reset by it.
+//! The name is the *user* of `Nats-Request-Info`. Its `name` is the name that the client gave its
+//! own connection: an agent could use a colleague's and approve their own reset with it.
 //!
-//! The broker writes that header into a block of lines that the caller wrote, so it counts only
-//! where its text stands nowhere else. And it does not count alone: the subjects of support agents
-//! and operators carry the user too, and the broker lets each publish to its own.
+//! The broker writes that header into a block of lines that the caller wrote, so it counts only if
+//! its text appears nowhere else. And it does not count alone: the subjects of support agents and
+//! operators carry the user too, and the broker lets each user publish only to its own.
 
 use std::collections::BTreeMap;
 
@@ -22,15 +22,15 @@ use crate::engine::Caller;
 const NAME_BYTES_MAX: usize = 64;
 
 const CALLER_RULE: &str = "Countersign-Caller is 1 to 64 printable ASCII characters, once";
-const SUBJECT_RULE: &str = "the user in the subject is the caller: 1 to 64 printable ASCII characters, percent-encoded, and Countersign-Caller says the same or nothing";
-const SUBJECT_UNVERIFIED: &str = "the subject of this request carries its user, countersign.v1.support.<user>.<name> or countersign.v1.admin.<user>.<name>: yours, percent-encoded";
+const SUBJECT_RULE: &str = "the user in the subject is the caller: 1 to 64 printable ASCII characters, percent-encoded; Countersign-Caller is absent or names the same user";
+const SUBJECT_UNVERIFIED: &str = "the subject of this request must carry your user, percent-encoded: countersign.v1.support.<user>.<name> or countersign.v1.admin.<user>.<name>";
 const BLOCK_MALFORMED: &str = "the header block is malformed: lines end in CRLF, names have no spaces, values no control characters, and there are at most 64 lines";
 
-/// How callers are told apart.
+/// How the service identifies callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// By `Nats-Request-Info`, which the broker writes where a request crosses an account border
-    /// over an import with `share: true`; without it nothing is answered.
+    /// By `Nats-Request-Info`, which the broker writes when a request crosses an account border
+    /// over an import with `share: true`; a request without it is refused.
     Verified {
         /// The role of each NATS account, for queries.
         accounts: BTreeMap<String, Role>,
@@ -53,7 +53,7 @@ impl Default for Identity {
     }
 }
 
-/// What the broker says of a caller; other members are of no use here.
+/// The broker's statement about a caller; its other members are not needed here.
 #[derive(Deserialize)]
 struct RequestInfo {
     #[serde(default, rename = "acc")]
@@ -63,9 +63,9 @@ struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// The name that the broker's word alone proves. In operator mode (accounts are nkeys) a client
-    /// says itself what its user is called, as `user` or `nkey` of its CONNECT, and only the account
-    /// is proven; elsewhere a user has a password or an nkey.
+    /// Returns the name that the broker's statement alone proves. In operator mode (accounts are
+    /// nkeys) a client chooses its user's name itself, as `user` or `nkey` of its CONNECT, and only
+    /// the account is proven; otherwise a user has a password or an nkey.
     fn proven(self) -> String {
         let is_key = |account: &str| {
             account.starts_with('A') && nkeys::KeyPair::from_public_key(account).is_ok()
@@ -78,7 +78,8 @@ impl RequestInfo {
 }
 
 impl Identity {
-    /// The refusal of a message whose header block is malformed: nothing in it can be believed.
+    /// Returns the refusal of a message whose header block is malformed: none of its lines can be
+    /// trusted.
     pub fn malformed(&self) -> Refusal {
         let code = match self {
             Self::Verified { .. } => ErrorCode::ActorUnverified,
@@ -87,12 +88,12 @@ impl Identity {
         Refusal::because(code, BLOCK_MALFORMED)
     }
 
-    /// The caller of a request whose subject carries the user, `named` there by its token; its role
-    /// follows the subject.
+    /// Returns the caller of a request whose subject carries the user, `named` by its token; the
+    /// role follows from the subject.
     ///
     /// # Errors
-    /// `actor.unverified` where the broker does not vouch for that very user; in dev mode
-    /// `request.invalid` where the token is no user's, or the header says another name.
+    /// `actor.unverified` if the broker does not vouch for that very user; in dev mode
+    /// `request.invalid` if the token is not a user's, or the header names another user.
     pub fn caller_in_subject(
         &self,
         headers: Option<&HeaderMap>,
@@ -124,11 +125,11 @@ impl Identity {
         Ok(caller)
     }
 
-    /// The caller of a command; its role follows the subject.
+    /// Returns the caller of a command; the role follows from the subject.
     ///
     /// # Errors
-    /// `actor.unverified` where the broker does not vouch for one; in dev mode `request.invalid`
-    /// where the header is unreadable.
+    /// `actor.unverified` if the broker does not vouch for a caller; in dev mode `request.invalid`
+    /// if the header is unreadable.
     pub fn caller_of_command(
         &self,
         headers: Option<&HeaderMap>,
@@ -145,12 +146,13 @@ impl Identity {
         })
     }
 
-    /// The caller of a query that is open to `roles`; its role follows the caller's NATS account.
+    /// Returns the caller of a query that is open to `roles`; the role follows from the caller's
+    /// NATS account.
     ///
     /// # Errors
-    /// `actor.unverified` as for a command; `actor.forbidden` where the caller's NATS account has
-    /// no role or another one. Dev mode allows everything, in the last of the roles: the auditor's
-    /// where there is one.
+    /// `actor.unverified` as for a command; `actor.forbidden` if the caller's NATS account has no
+    /// role or another one. Dev mode allows every query, in the last of the roles: the auditor's,
+    /// if that is one of them.
     pub fn caller_of_query(
         &self,
         headers: Option<&HeaderMap>,
@@ -165,7 +167,7 @@ impl Identity {
                 (info.proven(), role)
             }
             Self::Dev => {
-                let role = roles.last().expect("every query is open to somebody");
+                let role = roles.last().expect("every query is open to a role");
                 (claimed(headers)?, *role)
             }
         };
@@ -177,11 +179,11 @@ impl Identity {
     }
 }
 
-// BUG: platform-header-only: only this header says who a platform is; no subject does.
+// BUG: platform-header-only: only this header names the platform; no subject does.
 fn vouched(headers: Option<&HeaderMap>) -> Result<RequestInfo, Refusal> {
     let unverified = || Refusal::new(ErrorCode::ActorUnverified);
     let headers = headers.ok_or_else(unverified)?;
-    if !stands_once(headers) {
+    if !appears_once(headers) {
         return Err(unverified());
     }
     let text = single(Some(headers), REQUEST_INFO).map_err(|()| unverified())?;
@@ -193,9 +195,9 @@ fn vouched(headers: Option<&HeaderMap>) -> Result<RequestInfo, Refusal> {
     Ok(info)
 }
 
-/// Whether the broker's header is there once, and its name, in any letter case, in no other name and
-/// in no value: as a tail, say, of a line that was left open for the broker's to be swallowed.
-fn stands_once(headers: &HeaderMap) -> bool {
+/// Returns whether the broker's header is there once, and its name, in any letter case, is in no
+/// other name and no value: a line left open could swallow the broker's line as its tail.
+fn appears_once(headers: &HeaderMap) -> bool {
     let mut times = 0;
     for (name, values) in headers.iter() {
         let name: &str = name.as_ref();

@@ -1,4 +1,4 @@
-//! Who is the caller, by what the broker and the caller say.
+//! Who the caller is, by the statements of broker and caller.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn the_user_is_the_caller_and_not_the_name_that_a_client_gave_itself() {
 }
 
 #[test]
-fn without_the_brokers_word_nobody_is_verified() {
+fn without_the_brokers_word_no_caller_is_verified() {
     let verified = Identity::default();
     for info in [
         r#"{"acc":"PLATFORM","rtt":1}"#,
@@ -54,9 +54,9 @@ fn without_the_brokers_word_nobody_is_verified() {
     );
 }
 
-/// A-01: the broker's line counts only where nothing else looks like it.
+/// A-01: the broker's line counts only if nothing else looks like it.
 #[test]
-fn the_brokers_header_counts_only_where_its_text_stands_once() {
+fn the_brokers_header_counts_only_where_its_text_appears_once() {
     let verified = Identity::default();
     let info = r#"{"acc":"PLATFORM","user":"a"}"#;
     for other in [
@@ -81,7 +81,7 @@ fn the_brokers_header_counts_only_where_its_text_stands_once() {
     );
 }
 
-/// A-01: a forged header alone does not make an agent another one.
+/// A-01: a forged header alone does not turn one agent into another.
 #[test]
 fn an_agent_is_who_both_subject_and_header_say() {
     let verified = Identity::default();
@@ -161,7 +161,7 @@ fn a_role_asks_only_its_own_queries() {
         ErrorCode::ActorForbidden
     );
     assert_eq!(
-        code(ask("STRANGER", &[Role::Audit])),
+        code(ask("OTHER", &[Role::Audit])),
         ErrorCode::ActorForbidden
     );
 }

@@ -7,88 +7,88 @@ use serde_json::{Value, json};
 
 use super::stream_error::StreamError;
 
-/// What JetStream calls a stream that is not there.
+/// JetStream's number for a stream that does not exist.
 const NOT_FOUND: u64 = 10_059;
-/// What it says where it is not on, for the server or for the account.
+/// JetStream's numbers for being off, for the server or for the account.
 const NOT_ENABLED: [u64; 2] = [10_076, 10_039];
 
 /// One stream of the service's account.
 #[derive(Clone, Debug)]
 pub struct Stream {
     client: Client,
-    /// Its name.
+    /// The stream's name.
     pub name: String,
 }
 
-/// What a stream is and where it stands.
+/// A stream's configuration and range.
 #[derive(Clone, Debug)]
 pub struct Info {
-    /// Its configuration.
+    /// The stream's configuration.
     pub config: Value,
-    /// The sequence of its first message.
+    /// The sequence of the first message.
     pub first: u64,
-    /// The sequence of its last message; the one before `first` where it has none.
+    /// The sequence of the last message; `first` minus one if the stream is empty.
     pub last: u64,
 }
 
 impl Info {
-    /// Whether it has no message; it may begin at any sequence.
+    /// Returns whether the stream is empty; it may begin at any sequence.
     pub fn is_empty(&self) -> bool {
         self.last == 0 || self.last < self.first
     }
 }
 
-/// A message of a stream: an event and the log that it is of.
+/// A message of a stream: an event and its log.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
-    /// What `ce-source` says.
+pub struct StreamEvent {
+    /// The value of `ce-source`, which names the log.
     pub source: String,
     /// The event.
     pub event: PublishedEvent,
 }
 
 impl Stream {
-    /// A stream of this name, which may not be there.
+    /// Makes a handle to the stream of this name, which may not exist.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// What it is, none where it is not there.
+    /// Returns the stream's state; `None` if the stream does not exist.
     ///
     /// # Errors
-    /// [`StreamError::Away`] and [`StreamError::Refused`].
+    /// [`StreamError::Away`] if JetStream does not answer, [`StreamError::Refused`] if it refuses.
     pub async fn info(&self) -> Result<Option<Info>, StreamError> {
         match self.call("STREAM.INFO", &json!({})).await {
             Ok(answer) => info(&answer).map(Some),
             Err(Failure::Api { number, .. }) if number == NOT_FOUND => Ok(None),
-            Err(failure) => Err(failure.about("to tell of", &self.name)),
+            Err(failure) => Err(failure.about("to describe", &self.name)),
         }
     }
 
-    /// Makes it.
+    /// Creates the stream.
     ///
     /// # Errors
-    /// As [`Stream::info`].
+    /// The same as [`Stream::info`].
     pub async fn create(&self, config: &Value) -> Result<Info, StreamError> {
         let answer = self.call("STREAM.CREATE", config).await;
         info(&answer.map_err(|failure| failure.about("to make", &self.name))?)
     }
 
-    /// Gives it another configuration.
+    /// Gives the stream another configuration.
     ///
     /// # Errors
-    /// As [`Stream::info`].
+    /// The same as [`Stream::info`].
     pub async fn update(&self, config: &Value) -> Result<Info, StreamError> {
         let answer = self.call("STREAM.UPDATE", config).await;
         info(&answer.map_err(|failure| failure.about("to change", &self.name))?)
     }
 
-    /// The event at a sequence.
+    /// Returns the event at a sequence.
     ///
     /// # Errors
-    /// [`StreamError::Away`] where it cannot be read now, [`StreamError::Foreign`] where it is no
-    /// event of a log.
-    pub async fn event(&self, sequence: u64) -> Result<Told, StreamError> {
+    /// [`StreamError::Away`] if it cannot be read now, [`StreamError::Foreign`] if it is not a
+    /// published event.
+    pub async fn event(&self, sequence: u64) -> Result<StreamEvent, StreamError> {
         let subject = format!("$JS.API.DIRECT.GET.{}", self.name);
         let body = json!({"seq": sequence}).to_string();
         let answer = self.client.request(subject, body.into()).await;
@@ -101,9 +101,9 @@ impl Stream {
             let what = format!("message {sequence} of {}: status {status}", self.name);
             return Err(StreamError::Away(what));
         }
-        told(&message).ok_or_else(|| StreamError::Foreign {
+        stored(&message).ok_or_else(|| StreamError::Foreign {
             stream: self.name.clone(),
-            found: format!("message {sequence} is no published event"),
+            found: format!("message {sequence} is not a published event"),
         })
     }
 
@@ -115,13 +115,13 @@ impl Stream {
     }
 }
 
-/// Reads an answer of JetStream: what it says, or the error in it.
+/// Reads an answer of JetStream.
 ///
 /// # Errors
-/// [`Failure::Api`], and [`Failure::Silent`] where it is no JSON.
+/// [`Failure::Api`] for the error in the answer, and [`Failure::Silent`] if the answer is not JSON.
 pub fn answer_of(payload: &[u8]) -> Result<Value, Failure> {
     let answer: Value = serde_json::from_slice(payload)
-        .map_err(|_| Failure::Silent("the answer is no JSON".into()))?;
+        .map_err(|_| Failure::Silent("the answer is not JSON".into()))?;
     match answer.get("error") {
         None => Ok(answer),
         Some(error) => Err(Failure::Api {
@@ -132,28 +132,30 @@ pub fn answer_of(payload: &[u8]) -> Result<Value, Failure> {
     }
 }
 
-/// Why JetStream did not do what it was asked.
+/// Why JetStream did not do what it was asked to do.
 #[derive(Debug)]
 pub enum Failure {
-    /// It said no.
+    /// JetStream refused.
     Api {
-        /// The status: 4xx for what is asked, 5xx for what is the matter with it.
+        /// The status: 4xx for a fault of the request, 5xx for a fault of the server.
         status: u64,
-        /// Its own number of the error.
+        /// JetStream's own number of the error.
         number: u64,
-        /// Its sentence.
+        /// JetStream's sentence about the error.
         text: String,
     },
-    /// There was no answer, or none that can be read.
+    /// There was no answer, or no readable one.
     Silent(String),
 }
 
 impl From<RequestErrorKind> for Failure {
     fn from(kind: RequestErrorKind) -> Self {
         Self::Silent(match kind {
-            RequestErrorKind::NoResponders => "it is off, or not for the service's account".into(),
+            RequestErrorKind::NoResponders => {
+                "JetStream is off, for the server or for the service's account".into()
+            }
             RequestErrorKind::TimedOut => {
-                "no answer in time; or the service's user may not ask it".into()
+                "no answer in time, or the service's user is not allowed to ask".into()
             }
             other => other.to_string(),
         })
@@ -161,7 +163,8 @@ impl From<RequestErrorKind> for Failure {
 }
 
 impl Failure {
-    /// What it means for publication; `asked` is what JetStream was asked to do to the stream.
+    /// Returns what the failure means for publication; `asked` is what JetStream was asked to do to
+    /// the stream.
     pub fn about(self, asked: &str, stream: &str) -> StreamError {
         match self {
             Self::Silent(why) => StreamError::Away(why),
@@ -186,18 +189,18 @@ fn info(answer: &Value) -> Result<Info, StreamError> {
             first,
             last,
         }),
-        _ => Err(StreamError::Away("the answer tells no state".into())),
+        _ => Err(StreamError::Away("the answer has no state".into())),
     }
 }
 
-fn told(message: &Message) -> Option<Told> {
+fn stored(message: &Message) -> Option<StreamEvent> {
     let header = |headers: &HeaderMap, name: &str| headers.get(name).map(ToString::to_string);
     let headers = message.headers.as_ref()?;
     let subject = header(headers, "Nats-Subject")?;
-    let told = Told {
+    let stored = StreamEvent {
         source: header(headers, SOURCE)?,
         event: serde_json::from_slice(&message.payload).ok()?,
     };
-    let is_whole = subject.starts_with(EVENT_PREFIX) && subject == told.event.subject();
-    is_whole.then_some(told)
+    let is_whole = subject.starts_with(EVENT_PREFIX) && subject == stored.event.subject();
+    is_whole.then_some(stored)
 }

@@ -1,7 +1,7 @@
-//! One lane of queries: a few threads, and before them a queue in which callers take turns.
+//! One lane of queries: a few threads, and a queue before them in which callers take turns.
 //!
-//! Lanes share no thread, so that what one of them is busy with holds up no other. Inside a lane a
-//! caller has a bound on what waits and one on what runs at a time.
+//! Lanes share no thread, so that a busy lane holds up no other. Within a lane, each caller has a
+//! bound on its waiting jobs and a bound on its running jobs.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,23 +12,23 @@ use countersign_schemas::record::Role;
 
 use crate::fair_queue::FairQueue;
 
-/// Whose turn it is: the caller's role and name. In `dev` identity callers choose both.
+/// The caller that a turn belongs to: role and name. In `dev` identity callers choose both.
 pub type Key = (Role, String);
 
 /// The bounds of a lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Threads.
+    /// The number of threads.
     pub threads: usize,
-    /// Threads that one caller may occupy at a time.
+    /// How many threads one caller may occupy at a time.
     pub running_per_caller: usize,
-    /// Jobs that may wait for a thread.
+    /// How many jobs may wait for a thread.
     pub waiting: usize,
-    /// Jobs of one caller that may wait.
+    /// How many jobs of one caller may wait.
     pub waiting_per_caller: usize,
 }
 
-/// The way into a lane; the threads end once this is dropped and nothing waits.
+/// The way into a lane; the threads end once this is dropped and no job waits.
 pub struct Lane<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
@@ -39,7 +39,7 @@ struct Shared<T> {
 
 struct State<T> {
     waiting: FairQueue<Key, T>,
-    /// How many of a caller's jobs run; no caller without one.
+    /// How many of each caller's jobs run; a caller without one has no entry.
     running: HashMap<Key, usize>,
     is_closed: bool,
 }
@@ -48,7 +48,7 @@ impl<T: Send + 'static> Lane<T> {
     /// Starts the threads, which hand every job to `handler`.
     ///
     /// # Errors
-    /// Those of the operating system where it gives no thread.
+    /// The error of the operating system if it cannot start a thread.
     pub fn start(
         name: &str,
         bounds: Bounds,
@@ -65,11 +65,11 @@ impl<T: Send + 'static> Lane<T> {
         Ok(lane)
     }
 
-    /// Takes a job of a caller, and gives back the one that it took the place of, if any; never
-    /// waits for a thread.
+    /// Queues a caller's job, and returns the job that it displaced, if any; never waits for a
+    /// thread.
     ///
     /// # Errors
-    /// The job itself, when too many wait, in all or of this caller.
+    /// The job itself, if too many wait, of all callers or of this one.
     pub fn submit(&self, caller: Key, job: T) -> Result<Option<T>, T> {
         let displaced = self.0.lock().waiting.push(caller, job)?;
         self.0.changed.notify_one();
@@ -104,7 +104,7 @@ impl<T> Shared<T> {
 
     fn work(&self, handler: &dyn Fn(T)) {
         while let Some((caller, job)) = self.next() {
-            // A panic costs its own query an answer of `outcome.unknown`, and nobody a thread.
+            // A panic costs its own query an answer of `outcome.unknown`, and the lane no thread.
             if catch_unwind(AssertUnwindSafe(|| handler(job))).is_err() {
                 tracing::error!("a query panicked");
             }
@@ -112,7 +112,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Waits for a job that may run; none once the lane is closed and empty.
+    /// Waits for a job that may run; `None` once the lane is closed and empty.
     fn next(&self) -> Option<(Key, T)> {
         let mut state = self.lock();
         loop {
@@ -129,7 +129,7 @@ impl<T> Shared<T> {
         }
     }
 
-    /// The job whose turn it is, of the callers that may occupy one more thread.
+    /// Takes the job whose turn it is, of the callers that may occupy one more thread.
     fn begin(&self, state: &mut State<T>) -> Option<(Key, T)> {
         let State {
             waiting, running, ..
@@ -143,7 +143,7 @@ impl<T> Shared<T> {
         Some((caller, job))
     }
 
-    /// Frees the thread of a caller's job for whoever has the next turn.
+    /// Frees the thread of a caller's job for the next turn.
     fn done(&self, caller: &Key) {
         let mut state = self.lock();
         if let Some(running) = state.running.get_mut(caller) {

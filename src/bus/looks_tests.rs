@@ -1,5 +1,5 @@
-//! Which queries leave a record of who looked: a table over the list of queries, on an engine that
-//! writes and on one whose writer has died.
+//! Which queries leave an access record: a table over the list of queries, on an engine that writes
+//! and on one with a dead writer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -13,13 +13,14 @@ use countersign_schemas::reply::AuditEvent;
 use serde_json::json;
 
 use super::answering::answer;
-use super::endpoints::{Asked, Endpoint, Queried, all};
-use super::queries::{Query, Question, Wanted};
+use super::endpoints::{Endpoint, Operation, QueryKind, all};
+use super::queries::{Query, QueryRequest, Wanted};
 use crate::account::Policy;
 use crate::engine::{Caller, Engine, EngineOptions, Request, Viewer, init, wall_clock};
 use crate::log::LogOptions;
 
-/// An engine with the account `ada`, whose writer dies at its next look at the clock once told to.
+/// An engine with the account `ada`; its writer dies at its next read of the clock after `die` is
+/// set.
 struct Rig {
     engine: Engine,
     dies: Arc<AtomicBool>,
@@ -65,18 +66,18 @@ impl Rig {
         let id = CommandId::parse("1").unwrap();
         let caller = caller("gw", Role::Platform);
         let request = Request::new(command, id, caller, tags, self.engine.now());
-        let (sender, told) = mpsc::channel();
+        let (sender, replied) = mpsc::channel();
         self.engine.submit(
             request,
             Box::new(move |outcome| sender.send(outcome).unwrap()),
         );
-        told.recv().unwrap().result.unwrap();
+        replied.recv().unwrap().result.unwrap();
     }
 
     fn ask(&self, asked: &Asking, who: &str, role: Role) -> Result<(), Refusal> {
-        let query = Query::decode(asked.queried, asked.id, asked.body.as_bytes()).unwrap();
-        let question = Question {
-            wanted: Wanted::Query(asked.queried, query),
+        let query = Query::decode(asked.kind, asked.id, asked.body.as_bytes()).unwrap();
+        let request = QueryRequest {
+            wanted: Wanted::Query(asked.kind, query),
             min_position: None,
             deadline: None,
             viewer: Viewer {
@@ -85,14 +86,14 @@ impl Rig {
                 trace_id: None,
             },
         };
-        caught_up(|| answer(&self.engine, &question).map(drop))
+        caught_up(|| answer(&self.engine, &request).map(drop))
     }
 
     fn head(&self) -> u64 {
         self.engine.admin().log_stats().unwrap().position
     }
 
-    /// The records that somebody's looks left.
+    /// Returns the access records of a caller.
     fn looks(&self, who: &str) -> Vec<AuditEvent> {
         let query = AuditPageQuery {
             caller: Some(who.into()),
@@ -103,7 +104,7 @@ impl Rig {
     }
 }
 
-/// Asks until the views have caught up: how long that takes is no matter here.
+/// Asks until the views have caught up; how long that takes does not matter here.
 fn caught_up<T>(ask: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
     loop {
         match ask() {
@@ -123,46 +124,46 @@ fn caller(name: &str, role: Role) -> Caller {
 
 /// One way to ask a query.
 struct Asking {
-    queried: Queried,
+    kind: QueryKind,
     name: &'static str,
     id: &'static str,
     body: &'static str,
-    /// The account that the record names.
+    /// The account that the access record names.
     subject: Option<&'static str>,
 }
 
 /// What a query leaves for callers of a role.
 #[derive(PartialEq)]
 enum Leaves {
-    /// A record: who is asked for by these ids and bodies, and whom the record names.
+    /// An access record: the id and body to ask with, and the account that the record names.
     Record(&'static [(&'static str, &'static str, Option<&'static str>)]),
-    /// Nothing: what it tells is nobody's history, or every login asks it.
+    /// Nothing: the answer shows no user's history, or every login asks for it.
     Nothing(&'static str),
 }
 
-/// The table. A new query has no line yet.
-fn leaves(queried: Queried, role: Role) -> Leaves {
-    const BY_ID: Leaves = Leaves::Record(&[("ada", "", Some("ada")), ("nobody", "", None)]);
-    match queried {
-        Queried::LoginStatus if role == Role::Platform => Leaves::Nothing(""),
-        Queried::LoginStatus | Queried::AccountCard | Queried::AuditTimeline => BY_ID,
-        Queried::FindAccount => Leaves::Record(&[
+/// The table; a new query has no line yet.
+fn leaves(kind: QueryKind, role: Role) -> Leaves {
+    const BY_ID: Leaves = Leaves::Record(&[("ada", "", Some("ada")), ("missing", "", None)]);
+    match kind {
+        QueryKind::LoginStatus if role == Role::Platform => Leaves::Nothing(""),
+        QueryKind::LoginStatus | QueryKind::AccountCard | QueryKind::AuditTimeline => BY_ID,
+        QueryKind::FindAccount => Leaves::Record(&[
             ("", r#"{"username":"ada"}"#, Some("ada")),
-            ("", r#"{"username":"nobody"}"#, None),
+            ("", r#"{"username":"missing"}"#, None),
         ]),
-        Queried::ResetQueue => {
+        QueryKind::ResetQueue => {
             Leaves::Record(&[("", "", None), ("", r#"{"state":"expired"}"#, None)])
         }
-        Queried::AuditPage => {
+        QueryKind::AuditPage => {
             Leaves::Record(&[("", "", None), ("", r#"{"account_id":"ada"}"#, Some("ada"))])
         }
-        Queried::AccountAt => Leaves::Record(&[
+        QueryKind::AccountAt => Leaves::Record(&[
             ("ada", r#"{"at":"2999-01-01T00:00:00Z"}"#, Some("ada")),
-            ("nobody", r#"{"at":"2999-01-01T00:00:00Z"}"#, None),
+            ("missing", r#"{"at":"2999-01-01T00:00:00Z"}"#, None),
         ]),
-        Queried::Proof => Leaves::Record(&[("", r#"{"position":1}"#, None)]),
-        Queried::AuditRecords => Leaves::Record(&[("", "", None)]),
-        Queried::AuditExport => Leaves::Record(&[
+        QueryKind::Proof => Leaves::Record(&[("", r#"{"position":1}"#, None)]),
+        QueryKind::AuditRecords => Leaves::Record(&[("", "", None)]),
+        QueryKind::AuditExport => Leaves::Record(&[
             ("", r#"{"format":"csv","through":1}"#, None),
             (
                 "",
@@ -170,40 +171,39 @@ fn leaves(queried: Queried, role: Role) -> Leaves {
                 Some("ada"),
             ),
         ]),
-        Queried::AuditExplain => Leaves::Record(&[
+        QueryKind::AuditExplain => Leaves::Record(&[
             ("", r#"{"position":1}"#, None),
             ("", r#"{"position":4}"#, Some("ada")),
         ]),
-        Queried::Checkpoint => Leaves::Nothing(""),
-        Queried::Consistency => Leaves::Nothing(r#"{"from":1}"#),
+        QueryKind::Checkpoint => Leaves::Nothing(""),
+        QueryKind::Consistency => Leaves::Nothing(r#"{"from":1}"#),
     }
 }
 
-fn queries() -> impl Iterator<Item = (Endpoint, Queried, Role)> {
+fn queries() -> impl Iterator<Item = (Endpoint, QueryKind, Role)> {
     all().into_iter().flat_map(|endpoint| {
-        let queried = match endpoint.asked {
-            Asked::Query(queried) => Some(queried),
+        let kind = match endpoint.operation {
+            Operation::Query(kind) => Some(kind),
             _ => None,
         };
         let roles = endpoint.roles().iter();
-        queried
-            .into_iter()
-            .flat_map(move |queried| roles.clone().map(move |role| (endpoint, queried, *role)))
+        kind.into_iter()
+            .flat_map(move |kind| roles.clone().map(move |role| (endpoint, kind, *role)))
     })
 }
 
-/// Every way in the table that a look is taken, with the role.
+/// Returns every way in the table that leaves an access record, with the role.
 fn askings() -> Vec<(Asking, Role)> {
     let mut found = Vec::new();
-    for (endpoint, queried, role) in queries() {
-        let Leaves::Record(ways) = leaves(queried, role) else {
+    for (endpoint, kind, role) in queries() {
+        let Leaves::Record(ways) = leaves(kind, role) else {
             continue;
         };
         for (id, body, subject) in ways {
             let (name, subject) = (endpoint.name, *subject);
             found.push((
                 Asking {
-                    queried,
+                    kind,
                     name,
                     id,
                     body,
@@ -217,7 +217,7 @@ fn askings() -> Vec<(Asking, Role)> {
 }
 
 #[test]
-fn every_look_is_on_record_before_it_is_answered_and_the_second_time_is_counted() {
+fn every_access_is_on_record_before_it_is_answered_and_the_second_time_is_counted() {
     let rig = Rig::start();
     for (number, (asking, role)) in askings().iter().enumerate() {
         let who = format!("viewer-{number}");
@@ -225,13 +225,13 @@ fn every_look_is_on_record_before_it_is_answered_and_the_second_time_is_counted(
         for _ in 0..2 {
             let answered = rig.ask(asking, &who, *role);
             let is_known =
-                answered.is_ok() || asking.id == "nobody" || asking.body.contains("nobody");
+                answered.is_ok() || asking.id == "missing" || asking.body.contains("missing");
             assert!(is_known, "{}: {answered:?}", asking.name);
             let looks = rig.looks(&who);
             let [look] = &looks[..] else {
                 panic!("{} {}: {looks:?}", asking.name, asking.body);
             };
-            assert_eq!(look.position, head + 1, "it was made for this look");
+            assert_eq!(look.position, head + 1, "it was made for this access");
             assert_eq!(
                 look.data["account_id"],
                 json!(asking.subject),
@@ -245,11 +245,11 @@ fn every_look_is_on_record_before_it_is_answered_and_the_second_time_is_counted(
             }
         }
     }
-    for (endpoint, queried, role) in queries() {
-        if let Leaves::Nothing(body) = leaves(queried, role) {
+    for (endpoint, kind, role) in queries() {
+        if let Leaves::Nothing(body) = leaves(kind, role) {
             let name = endpoint.name;
             let asking = Asking {
-                queried,
+                kind,
                 name,
                 id: "ada",
                 body,
@@ -262,10 +262,10 @@ fn every_look_is_on_record_before_it_is_answered_and_the_second_time_is_counted(
 }
 
 #[test]
-fn a_look_whose_record_fails_is_not_answered_the_first_time_nor_the_second() {
+fn a_query_without_its_access_record_is_not_answered_the_first_time_nor_the_second() {
     let rig = Rig::start();
     assert!(
-        rig.looks("nobody").is_empty(),
+        rig.looks("missing").is_empty(),
         "and the views have caught up"
     );
     let head = rig.head();

@@ -1,15 +1,15 @@
 //! The bus room: the NATS service in front of the engine.
 //!
 //! ```text
-//!  subject ─▶ endpoint loop ─▶ desk: size, caller, headers, body ─▶ engine or query threads
-//!                                                                          │ ticket
-//!  reply subject ◀─ replier: renders, publishes, counts ◀─ 8,192 slots ◀───┘
+//!  subject ─▶ endpoint loop ─▶ router: size, caller, headers, body ─▶ engine or query threads
+//!                                                                            │ ReplyGuard
+//!  reply subject ◀─ replier: renders, publishes, counts ◀─ 8,192 slots ◀─────┘
 //!
 //!  stream COUNTERSIGN_EVENTS ◀─ publisher: whole commands, one atomic batch at a time ◀─ log
 //! ```
 //!
-//! Nothing between a message and the engine waits, and nothing is executed that cannot be
-//! answered: the slot for the answer is taken first.
+//! Nothing between a message and the engine waits, and no request is executed that cannot be
+//! answered: its slot for the answer is reserved first.
 
 mod admission;
 #[cfg(test)]
@@ -18,7 +18,6 @@ mod answering;
 mod batch;
 mod connection;
 mod connection_error;
-mod desk;
 mod directory;
 mod discovery;
 mod documents;
@@ -40,6 +39,7 @@ mod queries;
 mod replier;
 mod reply;
 mod reply_reset;
+mod router;
 mod service;
 mod session;
 mod shares;
@@ -51,15 +51,15 @@ mod user_token;
 
 pub use connection::{Connection, DEFAULT_SERVER, OLDEST_SERVER, check_version};
 pub use connection_error::ConnectionError;
-pub use desk::PAYLOAD_BYTES_MAX;
 pub use directory::DirectoryConfig;
 pub use documents::Documents;
-pub use endpoints::{Asked, Endpoint, PREFIX, all as all_endpoints};
+pub use endpoints::{Endpoint, Operation, PREFIX, all as all_endpoints};
 pub use greeting::{MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST};
 pub use header_block::parse as parse_header_block;
 pub use identity::Identity;
 pub use publisher::Publishing;
 pub use replier::IN_FLIGHT_MAX;
+pub use router::PAYLOAD_BYTES_MAX;
 pub use service::{BusConfig, BusError, DRAIN_MAX, serve};
 pub use stats::{BOUNDS_US, Counts};
 pub use stream::drift as stream_drift;

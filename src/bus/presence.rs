@@ -1,5 +1,5 @@
-//! One log, one instance: a start that finds its log alive on the bus does not answer, and of two that
-//! meet later one gives way.
+//! One log, one instance: an instance that finds its log already served on the bus does not answer,
+//! and of two that meet later one gives way.
 //!
 //! ```text
 //!   subscribe countersign.v1.instance.<log> ─▶ ask there ─┬─ no responders ──▶ alone: answer requests
@@ -8,16 +8,17 @@
 //!                                                         └─ silence ────────▶ ask again
 //! ```
 //!
-//! A user who may publish on the bus can say anything there, so only answers count: each is tagged
-//! with a key of the keyring over a number that the asking instance drew for this question. Nobody
-//! without the keyring makes one, and one that was heard before answers no later question. A
-//! question by itself moves nobody.
+//! Any user with permission to publish on the bus can send anything there, so only answers count.
+//! Each answer is tagged with a key of the keyring over a number that the asking instance drew for
+//! this question. Without the keyring an answer cannot be made, and an earlier answer does not fit
+//! a later question. A question by itself changes nothing.
 //!
-//! The connection hears nothing of what it sends itself, so the broker says at once when nobody else is
-//! subscribed. Each subscribes before it asks, and on the connection that its requests come by: of two
-//! on one broker the later one to ask always finds the other, and who is not found gets no requests
-//! either. Two that were parted, on brokers of a cluster, find each other within a second of its end.
-//! Then the one that began first goes on.
+//! The connection does not receive its own messages, so the broker reports at once if there is no
+//! other subscriber. Each instance subscribes before it asks, and on the connection that its
+//! requests come by. On one broker the later of two always finds the earlier one, and an instance
+//! that is not found gets no requests either. Two instances that were separated, on brokers of a
+//! cluster, find each other within a second of the separation's end. Then the one that began first
+//! goes on.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,37 +32,37 @@ use subtle::ConstantTimeEq;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::desk::is_answerable;
 use super::endpoints::PREFIX;
 use super::gate::Gate;
+use super::router::is_answerable;
 use crate::crypto::derived::{FILE_TAG_BYTES, FileKey};
 use crate::engine::Random;
 
-/// How long another instance may take to say that it is there.
+/// How long another instance may take to answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
-/// The longest word of an instance, in bytes.
+/// The longest message of an instance, in bytes.
 const WORD_BYTES_MAX: usize = 512;
-/// Length of the number that a question is told by, in bytes.
+/// The length of the number that identifies a question, in bytes.
 const QUESTION_BYTES: usize = 16;
 
 type Question = [u8; QUESTION_BYTES];
 
-/// What an instance says of itself.
+/// What an instance reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
-    /// When it began.
+    /// When the instance began.
     pub since: Micros,
-    /// Its id.
+    /// The instance's id.
     pub instance: String,
-    /// Whether it takes requests; else it looks whether it may.
+    /// Whether the instance takes requests; else it is still checking whether it may.
     pub serving: bool,
 }
 
-/// A word that answers a question.
+/// The answer to a question.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     word: Word,
-    /// Hexadecimal, over the question and the word.
+    /// The tag in hexadecimal, over the question and the word.
     tag: String,
 }
 
@@ -71,22 +72,22 @@ impl Word {
         key.tag(&[question, &since, instance, &[u8::from(self.serving)]])
     }
 
-    /// Whether this one goes before another of the same standing.
+    /// Returns whether this instance goes before another in the same state.
     fn goes_before(&self, other: &Self) -> bool {
         (self.since, &self.instance) < (other.since, &other.instance)
     }
 }
 
-/// What there is on the bus of the same log.
+/// What was found of the same log on the bus.
 #[derive(Debug)]
 pub enum Met {
-    /// No other instance.
-    Nobody,
-    /// One that this instance gives way to.
+    /// There is no other instance.
+    Alone,
+    /// There is an instance that this one gives way to.
     Holder(Word),
-    /// One that will give way.
+    /// There is an instance that will give way to this one.
     Follower,
-    /// Somebody who does not say anything: stopped, cut off, or on a machine that is gone.
+    /// There is a subscriber that does not answer: stopped, cut off, or on a machine that is gone.
     Silence,
 }
 
@@ -102,7 +103,7 @@ pub struct Presence {
     holder: OnceLock<Word>,
 }
 
-/// This instance can be found by others until it is dropped.
+/// Keeps this instance visible to others until it is dropped.
 pub struct Shown(AbortHandle);
 
 impl Drop for Shown {
@@ -112,8 +113,8 @@ impl Drop for Shown {
 }
 
 impl Presence {
-    /// An instance that answers where the gate is open. The key is the same for all who have the
-    /// log's keyring.
+    /// Makes the presence of an instance that answers while the gate is open. Every instance with
+    /// the log's keyring has the same key.
     pub fn new(
         log_id: &str,
         since: Micros,
@@ -148,7 +149,7 @@ impl Presence {
         serde_json::to_string(&Answer { word, tag }).expect("a time, texts and a flag")
     }
 
-    /// The word in an answer to this question; none where an instance of this log did not make it.
+    /// Returns the word in an answer to this question; `None` if no instance of this log made it.
     fn proven(&self, payload: &[u8], question: &Question) -> Option<Word> {
         if payload.len() > WORD_BYTES_MAX {
             return None;
@@ -161,7 +162,7 @@ impl Presence {
     /// Lets other instances find this one as long as the client lives.
     ///
     /// # Errors
-    /// [`SubscribeError`] where the client has ended.
+    /// [`SubscribeError`] if the client has ended.
     pub async fn show(self: &Arc<Self>, client: &Client) -> Result<Shown, SubscribeError> {
         let mut asked = client.subscribe(self.subject.clone()).await?;
         let (presence, client) = (Arc::clone(self), client.clone());
@@ -179,7 +180,7 @@ impl Presence {
         Ok(Shown(tokio::spawn(answering).abort_handle()))
     }
 
-    /// Stops for good where another instance goes before this one; says whether.
+    /// Stops for good if another instance goes before this one; returns whether it does.
     fn weighs(&self, other: &Word) -> bool {
         let yields = self.yields_to(other);
         if yields {
@@ -189,8 +190,8 @@ impl Presence {
         yields
     }
 
-    /// Whether this instance stops because of another one. Who takes requests goes before who does
-    /// not; of two that do, or do not, the one that began first.
+    /// Returns whether this instance stops because of another one. An instance that takes requests
+    /// goes before one that does not; of two equal ones, the one that began first.
     fn yields_to(&self, other: &Word) -> bool {
         let ours = self.word();
         if other.instance == ours.instance {
@@ -212,7 +213,7 @@ impl Presence {
         asked.ok().flatten().unwrap_or(Met::Silence)
     }
 
-    /// Asks, and waits for the first answer that is proven; none where nothing can be asked.
+    /// Asks, and waits for the first proven answer; `None` if the question cannot be sent.
     async fn ask(&self, client: &Client) -> Option<Met> {
         let mut question = [0; QUESTION_BYTES];
         if !(self.random)(&mut question) {
@@ -225,7 +226,7 @@ impl Presence {
         sent.await.ok()?;
         while let Some(message) = answers.next().await {
             if message.status == Some(StatusCode::NO_RESPONDERS) {
-                return Some(Met::Nobody);
+                return Some(Met::Alone);
             }
             match self.proven(&message.payload, &question) {
                 Some(other) if self.weighs(&other) => return Some(Met::Holder(other)),
@@ -262,7 +263,7 @@ mod tests {
         )
     }
 
-    /// Whatever two instances know of each other, they never both go on, nor both stop.
+    /// Whatever two instances know about each other, they never both go on, nor both stop.
     #[test]
     fn of_two_that_meet_exactly_one_gives_way() {
         for (a, b) in [
@@ -275,10 +276,13 @@ mod tests {
             assert_ne!(first_yields, second.yields_to(&first.word()), "{a:?} {b:?}");
         }
         let us = starting(1, "a");
-        assert!(us.yields_to(&word(9, "b", true)), "who answers goes first");
+        assert!(
+            us.yields_to(&word(9, "b", true)),
+            "the one that answers goes first"
+        );
         assert!(
             !us.yields_to(&word(9, "a", true)),
-            "nobody gives way to itself"
+            "no instance gives way to itself"
         );
     }
 

@@ -7,8 +7,9 @@
 //!        └──────────────────────── anything else ──────────────────────────────────────┘
 //! ```
 //!
-//! Nothing else remembers how far it came, so no crash of either side can make the two disagree.
-//! One batch is under way at a time: a second one could slip in behind another publisher's.
+//! The position is remembered nowhere else, so a crash of either side cannot make log and stream
+//! disagree. Only one batch is under way at a time: a second one could slip in behind another
+//! publisher's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,21 +26,21 @@ use super::stream::{End, blocking, open};
 use super::stream_error::StreamError;
 use crate::engine::{Engine, Feed};
 
-/// The waits after something went wrong double from the first to the last of these.
+/// The publisher's first and longest wait after an error; each wait is twice the previous one.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(4);
-/// How long a start waits for JetStream before it goes on without.
+/// How long a start waits for JetStream before it continues without.
 const START_MAX: Duration = Duration::from_secs(3);
 
-/// How long publishing what is left may take when the service stops.
+/// How long the last events may take to be published when the service stops.
 const FINISH_MAX: Duration = Duration::from_secs(2);
 
 /// How events are published.
 #[derive(Clone, Debug)]
 pub struct Publishing {
-    /// The replicas that the stream is made with; it may have more.
+    /// The replicas that the stream is created with; it may have more.
     pub replicas: usize,
-    /// How often the stream's settings and end are looked at again.
+    /// How often the stream's settings and end are checked again.
     pub check_every: Duration,
 }
 
@@ -52,16 +53,16 @@ impl Default for Publishing {
     }
 }
 
-/// The running publisher, or none where nothing is published.
+/// The running publisher; empty if nothing is published.
 pub struct Running(Option<(watch::Sender<bool>, Task)>);
 
 type Task = JoinHandle<Result<(), StreamError>>;
 
 impl Running {
-    /// Looks at the stream and starts to publish.
+    /// Checks the stream and starts to publish.
     ///
     /// # Errors
-    /// Those that waiting cannot cure ([`StreamError::refuses_start`]).
+    /// The errors that waiting cannot cure ([`StreamError::refuses_start`]).
     pub async fn start(
         config: Option<Publishing>,
         engine: &Arc<Engine>,
@@ -83,7 +84,7 @@ impl Running {
         Ok(Self(Some((stopper, tokio::spawn(publisher.run(end))))))
     }
 
-    /// Ends only when the log was found to have lost events.
+    /// Returns only when the log was found to have lost events.
     pub async fn failed(&mut self) -> StreamError {
         if let Some((_, task)) = &mut self.0 {
             let ended = task.await;
@@ -91,47 +92,47 @@ impl Running {
             match ended {
                 Ok(Err(error)) => return error,
                 Ok(Ok(())) => {}
-                Err(error) => tracing::error!("nothing is published any more: {error}"),
+                Err(error) => tracing::error!("publication has stopped: {error}"),
             }
         }
         std::future::pending().await
     }
 
-    /// Publishes what is left, for a bounded time; the next start publishes the rest.
+    /// Publishes the remaining events, for 2 s at most; the next start publishes the rest.
     pub async fn finish(self) {
         let Some((stop, task)) = self.0 else { return };
         stop.send_replace(true);
         let abort = task.abort_handle();
         if timeout(FINISH_MAX, task).await.is_err() {
             abort.abort();
-            tracing::warn!("some events are not published yet; the next start does it");
+            tracing::warn!("some events are not published yet; the next start publishes them");
         }
     }
 }
 
-/// Carries the log into the stream until told to stop.
+/// Carries the log into the stream until it is stopped.
 struct Publisher {
     feed: Feed,
-    /// For the time in the ids of batches.
+    /// Gives the time for the ids of batches.
     engine: Arc<Engine>,
-    /// The client in use; a new one where the old one has ended.
+    /// The client in use; a new one when the old one has ended.
     clients: watch::Receiver<Client>,
     config: Publishing,
-    /// Turns true when what is left is to be published and no more to be waited for.
+    /// Becomes true when the publisher should publish the rest and stop.
     stop: watch::Receiver<bool>,
 }
 
 impl Publisher {
-    /// Looks at the stream before the service takes its first request; none where JetStream is away.
+    /// Checks the stream before the service takes its first request; `None` if JetStream is away.
     ///
     /// # Errors
-    /// Those that waiting cannot cure ([`StreamError::refuses_start`]).
+    /// The errors that waiting cannot cure ([`StreamError::refuses_start`]).
     async fn begin(&self) -> Result<Option<End>, StreamError> {
         let client = self.clients.borrow().clone();
         let opening = open(&client, &self.feed, self.config.replicas);
         let opened = timeout(START_MAX, opening)
             .await
-            .unwrap_or_else(|_| Err(StreamError::Away(format!("nothing for {START_MAX:?}"))));
+            .unwrap_or_else(|_| Err(StreamError::Away(format!("no answer within {START_MAX:?}"))));
         match opened {
             Ok(end) => Ok(Some(end)),
             Err(error) if error.refuses_start() => Err(error),
@@ -142,7 +143,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes until told to stop; whatever else goes wrong is waited out.
+    /// Publishes until it is stopped; waits out every other error.
     ///
     /// # Errors
     /// [`StreamError::KnowsMore`]: the log has lost events, and the service must stop.
@@ -175,8 +176,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes after an end; true once it was told to stop and nothing is left, false when it is
-    /// time to look at the stream again.
+    /// Publishes after an end. Returns true once it was stopped and nothing is left, and false when
+    /// it is time to check the stream again.
     async fn follow(
         &self,
         client: &Client,
@@ -187,7 +188,7 @@ impl Publisher {
         let check = sleep(self.config.check_every);
         tokio::pin!(check);
         self.reached(&end);
-        // Asked each time, since a timer that is never polled never ends.
+        // Polled on every round, since a timer that is never polled never ends.
         while check.as_mut().now_or_never().is_none() {
             let (feed, from) = (self.feed.clone(), end.position);
             let portion = blocking(move || feed.after(from).map_err(StreamError::Log)).await?;
@@ -225,7 +226,7 @@ impl Publisher {
         publication.reached(end.position);
     }
 
-    /// Says once why nothing is published.
+    /// Logs once why nothing is published.
     fn halted(&self, error: &StreamError) {
         let reason = error.to_string();
         let publication = self.feed.publication();

@@ -1,12 +1,12 @@
-//! Queries read views from the disk, so they run on threads of their own, a bounded few.
+//! Queries read views from the disk, so they run on a bounded number of threads of their own.
 //!
 //! ```text
 //!   login checks ──▶ 2 threads      support ──▶ 2      audit ──▶ 2
 //!   operators' looks ──▶ 1          operators' acts ──▶ 4
 //!   a position that is not there yet ──▶ 8 threads that wait, at most 500 ms ──▶ its own lane
 //! ```
-//! Lanes share no thread: an export, a backup or a position that is never reached holds up nobody's
-//! login check. Within a lane callers take turns.
+//! Lanes share no thread: an export, a backup or a position that is never reached delays no login
+//! check. Within a lane, callers take turns.
 
 use std::sync::Arc;
 
@@ -24,48 +24,48 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
 use super::answering::{answer, is_reached};
-use super::endpoints::{LaneName, Queried};
+use super::endpoints::{LaneName, QueryKind};
 use super::lane::{Bounds, Lane};
-use super::replier::Ticket;
-use super::reply::Told;
+use super::replier::ReplyGuard;
+use super::reply::Response;
 use crate::engine::{Engine, Viewer};
 
-/// Login checks: short, and every platform waits for them.
+/// Login checks: they are short, and every platform waits for them.
 const LOGIN_CHECKS: Bounds = Bounds {
     threads: 2,
     running_per_caller: 2,
     waiting: 256,
     waiting_per_caller: 256,
 };
-/// What agents ask; each may wait for the record of who looked.
+/// Queries of agents; each may wait for its access record.
 const SUPPORT: Bounds = Bounds {
     threads: 2,
     running_per_caller: 1,
     waiting: 256,
     waiting_per_caller: 64,
 };
-/// What auditors ask, which may read long histories.
+/// Queries of auditors, which may read long histories.
 const AUDIT: Bounds = Bounds {
     threads: 2,
     running_per_caller: 1,
     waiting: 256,
     waiting_per_caller: 64,
 };
-/// What operators look at.
+/// Queries of operators.
 const OPERATORS_LOOKS: Bounds = Bounds {
     threads: 1,
     running_per_caller: 1,
     waiting: 64,
     waiting_per_caller: 16,
 };
-/// Backups and views that are built anew, which can take minutes.
+/// Backups and rebuilds of views, which can take minutes.
 const OPERATORS_ACTS: Bounds = Bounds {
     threads: 4,
     running_per_caller: 2,
     waiting: 16,
     waiting_per_caller: 4,
 };
-/// Queries that wait for a position, 500 ms at most: a caller's last one begins within 2 s.
+/// Queries that wait for a position, 500 ms at most: the last one of a caller begins within 2 s.
 const PATIENT: Bounds = Bounds {
     threads: 8,
     running_per_caller: 2,
@@ -73,14 +73,14 @@ const PATIENT: Bounds = Bounds {
     waiting_per_caller: 8,
 };
 
-/// A query that reads a view.
+/// A query, decoded.
 #[derive(Debug)]
 pub enum Query {
-    /// What a login check may know of an account.
+    /// What a login check may know about an account.
     LoginStatus(AccountId),
-    /// Whose name it is.
+    /// The account of a username.
     FindAccount(FindAccountQuery),
-    /// What an agent may know of an account.
+    /// What an agent may know about an account.
     AccountCard(AccountId),
     /// The reset cases.
     ResetQueue(ResetQueueQuery),
@@ -92,15 +92,15 @@ pub enum Query {
     AccountAt(AccountId, AccountAtQuery),
     /// The log's newest state, signed.
     Checkpoint,
-    /// That a record is in the log.
+    /// The proof that a record is in the log.
     Proof(ProofQuery),
-    /// That one state of the log is the beginning of another.
+    /// The proof that one state of the log is the beginning of another.
     Consistency(ConsistencyQuery),
     /// Records as they are hashed.
     AuditRecords(AuditRecordsQuery),
-    /// Events to take away.
+    /// An export of events.
     AuditExport(AuditExportQuery),
-    /// Why a decision came out as it did.
+    /// The reasons for a decision.
     AuditExplain(AuditExplainQuery),
 }
 
@@ -111,11 +111,11 @@ pub enum OperatorsRequest {
     Backup,
     /// The numbers of the log.
     LogStats,
-    /// The views.
+    /// The list of the views.
     ViewList,
-    /// The keys, without any of them.
+    /// The list of the keys, without their key material.
     KeyList,
-    /// A view folded anew.
+    /// The rebuild of a view.
     ViewRebuild(ViewName),
 }
 
@@ -123,71 +123,72 @@ pub enum OperatorsRequest {
 #[derive(Debug)]
 pub enum Wanted {
     /// A query's answer; the kind is that of its endpoint.
-    Query(Queried, Query),
+    Query(QueryKind, Query),
     /// What an operator asks for.
     Operators(OperatorsRequest),
 }
 
 impl Query {
-    /// Reads a query of a view.
+    /// Decodes a query of this kind.
     ///
     /// # Errors
-    /// `request.invalid` or `request.malformed`, as the body or the id asks for it.
-    pub fn decode(queried: Queried, id: &str, body: &[u8]) -> Result<Self, Refusal> {
+    /// `request.malformed` if the body is not JSON, `request.invalid` if body or id break the
+    /// schema.
+    pub fn decode(kind: QueryKind, id: &str, body: &[u8]) -> Result<Self, Refusal> {
         let account = || {
             AccountId::parse(id).map_err(|rule| Refusal::because(ErrorCode::RequestInvalid, rule.0))
         };
-        Ok(match queried {
-            Queried::LoginStatus => {
+        Ok(match kind {
+            QueryKind::LoginStatus => {
                 decode_query::<NoFields>(body)?;
                 Self::LoginStatus(account()?)
             }
-            Queried::FindAccount => Self::FindAccount(decode_query(body)?),
-            Queried::AccountCard => {
+            QueryKind::FindAccount => Self::FindAccount(decode_query(body)?),
+            QueryKind::AccountCard => {
                 decode_query::<NoFields>(body)?;
                 Self::AccountCard(account()?)
             }
-            Queried::ResetQueue => Self::ResetQueue(decode_query(body)?),
-            Queried::AuditTimeline => {
+            QueryKind::ResetQueue => Self::ResetQueue(decode_query(body)?),
+            QueryKind::AuditTimeline => {
                 let query: AuditTimelineQuery = decode_query(body)?;
                 let account = account()?;
                 Self::AuditTimeline(account, query)
             }
-            Queried::AuditPage => Self::AuditPage(decode_query(body)?),
-            Queried::AccountAt => {
+            QueryKind::AuditPage => Self::AuditPage(decode_query(body)?),
+            QueryKind::AccountAt => {
                 let query: AccountAtQuery = decode_query(body)?;
                 let account = account()?;
                 Self::AccountAt(account, query)
             }
-            Queried::Checkpoint => {
+            QueryKind::Checkpoint => {
                 decode_query::<NoFields>(body)?;
                 Self::Checkpoint
             }
-            Queried::Proof => Self::Proof(decode_query(body)?),
-            Queried::Consistency => Self::Consistency(decode_query(body)?),
-            Queried::AuditRecords => Self::AuditRecords(decode_query(body)?),
-            Queried::AuditExport => Self::AuditExport(decode_query(body)?),
-            Queried::AuditExplain => Self::AuditExplain(decode_query(body)?),
+            QueryKind::Proof => Self::Proof(decode_query(body)?),
+            QueryKind::Consistency => Self::Consistency(decode_query(body)?),
+            QueryKind::AuditRecords => Self::AuditRecords(decode_query(body)?),
+            QueryKind::AuditExport => Self::AuditExport(decode_query(body)?),
+            QueryKind::AuditExplain => Self::AuditExplain(decode_query(body)?),
         })
     }
 }
 
-/// A query and what bounds its answer.
+/// A query, its caller and its limits.
 #[derive(Debug)]
-pub struct Question {
+pub struct QueryRequest {
     /// What is asked.
     pub wanted: Wanted,
     /// The position that the view must have reached.
     pub min_position: Option<u64>,
-    /// Later than this nobody waits for the answer.
+    /// The deadline; after it the caller no longer waits for the answer.
     pub deadline: Option<Micros>,
-    /// Who asks.
+    /// The caller.
     pub viewer: Viewer,
 }
 
-type Job = (Question, Ticket);
+type Job = (QueryRequest, ReplyGuard);
 
-/// The lanes; their threads end once this is dropped and nothing waits.
+/// The lanes; their threads end once this is dropped and no query waits.
 pub struct QueryPool {
     engine: Arc<Engine>,
     lanes: Arc<Lanes>,
@@ -207,12 +208,13 @@ impl QueryPool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// Those of the operating system where it gives no thread.
+    /// The error of the operating system if it cannot start a thread.
     pub fn start(engine: &Arc<Engine>) -> std::io::Result<Self> {
         let lane = |name, bounds| {
             let engine = Arc::clone(engine);
-            let tell = move |(question, ticket): Job| ticket.tell(told(answer(&engine, &question)));
-            Lane::start(name, bounds, tell)
+            let respond =
+                move |(request, guard): Job| guard.respond(response(answer(&engine, &request)));
+            Lane::start(name, bounds, respond)
         };
         let lanes = Arc::new(Lanes {
             login_checks: lane("query", LOGIN_CHECKS)?,
@@ -226,9 +228,9 @@ impl QueryPool {
             Lane::start(
                 "query-wait",
                 PATIENT,
-                move |(question, ticket): Job| match is_reached(&waiting, &question) {
-                    Ok(()) => reached.ask(question, ticket),
-                    Err(refusal) => ticket.tell(Told::Refused(refusal)),
+                move |(request, guard): Job| match is_reached(&waiting, &request) {
+                    Ok(()) => reached.ask(request, guard),
+                    Err(refusal) => guard.respond(Response::Refused(refusal)),
                 },
             )?;
         Ok(Self {
@@ -238,48 +240,48 @@ impl QueryPool {
         })
     }
 
-    /// Takes a query; never waits. Where the lane is full the newest query of the caller with the
-    /// most waiting is `overloaded`.
-    pub fn ask(&self, question: Question, ticket: Ticket) {
-        if self.engine.queries().has_reached(question.min_position) {
-            self.lanes.ask(question, ticket);
+    /// Queues a query; never waits. If the lane is full, the newest query of the caller with the
+    /// most waiting queries is refused as `overloaded`.
+    pub fn ask(&self, request: QueryRequest, guard: ReplyGuard) {
+        if self.engine.queries().has_reached(request.min_position) {
+            self.lanes.ask(request, guard);
         } else {
-            submit(&self.patient, question, ticket);
+            submit(&self.patient, request, guard);
         }
     }
 }
 
 impl Lanes {
-    fn ask(&self, question: Question, ticket: Ticket) {
-        let lane = match &question.wanted {
-            Wanted::Query(queried, _) => match queried.lane(question.viewer.caller.role) {
+    fn ask(&self, request: QueryRequest, guard: ReplyGuard) {
+        let lane = match &request.wanted {
+            Wanted::Query(kind, _) => match kind.lane(request.viewer.caller.role) {
                 LaneName::LoginChecks => &self.login_checks,
                 LaneName::Support => &self.support,
                 LaneName::Audit => &self.audit,
             },
-            Wanted::Operators(request) => match request {
+            Wanted::Operators(wanted) => match wanted {
                 OperatorsRequest::LogStats
                 | OperatorsRequest::ViewList
                 | OperatorsRequest::KeyList => &self.operators_looks,
                 OperatorsRequest::Backup | OperatorsRequest::ViewRebuild(_) => &self.operators_acts,
             },
         };
-        submit(lane, question, ticket);
+        submit(lane, request, guard);
     }
 }
 
-fn submit(lane: &Lane<Job>, question: Question, ticket: Ticket) {
-    let caller = &question.viewer.caller;
+fn submit(lane: &Lane<Job>, request: QueryRequest, guard: ReplyGuard) {
+    let caller = &request.viewer.caller;
     let key = (caller.role, caller.name.clone());
-    let (Ok(shed) | Err(shed)) = lane.submit(key, (question, ticket)).map_err(Some);
-    if let Some((_, ticket)) = shed {
-        ticket.tell(Told::Refused(Refusal::new(ErrorCode::Overloaded)));
+    let (Ok(shed) | Err(shed)) = lane.submit(key, (request, guard)).map_err(Some);
+    if let Some((_, guard)) = shed {
+        guard.respond(Response::Refused(Refusal::new(ErrorCode::Overloaded)));
     }
 }
 
-fn told(answer: Result<Bytes, Refusal>) -> Told {
+fn response(answer: Result<Bytes, Refusal>) -> Response {
     match answer {
-        Ok(body) => Told::Answer(body),
-        Err(refusal) => Told::Refused(refusal),
+        Ok(body) => Response::Answer(body),
+        Err(refusal) => Response::Refused(refusal),
     }
 }

@@ -1,7 +1,7 @@
-//! The way out: one bounded channel of answers, one task that renders and publishes them.
+//! The way out: one bounded channel of answers, and one task that renders and publishes them.
 //!
-//! A slot of the channel is reserved before a request is handed on. So the channel's capacity is
-//! the bound on requests in flight, and whoever answers never waits and is never turned away.
+//! A slot of the channel is reserved before a request is handed on. So the channel's capacity
+//! bounds the requests in flight, and sending an answer never waits and never fails.
 
 use std::sync::Arc;
 
@@ -12,79 +12,79 @@ use countersign_schemas::time::Micros;
 use tokio::sync::{mpsc, watch};
 
 use super::gate::Gate;
-use super::reply::{Echo, Rendered, Speaker, Told, render};
+use super::reply::{Rendered, ReplyHeaders, Response, Speaker, render};
 use super::shares::Share;
 use super::stats::Stats;
 use crate::crypto::stack;
 use crate::engine::Engine;
 
-/// Requests that may wait for their answer at the same time, unless configured otherwise.
+/// How many requests may wait for their answer at the same time, unless configured otherwise.
 pub const IN_FLIGHT_MAX: usize = 8_192;
 
-const TOO_LARGE: &str = "the answer is larger than the broker lets pass: ask for a smaller page";
+const TOO_LARGE: &str = "the answer is larger than the broker allows: ask for a smaller page";
 
-/// Who waits for an answer, and since when.
+/// A request that waits for its answer.
 #[derive(Clone, Debug)]
-pub struct Waiting {
-    /// Where to.
+pub struct Pending {
+    /// The subject of the reply.
     pub reply_to: Subject,
-    /// Which endpoint was asked, by its place in the list.
+    /// The index of the endpoint in the list.
     pub endpoint: usize,
     /// When the request arrived.
     pub received_at: Micros,
-    /// What the reply repeats.
-    pub echo: Echo,
+    /// The headers that the reply repeats.
+    pub reply_headers: ReplyHeaders,
 }
 
 /// An answer on its way out.
 #[derive(Debug)]
 pub struct Answer {
-    /// Who waits for it.
-    pub waiting: Waiting,
-    /// What it is.
-    pub told: Told,
-    /// The caller's share of the way out, until the answer has left; none where it had no slot.
+    /// The request that waits for it.
+    pub pending: Pending,
+    /// The response to render.
+    pub response: Response,
+    /// The caller's share of the way out, until the answer has left; `None` if it has no slot.
     pub share: Option<Share>,
 }
 
-/// The right and the duty to answer one request; dropped without an answer it tells
-/// `outcome.unknown`, so that no request is ever left waiting.
+/// The right and the duty to answer one request. Dropped without an answer, it answers
+/// `outcome.unknown`, so that no request is left waiting.
 #[derive(Debug)]
-pub struct Ticket(Option<(mpsc::OwnedPermit<Answer>, Waiting, Share)>);
+pub struct ReplyGuard(Option<(mpsc::OwnedPermit<Answer>, Pending, Share)>);
 
-impl Ticket {
-    /// Pairs a reserved slot with who waits and whose share it is of.
-    pub fn new(slot: mpsc::OwnedPermit<Answer>, waiting: Waiting, share: Share) -> Self {
-        Self(Some((slot, waiting, share)))
+impl ReplyGuard {
+    /// Pairs a reserved slot with the request that waits and the caller's share.
+    pub fn new(slot: mpsc::OwnedPermit<Answer>, pending: Pending, share: Share) -> Self {
+        Self(Some((slot, pending, share)))
     }
 
-    /// Answers; never waits.
-    pub fn tell(mut self, told: Told) {
-        self.send(told);
+    /// Sends the response; never waits.
+    pub fn respond(mut self, response: Response) {
+        self.send(response);
     }
 
-    fn send(&mut self, told: Told) {
-        if let Some((slot, waiting, share)) = self.0.take() {
+    fn send(&mut self, response: Response) {
+        if let Some((slot, pending, share)) = self.0.take() {
             let share = Some(share);
             slot.send(Answer {
-                waiting,
-                told,
+                pending,
+                response,
                 share,
             });
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ReplyGuard {
     fn drop(&mut self) {
-        self.send(Told::Refused(Refusal::new(ErrorCode::OutcomeUnknown)));
+        self.send(Response::Refused(Refusal::new(ErrorCode::OutcomeUnknown)));
     }
 }
 
-/// Renders answers, publishes and counts them.
+/// Renders, publishes and counts answers.
 #[derive(Clone)]
 pub struct Replier {
-    /// For the time of day.
+    /// Gives the time of day.
     pub engine: Arc<Engine>,
     /// The counters, one for each endpoint.
     pub stats: Arc<[Stats]>,
@@ -92,51 +92,53 @@ pub struct Replier {
     pub issuer: Arc<str>,
     /// The hexadecimal id of the log.
     pub log_id: Arc<str>,
-    /// The client in use; a new one where the old one has ended.
+    /// The client in use; a new one when the old one has ended.
     pub client: watch::Receiver<Client>,
     /// Whether this instance still answers for its log.
     pub gate: Gate,
 }
 
 impl Replier {
-    /// Publishes every answer, unless another instance holds the log, until nobody is left who could send one.
+    /// Publishes every answer, unless another instance holds the log, until the last sender is
+    /// dropped.
     pub async fn run(mut self, mut answers: mpsc::Receiver<Answer>) {
         while let Some(answer) = answers.recv().await {
             self.gate.looked_at().await;
-            // What nobody heard of, the caller asks of the instance that holds the log.
+            // For an outcome that was not reported, the caller asks the instance that holds the
+            // log.
             if !self.gate.is_lost() {
                 self.publish(answer).await;
             }
         }
     }
 
-    fn rendered(&self, told: Told, echo: &Echo) -> Rendered {
+    fn rendered(&self, response: Response, reply_headers: &ReplyHeaders) -> Rendered {
         let speaker = Speaker {
             issuer: &self.issuer,
             log_id: &self.log_id,
             key: &|at| self.engine.assertion_key(at),
         };
         let bytes_max = self.client.borrow().max_payload();
-        fitting(told, echo, &speaker, bytes_max)
+        fitting(response, reply_headers, &speaker, bytes_max)
     }
 
-    /// Publishes one answer; waits while the broker takes no more.
+    /// Publishes one answer; waits while the broker accepts no more.
     pub async fn publish(&mut self, answer: Answer) {
         let Answer {
-            waiting,
-            told,
+            pending,
+            response,
             share: _share,
         } = answer;
-        let rendered = stack::wiped(|| self.rendered(told, &waiting.echo));
-        let took_us = self.engine.now().0.saturating_sub(waiting.received_at.0);
-        if let Some(stats) = self.stats.get(waiting.endpoint) {
+        let rendered = stack::wiped(|| self.rendered(response, &pending.reply_headers));
+        let took_us = self.engine.now().0.saturating_sub(pending.received_at.0);
+        if let Some(stats) = self.stats.get(pending.endpoint) {
             stats.answered(rendered.refused, took_us);
         }
         loop {
             let client = self.client.borrow_and_update().clone();
             let (headers, body) = (rendered.headers.clone(), rendered.body.clone());
             match client
-                .publish_with_headers(waiting.reply_to.clone(), headers, body)
+                .publish_with_headers(pending.reply_to.clone(), headers, body)
                 .await
             {
                 Ok(()) => return,
@@ -156,11 +158,16 @@ impl Replier {
     }
 }
 
-/// Renders an answer that the broker carries. What was done is never told as refused: its outcome
-/// is to be asked for again, by its id.
-fn fitting(told: Told, echo: &Echo, speaker: &Speaker, bytes_max: usize) -> Rendered {
-    let is_done = matches!(&told, Told::Outcome(outcome, _) if outcome.result.is_ok());
-    let rendered = render(told, echo, speaker);
+/// Renders an answer within the broker's limit. An executed command is never reported as refused:
+/// its outcome must be requested again by its id.
+fn fitting(
+    response: Response,
+    reply_headers: &ReplyHeaders,
+    speaker: &Speaker,
+    bytes_max: usize,
+) -> Rendered {
+    let is_done = matches!(&response, Response::Outcome(outcome, _) if outcome.result.is_ok());
+    let rendered = render(response, reply_headers, speaker);
     if wire_bytes(&rendered) <= bytes_max {
         return rendered;
     }
@@ -168,10 +175,10 @@ fn fitting(told: Told, echo: &Echo, speaker: &Speaker, bytes_max: usize) -> Rend
         true => Refusal::new(ErrorCode::OutcomeUnknown),
         false => Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE),
     };
-    render(Told::Refused(refusal), echo, speaker)
+    render(Response::Refused(refusal), reply_headers, speaker)
 }
 
-/// What an answer takes of the broker's `max_payload`, which counts headers too (NATS ADR-4).
+/// Returns how much of the broker's `max_payload` an answer takes, headers included (NATS ADR-4).
 fn wire_bytes(rendered: &Rendered) -> usize {
     let mut bytes = "NATS/1.0\r\n\r\n".len() + rendered.body.len();
     for (name, values) in rendered.headers.iter() {
@@ -191,12 +198,12 @@ mod tests {
     use crate::bus::shares::Shares;
     use crate::engine::{Done, Outcome};
 
-    fn waiting() -> Waiting {
-        Waiting {
+    fn pending() -> Pending {
+        Pending {
             reply_to: "inbox".into(),
             endpoint: 0,
             received_at: Micros(0),
-            echo: Echo::default(),
+            reply_headers: ReplyHeaders::default(),
         }
     }
 
@@ -214,7 +221,7 @@ mod tests {
         };
         let done = |result| {
             let replayed = false;
-            Told::Outcome(Outcome { result, replayed }, "shop".into())
+            Response::Outcome(Outcome { result, replayed }, "shop".into())
         };
         let registered = || Done {
             reply: Reply::AccountRegistered {
@@ -227,26 +234,27 @@ mod tests {
             },
             decided_at: Micros(0),
         };
-        let refused = |told, max| fitting(told, &Echo::default(), &speaker, max).refused;
+        let refused =
+            |response, max| fitting(response, &ReplyHeaders::default(), &speaker, max).refused;
         let unknown = Some(ErrorCode::OutcomeUnknown);
         assert_eq!(refused(done(Ok(registered())), usize::MAX), None);
         assert_eq!(refused(done(Ok(registered())), 20), unknown);
         let invalid = Some(ErrorCode::RequestInvalid);
         let was_refused = done(Err(Refusal::new(ErrorCode::CodeInvalid)));
         assert_eq!(refused(was_refused, 20), invalid);
-        assert_eq!(refused(Told::Answer("a page".into()), 10), invalid);
+        assert_eq!(refused(Response::Answer("a page".into()), 10), invalid);
     }
 
     #[tokio::test]
     async fn a_ticket_that_is_lost_still_answers() {
         let (sender, mut answers) = mpsc::channel(1);
         let slot = sender.try_reserve_owned().unwrap();
-        drop(Ticket::new(slot, waiting(), share()));
-        let told = answers.recv().await.unwrap().told;
-        assert!(matches!(told, Told::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
+        drop(ReplyGuard::new(slot, pending(), share()));
+        let response = answers.recv().await.unwrap().response;
+        assert!(matches!(response, Response::Refused(r) if r.code == ErrorCode::OutcomeUnknown));
         assert!(
             answers.recv().await.is_none(),
-            "once, and nobody is left to answer"
+            "once, and no sender is left"
         );
     }
 
@@ -254,9 +262,9 @@ mod tests {
     async fn a_request_in_flight_holds_its_slot_until_its_answer_is_taken() {
         let (sender, mut answers) = mpsc::channel(1);
         let slot = sender.clone().try_reserve_owned().unwrap();
-        let ticket = Ticket::new(slot, waiting(), share());
+        let guard = ReplyGuard::new(slot, pending(), share());
         assert!(sender.clone().try_reserve_owned().is_err());
-        ticket.tell(Told::Refused(Refusal::new(ErrorCode::CodeInvalid)));
+        guard.respond(Response::Refused(Refusal::new(ErrorCode::CodeInvalid)));
         assert!(sender.clone().try_reserve_owned().is_err());
         answers.recv().await.unwrap();
         assert!(sender.try_reserve_owned().is_ok());

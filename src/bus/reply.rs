@@ -1,5 +1,5 @@
-//! Renders what is answered: a success as its JSON body, a refusal as headers and a problem
-//! document, so that a caller who looks at only one of them still sees a refusal.
+//! Renders responses: a success as its JSON body, a refusal as headers and a problem document, so
+//! that a caller who reads only one of the two still sees the refusal.
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -21,10 +21,10 @@ use crate::crypto::backup_code;
 use crate::crypto::otp::otpauth_uri;
 use crate::engine::{Done, Outcome};
 
-/// What is told to the caller of a request.
+/// The response to a request, before rendering.
 #[derive(Debug)]
-pub enum Told {
-    /// What became of a command, and the name of its caller.
+pub enum Response {
+    /// The outcome of a command, and the name of its caller.
     Outcome(Outcome, String),
     /// A query's answer.
     Answer(Bytes),
@@ -34,38 +34,38 @@ pub enum Told {
 
 /// What a reply repeats of its request.
 #[derive(Clone, Debug, Default)]
-pub struct Echo {
-    /// The command id that it went by.
+pub struct ReplyHeaders {
+    /// The command's id.
     pub command_id: Option<CommandId>,
-    /// The trace.
+    /// The request's trace.
     pub trace: Option<Trace>,
 }
 
 /// A reply ready to be published.
 #[derive(Debug)]
 pub struct Rendered {
-    /// Its headers.
+    /// The reply's headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The reply's body.
     pub body: Bytes,
-    /// The word of a refusal.
+    /// The code of a refusal or fault.
     pub refused: Option<ErrorCode>,
 }
 
-/// Who speaks.
+/// The service's identity, as replies show it.
 pub struct Speaker<'a> {
     /// The service's name as authenticator apps, code sheets and assertions show it.
     pub issuer: &'a str,
     /// The hexadecimal id of the log.
     pub log_id: &'a str,
-    /// Signs assertions of logins recorded at an instant; called for a completed login that has an
-    /// audience only.
+    /// Returns the key that signs assertions of logins recorded at an instant; called only for a
+    /// completed login with an audience.
     pub key: &'a (dyn Fn(Micros) -> AssertionKey + Sync),
 }
 
 impl Speaker<'_> {
-    /// Asserts a completed login to an audience. Everything in it follows from the login and its
-    /// caller, so that a repeated reply repeats it.
+    /// Asserts a completed login to an audience. Every claim follows from the login and its caller,
+    /// so that a repeated reply contains the same assertion.
     fn assertion(&self, audience: &Audience, login: &Login) -> SecretText {
         let at = login.decided_at.unix_s();
         let claims = Claims {
@@ -84,7 +84,7 @@ impl Speaker<'_> {
     }
 }
 
-/// A completed login that is to be asserted.
+/// A completed login to assert.
 struct Login<'a> {
     account: &'a AccountId,
     caller: &'a str,
@@ -93,26 +93,26 @@ struct Login<'a> {
     decided_at: Micros,
 }
 
-/// Renders a reply.
-pub fn render(told: Told, echo: &Echo, speaker: &Speaker) -> Rendered {
-    let (body, replayed) = match told {
-        Told::Outcome(outcome, caller) => {
+/// Renders a response.
+pub fn render(response: Response, reply_headers: &ReplyHeaders, speaker: &Speaker) -> Rendered {
+    let (body, replayed) = match response {
+        Response::Outcome(outcome, caller) => {
             let body = outcome
                 .result
                 .and_then(|done| success(done, speaker, &caller));
             (body, outcome.replayed)
         }
-        Told::Answer(body) => (Ok(body), false),
-        Told::Refused(refusal) => (Err(refusal), false),
+        Response::Answer(body) => (Ok(body), false),
+        Response::Refused(refusal) => (Err(refusal), false),
     };
     let mut headers = HeaderMap::new();
     if replayed {
         put(&mut headers, headers::REPLAYED, "true");
     }
-    if let Some(id) = &echo.command_id {
+    if let Some(id) = &reply_headers.command_id {
         put(&mut headers, headers::MSG_ID, id.as_str());
     }
-    if let Some(trace) = &echo.trace {
+    if let Some(trace) = &reply_headers.trace {
         put(&mut headers, headers::TRACEPARENT, &trace.parent);
         if let Some(state) = &trace.state {
             put(&mut headers, headers::TRACESTATE, state);
@@ -128,10 +128,10 @@ pub fn render(told: Told, echo: &Echo, speaker: &Speaker) -> Rendered {
     }
 }
 
-/// A query's answer as JSON.
+/// Encodes a query's answer as JSON.
 ///
 /// # Errors
-/// `internal` where it cannot be written, which no reply of ours meets.
+/// `internal` if the body cannot be encoded, which no reply of the service does.
 pub fn json<T: Serialize>(body: &T) -> Result<Bytes, Refusal> {
     serde_json::to_vec(body)
         .map(Bytes::from)
@@ -159,7 +159,7 @@ fn refused(mut headers: HeaderMap, refusal: &Refusal) -> Rendered {
     }
 }
 
-/// Sets a header; a value that cannot be one is left out, since async-nats panics on CR and LF.
+/// Sets a header. An invalid value is left out, since async-nats panics on CR and LF.
 fn put(headers: &mut HeaderMap, name: &str, value: &str) {
     if let Ok(value) = value.parse::<HeaderValue>() {
         headers.insert(name, value);
@@ -211,7 +211,7 @@ fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal
     }
 }
 
-/// A reply that shows an app's secret or backup codes, which no other reply does.
+/// Renders a reply that shows an app's secret or backup codes; no other reply shows them.
 fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes, Refusal> {
     match reply {
         Reply::EnrolmentStarted {
@@ -349,7 +349,7 @@ fn shown(issued: &Issued) -> Vec<SecretText> {
     issued.codes.iter().map(reveal).collect()
 }
 
-/// The text to download, dated with the day (UTC) that the set was recorded.
+/// Returns the codes as a text file, dated with the day (UTC) on which the set was recorded.
 fn codes_file(
     issuer: &str,
     account_name: &str,

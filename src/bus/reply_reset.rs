@@ -1,4 +1,4 @@
-//! Renders what support resets answer.
+//! Renders the replies of support resets.
 
 use bytes::Bytes;
 use countersign_schemas::refusal::Refusal;

@@ -32,8 +32,8 @@ fn body(reply: Reply) -> Value {
         replayed: false,
     };
     let rendered = render(
-        Told::Outcome(outcome, "portal".into()),
-        &Echo::default(),
+        Response::Outcome(outcome, "portal".into()),
+        &ReplyHeaders::default(),
         &SPEAKER,
     );
     assert_eq!(rendered.refused, None);
@@ -192,7 +192,7 @@ fn a_success_is_the_body_of_the_contract() {
     assert_eq!(verified.get("assertion"), None);
 }
 
-/// A wall clock that lies an hour behind the log must not make an assertion good for an hour.
+/// A wall clock that is an hour behind the log must not make an assertion valid for an hour.
 #[test]
 fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_it() {
     let decided_at = DETAILS.at.minus_s(3_600);
@@ -209,8 +209,8 @@ fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_i
         }),
         replayed: false,
     };
-    let told = Told::Outcome(outcome, "portal".into());
-    let rendered = render(told, &Echo::default(), &SPEAKER);
+    let response = Response::Outcome(outcome, "portal".into());
+    let rendered = render(response, &ReplyHeaders::default(), &SPEAKER);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     assert_eq!(body["details"]["at"], "2026-11-24T12:00:00.000000Z");
     let assertion = body["assertion"].as_str().unwrap();
@@ -239,7 +239,11 @@ fn every_refusal_and_fault_has_its_headers_and_its_document() {
             }],
             ..Refusal::after(*code, 5)
         };
-        let rendered = render(Told::Refused(refusal.clone()), &Echo::default(), &SPEAKER);
+        let rendered = render(
+            Response::Refused(refusal.clone()),
+            &ReplyHeaders::default(),
+            &SPEAKER,
+        );
         assert_eq!(rendered.refused, Some(*code));
         let header = |name| rendered.headers.get(name).unwrap().as_str();
         assert_eq!(header(headers::SERVICE_ERROR), code.title());
@@ -255,8 +259,8 @@ fn every_refusal_and_fault_has_its_headers_and_its_document() {
 }
 
 #[test]
-fn id_trace_and_replay_are_told_with_a_reply() {
-    let echo = Echo {
+fn a_reply_carries_id_trace_and_replay() {
+    let reply_headers = ReplyHeaders {
         command_id: Some(CommandId::parse("id 1").unwrap()),
         trace: Some(Trace {
             id: [1; 16],
@@ -268,7 +272,11 @@ fn id_trace_and_replay_are_told_with_a_reply() {
         result: Err(Refusal::new(ErrorCode::CodeInvalid)),
         replayed: true,
     };
-    let rendered = render(Told::Outcome(outcome, "portal".into()), &echo, &SPEAKER);
+    let rendered = render(
+        Response::Outcome(outcome, "portal".into()),
+        &reply_headers,
+        &SPEAKER,
+    );
     let header = |name| rendered.headers.get(name).unwrap().as_str();
     assert_eq!(header(headers::MSG_ID), "id 1");
     assert_eq!(header(headers::TRACEPARENT), "00-parent");

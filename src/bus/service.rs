@@ -1,4 +1,4 @@
-//! The service's life: connect, serve, connect again, stop without losing a request.
+//! The service's life: connect, serve, reconnect, and stop without losing a request.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
-use super::desk::Desk;
 use super::directory::{Directory, DirectoryConfig};
 use super::discovery::Discovery;
 use super::documents::Documents;
@@ -22,6 +21,7 @@ use super::presence::{Shown, Word};
 use super::publisher::{Publishing, Running};
 use super::queries::QueryPool;
 use super::replier::{IN_FLIGHT_MAX, Replier};
+use super::router::Router;
 use super::session::Session;
 use super::stream_error::StreamError;
 use super::traffic::Traffic;
@@ -29,15 +29,15 @@ use crate::engine::Engine;
 
 /// How long stopping may take, from the signal to the last reply.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// How long the broker may take to take the last replies.
+/// How long the broker may take to accept the last replies.
 pub const FLUSH_MAX: Duration = Duration::from_secs(2);
-/// Events of the connection that may wait; more are dropped, they are for the log only.
+/// How many events of the connection may wait; more are dropped, since they are only logged.
 const EVENTS_MAX: usize = 256;
-/// How often the broker is looked at, since a reconnect can lead to another server.
+/// How often the broker is checked, since a reconnect can lead to another server.
 pub const VERSION_PERIOD: Duration = Duration::from_secs(1);
-/// How often the broker is asked for a fresh greeting, since a reload can change what it says.
+/// How often the broker is asked for a fresh greeting, since a reload can change it.
 const GREETING_PERIOD: Duration = Duration::from_secs(15);
-/// After how many of these periods the service connects anew to ask for a refused subscription again.
+/// After this many periods the service reconnects, to ask again for a refused subscription.
 pub const DEAF_PERIODS: u32 = 5;
 
 /// How the service appears on the bus.
@@ -45,18 +45,18 @@ pub const DEAF_PERIODS: u32 = 5;
 pub struct BusConfig {
     /// How to reach the broker.
     pub connection: Connection,
-    /// How callers are told apart.
+    /// How callers are identified.
     pub identity: Identity,
     /// The service's name as authenticator apps and code sheets show it.
     pub issuer: String,
-    /// Another service that checks passwords; none where the engine does or callers vouch.
+    /// The password service outside; `None` if the engine checks passwords or callers vouch.
     pub directory: Option<DirectoryConfig>,
-    /// Requests that may wait for their answer at the same time, at least 1; one more is
-    /// `overloaded`.
+    /// How many requests may wait for their answer at the same time, at least 1; a further one is
+    /// refused as `overloaded`.
     pub in_flight_max: usize,
-    /// The endpoints and their counters; whoever reads them keeps a clone.
+    /// The endpoints and their counters; a reader keeps a clone.
     pub traffic: Traffic,
-    /// How events are published to the stream; none where they are not.
+    /// How events are published to the stream; `None` if they are not.
     pub publishing: Option<Publishing>,
     /// How often the broker is asked for a fresh greeting.
     pub greeting_every: Duration,
@@ -77,15 +77,15 @@ impl Default for BusConfig {
     }
 }
 
-/// Says why the service could not start on the bus.
+/// The reasons why the service could not start on the bus.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// There is no usable broker and waiting cannot help.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// The broker does not let us subscribe.
+    /// The broker refuses a subscription or a publication that the service needs.
     #[error(
-        "the NATS server refuses a subject ({0}); let the service's user subscribe to countersign.v1.> and $SRV.>, and publish to countersign.v1.instance.> too"
+        "the NATS server refuses a subject ({0}); allow the service's user to subscribe to countersign.v1.> and $SRV.>, and to publish to countersign.v1.instance.>"
     )]
     NotPermitted(String),
     /// Events cannot be published, and waiting cannot help.
@@ -93,23 +93,24 @@ pub enum BusError {
     Stream(#[from] StreamError),
     /// Another instance of the same log answers.
     #[error(
-        "another instance of this log answers on this broker, {}: stop that one before this one is started; two that run side by side lose what they acknowledge, so a copy is never started beside its original",
+        "another instance of this log answers on this broker, {}: stop it before starting this one; two instances of one log lose commands that they acknowledged, so never start a copy beside its original",
         shown(.0)
     )]
     Another(Word),
-    /// There are no threads for queries.
-    #[error("cannot start the threads for queries: {0}; look at the limits of this process")]
+    /// The operating system gives no threads for queries.
+    #[error("cannot start the threads for queries: {0}; check the limits of this process")]
     Threads(#[source] std::io::Error),
 }
 
-/// Serves until `stop` resolves, then answers what had arrived, and returns; at most 10 s later.
+/// Serves until `stop` resolves, then answers the requests that had arrived and returns, at most 10
+/// s later.
 ///
 /// `ready` is true while requests are taken. A broker that is away, at the start or later, is
-/// waited for. Stopping drains the engine too, so it is of no use afterwards.
+/// waited for. Stopping drains the engine too, so it cannot be used afterwards.
 ///
 /// # Errors
 /// [`BusError`], only before `ready` was true for the first time; but [`StreamError::KnowsMore`]
-/// whenever the stream is found to have an event that the log has not.
+/// whenever the stream is found to have an event that the log does not have.
 pub async fn serve(
     engine: Arc<Engine>,
     config: BusConfig,
@@ -170,14 +171,14 @@ pub async fn serve(
             }
         }
         found.gate.forget();
-        tracing::error!("the connection to the broker has ended, connecting anew");
+        tracing::error!("the connection to the broker has ended, reconnecting");
         tokio::select! {
             client = connection.connect_again(&event_sender) => {
                 shown = found.presence.show(&client).await.ok();
                 clients.send_replace(client);
             }
             () = &mut stop => {
-                // Without a client to come, the replier gives up on what it holds.
+                // Without a new client to come, the replier gives up the answers that it holds.
                 drop(clients);
                 service.stop(None, shown, publisher, replies).await;
                 return Ok(());
@@ -186,16 +187,16 @@ pub async fn serve(
     }
 }
 
-/// What lives as long as the service, whatever becomes of a client.
+/// The parts that live as long as the service, across clients.
 struct Service {
     engine: Arc<Engine>,
-    desk: Arc<Desk>,
+    router: Arc<Router>,
     discovery: Arc<Discovery>,
     replier: Replier,
 }
 
 impl Service {
-    /// Sets up everything that needs no client; the task is the replier's.
+    /// Sets up everything that needs no client; the returned task is the replier's.
     fn start(
         engine: Arc<Engine>,
         config: BusConfig,
@@ -223,7 +224,7 @@ impl Service {
             endpoints: Arc::clone(&endpoints),
             stats: Arc::clone(&stats),
         };
-        let desk = Desk {
+        let router = Router {
             documents: Documents::made(),
             queries: QueryPool::start(&engine).map_err(BusError::Threads)?,
             engine: Arc::clone(&engine),
@@ -236,7 +237,7 @@ impl Service {
         };
         let service = Self {
             engine,
-            desk: Arc::new(desk),
+            router: Arc::new(router),
             discovery: Arc::new(discovery),
             replier,
         };
@@ -244,10 +245,10 @@ impl Service {
     }
 
     async fn open(&self, client: Client) -> Result<Session, SubscribeError> {
-        Session::open(client, &self.desk, &self.discovery, &self.replier).await
+        Session::open(client, &self.router, &self.discovery, &self.replier).await
     }
 
-    /// Takes no more, answers what is here, and lets the last reply leave.
+    /// Takes no more requests, answers those that have arrived, and lets the last reply leave.
     async fn stop(
         self,
         serving: Option<(Session, Client)>,
@@ -255,7 +256,7 @@ impl Service {
         publisher: Running,
         replies: JoinHandle<()>,
     ) {
-        let Self { engine, desk, .. } = self;
+        let Self { engine, router, .. } = self;
         let stopping = async {
             let client = match serving {
                 None => None,
@@ -264,16 +265,16 @@ impl Service {
                     Some(client)
                 }
             };
-            // The last sender of answers beside those of requests in flight.
-            drop(desk);
+            // This is the last sender of answers, apart from the requests in flight.
+            drop(router);
             finish(&engine).await;
             let _ = replies.await;
             publisher.finish().await;
-            // Before the files are free for the next start.
+            // Hide the instance before its files are free for the next start.
             drop(shown);
             drain(engine).await;
             if let Some(client) = client {
-                // Never ends while the broker is away.
+                // The flush never ends while the broker is away.
                 if timeout(FLUSH_MAX, client.flush()).await.is_err() {
                     tracing::warn!("the broker is away: the last replies may not have reached it");
                 }
@@ -290,7 +291,7 @@ fn shown(other: &Word) -> String {
     format!("instance {} since {}", other.instance, other.since)
 }
 
-/// Lets the engine finish what is queued, away from the tasks that publish the answers.
+/// Lets the engine finish its queue, away from the tasks that publish the answers.
 async fn finish(engine: &Arc<Engine>) {
     let engine = Arc::clone(engine);
     if let Err(error) = tokio::task::spawn_blocking(move || engine.finish(DRAIN_MAX)).await {
@@ -305,13 +306,16 @@ async fn drain(engine: Arc<Engine>) {
     }
 }
 
-/// Says whether requests are taken; whoever watches hears of changes only.
+/// Sets whether requests are taken; watchers are notified of changes only.
 pub fn set(ready: &watch::Sender<bool>, value: bool) {
     ready.send_if_modified(|now| std::mem::replace(now, value) != value);
 }
 
-/// Refuses to start where a subject was not allowed: the service would wait for requests that never
-/// come, or not find another instance.
+/// Refuses to start if the broker does not allow a subject: the service would wait for requests
+/// that never come, or not find another instance.
+///
+/// # Errors
+/// [`BusError::NotPermitted`] with the broker's sentence.
 pub fn refused_subject(events: &mut mpsc::Receiver<Event>) -> Result<(), BusError> {
     while let Ok(event) = events.try_recv() {
         match event {
@@ -324,7 +328,7 @@ pub fn refused_subject(events: &mut mpsc::Receiver<Event>) -> Result<(), BusErro
     Ok(())
 }
 
-/// Says that requests do not reach the service; for no period yet.
+/// Logs that requests do not reach the service; returns 0, the count of periods since.
 pub fn deaf(error: &BusError) -> u32 {
     let again = VERSION_PERIOD * DEAF_PERIODS;
     tracing::error!("not ready: {error}; asking again in {again:?}");
@@ -337,7 +341,7 @@ pub fn refuses_subject(error: &str) -> bool {
         || (error.contains("violation for publish") && error.contains(".instance."))
 }
 
-/// Follows the server's request to leave (NATS ADR-5), where there is anywhere to go.
+/// Follows the server's request to leave (NATS ADR-5), if there is another server.
 pub async fn leave_for_another_server(client: &Client) {
     let others = client.server_pool().await.is_ok_and(|pool| pool.len() > 1);
     if others {

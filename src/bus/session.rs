@@ -1,9 +1,9 @@
-//! One client's time on the bus: its subscriptions, a loop for each, and how they end.
+//! One client's time on the bus: its subscriptions, a loop for each, and their end.
 //!
 //! async-nats drops a subscription's messages from the moment it sends the unsubscription, or one
-//! wake-up later with `drain`, while the server still delivers. So a session ends in three steps:
-//! the server is made to forget the subscriptions, a round trip proves that everything it had
-//! delivered is here, and only then are they closed on our side and read to their end.
+//! wake-up later with `drain`, while the server still delivers. So a session ends in three steps.
+//! The server is made to forget the subscriptions; a round trip proves that everything it delivered
+//! has arrived; only then are the subscriptions closed in the client and read to their end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,25 +14,26 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::desk::Desk;
 use super::discovery::{Discovery, QUEUE_GROUP};
 use super::replier::Replier;
+use super::router::Router;
 use crate::crypto::stack;
 
 /// How long the broker may take for one round trip.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
 
-/// A limit of messages that nats-server cannot read (it takes at most nine digits) and then takes
-/// for none: it unsubscribes at once, whereas async-nats goes on delivering what still arrives.
+/// A message limit that nats-server cannot parse (it reads at most nine digits) and therefore
+/// treats as none: it unsubscribes at once, whereas async-nats goes on delivering what still
+/// arrives.
 const SERVER_FORGETS: u64 = u64::MAX;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Requests are taken.
     Serving,
-    /// The server is told to send no more.
+    /// The server is asked to send no more.
     Stopping,
-    /// Everything that it had sent is here.
+    /// Everything that the server sent has arrived.
     Arrived,
 }
 
@@ -46,27 +47,28 @@ pub struct Session {
 }
 
 impl Session {
-    /// Subscribes to everything, starts the loops, and waits until the broker knows.
+    /// Subscribes to every subject, starts the loops, and waits until the broker knows the
+    /// subscriptions.
     ///
     /// # Errors
-    /// [`SubscribeError`] where the client has ended.
+    /// [`SubscribeError`] if the client has ended.
     pub async fn open(
         client: Client,
-        desk: &Arc<Desk>,
+        router: &Arc<Router>,
         discovery: &Arc<Discovery>,
         replier: &Replier,
     ) -> Result<Self, SubscribeError> {
         let (phase, phases) = watch::channel(Phase::Serving);
         let (unsubscribing, unsubscribed) = mpsc::channel(1);
         let mut loops = JoinSet::new();
-        for (at, endpoint) in desk.endpoints.iter().enumerate() {
-            // The second form is refused in verified identity, by an answer that says why.
+        for (at, endpoint) in router.endpoints.iter().enumerate() {
+            // In verified identity the second form is refused, by an answer that explains why.
             for subject in [Some(endpoint.subject()), endpoint.subject_without_user()] {
                 let Some(subject) = subject else { continue };
                 let subscriber = client.queue_subscribe(subject, QUEUE_GROUP.into()).await?;
                 let endpoint = EndpointLoop {
                     at,
-                    desk: Arc::clone(desk),
+                    router: Arc::clone(router),
                     replier: replier.clone(),
                 };
                 loops.spawn(endpoint.run(subscriber, phases.clone(), unsubscribing.clone()));
@@ -86,16 +88,16 @@ impl Session {
         Ok(session)
     }
 
-    /// Waits until the client has ended: something that it could not parse killed it. What it had
-    /// received until then is still taken.
+    /// Waits until the client has ended: it stopped at something that it could not parse. Requests
+    /// that it received until then are still taken.
     pub async fn ended(&mut self) {
         self.loops.join_next().await;
         let rest = async { while self.loops.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(ROUND_TRIP_MAX, rest).await;
     }
 
-    /// Stops taking requests and returns once every request that had reached us is handed on.
-    /// Later ones find no responders.
+    /// Stops taking requests, and returns once every request that had arrived is handed on. Later
+    /// requests find no responders.
     pub async fn close(mut self) {
         self.discovery.abort();
         self.phase.send_replace(Phase::Stopping);
@@ -106,15 +108,15 @@ impl Session {
         while self.loops.join_next().await.is_some() {}
     }
 
-    /// Asks somebody who is not there: when the broker says so, it has read all that we sent before,
-    /// and we have read all that it sent before.
+    /// Sends a request to a subject without a responder. When the broker reports this, it has read
+    /// all that the client sent before, and the client has read all that the broker sent before.
     async fn round_trip(&self) {
         let there_and_back = self.client.request(self.client.new_inbox(), Bytes::new());
         let back = tokio::time::timeout(ROUND_TRIP_MAX, there_and_back).await;
-        let nobody = RequestErrorKind::NoResponders;
-        if !matches!(back, Ok(Err(error)) if error.kind() == nobody) {
+        let no_responders = RequestErrorKind::NoResponders;
+        if !matches!(back, Ok(Err(error)) if error.kind() == no_responders) {
             tracing::warn!(
-                "the broker did not answer us within {ROUND_TRIP_MAX:?}; the service's user should be allowed to publish to its own inbox, so that stopping can tell that every request has arrived"
+                "the broker did not answer within {ROUND_TRIP_MAX:?}; allow the service's user to publish to its own inbox, so that the service can confirm at its stop that every request has arrived"
             );
         }
     }
@@ -126,11 +128,11 @@ impl Drop for Session {
     }
 }
 
-/// Takes the messages of one endpoint; it waits for nothing but messages, for the look at a new
-/// connection, and for the broker where a message has to be turned away because everything is full.
+/// Takes the messages of one endpoint. It waits only for messages, for the check of a new
+/// connection, and for the broker when a message is turned away because everything is full.
 struct EndpointLoop {
     at: usize,
-    desk: Arc<Desk>,
+    router: Arc<Router>,
     replier: Replier,
 }
 
@@ -161,7 +163,7 @@ impl EndpointLoop {
         }
     }
 
-    /// Whether the phase was reached; else the client has ended.
+    /// Returns whether the phase was reached; if not, the client has ended.
     async fn take_until(
         &mut self,
         phase: Phase,
@@ -180,14 +182,14 @@ impl EndpointLoop {
     }
 
     async fn take(&mut self, message: Message) {
-        self.desk.gate.looked_at().await;
-        if let Some(refusal) = stack::wiped(|| self.desk.take(self.at, message)) {
+        self.router.gate.looked_at().await;
+        if let Some(refusal) = stack::wiped(|| self.router.take(self.at, message)) {
             self.replier.publish(refusal).await;
         }
     }
 }
 
-/// Waits for a phase; false where it never comes.
+/// Waits for a phase; returns false if it never comes.
 async fn has_come(phases: &mut watch::Receiver<Phase>, phase: Phase) -> bool {
     phases.wait_for(|now| *now == phase).await.is_ok()
 }

@@ -1,21 +1,21 @@
-//! How many requests of a caller may wait for their answers, as a share of what is free.
+//! How many requests of a caller may wait for their answers, as a share of the free slots.
 //!
-//! A caller may hold twice as many slots as are free. Alone it has two thirds of all, two callers
-//! that take what they can have two fifths each, and whoever comes next still finds some.
+//! A caller may hold twice as many slots as are free. One greedy caller alone holds two thirds of
+//! all slots, two hold two fifths each, and a further caller still finds some.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lane::Key;
 
-/// Slots that a caller may hold for each that is free.
+/// How many slots a caller may hold for each free one.
 const HELD_PER_FREE: usize = 2;
 
-/// What each caller holds; no caller without a slot.
+/// How many slots each caller holds; a caller without a slot has no entry.
 #[derive(Debug, Default)]
 pub struct Shares(Mutex<HashMap<Key, usize>>);
 
-/// One slot of a caller; given back when this is dropped.
+/// One slot of a caller, released on drop.
 #[derive(Debug)]
 pub struct Share {
     shares: Arc<Shares>,
@@ -23,7 +23,7 @@ pub struct Share {
 }
 
 impl Shares {
-    /// Takes a slot for a caller, of so many that are free; none where it holds its share.
+    /// Takes a slot for a caller, given how many are free; `None` if the caller holds its share.
     pub fn take(self: &Arc<Self>, caller: Key, free: usize) -> Option<Share> {
         let mut held = self.lock();
         let own = held.get(&caller).copied().unwrap_or(0);
@@ -60,7 +60,7 @@ mod tests {
 
     const ALL: usize = 8_192;
 
-    /// What a caller gets that takes all it can.
+    /// Takes slots until there is none for this caller, and returns how many it got.
     fn greedy(shares: &Arc<Shares>, name: &str, taken: &mut Vec<Share>) -> usize {
         let before = taken.len();
         while let Some(share) = shares.take((Role::Platform, name.into()), ALL - taken.len()) {
@@ -77,7 +77,7 @@ mod tests {
             .map(|name| greedy(&shares, name, &mut taken))
             .into();
         assert_eq!(got, [5_462, 1_820, 607, 202]);
-        // Once the first gives back, nobody has more than twice what is free.
+        // Once the first releases some, no caller has more than twice the free slots.
         drop(taken.drain(..5_462));
         assert_eq!(greedy(&shares, "d", &mut taken), 3_642);
         drop(taken);

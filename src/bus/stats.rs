@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
-/// Buckets for each doubling of a duration: a percentile is right within 1/8.
+/// The number of buckets for each doubling of a duration: a percentile is accurate to 1/8.
 const BUCKETS_PER_DOUBLING: u64 = 8;
-/// Durations are told apart up to 2^40 µs, twelve days.
+/// Durations are distinguished up to 2^40 µs, twelve days.
 const DOUBLINGS_MAX: u64 = 40;
 const BUCKETS: usize = (BUCKETS_PER_DOUBLING * DOUBLINGS_MAX) as usize;
-/// Stands for no last error.
+/// The value that means "no last error".
 const NONE: u64 = u64::MAX;
 
 /// One endpoint's counters at one moment.
@@ -23,15 +23,15 @@ pub struct Counts {
     pub answered: u64,
     /// Requests without a reply subject, which are not executed.
     pub unanswerable: u64,
-    /// Answers that were refusals or faults, by word; words that never were are absent.
+    /// Answers that were refusals or faults, by code; codes that never occurred are absent.
     pub refused: Vec<(&'static str, u64)>,
-    /// The time that all answers took, in microseconds.
+    /// The total time of all answers, in microseconds.
     pub processing_us: u64,
-    /// For each of [`BOUNDS_US`], the answers that took less.
+    /// For each of [`BOUNDS_US`], how many answers took less time.
     pub within: Vec<u64>,
 }
 
-/// Bounds of the histogram, in microseconds: 256 µs to 16.8 s, each twice the one before.
+/// The bounds of the histogram, in microseconds: 256 µs to 16.8 s, each twice the previous one.
 pub const BOUNDS_US: [u64; 17] = {
     let mut bounds = [0; 17];
     let mut at = 0;
@@ -42,7 +42,7 @@ pub const BOUNDS_US: [u64; 17] = {
     bounds
 };
 
-/// The counters.
+/// The counters of one endpoint.
 #[derive(Debug)]
 pub struct Stats {
     received: AtomicU64,
@@ -76,7 +76,7 @@ impl Stats {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that nobody waits for, so it was not executed.
+    /// Counts a request without a usable reply subject, which is not executed.
     pub fn unanswerable(&self) {
         self.unanswerable.fetch_add(1, Ordering::Relaxed);
     }
@@ -113,8 +113,9 @@ impl Stats {
         }
     }
 
-    /// The members of ADR-32's endpoint statistics, `data` included; times in nanoseconds there.
-    /// Errors are faults (5xx) only: a wrong code is no error of the service.
+    /// Returns the members of ADR-32's endpoint statistics, `data` included; times are in
+    /// nanoseconds there. Errors are faults (5xx) only: a wrong code is not an error of the
+    /// service.
     pub fn members(&self) -> Value {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (received, answered) = (load(&self.received), load(&self.answered));
@@ -150,7 +151,7 @@ impl Stats {
     }
 }
 
-/// The bucket of a duration: exact below 8 µs, then eight for each doubling.
+/// Returns the bucket of a duration: exact below 8 µs, then eight for each doubling.
 fn bucket(us: u64) -> usize {
     let doubling = us.max(1).ilog2().saturating_sub(2);
     let at = u64::from(doubling) * BUCKETS_PER_DOUBLING
@@ -162,7 +163,7 @@ fn bucket(us: u64) -> usize {
     (at as usize).min(BUCKETS - 1)
 }
 
-/// The smallest duration of a bucket, in microseconds.
+/// Returns the smallest duration of a bucket, in microseconds.
 fn floor_us(bucket: usize) -> u64 {
     let (doubling, part) = (
         bucket as u64 / BUCKETS_PER_DOUBLING,

@@ -1,32 +1,32 @@
-//! The stream of published events: what it must be, whose it is, and where it ends.
+//! The stream of published events: its settings, its log and its end.
 
 use async_nats::Client;
 use countersign_schemas::published::{EVENT_PREFIX, source};
 use serde_json::{Value, json};
 
-use super::jetstream::{Info, Stream, Told};
+use super::jetstream::{Info, Stream, StreamEvent};
 use super::stream_error::StreamError;
 use crate::engine::{Feed, PublishedEpoch, StartError};
 
-/// The stream of the first epoch; a later one adds its number.
+/// The stream of the first epoch; the name of a later one adds the epoch's number.
 const STREAM: &str = "COUNTERSIGN_EVENTS";
 /// How long JetStream remembers message ids, in nanoseconds: 2 minutes.
 const DUPLICATE_WINDOW_NS: u64 = 120_000_000_000;
 
-/// Where the stream of the newest epoch ends.
+/// The end of the newest epoch's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The stream.
+    /// The stream's name.
     pub stream: String,
     /// The hexadecimal id of the log's epoch.
     pub log_id: String,
-    /// The sequence of its last message, the one before the first where it has none.
+    /// The sequence of the last message; the one before the first if the stream is empty.
     pub sequence: u64,
-    /// The position of the last event that was published.
+    /// The position of the last published event.
     pub position: u64,
 }
 
-/// The name of an epoch's stream.
+/// Returns the name of an epoch's stream.
 pub fn stream_name(epoch: usize) -> String {
     match epoch {
         1 => STREAM.into(),
@@ -34,11 +34,11 @@ pub fn stream_name(epoch: usize) -> String {
     }
 }
 
-/// Makes or checks the newest epoch's stream, and reads where it ends and that it is this log's.
+/// Creates or checks the newest epoch's stream, reads its end and checks that it is this log's.
 ///
 /// # Errors
-/// Every [`StreamError`] but [`StreamError::NotTaken`]. What the stream knows beyond the log is
-/// remembered durably before that is returned.
+/// Every [`StreamError`] but [`StreamError::NotTaken`]. If the stream has events that the log has
+/// lost, that is recorded durably before the error is returned.
 pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, StreamError> {
     let epochs = feed.epochs();
     let (newest, earlier) = epochs.split_last().expect("a log has an epoch");
@@ -54,9 +54,9 @@ pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, 
     let position = match info.is_empty() {
         true => where_it_went_on(client, newest, earlier).await?,
         false => {
-            let told = stream.event(info.last).await?;
-            belongs_to(&stream.name, &told, std::slice::from_ref(newest))?;
-            agree(&stream, &info, told, feed).await?
+            let stored = stream.event(info.last).await?;
+            belongs_to(&stream.name, &stored, std::slice::from_ref(newest))?;
+            agree(&stream, &info, stored, feed).await?
         }
     };
     Ok(End {
@@ -67,8 +67,8 @@ pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, 
     })
 }
 
-/// What a stream is made with; [`check`] demands all of it but the number of replicas, of which
-/// there may be more.
+/// Returns the settings that a stream is created with. [`check`] demands all of them except the
+/// number of replicas, which may be higher.
 pub fn settings(name: &str, replicas: usize) -> Value {
     json!({
         "name": name,
@@ -91,7 +91,7 @@ pub fn settings(name: &str, replicas: usize) -> Value {
     })
 }
 
-/// Settings that a person may choose; everything else that is not [`settings`] is drift.
+/// Settings that an operator may choose; every other one that is not in [`settings`] is drift.
 const FREE: &[&str] = &[
     "description",
     "placement",
@@ -108,7 +108,7 @@ const FREE: &[&str] = &[
 /// Refuses a stream that could lose, change or reorder events.
 fn check(name: &str, found: &Value, replicas: usize) -> Result<(), StreamError> {
     if !found.is_object() {
-        return Err(StreamError::Away("the answer tells no settings".into()));
+        return Err(StreamError::Away("the answer has no settings".into()));
     }
     match drift(name, found, replicas) {
         None => Ok(()),
@@ -119,7 +119,7 @@ fn check(name: &str, found: &Value, replicas: usize) -> Result<(), StreamError> 
     }
 }
 
-/// What of a stream's settings is not as it must be; none where nothing is.
+/// Returns which of a stream's settings differ from what they must be; `None` if none does.
 pub fn drift(name: &str, found: &Value, replicas: usize) -> Option<String> {
     let wanted = settings(name, replicas);
     let (wanted, found) = (wanted.as_object()?, found.as_object()?);
@@ -153,8 +153,8 @@ pub fn drift(name: &str, found: &Value, replicas: usize) -> Option<String> {
     (!drift.is_empty()).then(|| drift.join(", "))
 }
 
-/// Takes the events' subjects from the stream of the epoch before, which keeps its messages: two
-/// streams cannot have the same.
+/// Takes the events' subjects from the stream of the previous epoch, which keeps its messages: two
+/// streams cannot have the same subjects.
 async fn release(client: &Client, earlier: &[PublishedEpoch]) -> Result<(), StreamError> {
     let Some(before) = earlier.last() else {
         return Ok(());
@@ -175,8 +175,8 @@ async fn release(client: &Client, earlier: &[PublishedEpoch]) -> Result<(), Stre
     stream.update(&config).await.map(drop)
 }
 
-/// The last position that an earlier epoch's stream has and the log still has, 0 without one: what
-/// no stream has is published.
+/// Returns the last position that an earlier epoch's stream has and the log still has, 0 if there
+/// is none: every later event must be published.
 async fn where_it_went_on(
     client: &Client,
     newest: &PublishedEpoch,
@@ -188,9 +188,9 @@ async fn where_it_went_on(
         let stream = Stream::new(client.clone(), stream_name(epoch.number));
         match stream.info().await? {
             Some(info) if !info.is_empty() => {
-                let told = stream.event(info.last).await?;
-                belongs_to(&stream.name, &told, std::slice::from_ref(epoch))?;
-                return Ok(told.event.position.min(kept_through));
+                let stored = stream.event(info.last).await?;
+                belongs_to(&stream.name, &stored, std::slice::from_ref(epoch))?;
+                return Ok(stored.event.position.min(kept_through));
             }
             Some(_) | None => kept_through = kept_through.min(kept(epoch)),
         }
@@ -198,22 +198,33 @@ async fn where_it_went_on(
     Ok(0)
 }
 
-fn belongs_to(stream: &str, told: &Told, epochs: &[PublishedEpoch]) -> Result<(), StreamError> {
+fn belongs_to(
+    stream: &str,
+    stored: &StreamEvent,
+    epochs: &[PublishedEpoch],
+) -> Result<(), StreamError> {
     match epochs
         .iter()
-        .any(|epoch| source(&epoch.log_id) == told.source)
+        .any(|epoch| source(&epoch.log_id) == stored.source)
     {
         true => Ok(()),
         false => Err(StreamError::Foreign {
             stream: stream.into(),
-            found: format!("its last event is of {}", told.source),
+            found: format!("its last event is of {}", stored.source),
         }),
     }
 }
 
-/// The position of the stream's last event, once the log was found to have it; else finds the first
-/// one that it has not.
-async fn agree(stream: &Stream, info: &Info, last: Told, feed: &Feed) -> Result<u64, StreamError> {
+/// Returns the position of the stream's last event, if the log has that event.
+///
+/// # Errors
+/// [`StreamError::KnowsMore`] with the first event that the log does not have.
+async fn agree(
+    stream: &Stream,
+    info: &Info,
+    last: StreamEvent,
+    feed: &Feed,
+) -> Result<u64, StreamError> {
     let has = |event| {
         let feed = feed.clone();
         blocking(move || feed.has(&event).map_err(StreamError::Log))
@@ -225,9 +236,9 @@ async fn agree(stream: &Stream, info: &Info, last: Told, feed: &Feed) -> Result<
     let mut missing = last.event.position;
     while low < high {
         let middle = low + (high - low) / 2;
-        let told = stream.event(middle).await?;
-        let position = told.event.position;
-        if has(told.event).await? {
+        let stored = stream.event(middle).await?;
+        let position = stored.event.position;
+        if has(stored.event).await? {
             low = middle + 1;
         } else {
             (high, missing) = (middle, position);
@@ -248,7 +259,10 @@ async fn agree(stream: &Stream, info: &Info, last: Told, feed: &Feed) -> Result<
     .into())
 }
 
-/// Does what reads or writes the disk away from the tasks that answer.
+/// Runs work that reads or writes the disk on a thread of its own, away from the tasks that answer.
+///
+/// # Errors
+/// The work's own error, or [`StreamError::Log`] if it panics.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StreamError> + Send + 'static,
 ) -> Result<T, StreamError> {

@@ -2,56 +2,60 @@
 
 use crate::engine::StartError;
 
-/// Why events are not published.
+/// The reasons why events are not published.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// JetStream does not answer; waiting may help.
-    #[error("JetStream does not answer ({0}); commands go on, and what is due is published later")]
-    Away(String),
-    /// The stream is not as it must be.
     #[error(
-        "the stream {stream} has other settings than publication needs ({drift}): set them back with `nats stream edit {stream}`"
+        "JetStream does not answer ({0}); commands continue, and the events are published later"
+    )]
+    Away(String),
+    /// The stream's settings are not those that publication needs.
+    #[error(
+        "the stream {stream} does not have the settings that publication needs ({drift}): restore them with `nats stream edit {stream}`"
     )]
     Drifted {
-        /// Its name.
+        /// The stream's name.
         stream: String,
-        /// The settings.
+        /// The settings that differ.
         drift: String,
     },
-    /// The stream is another log's.
+    /// The stream belongs to another log.
     #[error(
-        "the stream {stream} is not this log's ({found}), so nothing is published: give each installation a NATS account of its own, or delete that stream"
+        "the stream {stream} does not belong to this log ({found}), so nothing is published: give each installation a NATS account of its own, or delete that stream"
     )]
     Foreign {
-        /// Its name.
+        /// The stream's name.
         stream: String,
-        /// Whose it is.
+        /// What was found in it.
         found: String,
     },
-    /// The broker says no.
+    /// The broker refuses a request.
     #[error(
-        "the NATS server refuses {what} ({reason}): look at the limits and streams of the service's account"
+        "the NATS server refuses {what} ({reason}): check the limits and streams of the service's account"
     )]
     Refused {
-        /// What it was asked.
+        /// What the broker was asked to do.
         what: String,
-        /// Its sentence.
+        /// The broker's sentence.
         reason: String,
     },
-    /// What was sent is not what the stream took; it is read again.
-    #[error("a batch was not taken as it was sent ({0}); the stream's end is read again")]
+    /// The stream did not take what was sent; its end is read again.
+    #[error(
+        "the stream did not store a batch as it was sent ({0}); the stream's end is read again"
+    )]
     NotTaken(String),
     /// The log cannot be read.
-    #[error("what is to be published cannot be read: {0}")]
+    #[error("the events to publish cannot be read: {0}")]
     Log(String),
-    /// The stream has an event that the log has not.
+    /// The stream has an event that the log does not have.
     #[error(transparent)]
     KnowsMore(#[from] Box<StartError>),
 }
 
 impl StreamError {
-    /// Whether a service that starts says so instead of serving. Another log's stream halts only
-    /// publication: it says nothing of this log.
+    /// Returns whether a starting service fails with this error instead of serving. Another log's
+    /// stream only halts publication: it proves nothing about this log.
     pub fn refuses_start(&self) -> bool {
         match self {
             Self::Away(_) | Self::NotTaken(_) | Self::Log(_) | Self::Foreign { .. } => false,

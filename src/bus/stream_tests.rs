@@ -1,4 +1,4 @@
-//! Every setting of the stream, taken from the list that it is made with.
+//! Tests every setting of the stream, taken from the list that it is created with.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn right() -> Value {
     settings("S", REPLICAS)
 }
 
-/// Other values than this one that a setting of its kind can have.
+/// Returns other values that a setting of this kind can have.
 fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::Bool(set) => vec![json!(!set), Value::Null],
@@ -51,7 +51,7 @@ fn every_setting_that_the_stream_is_made_with_is_demanded_but_those_that_a_perso
     }
 }
 
-/// What loses, changes or reorders nothing.
+/// Settings that cannot lose, change or reorder events.
 #[test]
 fn of_the_settings_that_the_stream_is_made_with_two_may_be_chosen_otherwise() {
     let right = right();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::endpoints::{self, Endpoint};
 use super::stats::{Counts, Stats};
 
-/// What can be asked, and how often it was.
+/// The endpoints, and how often each was used.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// What can be asked.
+    /// The service's endpoints.
     pub(super) endpoints: Arc<[Endpoint]>,
     /// The counters, one for each endpoint.
     pub(super) stats: Arc<[Stats]>,
@@ -23,7 +23,7 @@ impl Default for Traffic {
 }
 
 impl Traffic {
-    /// Reads the counters of every endpoint.
+    /// Returns the counters of every endpoint.
     pub fn counts(&self) -> impl Iterator<Item = (&Endpoint, Counts)> {
         let counts = self.stats.iter().map(Stats::counts);
         self.endpoints.iter().zip(counts)

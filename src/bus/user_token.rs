@@ -1,14 +1,15 @@
-//! A user of the broker as one token of a subject, percent-encoded where its name is none (RFC 3986
-//! §2.1): `countersign.v1.support.<user>.<name>`.
+//! A user of the broker as one token of a subject, percent-encoded if the name is not a token
+//! itself (RFC 3986 §2.1): `countersign.v1.support.<user>.<name>`.
 
 use std::fmt::Write;
 
-/// The bytes that stand for themselves; the others have a meaning in a subject, or in this encoding.
+/// Returns whether a byte is written as itself; the others have a meaning in a subject or in this
+/// encoding.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b".*>%".contains(&byte)
 }
 
-/// The token of a user; every user has exactly one.
+/// Returns the token of a user; every user has exactly one.
 pub fn user_token(user: &str) -> String {
     let mut token = String::with_capacity(user.len());
     for byte in user.bytes() {
@@ -21,7 +22,7 @@ pub fn user_token(user: &str) -> String {
     token
 }
 
-/// The user of a token; none where it is not the token of any.
+/// Returns the user of a token; `None` if the token is no user's.
 pub fn user_of(token: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(token.len());
     let mut parts = token.split('%');

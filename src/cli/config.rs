@@ -81,9 +81,9 @@ impl Directory {
             subject.split('.').all(is_token)
         };
         match &self.subject {
-            None if is_nats => {
-                Err("[directory] mode = \"nats\" needs subject, where the password service listens")
-            }
+            None if is_nats => Err(
+                "[directory] mode = \"nats\" needs a subject, on which the password service listens",
+            ),
             Some(_) if !is_nats => Err("[directory] subject is only for mode = \"nats\""),
             Some(subject) if !is_subject(subject) => {
                 Err("[directory] subject must be one subject without wildcards")

@@ -75,7 +75,7 @@ enum Noun {
     /// Help an account's owner, as a support agent
     #[command(subcommand)]
     Support(support::SupportVerb),
-    /// Read the history
+    /// Read, export and verify the history
     #[command(subcommand)]
     Audit(audit::AuditVerb),
     /// Verify a backup
@@ -95,7 +95,7 @@ enum Noun {
     Policy(policy::PolicyVerb),
     /// Check an installation and report what is wrong; the service may run meanwhile
     Doctor(Box<SettingsArgs>),
-    /// Show the settings that are in force
+    /// Show the settings in force
     #[command(subcommand)]
     Config(config_show::ConfigVerb),
     /// Show the contract's JSON Schemas

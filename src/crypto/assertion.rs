@@ -1,8 +1,8 @@
-//! Assertions: what a completed login may be shown to another service as, signed.
+//! Assertions: signed statements about a completed login, to be shown to another service.
 //!
-//! A compact JWS (RFC 7515) with EdDSA (RFC 8037). We only sign, with one fixed algorithm, so
-//! nothing of another's is parsed here. The signature is deterministic (RFC 8032 §5.1.6): the same
-//! login gives the same assertion.
+//! A compact JWS (RFC 7515) with EdDSA (RFC 8037). The service only signs, with one fixed
+//! algorithm, and parses no token. The signature is deterministic (RFC 8032 §5.1.6): the same login
+//! gives the same assertion.
 
 use std::fmt;
 
@@ -13,29 +13,29 @@ use sha2::{Digest, Sha256};
 
 use super::seal::KEY_BYTES;
 
-/// How long an assertion is good for, in seconds.
+/// How long an assertion is valid, in seconds.
 pub const ASSERTION_TTL_S: u64 = 60;
 
-/// What an assertion claims (RFC 7519 §4.1, RFC 8176, OpenID Connect Core §2).
+/// The claims of an assertion (RFC 7519 §4.1, RFC 8176, OpenID Connect Core §2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Claims<'a> {
-    /// Who says it.
+    /// The issuer.
     pub iss: &'a str,
-    /// The account.
+    /// The account's id.
     pub sub: &'a str,
-    /// Whom it is for.
+    /// The audience: the service that may accept the assertion.
     pub aud: &'a str,
-    /// Who asked for it: the caller that completed the login.
+    /// The caller that completed the login.
     pub azp: &'a str,
-    /// When it was made, in seconds.
+    /// When the assertion was made, in Unix seconds.
     pub iat: u64,
-    /// From when on it is worthless, in seconds.
+    /// When it expires, in Unix seconds.
     pub exp: u64,
-    /// Its own id: one for each login.
+    /// The assertion's id: one for each login.
     pub jti: &'a str,
-    /// How the owner was proven: `pwd`, `otp`.
+    /// How the owner was authenticated: `pwd`, `otp`.
     pub amr: &'a [&'a str],
-    /// When the owner was proven, in seconds.
+    /// When the owner was authenticated, in Unix seconds.
     pub auth_time: u64,
     /// The position of the login in the log.
     pub position: u64,
@@ -49,7 +49,7 @@ pub struct AssertionKey {
 }
 
 impl AssertionKey {
-    /// Makes the key from its seed (RFC 8032 §5.1.5); its id is its thumbprint (RFC 7638).
+    /// Makes the key from its seed (RFC 8032 §5.1.5); the key's id is its thumbprint (RFC 7638).
     pub fn new(seed: &[u8; KEY_BYTES]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let x = BASE64URL_NOPAD.encode(key.verifying_key().as_bytes());
@@ -61,17 +61,17 @@ impl AssertionKey {
         }
     }
 
-    /// The key's id.
+    /// Returns the key's id.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The public half, in base64url without padding.
+    /// Returns the public half, in base64url without padding.
     pub fn x(&self) -> &str {
         &self.x
     }
 
-    /// Signs claims.
+    /// Signs claims and returns the compact JWS.
     pub fn sign(&self, claims: &Claims) -> String {
         let header = format!(r#"{{"alg":"EdDSA","kid":"{}","typ":"JWT"}}"#, self.kid);
         let claims = serde_json::to_vec(claims).expect("claims have string keys only");

@@ -1,7 +1,7 @@
-//! Sets of ten backup codes: making one, its fingerprint, and the text file to download.
+//! Sets of ten backup codes: their creation, their fingerprint, and the text file for download.
 //!
-//! The form of a single code is in the schemas; that a code works once is a rule of the account;
-//! each code is kept as a verifier of its own (see [`super::password`]).
+//! The form of a single code is in the schemas, and a rule of the account makes each code work
+//! once. Each code is stored as its own verifier (see [`super::password`]).
 
 use std::fmt::Write;
 
@@ -11,25 +11,25 @@ use sha2::{Digest, Sha256};
 
 use super::password::SALT_BYTES;
 
-/// Codes in one set.
+/// The number of codes in one set.
 pub const SET_CODES: usize = 10;
-/// Random bytes that make one set.
+/// The number of random bytes that make one set.
 pub const SET_ENTROPY_BYTES: usize = SET_CODES * BACKUP_CODE_RANDOM_BYTES;
 
 const FINGERPRINT_BYTES: usize = 4;
 
-/// Makes a set: ordinals 1 to 10, each with 70 random bits of its own.
+/// Makes a set: ordinals 1 to 10, each with its own 70 random bits.
 pub fn new_set(entropy: &[u8; SET_ENTROPY_BYTES]) -> [BackupCode; SET_CODES] {
     let (parts, _) = entropy.as_chunks::<BACKUP_CODE_RANDOM_BYTES>();
     std::array::from_fn(|at| BackupCode::from_parts(at as u8 + 1, &parts[at]))
 }
 
-/// Returns the eight hex digits by which a user's file and the record of its set are matched.
+/// Returns the eight hex digits that match a user's file with the record of its set.
 ///
-/// It stands in clear in an event, so it is computed from the salts of the set's verifiers: random
-/// bytes that are independent of the codes and that nobody outside sees. A hash of the codes
-/// themselves would let anybody who reads the event test guesses at 70-bit codes without paying
-/// for Argon2id and without knowing the pepper.
+/// An event holds the fingerprint in clear, so it is computed from the salts of the set's
+/// verifiers: random bytes that are independent of the codes and never published. With a hash of
+/// the codes themselves, a reader of the event could test guesses at 70-bit codes without the cost
+/// of Argon2id and without the pepper.
 pub fn fingerprint(salts: &[[u8; SALT_BYTES]; SET_CODES]) -> String {
     let digest = Sha256::new()
         .chain_update(b"countersign backup code set v1\0")
@@ -38,7 +38,7 @@ pub fn fingerprint(salts: &[[u8; SALT_BYTES]; SET_CODES]) -> String {
     HEXLOWER.encode(&digest[..FINGERPRINT_BYTES])
 }
 
-/// Writes the text file to download. The result is a secret.
+/// Writes the text file for download. The result is a secret.
 ///
 /// `date` is the day of issue as users read it (`2026-11-24`). Control characters in the names
 /// become spaces, so that no name can add a line.

@@ -1,10 +1,9 @@
-//! The store of per-account data keys, `keys.redb`: each wrapped by a key-encryption key.
+//! The store of per-account data keys, `keys.redb`: each is wrapped by a key-encryption key.
 //!
-//! A key is durable before the first event sealed with it: an orphan key is harmless, a lost one
-//! makes everything under it unreadable. So the writer stages keys, seals with them, and commits
-//! the store before it commits the log. Any number of threads read; one thread, the writer,
-//! stages, commits, discards and condemns; one thread rewrites the file, which destroys what is
-//! condemned.
+//! A key is durable before the first event that it seals: an orphan key is harmless, but a lost key
+//! makes its values unreadable. So the writer stages keys, seals with them, and commits the store
+//! before the log. Any number of threads read. One thread, the writer, stages, commits, discards
+//! and condemns keys. One thread rewrites the file, which destroys the condemned keys.
 
 #[path = "data_keys_copies.rs"]
 mod copies;
@@ -31,9 +30,9 @@ use crate::crash_point::reached;
 
 pub use copies::{Erased, InCopy, KeysCopy, back_up_stopped};
 
-/// Unwrapped keys that are kept in memory; about 12 MiB with their names.
+/// How many unwrapped keys are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
-/// Keys that may wait for one commit; a batch of the writer has at most 512 events.
+/// How many keys may wait for one commit; a batch of the writer has at most 512 events.
 pub const STAGED_KEYS_MAX: usize = 4_096;
 
 /// The data keys of all accounts.
@@ -43,99 +42,99 @@ pub struct DataKeys {
     marks: Marks,
     /// Device and inode of the file; written while the store is locked.
     file: Mutex<(u64, u64)>,
-    /// Replaced as a whole by an erasure, hence the lock; everything else only reads it.
+    /// An erasure replaces the database as a whole, hence the lock; everything else only reads it.
     store: RwLock<Arc<Database>>,
-    /// Locked before the store where both are.
+    /// Locked before the store if both are.
     staged: Mutex<BTreeMap<Name, (DataKey, Row)>>,
-    /// What the next rewriting leaves out; nobody is given these keys any more.
+    /// The keys that the next rewriting leaves out; no reader gets these keys any more.
     condemned: Mutex<Condemned>,
-    /// Rows that were committed since a running rewriting took its copy.
+    /// The rows that were committed since a running rewriting began to copy.
     late: Mutex<Option<Vec<(Name, Row)>>>,
     unwrapped: Cache<Name, DataKey>,
     newest: Cache<StreamKey, u32>,
 }
 
-/// Why the key store did not do what was asked; no message holds a key.
+/// Why a request to the key store failed; no message contains a key.
 #[derive(Debug, thiserror::Error)]
 pub enum DataKeysError {
-    /// There is no key store where one is due.
+    /// There is no key store where one must be.
     #[error(
         "there is no key store at {0}: restore it from its backup, without it nothing sealed can be read"
     )]
     Missing(PathBuf),
-    /// A link, or no regular file.
+    /// The path is a link or not a regular file.
     #[error(
-        "the key store {0} is not a regular file: put the file itself there, since an erasure replaces it and would leave what a link leads to"
+        "the key store {0} is not a regular file: put the file itself there, since an erasure replaces the file and would leave the target of a link"
     )]
     NotAFile(PathBuf),
     /// Another process has it open.
-    #[error("the key store {0} is open in another process: stop that one first")]
+    #[error("the key store {0} is open in another process: stop that process first")]
     InUse(PathBuf),
-    /// The file is no key store, or is damaged.
+    /// The file is not a key store, or is damaged.
     #[error(
         "the key store {path} is damaged or is another file ({source}): restore it from its backup"
     )]
     Damaged {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What redb said.
+        /// The error of redb.
         source: Box<redb::Error>,
     },
     /// The file has no check values, so it was never finished or is another file.
     #[error("the key store {0} names no key-encryption key: restore it from its backup")]
     NoCheck(PathBuf),
-    /// The store was made with key-encryption keys that the keyring has not.
+    /// The store was made with key-encryption keys that the keyring does not have.
     #[error(
-        "the key store {path} was not made with this keyring (key-encryption key {kek_id}): give the keyring that belongs to it"
+        "the key store {path} was not made with this keyring (key-encryption key {kek_id}): name the keyring that belongs to it"
     )]
     WrongKeyring {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// The id of the key-encryption key that is missing or different.
+        /// The id of the missing or different key-encryption key.
         kek_id: u32,
     },
     /// One row does not unwrap, although the keyring is the right one.
     #[error("data key {generation} of one account does not unwrap: restore {path} from its backup")]
     DamagedKey {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
         /// The generation of the key.
         generation: u32,
     },
     /// A copy has a key, or knows of an erasure, that the store does not have.
     #[error(
-        "the copy {0} has a data key, or knows of an erasure, that this key store has not or has damaged: keep that copy, restore from it, or name another folder"
+        "the copy {0} has a data key, or knows of an erasure, that this key store does not have, or has only damaged: keep that copy, restore from it, or name another folder"
     )]
     CopyKnowsMore(PathBuf),
-    /// A copy is wrapped by another key-encryption key, and no keyring says whether the present
-    /// keys are the same.
+    /// A copy is wrapped by another key-encryption key, and without a keyring it is unknown whether
+    /// the present keys are the same.
     #[error(
-        "the keys were rotated since the copy {0} was taken, so only the keyring tells whether they still open: name it with --keyring, or name another folder"
+        "the keys were rotated since the copy {0} was taken, so only the keyring can show whether they are the same keys: name it with --keyring, or name another folder"
     )]
     CopyBeforeRotation(PathBuf),
-    /// The store says that keys were erased, and nothing proves it.
+    /// The store claims that keys were erased, and nothing proves it.
     #[error(
-        "the key store {0} says that keys of an account were erased, and no service with this keyring wrote that: restore it from its backup, and find out who could write to its folder"
+        "the key store {0} claims that keys of an account were erased, but no service with this keyring wrote that: restore it from its backup, and find out who could write to its folder"
     )]
     UnprovenErasure(PathBuf),
-    /// What the log says of an erasure cannot be read.
-    #[error("the log cannot be asked for an erasure: {0}")]
+    /// The log's record of an erasure cannot be read.
+    #[error("the log cannot be searched for an erasure: {0}")]
     Unread(String),
-    /// More than [`STAGED_KEYS_MAX`] keys wait, or an account had 2³²−1 keys.
-    #[error("no further data key can be staged: commit those that wait first")]
+    /// More than [`STAGED_KEYS_MAX`] keys wait, or an account has had 2³²−1 keys.
+    #[error("no more data keys can be staged: commit the staged ones first")]
     Full,
-    /// Another key has a staged key's name already; nothing was written.
+    /// Another key already has a staged key's name; nothing was written.
     #[error("a data key of this generation exists already in {0}: restart the service")]
     Conflict(PathBuf),
     /// The file could not be created or replaced.
     #[error("the key store {path} cannot be written: {source}")]
     Io {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// redb failed while the store was open; what was staged is not durable.
+    /// redb failed while the store was open; the staged keys are not durable.
     #[error("the key store failed: {0}")]
     Storage(#[source] Box<redb::Error>),
 }
@@ -147,16 +146,19 @@ impl<E: Into<redb::Error>> From<E> for DataKeysError {
 }
 
 impl DataKeys {
-    /// Opens the key store; makes an empty one only where `create` is true and nothing is there.
+    /// Opens the key store; makes an empty one only if `create` is true and the file does not
+    /// exist.
     ///
-    /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
-    /// A key that a mark of this keyring calls destroyed is given to nobody, and the next
+    /// Opening reads every page's checksum, so a damaged store is refused here and not at a later
+    /// login. A key that a mark of this keyring names as destroyed is never given out, and the next
     /// [`DataKeys::rewrite`] destroys it: an older copy brought it back.
     ///
     /// # Errors
-    /// [`DataKeysError::Missing`], [`DataKeysError::NotAFile`], [`DataKeysError::InUse`],
-    /// [`DataKeysError::Damaged`], [`DataKeysError::NoCheck`], [`DataKeysError::WrongKeyring`],
-    /// [`DataKeysError::UnprovenErasure`], or [`DataKeysError::Io`].
+    /// [`DataKeysError::Missing`] without a file, [`DataKeysError::NotAFile`] for a link,
+    /// [`DataKeysError::InUse`] if another process has it open, [`DataKeysError::Damaged`] or
+    /// [`DataKeysError::NoCheck`] if it is not a sound key store, [`DataKeysError::WrongKeyring`]
+    /// if the keyring does not belong to it, [`DataKeysError::UnprovenErasure`] if a mark is not
+    /// this keyring's, or [`DataKeysError::Io`].
     pub fn open(path: &Path, keyring: Arc<Keyring>, create: bool) -> Result<Self, DataKeysError> {
         let io_error = |source| DataKeysError::Io {
             path: path.to_owned(),
@@ -176,7 +178,7 @@ impl DataKeys {
             return Err(DataKeysError::NotAFile(path.to_owned()));
         }
         let store = key_store::open(path)?;
-        // What an erasure that was interrupted left; it may hold the very key to be erased.
+        // An interrupted erasure leaves this file; it may hold the very key to be erased.
         key_file::remove_if_there(&staging).map_err(io_error)?;
         key_store::check_keyring(path, &store, &keyring)?;
         let marks = Marks::of(path, &keyring);
@@ -196,10 +198,10 @@ impl DataKeys {
         })
     }
 
-    /// Returns the newest key of an account with its generation, staged ones included.
+    /// Returns the newest key of an account with its generation, including staged ones.
     ///
     /// # Errors
-    /// [`DataKeysError::DamagedKey`] or [`DataKeysError::Storage`].
+    /// [`DataKeysError::DamagedKey`] if the key does not unwrap, or [`DataKeysError::Storage`].
     pub fn current(&self, stream_key: &StreamKey) -> Result<Option<(u32, DataKey)>, DataKeysError> {
         let newest = {
             // Held while the store is read, so that no commit comes between and leaves an old
@@ -213,15 +215,15 @@ impl DataKeys {
         let Some(generation) = newest else {
             return Ok(None);
         };
-        // Of a condemned generation there is none, so the account's next one is begun.
+        // A condemned generation gives no key, so the account's next generation is begun.
         let key = self.get(stream_key, generation)?;
         Ok(key.map(|key| (generation, key)))
     }
 
-    /// Returns one key of an account by its generation, staged ones included.
+    /// Returns one key of an account by its generation, including staged ones.
     ///
     /// # Errors
-    /// [`DataKeysError::DamagedKey`] or [`DataKeysError::Storage`].
+    /// [`DataKeysError::DamagedKey`] if the key does not unwrap, or [`DataKeysError::Storage`].
     pub fn get(
         &self,
         stream_key: &StreamKey,
@@ -252,8 +254,7 @@ impl DataKeys {
     /// Generations count from 1 for the life of the account id. Both arguments must come from the
     /// operating system's generator.
     ///
-    /// # Errors
-    /// [`DataKeysError::Full`] or [`DataKeysError::Storage`].
+    /// [`DataKeysError::Full`] if too many keys wait, or [`DataKeysError::Storage`].
     pub fn stage_new(
         &self,
         stream_key: &StreamKey,
@@ -278,7 +279,7 @@ impl DataKeys {
         Ok((generation, key))
     }
 
-    /// Makes all staged keys durable in one commit; does nothing where none is staged.
+    /// Makes all staged keys durable in one commit; does nothing if none is staged.
     ///
     /// # Errors
     /// [`DataKeysError::Storage`] or [`DataKeysError::Conflict`]; the keys stay staged, and events
@@ -310,7 +311,8 @@ impl DataKeys {
             late.extend(batch.iter().map(|(name, (_, row))| (*name, *row)));
         }
         drop(store);
-        // In the caches before it leaves the staged ones, so that no reader misses it in between.
+        // The keys enter the caches before they leave the staged ones, so that no reader misses
+        // them in between.
         let mut staged = self.staged();
         for (name, (key, _)) in batch {
             self.newest
@@ -321,7 +323,7 @@ impl DataKeys {
         Ok(())
     }
 
-    /// Forgets all staged keys; nothing may have been appended that they sealed.
+    /// Forgets all staged keys; no event that they sealed may have been appended.
     pub fn discard_staged(&self) {
         self.staged().clear();
     }
@@ -349,8 +351,9 @@ impl DataKeys {
         self.store.read().expect("no holder of this lock panics")
     }
 
-    /// The store for a read of all of it: under the lock, that would hold up every commit once a
-    /// rewriting waits for the lock. It is the old one once it has been replaced.
+    /// Returns the store for a read of the whole file. Under the lock, such a read would hold up
+    /// every commit once a rewriting waits for the lock. After a rewriting, the reader still has
+    /// the old store.
     fn store_for_long(&self) -> Arc<Database> {
         Arc::clone(&self.store())
     }

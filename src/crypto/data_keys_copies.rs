@@ -1,8 +1,8 @@
 //! Copies of the key store for backups: the keys stay wrapped, and no free page is copied.
 //!
-//! A copy replaces an earlier one that knows no more. The file itself proves little of that, since
-//! who can write the data folder can write it: a key is gone for good only where a mark of this
-//! keyring and the log say so, and a row that differs must open.
+//! A copy replaces an earlier one only if the earlier one has nothing more. The file itself proves
+//! little, since anyone who can write the data folder can write it: a key counts as erased only if
+//! a mark of this keyring and the log both say so, and a row that differs must open.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,16 +17,17 @@ use crate::crypto::key_store::{
 };
 use crate::crypto::keyring::Keyring;
 
-/// Whether log or tombstones say that a key of an account was erased.
+/// Returns whether the log or a tombstone shows that a key of an account was erased.
 pub type Erased<'a> = dyn Fn(&StreamKey, u32) -> Result<bool, String> + 'a;
 
 impl DataKeys {
-    /// Copies the durable keys into another store; it has its name once it is whole.
+    /// Copies the durable keys into another store, which gets its name once it is complete.
     ///
     /// # Errors
-    /// [`DataKeysError::CopyKnowsMore`], [`DataKeysError::UnprovenErasure`],
-    /// [`DataKeysError::Unread`], [`DataKeysError::Io`] or [`DataKeysError::Storage`]; an earlier
-    /// copy is as it was.
+    /// [`DataKeysError::CopyKnowsMore`] if an earlier copy has more,
+    /// [`DataKeysError::UnprovenErasure`] for a mark that is not this keyring's,
+    /// [`DataKeysError::Unread`] if the log cannot be read, [`DataKeysError::Io`] or
+    /// [`DataKeysError::Storage`]; an earlier copy stays as it was.
     pub fn back_up(&self, target: &Path, erased: &Erased) -> Result<(), DataKeysError> {
         let condemned = self.condemned().clone();
         let keyring = self.keyring();
@@ -39,11 +40,11 @@ impl DataKeys {
     }
 }
 
-/// The same for the store of a stopped service. Without a keyring the log alone says what was
+/// Copies the store of a stopped service. Without a keyring, only the log shows which keys were
 /// erased.
 ///
 /// # Errors
-/// As [`DataKeys::open`] where it is opened, then as [`DataKeys::back_up`];
+/// The same as [`DataKeys::open`] while it is opened, then the same as [`DataKeys::back_up`];
 /// [`DataKeysError::CopyBeforeRotation`] without a keyring.
 pub fn back_up_stopped(
     store: &Path,
@@ -75,7 +76,7 @@ fn copy(
     key_file::create_folders(folder).map_err(io_error)?;
     let staging = key_file::staging_path(target);
     let copied = key_store::create(&staging, fill)?;
-    // A copy that cannot be read has nothing to lose.
+    // An unreadable copy holds nothing to lose.
     let allowed = match key_store::open_copy(target) {
         Ok(before) => proof.refuse_loss(&copied, &before, target),
         Err(_) => Ok(()),
@@ -89,14 +90,14 @@ fn copy(
     key_file::sync_folder(folder).map_err(io_error)
 }
 
-/// By what a key store is believed when it takes the place of an earlier copy.
+/// The evidence that a key store may replace an earlier copy.
 struct Proof<'a> {
     keyring: Option<(&'a Keyring, &'a Marks)>,
     erased: &'a Erased<'a>,
 }
 
 impl Proof<'_> {
-    /// Refuses a new copy that has not everything of the one before.
+    /// Refuses a new copy that lacks something of the earlier one.
     fn refuse_loss(
         &self,
         copied: &Database,
@@ -131,13 +132,14 @@ impl Proof<'_> {
         Ok(())
     }
 
-    /// Whether a row of the copy opens by no key of the keyring, so that nothing is lost with it.
+    /// Returns whether a row of the copy opens by no key of the keyring, so that nothing is lost
+    /// with it.
     fn is_worthless(&self, name: &Name, row: &Row) -> bool {
         self.keyring
             .is_some_and(|(keyring, _)| key_store::unwrap(keyring, name, row).is_none())
     }
 
-    /// Whether two rows hold the same key, as a rotation leaves them.
+    /// Returns whether two rows hold the same key, as after a rotation.
     fn is_same(
         &self,
         name: &Name,
@@ -155,7 +157,7 @@ impl Proof<'_> {
         }
     }
 
-    /// Whether a key was erased: its mark and the log, or a tombstone of the log, say so.
+    /// Returns whether a key was erased: by its mark and by the log, or a tombstone of the log.
     fn is_erased(&self, copied: &Database, name: &Name) -> Result<bool, DataKeysError> {
         let (stream_key, generation) = (stream_key_of(name), generation_of(name));
         let last = match self.keyring {
@@ -169,38 +171,38 @@ impl Proof<'_> {
     }
 }
 
-/// What a copy says of a key.
+/// What a copy holds of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InCopy {
-    /// It is there.
+    /// The copy has the key.
     Kept,
-    /// It was destroyed, by the copy's own word alone.
+    /// The key was destroyed, by the copy's own unproven mark.
     Erased,
     /// The copy never had it.
     Missing,
 }
 
-/// A copy of the keys, which is only read.
+/// A copy of the keys, opened for reading only.
 pub struct KeysCopy {
     path: PathBuf,
     store: ReadOnlyDatabase,
 }
 
 impl KeysCopy {
-    /// Opens it; nothing of it is changed.
+    /// Opens a copy without changing it.
     ///
     /// # Errors
-    /// [`DataKeysError::Damaged`], also where there is none.
+    /// [`DataKeysError::Damaged`], also if there is no file.
     pub fn open(path: &Path) -> Result<Self, DataKeysError> {
         let store = key_store::open_copy(path)?;
         let path = path.to_owned();
         Ok(Self { path, store })
     }
 
-    /// What it says of an account's key of this generation.
+    /// Returns what the copy holds of an account's key of this generation.
     ///
     /// # Errors
-    /// [`DataKeysError::Storage`].
+    /// [`DataKeysError::Storage`] if the copy cannot be read.
     pub fn find(&self, stream_key: &StreamKey, generation: u32) -> Result<InCopy, DataKeysError> {
         if key_store::has(&self.store, stream_key, generation)? {
             return Ok(InCopy::Kept);
@@ -211,19 +213,21 @@ impl KeysCopy {
         }
     }
 
-    /// Counts its keys; reads the whole copy.
+    /// Counts the keys; reads the whole copy.
     ///
     /// # Errors
-    /// [`DataKeysError::Storage`].
+    /// [`DataKeysError::Storage`] if the copy cannot be read.
     pub fn count(&self) -> Result<u64, DataKeysError> {
         Ok(key_store::counts(&self.store)?.values().sum())
     }
 
-    /// Unwraps every key, checks every mark of erasure, and counts the keys.
+    /// Unwraps every key, checks every mark of erasure, and returns how many keys there are.
     ///
     /// # Errors
-    /// [`DataKeysError::WrongKeyring`], [`DataKeysError::DamagedKey`] with the first that does not
-    /// unwrap, [`DataKeysError::UnprovenErasure`], [`DataKeysError::Storage`].
+    /// [`DataKeysError::WrongKeyring`] if the keyring does not belong to the copy,
+    /// [`DataKeysError::DamagedKey`] with the first key that does not unwrap,
+    /// [`DataKeysError::UnprovenErasure`] for a mark that is not this keyring's,
+    /// [`DataKeysError::Storage`].
     pub fn check(&self, keyring: &Keyring) -> Result<u64, DataKeysError> {
         key_store::check_keyring(&self.path, &self.store, keyring)?;
         key_store::check_keys(&self.path, &self.store, keyring)?;

@@ -1,4 +1,4 @@
-//! Keys that are to be destroyed, and the rewriting of the file that destroys them.
+//! The keys to destroy, and the rewriting of the file that destroys them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -13,10 +13,10 @@ use crate::crypto::key_store::{self, Condemned, StreamKey, generation_of, is_con
 use crate::crypto::keyring::Keyring;
 
 impl DataKeys {
-    /// Returns the last generation that an account's keys ever had, 0 where it never had one.
+    /// Returns the last generation that an account's keys ever had, 0 if it never had one.
     ///
     /// # Errors
-    /// [`DataKeysError::Storage`].
+    /// [`DataKeysError::Storage`] if the store cannot be read.
     pub fn last_generation(&self, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
         let staged = newest_staged(&self.staged(), stream_key);
         let last = match staged {
@@ -26,7 +26,7 @@ impl DataKeys {
         Ok(last)
     }
 
-    /// The last generation in the store, destroyed ones included.
+    /// Returns the last generation in the store, including destroyed ones.
     pub(super) fn last_durable(&self, stream_key: &StreamKey) -> Result<u32, DataKeysError> {
         let store = self.store();
         let newest = key_store::newest(&store, stream_key)?;
@@ -34,12 +34,12 @@ impl DataKeys {
         Ok(newest.max(self.marks.last(&**store, stream_key)?))
     }
 
-    /// Takes over the marks that an older build made without proof, where `says` agrees that an
+    /// Adopts the marks that an older build made without proof, if `says` confirms that an
     /// account's keys up to a generation were erased.
     ///
     /// # Errors
-    /// [`DataKeysError::UnprovenErasure`] where it does not, [`DataKeysError::Storage`], and what
-    /// `says` gives.
+    /// [`DataKeysError::UnprovenErasure`] if it does not confirm one, [`DataKeysError::Storage`],
+    /// and the error of `says`.
     pub fn adopt_erasures<E: From<DataKeysError>>(
         &self,
         says: impl FnMut(&StreamKey, u32) -> Result<bool, E>,
@@ -52,10 +52,11 @@ impl DataKeys {
         Ok(())
     }
 
-    /// What stands under the file's name, where it is the file that is open; else none.
+    /// Returns the metadata at the file's path, if it is the file that is open; `None` for another
+    /// file.
     ///
     /// # Errors
-    /// What the operating system said.
+    /// The error of the operating system.
     pub fn in_place(&self) -> io::Result<Option<Metadata>> {
         // Held, since a rewriting gives the name to another file.
         let file = self.file();
@@ -66,35 +67,35 @@ impl DataKeys {
     /// Unwraps every key; reads the whole store.
     ///
     /// # Errors
-    /// [`DataKeysError::DamagedKey`] with the first that does not unwrap,
+    /// [`DataKeysError::DamagedKey`] with the first key that does not unwrap, or
     /// [`DataKeysError::Storage`].
     pub fn check_keys(&self) -> Result<(), DataKeysError> {
         key_store::check_keys(&self.path, &*self.store_for_long(), &self.keyring())
     }
 
-    /// Gives out no key of an account up to this generation any more; the next
-    /// [`DataKeys::rewrite`] destroys them. In memory only: a tombstone makes it last.
+    /// Stops giving out an account's keys up to this generation; the next [`DataKeys::rewrite`]
+    /// destroys them. This is kept in memory only: a tombstone makes it durable.
     pub fn condemn(&self, stream_key: &StreamKey, through: u32) {
         let mut condemned = self.condemned();
         let last = condemned.entry(*stream_key).or_default();
         *last = through.max(*last);
     }
 
-    /// Whether keys wait to be destroyed.
+    /// Returns whether keys wait to be destroyed.
     pub fn has_condemned(&self) -> bool {
         !self.condemned().is_empty()
     }
 
     /// Wraps new keys by another keyring's active key; the next [`DataKeys::rewrite`] wraps the
-    /// others by it. The keyring must have every key of the one before; nothing may be staged.
+    /// others by it too. The keyring must have every key of the previous one; no key may be staged.
     pub fn use_keyring(&self, keyring: Arc<Keyring>) {
         *self.keyring.write().expect("no holder of this lock panics") = keyring;
     }
 
-    /// Whether a key-encryption key other than the active one may still wrap anything.
+    /// Returns whether a key-encryption key other than the active one may still wrap a data key.
     ///
     /// # Errors
-    /// [`DataKeysError::Storage`].
+    /// [`DataKeysError::Storage`] if the store cannot be read.
     pub fn is_outdated(&self) -> Result<bool, DataKeysError> {
         key_store::is_outdated(&self.store(), &self.keyring())
     }
@@ -102,16 +103,16 @@ impl DataKeys {
     /// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store.
     ///
     /// # Errors
-    /// [`DataKeysError::Storage`].
+    /// [`DataKeysError::Storage`] if the store cannot be read.
     pub fn counts(&self) -> Result<BTreeMap<u32, u64>, DataKeysError> {
         key_store::counts(&*self.store_for_long())
     }
 
-    /// Whether a key was destroyed or is about to be: what it sealed cannot be read any more, and
-    /// that is as it should be.
+    /// Returns whether a key was destroyed or is about to be: then it is correct that the values it
+    /// sealed cannot be read.
     ///
     /// # Errors
-    /// [`DataKeysError::Storage`].
+    /// [`DataKeysError::Storage`] if the store cannot be read.
     pub fn is_erased(
         &self,
         stream_key: &StreamKey,
@@ -123,17 +124,17 @@ impl DataKeys {
         Ok(generation <= self.marks.last(&**self.store(), stream_key)?)
     }
 
-    /// Destroys the condemned keys by rewriting the store without them, every other one wrapped by
-    /// the active key-encryption key.
+    /// Destroys the condemned keys by rewriting the store without them; every other key is wrapped
+    /// by the active key-encryption key.
     ///
     /// A mere deletion would leave the wrapped keys readable in the file's free pages. When this
-    /// returns the old file has no name any more; copies in backups are the operator's to age out.
-    /// Costs a copy of the whole store, during which keys are read and committed as ever; only what
-    /// was committed meanwhile is copied while others wait. After a crash the store is the old or
-    /// the new one, so an unfinished erasure is run again.
+    /// returns, the old file has no name any more; removing copies in backups is up to the
+    /// operator. It costs a copy of the whole store, during which keys are read and committed as
+    /// usual; others wait only while the keys committed meanwhile are copied. After a crash the
+    /// store is the old or the new one, so an unfinished erasure is run again.
     ///
     /// # Errors
-    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; nothing is destroyed for good then.
+    /// [`DataKeysError::Io`] or [`DataKeysError::Storage`]; then no key is destroyed for good.
     pub fn rewrite(&self) -> Result<(), DataKeysError> {
         *self.late() = Some(Vec::new());
         let condemned = self.condemned().clone();
@@ -175,7 +176,7 @@ impl DataKeys {
             .retain(|stream_key, _| !condemned.contains_key(stream_key));
         key_file::sync_folder(key_file::folder_of(&self.path)).map_err(io_error)?;
         reached("keys-rewritten");
-        // One that was condemned again meanwhile, with a later key, waits for the next rewriting.
+        // Keys of a later generation that were condemned meanwhile wait for the next rewriting.
         self.condemned()
             .retain(|stream_key, through| condemned.get(stream_key) != Some(through));
         Ok(())

@@ -1,4 +1,4 @@
-//! What the key store keeps, what it forgets, and what it refuses to open.
+//! Which keys the key store keeps and forgets, and which files it refuses to open.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ const ADA: StreamKey = [0xaa; 16];
 const BOB: StreamKey = [0xbb; 16];
 
 /// A data folder with an open store; the keyring's keys all derive from one byte.
-struct House {
+struct Fixture {
     folder: tempfile::TempDir,
     keys: DataKeys,
 }
@@ -30,14 +30,14 @@ fn path_in(folder: &Path) -> PathBuf {
     folder.join("keys.redb")
 }
 
-fn house() -> House {
+fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let ring = keyring(folder.path(), 1);
     let keys = DataKeys::open(&path_in(folder.path()), ring, true).unwrap();
-    House { folder, keys }
+    Fixture { folder, keys }
 }
 
-impl House {
+impl Fixture {
     fn stage(&self, stream_key: &StreamKey, byte: u8) -> u32 {
         let staged = self.keys.stage_new(stream_key, [byte; 32], [byte; 12]);
         staged.unwrap().0
@@ -47,7 +47,7 @@ impl House {
         self.keys.current(stream_key).unwrap()
     }
 
-    /// Destroys all keys that these accounts have.
+    /// Destroys all keys of these accounts.
     fn erase(&self, stream_keys: &[&StreamKey]) {
         for stream_key in stream_keys {
             let through = self.keys.last_generation(stream_key).unwrap();
@@ -71,79 +71,79 @@ fn key(byte: u8) -> DataKey {
 
 #[test]
 fn a_staged_key_is_seen_at_once_and_durable_after_the_commit() {
-    let house = house();
-    assert_eq!(house.current(&ADA), None);
-    assert_eq!(house.stage(&ADA, 7), 1);
-    assert_eq!(house.current(&ADA), Some((1, key(7))));
-    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(7)));
-    house.keys.commit().unwrap();
-    assert_eq!(house.current(&ADA), Some((1, key(7))));
-    let house = house.reopened();
-    assert_eq!(house.current(&ADA), Some((1, key(7))));
-    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(7)));
-    assert_eq!(house.keys.get(&ADA, 2).unwrap(), None);
-    assert_eq!(house.current(&BOB), None);
+    let fixture = fixture();
+    assert_eq!(fixture.current(&ADA), None);
+    assert_eq!(fixture.stage(&ADA, 7), 1);
+    assert_eq!(fixture.current(&ADA), Some((1, key(7))));
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), Some(key(7)));
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.current(&ADA), Some((1, key(7))));
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.current(&ADA), Some((1, key(7))));
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), Some(key(7)));
+    assert_eq!(fixture.keys.get(&ADA, 2).unwrap(), None);
+    assert_eq!(fixture.current(&BOB), None);
 }
 
 #[test]
 fn a_key_that_was_only_staged_is_gone_after_a_restart() {
-    let house = house();
-    house.stage(&ADA, 7);
-    assert_eq!(house.reopened().current(&ADA), None);
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    assert_eq!(fixture.reopened().current(&ADA), None);
 }
 
 #[test]
 fn discarded_keys_are_not_committed_and_free_their_generation() {
-    let house = house();
-    house.stage(&ADA, 7);
-    house.keys.discard_staged();
-    assert_eq!(house.current(&ADA), None);
-    assert_eq!(house.stage(&ADA, 8), 1);
-    house.keys.commit().unwrap();
-    assert_eq!(house.reopened().current(&ADA), Some((1, key(8))));
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.keys.discard_staged();
+    assert_eq!(fixture.current(&ADA), None);
+    assert_eq!(fixture.stage(&ADA, 8), 1);
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.reopened().current(&ADA), Some((1, key(8))));
 }
 
 #[test]
 fn generations_rise_over_commits_restarts_and_within_a_batch() {
-    let house = house();
+    let fixture = fixture();
     assert_eq!(
         (
-            house.stage(&ADA, 1),
-            house.stage(&ADA, 2),
-            house.stage(&BOB, 3)
+            fixture.stage(&ADA, 1),
+            fixture.stage(&ADA, 2),
+            fixture.stage(&BOB, 3)
         ),
         (1, 2, 1)
     );
-    house.keys.commit().unwrap();
-    assert_eq!(house.stage(&ADA, 4), 3);
-    house.keys.commit().unwrap();
-    let house = house.reopened();
-    assert_eq!(house.stage(&ADA, 5), 4);
-    assert_eq!(house.current(&ADA), Some((4, key(5))));
-    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(1)));
-    assert_eq!(house.keys.get(&ADA, 3).unwrap(), Some(key(4)));
-    assert_eq!(house.current(&BOB), Some((1, key(3))));
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.stage(&ADA, 4), 3);
+    fixture.keys.commit().unwrap();
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.stage(&ADA, 5), 4);
+    assert_eq!(fixture.current(&ADA), Some((4, key(5))));
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), Some(key(1)));
+    assert_eq!(fixture.keys.get(&ADA, 3).unwrap(), Some(key(4)));
+    assert_eq!(fixture.current(&BOB), Some((1, key(3))));
 }
 
 #[test]
 fn a_commit_of_nothing_writes_nothing() {
-    let house = house();
-    let path = path_in(house.folder.path());
+    let fixture = fixture();
+    let path = path_in(fixture.folder.path());
     let before = fs::read(&path).unwrap();
-    house.keys.commit().unwrap();
+    fixture.keys.commit().unwrap();
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]
 fn the_number_of_staged_keys_is_bounded() {
-    let house = house();
+    let fixture = fixture();
     for _ in 0..STAGED_KEYS_MAX {
-        house.stage(&ADA, 1);
+        fixture.stage(&ADA, 1);
     }
-    let refused = house.keys.stage_new(&BOB, [1; 32], [1; 12]);
+    let refused = fixture.keys.stage_new(&BOB, [1; 32], [1; 12]);
     assert!(matches!(refused, Err(DataKeysError::Full)));
-    house.keys.commit().unwrap();
-    assert_eq!(house.stage(&BOB, 1), 1);
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.stage(&BOB, 1), 1);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_missing_store_is_made_only_on_request_and_is_ours_alone() {
 
 #[test]
 fn an_existing_store_is_opened_and_not_replaced() {
-    let House { folder, keys } = house();
+    let Fixture { folder, keys } = fixture();
     keys.stage_new(&ADA, [7; 32], [7; 12]).unwrap();
     keys.commit().unwrap();
     drop(keys);
@@ -170,7 +170,7 @@ fn an_existing_store_is_opened_and_not_replaced() {
 
 #[test]
 fn a_wrong_keyring_is_refused_even_by_an_empty_store() {
-    let House { folder, keys } = house();
+    let Fixture { folder, keys } = fixture();
     drop(keys);
     let other = keyring(folder.path(), 2);
     let refused = DataKeys::open(&path_in(folder.path()), other, false);
@@ -182,18 +182,18 @@ fn a_wrong_keyring_is_refused_even_by_an_empty_store() {
 
 #[test]
 fn a_store_that_is_open_elsewhere_is_refused() {
-    let house = house();
-    let folder = house.folder.path();
+    let fixture = fixture();
+    let folder = fixture.folder.path();
     let refused = DataKeys::open(&path_in(folder), keyring(folder, 1), false);
     assert!(matches!(refused, Err(DataKeysError::InUse(_))));
 }
 
 #[test]
 fn an_empty_cut_or_overwritten_file_is_refused_and_left_as_it_is() {
-    let house = house();
-    house.stage(&ADA, 7);
-    house.keys.commit().unwrap();
-    let House { folder, keys } = house.reopened();
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.keys.commit().unwrap();
+    let Fixture { folder, keys } = fixture.reopened();
     drop(keys);
     let path = path_in(folder.path());
     let good = fs::read(&path).unwrap();
@@ -249,14 +249,14 @@ fn a_row_moved_to_another_account_or_generation_does_not_unwrap() {
 
 #[test]
 fn an_erased_key_is_gone_from_memory_and_from_the_file() {
-    let house = house();
+    let fixture = fixture();
     for (stream_key, byte) in [(&ADA, 1), (&BOB, 2), (&ADA, 3)] {
-        house.stage(stream_key, byte);
+        fixture.stage(stream_key, byte);
     }
-    house.keys.commit().unwrap();
-    let path = path_in(house.folder.path());
+    fixture.keys.commit().unwrap();
+    let path = path_in(fixture.folder.path());
     let wrapped = |stream_key| {
-        let (_, row) = key_store::newest(&house.keys.store(), stream_key)
+        let (_, row) = key_store::newest(&fixture.keys.store(), stream_key)
             .unwrap()
             .unwrap();
         row
@@ -270,82 +270,82 @@ fn an_erased_key_is_gone_from_memory_and_from_the_file() {
     };
     assert!(holds(&ada) && holds(&bob));
 
-    house.erase(&[&ADA]);
-    assert_eq!(house.current(&ADA), None);
-    assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
-    assert_eq!(house.current(&BOB), Some((1, key(2))));
+    fixture.erase(&[&ADA]);
+    assert_eq!(fixture.current(&ADA), None);
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), None);
+    assert_eq!(fixture.current(&BOB), Some((1, key(2))));
     assert!(!holds(&ada) && holds(&bob));
     assert!(!key_file::staging_path(&path).exists());
-    let second = DataKeys::open(&path, keyring(house.folder.path(), 1), false);
+    let second = DataKeys::open(&path, keyring(fixture.folder.path(), 1), false);
     assert!(matches!(second, Err(DataKeysError::InUse(_))));
-    let house = house.reopened();
-    assert_eq!(house.current(&ADA), None);
-    assert_eq!(house.current(&BOB), Some((1, key(2))));
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.current(&ADA), None);
+    assert_eq!(fixture.current(&BOB), Some((1, key(2))));
 }
 
-/// What the first life sealed must read as erased, not as altered.
+/// The values that the first life sealed must read as erased, not as altered.
 #[test]
-fn an_account_registered_anew_after_an_erasure_goes_on_counting_generations() {
-    let house = house();
-    house.stage(&ADA, 1);
-    assert_eq!(house.stage(&ADA, 2), 2);
-    house.keys.commit().unwrap();
-    house.erase(&[&ADA]);
-    house.erase(&[&ADA, &BOB]);
-    let house = house.reopened();
-    assert_eq!((house.stage(&ADA, 3), house.stage(&BOB, 4)), (3, 1));
-    house.keys.commit().unwrap();
-    house.erase(&[&BOB]);
-    assert_eq!(house.current(&ADA), Some((3, key(3))));
-    assert_eq!(house.keys.get(&ADA, 2).unwrap(), None);
-    house.erase(&[&ADA]);
-    assert_eq!(house.stage(&ADA, 5), 4);
+fn an_account_registered_again_after_an_erasure_goes_on_counting_generations() {
+    let fixture = fixture();
+    fixture.stage(&ADA, 1);
+    assert_eq!(fixture.stage(&ADA, 2), 2);
+    fixture.keys.commit().unwrap();
+    fixture.erase(&[&ADA]);
+    fixture.erase(&[&ADA, &BOB]);
+    let fixture = fixture.reopened();
+    assert_eq!((fixture.stage(&ADA, 3), fixture.stage(&BOB, 4)), (3, 1));
+    fixture.keys.commit().unwrap();
+    fixture.erase(&[&BOB]);
+    assert_eq!(fixture.current(&ADA), Some((3, key(3))));
+    assert_eq!(fixture.keys.get(&ADA, 2).unwrap(), None);
+    fixture.erase(&[&ADA]);
+    assert_eq!(fixture.stage(&ADA, 5), 4);
 }
 
-/// Between an erasure and the rewriting, an account that begins anew has keys of its own.
+/// Between an erasure and the rewriting, an account that is registered again has keys of its own.
 #[test]
-fn a_condemned_key_is_given_to_nobody_and_the_next_life_keeps_its_own() {
-    let house = house();
-    house.stage(&ADA, 1);
-    house.keys.commit().unwrap();
-    assert!(!house.keys.is_erased(&ADA, 1).unwrap());
-    assert!(!house.keys.has_condemned());
-    house.keys.condemn(&ADA, 1);
-    assert!(house.keys.has_condemned());
-    assert_eq!(house.current(&ADA), None);
-    assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
-    assert!(house.keys.is_erased(&ADA, 1).unwrap());
-    assert_eq!(house.stage(&ADA, 2), 2);
-    house.keys.commit().unwrap();
-    assert_eq!(house.current(&ADA), Some((2, key(2))));
-    house.keys.rewrite().unwrap();
-    assert!(!house.keys.has_condemned());
-    let house = house.reopened();
-    assert_eq!(house.current(&ADA), Some((2, key(2))));
-    assert!(house.keys.is_erased(&ADA, 1).unwrap());
-    assert!(!house.keys.is_erased(&ADA, 2).unwrap());
+fn a_condemned_key_is_given_to_no_reader_and_the_next_life_keeps_its_own() {
+    let fixture = fixture();
+    fixture.stage(&ADA, 1);
+    fixture.keys.commit().unwrap();
+    assert!(!fixture.keys.is_erased(&ADA, 1).unwrap());
+    assert!(!fixture.keys.has_condemned());
+    fixture.keys.condemn(&ADA, 1);
+    assert!(fixture.keys.has_condemned());
+    assert_eq!(fixture.current(&ADA), None);
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), None);
+    assert!(fixture.keys.is_erased(&ADA, 1).unwrap());
+    assert_eq!(fixture.stage(&ADA, 2), 2);
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.current(&ADA), Some((2, key(2))));
+    fixture.keys.rewrite().unwrap();
+    assert!(!fixture.keys.has_condemned());
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.current(&ADA), Some((2, key(2))));
+    assert!(fixture.keys.is_erased(&ADA, 1).unwrap());
+    assert!(!fixture.keys.is_erased(&ADA, 2).unwrap());
 }
 
 /// A tombstone may know of later keys than a restored store has.
 #[test]
 fn a_restored_store_never_gives_a_destroyed_generation_out_again() {
-    let house = house();
-    house.stage(&ADA, 1);
-    house.keys.commit().unwrap();
-    house.keys.condemn(&ADA, 5);
-    house.keys.rewrite().unwrap();
-    assert_eq!(house.reopened().stage(&ADA, 2), 6);
+    let fixture = fixture();
+    fixture.stage(&ADA, 1);
+    fixture.keys.commit().unwrap();
+    fixture.keys.condemn(&ADA, 5);
+    fixture.keys.rewrite().unwrap();
+    assert_eq!(fixture.reopened().stage(&ADA, 2), 6);
 }
 
 #[test]
 fn keys_that_are_committed_while_the_store_is_rewritten_are_kept() {
-    let house = house();
+    let fixture = fixture();
     for byte in 0..200 {
-        house.stage(&[byte; 16], byte);
+        fixture.stage(&[byte; 16], byte);
     }
-    house.keys.commit().unwrap();
+    fixture.keys.commit().unwrap();
     std::thread::scope(|scope| {
-        let keys = &house.keys;
+        let keys = &fixture.keys;
         let rewriting = scope.spawn(move || {
             for byte in 0..50 {
                 keys.condemn(&[byte; 16], 1);
@@ -360,46 +360,46 @@ fn keys_that_are_committed_while_the_store_is_rewritten_are_kept() {
             byte = byte.saturating_add(1);
         }
     });
-    let house = house.reopened();
+    let fixture = fixture.reopened();
     for byte in 0..250 {
         let erased = byte < 50;
-        assert_eq!(house.current(&[byte; 16]).is_none(), erased, "{byte}");
+        assert_eq!(fixture.current(&[byte; 16]).is_none(), erased, "{byte}");
     }
 }
 
-/// The store is refused without that key, so whoever asks which keys are needed must hear of it.
+/// The store is refused without that key, so a query for the needed keys must include it.
 #[test]
 fn a_key_that_the_store_is_checked_by_is_counted_though_it_wraps_nothing() {
-    let house = house();
-    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(1, 0)]));
+    let fixture = fixture();
+    assert_eq!(fixture.keys.counts().unwrap(), BTreeMap::from([(1, 0)]));
 }
 
-/// A backup, a count: they end on the store that they began with, and hold nobody up meanwhile.
+/// A backup or a count ends on the store that it began with, and holds up no writer meanwhile.
 #[test]
-fn a_long_read_outlives_a_rewriting_and_holds_up_nobody() {
-    let house = house();
+fn a_long_read_outlives_a_rewriting_and_holds_up_no_writer() {
+    let fixture = fixture();
     for byte in 0..100 {
-        house.stage(&[byte; 16], byte);
+        fixture.stage(&[byte; 16], byte);
     }
-    house.keys.commit().unwrap();
-    let old = house.keys.store_for_long();
-    house.keys.condemn(&[7; 16], 1);
-    house.keys.rewrite().unwrap();
-    house.stage(&[200; 16], 200);
-    house.keys.commit().unwrap();
+    fixture.keys.commit().unwrap();
+    let old = fixture.keys.store_for_long();
+    fixture.keys.condemn(&[7; 16], 1);
+    fixture.keys.rewrite().unwrap();
+    fixture.stage(&[200; 16], 200);
+    fixture.keys.commit().unwrap();
     assert_eq!(
         key_store::counts(&*old).unwrap(),
         BTreeMap::from([(1, 100)])
     );
-    let now = house.keys.counts().unwrap();
+    let now = fixture.keys.counts().unwrap();
     assert_eq!(now, BTreeMap::from([(1, 100)]));
     drop(old);
-    assert!(house.reopened().current(&[7; 16]).is_none());
+    assert!(fixture.reopened().current(&[7; 16]).is_none());
 }
 
 #[test]
 fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
-    let House { folder, keys } = house();
+    let Fixture { folder, keys } = fixture();
     let (store, copy) = (
         path_in(folder.path()),
         folder.path().join("copies/keys.redb"),
@@ -419,9 +419,9 @@ fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
     assert!(opened.current(&ADA).unwrap().is_some());
 }
 
-/// A folder where the new file would be made: it can neither be removed nor written.
-fn blocked(house: &House) -> PathBuf {
-    let staging = key_file::staging_path(&path_in(house.folder.path()));
+/// Puts a folder where the new file would be made: it can be neither removed nor written.
+fn blocked(fixture: &Fixture) -> PathBuf {
+    let staging = key_file::staging_path(&path_in(fixture.folder.path()));
     fs::create_dir(&staging).unwrap();
     fs::write(staging.join("in the way"), b"").unwrap();
     staging
@@ -429,65 +429,65 @@ fn blocked(house: &House) -> PathBuf {
 
 #[test]
 fn a_rewriting_that_fails_changes_nothing_and_is_done_by_the_next_one() {
-    let house = house();
-    house.stage(&ADA, 7);
-    house.stage(&[5; 16], 8);
-    house.keys.commit().unwrap();
-    let before = fs::read(path_in(house.folder.path())).unwrap();
-    let staging = blocked(&house);
-    house.keys.condemn(&ADA, 1);
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.stage(&[5; 16], 8);
+    fixture.keys.commit().unwrap();
+    let before = fs::read(path_in(fixture.folder.path())).unwrap();
+    let staging = blocked(&fixture);
+    fixture.keys.condemn(&ADA, 1);
     for _ in 0..2 {
-        let failed = house.keys.rewrite();
+        let failed = fixture.keys.rewrite();
         assert!(
             matches!(failed, Err(DataKeysError::Io { .. })),
             "{failed:?}"
         );
-        assert!(house.keys.has_condemned(), "it is still due");
+        assert!(fixture.keys.has_condemned(), "it is still due");
         assert!(
-            house.current(&ADA).is_none(),
-            "it is given to nobody meanwhile"
+            fixture.current(&ADA).is_none(),
+            "no reader gets it meanwhile"
         );
-        assert!(house.current(&[5; 16]).is_some());
+        assert!(fixture.current(&[5; 16]).is_some());
     }
-    assert_eq!(fs::read(path_in(house.folder.path())).unwrap(), before);
-    // What is committed between the failure and the success is in the new file.
-    house.stage(&[9; 16], 9);
-    house.keys.commit().unwrap();
+    assert_eq!(fs::read(path_in(fixture.folder.path())).unwrap(), before);
+    // A commit between the failure and the success is in the new file.
+    fixture.stage(&[9; 16], 9);
+    fixture.keys.commit().unwrap();
     fs::remove_dir_all(staging).unwrap();
-    house.keys.rewrite().unwrap();
-    assert!(!house.keys.has_condemned());
-    let house = house.reopened();
-    assert!(house.current(&ADA).is_none());
-    assert!(house.current(&[5; 16]).is_some() && house.current(&[9; 16]).is_some());
-    assert_eq!(house.keys.last_generation(&ADA).unwrap(), 1);
+    fixture.keys.rewrite().unwrap();
+    assert!(!fixture.keys.has_condemned());
+    let fixture = fixture.reopened();
+    assert!(fixture.current(&ADA).is_none());
+    assert!(fixture.current(&[5; 16]).is_some() && fixture.current(&[9; 16]).is_some());
+    assert_eq!(fixture.keys.last_generation(&ADA).unwrap(), 1);
 }
 
 #[test]
 fn a_rotation_whose_rewriting_fails_leaves_every_key_under_one_that_opens_it() {
-    let house = house();
-    house.stage(&ADA, 7);
-    house.keys.commit().unwrap();
-    let staging = blocked(&house);
-    let ring = rotated(&house);
-    house.keys.use_keyring(Arc::clone(&ring));
-    assert!(house.keys.rewrite().is_err());
-    assert!(house.keys.is_outdated().unwrap(), "it is still due");
-    house.stage(&[5; 16], 8);
-    house.keys.commit().unwrap();
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.keys.commit().unwrap();
+    let staging = blocked(&fixture);
+    let ring = rotated(&fixture);
+    fixture.keys.use_keyring(Arc::clone(&ring));
+    assert!(fixture.keys.rewrite().is_err());
+    assert!(fixture.keys.is_outdated().unwrap(), "it is still due");
+    fixture.stage(&[5; 16], 8);
+    fixture.keys.commit().unwrap();
     assert_eq!(
-        house.keys.counts().unwrap(),
+        fixture.keys.counts().unwrap(),
         BTreeMap::from([(1, 1), (2, 1)])
     );
     fs::remove_dir_all(staging).unwrap();
-    house.keys.rewrite().unwrap();
-    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(2, 2)]));
-    assert!(house.current(&ADA).is_some() && house.current(&[5; 16]).is_some());
+    fixture.keys.rewrite().unwrap();
+    assert_eq!(fixture.keys.counts().unwrap(), BTreeMap::from([(2, 2)]));
+    assert!(fixture.current(&ADA).is_some() && fixture.current(&[5; 16]).is_some());
 }
 
 /// D-17: a rewriting would put a new file in the link's place and destroy nothing.
 #[test]
 fn a_link_to_a_key_store_is_refused() {
-    let House { folder, keys } = house();
+    let Fixture { folder, keys } = fixture();
     drop(keys);
     let elsewhere = folder.path().join("elsewhere");
     fs::rename(path_in(folder.path()), &elsewhere).unwrap();
@@ -498,7 +498,7 @@ fn a_link_to_a_key_store_is_refused() {
 
 #[test]
 fn what_an_interrupted_erasure_left_is_removed_at_open() {
-    let House { folder, keys } = house();
+    let Fixture { folder, keys } = fixture();
     drop(keys);
     let left = key_file::staging_path(&path_in(folder.path()));
     fs::write(&left, b"an old copy").unwrap();
@@ -514,10 +514,10 @@ fn the_store_may_be_shared_between_threads() {
 
 #[test]
 fn readers_on_other_threads_never_miss_a_key_while_it_is_committed() {
-    let house = house();
+    let fixture = fixture();
     std::thread::scope(|scope| {
         let (seen, announced) = std::sync::mpsc::channel();
-        let keys = &house.keys;
+        let keys = &fixture.keys;
         scope.spawn(move || {
             for generation in announced {
                 assert!(keys.current(&ADA).unwrap().unwrap().0 >= generation);
@@ -525,7 +525,7 @@ fn readers_on_other_threads_never_miss_a_key_while_it_is_committed() {
             }
         });
         for byte in 1..50 {
-            let generation = house.stage(&ADA, byte);
+            let generation = fixture.stage(&ADA, byte);
             seen.send(generation).unwrap();
             seen.send(generation).unwrap();
             keys.commit().unwrap();
@@ -534,8 +534,8 @@ fn readers_on_other_threads_never_miss_a_key_while_it_is_committed() {
     });
 }
 
-fn rotated(house: &House) -> Arc<Keyring> {
-    let path = house.folder.path().join("keyring-1");
+fn rotated(fixture: &Fixture) -> Arc<Keyring> {
+    let path = fixture.folder.path().join("keyring-1");
     let keyring = Keyring::load(&path).unwrap();
     let rotated = keyring.rotate(&path, &[9; 64], 2).unwrap();
     Arc::new(rotated)
@@ -543,67 +543,67 @@ fn rotated(house: &House) -> Arc<Keyring> {
 
 #[test]
 fn a_rewriting_wraps_every_key_by_the_active_one() {
-    let house = house();
-    house.stage(&ADA, 1);
-    house.stage(&BOB, 2);
-    house.keys.commit().unwrap();
-    assert!(!house.keys.is_outdated().unwrap());
-    house.keys.use_keyring(rotated(&house));
-    assert!(house.keys.is_outdated().unwrap());
-    assert_eq!(house.stage(&ADA, 3), 2);
-    house.keys.commit().unwrap();
+    let fixture = fixture();
+    fixture.stage(&ADA, 1);
+    fixture.stage(&BOB, 2);
+    fixture.keys.commit().unwrap();
+    assert!(!fixture.keys.is_outdated().unwrap());
+    fixture.keys.use_keyring(rotated(&fixture));
+    assert!(fixture.keys.is_outdated().unwrap());
+    assert_eq!(fixture.stage(&ADA, 3), 2);
+    fixture.keys.commit().unwrap();
     let both = BTreeMap::from([(1, 2), (2, 1)]);
-    assert_eq!(house.keys.counts().unwrap(), both);
-    let house = house.reopened();
-    assert!(house.keys.is_outdated().unwrap());
-    house.keys.rewrite().unwrap();
-    assert!(!house.keys.is_outdated().unwrap());
-    assert_eq!(house.keys.counts().unwrap(), BTreeMap::from([(2, 3)]));
-    let house = house.reopened();
-    assert_eq!(house.current(&ADA), Some((2, key(3))));
-    assert_eq!(house.keys.get(&ADA, 1).unwrap(), Some(key(1)));
-    assert_eq!(house.current(&BOB), Some((1, key(2))));
+    assert_eq!(fixture.keys.counts().unwrap(), both);
+    let fixture = fixture.reopened();
+    assert!(fixture.keys.is_outdated().unwrap());
+    fixture.keys.rewrite().unwrap();
+    assert!(!fixture.keys.is_outdated().unwrap());
+    assert_eq!(fixture.keys.counts().unwrap(), BTreeMap::from([(2, 3)]));
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.current(&ADA), Some((2, key(3))));
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), Some(key(1)));
+    assert_eq!(fixture.current(&BOB), Some((1, key(2))));
 }
 
 #[test]
 fn a_damaged_row_stays_as_it_is_and_holds_up_no_other() {
-    let house = house();
-    house.stage(&ADA, 1);
-    house.stage(&BOB, 2);
-    house.keys.commit().unwrap();
-    let (name, mut row) = key_store::newest(&house.keys.store(), &BOB)
+    let fixture = fixture();
+    fixture.stage(&ADA, 1);
+    fixture.stage(&BOB, 2);
+    fixture.keys.commit().unwrap();
+    let (name, mut row) = key_store::newest(&fixture.keys.store(), &BOB)
         .unwrap()
         .unwrap();
     row[40] ^= 1;
     key_store::add(
-        &house.keys.store(),
-        &keyring(house.folder.path(), 1),
+        &fixture.keys.store(),
+        &keyring(fixture.folder.path(), 1),
         &[(name, row)],
     )
     .unwrap();
-    house.keys.use_keyring(rotated(&house));
-    house.keys.rewrite().unwrap();
-    assert!(house.keys.is_outdated().unwrap());
+    fixture.keys.use_keyring(rotated(&fixture));
+    fixture.keys.rewrite().unwrap();
+    assert!(fixture.keys.is_outdated().unwrap());
     assert_eq!(
-        house.keys.counts().unwrap(),
+        fixture.keys.counts().unwrap(),
         BTreeMap::from([(1, 1), (2, 1)])
     );
-    let house = house.reopened();
-    assert_eq!(house.current(&ADA), Some((1, key(1))));
-    let damaged = house.keys.current(&BOB);
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.current(&ADA), Some((1, key(1))));
+    let damaged = fixture.keys.current(&BOB);
     assert!(matches!(damaged, Err(DataKeysError::DamagedKey { .. })));
 }
 
 #[test]
 fn a_name_that_has_another_key_already_is_a_conflict_and_keeps_it() {
-    let house = house();
-    house.stage(&ADA, 7);
-    house.keys.commit().unwrap();
-    let taken = house.keys.staged().len();
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.keys.commit().unwrap();
+    let taken = fixture.keys.staged().len();
     assert_eq!(taken, 0);
-    house.stage(&BOB, 8);
-    // What stands in the file under the staged name is another account's row.
-    let store = house.keys.store();
+    fixture.stage(&BOB, 8);
+    // In the file, the staged name has another account's row.
+    let store = fixture.keys.store();
     let txn = store.begin_write().unwrap();
     {
         let mut rows = txn.open_table(KEYS).unwrap();
@@ -611,13 +611,13 @@ fn a_name_that_has_another_key_already_is_a_conflict_and_keeps_it() {
         rows.insert(&name_of(&BOB, 1), &row).unwrap();
     }
     txn.commit().unwrap();
-    let refused = house.keys.commit();
+    let refused = fixture.keys.commit();
     assert!(matches!(refused, Err(DataKeysError::Conflict(_))));
     // The same row again is none.
-    house.keys.discard_staged();
-    house.stage(&[5; 16], 9);
+    fixture.keys.discard_staged();
+    fixture.stage(&[5; 16], 9);
     let (name, row) = {
-        let staged = house.keys.staged();
+        let staged = fixture.keys.staged();
         let (name, (_, row)) = staged.iter().next().unwrap();
         (*name, *row)
     };
@@ -625,37 +625,37 @@ fn a_name_that_has_another_key_already_is_a_conflict_and_keeps_it() {
     txn.open_table(KEYS).unwrap().insert(&name, &row).unwrap();
     txn.commit().unwrap();
     drop(store);
-    house.keys.commit().unwrap();
-    assert_eq!(house.current(&[5; 16]), Some((1, key(9))));
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.current(&[5; 16]), Some((1, key(9))));
 }
 
 #[test]
 fn a_rewriting_keeps_what_is_staged_for_others_and_drops_what_is_condemned() {
-    let house = house();
-    house.stage(&ADA, 7);
-    house.stage(&BOB, 8);
-    house.keys.condemn(&ADA, 1);
-    house.keys.rewrite().unwrap();
-    house.keys.commit().unwrap();
-    assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
-    assert_eq!(house.current(&BOB), Some((1, key(8))));
-    assert_eq!(house.reopened().current(&BOB), Some((1, key(8))));
+    let fixture = fixture();
+    fixture.stage(&ADA, 7);
+    fixture.stage(&BOB, 8);
+    fixture.keys.condemn(&ADA, 1);
+    fixture.keys.rewrite().unwrap();
+    fixture.keys.commit().unwrap();
+    assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), None);
+    assert_eq!(fixture.current(&BOB), Some((1, key(8))));
+    assert_eq!(fixture.reopened().current(&BOB), Some((1, key(8))));
 }
 
 #[test]
 fn a_copy_counts_its_keys_and_says_which_does_not_unwrap() {
-    let house = house();
-    let ring = keyring(house.folder.path(), 1);
-    house.stage(&ADA, 7);
-    house.stage(&BOB, 8);
-    house.keys.commit().unwrap();
-    let copy = house.folder.path().join("copy.redb");
-    house.keys.back_up(&copy, &|_, _| Ok(false)).unwrap();
+    let fixture = fixture();
+    let ring = keyring(fixture.folder.path(), 1);
+    fixture.stage(&ADA, 7);
+    fixture.stage(&BOB, 8);
+    fixture.keys.commit().unwrap();
+    let copy = fixture.folder.path().join("copy.redb");
+    fixture.keys.back_up(&copy, &|_, _| Ok(false)).unwrap();
     let copied = KeysCopy::open(&copy).unwrap();
     assert_eq!(copied.count().unwrap(), 2);
     assert_eq!(copied.check(&ring).unwrap(), 2);
     drop(copied);
-    let store = house.keys.store();
+    let store = fixture.keys.store();
     let txn = store.begin_write().unwrap();
     {
         let mut rows = txn.open_table(KEYS).unwrap();
@@ -664,8 +664,8 @@ fn a_copy_counts_its_keys_and_says_which_does_not_unwrap() {
     }
     txn.commit().unwrap();
     drop(store);
-    let copy = house.folder.path().join("damaged.redb");
-    house.keys.back_up(&copy, &|_, _| Ok(false)).unwrap();
+    let copy = fixture.folder.path().join("damaged.redb");
+    fixture.keys.back_up(&copy, &|_, _| Ok(false)).unwrap();
     let damaged = KeysCopy::open(&copy).unwrap().check(&ring);
     assert!(matches!(
         damaged,

@@ -1,14 +1,15 @@
-//! Keys that say which rows of a derived file are the service's own.
+//! Keys that show which rows of a derived file the service wrote.
 //!
-//! Index, views and snapshots are derived from the log, but decisions and answers rest on them. The
-//! key of each comes from the keyring, so who can write the data folder alone cannot make a row.
+//! Index, views and snapshots are derived from the log, but decisions and answers depend on them.
+//! The key of each file comes from the keyring, so an attacker who can write only the data folder
+//! cannot make a valid row.
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Length of the tag over a row, in bytes.
+/// The length of the tag over a row, in bytes.
 pub const FILE_TAG_BYTES: usize = 16;
 
 /// The key of one derived file.
@@ -16,18 +17,18 @@ pub const FILE_TAG_BYTES: usize = 16;
 pub struct FileKey(Hmac<Sha256>);
 
 impl FileKey {
-    /// Takes a key that serves nothing else.
+    /// Makes a file key from key bytes that are used for nothing else.
     pub fn new(key: &[u8; 32]) -> Self {
         Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
     }
 
     /// Returns the tag over some parts: the first 16 bytes of HMAC-SHA-256.
     ///
-    /// Each part counts with its length, so no two different lists of parts share their input.
+    /// Each part is hashed with its length, so no two different lists of parts share their input.
     pub fn tag(&self, parts: &[&[u8]]) -> [u8; FILE_TAG_BYTES] {
         let mut mac = self.0.clone();
         for part in parts {
-            // Seven bits of the length at a time: a row then fits one block of the hash.
+            // The length is written seven bits at a time, so that a row fits one block of the hash.
             let mut length = part.len();
             while length > 0x7f {
                 mac.update(&[0x80 | (length & 0x7f) as u8]);
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_stands_before_its_part_seven_bits_at_a_time() {
+    fn a_length_precedes_its_part_seven_bits_at_a_time() {
         for (length, written) in [
             (0, &[0][..]),
             (127, &[0x7f]),

@@ -1,7 +1,7 @@
-//! The memory that password hashes are made in, kept for the next one.
+//! The memory in which password hashes are made, kept for the next hash.
 //!
-//! An allocator that is given 19 MiB back keeps it, once for each of its arenas: after a hundred
-//! logins that were 340 MiB. So there are only as many as hashes were made at the same time.
+//! An allocator keeps 19 MiB that it gets back, once for each of its arenas: after a hundred logins
+//! that was 340 MiB. So there are only as many buffers as hashes were made at the same time.
 
 use std::collections::TryReserveError;
 use std::sync::{Mutex, PoisonError};
@@ -10,16 +10,16 @@ use argon2::Block;
 
 static SPARE: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
-/// Does some work in so many blocks, and wipes them.
+/// Runs work with this many blocks of memory, and wipes them afterwards.
 ///
 /// # Errors
-/// [`TryReserveError`] where there is no memory for them.
+/// [`TryReserveError`] if there is not enough memory for them.
 pub fn in_blocks<T>(
     count: usize,
     work: impl FnOnce(&mut [Block]) -> T,
 ) -> Result<T, TryReserveError> {
     let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    // Memory of another size is of an older policy, and is given back.
+    // Memory of another size belongs to an older policy, and is released.
     let mut blocks = spare
         .filter(|spare| spare.len() == count)
         .unwrap_or_default();
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn what_a_hash_left_behind_is_wiped_before_the_next() {
-        // Of this size no other test makes any.
+        // No other test makes blocks of this size.
         let seen = |blocks: &mut [Block]| {
             let is_clean = blocks
                 .iter()

@@ -1,4 +1,5 @@
-//! Files that hold keys: written whole or not at all, read only where nobody else can.
+//! Files that hold keys: written completely or not at all, read only if no other user can read
+//! them.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 /// Why a key file was not read; each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Nothing stands at the path.
+    /// There is no file at the path.
     #[error("{0} does not exist: create it with `countersign init`, or restore it from its backup")]
     Missing(PathBuf),
     /// The path leads to a symbolic link, folder, pipe or device.
@@ -19,27 +20,27 @@ pub enum ReadError {
     /// Others may read or write the file, or its owner may execute it.
     #[error("{path} has mode {mode:04o}: make it readable by its owner alone with `chmod 600`")]
     Mode {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// Its permission bits.
+        /// The file's permission bits.
         mode: u32,
     },
     /// The file belongs to another user than the one this process runs as.
     #[error(
-        "{path} belongs to user {owner}, this process is user {ours}: `chown` it or run as {owner}"
+        "{path} belongs to user {owner}, but this process is user {ours}: `chown` it or run as {owner}"
     )]
     Owner {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// The user id it belongs to.
+        /// The id of the user that the file belongs to.
         owner: u32,
         /// The effective user id of this process.
         ours: u32,
     },
-    /// The file is longer than any key file is.
+    /// The file is longer than any key file.
     #[error("{path} is longer than {bytes_max} bytes: it is another file, name the right one")]
     TooLong {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
         /// The bound, in bytes.
         bytes_max: u64,
@@ -47,33 +48,35 @@ pub enum ReadError {
     /// The operating system refused.
     #[error("{path} cannot be read: {source}")]
     Io {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Why a key file was not written; what stood at its path, or nothing, still does.
+/// Why a key file was not written; the path is as it was before.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// Something stands at the path already; it is never overwritten.
-    #[error("{0} exists already and is never overwritten: name another path, or use what is there")]
+    /// A file is already at the path; it is never overwritten.
+    #[error(
+        "{0} already exists and is never overwritten: name another path, or use the existing file"
+    )]
     Exists(PathBuf),
-    /// An earlier creation was interrupted, or another one runs at this moment.
+    /// An earlier creation was interrupted, or another one is running now.
     #[error("{0} is left over from an interrupted creation: delete it and try again")]
     LeftOver(PathBuf),
     /// The operating system refused.
     #[error("{path} cannot be written: {source}")]
     Io {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Reads a regular file of ours that nobody else may read or write, up to `bytes_max` bytes.
+/// Reads a regular file of this user that no other user may read or write, up to `bytes_max` bytes.
 pub(super) fn read_private(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     let ours = rustix::process::geteuid().as_raw();
     let io_error = |source: io::Error| match source.kind() {
@@ -83,8 +86,8 @@ pub(super) fn read_private(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<
             source,
         },
     };
-    // Looked at before opening, because opening a pipe would block; looked at again afterwards,
-    // because the path may lead elsewhere by then.
+    // Checked before opening, because opening a pipe would block; checked again afterwards, because
+    // the path may lead elsewhere by then.
     let named = fs::symlink_metadata(path).map_err(io_error)?;
     refuse_unsafe(path, &named, ours)?;
     let file = File::open(path).map_err(io_error)?;
@@ -128,7 +131,7 @@ fn refuse_unsafe(path: &Path, file: &Metadata, ours: u32) -> Result<(), ReadErro
     Ok(())
 }
 
-/// Creates a file of mode 0600 with these contents, whole and durable, or leaves nothing there.
+/// Creates a file of mode 0600 with these contents, complete and durable, or leaves no file there.
 ///
 /// Missing folders are made with mode 0700. A crash leaves at most `PATH.new`.
 pub(super) fn create_private(path: &Path, contents: &[u8]) -> Result<(), CreateError> {
@@ -153,15 +156,15 @@ pub(super) fn create_private(path: &Path, contents: &[u8]) -> Result<(), CreateE
         .map_err(io_error)
         .and_then(|()| publish(&staging, path));
     if published.is_err() {
-        // The first error is the one to report; a file left here is named by the next attempt.
+        // The first error is the one to report; the next attempt names a file that is left here.
         let _ = fs::remove_file(&staging);
     }
     published
 }
 
-/// Replaces a file of mode 0600, so that after a crash it is the old or the new one, whole.
+/// Replaces a file of mode 0600, so that after a crash it is the old or the new one, complete.
 ///
-/// It is durable, under its name, when this returns.
+/// It is durable under its name when this returns.
 pub(super) fn replace_private(path: &Path, contents: &[u8]) -> Result<(), CreateError> {
     let staging = staging_path(path);
     let replaced = remove_if_there(&staging)
@@ -175,7 +178,7 @@ pub(super) fn replace_private(path: &Path, contents: &[u8]) -> Result<(), Create
     })
 }
 
-/// Gives a finished, synced file its name without ever replacing another, durably.
+/// Gives a finished, synced file its name durably, without ever replacing another.
 pub(super) fn publish(staging: &Path, path: &Path) -> Result<(), CreateError> {
     let linked = fs::hard_link(staging, path)
         .and_then(|()| fs::remove_file(staging))
@@ -189,21 +192,21 @@ pub(super) fn publish(staging: &Path, path: &Path) -> Result<(), CreateError> {
     })
 }
 
-/// Device and inode of the file that a path leads to.
+/// Returns device and inode of the file that a path leads to.
 pub(super) fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     let meta = fs::metadata(path)?;
     Ok((meta.dev(), meta.ino()))
 }
 
-/// Returns the path beside `path` under which its contents are prepared.
+/// Returns the path beside `path` at which its contents are prepared.
 pub(super) fn staging_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     PathBuf::from(name)
 }
 
-/// Creates an empty file of mode 0600 for reading and writing, whatever the umask is; refuses where
-/// one exists.
+/// Creates an empty file of mode 0600 for reading and writing, whatever the umask is; fails if the
+/// file exists.
 pub(super) fn open_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
@@ -212,7 +215,7 @@ pub(super) fn open_new(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes a file; one that is not there is as good.
+/// Removes a file; succeeds if the file does not exist.
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -225,7 +228,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Returns the folder that a file stands in.
+/// Returns the folder of a file.
 pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -233,7 +236,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Creates a folder of mode 0700 and those above it, durably, where they are missing.
+/// Creates a folder and its missing parents, durably and with mode 0700.
 pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -318,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_stands_in_the_working_folder() {
+    fn a_bare_name_is_in_the_working_folder() {
         assert_eq!(folder_of(Path::new("keys")), Path::new("."));
         assert_eq!(folder_of(Path::new("a/keys")), Path::new("a"));
         assert_eq!(folder_of(Path::new("/")), Path::new("."));

@@ -1,9 +1,9 @@
 //! Marks of erasure in `keys.redb`: the last generation of an account's keys that was destroyed.
 //!
 //! Row: `stream key` → `generation (little-endian) ‖ tag`. The tag is made under a key of the
-//! keyring over both, so who can write the file alone makes no mark. A store of an older build has
-//! marks without a tag: they are claims, and the opening of a service takes them over where the
-//! log or a tombstone says the same.
+//! keyring over both, so an attacker who can only write the file cannot make a mark. A store of an
+//! older build has marks without a tag. These are claims, and a starting service adopts them if the
+//! log or a tombstone confirms them.
 
 use std::path::{Path, PathBuf};
 
@@ -21,19 +21,19 @@ use super::keyring::Keyring;
 const MARKS: TableDefinition<&StreamKey, &Mark> = TableDefinition::new("erased_v2");
 /// The marks of builds before 2026-12-01.
 const CLAIMS: TableDefinition<&StreamKey, u32> = TableDefinition::new("erased_v1");
-/// What the key of the tags is derived with.
+/// The label that derives the key of the tags.
 const LABEL: &str = "keys.redb";
 
 type Mark = [u8; 4 + FILE_TAG_BYTES];
 
-/// Makes marks, and tells those of this keyring from others.
+/// Makes marks, and distinguishes this keyring's from others.
 pub(super) struct Marks {
     path: PathBuf,
     key: FileKey,
 }
 
 impl Marks {
-    /// Those of a store by its keyring; no rotation and no epoch changes them.
+    /// Returns the marks of a store by its keyring; rotations and epochs do not change them.
     pub fn of(path: &Path, keyring: &Keyring) -> Self {
         Self {
             path: path.to_owned(),
@@ -56,7 +56,11 @@ impl Marks {
         }
     }
 
-    /// The last generation of an account's keys that was destroyed, 0 where none was.
+    /// Returns the last generation of an account's keys that was destroyed, 0 if none was.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if the mark is not this keyring's,
+    /// [`DataKeysError::Storage`].
     pub fn last(
         &self,
         store: &impl ReadableDatabase,
@@ -71,8 +75,12 @@ impl Marks {
         }
     }
 
-    /// Checks every mark; returns the accounts that have a key although its mark says that it was
-    /// destroyed: what an older copy brought back.
+    /// Checks every mark; returns the accounts that have a key although its mark names it as
+    /// destroyed, because an older copy brought it back.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if a mark is not this keyring's,
+    /// [`DataKeysError::Storage`].
     pub fn check(&self, store: &impl ReadableDatabase) -> Result<Condemned, DataKeysError> {
         let mut risen = Condemned::new();
         let txn = store.begin_read()?;
@@ -98,7 +106,11 @@ impl Marks {
         Ok(risen)
     }
 
-    /// Marks in a store that is being written what is to be destroyed, beside what it has.
+    /// Adds marks for the keys to destroy to a store that is being written.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if an existing mark is not this keyring's,
+    /// [`DataKeysError::Storage`].
     pub fn add(&self, condemned: &Condemned, txn: &WriteTransaction) -> Result<(), DataKeysError> {
         let mut marks = txn.open_table(MARKS)?;
         for (stream_key, through) in condemned {
@@ -109,9 +121,13 @@ impl Marks {
         Ok(())
     }
 
-    /// Takes over the marks of an older build for which `says` speaks, in one durable commit.
+    /// Adopts the marks of an older build that `says` confirms, in one durable commit.
     ///
-    /// `says` is asked whether an account's keys up to a generation were erased.
+    /// `says` returns whether an account's keys up to a generation were erased.
+    ///
+    /// # Errors
+    /// [`DataKeysError::UnprovenErasure`] if `says` does not confirm a mark,
+    /// [`DataKeysError::Storage`], and the error of `says`.
     pub fn adopt<E: From<DataKeysError>>(
         &self,
         store: &Database,
@@ -163,8 +179,8 @@ pub(super) fn copy(from: &ReadTransaction, into: &WriteTransaction) -> Result<()
     Ok(())
 }
 
-/// The last generation of an account's keys that a store says was destroyed, whether it is to be
-/// believed or not; 0 where it says nothing.
+/// Returns the last generation of an account's keys that a store claims was destroyed, proven or
+/// not; 0 without a claim.
 pub(super) fn claimed(
     store: &impl ReadableDatabase,
     stream_key: &StreamKey,
@@ -181,7 +197,7 @@ pub(super) fn claimed(
     Ok(mark.unwrap_or(0).max(claim.unwrap_or(0)))
 }
 
-/// All that [`claimed`] finds, by account.
+/// Returns everything that [`claimed`] finds, by account.
 pub(super) fn all_claimed(store: &impl ReadableDatabase) -> Result<Condemned, DataKeysError> {
     let mut all = claims(store)?;
     if let Some(marks) = marks(&store.begin_read()?)? {
@@ -211,7 +227,7 @@ fn marks(
     table_of(txn.open_table(MARKS))
 }
 
-/// A store of an older build has no table of marks, and a newer one has none of claims.
+/// A store of an older build has no table of marks, and a newer one has no table of claims.
 fn table_of<T>(opened: Result<T, TableError>) -> Result<Option<T>, DataKeysError> {
     match opened {
         Ok(table) => Ok(Some(table)),

@@ -1,4 +1,4 @@
-//! Nobody without the keyring makes a mark of erasure, and none that was made is taken back unseen.
+//! A mark of erasure cannot be made without the keyring, and none is removed unnoticed.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, ROTATION_ENTROPY_BYTES};
 const ADA: StreamKey = [0xaa; 16];
 const BOB: StreamKey = [0xbb; 16];
 
-struct House {
+struct Fixture {
     folder: tempfile::TempDir,
 }
 
-impl House {
-    /// A store with a key for Ada and one for Bob.
+impl Fixture {
+    /// Makes a store with a key for Ada and one for Bob.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let house = Self { folder };
+        let fixture = Self { folder };
         let entropy: [u8; KEYRING_ENTROPY_BYTES] = std::array::from_fn(|at| at as u8);
-        Keyring::create(&house.at("keyring"), &entropy, 1).unwrap();
-        let keys = DataKeys::open(&house.store(), house.ring(), true).unwrap();
+        Keyring::create(&fixture.at("keyring"), &entropy, 1).unwrap();
+        let keys = DataKeys::open(&fixture.store(), fixture.ring(), true).unwrap();
         for (stream_key, byte) in [(&ADA, 1), (&BOB, 2)] {
             keys.stage_new(stream_key, [byte; 32], [byte; 12]).unwrap();
         }
         keys.commit().unwrap();
-        house
+        fixture
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -64,7 +64,7 @@ impl House {
         keys.rewrite().unwrap();
     }
 
-    /// Writes into the file as somebody who has no keyring.
+    /// Writes to the file like an attacker without the keyring.
     fn edit(&self, change: impl FnOnce(&WriteTransaction)) {
         let store = Database::open(self.store()).unwrap();
         let txn = store.begin_write().unwrap();
@@ -97,8 +97,8 @@ impl House {
         });
     }
 
-    /// A backup by a service that has the keyring, or of a stopped one without it; the log says of
-    /// everything that it was erased, or of nothing.
+    /// Makes a backup with a running service that has the keyring, or with a stopped one without
+    /// it; the log confirms every erasure, or none.
     fn back_up(&self, with_keyring: bool, log_says: bool) -> Result<(), DataKeysError> {
         let erased = |_: &StreamKey, _| Ok(log_says);
         let ring = self.ring();
@@ -125,41 +125,41 @@ fn forged(last: u32) -> Mark {
 
 #[test]
 fn a_mark_that_this_keyring_did_not_make_is_refused_at_the_opening() {
-    let house = House::new();
-    house.erase(&BOB);
-    let made = Marks::of(&house.store(), &house.ring()).make(&BOB, 1);
+    let fixture = Fixture::new();
+    fixture.erase(&BOB);
+    let made = Marks::of(&fixture.store(), &fixture.ring()).make(&BOB, 1);
     let mut altered: Vec<(StreamKey, Mark)> = vec![(ADA, forged(1)), (ADA, made)];
     altered.extend((0..made.len()).map(|at| {
         let mut mark = made;
         mark[at] ^= 1;
         (BOB, mark)
     }));
-    let good = fs::read(house.store()).unwrap();
+    let good = fs::read(fixture.store()).unwrap();
     for (stream_key, mark) in altered {
-        house.mark(&stream_key, &mark);
-        let refused = house.open().err().unwrap();
+        fixture.mark(&stream_key, &mark);
+        let refused = fixture.open().err().unwrap();
         assert!(
             matches!(refused, DataKeysError::UnprovenErasure(_)),
             "{refused}"
         );
-        fs::write(house.store(), &good).unwrap();
+        fs::write(fixture.store(), &good).unwrap();
     }
-    assert!(house.open().unwrap().is_erased(&BOB, 1).unwrap());
+    assert!(fixture.open().unwrap().is_erased(&BOB, 1).unwrap());
 }
 
 #[test]
 fn marks_outlive_rotations_and_a_key_that_an_older_copy_brings_back_is_destroyed_again() {
-    let house = House::new();
-    let old = house.row(&BOB);
-    house.erase(&BOB);
-    house.rotate();
-    house.put(&BOB, Some(&old));
-    let keys = house.open().unwrap();
+    let fixture = Fixture::new();
+    let old = fixture.row(&BOB);
+    fixture.erase(&BOB);
+    fixture.rotate();
+    fixture.put(&BOB, Some(&old));
+    let keys = fixture.open().unwrap();
     assert_eq!(keys.get(&BOB, 1).unwrap(), None);
     assert!(keys.has_condemned());
     keys.rewrite().unwrap();
     drop(keys);
-    let keys = house.open().unwrap();
+    let keys = fixture.open().unwrap();
     assert!(!keys.has_condemned() && keys.is_erased(&BOB, 1).unwrap());
     assert_eq!(keys.last_generation(&BOB).unwrap(), 1);
     assert!(keys.get(&ADA, 1).unwrap().is_some());
@@ -167,31 +167,31 @@ fn marks_outlive_rotations_and_a_key_that_an_older_copy_brings_back_is_destroyed
 
 #[test]
 fn a_next_life_counts_on_from_the_mark_where_an_older_key_came_back() {
-    let house = House::new();
-    let old = house.row(&BOB);
-    house.erase(&BOB);
-    let keys = house.open().unwrap();
+    let fixture = Fixture::new();
+    let old = fixture.row(&BOB);
+    fixture.erase(&BOB);
+    let keys = fixture.open().unwrap();
     assert_eq!(keys.stage_new(&BOB, [3; 32], [3; 12]).unwrap().0, 2);
     keys.commit().unwrap();
     keys.condemn(&BOB, 2);
     keys.rewrite().unwrap();
     drop(keys);
-    house.put(&BOB, Some(&old));
-    let keys = house.open().unwrap();
+    fixture.put(&BOB, Some(&old));
+    let keys = fixture.open().unwrap();
     assert_eq!(keys.stage_new(&BOB, [4; 32], [4; 12]).unwrap().0, 3);
 }
 
 #[test]
 fn marks_of_an_older_build_are_taken_over_where_the_log_says_the_same() {
-    let house = House::new();
-    house.put(&BOB, None);
-    house.edit(|txn| {
+    let fixture = Fixture::new();
+    fixture.put(&BOB, None);
+    fixture.edit(|txn| {
         txn.delete_table(MARKS).unwrap();
         txn.open_table(CLAIMS).unwrap().insert(&BOB, 1).unwrap();
     });
-    let claimed = fs::read(house.store()).unwrap();
+    let claimed = fs::read(fixture.store()).unwrap();
     let adopt = |log_says| {
-        let keys = house.open().unwrap();
+        let keys = fixture.open().unwrap();
         keys.adopt_erasures(|_, _| Ok::<_, DataKeysError>(log_says))
     };
     let refused = adopt(false).unwrap_err();
@@ -199,64 +199,70 @@ fn marks_of_an_older_build_are_taken_over_where_the_log_says_the_same() {
         matches!(refused, DataKeysError::UnprovenErasure(_)),
         "{refused}"
     );
-    assert!(house.open().unwrap().is_erased(&BOB, 1).is_ok_and(|is| !is));
+    assert!(
+        fixture
+            .open()
+            .unwrap()
+            .is_erased(&BOB, 1)
+            .is_ok_and(|is| !is)
+    );
     adopt(true).unwrap();
-    let keys = house.open().unwrap();
+    let keys = fixture.open().unwrap();
     assert!(keys.is_erased(&BOB, 1).unwrap());
     keys.adopt_erasures(|_, _| Err(DataKeysError::Full))
         .unwrap();
     drop(keys);
-    // A copy of before has nothing that is lost, and a rewriting before loses no claim.
-    fs::write(house.store(), claimed).unwrap();
-    house.rotate();
+    // An earlier copy has nothing that is lost, and an earlier rewriting loses no claim.
+    fs::write(fixture.store(), claimed).unwrap();
+    fixture.rotate();
     adopt(true).unwrap();
-    assert!(house.open().unwrap().is_erased(&BOB, 1).unwrap());
+    assert!(fixture.open().unwrap().is_erased(&BOB, 1).unwrap());
 }
 
 #[test]
 fn a_key_counts_as_erased_for_a_backup_only_by_its_mark_and_by_the_log() {
-    let house = House::new();
-    house.back_up(true, false).unwrap();
-    let good = fs::read(house.store()).unwrap();
+    let fixture = Fixture::new();
+    fixture.back_up(true, false).unwrap();
+    let good = fs::read(fixture.store()).unwrap();
     // Gone without a mark, whatever the log says.
-    house.put(&ADA, None);
-    house.refuses_backup(true, true);
-    house.refuses_backup(false, true);
-    // With one that was made by hand: the keyring finds it, and without one the log does.
-    house.mark(&ADA, &forged(1));
-    let refused = house.back_up(true, true).unwrap_err();
+    fixture.put(&ADA, None);
+    fixture.refuses_backup(true, true);
+    fixture.refuses_backup(false, true);
+    // With a forged mark: the keyring detects it, and without a keyring the log does.
+    fixture.mark(&ADA, &forged(1));
+    let refused = fixture.back_up(true, true).unwrap_err();
     assert!(
         matches!(refused, DataKeysError::UnprovenErasure(_)),
         "{refused}"
     );
-    house.refuses_backup(false, false);
-    // A right one that the log knows nothing of.
-    fs::write(house.store(), &good).unwrap();
-    house.erase(&ADA);
-    house.refuses_backup(true, false);
-    house.back_up(true, true).unwrap();
-    let copy = KeysCopy::open(&house.copy()).unwrap();
+    fixture.refuses_backup(false, false);
+    // A valid mark of which the log knows nothing.
+    fs::write(fixture.store(), &good).unwrap();
+    fixture.erase(&ADA);
+    fixture.refuses_backup(true, false);
+    fixture.back_up(true, true).unwrap();
+    let copy = KeysCopy::open(&fixture.copy()).unwrap();
     assert_eq!(copy.find(&ADA, 1).unwrap(), InCopy::Erased);
     drop(copy);
-    // What knows nothing of the erasure takes no place.
-    fs::write(house.store(), &good).unwrap();
+    // A store that knows nothing of the erasure does not replace the copy.
+    fs::write(fixture.store(), &good).unwrap();
     for with_keyring in [false, true] {
-        house.refuses_backup(with_keyring, true);
+        fixture.refuses_backup(with_keyring, true);
     }
 }
 
 #[test]
 fn a_row_that_was_damaged_does_not_replace_a_whole_one_and_a_whole_one_replaces_it() {
-    let house = House::new();
-    house.back_up(true, false).unwrap();
-    let whole = house.row(&ADA);
+    let fixture = Fixture::new();
+    fixture.back_up(true, false).unwrap();
+    let whole = fixture.row(&ADA);
     // The key-encryption key's number, the nonce, the wrapped key.
     for at in [0, 4, 20] {
         let mut damaged = whole;
         damaged[at] ^= 1;
-        house.put(&ADA, Some(&damaged));
-        house.refuses_backup(true, true);
-        let refused = house.back_up(false, true).unwrap_err();
+        fixture.put(&ADA, Some(&damaged));
+        fixture.refuses_backup(true, true);
+        let refused = fixture.back_up(false, true).unwrap_err();
         assert!(
             matches!(
                 (at, &refused),
@@ -266,50 +272,50 @@ fn a_row_that_was_damaged_does_not_replace_a_whole_one_and_a_whole_one_replaces_
             "{refused}"
         );
     }
-    fs::remove_file(house.copy()).unwrap();
-    house.back_up(true, true).unwrap();
-    let copy = KeysCopy::open(&house.copy()).unwrap();
-    assert!(copy.check(&house.ring()).is_err());
+    fs::remove_file(fixture.copy()).unwrap();
+    fixture.back_up(true, true).unwrap();
+    let copy = KeysCopy::open(&fixture.copy()).unwrap();
+    assert!(copy.check(&fixture.ring()).is_err());
     drop(copy);
-    house.put(&ADA, Some(&whole));
-    house.back_up(true, true).unwrap();
-    let copy = KeysCopy::open(&house.copy()).unwrap();
-    assert_eq!(copy.check(&house.ring()).unwrap(), 2);
+    fixture.put(&ADA, Some(&whole));
+    fixture.back_up(true, true).unwrap();
+    let copy = KeysCopy::open(&fixture.copy()).unwrap();
+    assert_eq!(copy.check(&fixture.ring()).unwrap(), 2);
 }
 
 #[test]
 fn the_same_keys_after_a_rotation_are_known_by_the_keyring() {
-    let house = House::new();
-    house.back_up(true, false).unwrap();
-    house.rotate();
-    let refused = house.back_up(false, true).unwrap_err();
+    let fixture = Fixture::new();
+    fixture.back_up(true, false).unwrap();
+    fixture.rotate();
+    let refused = fixture.back_up(false, true).unwrap_err();
     assert!(
         matches!(refused, DataKeysError::CopyBeforeRotation(_)),
         "{refused}"
     );
-    let (now, mut damaged) = (house.row(&ADA), house.row(&ADA));
+    let (now, mut damaged) = (fixture.row(&ADA), fixture.row(&ADA));
     damaged[30] ^= 1;
-    house.put(&ADA, Some(&damaged));
-    house.refuses_backup(true, true);
-    house.put(&ADA, Some(&now));
-    house.back_up(true, false).unwrap();
+    fixture.put(&ADA, Some(&damaged));
+    fixture.refuses_backup(true, true);
+    fixture.put(&ADA, Some(&now));
+    fixture.back_up(true, false).unwrap();
 }
 
 #[test]
 fn a_copy_with_a_mark_made_by_hand_proves_nothing() {
-    let house = House::new();
-    house.put(&ADA, None);
-    house.mark(&ADA, &forged(1));
-    house.back_up(false, false).unwrap();
-    let copy = KeysCopy::open(&house.copy()).unwrap();
+    let fixture = Fixture::new();
+    fixture.put(&ADA, None);
+    fixture.mark(&ADA, &forged(1));
+    fixture.back_up(false, false).unwrap();
+    let copy = KeysCopy::open(&fixture.copy()).unwrap();
     assert_eq!(copy.find(&ADA, 1).unwrap(), InCopy::Erased);
-    let bad = copy.check(&house.ring()).unwrap_err();
+    let bad = copy.check(&fixture.ring()).unwrap_err();
     assert!(matches!(bad, DataKeysError::UnprovenErasure(_)), "{bad}");
 }
 
 #[test]
 fn a_store_whose_checks_were_all_taken_out_is_refused() {
-    let house = House::new();
-    house.edit(key_store::forget_checks);
-    assert!(matches!(house.open(), Err(DataKeysError::NoCheck(_))));
+    let fixture = Fixture::new();
+    fixture.edit(key_store::forget_checks);
+    assert!(matches!(fixture.open(), Err(DataKeysError::NoCheck(_))));
 }

@@ -2,10 +2,11 @@
 //!
 //! Row: `stream key ‖ generation (big-endian)` → `kek id (little-endian) ‖ nonce ‖ wrapped key`,
 //! wrapped with associated data `stream key ‖ generation ‖ kek id` (little-endian), so that no row
-//! serves another account. Beside the rows stands one check value for each key-encryption key in
-//! use, by which a wrong keyring is refused at open instead of at the first login; and for each
-//! erased account a mark with its last generation (`key_marks`), so that a second life never reuses
-//! the number of a key that is gone: what the first life sealed reads as erased and not as altered.
+//! can serve another account. Besides the rows, the store has one check value for each
+//! key-encryption key in use, by which a wrong keyring is refused at open instead of at the first
+//! login. It also has a mark with the last generation of each erased account (`key_marks`), so that
+//! a second life never reuses the number of a destroyed key: the values of the first life read as
+//! erased and not as altered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -69,13 +70,13 @@ pub(super) fn open(path: &Path) -> Result<Database, DataKeysError> {
     })
 }
 
-/// Opens a copy of a store, which nothing writes to.
+/// Opens a copy of a store for reading only.
 pub(super) fn open_copy(path: &Path) -> Result<ReadOnlyDatabase, DataKeysError> {
     let opened = builder().open_read_only(path);
     opened.map_err(|error| damaged(path, error))
 }
 
-/// Refuses a keyring that has not every key-encryption key of the store.
+/// Refuses a keyring that does not have every key-encryption key of the store.
 pub(super) fn check_keyring(
     path: &Path,
     store: &impl ReadableDatabase,
@@ -116,17 +117,17 @@ pub(super) fn put_check(txn: &WriteTransaction, keyring: &Keyring) -> Result<(),
     Ok(())
 }
 
-/// Accounts with the last generation of their keys that is to be destroyed.
+/// Accounts with the last generation of their keys to destroy.
 pub(super) type Condemned = BTreeMap<StreamKey, u32>;
 
-/// Whether a key is among those that are to be destroyed.
+/// Returns whether a key is to be destroyed.
 pub(super) fn is_condemned(condemned: &Condemned, name: &Name) -> bool {
     let through = condemned.get(&stream_key_of(name));
     through.is_some_and(|through| generation_of(name) <= *through)
 }
 
-/// Copies one store into another without the keys that are to be destroyed, which are not marked
-/// here. With `renew` every key is wrapped by that keyring's active key-encryption key.
+/// Copies one store into another without the keys to destroy, which get no marks here. With
+/// `renew`, every key is wrapped by that keyring's active key-encryption key.
 pub(super) fn copy(
     condemned: &Condemned,
     renew: Option<&Keyring>,
@@ -150,7 +151,8 @@ pub(super) fn copy(
     let mut checks = into.open_table(KEK_CHECKS)?;
     for row in from.open_table(KEK_CHECKS)?.iter()? {
         let (kek_id, check) = row?;
-        // A copy keeps all of them, a renewed store only those that still wrap anything.
+        // A copy keeps all check values; a renewed store keeps only those whose key still wraps a
+        // data key.
         if renew.is_none() || wrapped_by.contains(&kek_id.value()) {
             checks.insert(kek_id.value(), check.value())?;
         }
@@ -159,8 +161,8 @@ pub(super) fn copy(
     renew.map_or(Ok(()), |keyring| put_check(into, keyring))
 }
 
-/// Wraps a key by the active key-encryption key; none where it does not unwrap, which its account
-/// hears of when it is needed.
+/// Wraps a key by the active key-encryption key; `None` if it does not unwrap, which is reported
+/// when its account needs it.
 ///
 /// The nonce stays: it was drawn at random for this row, and no other row has it under either key.
 fn rewrap(keyring: &Keyring, name: &Name, row: &Row) -> Option<Row> {
@@ -179,8 +181,8 @@ pub(super) fn kek_id_of(row: &Row) -> u32 {
     u32::from_le_bytes(*bytes)
 }
 
-/// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store. One
-/// that the store is checked by has a count, if only 0.
+/// Counts the keys by the id of the key-encryption key that wraps them; reads the whole store. Each
+/// key-encryption key that the store is checked by has a count, even if it is 0.
 pub(super) fn counts(store: &impl ReadableDatabase) -> Result<BTreeMap<u32, u64>, DataKeysError> {
     let mut counts = BTreeMap::new();
     let txn = store.begin_read()?;
@@ -193,7 +195,7 @@ pub(super) fn counts(store: &impl ReadableDatabase) -> Result<BTreeMap<u32, u64>
     Ok(counts)
 }
 
-/// Whether a key-encryption key other than the active one may wrap anything.
+/// Returns whether a key-encryption key other than the active one may wrap a data key.
 pub(super) fn is_outdated(store: &Database, keyring: &Keyring) -> Result<bool, DataKeysError> {
     let (active, _) = keyring.active_kek();
     let checks = store.begin_read()?.open_table(KEK_CHECKS)?;
@@ -223,7 +225,7 @@ pub(super) fn add(
     Ok(txn.commit()?)
 }
 
-/// Whether a store has an account's key of this generation.
+/// Returns whether a store has an account's key of this generation.
 pub(super) fn has(
     store: &impl ReadableDatabase,
     stream_key: &StreamKey,
@@ -268,7 +270,7 @@ pub(super) fn newest(
     }
 }
 
-/// Names a key so that an account's keys stand together in the order of their generations.
+/// Returns the name of a key, under which an account's keys are sorted by generation.
 pub(super) fn name_of(stream_key: &StreamKey, generation: u32) -> Name {
     let mut name = [0; STREAM_KEY_BYTES + 4];
     name[..STREAM_KEY_BYTES].copy_from_slice(stream_key);
@@ -303,7 +305,7 @@ pub(super) fn wrap(
     row
 }
 
-/// Unwraps a row; nothing where it was altered, moved, or wrapped by an unknown key.
+/// Unwraps a row; `None` if it was altered, moved, or wrapped by an unknown key.
 pub(super) fn unwrap(keyring: &Keyring, name: &Name, row: &Row) -> Option<DataKey> {
     let (kek_id, rest) = row.split_first_chunk::<4>()?;
     let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>()?;
@@ -333,7 +335,7 @@ pub(super) fn forget_checks(txn: &WriteTransaction) {
         .unwrap();
 }
 
-/// A keyed hash and not a sealed constant, because it needs no nonce and so can repeat none.
+/// A keyed hash rather than a sealed constant: it needs no nonce and so cannot repeat one.
 fn kek_check(kek_id: u32, kek: &DataKey) -> KekCheck {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(kek.as_bytes()).expect("HMAC takes keys of any length");

@@ -1,9 +1,10 @@
-//! The keyring file: the few keys from which everything else is protected.
+//! The keyring file: the few keys that protect everything else.
 //!
-//! It stands outside the data folder and belongs to one log. Without it no sealed value opens and
-//! no checkpoint is signed; whoever has it and the data folder has everything. It is a TOML text
-//! of a fixed shape whose last table is a check over every byte before it, which finds truncation,
-//! edits and exchanged keys. The check is no signature: who can write the file can also compute it.
+//! It is kept outside the data folder and belongs to one log. Without it no sealed value opens and
+//! no checkpoint is signed; with it and the data folder, an attacker can read and forge everything.
+//! It is a TOML text of a fixed shape whose last table is a check over every byte before it, which
+//! detects truncation, edits and exchanged keys. The check is not a signature: a user who can write
+//! the file can also compute it.
 
 #[path = "keyring_file.rs"]
 mod file;
@@ -21,28 +22,28 @@ use super::key_file::{self, CreateError, ReadError};
 use super::seal::{DataKey, KEY_BYTES};
 use super::tag::{TAG_BYTES, derived_key, tag};
 
-/// Random bytes that make a keyring: the log id and four keys.
+/// The number of random bytes that make a keyring: the log id and four keys.
 pub const KEYRING_ENTROPY_BYTES: usize = LOG_ID_BYTES + 4 * KEY_BYTES;
-/// Random bytes that a rotation takes: a key-encryption key and a pepper.
+/// The number of random bytes that a rotation takes: a key-encryption key and a pepper.
 pub const ROTATION_ENTROPY_BYTES: usize = 2 * KEY_BYTES;
-/// Longest keyring file that is read, in bytes; room for some 300 retired keys.
+/// The longest keyring file that is read, in bytes; room for some 300 retired keys.
 pub const KEYRING_FILE_BYTES_MAX: u64 = 64 * 1024;
-/// Length of a log id in bytes.
+/// The length of a log id, in bytes.
 pub const LOG_ID_BYTES: usize = 16;
 
-/// What the seeds of assertion keys are derived with.
+/// The label that derives the seeds of assertion keys.
 const ASSERTION_LABEL: &[u8] = b"countersign assertion key";
-/// What the keys of derived files are derived with.
+/// The label that derives the keys of derived files.
 const FILE_LABEL: &[u8] = b"countersign derived file ";
 
 /// The keys of one log, read from its keyring file.
 pub struct Keyring {
     log_id: [u8; LOG_ID_BYTES],
-    /// The ids of the log's earlier epochs, the first one first.
+    /// The ids of the log's earlier epochs, the oldest first.
     earlier_log_ids: Vec<[u8; LOG_ID_BYTES]>,
     created_at_us: u64,
     name_key: Hex<KEY_BYTES>,
-    /// Whether the file still has the key of an older build's tags, which the next writing leaves
+    /// Whether the file still has the key of an older build's tags, which the next write leaves
     /// out.
     has_old_tag_key: bool,
     checkpoint_seed: Hex<KEY_BYTES>,
@@ -50,34 +51,34 @@ pub struct Keyring {
     peppers: Vec<(KeyAbout, Hex<KEY_BYTES>)>,
 }
 
-/// Why no keyring was read; no message holds any part of the file.
+/// Why a keyring was not read; no message contains any part of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is missing, not a private file of ours, or unreadable.
+    /// The file is missing, not a private file of this user, or unreadable.
     #[error("the keyring {0}")]
     File(#[from] ReadError),
     /// The file ends before its check.
     #[error("the keyring {0} is cut off: restore it from its backup")]
     Truncated(PathBuf),
     /// The file is of a version that this build does not know.
-    #[error("the keyring {0} has a format that this build does not read: use a newer build")]
+    #[error("the keyring {0} has a format that this build cannot read: use a newer build")]
     UnknownVersion(PathBuf),
-    /// The file has not the shape of a keyring.
+    /// The file does not have the shape of a keyring.
     #[error("the keyring {path} is damaged ({what}): restore it from its backup")]
     Damaged {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What is wrong with it, without quoting it.
+        /// What is wrong with the file, without quoting it.
         what: &'static str,
     },
-    /// The contents are not those that the check was made over.
+    /// The contents do not match the check.
     #[error(
         "the keyring {0} does not match its own check, so a key or a line was changed: restore it from its backup"
     )]
     WrongCheck(PathBuf),
 }
 
-/// Why no keyring was created.
+/// Why a keyring was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The file exists or cannot be written.
@@ -92,32 +93,33 @@ pub enum InitError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
-    /// Used for new values; exactly one key of each kind is.
+    /// The key is used for new values; exactly one key of each kind is active.
     Active,
-    /// Kept for the values that were made with it.
+    /// The key is kept for the values that were made with it.
     Retired,
 }
 
-/// What may be shown of a key.
+/// The properties of a key that may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyAbout {
-    /// Its number, from 1.
+    /// The key's number, from 1.
     pub id: u32,
-    /// Whether new values use it.
+    /// Whether new values use the key.
     pub state: KeyState,
-    /// When it was made, in microseconds since the Unix epoch.
+    /// When the key was made, in microseconds since the Unix epoch.
     pub created_at_us: u64,
 }
 
 impl Keyring {
-    /// Creates a keyring file of mode 0600 and returns what reads back from it.
+    /// Creates a keyring file of mode 0600 and returns the keyring as read back from it.
     ///
     /// `entropy` must come from the operating system's generator; `now_us` is microseconds since
-    /// the Unix epoch. A missing folder is made with mode 0700. The file is durable, under its
-    /// name, when this returns; after a crash it is there whole or not at all.
+    /// the Unix epoch. A missing folder is made with mode 0700. The file is durable under its name
+    /// when this returns; after a crash it is there completely or not at all.
     ///
     /// # Errors
-    /// [`InitError::Create`] where anything exists at the path or it cannot be written.
+    /// [`InitError::Create`] if the path exists or cannot be written, and [`InitError::Load`] if
+    /// the file does not read back.
     pub fn create(
         path: &Path,
         entropy: &[u8; KEYRING_ENTROPY_BYTES],
@@ -128,22 +130,22 @@ impl Keyring {
         Ok(Self::load(path)?)
     }
 
-    /// Reads a keyring file and believes nothing about it that was not checked.
+    /// Reads a keyring file and checks everything in it.
     ///
     /// # Errors
-    /// One variant of [`LoadError`] or [`ReadError`] for each reason to refuse it.
+    /// One variant of [`LoadError`] or [`ReadError`] for each reason to refuse the file.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let bytes = key_file::read_private(path, KEYRING_FILE_BYTES_MAX)?;
         file::parse(path, &bytes)
     }
 
-    /// Writes the keyring anew with another log id, for the next epoch of its log.
+    /// Rewrites the keyring with another log id, for the next epoch of its log.
     ///
     /// The id must come from the operating system's generator. The file is durable when this
-    /// returns; after a crash it is the old or the new one, whole.
+    /// returns; after a crash it is the old or the new one, complete.
     ///
     /// # Errors
-    /// [`CreateError::Io`]: the old file still stands.
+    /// [`CreateError::Io`]: the old file is still in place.
     pub fn begin_epoch(
         mut self,
         path: &Path,
@@ -154,15 +156,16 @@ impl Keyring {
         self.replace(path)
     }
 
-    /// Writes the keyring anew with another active key-encryption key and pepper; those before are
-    /// kept as retired, for what was made with them. The key of older builds' tags is left out.
+    /// Rewrites the keyring with another active key-encryption key and pepper; the previous keys
+    /// are kept as retired, for the values that they made. The key of older builds' tags is left
+    /// out.
     ///
-    /// `entropy` must come from the operating system's generator. Both keys have the number that
-    /// follows the highest of both kinds. The file is durable when this returns; after a crash it
-    /// is the old or the new one, whole.
+    /// `entropy` must come from the operating system's generator. Both keys get the number after
+    /// the highest of both kinds. The file is durable when this returns; after a crash it is the
+    /// old or the new one, complete.
     ///
     /// # Errors
-    /// [`CreateError::Io`]: the old file still stands, also where it would grow too long.
+    /// [`CreateError::Io`]: the old file is still in place, also if the new one would be too long.
     pub fn rotate(
         mut self,
         path: &Path,
@@ -187,12 +190,13 @@ impl Keyring {
         self.replace(path)
     }
 
-    /// Writes the keyring anew without a retired key-encryption key; none where it is not one.
+    /// Rewrites the keyring without a retired key-encryption key; `None` if the id is not one of a
+    /// retired key.
     ///
-    /// Nothing that the key wrapped can be read any more, in no copy of the key store.
+    /// No copy of the key store can unwrap that key's data keys any more.
     ///
     /// # Errors
-    /// As [`Keyring::rotate`].
+    /// The same as [`Keyring::rotate`].
     pub fn forget(mut self, path: &Path, kek_id: u32) -> Result<Option<Self>, CreateError> {
         let before = self.keks.len();
         self.keks
@@ -203,10 +207,10 @@ impl Keyring {
         }
     }
 
-    /// The number of the next keys.
+    /// Returns the number of the next keys.
     pub fn next_id(&self) -> u32 {
         let ids = self.keks().chain(self.peppers()).map(|about| about.id);
-        // Ids come from this file's own counting and its length is bounded.
+        // Ids come from this file's own counting, and the file's length is bounded.
         ids.max().unwrap_or(0).saturating_add(1)
     }
 
@@ -250,7 +254,7 @@ impl Keyring {
         &self.log_id
     }
 
-    /// Returns the id with which the log began: that of its first epoch.
+    /// Returns the id of the log's first epoch.
     pub fn first_log_id(&self) -> &[u8; LOG_ID_BYTES] {
         self.earlier_log_ids.first().unwrap_or(&self.log_id)
     }
@@ -271,7 +275,7 @@ impl Keyring {
         (about.id, kek)
     }
 
-    /// Returns the key-encryption key of this id, active or retired.
+    /// Returns the key-encryption key with this id, active or retired.
     pub fn kek(&self, id: u32) -> Option<&DataKey> {
         let found = self.keks.iter().find(|(about, _)| about.id == id)?;
         Some(&found.1)
@@ -283,14 +287,14 @@ impl Keyring {
         (about.id, &pepper.0)
     }
 
-    /// Returns the pepper of this id, active or retired.
+    /// Returns the pepper with this id, active or retired.
     pub fn pepper(&self, id: u32) -> Option<&[u8]> {
         let found = self.peppers.iter().find(|(about, _)| about.id == id)?;
         Some(&found.1.0)
     }
 
-    /// Returns the seeds of the Ed25519 keys that sign assertions. Each is derived from a pepper, so
-    /// that it is replaced with that by every rotation.
+    /// Returns the seeds of the Ed25519 keys that sign assertions. Each is derived from a pepper,
+    /// so that every rotation replaces both.
     pub fn assertion_seeds(&self) -> impl Iterator<Item = (KeyAbout, Zeroizing<[u8; KEY_BYTES]>)> {
         self.peppers.iter().map(|(about, pepper)| {
             let seed = derived_key(&pepper.0, ASSERTION_LABEL);
@@ -298,12 +302,12 @@ impl Keyring {
         })
     }
 
-    /// Returns what may be shown of the key-encryption keys.
+    /// Returns the properties of the key-encryption keys.
     pub fn keks(&self) -> impl Iterator<Item = KeyAbout> {
         self.keks.iter().map(|(about, _)| *about)
     }
 
-    /// Returns what may be shown of the peppers.
+    /// Returns the properties of the peppers.
     pub fn peppers(&self) -> impl Iterator<Item = KeyAbout> {
         self.peppers.iter().map(|(about, _)| *about)
     }
@@ -313,7 +317,7 @@ impl Keyring {
         &self.name_key.0
     }
 
-    /// Returns whether the file still has the key under which builds before 2026-11-30 made tags
+    /// Returns whether the file still has the key with which builds before 2026-11-30 made tags
     /// over passwords and addresses. Nothing uses it, and the next rotation leaves it out.
     pub fn has_old_tag_key(&self) -> bool {
         self.has_old_tag_key
@@ -324,7 +328,8 @@ impl Keyring {
         &self.checkpoint_seed.0
     }
 
-    /// Returns the key of a derived file, by the file's label; no rotation and no epoch changes it.
+    /// Returns the key of a derived file, by the file's label; rotations and epochs do not change
+    /// it.
     pub fn file_key(&self, label: &str) -> FileKey {
         let label = [FILE_LABEL, label.as_bytes()].concat();
         FileKey::new(&derived_key(&self.checkpoint_seed.0, &label))

@@ -26,17 +26,18 @@ const NOTICE: &str = "\
 # every byte before it.
 ";
 
-/// Reads the text of a keyring file.
+/// Parses the text of a keyring file.
 ///
 /// # Errors
-/// [`LoadError::UnknownVersion`], `Truncated`, `Damaged` and `WrongCheck`.
+/// [`LoadError::UnknownVersion`] for another format, `Truncated` without a check, `Damaged` for
+/// another shape and `WrongCheck` if the check does not match.
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Keyring, LoadError> {
     let damaged = |what| LoadError::Damaged {
         path: path.to_owned(),
         what,
     };
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
-    // The version line first: a later format may end differently.
+    // The version line comes first: a later format may end differently.
     let version = text
         .split_inclusive('\n')
         .filter_map(|line| line.strip_suffix('\n'))
@@ -58,13 +59,13 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Keyring, LoadError> {
     if check != check_of(body) {
         return Err(LoadError::WrongCheck(path.to_owned()));
     }
-    // The parser's own complaint quotes the line, and lines hold keys.
+    // The parser's own error message quotes the line, and lines hold keys.
     let stored: StoredKeyring =
         toml::from_str(body).map_err(|_| damaged("its lines are not those of a keyring"))?;
     stored.into_keyring().map_err(damaged)
 }
 
-/// Writes the text of a keyring file, its check included.
+/// Writes the text of a keyring file, including its check.
 pub(super) fn render(keyring: &Keyring) -> Zeroizing<String> {
     // Large enough from the start, so that growing leaves no copy behind.
     let keys = keyring.keks.len() + keyring.peppers.len();
@@ -129,7 +130,7 @@ struct StoredKeyring {
     log_id: Hex<LOG_ID_BYTES>,
     earlier_log_ids: Vec<Hex<LOG_ID_BYTES>>,
     name_key: Hex<KEY_BYTES>,
-    /// Only in files of older builds.
+    /// Only files of older builds have this key.
     #[serde(default)]
     body_tag_key: Option<Hex<KEY_BYTES>>,
     checkpoint_seed: Hex<KEY_BYTES>,
@@ -194,7 +195,7 @@ fn refuse_ambiguous(keys: &[StoredKey]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Bytes that stand as lower-case hex in the file; never shown.
+/// Bytes that the file holds as lower-case hex; never shown.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Hex<const N: usize>(pub [u8; N]);
 

@@ -1,4 +1,4 @@
-//! What a keyring file is refused for, and that no key is ever shown.
+//! Which keyring files are refused, and that no key is ever shown.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -12,7 +12,7 @@ fn entropy() -> [u8; KEYRING_ENTROPY_BYTES] {
     std::array::from_fn(|at| (at as u8).wrapping_mul(151).wrapping_add(17))
 }
 
-/// A folder that lives as long as the test, a keyring file in it, and what was created.
+/// Makes a folder that lives as long as the test, a keyring file in it, and the keyring.
 fn created() -> (tempfile::TempDir, PathBuf, Keyring) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys/countersign.keyring");
@@ -197,7 +197,7 @@ fn a_retired_key_is_found_by_its_id_and_not_used_for_new_values() {
 }
 
 #[test]
-fn a_new_epoch_has_another_log_id_and_every_key_of_before() {
+fn a_new_epoch_has_another_log_id_and_every_earlier_key() {
     let (_folder, path, before) = created();
     let next = Keyring::load(&path).unwrap();
     let next = next.begin_epoch(&path, [9; LOG_ID_BYTES]).unwrap();
@@ -219,7 +219,7 @@ fn a_new_epoch_has_another_log_id_and_every_key_of_before() {
 }
 
 #[test]
-fn no_key_stands_in_debug_output_or_in_an_error() {
+fn no_key_is_in_debug_output_or_in_an_error() {
     let (_folder, path, keyring) = created();
     let entropy = entropy();
     let keys: Vec<_> = entropy[16..]
@@ -259,7 +259,8 @@ fn name_hashes_are_pinned() {
     );
 }
 
-/// An older build's tags over passwords stand in the log for ever; what tested them goes.
+/// An older build's tags over passwords stay in the log for ever; the key that could test them
+/// goes.
 #[test]
 fn the_key_of_older_tags_is_read_over_and_every_rewriting_leaves_it_out() {
     let (_folder, path, new) = created();

@@ -1,8 +1,8 @@
-//! The crypto room: one-time codes, password hashing, sealing, and where the keys live.
+//! The crypto room: one-time codes, password hashing, sealing, and the storage of keys.
 //!
 //! Time and randomness are arguments everywhere, so each function is a pure function of its inputs
-//! except in [`keyring`], [`data_keys`], [`tag_keys`] and [`tombstones`], which own their files. Secrets are wiped when dropped,
-//! redacted in `Debug`, and named in no error.
+//! except in [`keyring`], [`data_keys`], [`tag_keys`] and [`tombstones`], which own their files.
+//! Secrets are wiped when dropped, redacted in `Debug`, and named in no error.
 
 pub mod assertion;
 pub mod backup_code;

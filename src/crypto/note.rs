@@ -1,8 +1,8 @@
-//! Signed checkpoints: what the log was at some size, in a form that public tools can check.
+//! Signed checkpoints: the state of the log at some size, in a form that public tools can check.
 //!
 //! A checkpoint is a text of three lines, origin, size and root (c2sp.org/tlog-checkpoint), signed
 //! with Ed25519 as a note (c2sp.org/signed-note). The origin is also the name of the key, so that
-//! nobody takes the checkpoint of one log, or of one epoch of a log, for that of another.
+//! the checkpoint of one log, or of one epoch of a log, cannot pass for that of another.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use super::keyring::LOG_ID_BYTES;
 use super::seal::KEY_BYTES;
 
-/// The longest note that is read, in bytes: 16 post-quantum signatures fit, as the source demands.
+/// The longest note that is read, in bytes: 16 post-quantum signatures fit, as the specification
+/// demands.
 pub const NOTE_BYTES_MAX: usize = 128 * 1024;
 /// The longest verifier key that is read, in bytes.
 pub const VKEY_BYTES_MAX: usize = 1024;
@@ -24,45 +25,46 @@ const ED25519: u8 = 0x01;
 const ROOT_BYTES: usize = 32;
 const KEY_ID_BYTES: usize = 4;
 
-/// Names a log in its checkpoints: `countersign.example/` and the log id in lower-case hex.
+/// Returns a log's name in its checkpoints: `countersign.example/` and the log id in lower-case
+/// hex.
 ///
 /// Each epoch has its own log id and so its own origin.
 pub fn origin(log_id: &[u8; LOG_ID_BYTES]) -> String {
     format!("{ORIGIN_PREFIX}{}", HEXLOWER.encode(log_id))
 }
 
-/// What a log was once: its first `size` records have this root.
+/// An earlier state of a log: its first `size` records have this root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The log's name, see [`origin`].
     pub origin: String,
-    /// How many records it covers; the position of the last one.
+    /// How many records it covers, which is the position of the last one.
     pub size: u64,
     /// The root of their Merkle tree (RFC 6962 §2.1).
     pub root: [u8; ROOT_BYTES],
 }
 
-/// Why a text is not a note, key or checkpoint that is believed.
+/// Why a text is not a valid note, key or checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// The text is over [`NOTE_BYTES_MAX`] or [`VKEY_BYTES_MAX`].
-    #[error("it is too long to be one: name the right file")]
+    #[error("it is too long: name the right file")]
     TooLong,
-    /// The text has not the form of a signed note.
+    /// The text does not have the form of a signed note.
     #[error("it is not a signed note ({0}): name the right file, or take a new copy")]
     Note(&'static str),
-    /// The text has not the form of a verifier key.
+    /// The text does not have the form of a verifier key.
     #[error("it is not a verifier key ({0}): take it from `countersign keys list`")]
     Vkey(&'static str),
-    /// The signed text has not the form of a checkpoint.
+    /// The signed text does not have the form of a checkpoint.
     #[error("it is not a checkpoint of such a log ({0}): name the right file")]
     Checkpoint(&'static str),
-    /// None of the signatures is by the key that was asked for.
+    /// None of the signatures was made with the expected key.
     #[error(
-        "no signature on it is by this log's key: it is of another log or of another epoch of it"
+        "no signature on it was made with this log's key: it belongs to another log, or to another epoch of this one"
     )]
     OtherKey,
-    /// A signature claims to be by the key and is not.
+    /// A signature names the key but was not made with it.
     #[error("its signature is wrong, so it was altered or forged: do not rely on it")]
     WrongSignature,
 }
@@ -96,7 +98,7 @@ impl NoteSigner {
 
     /// Signs the checkpoint of this log at a size and returns the note.
     ///
-    /// The caller answers for it that no earlier note contradicts this one.
+    /// The caller must make sure that no earlier note contradicts this one.
     pub fn sign(&self, size: u64, root: &[u8; ROOT_BYTES]) -> String {
         let checkpoint = Checkpoint {
             origin: self.public.name.clone(),
@@ -120,7 +122,7 @@ impl fmt::Debug for NoteSigner {
     }
 }
 
-/// The public key by which a log's checkpoints are believed.
+/// The public key that verifies a log's checkpoints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NoteKey {
     name: String,
@@ -129,18 +131,18 @@ pub struct NoteKey {
 }
 
 impl NoteKey {
-    /// Reads a verifier key: `name+id+base64(0x01 ‖ public key)`, the id in lower-case hex.
+    /// Parses a verifier key: `name+id+base64(0x01 ‖ public key)`, the id in lower-case hex.
     ///
     /// # Errors
     /// [`NoteError::TooLong`]; [`NoteError::Vkey`] if any part is not in its one spelling, the id
-    /// is not the key's, or the key is one that would accept signatures of many texts.
+    /// does not belong to the key, or the key would accept one signature for many texts.
     pub fn parse(vkey: &str) -> Result<Self, NoteError> {
         if vkey.len() > VKEY_BYTES_MAX {
             return Err(NoteError::TooLong);
         }
         let mut parts = vkey.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Vkey("it has not three parts"));
+            return Err(NoteError::Vkey("it does not have three parts"));
         };
         if !is_name(name) {
             return Err(NoteError::Vkey("its name is empty or has a space"));
@@ -165,7 +167,7 @@ impl NoteKey {
         })
     }
 
-    /// Returns the text form that [`NoteKey::parse`] reads, for anybody who verifies.
+    /// Returns the text form that [`NoteKey::parse`] reads, for everyone who verifies.
     pub fn vkey(&self) -> String {
         let key = [&[ED25519][..], self.key.as_bytes()].concat();
         let id = HEXLOWER.encode(&self.id);
@@ -186,13 +188,14 @@ impl NoteKey {
         &self.name
     }
 
-    /// Returns the signed text of a note, its last newline included.
+    /// Returns the signed text of a note, including its last newline.
     ///
-    /// Signatures by other keys are witnesses' and are passed over, as the source demands; each
-    /// that has this key's name and id must be right, and there must be one.
+    /// Signatures by other keys are witnesses' and are skipped, as the specification demands. Each
+    /// signature that has this key's name and id must be valid, and there must be one.
     ///
     /// # Errors
-    /// [`NoteError::TooLong`], `Note`, `OtherKey` and `WrongSignature`.
+    /// [`NoteError::TooLong`], `Note` if the text is not a note, `OtherKey` without a signature by
+    /// this key, and `WrongSignature` if one of them is invalid.
     ///
     /// Source: c2sp.org/signed-note.
     pub fn open<'a>(&self, note: &'a str) -> Result<&'a str, NoteError> {
@@ -223,7 +226,8 @@ impl NoteKey {
     /// Reads a signed checkpoint of the log that this key belongs to.
     ///
     /// # Errors
-    /// As [`NoteKey::open`]; [`NoteError::Checkpoint`] if the text is none, or of another origin.
+    /// The same as [`NoteKey::open`]; [`NoteError::Checkpoint`] if the text is not a checkpoint, or
+    /// has another origin.
     pub fn open_checkpoint(&self, note: &str) -> Result<Checkpoint, NoteError> {
         let checkpoint = Checkpoint::parse(self.open(note)?)?;
         if checkpoint.origin != self.name {
@@ -240,23 +244,23 @@ impl fmt::Debug for NoteKey {
 }
 
 impl Checkpoint {
-    /// Returns the text that is signed: origin, size and root in base64, a line each.
+    /// Returns the text that is signed: origin, size and root in base64, one per line.
     pub fn text(&self) -> String {
         let root = BASE64.encode(&self.root);
         format!("{}\n{}\n{root}\n", self.origin, self.size)
     }
 
-    /// Reads the text of a checkpoint, without extension lines: a log of ours never writes any.
+    /// Parses the text of a checkpoint, without extension lines: this service never writes any.
     ///
-    /// Nothing of it is believed until its signature is checked: [`NoteKey::open_checkpoint`].
+    /// The checkpoint is not trusted until its signature is checked: [`NoteKey::open_checkpoint`].
     ///
     /// # Errors
-    /// [`NoteError::Checkpoint`] if the text is not the one that [`Checkpoint::text`] writes.
+    /// [`NoteError::Checkpoint`] if the text is not exactly what [`Checkpoint::text`] writes.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let mut lines = text.split_terminator('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
         else {
-            return Err(NoteError::Checkpoint("it has not three lines"));
+            return Err(NoteError::Checkpoint("it does not have three lines"));
         };
         let size = size.parse();
         let size = size.map_err(|_| NoteError::Checkpoint("its size is not a number"))?;
@@ -272,7 +276,7 @@ impl Checkpoint {
     }
 }
 
-/// Parts a note at its last empty line; the text keeps its newline.
+/// Splits a note at its last empty line; the text keeps its newline.
 fn split(note: &str) -> Result<(&str, &str), NoteError> {
     if note.len() > NOTE_BYTES_MAX {
         return Err(NoteError::TooLong);
@@ -290,7 +294,7 @@ fn split(note: &str) -> Result<(&str, &str), NoteError> {
     Ok((text, signatures))
 }
 
-/// Reads one signature line into the key's name, and key id and signature.
+/// Parses one signature line into the key's name, and key id and signature.
 fn signature(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
     let named = line.strip_prefix(SIGNATURE_PREFIX);
     let (name, blob) = named
@@ -306,7 +310,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
 }
 
-/// The first bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key).
+/// Returns the first bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key).
 fn key_id(name: &str, key: &VerifyingKey) -> [u8; KEY_ID_BYTES] {
     let mut sha = Sha256::new();
     sha.update(name.as_bytes());

@@ -81,7 +81,7 @@ fn no_changed_bit_of_a_note_is_believed() {
         for bit in 0..8 {
             let mut bytes = note.clone().into_bytes();
             bytes[at] ^= 1 << bit;
-            // What is no longer UTF-8 never gets as far as a note.
+            // A text that is not UTF-8 never reaches the note parser.
             if let Ok(bad) = String::from_utf8(bytes) {
                 key.public().open_checkpoint(&bad).unwrap_err();
             }
@@ -120,7 +120,7 @@ fn a_checkpoint_of_another_log_or_key_is_refused() {
     for other in [other_log, other_key] {
         assert_eq!(other.public().open(&note), Err(NoteError::OtherKey));
     }
-    // Our key under another name signs for that name only.
+    // This key under another name signs for that name only.
     let foreign = NoteSigner::named(&[7; 32], "other".into());
     let text = Checkpoint::parse(signer().public().open(&note).unwrap()).unwrap();
     let signed = foreign.sign_text(&text.text());

@@ -1,6 +1,6 @@
 //! One-time codes of authenticator apps: HOTP (RFC 4226) and TOTP (RFC 6238).
 //!
-//! HMAC-SHA-1, six digits, 30 seconds and a 160-bit secret: what every app supports. Whether a
+//! HMAC-SHA-1, six digits, 30 seconds and a 160-bit secret, which every app supports. Whether a
 //! matching step may still be used is a rule of the account, not of this file.
 
 use std::fmt;
@@ -13,39 +13,41 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Length of one time step in seconds (RFC 6238 §4.1, default).
+/// The length of one time step, in seconds (RFC 6238 §4.1, default).
 pub const STEP_SECONDS: u64 = 30;
-/// Length of a secret in bytes: 160 bits, the recommended length (RFC 4226 §4, R6).
+/// The length of a secret, in bytes: 160 bits, the recommended length (RFC 4226 §4, R6).
 pub const SECRET_BYTES: usize = 20;
-/// Most steps that one call of [`matching_steps`] computes; ten to either side are in use.
+/// The most steps that one call of [`matching_steps`] computes; ten to either side are in use.
 pub const CANDIDATE_STEPS_MAX: usize = 64;
-/// Longest issuer or account name in an `otpauth` URI, in bytes before encoding, so that the URI
-/// fits a QR code; what is longer is cut at a character boundary.
+/// The longest issuer or account name in an `otpauth` URI, in bytes before encoding, so that the
+/// URI fits a QR code; a longer name is cut at a character boundary.
 pub const URI_NAME_BYTES_MAX: usize = 128;
 
-/// The secret shared with one authenticator app, in one place: what is passed on leaves no copy behind.
+/// The secret shared with one authenticator app, kept on the heap so that moving it leaves no copy
+/// behind.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct TotpSecret(Box<[u8; SECRET_BYTES]>);
 
 impl TotpSecret {
-    /// Makes a secret of 20 bytes that must come from the operating system's generator.
+    /// Makes a secret from 20 bytes, which must come from the operating system's generator.
     pub fn new(entropy: &[u8; SECRET_BYTES]) -> Self {
         let mut secret = Self(Box::default());
         secret.0.copy_from_slice(entropy);
         secret
     }
 
-    /// Reads back a secret that was stored sealed; nothing where the length is not 20.
+    /// Reads back a secret that was stored sealed; `None` if the length is not 20.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::new)
     }
 
-    /// Returns the bytes, to be sealed and for nothing else.
+    /// Returns the bytes, only for sealing.
     pub fn as_bytes(&self) -> &[u8; SECRET_BYTES] {
         &self.0
     }
 
-    /// Returns the secret as users type it: 32 base-32 characters, unpadded. The result is a secret.
+    /// Returns the secret as users type it: 32 base-32 characters, unpadded. The result is a
+    /// secret.
     pub fn base32(&self) -> String {
         BASE32_NOPAD.encode(&*self.0)
     }
@@ -73,11 +75,11 @@ pub fn step_at(unix_seconds: u64) -> u64 {
     unix_seconds / STEP_SECONDS
 }
 
-/// Returns every candidate step whose code equals the given one, in rising order.
+/// Returns every candidate step whose code equals the given one, in ascending order.
 ///
-/// Every candidate is computed and compared in constant time whatever matched before it. There may
-/// be several: two neighbouring steps share a code once in a million. Steps after the first
-/// [`CANDIDATE_STEPS_MAX`] are not looked at.
+/// Every candidate is computed and compared in constant time, whatever matched before it. Several
+/// can match: two neighbouring steps share a code once in a million. Steps after the first
+/// [`CANDIDATE_STEPS_MAX`] are ignored.
 pub fn matching_steps(
     secret: &TotpSecret,
     code: &TotpCode,
@@ -87,8 +89,8 @@ pub fn matching_steps(
     let mut count = 0;
     for step in candidates.take(CANDIDATE_STEPS_MAX) {
         let equal = hotp(secret, step).digits().ct_eq(code.digits());
-        // Every step is written and only a matching one kept, in memory taken before: neither a
-        // branch nor an allocation tells whether and where there was a match.
+        // Every step is written and only a matching one is kept, in memory allocated before:
+        // neither a branch nor an allocation shows whether and where there was a match.
         matching[count] = step;
         count += usize::from(equal.unwrap_u8());
     }
@@ -205,10 +207,11 @@ mod tests {
         }
     }
 
-    /// H8, R-10, RUSTSEC-2022-0018 (totp-rs): no match ends the search, and none is where the code
-    /// is looked for. `tests/tidy/constant_time.rs` holds that no comparison ends early.
+    /// H8, R-10, RUSTSEC-2022-0018 (totp-rs): no match ends the search, and none is at the place
+    /// where the code is expected. `tests/tidy/constant_time.rs` makes sure that no comparison ends
+    /// early.
     #[test]
-    fn a_match_is_found_wherever_it_stands_and_ends_no_search() {
+    fn a_match_is_found_wherever_it_is_and_ends_no_search() {
         let secret = TotpSecret::new(b"12345678901234567890");
         for step in 40..=49 {
             let code = hotp(&secret, step);

@@ -1,8 +1,9 @@
 //! Argon2id verifiers of passwords and backup codes.
 //!
 //! The pepper is Argon2's secret input (RFC 9106 §3.1) and comes from the keyring, so a stolen log
-//! with its data keys is still no offline oracle. Parameters and pepper id stand in each verifier,
-//! so both can change while old verifiers go on working. Verifiers are stored sealed.
+//! with its data keys is still not enough to test guesses offline. Each verifier holds its
+//! parameters and pepper id, so both can change while old verifiers keep working. Verifiers are
+//! stored sealed.
 
 use std::fmt;
 
@@ -13,17 +14,17 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::hash_memory::in_blocks;
 
-/// Length of a salt in bytes (RFC 9106 §3.1 recommends 16).
+/// The length of a salt, in bytes (RFC 9106 §3.1 recommends 16).
 pub const SALT_BYTES: usize = 16;
-/// Length of the hash in bytes.
+/// The length of the hash, in bytes.
 pub const HASH_BYTES: usize = 32;
-/// Longest input that is hashed, in bytes; the contract's longest password has 256.
+/// The longest input that is hashed, in bytes; the contract's longest password has 256.
 pub const INPUT_BYTES_MAX: usize = 1024;
-/// Most memory that parameters may ask for: 1 GiB.
+/// The most memory that parameters may ask for, in KiB: 1 GiB.
 pub const MEMORY_KIB_MAX: u32 = 1 << 20;
-/// Most passes that parameters may ask for.
+/// The most passes that parameters may ask for.
 pub const PASSES_MAX: u32 = 64;
-/// Most lanes that parameters may ask for; they are computed one after the other.
+/// The most lanes that parameters may ask for; they are computed one after the other.
 pub const LANES_MAX: u32 = 16;
 
 const VERIFIER_VERSION: u8 = 1;
@@ -40,7 +41,8 @@ pub struct KdfParams {
 }
 
 impl KdfParams {
-    /// Whether a number of it is below the other's, so that what has it is due to be derived anew.
+    /// Returns whether any of its numbers is below the other's; a verifier with this cost is then
+    /// due to be derived again.
     pub fn is_weaker_than(self, other: Self) -> bool {
         self.memory_kib < other.memory_kib || self.passes < other.passes || self.lanes < other.lanes
     }
@@ -57,7 +59,7 @@ impl Default for KdfParams {
     }
 }
 
-/// What is kept of a password or a backup code.
+/// The stored verifier of a password or a backup code.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Verifier {
     #[zeroize(skip)]
@@ -84,18 +86,18 @@ pub enum DeriveError {
     /// The input is longer than [`INPUT_BYTES_MAX`].
     #[error("the input is longer than {INPUT_BYTES_MAX} bytes: give a shorter one")]
     InputTooLong,
-    /// The cost lies outside the bounds of [`KdfParams`].
+    /// The cost is outside the bounds of [`KdfParams`].
     #[error(
         "{0:?} is outside the bounds: memory 8 KiB a lane to {MEMORY_KIB_MAX} KiB, \
          1 to {PASSES_MAX} passes, 1 to {LANES_MAX} lanes"
     )]
     Params(KdfParams),
-    /// The machine has not enough free memory for this computation.
+    /// The machine does not have enough free memory for this computation.
     #[error("{0} KiB of memory for one Argon2id computation are not free: try again")]
     OutOfMemory(u32),
 }
 
-/// Why stored bytes are not a verifier; it says nothing about the bytes.
+/// Why stored bytes are not a verifier; the error says nothing about the bytes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedVerifier {
     /// The bytes have another shape, or there are too many of them.
@@ -104,7 +106,7 @@ pub enum MalformedVerifier {
     /// The verifier is of a version that this build does not know.
     #[error("the stored verifier has version {0}, this build reads {VERIFIER_VERSION}: upgrade")]
     UnknownVersion(u8),
-    /// The cost lies outside the bounds, so the verifier is not believed.
+    /// The cost is outside the bounds, so the verifier is refused.
     #[error("the stored verifier asks for {0:?}, which is outside the bounds: it is damaged")]
     Params(KdfParams),
 }
@@ -114,7 +116,8 @@ pub enum MalformedVerifier {
 /// `salt` must be random and new for each verifier; `pepper_id` names `pepper` in the keyring.
 ///
 /// # Errors
-/// [`DeriveError::InputTooLong`], [`DeriveError::Params`], or [`DeriveError::OutOfMemory`].
+/// [`DeriveError::InputTooLong`] over [`INPUT_BYTES_MAX`], [`DeriveError::Params`] for a cost
+/// outside its bounds, or [`DeriveError::OutOfMemory`].
 pub fn derive(
     input: &[u8],
     params: KdfParams,
@@ -131,13 +134,13 @@ pub fn derive(
     })
 }
 
-/// Tells whether the input is the one behind the verifier; compares in constant time.
+/// Returns whether the input is the one behind the verifier; compares in constant time.
 ///
-/// `pepper` is the one that [`Verifier::pepper_id`] names. False where the input is longer than
-/// [`INPUT_BYTES_MAX`].
+/// `pepper` must be the one that [`Verifier::pepper_id`] names. Returns false if the input is
+/// longer than [`INPUT_BYTES_MAX`].
 ///
 /// # Errors
-/// [`DeriveError::OutOfMemory`], so that a machine short of memory is not taken for a wrong password.
+/// [`DeriveError::OutOfMemory`], so that a lack of memory is not reported as a wrong password.
 pub fn verify(input: &[u8], verifier: &Verifier, pepper: &[u8]) -> Result<bool, DeriveError> {
     match argon2id(input, verifier.params, pepper, &verifier.salt) {
         Ok(hash) => Ok(hash.ct_eq(&verifier.hash).into()),
@@ -152,7 +155,7 @@ impl Verifier {
         self.pepper_id
     }
 
-    /// Returns the cost it was derived at, to tell whether it is due for a stronger one.
+    /// Returns the cost that it was derived at, to decide whether a stronger one is due.
     pub fn params(&self) -> KdfParams {
         self.params
     }
@@ -174,13 +177,13 @@ impl Verifier {
         Zeroizing::new(postcard::to_stdvec(&stored).expect("a Vec takes every verifier"))
     }
 
-    /// Reads the stored form back.
+    /// Decodes the stored form.
     ///
     /// # Errors
-    /// [`MalformedVerifier`] where the bytes do not decode or do not end there, the version is
+    /// [`MalformedVerifier`] if the bytes do not decode or do not end there, the version is
     /// unknown, or the cost is outside its bounds.
     pub fn decode(bytes: &[u8]) -> Result<Self, MalformedVerifier> {
-        // The version is the first byte whatever follows it, so a later shape is still named.
+        // The version is the first byte in every format, so a later format is still recognised.
         match bytes.first() {
             None => return Err(MalformedVerifier::Damaged),
             Some(&VERIFIER_VERSION) => {}

@@ -152,7 +152,7 @@ fn a_cost_outside_the_bounds_is_never_paid() {
 }
 
 #[test]
-fn neither_salt_nor_hash_stands_in_debug_output() {
+fn neither_salt_nor_hash_is_in_debug_output() {
     assert_eq!(
         format!("{:?}", cheap(b"input")),
         "Verifier { params: KdfParams { memory_kib: 8, passes: 1, lanes: 1 }, pepper_id: 3, .. }"

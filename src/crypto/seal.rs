@@ -1,4 +1,4 @@
-//! Sealing values under an account's data key: AES-256-GCM bound to where the value stands.
+//! Sealing values under an account's data key: AES-256-GCM bound to the value's place.
 //!
 //! A data key seals few values, so random 96-bit nonces stay far below the 2³² uses that NIST
 //! SP 800-38D §8.3 allows for one key.
@@ -13,15 +13,15 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Length of a key in bytes.
+/// The length of a key, in bytes.
 pub const KEY_BYTES: usize = 32;
-/// Length of a nonce in bytes.
+/// The length of a nonce, in bytes.
 pub const NONCE_BYTES: usize = 12;
-/// Bytes that sealing adds to a value.
+/// The number of bytes that sealing adds to a value.
 pub const TAG_BYTES: usize = 16;
-/// What the input of a salt begins with, so that nothing else that a data key makes is one.
+/// The first bytes of a salt's input, so that no other value derived from a data key equals a salt.
 const SALT_LABEL: &[u8] = b"countersign source salt v1";
-/// Length of [`Place::aad`] in bytes.
+/// The length of [`Place::aad`], in bytes.
 pub const AAD_BYTES: usize = 24;
 
 /// A 256-bit key that seals values.
@@ -29,12 +29,12 @@ pub const AAD_BYTES: usize = 24;
 pub struct DataKey([u8; KEY_BYTES]);
 
 impl DataKey {
-    /// Makes a key of 32 bytes that must come from the operating system's generator.
+    /// Makes a key from 32 bytes, which must come from the operating system's generator.
     pub fn new(entropy: [u8; KEY_BYTES]) -> Self {
         Self(entropy)
     }
 
-    /// Derives the salt of what is sealed at a place: it cannot be guessed, and is gone with the
+    /// Derives the salt for a value sealed at a place: it cannot be guessed, and is lost with the
     /// key.
     pub fn salt(&self, place: &Place) -> [u8; SALT_BYTES] {
         let mut mac =
@@ -46,7 +46,7 @@ impl DataKey {
         salt
     }
 
-    /// Returns the bytes, to be wrapped or to derive a key from, and for nothing else.
+    /// Returns the bytes, only for wrapping or for deriving a key.
     pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
@@ -58,16 +58,16 @@ impl fmt::Debug for DataKey {
     }
 }
 
-/// Where a sealed value stands; one elsewhere has other associated data and does not open there.
+/// The place of a sealed value; a value that was moved has other associated data and does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
-    /// Key of the account's stream.
+    /// The key of the account's stream.
     pub stream_key: [u8; 16],
-    /// Version of the stream at which the event stands.
+    /// The version of the stream at which the event is stored.
     pub version: u32,
-    /// Number of the event type.
+    /// The number of the event type.
     pub event_type: u16,
-    /// Number of the field within the event.
+    /// The number of the field within the event.
     pub field: u16,
 }
 
@@ -115,7 +115,7 @@ pub fn seal(
 /// Opens a sealed value.
 ///
 /// # Errors
-/// [`OpenError`] where key, associated data, nonce or ciphertext is not the one it was sealed with.
+/// [`OpenError`] if key, associated data, nonce or ciphertext is not the one it was sealed with.
 pub fn open(key: &DataKey, aad: &[u8], sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let payload = Payload {
         msg: &sealed.ciphertext,
@@ -277,7 +277,7 @@ mod tests {
         ] {
             assert_ne!(salt, key().salt(&elsewhere), "{elsewhere:?}");
         }
-        // Nothing of it is a constant that the key does not reach.
+        // Every byte of the salt depends on the key.
         let others: Vec<_> = (10..80)
             .map(|byte| DataKey::new([byte; 32]).salt(&PLACE))
             .collect();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_stands_in_debug_output() {
+    fn no_key_is_in_debug_output() {
         assert_eq!(format!("{:?}", key()), "DataKey(…)");
     }
 

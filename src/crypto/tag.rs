@@ -1,4 +1,4 @@
-//! Keyed hashes: HMAC-SHA-256 (RFC 2104) over a list of parts, and keys that are derived by it.
+//! Keyed hashes: HMAC-SHA-256 (RFC 2104) over a list of parts, and the keys derived by it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -6,12 +6,12 @@ use zeroize::Zeroizing;
 
 use super::seal::KEY_BYTES;
 
-/// Length of a tag in bytes.
+/// The length of a tag, in bytes.
 pub const TAG_BYTES: usize = 16;
 
 /// Returns the tag of a list of parts.
 ///
-/// Each part counts with its length, so no two different lists of parts share their input.
+/// Each part is hashed with its length, so no two different lists of parts share their input.
 pub fn tag(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> [u8; TAG_BYTES] {
     let mut mac = hmac(key);
     for part in parts {
@@ -22,7 +22,7 @@ pub fn tag(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> [u8; TAG_BYTES] {
     std::array::from_fn(|at| digest[at])
 }
 
-/// Returns the key that a label derives from a key: who has it learns nothing of that key.
+/// Returns the key that a label derives from a key; it reveals nothing about the original key.
 pub fn derived_key(key: &[u8; KEY_BYTES], label: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
     let mut mac = hmac(key);
     mac.update(label);

@@ -1,11 +1,11 @@
-//! The keys behind the tags of recorded commands, in a small file of their own: each is used for a
-//! day and destroyed a day later, when nobody may repeat a command that it tagged.
+//! The keys behind the tags of recorded commands, in a small file of their own. Each key is used
+//! for a day and destroyed a day later, when a command that it tagged can no longer be repeated.
 //!
 //! File: magic ‖ rows of `id ‖ made at (µs, little-endian) ‖ kek id (little-endian) ‖ nonce ‖
 //! wrapped key`, wrapped with associated data label ‖ log id ‖ id ‖ made at ‖ kek id. A tag begins
-//! with the id of its key, so a tag under a key that is gone is not mistaken for a wrong one. The
-//! file is in no backup. One that is lost or damaged is made anew: repeats of what was tagged
-//! before are not recognised then, and nothing is done twice for it.
+//! with the id of its key, so a tag under a destroyed key is not mistaken for a wrong one. No
+//! backup contains the file. A lost or damaged file is replaced: then repeats of earlier commands
+//! are not recognised as such, but no command is executed twice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,20 +19,22 @@ use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES, TAG_BYTES as SEAL_TAG_BYTES, open, seal};
 use super::tag::{TAG_BYTES, tag};
 
-/// How long a key tags what is recorded, in seconds: a day.
+/// How long a key tags commands, in seconds: a day.
 pub const USED_S: u64 = 24 * 3_600;
-/// How old a key gets, in seconds: what it tagged last may be repeated for another day.
+/// How old a key gets, in seconds: the last command that it tagged may be repeated for another day.
 pub const KEPT_S: u64 = 2 * USED_S;
-/// Keys that the file has at most: the one in use, and those whose day is over.
+/// The most keys in the file: the one in use, and those whose day is over.
 pub const KEYS_MAX: usize = 3;
-/// How far a key may seem to come from the future before its age is counted anew, in seconds.
+/// How far in the future a key's creation may seem to be before its age is counted again, in
+/// seconds.
 const CLOCK_BACK_S: u64 = 60;
-/// After a failure to write the file it is tried again after so many seconds.
+/// How long after a failure to write the file the next attempt is made, in seconds.
 const RETRY_S: u64 = 60;
-/// Random bytes that a change of the file takes: a key, its id, and a nonce for each row.
+/// The number of random bytes that a change of the file takes: a key, its id, and a nonce for each
+/// row.
 pub const TEND_ENTROPY_BYTES: usize = KEY_BYTES + ID_BYTES + KEYS_MAX * NONCE_BYTES;
 
-/// Length of a key's id in bytes; the rest of a tag is HMAC.
+/// The length of a key's id, in bytes; the rest of a tag is HMAC.
 const ID_BYTES: usize = 4;
 const MAGIC: &[u8; 8] = b"CSTAGK01";
 const LABEL: &[u8] = b"countersign tag key v1\0";
@@ -44,9 +46,9 @@ const SECOND_US: u64 = 1_000_000;
 pub struct TagKeys {
     path: PathBuf,
     keys: Vec<TagKey>,
-    /// The key-encryption key that wraps them in the file; none where the file is to be written.
+    /// The key-encryption key that wraps them in the file; `None` if the file must be written.
     wrapped_by: Option<u32>,
-    /// When the file could not be written, in microseconds of the wall clock.
+    /// When writing the file failed last, in microseconds of the wall clock.
     failed_at_us: Option<u64>,
 }
 
@@ -57,7 +59,7 @@ struct TagKey {
     key: DataKey,
 }
 
-/// Why the file's keys were not taken; no message holds a key.
+/// Why the file's keys were not accepted; no message contains a key.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
     #[error(transparent)]
@@ -69,10 +71,10 @@ enum Unreadable {
 }
 
 impl TagKeys {
-    /// Reads the file. Where there is none, or none that is any good, there are no keys yet.
+    /// Reads the file. Without a valid file there are no keys yet.
     ///
     /// # Errors
-    /// The operating system's, where what an interrupted writing left cannot be removed.
+    /// The error of the operating system, if the remains of an interrupted write cannot be removed.
     pub fn read(path: &Path, keyring: &Keyring) -> io::Result<Self> {
         // It may hold a key that was to be destroyed.
         key_file::remove_if_there(&key_file::staging_path(path))?;
@@ -80,7 +82,7 @@ impl TagKeys {
             Ok((keys, wrapped_by)) => (keys, Some(wrapped_by)),
             Err(Unreadable::File(ReadError::Missing(_))) => (Vec::new(), None),
             Err(why) => {
-                tracing::warn!(%why, "the tag keys are made anew: commands from before are not told apart from their repeats, which are answered with outcome.unseen");
+                tracing::warn!(%why, "the tag keys are replaced: repeats of earlier commands cannot be recognised and are answered with outcome.unseen");
                 (Vec::new(), None)
             }
         };
@@ -92,7 +94,7 @@ impl TagKeys {
         })
     }
 
-    /// Whether [`Self::tend`] has anything to do at this time of the wall clock.
+    /// Returns whether [`Self::tend`] has anything to do at this time of the wall clock.
     pub fn is_due(&self, keyring: &Keyring, now_us: u64) -> bool {
         let is_failed = |at: u64| now_us.abs_diff(at) < RETRY_S * SECOND_US;
         !self.failed_at_us.is_some_and(is_failed)
@@ -108,15 +110,16 @@ impl TagKeys {
     }
 
     // BUG: clock-ahead-ends-tag-keys: a clock that jumps ahead destroys keys early.
-    /// Makes the next key where the newest had its day, destroys those that are two days old, and
-    /// wraps all by the active key-encryption key.
+    /// Makes the next key if the newest one's day is over, destroys those that are two days old,
+    /// and wraps all by the active key-encryption key.
     ///
-    /// `entropy` must come from the operating system's generator; `now_us` is the wall clock. After
-    /// the clock was set back, a key counts its age from then: log time may stand still for as long
-    /// as the clock was ahead, and no key is to live as long. The file is durable when this returns.
+    /// `entropy` must come from the operating system's generator; `now_us` is the wall clock. If
+    /// the clock was set back, a key's age is counted from then: log time may stand still for as
+    /// long as the clock was ahead, and no key may live as long. The file is durable when this
+    /// returns.
     ///
     /// # Errors
-    /// [`CreateError::Io`]: the keys before are in use, and stand in the file.
+    /// [`CreateError::Io`]: the previous keys are in use, and still in the file.
     pub fn tend(
         &mut self,
         keyring: &Keyring,
@@ -149,14 +152,15 @@ impl TagKeys {
         Ok(())
     }
 
-    /// Returns the tag of what is recorded now; all zeros, which is nobody's, without any key.
+    /// Returns the tag of a command that is recorded now; without any key all zeros, which match no
+    /// command.
     pub fn tag(&self, parts: &[&[u8]]) -> [u8; TAG_BYTES] {
         self.keys
             .last()
             .map_or([0; TAG_BYTES], |key| key.tag(parts))
     }
 
-    /// Returns whether a stored tag is that of these parts; none where its key is gone.
+    /// Returns whether a stored tag belongs to these parts; `None` if its key is destroyed.
     pub fn is_of(&self, stored: &[u8; TAG_BYTES], parts: &[&[u8]]) -> Option<bool> {
         let key = self.keys.iter().find(|key| stored.starts_with(&key.id))?;
         Some(key.tag(parts).ct_eq(stored).into())
@@ -236,7 +240,7 @@ fn unwrap(keyring: &Keyring, row: &[u8; ROW_BYTES]) -> Option<(TagKey, u32)> {
     ))
 }
 
-/// The first epoch's log id, since a new epoch keeps what was tagged before.
+/// The first epoch's log id, since a new epoch keeps the tags of earlier commands.
 fn aad(keyring: &Keyring, id: [u8; ID_BYTES], made_at_us: u64, kek_id: u32) -> Vec<u8> {
     let mut aad = LABEL.to_vec();
     aad.extend_from_slice(keyring.first_log_id());

@@ -1,8 +1,9 @@
-//! Tombstones: what says, beside the keyring, that an account's data keys are to be destroyed.
+//! Tombstones: files beside the keyring that order the destruction of an account's data keys.
 //!
-//! One is durable before the erasure stands in the log, so a crash at any later step, and a
-//! restored old `keys.redb`, finds it and the start erases again. They are kept for as long as
-//! such a copy may be restored: for ever, unless an operator ages them out with the backups.
+//! A tombstone is durable before the log records the erasure. So after a crash at any later step,
+//! and with a restored old `keys.redb`, the start finds it and erases again. Tombstones are kept
+//! for as long as such a copy may be restored: for ever, unless an operator removes them together
+//! with the backups.
 
 use std::fs;
 use std::io;
@@ -26,9 +27,9 @@ pub struct Tombstone {
     pub stream_key: [u8; STREAM_KEY_BYTES],
     /// The account's data keys up to this generation are to be destroyed.
     pub through: u32,
-    /// The position at which the erasure is to stand in the log.
+    /// The position of the erasure's record in the log.
     pub position: u64,
-    /// The erasure's record, as the log is to have it.
+    /// The erasure's record, as the log must have it.
     pub record: Vec<u8>,
 }
 
@@ -44,15 +45,15 @@ pub enum TombstoneError {
     /// The folder cannot be read.
     #[error("the tombstones in {folder} cannot be read: {source}")]
     Io {
-        /// The folder.
+        /// The folder's path.
         folder: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// One is not a private file of ours.
+    /// One is not a private file of this user.
     #[error("the tombstone {0}")]
     File(#[from] ReadError),
-    /// One is not what was written.
+    /// One is not in the form in which it was written.
     #[error(
         "the tombstone {0} is damaged: restore it from a copy of the keyring's folder, or delete it if `countersign audit timeline` shows its account as erased and no older keys.redb will be restored"
     )]
@@ -60,18 +61,19 @@ pub enum TombstoneError {
 }
 
 impl Tombstones {
-    /// Names the folder in the keyring file's folder; it need not exist.
+    /// Returns the folder in the keyring file's folder; it need not exist.
     pub fn beside(keyring_file: &Path) -> Self {
         Self {
             folder: key_file::folder_of(keyring_file).join(FOLDER),
         }
     }
 
-    /// Writes one, durable under its name when this returns; an earlier one of the same keys is
-    /// replaced.
+    /// Writes a tombstone, durable under its name when this returns; an earlier one of the same
+    /// keys is replaced.
     ///
     /// # Errors
-    /// [`CreateError::Io`]: what stood there still does, or this one does but may not last.
+    /// [`CreateError::Io`]: the earlier file is still in place, or the new one is but may not be
+    /// durable.
     pub fn write(&self, tombstone: &Tombstone) -> Result<(), CreateError> {
         let path = self.folder.join(name_of(tombstone));
         key_file::create_folders(&self.folder).map_err(|source| CreateError::Io {
@@ -81,10 +83,10 @@ impl Tombstones {
         key_file::replace_private(&path, render(tombstone).as_bytes())
     }
 
-    /// Takes one back that may or may not be durable: the erasure was not begun.
+    /// Withdraws a tombstone that may or may not be durable, because the erasure was not begun.
     ///
     /// # Errors
-    /// What the operating system said; the next start may erase then.
+    /// The error of the operating system; the next start may then erase the account.
     pub fn withdraw(&self, tombstone: &Tombstone) -> io::Result<()> {
         match self.folder.is_dir() {
             true => {
@@ -95,10 +97,11 @@ impl Tombstones {
         }
     }
 
-    /// Reads all of them, in no particular order; what an interrupted writing left is removed.
+    /// Reads all tombstones, in no particular order, and removes the remains of an interrupted
+    /// write.
     ///
     /// # Errors
-    /// [`TombstoneError`]; a tombstone that cannot be read may be an erasure that is not done.
+    /// [`TombstoneError`]; an unreadable tombstone may belong to an unfinished erasure.
     pub fn read(&self) -> Result<Vec<Tombstone>, TombstoneError> {
         let io_error = |source| TombstoneError::Io {
             folder: self.folder.clone(),

@@ -4,12 +4,12 @@
 //!   stage: NNNNNNNN.redb.new for what is new ─▶ (the keys are copied) ─▶ publish: names, in order
 //! ```
 //!
-//! Sealed segments never change, so each is copied once. The records of the segment that takes
-//! writes are read page by page and written anew, since an open file cannot be copied; that copy is
-//! replaced by every later backup. Nothing is pinned, so the live file does not grow.
+//! Sealed segments never change, so each is copied once. The segment that takes writes cannot be
+//! copied as an open file, so its records are read page by page and written to a new file; every
+//! later backup replaces that copy. Nothing is pinned, so the live file does not grow.
 //!
-//! A copy has its name only once the keys that its records need are copied too, so a crash leaves no
-//! log that its keys do not open.
+//! A copy gets its name only once the keys that its records need are copied too, so a crash never
+//! leaves a log that its keys do not open.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,32 +21,32 @@ use super::reader::LogReader;
 use super::shared::Active;
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX, folder, segment};
 
-/// Page cache for the copy that is written anew.
+/// The page cache, in bytes, for writing the copy of the open segment.
 const COPY_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A segment as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentState {
-    /// Its file's name.
+    /// The file's name.
     pub name: String,
     /// The positions in it.
     pub positions: RangeInclusive<u64>,
-    /// Whether it is closed for good.
+    /// Whether the segment is closed for good.
     pub sealed: bool,
-    /// The file's size.
+    /// The file's size, in bytes.
     pub file_bytes: u64,
 }
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
-    /// The last position in it.
+    /// The last position in the backup.
     pub position: u64,
-    /// Its files, those that an earlier backup had copied already included.
+    /// The backup's files, including those that an earlier backup copied.
     pub files: Vec<PathBuf>,
 }
 
-/// Copies of segments, complete and durable, that wait for their names.
+/// Copies of segments, complete and durable, that do not have their names yet.
 #[derive(Debug)]
 pub struct StagedCopy {
     /// All files of the copy, and whether each is new.
@@ -57,7 +57,7 @@ pub struct StagedCopy {
     read_through: u64,
 }
 
-/// Why there is no new backup; what an earlier one left is as it was.
+/// Why there is no new backup; an earlier backup stays as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The target cannot be written.
@@ -65,17 +65,17 @@ pub enum BackupError {
         "{path} in the backup folder cannot be written ({source}): free space there, or name another folder"
     )]
     Target {
-        /// Where.
+        /// The path that cannot be written.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A copy cannot be written or does not read back.
+    /// A copy cannot be written, or cannot be read back.
     #[error("the copy {path} was not made ({fault}): free space there, or name another folder")]
     Copy {
-        /// The copy.
+        /// The copy's path.
         path: PathBuf,
-        /// Why.
+        /// The fault of the copy.
         fault: SegmentFault,
     },
     /// The target's copies cannot be listed.
@@ -86,9 +86,9 @@ pub enum BackupError {
         "the copy {path} has a record at position {position} that this log does not have: keep that folder, since nothing else may have that record, and name another folder"
     )]
     KnowsMore {
-        /// The copy.
+        /// The copy's path.
         path: PathBuf,
-        /// The first such position.
+        /// The first position that the log does not have.
         position: u64,
     },
     /// The log cannot be read.
@@ -97,10 +97,10 @@ pub enum BackupError {
 }
 
 impl LogReader {
-    /// The segments, oldest first.
+    /// Returns the segments, oldest first.
     ///
     /// # Errors
-    /// [`ReadLogError::Closed`] after the log was closed.
+    /// [`ReadLogError::Closed`] if the log was closed.
     pub fn segments(&self) -> Result<Vec<SegmentState>, ReadLogError> {
         let shared = self.shared();
         let mut first = 1;
@@ -118,7 +118,8 @@ impl LogReader {
                 file_bytes: fs::metadata(&path).map_or(0, |meta| meta.len()),
             });
         };
-        // Held over both lists, so that a segment that is being sealed is in exactly one of them.
+        // The lock is held over both lists, so that a segment that is being sealed is in exactly
+        // one of them.
         let active = shared.active();
         for (number, end) in (1..).zip(shared.sealed.ends()) {
             state(number, first..=end, true);
@@ -134,15 +135,16 @@ impl LogReader {
         Ok(segments)
     }
 
-    /// Copies the records up to `through` into a folder, incrementally; the copy opens as a log once it
-    /// is published. `proven` is the position up to which the folder is known to be a copy of this log;
-    /// what stands there behind it is copied again. Of the sealed segments that are there the first
-    /// one behind `read_through` is compared with the log, and copied again where it has rotted.
+    /// Copies the records up to `through` into a folder, incrementally; the copy opens as a log
+    /// once it is published. `proven` is the position up to which the folder is known to be a copy
+    /// of this log; later records in the folder are copied again. Of the sealed segments in the
+    /// folder, the first one after `read_through` is compared with the log, and copied again if it
+    /// has rotted.
     ///
-    /// Every file is complete and durable. The log goes on being written.
+    /// Every file is complete and durable. The log may be written meanwhile.
     ///
     /// # Errors
-    /// [`BackupError`]; the copies of before are as they were.
+    /// [`BackupError`]; the existing copies stay as they were.
     pub fn stage_copy(
         &self,
         target: &Path,
@@ -174,7 +176,7 @@ impl LogReader {
                 is_there = self.is_copied(&segment, &path)?;
             }
             match (is_there, is_whole) {
-                // Also a copy that an earlier backup made.
+                // This includes a copy that an earlier backup made.
                 (true, _) => folder::narrow(&path).map_err(|source| target_error(&path, source))?,
                 (false, true) => self.copy_sealed(&segment, &path)?,
                 (false, false) => self.copy_records(&segment, &path)?,
@@ -185,7 +187,7 @@ impl LogReader {
         Ok(staged)
     }
 
-    /// Whether a copy has every record of a segment as the log has it.
+    /// Returns whether a copy has every record of a segment as the log has it.
     fn is_copied(&self, segment: &SegmentState, path: &Path) -> Result<bool, BackupError> {
         let storage = &self.shared().options.storage;
         let end = *segment.positions.end();
@@ -213,7 +215,7 @@ impl LogReader {
             tracing::error!(
                 path = %path.display(),
                 position = next,
-                "ALARM: a copy in the backup folder is not what was copied, so it is copied again: look at that disk, and verify the whole backup"
+                "ALARM: a copy in the backup folder has changed since it was made, so it is copied again: check that disk, and verify the whole backup"
             );
         }
         Ok(is_copied)
@@ -224,8 +226,9 @@ impl LogReader {
         segment::extent(&storage.open_read_only(path, COPY_CACHE_BYTES)?)
     }
 
-    /// Refuses to replace copies of records that this log does not have, as a backup leaves them that
-    /// was cut off before the log was set back. A copy that cannot be read holds nothing to lose.
+    /// Refuses to replace copies of records that this log does not have. An interrupted backup
+    /// leaves such copies if the log is set back afterwards. A copy that cannot be read holds
+    /// nothing to lose.
     fn refuse_loss(&self, target: &Path, proven: u64) -> Result<(), BackupError> {
         let storage = &self.shared().options.storage;
         let mut names = folder::names(target).map_err(BackupError::Copies)?;
@@ -272,7 +275,7 @@ impl LogReader {
             Ok(extent) if extent == segment.positions => Ok(()),
             Ok(_) => Err(copy_error(
                 &copy,
-                SegmentFault::Damaged("it ends elsewhere".into()),
+                SegmentFault::Damaged("it ends at another position".into()),
             )),
             Err(fault) => Err(copy_error(&copy, fault)),
         }
@@ -298,12 +301,12 @@ impl LogReader {
 }
 
 impl StagedCopy {
-    /// The last position in it.
+    /// Returns the last position in the copies.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The last position of the segment that was read again, 0 where a round is complete.
+    /// Returns the last position of the segment that was read again, 0 if a round is complete.
     pub fn read_through(&self) -> u64 {
         self.read_through
     }
@@ -311,7 +314,8 @@ impl StagedCopy {
     /// Gives every copy its name, durably, the oldest first.
     ///
     /// # Errors
-    /// [`BackupError::Target`]; the copies that have their names by then stay.
+    /// [`BackupError::Target`] if the folder cannot be written; the copies that already have their
+    /// names stay.
     pub fn publish(self) -> Result<Backup, BackupError> {
         for (path, _) in self.files.iter().filter(|(_, is_new)| *is_new) {
             folder::publish(path).map_err(|source| target_error(path, source))?;

@@ -1,7 +1,8 @@
-//! What a folder of copies says of itself: whose they are, up to where, and when they were taken.
+//! The manifest of a folder of copies: of which log they are, up to which position, and when they
+//! were taken.
 //!
-//! It is written first, so that a copy that is cut off is known by its log, and again last, so that
-//! what it promises is there.
+//! It is written first, so that an interrupted copy can be identified by its log, and again last,
+//! so that everything it promises is there.
 
 use std::fmt;
 use std::fs::File;
@@ -21,7 +22,7 @@ pub const MANIFEST: &str = "backup.json";
 /// The longest manifest that is read, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
 
-/// What a folder holds copies of; log and keys are kept apart.
+/// What a folder holds copies of; log and keys are kept in separate folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
@@ -40,56 +41,56 @@ impl fmt::Display for Part {
     }
 }
 
-/// What a folder of copies says of itself.
+/// The manifest of a folder of copies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// What it holds.
+    /// What the folder holds.
     pub holds: Part,
     /// The hexadecimal id of the log's first epoch, which no later epoch changes.
     pub log_id: String,
-    /// The last position of the log's copy, or of the log whose keys these are; 0 before the first
-    /// copy is whole.
+    /// The last position of the log's copy, or of the log that the keys belong to; 0 before the
+    /// first copy is complete.
     pub position: u64,
-    /// The root of the log's tree up to there, in base64.
+    /// The root of the log's tree up to that position, in base64.
     pub root: String,
-    /// When it was taken.
+    /// When the copy was taken.
     pub at: Micros,
-    /// A checkpoint of the log that is signed, of this position or one before it.
+    /// A signed checkpoint of the log, at this position or an earlier one.
     pub checkpoint: Option<SignedCheckpoint>,
-    /// The last position of the sealed segment that a backup read again, compared with the log; the
-    /// next one takes the segment behind it.
+    /// The last position of the sealed segment that a backup read again and compared with the log;
+    /// the next backup takes the following segment.
     #[serde(default)]
     pub read_through: u64,
 }
 
-/// Why a manifest is not read.
+/// Why a manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// The file is no manifest.
+    /// The file is not a manifest.
     #[error(
-        "{path} does not say whose backup its folder holds ({reason}): name another folder, or bring that file back from a copy"
+        "{path} does not name the log that its folder is a backup of ({reason}): name another folder, or restore that file from a copy"
     )]
     Damaged {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// Why not.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The system refuses.
+    /// The operating system refused.
     #[error(
-        "{path} cannot be read ({source}): see that the service may read its folder, or name another folder"
+        "{path} cannot be read ({source}): make its folder readable for the service, or name another folder"
     )]
     Io {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Manifest {
-    /// The manifest of a folder that has no whole copy yet.
+    /// Makes the manifest of a folder that has no complete copy yet.
     pub fn begun(holds: Part, log_id: String, at: Micros) -> Self {
         Self {
             holds,
@@ -102,10 +103,11 @@ impl Manifest {
         }
     }
 
-    /// Reads a folder's manifest; none where there is none.
+    /// Reads a folder's manifest; `None` if there is none.
     ///
     /// # Errors
-    /// [`ManifestError`].
+    /// [`ManifestError::Damaged`] if the file is not a manifest, [`ManifestError::Io`] if it cannot
+    /// be read.
     pub fn read(folder: &Path) -> Result<Option<Self>, ManifestError> {
         let path = folder.join(MANIFEST);
         let mut bytes = Vec::new();
@@ -131,16 +133,17 @@ impl Manifest {
         }
     }
 
-    /// Writes it into its folder; after a crash it is the old or the new one, whole.
+    /// Writes the manifest into its folder, durably; after a crash the file is the old or the new
+    /// one, complete.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The error of the operating system.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         replace(&folder.join(MANIFEST), &(text + "\n"))
     }
 
-    /// The root, where there is one.
+    /// Returns the root; `None` before the first copy is complete.
     pub fn root_hash(&self) -> Option<Hash> {
         let bytes = BASE64.decode(self.root.as_bytes()).ok()?;
         <[u8; HASH_BYTES]>::try_from(bytes).ok()

@@ -46,7 +46,7 @@ fn back_up(log: &EventLog, target: &Path, proven: u64) -> Backup {
     staged.publish().unwrap()
 }
 
-/// A log whose storage appends to it whenever a copy is begun, as a service that is being written to.
+/// A log that its storage appends to whenever a copy is begun, like a service under load.
 fn written_while_copied(folder: &Path, target: &Path) -> Arc<Mutex<Option<EventLog>>> {
     let log: Arc<Mutex<Option<EventLog>>> = Arc::default();
     let (writing, target) = (Arc::clone(&log), target.to_owned());
@@ -143,8 +143,8 @@ fn a_sealed_segment_is_copied_once_and_a_damaged_copy_again() {
     assert_holds(&target, 15);
 }
 
-/// What a backup that was cut off left behind its manifest is not proven: a log that was set back and
-/// went on otherwise has segments of the same names and sizes.
+/// The copies that an interrupted backup left after its manifest are not proven: a log that was set
+/// back and continued differently has segments of the same names and sizes.
 #[test]
 fn copies_behind_what_is_proven_are_copied_again_and_never_replaced_where_the_log_lacks_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -160,7 +160,7 @@ fn copies_behind_what_is_proven_are_copied_again_and_never_replaced_where_the_lo
             .append(at - 1, &[format!("other {at}").into_bytes()])
             .unwrap();
     }
-    // Proven up to 15 only, as the manifest of before the cut-off backup says.
+    // Only the first 15 records are proven, by the manifest from before the interrupted backup.
     let lost = forked.reader().stage_copy(&target, 15, 40, 0).unwrap_err();
     assert!(
         matches!(lost, BackupError::KnowsMore { position: 16, .. }),
@@ -185,7 +185,7 @@ fn a_copy_has_its_name_only_once_it_is_published() {
     assert_holds(&target, 15);
 }
 
-/// A sealed copy is never written again by itself: each backup reads one of them, in turn.
+/// A sealed copy is never rewritten by itself: each backup reads one of them, in turn.
 #[test]
 fn a_copy_that_rots_is_found_within_a_round_and_made_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +211,7 @@ fn a_copy_that_rots_is_found_within_a_round_and_made_again() {
         [0, 10, 20, 30, 0, 10, 20, 30, 0],
         "one after the other"
     );
-    // One record of the second segment is another now, checksums and all; one is no file of ours.
+    // One record of the second segment was changed, with correct checksums; one is not a log file.
     let rotten = target.join("00000002.redb");
     let good = target.join("00000002.good");
     std::fs::copy(&rotten, &good).unwrap();

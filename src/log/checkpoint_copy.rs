@@ -1,7 +1,9 @@
-//! The copy of the newest checkpoint in the data folder, for who has the folder and no keyring.
+//! The copy of the newest checkpoint in the data folder, for a reader who has the folder and no
+//! keyring.
 //!
-//! It lies with what it speaks for, so it takes the place of the archive beside the keyring only where
-//! that is older, and only for records whose root it names: the key that signed it is the keyring's.
+//! The copy lies in the folder that it vouches for. So it replaces the archive beside the keyring
+//! only if the archive is older, and only for records whose root it names: the key that signed it
+//! belongs to the keyring.
 
 use std::path::Path;
 
@@ -9,24 +11,24 @@ use countersign_schemas::audit::SignedCheckpoint;
 use data_encoding::BASE64;
 
 use super::checkpoints::{Archive, CheckpointRefusal, Signed, read};
+use super::hashes::TileError;
 use super::history::replace;
-use super::tiles::TileError;
 use super::tree::Hash;
 use crate::crypto::note::NOTE_BYTES_MAX;
 
-/// The newest note and its public key in the data folder, as `query.checkpoint` answers.
+/// The newest note and its public key in the data folder, in the form of `query.checkpoint`.
 pub const COPY: &str = "checkpoint.json";
 
 impl Archive {
     /// Keeps a copy of the newest note and its public key in a data folder too, so that the folder
-    /// or a copy of it can be verified without the keyring's. Nothing rests on it: a copy that
-    /// cannot be written is said and left.
+    /// or a copy of it can be verified without the keyring's folder. Nothing depends on the copy:
+    /// if it cannot be written, a warning is logged.
     pub fn keep_copy_in(&mut self, data: &Path) {
         self.copy_path = Some(data.join(COPY));
         self.copy_newest();
     }
 
-    /// Writes it again, where there is a newer note or none of it.
+    /// Writes the copy again, if there is a newer note or no copy.
     pub(super) fn copy_newest(&self) {
         let (Some(path), Some(newest)) = (&self.copy_path, self.signed.last()) else {
             return;
@@ -43,8 +45,9 @@ impl Archive {
         }
     }
 
-    /// The copy of the newest note in a data folder, where this epoch's key signed it. It says what some
-    /// log of this epoch was once: the caller compares it with the log there is.
+    /// Returns the copy of the newest note in a data folder, if this epoch's key signed it. It
+    /// describes some earlier state of a log of this epoch: the caller compares it with the present
+    /// log.
     pub fn copy_in(&self, data: &Path) -> Option<Signed> {
         let path = data.join(COPY);
         let text = read(&path, NOTE_BYTES_MAX).ok().flatten()?;
@@ -53,19 +56,20 @@ impl Archive {
         Some(Signed { checkpoint, note })
     }
 
-    /// Archives a copy that was found to be of this log.
+    /// Archives a copy that was found to belong to this log.
     ///
     /// # Errors
-    /// [`CheckpointRefusal::Io`].
+    /// [`CheckpointRefusal::Io`] if the archive cannot be written.
     pub fn adopt(&mut self, copy: Signed) -> Result<(), CheckpointRefusal> {
         self.store(copy.note)
     }
 
-    /// The size of the newest checkpoint that a log of `head` records agrees to, the copy in its data
-    /// folder being one of them; 0 where it agrees to none. `root_at` as in [`Archive::check`].
+    /// Returns the size of the newest checkpoint that a log of `head` records agrees with,
+    /// including the copy in its data folder; 0 if it agrees with none. `root_at` is as in
+    /// [`Archive::check`].
     ///
     /// # Errors
-    /// [`TileError`] when the tree cannot be read.
+    /// [`TileError`] if the tree cannot be read.
     pub fn agreed_size(
         &self,
         data: &Path,

@@ -1,67 +1,68 @@
-//! Why the log is not started on: it is not what was signed for, or nobody can tell.
+//! Why the service does not start on a log: it differs from what was signed, or nothing shows that
+//! it does not.
 
 use std::io;
 use std::path::PathBuf;
 
-use super::tiles::TileError;
+use super::hashes::TileError;
 use crate::crypto::note::NoteError;
 
-/// Why the log is not started on, or a checkpoint not signed.
+/// Why the service does not start on a log, or does not sign a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointRefusal {
-    /// The log has events, and no checkpoint says which.
+    /// The log has events, and no checkpoint covers them.
     #[error(
         "there is no checkpoint at {path}, but the log has {head} events: restore the file from a copy, or, if there is none, accept the loss of what may be missing with `countersign log new-epoch --lost-from {lost_from} --reason R`",
         lost_from = head + 1
     )]
     Missing {
-        /// Where the newest checkpoint should be.
+        /// The path where the newest checkpoint should be.
         path: PathBuf,
         /// The log's last position.
         head: u64,
     },
     /// The log ends before the archived checkpoint.
     #[error(
-        "the log has {head} events, but {archived} were signed for, so events are lost and used codes could live again: restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
+        "the log has {head} events, but a signed checkpoint covers {archived}, so events are lost and used codes could become valid again: restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
     )]
     Shorter {
         /// The size of the archived checkpoint.
         archived: u64,
         /// The log's last position.
         head: u64,
-        /// The first position that is lost or not the signed one.
+        /// The first position at which the record is lost or differs from the signed one.
         lost_from: u64,
     },
-    /// The log has other events than the archived checkpoint was signed for.
+    /// The log has other events than the archived checkpoint covers.
     #[error(
-        "the log is not the one that was signed for at {archived} events: at least one from {lost_from} on is another; restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
+        "the log differs from its signed checkpoint of {archived} events: at least one event from {lost_from} on is another; restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
     )]
     Forked {
         /// The size of the archived checkpoint.
         archived: u64,
-        /// The position after the last one that an archived checkpoint still agrees to.
+        /// The position after the last one on which the log and an archived checkpoint agree.
         lost_from: u64,
     },
-    /// The archive is of another log or epoch.
+    /// The archive belongs to another log or epoch.
     #[error(
-        "the checkpoint at {path} is of the log {found}, not of {expected}: name the keyring and the data folder of the same installation, each installation with a keyring folder of its own"
+        "the checkpoint at {path} belongs to the log {found}, not to {expected}: name the keyring and the data folder of the same installation, each installation with a keyring folder of its own"
     )]
     OtherLog {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// The origin in it.
+        /// The origin in the file.
         found: String,
         /// The origin of this log.
         expected: String,
     },
-    /// The archive is not what was written.
-    #[error("{what} of {path} is not believed: {reason}; restore the file from a copy")]
+    /// The archive is not in the form in which it was written.
+    #[error("{what} of {path} is not valid: {reason}; restore the file from a copy")]
     Damaged {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
-        /// Which part.
+        /// The part of the file.
         what: String,
-        /// Why.
+        /// What is wrong with it.
         #[source]
         reason: NoteError,
     },
@@ -70,9 +71,9 @@ pub enum CheckpointRefusal {
         "the checkpoint archive cannot use {path} ({source}): the keyring's folder must be writable for the service's user"
     )]
     Io {
-        /// The file.
+        /// The path that cannot be used.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The tree could not be read.
@@ -81,7 +82,7 @@ pub enum CheckpointRefusal {
 }
 
 impl CheckpointRefusal {
-    /// The first position that is lost, where a new epoch is the remedy.
+    /// Returns the first position that is lost, if a new epoch is the remedy.
     pub fn lost_from(&self) -> Option<u64> {
         match self {
             Self::Missing { head, .. } => Some(head + 1),

@@ -1,16 +1,16 @@
-//! The archive of signed checkpoints beside the keyring: what the log must still be.
+//! The archive of signed checkpoints beside the keyring: the log must still agree with it.
 //!
-//! It is apart from the data folder, so a data folder that is restored, emptied or exchanged does
-//! not bring its own memory with it. `checkpoint` holds the newest note and is replaced whole;
-//! `checkpoint-history` has one line for each note (`origin size root signature`) and is thinned:
-//! at 1,024 lines every second one goes, but the first of all and the last of each
-//! epoch stay. So what is old gets sparse and what is new is dense, in some 250 KB.
+//! The archive is outside the data folder, so a data folder that is restored, emptied or exchanged
+//! does not bring its own checkpoints along. `checkpoint` holds the newest note and is replaced as
+//! a whole. `checkpoint-history` has one line for each note (`origin size root signature`) and is
+//! thinned: at 1,024 lines every second one is dropped, except the first of all and the last of
+//! each epoch. So old notes become sparse and new ones stay dense, in some 250 KB.
 //!
-//! A note leaves the process only after both files are durable. The newest of both counts, so a
-//! crash between any two steps loses nothing that was told.
+//! A note leaves the process only after both files are durable. The newest note of both counts, so
+//! a crash between any two steps loses no note that was published.
 //!
-//! What it cannot see: whoever restores data folder *and* keyring folder to the same older day.
-//! That takes a copy elsewhere, with an auditor or a witness.
+//! The archive cannot detect that data folder *and* keyring folder were restored to the same
+//! earlier day. Only a copy elsewhere, with an auditor or a witness, shows that.
 
 use std::fs;
 use std::io::{self, Read};
@@ -18,15 +18,16 @@ use std::path::{Path, PathBuf};
 
 pub use super::checkpoint_copy::COPY;
 pub use super::checkpoint_refusal::CheckpointRefusal;
+use super::hashes::TileError;
 use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, replace, thinned};
-use super::tiles::TileError;
 use super::tree::Hash;
 use crate::crash_point::reached;
 use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteSigner};
 
-/// The longest history that is read, in bytes; a full one of ours has a quarter of it.
+/// The longest history that is read, in bytes; a full history is a quarter of it.
 pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
-/// The first checkpoint is of the one record that begins a log, and is archived before that.
+/// The first checkpoint covers the one record that begins a log, and is archived before that
+/// record.
 const FIRST_SIZE: u64 = 1;
 
 const NEWEST: &str = "checkpoint";
@@ -37,30 +38,30 @@ pub struct Archive {
     newest_path: PathBuf,
     history_path: PathBuf,
     pub(super) signer: NoteSigner,
-    /// The notes of this epoch that are archived, ascending by size.
+    /// The archived notes of this epoch, ascending by size.
     pub(super) signed: Vec<Signed>,
-    /// The lines of the history file, those of other epochs too.
+    /// The lines of the history file, including those of other epochs.
     history: Vec<String>,
-    /// The file has more or less than the lines, so that it must be written anew.
+    /// Whether the file differs from the lines, so that it must be rewritten.
     history_torn: bool,
-    /// Where auditors find the newest note beside the log.
+    /// The path where auditors find the newest note beside the log.
     pub(super) copy_path: Option<PathBuf>,
 }
 
-/// A note that was believed, and what it says.
+/// A note with a verified signature, and its checkpoint.
 #[derive(Clone, Debug)]
 pub struct Signed {
-    /// What it says.
+    /// The note's checkpoint.
     pub checkpoint: Checkpoint,
     pub(super) note: String,
 }
 
 impl Archive {
-    /// Reads the archive in the folder of the keyring file and believes only what is signed.
+    /// Reads the archive in the folder of the keyring file; only signed notes are believed.
     ///
     /// # Errors
-    /// [`CheckpointRefusal::OtherLog`], `Damaged` and `Io`. That there is nothing is no error here
-    /// but in [`Archive::check`].
+    /// [`CheckpointRefusal::OtherLog`] if it belongs to another log, `Damaged` if it is malformed,
+    /// and `Io` if it cannot be read. An absent archive is an error only in [`Archive::check`].
     pub fn open(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
         let mut archive = Self::with_history(keyring_file, signer)?;
         if let Some(note) = read(&archive.newest_path, NOTE_BYTES_MAX)? {
@@ -70,13 +71,14 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Begins the archive of a new epoch: its first checkpoint replaces the last one of another.
+    /// Begins the archive of a new epoch: its first checkpoint replaces the last one of the
+    /// previous epoch.
     ///
     /// Nothing of the old epoch is checked, since the operator has just given it up; its lines stay
-    /// in the history. Doing it again after a crash is the same as having done it once.
+    /// in the history. Repeating this after a crash changes nothing more.
     ///
     /// # Errors
-    /// As [`Archive::open`] but for `OtherLog`, and as [`Archive::sign`].
+    /// The same as [`Archive::open`] except `OtherLog`, and the same as [`Archive::sign`].
     pub fn begin_epoch(
         keyring_file: &Path,
         signer: NoteSigner,
@@ -97,10 +99,10 @@ impl Archive {
         Ok(archive)
     }
 
-    /// The archive of an epoch that another one has followed: its lines of the history.
+    /// Reads the archive of an epoch that another one has followed: its lines of the history.
     ///
     /// # Errors
-    /// [`CheckpointRefusal::Damaged`] and `Io`.
+    /// [`CheckpointRefusal::Damaged`] if the history is malformed, and `Io` if it cannot be read.
     pub fn of_ended(keyring_file: &Path, signer: NoteSigner) -> Result<Self, CheckpointRefusal> {
         Self::with_history(keyring_file, signer)
     }
@@ -116,7 +118,7 @@ impl Archive {
             copy_path: None,
         };
         let text = read(&archive.history_path, HISTORY_BYTES_MAX)?.unwrap_or_default();
-        // A crash cuts the line that was being written; the newest note is in the other file.
+        // A crash truncates the line that was being written; the newest note is in the other file.
         archive.history_torn = !text.is_empty() && !text.ends_with('\n');
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         archive.history = whole.lines().map(str::to_owned).collect();
@@ -131,7 +133,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Returns where the newest checkpoint stands.
+    /// Returns the path of the newest checkpoint.
     pub fn path(&self) -> &Path {
         &self.newest_path
     }
@@ -141,19 +143,20 @@ impl Archive {
         self.signed.last().map(|signed| &signed.checkpoint)
     }
 
-    /// Returns the checkpoints of this epoch that are archived, ascending by size.
+    /// Returns the archived checkpoints of this epoch, ascending by size.
     pub fn checkpoints(&self) -> impl Iterator<Item = &Checkpoint> {
         self.signed.iter().map(|signed| &signed.checkpoint)
     }
 
-    /// Refuses a log that is not the one that was signed for, or a later state of it.
+    /// Refuses a log that does not agree with its newest checkpoint.
     ///
-    /// `head` is the log's last position; `root_at` gives the root of its first so many records,
-    /// as [`super::proof::root_at`] does. A log without any checkpoint is
-    /// refused, however short: somebody might have cut it to its first record.
+    /// `head` is the log's last position; `root_at` returns the root of that many first records, as
+    /// [`super::proof::root_at`] does. A log without any checkpoint is refused, however short: an
+    /// attacker could have cut it to its first record.
     ///
     /// # Errors
-    /// [`CheckpointRefusal::Missing`], `Shorter`, `Forked` and `Tile`.
+    /// [`CheckpointRefusal::Missing`] without a checkpoint, `Shorter` if the log ends before one,
+    /// `Forked` if it contradicts one, and `Tile` if the tree cannot be read.
     pub fn check(
         &self,
         head: u64,
@@ -183,7 +186,8 @@ impl Archive {
         })
     }
 
-    /// The newest checkpoint that the log agrees to, and whether it contradicts a later one.
+    /// Returns the newest checkpoint that the log agrees with, and whether it contradicts a later
+    /// one.
     pub(super) fn agreed(
         &self,
         head: u64,
@@ -204,11 +208,13 @@ impl Archive {
     /// Signs and archives the checkpoint of a log of `size` records, all of them durable.
     ///
     /// Returns the note, which is durable beside the keyring; for a size and root that were signed
-    /// before, the same note again. `root` is the tree's own, `root_at` as in [`Archive::check`].
+    /// before, the same note again. `root` is the tree's own, `root_at` is as in
+    /// [`Archive::check`].
     ///
     /// # Errors
-    /// As [`Archive::check`], so that no checkpoint is ever signed that contradicts an earlier one;
-    /// [`CheckpointRefusal::Io`] after which the note must not be told.
+    /// The same as [`Archive::check`], so that no checkpoint is signed that contradicts an earlier
+    /// one; [`CheckpointRefusal::Io`] if the archive cannot be written, and then the note must not
+    /// be published.
     pub fn sign(
         &mut self,
         size: u64,
@@ -236,7 +242,7 @@ impl Archive {
         self.store(self.signer.sign(size, root))
     }
 
-    /// Makes a note durable in both files, the newest one first.
+    /// Makes a note durable in both files, the newest-note file first.
     pub(super) fn store(&mut self, note: String) -> Result<(), CheckpointRefusal> {
         replace(&self.newest_path, &note).map_err(|source| io_error(&self.newest_path, source))?;
         reached("checkpoint-replaced");
@@ -247,7 +253,7 @@ impl Archive {
         } else {
             append(&self.history_path, &(line_of(&note) + "\n"))
         };
-        // Whatever a failed write left there, the next one replaces it.
+        // Whatever a failed write left in the file, the next write replaces it.
         self.history_torn = written.is_err();
         written.map_err(|source| io_error(&self.history_path, source))?;
         let checkpoint = self.believe(&self.newest_path, "the note", &note)?;
@@ -256,7 +262,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Puts a believed note among those of this epoch, which the history keeps in memory too.
+    /// Adds a believed note to those of this epoch, and to the history in memory.
     fn add(&mut self, checkpoint: Checkpoint, note: String) {
         let at = self
             .signed
@@ -270,7 +276,7 @@ impl Archive {
         }
     }
 
-    /// Keeps the last note of another epoch in the history, should a crash have kept it out.
+    /// Keeps the last note of another epoch in the history, in case a crash kept it out.
     fn remember_last(&mut self, note: &str) {
         let line = line_of(note);
         if self.history.last() != Some(&line) {
@@ -304,7 +310,7 @@ impl Archive {
     }
 }
 
-/// Reads a text file up to a bound; one that is not there is nothing.
+/// Reads a text file up to a bound; `None` if the file does not exist.
 pub(super) fn read(path: &Path, bytes_max: usize) -> Result<Option<String>, CheckpointRefusal> {
     let file = match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

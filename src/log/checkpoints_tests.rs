@@ -1,4 +1,4 @@
-//! The archive over real files, and what each crash and each exchange of files leaves.
+//! The archive over real files, and its state after each crash and each exchange of files.
 
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ fn signer() -> NoteSigner {
     NoteSigner::new(&[7; 32], &LOG_ID)
 }
 
-/// A log of `size` records; from the position `forked` on they are another history.
+/// A log of `size` records; from position `forked` on they belong to another history.
 fn log(size: u64, forked: u64) -> Tree {
     let mut tree = Tree::default();
     for position in 1..=size {
@@ -59,7 +59,7 @@ impl Place {
         Archive::open(&self.path("keyring"), signer())
     }
 
-    /// An archive of checkpoints at these sizes.
+    /// Makes an archive of checkpoints at these sizes.
     fn with(sizes: &[u64]) -> Self {
         let place = Self::new();
         let mut archive = place.open().unwrap();
@@ -104,18 +104,18 @@ fn the_same_head_is_signed_once() {
 }
 
 #[test]
-fn a_shorter_log_is_refused_and_told_the_one_remedy() {
+fn a_shorter_log_is_refused_with_the_one_remedy() {
     let place = Place::with(&[1, 10, 30]);
     let archive = place.open().unwrap();
     for head in [0, 1, 9, 10, 29] {
         let refused = check(&archive, &honest(head)).unwrap_err();
-        let told = refused.to_string();
+        let message = refused.to_string();
         assert!(matches!(
             refused,
             CheckpointRefusal::Shorter { archived: 30, .. }
         ));
         let remedy = format!("log new-epoch --lost-from {} --reason R", head + 1);
-        assert!(told.contains(&remedy), "{told}");
+        assert!(message.contains(&remedy), "{message}");
     }
 }
 
@@ -148,7 +148,7 @@ fn a_contradiction_is_never_signed() {
     for tree in [honest(9), log(10, 10), log(11, 3), log(50, 10)] {
         sign(&mut archive, &tree).unwrap_err();
     }
-    // A tree whose tiles are right and whose frontier is not.
+    // A tree with right tiles and a wrong frontier.
     let (tree, other) = (honest(11), log(11, 11));
     let refused = archive.sign(11, &other.root(), root_at(&tree)).unwrap_err();
     assert!(matches!(refused, CheckpointRefusal::Forked { .. }));
@@ -194,7 +194,8 @@ fn every_changed_byte_of_either_file_is_refused_or_harmless() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
             fs::write(place.path(name), &bad).unwrap();
-            // A changed origin in the history is another log's line; the other file still counts.
+            // A changed origin in the history makes a line of another log; the other file still
+            // counts.
             if let Ok(archive) = place.open() {
                 assert_eq!(name, "checkpoint-history");
                 assert_eq!(archive.newest().unwrap().size, 30, "byte {at}");
@@ -204,7 +205,7 @@ fn every_changed_byte_of_either_file_is_refused_or_harmless() {
 }
 
 #[test]
-fn a_crash_between_any_two_steps_loses_nothing_that_was_told() {
+fn a_crash_between_any_two_steps_loses_no_published_note() {
     let before = Place::with(&[1, 10]);
     let after = Place::with(&[1, 10, 30]);
     let (old, new) = (before.text("checkpoint"), after.text("checkpoint"));
@@ -213,7 +214,7 @@ fn a_crash_between_any_two_steps_loses_nothing_that_was_told() {
         after.text("checkpoint-history"),
     );
     let cut = |text: &str, bytes: usize| text[..text.len() - bytes].to_owned();
-    // What stands in the two files and in what is left beside them, step by step.
+    // The contents of both files and of the leftover files beside them, step by step.
     let steps = [
         (
             &old,
@@ -263,7 +264,8 @@ fn a_crash_between_any_two_steps_loses_nothing_that_was_told() {
     }
 }
 
-/// Every length that the file being written can have reached, what is missing cut off or zeros.
+/// Returns every length that the file being written can have reached, with the rest cut off or
+/// zeros.
 fn torn(whole: &str, from: usize) -> Vec<Vec<u8>> {
     let cut = |at: usize| whole.as_bytes()[..at].to_vec();
     let zeroed = |at: usize| [cut(at), vec![0; whole.len() - at]].concat();
@@ -272,7 +274,7 @@ fn torn(whole: &str, from: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_power_loss_while_archiving_keeps_every_note_that_was_told() {
+fn every_power_loss_while_archiving_keeps_every_published_note() {
     let place = Place::with(&[1, 10]);
     let (old, short) = (place.text("checkpoint"), place.text("checkpoint-history"));
     sign(&mut place.open().unwrap(), &honest(30)).unwrap();
@@ -295,7 +297,7 @@ fn every_power_loss_while_archiving_keeps_every_note_that_was_told() {
             "{staged:?} {history:?}"
         );
         check(&archive, &honest(size - 1)).unwrap_err();
-        // What was torn does not stand in the way of what follows.
+        // A torn file does not hinder what follows.
         if images % 8 == 0 {
             sign(&mut archive, &honest(40)).unwrap();
             let sizes = place.sizes();
@@ -351,7 +353,7 @@ fn an_archive_of_another_log_is_refused_until_an_epoch_begins() {
 fn a_folder_that_cannot_be_written_signs_nothing() {
     let place = Place::with(&[1]);
     let mut archive = place.open().unwrap();
-    // A folder in the way: root may write anywhere, but not replace that by a file.
+    // A folder is in the way: root may write anywhere, but cannot replace a folder by a file.
     fs::remove_file(place.path("checkpoint")).unwrap();
     fs::create_dir_all(place.path("checkpoint/in-the-way")).unwrap();
     let refused = sign(&mut archive, &honest(2)).unwrap_err();

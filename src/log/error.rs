@@ -1,10 +1,10 @@
-//! What can go wrong with the log, one sentence each: what happened, why, and what to do.
+//! The errors of the log, one sentence each: what happened, why, and what to do.
 
 use std::path::PathBuf;
 
-use super::tiles::TileError;
+use super::hashes::TileError;
 
-/// Says why one segment file could not be used.
+/// The reasons why one segment file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentFault {
     /// Another handle holds the file.
@@ -13,7 +13,7 @@ pub enum SegmentFault {
     /// The file was not closed cleanly, so it cannot be opened read-only.
     #[error("the file was not closed cleanly and needs a repair")]
     Unclean,
-    /// The bytes are not what the log wrote.
+    /// The file's bytes are not those that the log wrote.
     #[error("the file is damaged ({0})")]
     Damaged(String),
     /// The disk or the operating system refused.
@@ -21,7 +21,7 @@ pub enum SegmentFault {
     Io(#[source] Box<redb::Error>),
 }
 
-/// Says why the log was not created or opened; nothing was changed unless the text says so.
+/// The reasons why the log was not created or opened; nothing was changed unless the text says so.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLogError {
     /// There is no log where one was expected.
@@ -41,11 +41,11 @@ pub enum OpenLogError {
     NotPlain(PathBuf),
     /// The folder or a file in it cannot be written.
     #[error(
-        "{0} is read-only, and the log must be able to write: make it writable for the service's user"
+        "{0} is read-only, but the log must be able to write to it: make it writable for the service's user"
     )]
     ReadOnly(PathBuf),
     /// Another process has the log open.
-    #[error("the log at {0} is in use by another process: stop that one first")]
+    #[error("the log at {0} is in use by another process: stop that process first")]
     AlreadyOpen(PathBuf),
     /// A segment file is absent although a later one exists, or there is none at all.
     #[error(
@@ -54,29 +54,29 @@ pub enum OpenLogError {
     MissingSegment {
         /// The log's folder.
         folder: PathBuf,
-        /// The number of the first absent segment, from 1.
+        /// The number of the first missing segment, from 1.
         number: u32,
     },
-    /// A segment does not continue where the one before it ended.
+    /// A segment does not continue where the previous one ended.
     #[error(
-        "{segment} should begin at position {expected} but begins at {found}, so it is from another log or another time: restore all segments from one backup"
+        "{segment} should begin at position {expected} but begins at {found}, so it belongs to another log or was copied at another time: restore all segments from one backup"
     )]
     Gap {
         /// The segment that does not fit.
         segment: PathBuf,
-        /// The position after the last one of the segment before.
+        /// The position after the last one of the previous segment.
         expected: u64,
-        /// The position that the segment begins with.
+        /// The position that the segment begins at.
         found: u64,
     },
-    /// A file holds something else than the log wrote; it is never taken for an empty log.
+    /// A file does not hold what the log wrote; it is never treated as an empty log.
     #[error(
-        "{segment} is damaged ({reason}), and going on without its events would bring used codes back to life: restore the file from a backup"
+        "{segment} is damaged ({reason}), and continuing without its events would make used codes valid again: restore the file from a backup"
     )]
     Damaged {
         /// The damaged segment.
         segment: PathBuf,
-        /// What did not fit, without any of the contents.
+        /// What does not fit, without any of the contents.
         reason: String,
     },
     /// The first records of a new log were refused.
@@ -87,62 +87,62 @@ pub enum OpenLogError {
         "the log could not use {path} ({reason}): check the disk, its free space and the permissions, then start again"
     )]
     Io {
-        /// What was being read or written.
+        /// The path that was read or written.
         path: PathBuf,
         /// The system's own words.
         reason: String,
     },
 }
 
-/// Says why records were not appended.
+/// The reasons why records were not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Somebody else's records are where these were to go; nothing was written.
+    /// Another writer's records are at these positions; nothing was written.
     #[error("the log's head is {head}, not the expected one: catch up to it and decide again")]
     Conflict {
         /// The position of the last durable record.
         head: u64,
     },
-    /// The batch is over a bound; nothing was written.
+    /// The batch exceeds a bound; nothing was written.
     #[error(
         "a batch of {records} records and {bytes} bytes is over the limit of {records_max} records and {bytes_max} bytes: split it between two commands",
-        records_max = super::BATCH_RECORDS_MAX,
-        bytes_max = super::BATCH_BYTES_MAX
+        records_max = super::options::BATCH_RECORDS_MAX,
+        bytes_max = super::options::BATCH_BYTES_MAX
     )]
     BatchTooLarge {
-        /// How many records the batch has.
+        /// The number of records in the batch.
         records: usize,
-        /// The sum of their lengths.
+        /// The sum of their lengths, in bytes.
         bytes: usize,
     },
-    /// One record is over its bound; nothing was written.
+    /// One record exceeds its bound; nothing was written.
     #[error(
         "a record of {bytes} bytes is over the limit of {bytes_max} bytes: refuse the command that made it",
-        bytes_max = super::RECORD_BYTES_MAX
+        bytes_max = super::options::RECORD_BYTES_MAX
     )]
     RecordTooLarge {
-        /// The record's length.
+        /// The record's length, in bytes.
         bytes: usize,
     },
-    /// The write failed on the way; the records may or may not be there after a restart.
+    /// The write failed midway; after a restart the records may or may not be there.
     #[error(
         "writing {segment} failed ({fault}), so the outcome is unknown: stop the process, check the disk and start again"
     )]
     Io {
         /// The segment that was being written.
         segment: PathBuf,
-        /// What the storage said.
+        /// The storage's error.
         #[source]
         fault: SegmentFault,
     },
-    /// An earlier write failed, after which nothing held in memory can be trusted.
+    /// An earlier write failed, so the state in memory cannot be trusted any more.
     #[error(
         "the log refuses writes because an earlier one failed: stop the process and start again"
     )]
     Poisoned,
 }
 
-/// Says why records could not be read.
+/// The reasons why records could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadLogError {
     /// The segment could not be used.
@@ -152,7 +152,7 @@ pub enum ReadLogError {
     Segment {
         /// The segment that was being read.
         segment: PathBuf,
-        /// What the storage said.
+        /// The storage's error.
         #[source]
         fault: SegmentFault,
     },
@@ -164,16 +164,16 @@ pub enum ReadLogError {
         "the record at position {position} was changed after it was appended: stop the service, run `countersign audit verify --data`, and restore the log from a backup"
     )]
     Altered {
-        /// Where.
+        /// The record's position.
         position: u64,
     },
-    /// What it is to be compared with cannot be read.
+    /// The hash that the record is compared with cannot be read.
     #[error(transparent)]
     Tile(#[from] TileError),
 }
 
 impl SegmentFault {
-    /// Turns the fault into the refusal to open the log that it means.
+    /// Turns the fault into the refusal to open the log.
     pub(super) fn refuse_open(self, path: PathBuf) -> OpenLogError {
         match self {
             SegmentFault::Locked => OpenLogError::AlreadyOpen(path),

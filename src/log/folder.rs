@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 
 use super::error::OpenLogError;
 
-/// A name with this ending has never been acknowledged and may be deleted.
+/// The ending of a name that was never published; such a file may be deleted.
 const UNPUBLISHED: &str = ".new";
 
-/// Names the segment's file: `00000001.redb` and up.
+/// Returns the path of a segment's file: `00000001.redb` and up.
 pub(super) fn segment_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number:08}.redb"))
 }
 
-/// Names what `path` is called until it is complete.
+/// Returns the name of `path` until the file is complete.
 pub(super) fn unpublished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNPUBLISHED);
     PathBuf::from(name)
 }
 
-/// Makes an empty file that its owner alone may read, unless there is one; redb makes its own for
-/// everybody.
+/// Makes an empty file that only its owner may read, unless it exists; redb itself makes files that
+/// everybody may read.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     match new_private(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -31,8 +31,7 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file that its owner alone may read and write, whatever the umask is; refuses where there
-/// is one.
+/// Makes a file that only its owner may read and write, whatever the umask is; fails if it exists.
 pub(super) fn new_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options
@@ -44,11 +43,11 @@ pub(super) fn new_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a folder and those above it, its owner's alone whatever the umask is; one that is there is
-/// taken from everybody else.
+/// Makes a folder and its missing parents, for their owner alone whatever the umask is; an existing
+/// folder is closed to everybody but its owner.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     let mut missing: Vec<_> = path.ancestors().take_while(|at| !at.exists()).collect();
-    // Of a relative path the last ancestor is empty.
+    // The last ancestor of a relative path is empty.
     missing.retain(|at| !at.as_os_str().is_empty());
     for folder in missing.into_iter().rev() {
         DirBuilder::new().mode(0o700).create(folder)?;
@@ -57,12 +56,12 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-/// Takes from everybody but the owner what they may do with a copy.
+/// Removes every permission on a copy except its owner's.
 pub(super) fn narrow(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }
 
-/// Removes a file; one that is not there is as good.
+/// Removes a file; succeeds if the file does not exist.
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -102,22 +101,22 @@ pub(super) fn check(folder: &Path) -> Result<(), OpenLogError> {
     Ok(())
 }
 
-/// The folder is this process's until this is dropped.
+/// Reserves the folder for this process until this is dropped.
 #[derive(Debug)]
 pub(super) struct FolderLock(File);
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // Closing is not enough: a child that is being started holds a copy of the descriptor, and
-        // with it the lock, for as long as it takes to become another program.
+        // Closing is not enough: a child process that is being started holds a copy of the
+        // descriptor, and with it the lock, until it has become another program.
         let _ = self.0.unlock();
     }
 }
 
-/// Takes the folder for this process until what is returned is dropped.
+/// Reserves the folder for this process until the returned lock is dropped.
 ///
-/// redb locks the segment that takes writes, but while one segment is sealed and the next is not
-/// yet there a second process would find nothing locked.
+/// redb locks the segment that takes writes. But while one segment is sealed and the next one does
+/// not exist yet, a second process would find nothing locked.
 pub(super) fn lock(folder: &Path) -> Result<FolderLock, OpenLogError> {
     let file = File::open(folder).map_err(|error| io_error(folder, &error))?;
     match file.try_lock() {
@@ -156,7 +155,7 @@ pub(super) fn count_segments(folder: &Path) -> Result<u32, OpenLogError> {
     Ok(count)
 }
 
-/// Deletes what a crash left of a segment that was never published.
+/// Deletes the remains of a segment that a crash kept from being published.
 pub(super) fn sweep(folder: &Path) -> Result<(), OpenLogError> {
     for name in names(folder)? {
         if name
@@ -171,7 +170,7 @@ pub(super) fn sweep(folder: &Path) -> Result<(), OpenLogError> {
     Ok(())
 }
 
-/// Makes the unpublished folder of a new log, clearing what an interrupted creation left.
+/// Makes the unpublished folder of a new log, and deletes the remains of an interrupted creation.
 pub(super) fn begin(folder: &Path) -> Result<PathBuf, OpenLogError> {
     if fs::symlink_metadata(folder).is_ok() {
         return Err(OpenLogError::AlreadyExists(folder.to_owned()));
@@ -200,7 +199,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, OpenLogError> {
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
-/// Reads a segment's number from its name, and nothing from any other name.
+/// Returns a segment's number from its name; `None` for any other name.
 pub(super) fn segment_number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".redb")?;
     let plain = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit());

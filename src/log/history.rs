@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::folder;
 
-/// Lines at which the history is thinned.
+/// The number of lines at which the history is thinned.
 pub(super) const HISTORY_LINES_MAX: usize = 1_024;
 
 /// Thins the lines of a history; the last line of each epoch stays.
@@ -19,7 +19,8 @@ pub(super) fn thinned(lines: Vec<String>) -> Vec<String> {
     every_second(lines, |line, next| origin(line) != origin(next))
 }
 
-/// Drops every second entry but the last one and those that `stays` says of it and its next one.
+/// Drops every second entry, except the last one and those that `stays` keeps, judged by the entry
+/// and the next one.
 pub(super) fn every_second<T>(entries: Vec<T>, stays: impl Fn(&T, &T) -> bool) -> Vec<T> {
     let next = |at: usize| entries.get(at + 1);
     let kept: Vec<bool> = (0..entries.len())
@@ -29,14 +30,14 @@ pub(super) fn every_second<T>(entries: Vec<T>, stays: impl Fn(&T, &T) -> bool) -
     kept.map(|(entry, _)| entry).collect()
 }
 
-/// Writes a note of ours in one line: origin, size, root, signature.
+/// Writes a note in one line: origin, size, root, signature.
 pub(super) fn line_of(note: &str) -> String {
     let (text, signature) = note.split_once("\n\n").unwrap_or((note, ""));
     let signature = signature.trim_end().rsplit(' ').next().unwrap_or_default();
     format!("{} {signature}", text.replace('\n', " "))
 }
 
-/// Writes a line back into the note that it came of; another line gives no valid note.
+/// Writes a line back as the note that it came from; any other line gives no valid note.
 pub(super) fn note_of(line: &str) -> String {
     let mut parts = line.splitn(4, ' ');
     let mut part = || parts.next().unwrap_or_default();
@@ -44,7 +45,7 @@ pub(super) fn note_of(line: &str) -> String {
     format!("{origin}\n{size}\n{root}\n\n\u{2014} {origin} {signature}\n")
 }
 
-/// Replaces a file so that after a crash it is the old or the new one, whole.
+/// Replaces a file so that after a crash it is the old or the new one, complete.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let staging = folder::unpublished(path);
     folder::remove_if_there(&staging)?;
@@ -54,7 +55,7 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     folder::publish(path)
 }
 
-/// Appends a line durably; a crash leaves a part of it at most.
+/// Appends a line durably; a crash leaves at most a part of it.
 pub(super) fn append(path: &Path, line: &str) -> io::Result<()> {
     if !path.exists() {
         return replace(path, line);

@@ -1,4 +1,4 @@
-//! The event log: an append-only list of record bytes in redb segments, and the only door to it.
+//! The event log: an append-only list of record bytes in redb segments, and the only way to it.
 //!
 //! ```text
 //!   EventLog (one, owned by the writer)            LogReader (any number)
@@ -9,32 +9,27 @@
 //! ```
 //!
 //! The log knows positions (gapless, from 1) and bytes, not what the bytes mean. A log on another
-//! engine can take its place, so nobody outside this room may know that an append is local.
+//! engine can replace it, so no code outside this room may depend on an append being local.
 //!
-//! What holds after every crash, and how:
-//! - An acknowledged batch is in one durable redb commit; a batch is there whole or not at all.
-//! - A segment's file has its name only once its first batch is durable in it, so a named file
+//! What holds after every crash, and why:
+//! - An acknowledged batch is in one durable redb commit; a batch is there completely or not at
+//!   all.
+//! - A segment's file gets its name only once its first batch is durable in it, so a named file
 //!   without records is damage, never an empty log.
 //! - A segment is closed before the next one is made, so only the last can need a repair.
 
 mod backup;
 mod backup_manifest;
-mod buckets;
 mod checkpoint_copy;
 mod checkpoint_refusal;
 pub mod checkpoints;
-mod cover;
 mod error;
-mod finding;
 mod folder;
+mod hashes;
 mod history;
 pub mod index;
-mod index_file;
-mod index_opening;
-mod index_tables;
-mod index_tree;
-mod layers;
 pub mod offline;
+mod options;
 mod page;
 pub mod proof;
 mod reader;
@@ -45,7 +40,6 @@ pub mod tiles;
 pub mod tree;
 pub mod verify;
 
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,51 +49,19 @@ pub use backup_manifest::{MANIFEST, Manifest, ManifestError, Part};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
 use folder::FolderLock;
 pub(crate) use folder::private_folder;
+pub use options::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogOptions, PAGE_BYTES_MAX, PAGE_RECORDS_MAX,
+    RECORD_BYTES_MAX,
+};
 pub use page::Page;
 pub use reader::LogReader;
 use sealed::SealedSegments;
 pub use segment::Storage;
 use shared::{Active, Segment, Shared};
 
-/// The longest record, in bytes: C2SP entry bundles carry a 16-bit length.
-pub const RECORD_BYTES_MAX: usize = 60 * 1024;
-/// The most records in one append: the writer stops at 512, and the group that reaches it may end.
-pub const BATCH_RECORDS_MAX: usize = 1_024;
-/// The most bytes in one append: the writer stops at 1 MiB, and the group that reaches it may end.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The most records in one page, whatever the reader asks for: about as many as a processor's own
-/// cache holds.
-pub const PAGE_RECORDS_MAX: usize = 1_024;
-/// The most bytes in one page, whatever the reader asks for (one record always fits).
-pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How large segments and caches are.
-#[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// A segment with at least this many records is sealed before the next batch.
-    pub segment_records: NonZeroU64,
-    /// Memory for pages of the segment that takes writes, in bytes.
-    pub active_cache_bytes: usize,
-    /// Memory for pages of all sealed segments together, in bytes.
-    pub sealed_cache_bytes: usize,
-    /// Where segments are kept; only the harnesses that break disks change it.
-    pub storage: Storage,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        LogOptions {
-            segment_records: NonZeroU64::new(1_000_000).expect("a million is not zero"),
-            active_cache_bytes: 64 * 1024 * 1024,
-            sealed_cache_bytes: 16 * 1024 * 1024,
-            storage: Storage::default(),
-        }
-    }
-}
-
-/// The log, open for appending; there is at most one per folder in the world.
+/// The log, open for appending; only one process may have a folder open.
 ///
-/// Dropping it closes it as [`EventLog::close`] does, but hides a failure to.
+/// Dropping it closes it as [`EventLog::close`] does, but hides an error.
 #[derive(Debug)]
 pub struct EventLog {
     shared: Arc<Shared>,
@@ -111,14 +73,15 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Creates a log that begins with the records `first` and opens it.
+    /// Creates a log that begins with the records `first`, and opens it.
     ///
     /// A log without records is never valid, so creation and first append are one step: after a
     /// crash there is either no log at `folder` or one with all of `first`, durable.
     ///
     /// # Errors
     /// [`OpenLogError::AlreadyExists`] if anything is at `folder`; [`OpenLogError::FirstRecords`]
-    /// if `first` is empty or over a bound of [`EventLog::append`]; the rest as [`EventLog::open`].
+    /// if `first` is empty or exceeds a bound of [`EventLog::append`]; the rest as
+    /// [`EventLog::open`].
     pub fn create(
         folder: &Path,
         options: LogOptions,
@@ -141,11 +104,12 @@ impl EventLog {
         EventLog::open(folder, options)
     }
 
-    /// Opens the log at `folder`, repairing the last segment if the process or the machine died.
+    /// Opens the log at `folder`, and repairs the last segment if the process or the machine
+    /// crashed.
     ///
     /// # Errors
     /// Every variant of [`OpenLogError`] but `AlreadyExists` and `FirstRecords`: a log that is
-    /// absent, has a gap, is damaged, in use, or cannot be written is refused, never made anew.
+    /// absent, has a gap, is damaged, in use or not writable is refused, never created again.
     pub fn open(folder: &Path, options: LogOptions) -> Result<EventLog, OpenLogError> {
         folder::check(folder)?;
         let lock = folder::lock(folder)?;
@@ -189,20 +153,20 @@ impl EventLog {
         self.shared.head()
     }
 
-    /// Returns a handle for reading that any number of threads may use beside the writer.
+    /// Returns a handle for reading, which any number of threads may use beside the writer.
     pub fn reader(&self) -> LogReader {
         LogReader::new(Arc::clone(&self.shared))
     }
 
     /// Appends the records after `expected_head` and returns the new head.
     ///
-    /// When it returns `Ok`, all records are durable and readers see them; the batch is in one
-    /// commit, so it can never be found in part. No records are no append.
+    /// When it returns `Ok`, all records are durable and readers see them. The batch is in one
+    /// commit, so it is never there in part. An empty list appends nothing.
     ///
     /// # Errors
     /// [`AppendError::Conflict`], `BatchTooLarge` (over [`BATCH_RECORDS_MAX`] or
     /// [`BATCH_BYTES_MAX`]) and `RecordTooLarge` (over [`RECORD_BYTES_MAX`]) leave the log as it
-    /// was. After `Io` the outcome is unknown and every later append is refused with `Poisoned`.
+    /// was. After `Io` the outcome is unknown, and every later append is refused with `Poisoned`.
     pub fn append(&mut self, expected_head: u64, records: &[Vec<u8>]) -> Result<u64, AppendError> {
         if self.poisoned {
             return Err(AppendError::Poisoned);
@@ -215,7 +179,7 @@ impl EventLog {
             return Ok(head);
         }
         check_bounds(records)?;
-        // Until the commit has returned, nothing held in memory is known to match the disk.
+        // Until the commit has returned, nothing in memory is known to match the disk.
         self.poisoned = true;
         if let Some(next) = self.seal_if_full(head)? {
             self.begin_segment(next, records)?;
@@ -230,12 +194,13 @@ impl EventLog {
         Ok(head)
     }
 
-    /// Spends one commit so that a crash from here on needs no repair; for a writer without work.
+    /// Spends one commit so that a later crash needs no repair; called when the writer has no work.
     ///
-    /// Does nothing unless something was appended since the last time.
+    /// Does nothing unless something was appended since the last call.
     ///
     /// # Errors
-    /// As [`EventLog::append`]: `Io` poisons the log, `Poisoned` says that it is.
+    /// The same as [`EventLog::append`]: `Io` poisons the log, and `Poisoned` reports that it is
+    /// poisoned.
     pub fn idle(&mut self) -> Result<(), AppendError> {
         if self.poisoned {
             return Err(AppendError::Poisoned);
@@ -249,10 +214,11 @@ impl EventLog {
         Ok(())
     }
 
-    /// Spends a durable commit on nothing, which takes as long as one with a record in it.
+    /// Makes a durable commit without a record, which takes as long as one with a record.
     ///
     /// # Errors
-    /// As [`EventLog::append`]: `Io` poisons the log, `Poisoned` says that it is.
+    /// The same as [`EventLog::append`]: `Io` poisons the log, and `Poisoned` reports that it is
+    /// poisoned.
     pub fn commit_nothing(&mut self) -> Result<(), AppendError> {
         if self.poisoned {
             return Err(AppendError::Poisoned);
@@ -265,15 +231,16 @@ impl EventLog {
         Ok(())
     }
 
-    /// Closes every segment cleanly, waiting for the pages being read; readers are refused after.
+    /// Closes every segment cleanly, after the pages being read; later reads are refused.
     ///
     /// # Errors
-    /// [`AppendError::Io`] if the clean end could not be written; the next open then repairs.
+    /// [`AppendError::Io`] if the segments could not be closed cleanly; the next open then repairs
+    /// them.
     pub fn close(self) -> Result<(), AppendError> {
         self.shared.close()
     }
 
-    /// Seals the active segment if it is full and returns what the next one is to be.
+    /// Seals the active segment if it is full, and returns the one to begin next.
     fn seal_if_full(&self, head: u64) -> Result<Option<Segment>, AppendError> {
         let shared = &self.shared;
         let mut active = shared.active_mut();
@@ -296,7 +263,7 @@ impl EventLog {
         }))
     }
 
-    /// Makes the next segment with the batch in it; it has its name only when both are durable.
+    /// Makes the next segment with the batch in it; it gets its name only when both are durable.
     fn begin_segment(&self, segment: Segment, records: &[Vec<u8>]) -> Result<(), AppendError> {
         let shared = &self.shared;
         let path = folder::segment_path(&shared.folder, segment.number);
@@ -320,7 +287,7 @@ impl EventLog {
 
 impl Drop for EventLog {
     fn drop(&mut self) {
-        // The next open repairs what could not be closed, and says so if it cannot.
+        // The next open repairs a segment that could not be closed, and reports it if it cannot.
         let _ = self.shared.close();
     }
 }

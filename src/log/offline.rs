@@ -1,4 +1,4 @@
-//! The log's folder verified from outside: nothing in it is changed, repaired or locked.
+//! Verification of a log's folder from outside: nothing in it is changed, repaired or locked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use super::verify::{BadLog, Fault, Verified, Verifier};
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 use crate::crypto::note::Checkpoint;
 
-/// Page cache while a segment is read once from end to end.
+/// The page cache, in bytes, while a segment is read once from end to end.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Why a folder was not verified, or what is wrong with it.
+/// Why a folder was not verified, or what is wrong with its log.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The log could be read and is wrong.
@@ -27,16 +27,15 @@ pub enum VerifyError {
     Unreadable(#[from] OpenLogError),
 }
 
-/// Verifies the log in a folder that no service is running on, a stopped one's or a copy.
+/// Verifies the log in a folder on which no service is running: a stopped one's or a copy.
 ///
 /// Nothing in the folder is changed or even locked for writing: a segment that a crash left unclean
-/// is copied to the empty folder `scratch` and repaired there. `progress` hears after each page the
-/// position that was reached and the last one; `each` is shown every record that follows from those
-/// before it.
+/// is copied to the empty folder `scratch` and repaired there. `progress` gets the position reached
+/// and the last one after each page; `each` gets every record that follows from those before it.
 ///
 /// # Errors
-/// [`VerifyError::Bad`] with the first thing that is wrong; [`VerifyError::Unreadable`] if there is
-/// no log, it is in use, or the system refused.
+/// [`VerifyError::Bad`] with the first fault; [`VerifyError::Unreadable`] if there is no log, it is
+/// in use, or the system refused.
 pub fn verify_folder(
     folder: &Path,
     scratch: &Path,
@@ -47,7 +46,7 @@ pub fn verify_folder(
     let count = count_segments(folder)?;
     let mut verifier = Verifier::new(checkpoints);
     let last = OpenSegment::open(folder, count, scratch);
-    // A last segment that is damaged is told about when the ones before it have been read.
+    // A damaged last segment is reported after the earlier ones have been read.
     let head = last.as_ref().map_or(0, |last| last.end);
     for number in 1..count {
         let segment = OpenSegment::open(folder, number, scratch);
@@ -62,7 +61,7 @@ pub fn verify_folder(
     Ok(verifier.finish()?)
 }
 
-/// A segment that is only read.
+/// A segment opened for reading only.
 struct OpenSegment {
     path: PathBuf,
     db: ReadOnlyDatabase,
@@ -117,7 +116,8 @@ fn read_segment(
     while next <= segment.end {
         let mut page = Page::new(next, PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
         let read = segment::read(&segment.db, next..=segment.end, &mut page);
-        // What stands before the damage is verified first: the first bad position is told.
+        // The records before the damage are verified first, so that the first bad position is
+        // reported.
         for (position, record) in page.iter() {
             verifier.push(position, record)?;
             each(position, record);

@@ -1,4 +1,4 @@
-//! Verification of real folders, and of what an attacker or a broken disk makes of them.
+//! Verification of real folders, and of folders that an attacker or a broken disk changed.
 
 use std::num::NonZeroU64;
 
@@ -28,7 +28,7 @@ impl Place {
         }
     }
 
-    /// A folder with the records in segments of eight; still open.
+    /// Makes a folder with the records in segments of eight, still open.
     fn open(records: &[Vec<u8>]) -> (Self, EventLog) {
         let place = Self::new();
         let options = LogOptions {
@@ -92,7 +92,7 @@ fn an_honest_log_is_verified_and_counted() {
 }
 
 #[test]
-fn records_that_no_checkpoint_covers_are_told() {
+fn records_that_no_checkpoint_covers_are_reported() {
     let records = records();
     let place = Place::closed(&records);
     let found = place.verify(&[checkpoint(&records[..15])]).unwrap();
@@ -109,7 +109,7 @@ fn every_changed_byte_of_every_record_is_found_in_its_file() {
         let number = u32::try_from((position - 1) / SEGMENT_RECORDS).unwrap() + 1;
         let path = place.segment(number);
         let good = fs::read(&path).unwrap();
-        // redb writes a page anew when it changes, so a file holds older copies of a record too.
+        // redb writes a changed page to a new place, so a file holds older copies of a record too.
         let copies: Vec<_> = good
             .windows(record.len())
             .enumerate()
@@ -156,7 +156,7 @@ fn a_changed_byte_anywhere_in_a_file_is_found_or_changes_no_record() {
     }
 }
 
-/// Whatever was signed: what a checkpoint does not cover yet must not be left out either.
+/// Regardless of checkpoints: records that no checkpoint covers yet must not be left out either.
 #[test]
 fn a_segment_that_is_gone_or_unreadable_behind_the_last_checkpoint_is_found() {
     let records = records();
@@ -171,25 +171,25 @@ fn a_segment_that_is_gone_or_unreadable_behind_the_last_checkpoint_is_found() {
         VerifyError::Unreadable(OpenLogError::MissingSegment { number: 2, .. })
     ));
     fs::write(place.segment(2), &good).unwrap();
-    // Nor makes what leads to the last records of the last segment any of them disappear.
+    // A change to the pages that lead to the last segment's last records must not hide any of them.
     let path = place.segment(3);
     let good = fs::read(&path).unwrap();
     let at = |record: &Vec<u8>| good.windows(record.len()).rposition(|w| w == *record);
     let first = at(&records[16]).unwrap();
-    let mut told = 0;
+    let mut reported = 0;
     for at in first / 4_096 * 4_096..first {
         let mut bad = good.clone();
         bad[at] ^= 0x41;
         fs::write(&path, &bad).unwrap();
         match place.verify(&known) {
             Ok(found) => assert_eq!(found.records, 21, "byte {at}"),
-            Err(VerifyError::Bad(BadLog { position, .. })) => told += u32::from(position > 17),
+            Err(VerifyError::Bad(BadLog { position, .. })) => reported += u32::from(position > 17),
             Err(_) => {}
         }
     }
     assert!(
-        told > 0,
-        "a segment of which only some records are read is told"
+        reported > 0,
+        "a segment of which only some records are read is reported"
     );
 }
 

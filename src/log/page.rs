@@ -3,18 +3,19 @@
 /// Records at consecutive positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Position of the first record.
+    /// The position of the first record.
     first: u64,
-    /// The records, one after the other: an allocation for each would cost more than reading it.
+    /// The records, one after the other: a separate allocation would cost more than reading a
+    /// record.
     bytes: Vec<u8>,
-    /// Where in the bytes each record ends.
+    /// Where each record ends in the bytes.
     ends: Vec<usize>,
     records_max: usize,
     bytes_max: usize,
 }
 
 impl Page {
-    /// An empty page that begins at a position.
+    /// Makes an empty page that begins at a position.
     pub(super) fn new(first: u64, records_max: usize, bytes_max: usize) -> Self {
         Page {
             first,
@@ -25,8 +26,8 @@ impl Page {
         }
     }
 
-    /// Takes the next record unless it is over a bound; the first one is always taken, so that a
-    /// reader moves on whatever its bounds are.
+    /// Adds the next record, unless that exceeds a bound; the first one is always added, so that a
+    /// reader advances whatever its bounds are.
     pub(super) fn take(&mut self, record: &[u8]) -> bool {
         let fits =
             self.len() < self.records_max && self.bytes.len() + record.len() <= self.bytes_max;
@@ -34,8 +35,8 @@ impl Page {
             return false;
         }
         if self.is_empty() {
-            // Room for all that may follow, if they are about as long: growing would copy each
-            // record once more.
+            // Room for all records that may follow, if they are about as long: growing would copy
+            // each record once more.
             let bytes = record.len().saturating_mul(self.records_max);
             self.bytes.reserve(bytes.min(self.bytes_max));
             self.ends.reserve(self.records_max);
@@ -45,28 +46,28 @@ impl Page {
         true
     }
 
-    /// The position after the last record, which is where the next page begins.
+    /// Returns the position after the last record, where the next page begins.
     pub fn next(&self) -> u64 {
         self.first + self.ends.len() as u64
     }
 
-    /// How many records it has.
+    /// Returns how many records the page has.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there was no record to read.
+    /// Returns whether the page has no record.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The records with their positions, ascending.
+    /// Returns the records with their positions, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let records = starts
             .zip(&self.ends)
             .map(|(start, end)| &self.bytes[start..*end]);
-        // The records first: the position after the last one there can be does not exist.
+        // The records come first: the position after the last possible one does not exist.
         records
             .zip(self.first..)
             .map(|(record, position)| (position, record))

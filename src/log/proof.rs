@@ -1,21 +1,22 @@
-//! Inclusion and consistency proofs: made from tiles, checked without any (RFC 6962 §2.1.1, §2.1.2).
+//! Inclusion and consistency proofs: made from tiles, checked without them (RFC 6962 §2.1.1,
+//! §2.1.2).
 
 use std::ops::Range;
 
-use super::tiles::{TILE_HASHES, TILE_HEIGHT, TileError, tile_hashes};
+use super::hashes::{TILE_HASHES, TILE_HEIGHT, TileError, tile_hashes};
 use super::tree::{Hash, empty_root, node_hash};
 
-/// Says why no proof was made.
+/// The reasons why no proof was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProveError {
-    /// The question is not about a tree that this one contains.
+    /// The request names a record or size outside this tree.
     #[error(
-        "there is no proof for {what} {asked} in a log of {size} events: ask for one from 1 to {size}"
+        "there is no proof for {what} {asked} in a log of {size} events: request one from 1 to {size}"
     )]
     OutOfRange {
-        /// What was asked for.
+        /// What was requested.
         what: &'static str,
-        /// The number that was asked for.
+        /// The number that was requested.
         asked: u64,
         /// The size that bounds it.
         size: u64,
@@ -25,11 +26,11 @@ pub enum ProveError {
     Tile(#[from] TileError),
 }
 
-/// Says that a proof does not prove what it was given for.
+/// The reasons why a proof does not prove what it was given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofRefused {
-    /// The sizes or the number of hashes do not belong together.
-    #[error("the proof has not the form that its sizes ask for: ask for a new one")]
+    /// The number of hashes does not match the sizes.
+    #[error("the proof's length does not match its tree sizes: request a new one")]
     Malformed,
     /// The hashes lead to another root.
     #[error("the proof leads to another root, so the event or the history was changed")]
@@ -38,7 +39,7 @@ pub enum ProofRefused {
 
 /// Proves that the record at `position` is in the tree of the first `size` records.
 ///
-/// `read` gives the bytes of a tile by level and index, at least as wide as in a tree of `size`.
+/// `read` returns the bytes of a tile by level and index, at least as wide as in a tree of `size`.
 /// The proof lists hashes from the leaf up, at most 63.
 ///
 /// # Errors
@@ -101,7 +102,7 @@ pub fn prove_consistency(
         };
         proof.push(range_root(&mut read, other)?);
     }
-    // The verifier has the old root; a subtree of it must be told.
+    // The verifier has the old root, but needs the roots of its subtrees.
     if range.start != 0 {
         proof.push(range_root(&mut read, range)?);
     }
@@ -126,9 +127,9 @@ pub fn root_at(
 /// Checks that a leaf is at `position` in the tree of `size` leaves with this root.
 ///
 /// # Errors
-/// [`ProofRefused`] if the proof is not exactly the one.
+/// [`ProofRefused`] if the proof is not exactly the right one.
 ///
-/// Source: RFC 9162 §2.1.3.2, which RFC 6962 leaves out.
+/// Source: RFC 9162 §2.1.3.2; RFC 6962 does not define the check.
 pub fn check_inclusion(
     leaf: &Hash,
     position: u64,
@@ -170,10 +171,10 @@ pub fn check_inclusion(
 /// Checks that the tree of `from` leaves is the beginning of the one of `to` leaves.
 ///
 /// # Errors
-/// [`ProofRefused`] if the proof is not exactly the one, and for `from` = 0, of which nothing can
-/// be proven.
+/// [`ProofRefused`] if the proof is not exactly the right one, and for `from` = 0, about which
+/// nothing can be proven.
 ///
-/// Source: RFC 9162 §2.1.4.2, which RFC 6962 leaves out.
+/// Source: RFC 9162 §2.1.4.2; RFC 6962 does not define the check.
 pub fn check_consistency(
     from: u64,
     from_root: &Hash,
@@ -238,7 +239,7 @@ fn in_range(what: &'static str, asked: u64, size: u64) -> Result<u64, ProveError
     }
 }
 
-/// Refuses a size that the tree has not reached, of which a proof can happen to need no last leaf.
+/// Refuses a size that the tree has not reached, since its proof may not need the last leaf.
 fn last_leaf(
     read: &mut impl FnMut(u8, u64) -> Result<Vec<u8>, TileError>,
     size: u64,
@@ -246,13 +247,14 @@ fn last_leaf(
     subtree(read, 0, size - 1)
 }
 
-/// Where a range of at least two leaves parts: after the largest power of two below its length.
+/// Returns where a range of at least two leaves splits: after the largest power of two below its
+/// length.
 fn split(range: &Range<u64>) -> u64 {
     let length = range.end - range.start;
     range.start + (1 << (length - 1).ilog2())
 }
 
-/// Hashes a range that begins where a subtree of the tree begins: MTH of RFC 6962 §2.1.
+/// Hashes a range that begins where a subtree begins: MTH of RFC 6962 §2.1.
 fn range_root(
     read: &mut impl FnMut(u8, u64) -> Result<Vec<u8>, TileError>,
     range: Range<u64>,
@@ -287,7 +289,7 @@ pub(super) fn subtree(
     Ok(hashes[0])
 }
 
-/// Reads hashes of one tile.
+/// Reads hashes from one tile.
 pub(super) fn read_hashes(
     read: &mut impl FnMut(u8, u64) -> Result<Vec<u8>, TileError>,
     level: u8,

@@ -50,7 +50,8 @@ fn naive_subproof(m: usize, leaves: &[Hash], complete: bool) -> Vec<Hash> {
     proof
 }
 
-/// Every proof that differs from this one by a bit, a hash less, a hash more or two exchanged.
+/// Returns every proof that differs from this one by one bit, one hash less, one more, or two
+/// exchanged.
 fn spoilt(proof: &[Hash]) -> Vec<Vec<Hash>> {
     let mut all = Vec::new();
     for at in 0..proof.len() {
@@ -208,7 +209,7 @@ fn what_is_not_in_the_tree_is_not_proven() {
     }
 }
 
-/// Their reader of hashes, over our tiles.
+/// The crate's reader of hashes, over this module's tiles.
 struct Theirs<'a>(&'a Tree);
 
 impl tlog_tiles::HashReader for Theirs<'_> {
@@ -225,7 +226,7 @@ impl tlog_tiles::HashReader for Theirs<'_> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The independent implementation makes the same proofs and accepts ours.
+    /// An independent implementation makes the same proofs and accepts this one's.
     #[test]
     fn tlog_tiles_agrees(size in 1..70_000_u64, a in any::<u64>(), b in any::<u64>()) {
         static TREE: std::sync::LazyLock<Tree> = std::sync::LazyLock::new(|| tree(&leaves(70_000)));

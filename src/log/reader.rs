@@ -1,23 +1,23 @@
 //! Reading the log beside its writer: one page, one short transaction.
 //!
-//! A reader that knows the Merkle tree compares every record with its leaf. What stands in a segment
-//! may be another record than the one that was appended, with checksums that are right.
+//! A reader that knows the Merkle tree compares every record with its leaf: a segment may hold
+//! another record than the one that was appended, with correct checksums.
 
 use std::sync::Arc;
 
 use super::error::ReadLogError;
+use super::hashes::{TILE_HASHES, TileError, tile_hashes};
 use super::index::{Finding, Index, Place};
+use super::options::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 use super::page::Page;
 use super::shared::Shared;
-use super::tiles::{TILE_HASHES, TileError, tile_hashes};
 use super::tree::leaf_hash;
-use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX};
 
-/// Reads what has been committed; it can be cloned and sent anywhere.
+/// Reads committed records; it can be cloned and sent to any thread.
 #[derive(Clone)]
 pub struct LogReader {
     shared: Arc<Shared>,
-    /// Has the leaf of every record that was pushed; none where records are taken as they are.
+    /// Has the leaf of every pushed record; `None` if records are not compared.
     leaves: Option<Arc<Index>>,
 }
 
@@ -29,9 +29,9 @@ impl LogReader {
         }
     }
 
-    /// The same reader, which from now on compares each record with its leaf, and says so to the
-    /// index where one is another. A record that this process has just appended and not pushed yet
-    /// has no leaf.
+    /// Returns the same reader, which now compares each record with its leaf and reports a
+    /// difference to the index. A record that this process has appended and not yet pushed does not
+    /// have a leaf.
     pub fn checked_by(mut self, index: &Arc<Index>) -> Self {
         self.leaves = Some(Arc::clone(index));
         self
@@ -48,13 +48,13 @@ impl LogReader {
 
     /// Reads one page: the records from position `from` on, in order, up to the head.
     ///
-    /// The page ends before either bound is passed, but holds at least one record if there is one;
-    /// `records_max` and `bytes_max` above [`PAGE_RECORDS_MAX`] and [`PAGE_BYTES_MAX`] count as
-    /// those. An empty page means that `from` is beyond the head; position 0 counts as 1.
-    /// No transaction outlives the call, so a long read never keeps the file from reusing space.
+    /// The page ends before either bound is passed, but holds at least one record if there is one.
+    /// `records_max` and `bytes_max` above [`PAGE_RECORDS_MAX`] and [`PAGE_BYTES_MAX`] are lowered
+    /// to these. An empty page means that `from` is beyond the head; position 0 counts as 1. No
+    /// transaction outlives the call, so a long read never keeps the file from reusing space.
     ///
     /// # Errors
-    /// [`ReadLogError::Segment`] if the disk fails or a record is not where it must be;
+    /// [`ReadLogError::Segment`] if the disk fails or a record is not at its position;
     /// [`ReadLogError::Closed`] after [`EventLog::close`](super::EventLog::close).
     pub fn read(
         &self,
@@ -78,11 +78,12 @@ impl LogReader {
         Ok(page)
     }
 
-    /// Reads the record of a stream where the index says that it stands, and compares it with what
-    /// the index says of it.
+    /// Reads a stream's record at the place that the index gives, and compares it with the hash
+    /// there.
     ///
     /// # Errors
-    /// As [`LogReader::read`]; [`ReadLogError::Altered`] where there is another record or none.
+    /// The same as [`LogReader::read`]; [`ReadLogError::Altered`] if the record differs or is
+    /// missing.
     pub fn at(&self, place: &Place) -> Result<Vec<u8>, ReadLogError> {
         let position = place.position;
         let mut found = Vec::new();
@@ -99,10 +100,10 @@ impl LogReader {
         Err(ReadLogError::Altered { position })
     }
 
-    /// Reads the record at one position, or `None` beyond the head and at 0.
+    /// Reads the record at one position; `None` beyond the head and at 0.
     ///
     /// # Errors
-    /// As [`LogReader::read`].
+    /// The same as [`LogReader::read`].
     pub fn get(&self, position: u64) -> Result<Option<Vec<u8>>, ReadLogError> {
         if position == 0 {
             return Ok(None);
@@ -111,11 +112,11 @@ impl LogReader {
         Ok(page.iter().next().map(|(_, record)| record.to_vec()))
     }
 
-    /// Hands over the records at ascending positions, all of them at or below the head; one short
-    /// transaction for each [`PAGE_RECORDS_MAX`] of them and for each segment.
+    /// Hands over the records at ascending positions, all of them at or below the head, with one
+    /// short transaction for each [`PAGE_RECORDS_MAX`] records and for each segment.
     ///
     /// # Errors
-    /// As [`LogReader::read`]; what was handed over before is right.
+    /// The same as [`LogReader::read`]; the records handed over before are correct.
     pub fn read_each(
         &self,
         positions: &[u64],
@@ -148,12 +149,12 @@ impl std::fmt::Debug for LogReader {
     }
 }
 
-/// The leaves that records are compared with, a tile at a time.
+/// The leaves that records are compared with, one tile at a time.
 struct Leaves<'i> {
     index: Option<&'i Index>,
     /// The last position that has a leaf.
     through: u64,
-    /// The tile that was used last, by its number.
+    /// The tile that was used last, with its number.
     tile: Option<(u64, Vec<u8>)>,
 }
 

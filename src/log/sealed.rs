@@ -1,4 +1,4 @@
-//! The segments before the last one: read-only, opened when read, a few at a time.
+//! The segments before the last one: read-only, opened on demand, a few at a time.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::ReadOnlyDatabase;
 
 use super::error::{OpenLogError, ReadLogError, SegmentFault};
+use super::folder;
+use super::options::LogOptions;
 use super::page::Page;
 use super::segment::{self, Storage};
-use super::{LogOptions, folder};
 
-/// How many sealed segments are kept open; they share the cache in equal parts.
+/// How many sealed segments are kept open; they share the cache equally.
 const OPEN_MAX: usize = 4;
 
 /// All sealed segments: segment `n` holds the positions after `ends[n - 2]` up to `ends[n - 1]`.
@@ -55,7 +56,7 @@ impl SealedSegments {
         self.state().ends.last().copied().unwrap_or(0)
     }
 
-    /// Adds a segment found at start, which must continue the one before.
+    /// Adds a segment that was found at the start, which must continue the previous one.
     pub(super) fn add_existing(&self, number: u32) -> Result<(), OpenLogError> {
         let path = folder::segment_path(&self.folder, number);
         let extent = self
@@ -75,7 +76,7 @@ impl SealedSegments {
         Ok(())
     }
 
-    /// Adds the segment that was just closed, after seeing that it opens read-only.
+    /// Adds the segment that was just closed, after checking that it opens read-only.
     pub(super) fn add(&self, number: u32, end: u64) -> Result<(), SegmentFault> {
         let mut state = self.state();
         self.open_one(&mut state, number)?;
@@ -83,7 +84,8 @@ impl SealedSegments {
         Ok(())
     }
 
-    /// Adds to the page from the one segment that holds the first position; `false` once full.
+    /// Adds records to the page from the one segment that holds the first position; returns `false`
+    /// once the page is full.
     pub(super) fn read(
         &self,
         positions: RangeInclusive<u64>,
@@ -106,8 +108,8 @@ impl SealedSegments {
         })
     }
 
-    /// Hands over the records of the one segment that holds the first of these ascending
-    /// positions, and says how many of them that were.
+    /// Hands over the records of the segment that holds the first of these ascending positions, and
+    /// returns how many of them there were.
     pub(super) fn read_each(
         &self,
         positions: &[u64],
@@ -136,7 +138,7 @@ impl SealedSegments {
         *self.state() = State::default();
     }
 
-    /// Returns the open segment, opening it in the place of the least recently used one.
+    /// Returns the open segment, opening it in place of the least recently used one.
     fn open_one(
         &self,
         state: &mut State,
@@ -157,7 +159,7 @@ impl SealedSegments {
         Ok(db)
     }
 
-    // A panic can only come from a check of our own, after which the values are still consistent.
+    // Only a check in this module can panic here, and after it the values are still consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -21,11 +21,11 @@ type OpenWritable = dyn Fn(&Builder, &Path) -> Result<Database, DatabaseError> +
 type OpenReadOnly =
     dyn Fn(&Builder, &Path) -> Result<ReadOnlyDatabase, DatabaseError> + Send + Sync;
 
-/// Turns a segment's path into an open redb database; the harnesses that break disks put their
+/// Turns a segment's path into an open redb database; the harnesses that break disks supply their
 /// own `redb::StorageBackend` here.
 #[derive(Clone)]
 pub struct Storage {
-    /// Makes a new, empty database; the path has no file yet.
+    /// Makes a new, empty database at a path without a file.
     pub create: Arc<OpenWritable>,
     /// Opens an existing database for writing, repairing it after a crash.
     pub open: Arc<OpenWritable>,
@@ -34,7 +34,7 @@ pub struct Storage {
 }
 
 impl Default for Storage {
-    /// Keeps each segment in the file at its path, which its owner alone may read.
+    /// Keeps each segment in the file at its path, which only its owner may read.
     fn default() -> Self {
         Storage {
             create: Arc::new(|builder, path| {
@@ -94,9 +94,9 @@ fn builder(cache_bytes: usize) -> Builder {
 
 /// Writes the records at `first`, `first + 1`, … in one durable, one-phase transaction.
 ///
-/// redb documents that a one-phase commit can be made to apply in part by somebody who controls
-/// both the order in which pages reach the disk and the bytes written. Whoever can do that can
-/// rewrite the file as well, and the Merkle tree shows either, so the second fsync is not paid.
+/// redb documents that a one-phase commit can be made to apply in part by an attacker who controls
+/// both the order in which pages reach the disk and the bytes written. Such an attacker can rewrite
+/// the file as well, and the Merkle tree shows both, so a second fsync would gain nothing.
 pub(super) fn commit(db: &Database, first: u64, records: &[Vec<u8>]) -> Result<(), SegmentFault> {
     guarded(|| {
         let mut txn = db.begin_write()?;
@@ -105,7 +105,7 @@ pub(super) fn commit(db: &Database, first: u64, records: &[Vec<u8>]) -> Result<(
         {
             let mut table = txn.open_table(RECORDS)?;
             // A cursor at the end refuses a position that is not above the last one, so that no
-            // record can ever be overwritten.
+            // record can be overwritten.
             let mut cursor = table.upper_bound_mut(Bound::<u64>::Unbounded)?;
             for (position, record) in (first..).zip(records) {
                 cursor.insert_before(position, record.as_slice())?;
@@ -116,7 +116,7 @@ pub(super) fn commit(db: &Database, first: u64, records: &[Vec<u8>]) -> Result<(
     })
 }
 
-/// Commits nothing but the allocator state, after which a crash needs no repair.
+/// Commits only the allocator state, after which a crash needs no repair.
 pub(super) fn commit_quick_repair(db: &Database) -> Result<(), SegmentFault> {
     guarded(|| {
         let mut txn = db.begin_write()?;
@@ -125,12 +125,12 @@ pub(super) fn commit_quick_repair(db: &Database) -> Result<(), SegmentFault> {
     })
 }
 
-/// Closes a writable segment cleanly: it then opens at once, read-only too.
+/// Closes a writable segment cleanly, so that it opens at once, read-only too.
 pub(super) fn close(db: Database) -> Result<(), SegmentFault> {
     guarded(|| Ok(db.close()?))
 }
 
-/// Finds the first and last position of a segment.
+/// Returns the first and last position of a segment.
 ///
 /// An empty segment is damage: a segment's file gets its name only with records in it.
 pub(super) fn extent(db: &impl ReadableDatabase) -> Result<RangeInclusive<u64>, SegmentFault> {
@@ -151,7 +151,8 @@ pub(super) fn extent(db: &impl ReadableDatabase) -> Result<RangeInclusive<u64>, 
     Ok(first..=last)
 }
 
-/// Adds the records at `positions` to the page, in one short transaction; `false` once it is full.
+/// Adds the records at `positions` to the page, in one short transaction; returns `false` once the
+/// page is full.
 pub(super) fn read(
     db: &impl ReadableDatabase,
     positions: RangeInclusive<u64>,
@@ -206,8 +207,8 @@ pub(super) fn read_each(
     }
 }
 
-/// Runs redb, which documents that it may panic on a file that was altered behind its back: that
-/// is a refusal like any other damage, not a crash of the reader's thread.
+/// Runs redb, which documents that it may panic on a file that was altered behind its back. Such a
+/// panic becomes a refusal like any other damage, not a crash of the reader's thread.
 fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, SegmentFault> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(outcome) => outcome.map_err(SegmentFault::from),

@@ -1,4 +1,4 @@
-//! What the writer and the readers share: the head, the sealed segments, the one that takes writes.
+//! The state that writer and readers share: the head, the sealed segments and the active one.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,11 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::Database;
 
 use super::error::{AppendError, ReadLogError, SegmentFault};
+use super::folder;
+use super::options::LogOptions;
 use super::page::Page;
 use super::sealed::SealedSegments;
 use super::segment;
-use super::{LogOptions, folder};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -31,7 +32,7 @@ pub(super) enum Active {
         segment: Segment,
         db: Database,
     },
-    /// The one before is sealed, and the next one is not published yet.
+    /// The previous segment is sealed, and the next one is not published yet.
     Between,
     Closed,
 }
@@ -68,7 +69,7 @@ impl Shared {
         self.head.store(head, Ordering::Release);
     }
 
-    // A panic can only come from a check of our own, after which the values are still consistent.
+    // Only a check in this module can panic here, and after it the values are still consistent.
     pub(super) fn active(&self) -> RwLockReadGuard<'_, Active> {
         self.active.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,7 +85,7 @@ impl Shared {
         }
     }
 
-    /// Runs a commit while readers go on; only sealing and closing keep them out.
+    /// Runs a commit while readers continue; only sealing and closing keep readers out.
     pub(super) fn write(
         &self,
         commit: impl FnOnce(&Database) -> Result<(), SegmentFault>,
@@ -97,7 +98,8 @@ impl Shared {
         }
     }
 
-    /// Adds to the page from the one segment that holds the first position; `false` once full.
+    /// Adds records to the page from the one segment that holds the first position; returns `false`
+    /// once the page is full.
     pub(super) fn read(
         &self,
         positions: RangeInclusive<u64>,
@@ -119,8 +121,8 @@ impl Shared {
         }
     }
 
-    /// Hands over the records of the one segment that holds the first of these ascending
-    /// positions, and says how many of them that were.
+    /// Hands over the records of the segment that holds the first of these ascending positions, and
+    /// returns how many of them there were.
     pub(super) fn read_each(
         &self,
         positions: &[u64],

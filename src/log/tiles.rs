@@ -1,33 +1,28 @@
 //! The tree's hashes as C2SP tiles of height 8, and the tree that grows them.
 //!
-//! A tile holds up to 256 hashes: at level 0 leaves, at level `l` the roots of full tiles of level
-//! `l - 1`. Every proof is made from tiles, so none has to read records. Tiles are derived: they
-//! are rebuilt from the log when they are lost. Their bytes only ever grow at the right edge, so
-//! what was true of a tree of some size stays readable while the tree grows.
+//! A tile holds up to 256 hashes: leaves at level 0, and at level `l` the roots of full tiles of
+//! level `l - 1`. Every proof is made from tiles, so no proof reads records. Tiles are derived
+//! data: lost tiles are rebuilt from the log. Tiles only grow at the right edge, so the hashes of a
+//! smaller tree stay readable while the tree grows.
 //! Source: c2sp.org/tlog-tiles, "Merkle Tree".
 
 use std::fmt;
 
-use super::error::ReadLogError;
+use super::hashes::{TILE_HASHES, TILE_HEIGHT, TileError};
 use super::proof;
-use super::reader::LogReader;
-use super::tree::{Frontier, HASH_BYTES, Hash, leaf_hash};
+use super::tree::{Frontier, Hash, leaf_hash};
 
-/// Hashes in a full tile.
-pub const TILE_HASHES: usize = 256;
-/// Levels of a tile: one tile stands for a subtree of this height.
-pub const TILE_HEIGHT: u32 = 8;
-/// Levels that a tree of 2^64 leaves would have.
+/// The number of tile levels that a tree of 2^64 leaves would have.
 const LEVELS_MAX: u32 = u64::BITS / TILE_HEIGHT;
 
 /// The place and width of a tile; `Display` gives its C2SP path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tile {
-    /// 0 for leaf hashes, at most 7.
+    /// The level: 0 for leaf hashes, at most 7.
     pub level: u8,
     /// The number of the tile within its level, from 0.
     pub index: u64,
-    /// How many hashes it holds, 1 to 256; a full one has 256.
+    /// How many hashes the tile holds, 1 to 256; a full one holds 256.
     pub width: u16,
 }
 
@@ -69,44 +64,16 @@ impl fmt::Display for Tile {
     }
 }
 
-/// Says why a tile could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "hashes {first} and up of tile {index} at level {level} of the Merkle tree cannot be read ({reason}): delete index.redb, it is rebuilt from the log"
-)]
-pub struct TileError {
-    /// The tile's level.
-    pub level: u8,
-    /// The tile's number within its level.
-    pub index: u64,
-    /// The first hash that was wanted, from 0.
-    pub first: usize,
-    /// What went wrong.
-    pub reason: String,
-}
-
-impl TileError {
-    /// A tile that cannot be read at all.
-    pub(super) fn new(level: u8, index: u64, reason: impl ToString) -> Self {
-        Self {
-            level,
-            index,
-            first: 0,
-            reason: reason.to_string(),
-        }
-    }
-}
-
 /// The whole tree: its frontier, and the tiles that are not yet stored elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     frontier: Frontier,
     levels: Vec<Level>,
-    /// The leaf that was appended last; [`NOTHING_BEFORE`](super::tree::NOTHING_BEFORE) at first.
+    /// The last appended leaf; [`NOTHING_BEFORE`](super::tree::NOTHING_BEFORE) at first.
     last: Hash,
 }
 
-/// The newest hashes of one level, from the start of a tile on.
+/// The newest hashes of one level, from the beginning of a tile.
 #[derive(Clone, Debug, Default)]
 struct Level {
     /// The number of the first tile kept.
@@ -115,14 +82,15 @@ struct Level {
 }
 
 impl Tree {
-    /// Continues a tree whose tiles are stored; `read` gives the bytes of a tile by level and index.
+    /// Continues a tree from its stored tiles; `read` returns the bytes of a tile by level and
+    /// index.
     ///
     /// `last_record` is the log's record at position `frontier.size()`: stored tiles of another
-    /// log, or of another fork of this one, do not have its leaf at their end.
+    /// log, or of another fork of this one, do not end with its leaf.
     ///
     /// # Errors
-    /// [`TileError`] if a tile at the right edge is missing, short, or does not give the frontier:
-    /// start from an empty tree then.
+    /// [`TileError`] if a tile at the right edge is missing or short, or does not give the
+    /// frontier's root: then start from an empty tree.
     pub fn resume(
         frontier: Frontier,
         last_record: &[u8],
@@ -177,36 +145,12 @@ impl Tree {
         });
     }
 
-    /// Appends every record of the log that is not in the tree yet.
-    ///
-    /// `after_page` gets the tree and the log's head after each page: to show progress, and to store
-    /// the tiles and drop them, so that memory stays bounded however long the log is.
-    ///
-    /// # Errors
-    /// As [`LogReader::read`]; the tree then has the leaves before the bad page.
-    pub fn catch_up(
-        &mut self,
-        log: &LogReader,
-        mut after_page: impl FnMut(&mut Self, u64),
-    ) -> Result<(), ReadLogError> {
-        loop {
-            let page = log.read(self.size() + 1, usize::MAX, usize::MAX)?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            for (_, record) in page.iter() {
-                self.append(leaf_hash(record));
-            }
-            after_page(self, log.head());
-        }
-    }
-
     /// Returns how many leaves the tree has: the position of the last record in it.
     pub fn size(&self) -> u64 {
         self.frontier.size()
     }
 
-    /// Returns the leaf of the last record in it.
+    /// Returns the leaf of the tree's last record.
     pub fn last_leaf(&self) -> Hash {
         self.last
     }
@@ -216,15 +160,15 @@ impl Tree {
         self.frontier.root()
     }
 
-    /// Returns the frontier, to be stored beside the tiles.
+    /// Returns the frontier, which is stored beside the tiles.
     pub fn frontier(&self) -> &Frontier {
         &self.frontier
     }
 
-    /// Returns the bytes of a tile that is kept here, as wide as it is now.
+    /// Returns the bytes of a tile that is kept here, at its present width.
     ///
     /// # Errors
-    /// [`TileError`] if the tree has no such tile, or no longer keeps it.
+    /// [`TileError`] if the tree does not have such a tile, or no longer keeps it.
     pub fn read(&self, level: u8, index: u64) -> Result<Vec<u8>, TileError> {
         let kept = self.levels.get(usize::from(level)).and_then(|kept| {
             let tile = usize::try_from(index.checked_sub(kept.first_tile)?).ok()?;
@@ -239,7 +183,8 @@ impl Tree {
         Ok(hashes.as_flattened().to_vec())
     }
 
-    /// Returns place and bytes (at most 8,192) of every tile that changed since `old_size` leaves.
+    /// Returns place and bytes (at most 8,192) of every tile that changed since the tree had
+    /// `old_size` leaves.
     ///
     /// # Errors
     /// [`TileError`] if one of them was dropped by [`Tree::drop_stored`].
@@ -268,23 +213,18 @@ fn push(levels: &mut Vec<Level>, level: usize, hash: Hash) {
     levels[level].hashes.push(hash);
 }
 
-/// How many hashes a tree of this size has at a level.
+/// Returns how many hashes a tree of this size has at a level.
 fn hashes_at(level: u32, size: u64) -> u64 {
     size >> (TILE_HEIGHT * level)
 }
 
-/// How many hashes a tile of a tree of this size has; none where the tree has no such tile.
+/// Returns how many hashes a tile of a tree of this size has; 0 if the tree has no such tile.
 pub(super) fn tile_width(level: u8, index: u64, size: u64) -> usize {
     let shift = TILE_HEIGHT * u32::from(level);
     let hashes = size.checked_shr(shift).unwrap_or(0);
     let before = index.saturating_mul(TILE_HASHES as u64);
     let width = hashes.saturating_sub(before).min(TILE_HASHES as u64);
     usize::try_from(width).expect("a tile has at most 256 hashes")
-}
-
-/// Splits a tile's bytes into its hashes; a rest shorter than a hash is not one.
-pub(super) fn tile_hashes(bytes: &[u8]) -> &[Hash] {
-    bytes.as_chunks::<HASH_BYTES>().0
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::super::hashes::tile_hashes;
+use super::super::tree::HASH_BYTES;
 use super::super::tree::tests::{leaves, naive_root};
-use super::super::{EventLog, LogOptions, PAGE_RECORDS_MAX};
 use super::*;
 
 fn tree(count: u64) -> Tree {
@@ -12,7 +13,7 @@ fn tree(count: u64) -> Tree {
     tree
 }
 
-/// What a table of tiles holds after each of these sizes was stored.
+/// Returns what a table of tiles holds after storing at each of these sizes.
 fn stored(sizes: &[u64]) -> (Tree, BTreeMap<(u8, u64), Vec<u8>>) {
     let (mut tree, mut table) = (Tree::default(), BTreeMap::new());
     for &size in sizes {
@@ -94,7 +95,7 @@ fn changed_tiles_and_their_paths_are_those_of_tlog_tiles() {
 }
 
 #[test]
-fn each_hash_in_a_tile_is_the_root_of_the_leaves_that_it_stands_for() {
+fn each_hash_in_a_tile_is_the_root_of_the_leaves_that_it_covers() {
     let (size, all) = (66_000, leaves(66_000));
     let tree = tree(size);
     for (tile, bytes) in tree.changed(0).unwrap() {
@@ -175,33 +176,4 @@ fn dropped_tiles_are_gone_and_nothing_else_is() {
     tree.drop_stored(u64::MAX);
     tree.drop_stored(0);
     assert_eq!(tree.root(), before);
-}
-
-#[test]
-fn a_tree_catches_up_with_a_log_page_by_page() {
-    let folder = tempfile::tempdir().unwrap();
-    let records: Vec<_> = (0..10_000_u64).map(|n| n.to_le_bytes().to_vec()).collect();
-    let path = folder.path().join("log");
-    let mut log = EventLog::create(&path, LogOptions::default(), &records[..1]).unwrap();
-    for batch in records[1..].chunks(1_000) {
-        log.append(log.head(), batch).unwrap();
-    }
-    let (mut caught_up, mut seen, mut table) = (Tree::default(), vec![0], BTreeMap::new());
-    let after_page = |tree: &mut Tree, head| {
-        assert_eq!(head, 10_000);
-        for (tile, bytes) in tree.changed(seen[seen.len() - 1]).unwrap() {
-            table.insert((tile.level, tile.index), bytes);
-        }
-        seen.push(tree.size());
-        tree.drop_stored(tree.size());
-    };
-    caught_up.catch_up(&log.reader(), after_page).unwrap();
-    let pages = (0..10_000).step_by(PAGE_RECORDS_MAX);
-    assert!(seen.into_iter().eq(pages.chain([10_000])));
-    assert_eq!(caught_up.root(), tree(10_000).root());
-    assert!(
-        caught_up.read(0, 0).is_err(),
-        "nothing is kept that is stored"
-    );
-    assert_eq!(proof::root_at(from(&table), 10_000), Ok(caught_up.root()));
 }

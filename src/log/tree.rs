@@ -1,17 +1,17 @@
 //! The Merkle tree over the log's records (RFC 6962 §2.1), kept as its frontier.
 //!
 //! Leaf `n - 1` is the record at position `n`. The frontier holds the roots of the largest complete
-//! subtrees, at most one of each height, which is all that appending and the root need.
+//! subtrees, at most one of each height. Appending and the root need nothing else.
 
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 hash of a leaf or a node.
 pub type Hash = [u8; 32];
 
-/// Length of a hash in bytes.
+/// The length of a hash, in bytes.
 pub const HASH_BYTES: usize = 32;
 
-/// What stands for the leaf before the first one.
+/// The value used in place of the leaf before the first one.
 pub const NOTHING_BEFORE: Hash = [0; HASH_BYTES];
 
 const LEAF_PREFIX: [u8; 1] = [0];
@@ -61,7 +61,7 @@ impl Frontier {
         self.append_seen(leaf, |_, _| {});
     }
 
-    /// Appends one leaf and shows every subtree that it completes, with its height from 1.
+    /// Appends one leaf, and passes on every subtree that it completes, with its height from 1.
     pub(super) fn append_seen(&mut self, leaf: Hash, mut completed: impl FnMut(u32, Hash)) {
         let mut hash = leaf;
         for height in 1..=self.size.trailing_ones() {
@@ -94,12 +94,12 @@ impl Frontier {
         bytes
     }
 
-    /// Reads what [`Frontier::encode`] wrote; every byte must be accounted for.
+    /// Decodes what [`Frontier::encode`] wrote; every byte must be accounted for.
     ///
-    /// The subtrees are believed: compare the root with a checkpoint or with the stored tiles.
+    /// The subtrees are not verified: compare the root with a checkpoint or with the stored tiles.
     ///
     /// # Errors
-    /// [`FrontierDamaged`] if the length is not the one that the size asks for.
+    /// [`FrontierDamaged`] if the length does not match the size.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrontierDamaged> {
         let (size, subtrees) = bytes
             .split_first_chunk::<SIZE_BYTES>()

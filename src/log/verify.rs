@@ -1,10 +1,10 @@
-//! Verification of a log by somebody who believes nothing but the log's public key.
+//! Verification of a log by a reader who trusts only the log's public key.
 //!
-//! Every record is read and hashed anew. What is checked: positions without a gap, each record's
-//! form, versions per stream, times, groups, that the log's epochs are those of the checkpoints, and
-//! the root at the size of every checkpoint given. A record can only
-//! be changed, removed, inserted or moved below the newest of those without being found by breaking
-//! SHA-256; what is appended after it is only checked for form, and [`Verified::unsigned`] says so.
+//! Every record is read and hashed again. The checks: positions without a gap, each record's form,
+//! versions per stream, times, groups, that the log's epochs are those of the checkpoints, and the
+//! root at the size of every checkpoint given. Without breaking SHA-256, no record up to the newest
+//! of those checkpoints can be changed, removed, inserted or moved unnoticed. For later records
+//! only the form is checked, and [`Verified::unsigned`] counts them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,50 +18,50 @@ use super::error::SegmentFault;
 use super::tree::{Frontier, Hash, leaf_hash};
 use crate::crypto::note::{self, Checkpoint};
 
-/// What holds of a log that was verified.
+/// The result of verifying a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// How many records it has.
+    /// How many records the log has.
     pub records: u64,
-    /// The root over all of them.
+    /// The root over all records.
     pub root: Hash,
-    /// The sum of their lengths.
+    /// The sum of the records' lengths, in bytes.
     pub bytes: u64,
-    /// The log's names in the checkpoints of its epochs, the last one last; never none.
+    /// The log's names in the checkpoints of its epochs, in their order; never empty.
     pub origins: Vec<String>,
-    /// How many checkpoints it agrees to.
+    /// How many checkpoints the log agrees with.
     pub checkpoints: usize,
-    /// How many records at its end no checkpoint covers; they could be anybody's.
+    /// How many records at its end no checkpoint covers; their author is unproven.
     pub unsigned: u64,
 }
 
 impl Verified {
-    /// The log's name in the checkpoints of its last epoch.
+    /// Returns the log's name in the checkpoints of its last epoch.
     pub fn origin(&self) -> &str {
         self.origins.last().expect("a log begins with its epoch")
     }
 }
 
-/// The first thing that is wrong with a log.
+/// The first fault of a log.
 #[derive(Debug, thiserror::Error)]
 #[error("position {position}: {fault}")]
 pub struct BadLog {
-    /// Where it is; for a wrong root the first position at which it can be.
+    /// The position of the fault; for a wrong root, the first position at which it can be.
     pub position: u64,
-    /// What it is.
+    /// The fault at that position.
     pub fault: Fault,
 }
 
-/// What can be wrong with a log.
+/// The possible faults of a log.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The position is not the one after the last.
     #[error("the record before it is missing")]
     Gap,
-    /// The bytes are no record.
+    /// The bytes are not a record.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// An event of the log's own cannot be read.
+    /// An event of the log's own stream cannot be read.
     #[error(transparent)]
     Event(#[from] EventError),
     /// The record does not follow from those before.
@@ -74,21 +74,24 @@ pub enum Fault {
     #[error("the last command's events end early, so the end of the log was cut off")]
     CutGroup,
     /// The log ends before a checkpoint.
-    #[error("the log ends here, but {signed} events were signed for, so its end was cut off")]
+    #[error(
+        "the log ends here, but a signed checkpoint covers {signed} events, so its end was cut off"
+    )]
     CutOff {
         /// The size of the checkpoint.
         signed: u64,
     },
-    /// The records are not those that a checkpoint was signed for.
+    /// The records are not those that a checkpoint covers.
     #[error(
-        "the events up to {signed} are not those that were signed for: at least one from here on was changed, removed or inserted"
+        "the events up to {signed} are not those that the signed checkpoint covers: at least one from here on was changed, removed or inserted"
     )]
     WrongRoot {
         /// The size of the checkpoint.
         signed: u64,
     },
-    /// A checkpoint is of another log, or of an epoch that this log has not or no longer.
-    #[error("the checkpoint of {signed} events is of {found}, but the log here is {expected}")]
+    /// A checkpoint belongs to another log, or to an epoch that this log does not have or has
+    /// ended.
+    #[error("the checkpoint of {signed} events belongs to {found}, but the log here is {expected}")]
     OtherLog {
         /// The size of the checkpoint.
         signed: u64,
@@ -100,29 +103,29 @@ pub enum Fault {
     /// A segment cannot be read.
     #[error("{segment} cannot be read from here on: {fault}")]
     Segment {
-        /// The file.
+        /// The file's path.
         segment: PathBuf,
-        /// What redb said.
+        /// The error of redb.
         fault: SegmentFault,
     },
 }
 
-/// A verification under way: give it every record in order, then [`Verifier::finish`] it.
+/// A running verification: pass every record in order, then call [`Verifier::finish`].
 #[derive(Debug)]
 pub struct Verifier {
     frontier: Frontier,
     sequence: Sequence,
     bytes: u64,
-    /// One for each epoch that has begun.
+    /// The origin of each epoch that has begun.
     origins: Vec<String>,
-    /// Those not yet reached, the smallest last.
+    /// The checkpoints not yet reached, the smallest last.
     checkpoints: Vec<Checkpoint>,
     agreed: usize,
     agreed_size: u64,
 }
 
 impl Verifier {
-    /// Begins with checkpoints in any order, whose signatures the caller has checked
+    /// Begins with checkpoints in any order; the caller has verified their signatures
     /// ([`note::NoteKey::open_checkpoint`]).
     pub fn new(checkpoints: &[Checkpoint]) -> Self {
         let mut checkpoints = checkpoints.to_vec();
@@ -138,10 +141,10 @@ impl Verifier {
         }
     }
 
-    /// Takes the next record.
+    /// Checks the next record.
     ///
     /// # Errors
-    /// [`BadLog`] with the first thing that is wrong; the verification is over then.
+    /// [`BadLog`] with the first fault; the verification is over then.
     pub fn push(&mut self, position: u64, bytes: &[u8]) -> Result<(), BadLog> {
         let bad = |fault| BadLog { position, fault };
         if position != self.frontier.size() + 1 {
@@ -168,10 +171,10 @@ impl Verifier {
         self.compare()
     }
 
-    /// Compares with every checkpoint of the size that is now reached.
+    /// Compares the root with every checkpoint of the size that is now reached.
     fn compare(&mut self) -> Result<(), BadLog> {
         let size = self.frontier.size();
-        // Of two of one size the second may be the wrong one.
+        // Of two checkpoints of one size, the second may be the wrong one.
         let agreed_before = self.agreed_size;
         while let Some(next) = self.checkpoints.pop_if(|next| next.size <= size) {
             let bad = |fault| BadLog {
@@ -186,7 +189,7 @@ impl Verifier {
                     expected: origin.to_owned(),
                 }));
             }
-            // A checkpoint of nothing covers nothing, so none is ever signed.
+            // A checkpoint of size 0 covers nothing, so none is ever signed.
             if next.size < size || next.root != self.frontier.root() {
                 return Err(bad(Fault::WrongRoot { signed: next.size }));
             }
@@ -196,12 +199,12 @@ impl Verifier {
         Ok(())
     }
 
-    /// Whether the last record that was taken ended its command's events.
+    /// Returns whether the last checked record ended its command's events.
     pub fn is_whole(&self) -> bool {
         self.sequence.open_group.is_none()
     }
 
-    /// Returns the position of the last record that was taken.
+    /// Returns the position of the last checked record.
     pub fn position(&self) -> u64 {
         self.frontier.size()
     }
@@ -209,7 +212,7 @@ impl Verifier {
     /// Ends the verification after the last record.
     ///
     /// # Errors
-    /// [`BadLog`] at the position after the last one if the end was cut off.
+    /// [`BadLog`] at the position after the last one, if the end of the log was cut off.
     pub fn finish(self) -> Result<Verified, BadLog> {
         let records = self.frontier.size();
         let cut = |fault| BadLog {
@@ -236,8 +239,8 @@ impl Verifier {
     }
 }
 
-/// What the next record must follow from; [`super::index::Index::push`] asks the same of a log in
-/// service, but keeps every position and command for it.
+/// What the next record must follow from. [`super::index::Index::push`] makes the same checks on a
+/// log in service, but keeps every position and command for it.
 #[derive(Debug, Default)]
 struct Sequence {
     versions: HashMap<StreamKey, u32>,
@@ -246,7 +249,7 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Takes the next record in, or says what of it is out of order.
+    /// Adds the next record, or returns which part of it is out of order.
     fn push(&mut self, record: &Record) -> Result<(), &'static str> {
         let version = self.versions.entry(record.stream_key).or_default();
         if record.version.checked_sub(1) != Some(*version) {

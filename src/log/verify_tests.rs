@@ -1,4 +1,4 @@
-//! Verification of records one by one, and of what an attacker makes of them.
+//! Verification of records one by one, and of records that an attacker changed.
 
 use countersign_schemas::event::log::v1::{EpochStarted, UnknownNameRefused};
 use countersign_schemas::ids::CommandKey;
@@ -57,7 +57,8 @@ fn epoch(epoch: u32, log_id: [u8; 16], version: u32) -> Vec<u8> {
     record.encode().unwrap()
 }
 
-/// Twenty-one records: one epoch, then three accounts in turn, each third command with two events.
+/// Returns twenty-one records: one epoch, then three accounts in turn, each third command with two
+/// events.
 pub(crate) fn records() -> Vec<Vec<u8>> {
     let mut all = vec![epoch(1, LOG_ID, 1)];
     let mut versions = [0; 3];
@@ -84,7 +85,7 @@ pub(crate) fn signer() -> NoteSigner {
     NoteSigner::new(&[7; 32], &LOG_ID)
 }
 
-/// The checkpoint that the service signed when the log had these records.
+/// Returns the checkpoint that the service signed when the log had these records.
 pub(crate) fn checkpoint(records: &[Vec<u8>]) -> Checkpoint {
     let mut frontier = Frontier::default();
     records
@@ -127,7 +128,7 @@ fn a_removed_inserted_or_moved_record_and_a_cut_end_are_found() {
 }
 
 #[test]
-fn the_first_bad_position_and_what_is_wrong_are_told() {
+fn the_first_bad_position_and_its_fault_are_reported() {
     let good = records();
     let known = [checkpoint(&good[..4]), checkpoint(&good)];
     let head = good.len() as u64;
@@ -184,7 +185,7 @@ fn a_checkpoint_of_an_older_epoch_covers_only_what_that_epoch_had() {
     new.origin = note::origin(&[0xcd; 16]);
     let found = verified(&records, &[old.clone(), new.clone()]).unwrap();
     assert_eq!((found.origin(), found.checkpoints), (&*new.origin, 2));
-    // The old key going on after the epoch has begun is an attack.
+    // The old key that continues after the epoch has begun is an attack.
     let bad = verified(&records, &[checkpoint(&records)]).unwrap_err();
     assert!(matches!(bad.fault, Fault::OtherLog { .. }));
 }
@@ -208,7 +209,7 @@ fn without_a_checkpoint_the_order_is_still_checked() {
     assert!(with(5, &|record| (record.group_index, record.group_len) = (1, 2)).contains("group"));
 }
 
-/// One of them was signed for another history: which one, nobody can say.
+/// One of them was signed for another history; nothing shows which one.
 #[test]
 fn of_two_checkpoints_of_one_size_the_log_agrees_to_one_at_most() {
     let good = records();

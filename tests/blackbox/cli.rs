@@ -269,7 +269,7 @@ async fn refusals_end_with_3_4_or_6_and_the_problem_document() {
         .json(&["factor", "enable", "ada"], &password)
         .refused(3, "factor.already_on");
     shell
-        .json(&["login", "status", "unknown"], "")
+        .json(&["login", "status", "absent"], "")
         .refused(3, "account.not_found");
     shell
         .json(&["account", "register", "ada"], &password)

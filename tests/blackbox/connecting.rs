@@ -179,7 +179,11 @@ fn a_broker_without_tls_is_refused_where_tls_is_required() {
         ("server", format!("tls://127.0.0.1:{}", broker.port())),
         ("tlsca", folder.path().join("ca.pem").display().to_string()),
     ];
-    is_refused(&said, 4, &["it speaks no TLS at that address", "nats://"]);
+    is_refused(
+        &said,
+        4,
+        &["it does not use TLS at that address", "nats://"],
+    );
 }
 
 #[test]

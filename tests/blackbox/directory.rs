@@ -143,7 +143,7 @@ async fn a_password_service_checks_passwords_and_accounts_need_no_registration()
     let bob = rig.bus.command("start-login", login("bob", RIGHT)).await;
     assert_eq!(bob.ok()["status"], "complete");
     // The service does not ask about an unknown user.
-    let body = json!({"username": "unknown", "password": RIGHT});
+    let body = json!({"username": "absent", "password": RIGHT});
     rig.bus
         .command("start-login", body)
         .await
@@ -215,7 +215,7 @@ async fn guesses_are_slowed_down_when_a_password_service_checks_them() {
 async fn guesses_at_an_unknown_username_are_slowed_down_too() {
     let rig = Rig::start(&config(PEOPLE)).await;
     answers(&rig).await;
-    let guess = json!({"username": "unknown", "password": "wrong guess"});
+    let guess = json!({"username": "absent", "password": "wrong guess"});
     for _ in 0..11 {
         let refused = rig.bus.command("start-login", guess.clone()).await;
         refused.refused("credentials.invalid");

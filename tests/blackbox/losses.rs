@@ -56,7 +56,7 @@ async fn restored() -> (Rig, Person) {
 
 /// D-02 and law 5: a code that was used before the loss is never valid again.
 #[tokio::test]
-async fn a_restored_older_log_is_refused_until_a_new_epoch_and_then_every_account_is_refused() {
+async fn after_a_new_epoch_on_a_restored_older_log_every_existing_account_is_refused() {
     let (mut rig, ada) = restored().await;
     let refusal = refuses(&rig.site, DEV, &["log new-epoch", "--reason"]);
     let (_, rest) = refusal.split_once("--lost-from ").unwrap();

@@ -139,7 +139,7 @@ async fn a_record_that_is_changed_removed_repeated_or_moved_on_the_way_is_found(
         said.records[at] = BASE64.encode(&record);
     });
     assert!(
-        reason.contains("are not those that were signed for"),
+        reason.contains("are not those that the signed checkpoint covers"),
         "{reason}"
     );
     let follows =

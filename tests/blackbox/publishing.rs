@@ -88,7 +88,7 @@ async fn lived(broker: &Lasting) -> (Site, Service, Bus, Person) {
 }
 
 async fn history(bus: &Bus) -> Vec<Value> {
-    let body = json!({"username": "unknown", "password": PASSWORD});
+    let body = json!({"username": "absent", "password": PASSWORD});
     bus.command("start-login", body)
         .await
         .refused("credentials.invalid");
@@ -362,7 +362,8 @@ async fn another_logs_stream_halts_publication_and_not_the_start_and_is_left_alo
     let mut second = Service::start(&site, &broker.url(), DEV);
     let ada = Person::with_2fa(&bus, "ada").await;
     ada.vouched(&ada.codes[0]).await.ok();
-    let said = |line: &String| line.contains("ERROR") && line.contains("is not this log's");
+    let said =
+        |line: &String| line.contains("ERROR") && line.contains("does not belong to this log");
     assert!(lines(&site).iter().any(said));
     stream.comes_to_hold(&history).await;
     let deleted = stream.call("DELETE", json!({})).await.unwrap();

@@ -56,7 +56,7 @@ async fn a_wrong_password_and_an_unknown_user_are_refused_with_the_same_words() 
     let ada = Person::with_2fa(&rig.bus, "ada").await;
     let wrong = "wrong password";
     let mut replies = Vec::new();
-    for account in ["ada", "unknown"] {
+    for account in ["ada", "absent"] {
         let proof = json!({"account_id": account, "proof": {"password": wrong}});
         let bodies = [
             ("enable-2fa", proof.clone()),
@@ -134,26 +134,26 @@ async fn the_states_of_the_factor_refuse_what_does_not_fit_them() {
         .command("confirm-code", again)
         .await
         .refused("factor.not_pending");
-    let unknown = json!({"account_id": "unknown", "authenticator_id": "any", "code": "123456"});
+    let unknown = json!({"account_id": "absent", "authenticator_id": "any", "code": "123456"});
     rig.bus
         .command("confirm-code", unknown)
         .await
         .refused("account.not_found");
-    let unknown = json!({"account_id": "unknown", "authenticator_id": "any"});
+    let unknown = json!({"account_id": "absent", "authenticator_id": "any"});
     rig.bus
         .command("cancel-enrolment", unknown)
         .await
         .refused("account.not_found");
-    let unknown = json!({"account_id": "unknown", "code": "123456"});
+    let unknown = json!({"account_id": "absent", "code": "123456"});
     rig.bus
         .command("verify-login", unknown)
         .await
         .refused("account.not_found");
     rig.bus
-        .query("login-status.unknown", json!({}))
+        .query("login-status.absent", json!({}))
         .await
         .refused("account.not_found");
-    rig.bus.query("audit-timeline.unknown", json!({})).await;
+    rig.bus.query("audit-timeline.absent", json!({})).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,7 +338,7 @@ async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_n
     let rig = Rig::start(&format!("{STRICT}{LONG_WAITS}")).await;
     let ada = Person::register(&rig.bus, "ada").await;
     let mut titles = Vec::new();
-    for name in ["ada", "unknown"] {
+    for name in ["ada", "absent"] {
         let spelled = [name.to_uppercase(), name.to_owned(), name.replace('d', "D")];
         let wrong = json!({"username": name, "password": "wrong password"});
         for spelling in spelled {

@@ -40,7 +40,7 @@ async fn access_to_an_account_is_recorded_once_in_ten_minutes_for_each_caller_an
     }
     look("bob", "query.login-status.ada", json!({})).await;
     look("bob", "query.checkpoint", json!({})).await;
-    let unknown = ask(&client, "query.audit-timeline.unknown", &[], b"").await;
+    let unknown = ask(&client, "query.audit-timeline.absent", &[], b"").await;
     assert_eq!(refused(&unknown), "404 account.not_found");
     let wanted = json!({"types": ["subject-viewed"]});
     let page = look("auditor", "query.audit-page", wanted).await;

@@ -255,7 +255,12 @@ async fn a02_a_client_is_not_the_nkey_that_it_claims_to_be() {
         std::future::pending(),
     );
     let error = tokio::time::timeout(PATIENCE, served).await.unwrap();
-    assert!(error.unwrap_err().to_string().contains("knows no nkey"));
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("has no user with an nkey")
+    );
 }
 
 /// in operator mode the broker trusts a client's own name, so there the account is the

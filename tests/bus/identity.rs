@@ -70,7 +70,7 @@ async fn in_verified_mode_only_the_brokers_header_counts() {
     )
     .await;
     assert_eq!(body(&reply)["account_id"], "ada");
-    let reply = ask(&platform, "query.login-status.unknown", &forged, b"").await;
+    let reply = ask(&platform, "query.login-status.absent", &forged, b"").await;
     assert_eq!(refused(&reply), "404 account.not_found");
     let reply = ask(&platform, "query.audit-page", &forged, b"").await;
     assert_eq!(refused(&reply), "403 actor.forbidden");
@@ -82,7 +82,7 @@ async fn in_verified_mode_only_the_brokers_header_counts() {
         assert_eq!(event["caller"], expected);
     }
     assert_eq!(page["events"][0]["type"], "account-registered");
-    let reply = ask(&auditor, "query.login-status.unknown", &[], b"").await;
+    let reply = ask(&auditor, "query.login-status.absent", &[], b"").await;
     assert_eq!(refused(&reply), "403 actor.forbidden");
 
     let stranger = client("stranger").await;

@@ -71,7 +71,7 @@ async fn a_copy_that_is_started_beside_its_original_does_not_serve() {
     assert!(is_another(&ended), "{ended:?}");
     let why = ended.unwrap_err().to_string();
     assert!(
-        why.contains("stop that one") && why.contains("never started beside"),
+        why.contains("stop it before") && why.contains("never start a copy beside"),
         "{why}"
     );
     assert!(!*second.ready.borrow());

@@ -48,7 +48,7 @@ const ROOMS: &[&str] = &[
 ];
 /// Rooms whose files may form larger circles until they are taken apart: a list that may only
 /// shrink.
-const UNFINISHED: &[&str] = &["src/log"];
+const UNFINISHED: &[&str] = &[];
 
 /// A file: its module's path, and what its names stand for.
 struct File<'a> {

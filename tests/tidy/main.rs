@@ -34,7 +34,7 @@ fn findings(source: &Source) -> Vec<String> {
 }
 
 #[test]
-fn the_house_is_tidy() {
+fn the_sources_keep_the_rules() {
     let sources = source::all();
     assert!(
         sources.len() > 50,

@@ -163,7 +163,7 @@ fn every_rule_finds_its_violation() {
         (
             "src/bus/x.rs",
             "use countersign_schemas::event::Event as E;",
-            "do not rename",
+            "do not rename Event",
         ),
         (
             "src/account/x.rs",
@@ -181,7 +181,7 @@ fn every_rule_finds_its_violation() {
             "is silenced",
         ),
         ("src/cli/x.rs", todo, "unwritten"),
-        ("tests/x.rs", put_off, "postponed"),
+        ("tests/x.rs", put_off, "postponed work"),
         ("tests/x.rs", ignored, "does not run"),
         ("tests/x.rs", panics, "expects a panic"),
         ("src/cli/x.rs", waived, "safety"),
@@ -195,7 +195,7 @@ fn every_rule_finds_its_violation() {
         assert!(found[0].starts_with(&format!("{path}:")), "{found:?}");
     }
     let headless = findings(&Source::new("src/x.rs", "fn f() {}", false));
-    assert!(headless[0].contains("begins with"), "{headless:?}");
+    assert!(headless[0].contains("must begin with"), "{headless:?}");
     let endless = of("src/x.rs", &"// a\n".repeat(400));
     assert!(endless[0].contains("split the file"), "{endless:?}");
 }

@@ -1,4 +1,4 @@
-//! A view built anew beside the one that serves, and put in its place in one transaction.
+//! A rebuild of a view beside the one that serves, which takes its place in one transaction.
 //!
 //! ```text
 //!   NAME@V/…        serves, and goes on following the log
@@ -6,9 +6,9 @@
 //!                   │ has caught up
 //!                   └─▶ one transaction: the old tables go, the new ones take their names
 //! ```
-//! A projection knows its tables by one name each. So while a slice is folded into the tables beside,
-//! they have that name inside the transaction, and the serving ones stand aside; nobody who
-//! reads sees it.
+//! A projection knows each of its tables by one name. So while a slice is folded into the tables of
+//! the rebuild, those tables have that name inside the transaction and the serving tables are
+//! renamed; readers never see this.
 
 use countersign_schemas::record::Record;
 use redb::{ReadableDatabase, TableDefinition, TableHandle, UntypedTableHandle, WriteTransaction};
@@ -21,13 +21,14 @@ const NEXT: &str = "next:";
 const ASIDE: &str = "aside:";
 
 impl Views {
-    /// Begins to build one view anew beside itself; it serves and follows the log until
-    /// [`switch`](Self::switch). False for an unknown name. Begun again, it starts at position 1.
+    /// Begins to rebuild one view beside itself. The view serves and follows the log until
+    /// [`switch`](Self::switch). Returns false for an unknown name. Called again, it restarts at
+    /// position 1.
     ///
-    /// Durable when it returns: after a crash, building goes on from where it was flushed.
+    /// Durable when it returns: after a crash, the rebuild continues from its last flush.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be written.
     pub fn rebuild(&self, name: &str) -> Result<bool, ViewError> {
         let mut state = self.state();
         let State { views, unflushed } = &mut *state;
@@ -54,13 +55,13 @@ impl Views {
     }
 
     /// Empties every view whose last entry is not the log's entry at that position, as after a
-    /// restored backup or a new epoch, and begins those again that are built beside from such a one;
-    /// returns their names. Asked once at start.
+    /// restored backup or a new epoch, and restarts a rebuild for which the same is true. Returns
+    /// their names. Called once at the start.
     ///
-    /// `record_at` reads the log; none past its head.
+    /// `record_at` reads the log; it returns `None` past the log's head.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be read or written.
     pub fn rebuild_forked(
         &self,
         record_at: impl Fn(u64) -> Option<Record<'static>>,
@@ -90,18 +91,18 @@ impl Views {
         Ok(forked)
     }
 
-    /// The lowest position that a view that is built beside has reached; none where none is.
+    /// Returns the lowest position of the running rebuilds; `None` if there are none.
     pub fn building(&self) -> Option<u64> {
         let state = self.state();
         let building = state.views.iter().filter_map(|s| s.building.as_ref());
         building.map(|b| b.checkpoint.position).min()
     }
 
-    /// Brings every view that is built beside forward, as [`catch_up`](Self::catch_up) does those
-    /// that serve. One that cannot go on is given up; returns why.
+    /// Advances every rebuild, as [`catch_up`](Self::catch_up) advances the serving views. A
+    /// rebuild that cannot continue is given up; returns which and why.
     ///
     /// # Errors
-    /// As [`catch_up`](Self::catch_up).
+    /// The same as [`catch_up`](Self::catch_up).
     pub fn build(&self, entries: &[Entry]) -> Result<Vec<(&'static str, String)>, ViewError> {
         require_whole_groups(entries)?;
         let mut state = self.state();
@@ -138,17 +139,17 @@ impl Views {
         Ok(txn.commit()?)
     }
 
-    /// Puts every view that was built beside and has caught up with all that serve in its place,
-    /// each in one transaction; a halt of it is over. Returns their names. Durable.
+    /// Replaces each view by its rebuild once the rebuild has caught up with every serving view,
+    /// each in one transaction; a halt of the view ends. Returns their names. Durable.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be written.
     pub fn switch(&self) -> Result<Vec<&'static str>, ViewError> {
         let mut state = self.state();
         let mut switched = Vec::new();
         let State { views, unflushed } = &mut *state;
         let position = |standing: &Standing| standing.serving.checkpoint.position;
-        // The one that takes its place holds at least as much.
+        // The rebuild that replaces it holds at least as much.
         let mut furthest = views.iter().map(position).max().unwrap_or(0);
         for (view, standing) in self.list.all().into_iter().zip(views) {
             let caught_up = |building: &&Progress| building.checkpoint.position >= furthest;
@@ -168,11 +169,12 @@ impl Views {
         Ok(switched)
     }
 
-    /// Drops what other versions of the views and views of the past have left; to be called once
-    /// this build's own have caught up, so that until then the build of before finds its own.
+    /// Drops the tables of other versions of the views and of former views. It must be called only
+    /// once this build's views have caught up, so that a previous build still finds its own tables
+    /// until then.
     ///
     /// # Errors
-    /// [`ViewError::Storage`].
+    /// [`ViewError::Storage`] if the file cannot be written.
     pub fn drop_superseded(&self) -> Result<(), ViewError> {
         let state = self.state();
         let own = |table: &str| {
@@ -192,12 +194,12 @@ impl Views {
     }
 }
 
-/// What the names of the tables that are built beside a view's own begin with.
+/// Returns the prefix of the names of a rebuild's tables.
 pub(super) fn next_prefix(name: &str, version: u32) -> String {
     NEXT.to_owned() + &tables_prefix(name, version)
 }
 
-/// Makes empty tables beside a view's own, in place of any that were there.
+/// Makes empty tables for a rebuild, replacing any that were there.
 fn begin(
     projection: &dyn Projection,
     txn: &WriteTransaction,
@@ -219,7 +221,7 @@ fn begin(
     Ok(begun)
 }
 
-/// Folds a slice into the tables beside.
+/// Folds a slice into the tables of a rebuild.
 fn build(
     projection: &dyn Projection,
     before: &Progress,
@@ -243,15 +245,15 @@ fn build(
     Ok(after)
 }
 
-/// Puts the tables beside in the place of the view's own.
+/// Gives the tables of a rebuild the names of the view's own tables.
 fn switch(progress: &Progress, txn: &WriteTransaction) -> Result<(), ViewError> {
     let own = tables_prefix(progress.name, progress.version);
     drop_tables(txn, |table| table.starts_with(&own))?;
     move_tables(txn, &next_prefix(progress.name, progress.version), &own)
 }
 
-/// How far the tables beside a view's own are; none where there are none. They begin at position 1
-/// again where they are not as they were sealed.
+/// Returns how far a rebuild is; `None` without one. It restarts at position 1 if its tables do not
+/// match their seal.
 pub(super) fn resumed(
     projection: &dyn Projection,
     txn: &WriteTransaction,
@@ -261,7 +263,7 @@ pub(super) fn resumed(
     let next = next_prefix(projection.name(), projection.version());
     let own = tables_prefix(projection.name(), projection.version());
     let aside = ASIDE.to_owned() + &own;
-    // What stands aside at an open was put there by nobody of ours.
+    // Tables set aside at an open were not put there by this service.
     drop_tables(txn, |table| table.starts_with(&aside))?;
     if !txn
         .list_tables()?
@@ -288,14 +290,14 @@ fn move_tables(txn: &WriteTransaction, from: &str, to: &str) -> Result<(), ViewE
     for table in tables {
         if let Some(rest) = table.name().strip_prefix(from) {
             let name = to.to_owned() + rest;
-            // Names alone matter: a table keeps its types.
+            // Only the names matter: a table keeps its types.
             txn.rename_table(table, TableDefinition::<u8, u8>::new(&name))?;
         }
     }
     Ok(())
 }
 
-/// Drops the tables of which a function says so.
+/// Drops the tables that a function selects.
 pub(super) fn drop_tables(
     txn: &WriteTransaction,
     doomed: impl Fn(&str) -> bool,

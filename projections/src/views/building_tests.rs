@@ -1,4 +1,4 @@
-//! A view built anew: the old one serves until the new one is whole, whatever happens between.
+//! A rebuilt view: the old one serves until the new one is complete, whatever happens between.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::testing::*;
 use crate::views_tests::{dump, names, open};
 use crate::{Entry, Filter, ViewError, Views};
 
-/// Whole groups of up to about so many entries, from a position on.
+/// Returns whole groups of about this many entries, from a position on.
 fn slice(groups: &[Vec<Entry<'static>>], after: u64, entries: usize) -> Vec<Entry<'static>> {
     let mut taken = Vec::new();
     let rest = groups.iter().filter(|group| group[0].position > after);
@@ -41,7 +41,7 @@ fn found(views: &Views) -> Vec<u64> {
     page.unwrap().positions
 }
 
-/// J-06: built twice, at once or one after the other, with slices of any size.
+/// J-06: rebuilt twice, in one go or in parts, with slices of any size.
 #[test]
 fn j06_a_view_built_beside_itself_equals_the_live_one_row_by_row() {
     let folder = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ fn j02_a_rebuild_killed_anywhere_goes_on_while_the_old_view_serves() {
     for name in names(&views) {
         assert!(views.rebuild(name).unwrap());
     }
-    // What a kill leaves is what a copy of the open file holds: what was flushed.
+    // A kill leaves what a copy of the open file holds: the flushed state.
     let killed = |views: &Views, percent: u64| {
         views.flush().unwrap();
         let crashed = folder.path().join(format!("killed-{percent}.redb"));
@@ -146,7 +146,7 @@ fn a_rebuilt_login_view_answers_throughout() {
 
 /// J-01.
 #[test]
-fn j01_a_fold_that_panics_halts_its_view_alone_and_building_it_anew_ends_the_halt() {
+fn j01_a_fold_that_panics_halts_its_view_alone_and_a_rebuild_ends_the_halt() {
     let folder = tempfile::tempdir().unwrap();
     let groups = history(24, 300);
     let all = groups.concat();
@@ -172,7 +172,7 @@ fn j01_a_fold_that_panics_halts_its_view_alone_and_building_it_anew_ends_the_hal
         "nothing of the slice is kept"
     );
     assert_eq!(trail(), held, "not a row of it either");
-    // As long as it panics, the new one is given up and the halted one stays as it was.
+    // As long as it panics, the rebuild is given up and the halted view stays as it was.
     assert!(views.rebuild("audit-trail").unwrap());
     let given_up = views.build(&all).unwrap();
     assert_eq!((given_up.len(), given_up[0].0), (1, "audit-trail"));
@@ -222,7 +222,7 @@ fn another_versions_tables_are_dropped_only_when_they_are_superseded() {
     let views = open(&path);
     views.catch_up(&[entry(1, "ada", registered())]).unwrap();
     views.close().unwrap();
-    assert!(has_older(&path), "the build of before finds its own");
+    assert!(has_older(&path), "the previous build finds its own");
     let views = open(&path);
     assert!(views.rebuild("audit-trail").unwrap());
     views.drop_superseded().unwrap();

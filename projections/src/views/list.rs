@@ -1,4 +1,4 @@
-//! The list of the views: whatever goes over all of them goes over it.
+//! The list of the views, which everything that concerns all of them follows.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use redb::Database;
 use super::Views;
 use crate::Projection;
 
-/// Declares the one list: what a view is, its name here, its type.
+/// Declares the one list: each view's description, its name here and its type.
 macro_rules! views {
     ($($(#[$doc:meta])* $name:ident: $view:ty,)*) => {
-        /// Each view once.
+        /// Every view, once each.
         pub(super) struct List { $($name: $view,)* }
 
         impl List {
@@ -18,7 +18,7 @@ macro_rules! views {
                 Self { $($name: <$view>::new(Arc::clone(db)),)* }
             }
 
-            /// All, always in the same order.
+            /// Returns all views, always in the same order.
             pub(super) fn all(&self) -> Vec<&dyn Projection> {
                 vec![$(&self.$name,)*]
             }

@@ -1,4 +1,4 @@
-//! Opening the file of the views: what is damaged or was changed is built from the log again.
+//! Opening the file of the views: a damaged or changed view is rebuilt from the log.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -15,20 +15,20 @@ use crate::checkpoint::{Progress, make_tables, read_tables, tables_prefix};
 use crate::{Projection, Seal, ViewError};
 
 impl Views {
-    /// Opens the file; one that is missing, damaged or of another format is made anew.
+    /// Opens the file; it is replaced if it is missing, damaged or of another format.
     ///
-    /// A view in it that is not as `seal` says that it was left is made anew, see
-    /// [`changed`](Self::changed). `cache_bytes` bounds the page cache. Queries are to be answered only once
-    /// [`catch_up`](Self::catch_up) has reached the log's head.
+    /// A view that does not match its `seal` is rebuilt, see [`changed`](Self::changed).
+    /// `cache_bytes` bounds the page cache. Queries must wait until [`catch_up`](Self::catch_up)
+    /// has reached the log's head.
     ///
     /// # Errors
-    /// [`ViewError::Storage`] when another process has the file open, or when it can
-    /// neither be opened nor replaced.
+    /// [`ViewError::Storage`] if another process has the file open, or if it can be neither opened
+    /// nor replaced.
     pub fn open(path: &Path, cache_bytes: usize, seal: &Seal) -> Result<(Self, Opened), ViewError> {
         let mut builder = Database::builder();
         builder.set_cache_size(cache_bytes);
-        // Every page's checksum is read (0.1 s for 270 MB in the page cache): without it redb takes
-        // most altered files for good, then answers wrongly or panics.
+        // Opening reads every page's checksum (0.1 s for 270 MB in the page cache): without this
+        // redb accepts most altered files, then answers wrongly or panics.
         builder.set_check_integrity_on_open(true);
         Self::open_with(path, seal, |path| {
             make_private(path).map_err(redb::StorageError::Io)?;
@@ -36,11 +36,11 @@ impl Views {
         })
     }
 
-    /// Opens the file as [`open`](Self::open) does, by a function of the caller's: harnesses that
-    /// break disks have their own.
+    /// Opens the file as [`open`](Self::open) does, with a function of the caller: harnesses that
+    /// break disks supply their own.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as [`open`](Self::open).
     pub fn open_with(
         path: &Path,
         seal: &Seal,
@@ -58,7 +58,7 @@ impl Views {
         Ok((open()?, Opened::Rebuilt { reason }))
     }
 
-    /// Takes a database that is open, and makes the views in it that it lacks.
+    /// Takes an open database, and makes the views that it lacks.
     fn of(db: Database, seal: &Seal) -> Result<Self, ViewError> {
         let db = Arc::new(db);
         let txn = durable(&db)?;
@@ -89,7 +89,7 @@ impl Views {
     }
 }
 
-/// How far a view is, before its first entry where its tables are not as they were sealed.
+/// Returns how far a view is; it is before its first entry if its tables do not match their seal.
 fn believed(
     projection: &dyn Projection,
     txn: &WriteTransaction,
@@ -105,14 +105,14 @@ fn believed(
     make_tables(projection, txn, seal)
 }
 
-/// Makes an empty file that its owner alone may read, unless there is one; redb makes its own for
-/// everybody.
+/// Makes an empty file that only its owner may read, unless it exists; redb itself makes files that
+/// everybody may read.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     match options.write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
-        // Whatever the umask is.
+        // The mode is set explicitly, whatever the umask is.
         Ok(file) => file.set_permissions(Permissions::from_mode(0o600)),
     }
 }

@@ -7,10 +7,10 @@ pub mod v1 {
     use crate::sealed::Protected;
     use crate::time::Micros;
 
-    /// An account was made.
+    /// An account was created.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct AccountRegistered {
-        /// The login name; none where another directory holds it.
+        /// The login name; none if another password service holds it.
         pub username: Option<Protected>,
     }
 
@@ -19,7 +19,7 @@ pub mod v1 {
     pub struct PasswordSet {
         /// The Argon2id verifier with its parameters.
         pub verifier: Protected,
-        /// Why it was set.
+        /// Why the password was set.
         pub cause: PasswordCause,
     }
 
@@ -27,23 +27,24 @@ pub mod v1 {
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct AccountErased {
         /// The operator's reason, under the log's own data key, so that it outlives the account's;
-        /// none where a start completed an erasure whose record was lost.
+        /// none if a start completed an erasure whose record was lost.
         pub reason: Option<Protected>,
     }
 
-    /// A password that had just been proved is kept in another way; it is the same password.
+    /// A password that had just been verified was hashed again with other parameters; the password
+    /// is the same.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct PasswordRehashed {
-        /// The Argon2id verifier with the parameters and the pepper of the day.
+        /// The Argon2id verifier with the current parameters and pepper.
         pub verifier: Protected,
     }
 
     /// Why a password was set.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum PasswordCause {
-        /// With the account.
+        /// The account was registered with it.
         Registered,
-        /// The user chose another.
+        /// The user changed it.
         Changed,
     }
 
@@ -65,17 +66,17 @@ pub mod v1 {
     /// A password was wrong.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct PasswordRejected {
-        /// What it was asked for.
+        /// What the password was given for.
         pub purpose: Purpose,
-        /// The account's version that set the verifier it was compared with; 0 when none is set.
+        /// The version of the account that set the verifier it was compared with; 0 if none is set.
         pub credential: u32,
-        /// Failures of this source since its last success, this one included.
+        /// How many failures this source had since its last success, this one included.
         pub failures: u32,
-        /// Until when this source's passwords are not compared.
+        /// The end of the wait during which this source's passwords are not compared.
         pub wait_until: Option<Micros>,
-        /// Failures of every source within a day of the first of them, this one included.
+        /// How many failures all sources had within a day of the first, this one included.
         pub day_failures: u32,
-        /// Until when no source's passwords are compared.
+        /// The end of the wait during which no source's passwords are compared.
         pub all_wait_until: Option<Micros>,
     }
 }

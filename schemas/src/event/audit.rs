@@ -1,41 +1,41 @@
-//! Who looked at whose history and who took it away, and which agents asked for more than one may.
+//! Access records: who viewed or exported a history, and which agents exceeded their limit.
 
 /// Schema version 1, frozen.
 pub mod v1 {
     use serde::{Deserialize, Serialize};
 
-    /// Somebody looked at an account, by a query; the looker is the record's caller.
+    /// A caller viewed an account by a query; the viewer is the record's caller.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct SubjectViewed {
-        /// Whose; none for a query that shows several accounts.
+        /// The account's id; none for a query that shows several accounts.
         pub account_id: Option<String>,
         /// The query's name.
         pub query: String,
     }
 
-    /// Somebody took events away, to keep or to verify; the taker is the record's caller.
+    /// A caller exported events, to keep or to verify them; the exporter is the record's caller.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct AuditExported {
-        /// Whose; none for more than one account.
+        /// The account's id; none for more than one account.
         pub account_id: Option<String>,
-        /// The form that was asked for.
+        /// The form of the export.
         pub format: String,
-        /// What was asked for beside the account, as JSON; `{}` for everything.
+        /// The filters of the export besides the account, as JSON; `{}` for everything.
         pub filter: String,
     }
 
-    /// How many further look-ups a record of one stood for; the looker is the record's caller.
+    /// How many further accesses one access record represents; the viewer is the record's caller.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct LookUpsCounted {
-        /// At whom; none where that record names nobody.
+        /// The account's id; none if that access record names no account.
         pub account_id: Option<String>,
         /// The query's name.
         pub query: String,
-        /// How many after the first, refused ones included.
+        /// How many accesses after the first, refused ones included.
         pub count: u32,
     }
 
-    /// What an agent may do so often in a window, over all accounts.
+    /// Acts that are limited for each agent in a window, over all accounts.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
     pub enum AgentAct {
         /// `suspend-factor`
@@ -48,15 +48,15 @@ pub mod v1 {
         EraseAccount,
     }
 
-    /// Acts of one agent were refused because it had done as many as one agent may; none of the
-    /// refusals has a record of its own.
+    /// Acts of one agent were refused because it had reached its limit; none of the refusals has
+    /// its own record.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct AgentActsRefused {
         /// The agent's name.
         pub by: String,
-        /// What it asked for.
+        /// What the agent asked for.
         pub act: AgentAct,
-        /// How many, since the last such record; a crash may have lost a minute of them.
+        /// How many refusals since the last such record; a crash may have lost a minute of them.
         pub count: u32,
     }
 }

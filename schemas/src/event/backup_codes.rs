@@ -8,71 +8,72 @@ pub mod v1 {
     use crate::event::enrolment::v1::FirstFactor;
     use crate::sealed::Protected;
 
-    /// Why a set was issued.
+    /// Why a set of codes was issued.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum IssueCause {
         /// 2FA was turned on.
         Enrolment,
-        /// The user asked for new ones, with this proof.
+        /// The user asked for new codes, with this proof.
         Regenerated(FirstFactor),
     }
 
     /// A set of backup codes was issued; every code of an earlier set is void.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct BackupCodesIssued {
-        /// Number of the set, rising for the life of the account.
+        /// The number of the set, rising for the life of the account.
         pub set_no: u32,
-        /// A short name for the set, random, so that a sheet of paper can be told from another.
+        /// A short random name of the set, so that one printed sheet can be distinguished from
+        /// another.
         pub fingerprint: String,
-        /// Why.
+        /// Why the set was issued.
         pub cause: IssueCause,
         /// How many codes the set has.
         pub slots: u8,
         /// The Argon2id verifiers, one for each ordinal, as one sealed list.
         pub verifiers: Protected,
-        /// Unused codes of the set before, now void.
+        /// How many codes of the previous set were unused; they are now void.
         pub superseded_unused: u8,
     }
 
-    /// A backup code was taken; at login it completes the login, else what it proved follows in the
-    /// same group.
+    /// A backup code was accepted. At login it completes the login; for other purposes, what it
+    /// proved follows in the same group.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct BackupCodeAccepted {
-        /// The set.
+        /// The number of the code's set.
         pub set_no: u32,
-        /// The code's number in it, from 1; spent with this event.
+        /// The code's number in its set, from 1; this event spends it.
         pub ordinal: u8,
-        /// Unused codes that remain.
+        /// How many codes remain unused.
         pub remaining: u8,
         /// What the code was given for.
         pub purpose: Purpose,
-        /// What proved the owner before.
+        /// What proved the owner before the code.
         pub first_factor: FirstFactor,
-        /// The challenge that it spends: the hash that `LoginStarted` recorded.
+        /// The challenge that the code spends: the hash that `LoginStarted` recorded.
         pub challenge: Option<[u8; 16]>,
     }
 
-    /// Why a backup code was not taken.
+    /// Why a backup code was not accepted.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum BackupCodeReason {
-        /// It is no code of the current set.
+        /// The code is not in the current set.
         Wrong,
-        /// It was used before.
+        /// The code was used before.
         Used,
     }
 
-    /// A backup code was not taken.
+    /// A backup code was not accepted.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct BackupCodeRejected {
-        /// The set that it was compared with.
+        /// The set that the code was compared with.
         pub set_no: u32,
-        /// The number that it named.
+        /// The ordinal that the code named.
         pub ordinal: u8,
-        /// Why.
+        /// Why the code was not accepted.
         pub reason: BackupCodeReason,
         /// What the code was given for.
         pub purpose: Purpose,
-        /// What proved the owner before.
+        /// What proved the owner before the code.
         pub first_factor: FirstFactor,
     }
 }

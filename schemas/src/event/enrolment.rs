@@ -12,14 +12,14 @@ pub mod v1 {
     pub enum FirstFactor {
         /// The password whose verifier was set at this version of the account.
         Password(u32),
-        /// The caller's word.
+        /// The caller vouched for it.
         Vouched,
     }
 
-    /// An enrolment began; it replaces one that was pending.
+    /// An enrolment began; it replaces a pending one.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct EnrolmentStarted {
-        /// The new authenticator.
+        /// The new authenticator's id.
         pub authenticator_id: String,
         /// The TOTP secret, 20 bytes.
         pub secret: Protected,
@@ -27,7 +27,7 @@ pub mod v1 {
         pub account_name: Option<Protected>,
         /// The user's name for the authenticator.
         pub label: Option<Protected>,
-        /// When it lapses.
+        /// When the enrolment expires.
         pub expires_at: Micros,
         /// What proved the owner.
         pub proof: FirstFactor,
@@ -36,47 +36,47 @@ pub mod v1 {
     /// Why a code did not match.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum Mismatch {
-        /// It belongs to no step near now.
+        /// The code belongs to no time step near the current one.
         Wrong,
-        /// It belongs to a step outside the window: so many steps ahead (+) or behind (−).
+        /// The code belongs to a step outside the window, this many steps ahead (+) or behind (−).
         ClockOff(i64),
-        /// It belongs to no app: a backup code was sent.
+        /// A backup code was sent, which belongs to no app.
         WrongKind,
     }
 
     /// A confirming code was wrong.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct EnrolmentCodeRejected {
-        /// The authenticator.
+        /// The authenticator's id.
         pub authenticator_id: String,
-        /// Why.
+        /// Why the code did not match.
         pub reason: Mismatch,
-        /// Tries left; at 0 the enrolment is dropped with this event.
+        /// The tries left; at 0 this event drops the enrolment.
         pub tries_left: u8,
     }
 
-    /// An enrolment was dropped by the user.
+    /// The user cancelled an enrolment.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct EnrolmentCancelled {
-        /// The authenticator.
+        /// The authenticator's id.
         pub authenticator_id: String,
     }
 
-    /// An enrolment was found lapsed.
+    /// An enrolment was found to have expired.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct EnrolmentExpired {
-        /// The authenticator.
+        /// The authenticator's id.
         pub authenticator_id: String,
     }
 
     /// The second factor is on; the confirming step is spent.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct TwoFactorEnabled {
-        /// The authenticator.
+        /// The authenticator's id.
         pub authenticator_id: String,
         /// The time step of the confirming code.
         pub step: u64,
-        /// That step minus the step of arrival: −1, 0 or 1.
+        /// The confirmed step minus the step of arrival: −1, 0 or 1.
         pub drift: i8,
     }
 
@@ -90,7 +90,7 @@ pub mod v1 {
     /// The second factor is off; every code and challenge is void.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct TwoFactorDisabled {
-        /// Who did it.
+        /// Who turned the second factor off.
         pub by: DisabledBy,
     }
 }

@@ -7,32 +7,32 @@ pub mod v1 {
     use crate::sealed::Protected;
     use crate::time::Micros;
 
-    /// A log begins, or goes on after a loss; always the first record of a log.
+    /// A log begins, or continues after a loss; always the first record of a log or an epoch.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct EpochStarted {
-        /// Number of the epoch, from 1.
+        /// The number of the epoch, from 1.
         pub epoch: u32,
-        /// The log's id, as the keyring has it.
+        /// The log's id, as the keyring holds it.
         pub log_id: [u8; 16],
-        /// First position that was lost before this epoch; none in the first.
+        /// The first position that was lost before this epoch; none in the first epoch.
         pub lost_from: Option<u64>,
-        /// Every TOTP step up to this one counts as spent; 0 in the first.
+        /// Every TOTP step up to this one counts as spent; 0 in the first epoch.
         pub spent_through: u64,
         /// The operator's reason.
         pub reason: String,
     }
 
-    /// The policy that decides from here on, as JSON.
+    /// The policy for every later decision, as JSON.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct PolicyInForce {
-        /// Canonical JSON: keys in their declared order.
+        /// The policy as canonical JSON, with its keys in their declared order.
         pub policy: String,
     }
 
-    /// Stored forms came into use: from here on, records may hold them.
+    /// Stored forms came into use: later records may use them.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct SchemasInForce {
-        /// Those that the log had not named before.
+        /// The forms that the log had not named before.
         pub forms: Vec<Form>,
     }
 
@@ -50,32 +50,34 @@ pub mod v1 {
     /// The wall clock jumped forward against the monotonic clock.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ClockJumped {
-        /// By so many microseconds.
+        /// The size of the jump, in microseconds.
         pub by_us: u64,
     }
 
-    /// An operator took a wall clock for right that lies behind the log: codes are checked by it
-    /// until it has caught up, while log time stands still.
+    /// An operator accepted a wall clock that is behind the log: codes are checked by this clock
+    /// until it has caught up, while log time does not advance.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ClockBackAccepted {
-        /// The wall clock that was taken for right; one further back is not.
+        /// The wall clock that was accepted; an earlier one is not.
         pub wall: Micros,
-        /// How far it lay behind the log, in microseconds.
+        /// How far the wall clock was behind the log, in microseconds.
         pub behind_us: u64,
         /// The operator's reason.
         pub reason: String,
     }
 
-    /// A new key-encryption key and a new pepper came into use; the old ones serve what they made.
+    /// A new key-encryption key and a new pepper came into use; the old ones still serve the values
+    /// that they made.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct KeysRotated {
-        /// The number of both in the keyring.
+        /// The number of both keys in the keyring.
         pub key_id: u32,
-        /// The operator's reason; none where a start found the rotation begun and not recorded.
+        /// The operator's reason; none if a start found a rotation that had begun but was not
+        /// recorded.
         pub reason: Option<Protected>,
     }
 
-    /// No data key is wrapped by an older key-encryption key any more.
+    /// Every data key is now wrapped by the current key-encryption key.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct DataKeysRewrapped {
         /// The number of the key-encryption key that wraps them now.
@@ -84,10 +86,10 @@ pub mod v1 {
         pub count: u64,
     }
 
-    /// A login named nobody; which name is not recorded.
+    /// A login named an unknown user; the name is not recorded.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct UnknownNameRefused {
-        /// How many such logins this record stands for.
+        /// How many such logins this record represents.
         pub count: u32,
     }
 }

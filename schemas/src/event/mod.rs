@@ -1,7 +1,8 @@
-//! The events: identity is (event type, schema version) in the record's header, never a Rust enum.
+//! The events. An event's identity is (event type, schema version) in the record's header, never a
+//! Rust enum.
 //!
-//! Each payload struct stands in a module `vN` and is frozen once released. A change is a new
-//! struct in `vN+1`, a new schema version in the list below, and a `From` of the old one.
+//! Each payload struct is in a module `vN` and is frozen once released. A change is a new struct in
+//! `vN+1`, a new schema version in the list below, and a `From` for the old struct.
 
 pub mod account;
 pub mod attempts;
@@ -20,15 +21,15 @@ use serde::de::DeserializeOwned;
 use crate::canonical;
 use crate::sealed::Protected;
 
-/// Number of `account-erased`, whose sealed parts outlive the account's own data keys.
+/// The number of `account-erased`, whose sealed parts outlive the account's own data keys.
 pub const ACCOUNT_ERASED: u16 = 40;
-/// The number of `schemas-in-force`, which every start holds against its own forms.
+/// The number of `schemas-in-force`, which every start compares with its own forms.
 pub const SCHEMAS_IN_FORCE: u16 = 6;
 /// The number of `epoch-started`, which opens every log and every epoch of it.
 pub const EPOCH_STARTED: u16 = 1;
 
-/// An event of the log that this build cannot read. The node must stop: an event that is skipped
-/// is an event that is lost.
+/// An event of the log that this build cannot read. The node must stop: a skipped event is a lost
+/// event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// The header names a type or a version that this build does not know.
@@ -36,52 +37,52 @@ pub enum EventError {
         "event type {event_type} version {schema_version} is unknown to this build: run the build that wrote it, or a later one"
     )]
     Unknown {
-        /// Type number from the header.
+        /// The type number from the header.
         event_type: u16,
-        /// Schema version from the header.
+        /// The schema version from the header.
         schema_version: u16,
     },
-    /// The payload is not that of its type: damaged, truncated or followed by more bytes.
+    /// The payload does not match its type: it is damaged, truncated or followed by more bytes.
     #[error("the payload of a {name} event does not decode: the record is damaged")]
     Payload {
-        /// Kebab-case name of the type.
+        /// The kebab-case name of the type.
         name: &'static str,
     },
-    /// A protected field was still clear when the event was encoded.
-    #[error("a {name} event was about to be stored with a clear secret")]
+    /// A protected field was still in clear when the event was encoded.
+    #[error("a {name} event was about to be stored with a secret in clear")]
     Clear {
-        /// Kebab-case name of the type.
+        /// The kebab-case name of the type.
         name: &'static str,
     },
 }
 
-/// What an event records: what came of a command, or something that no command asked for.
+/// What an event records: the outcome of a command, or something that no command asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A command was done; where it follows another event, that one decides.
+    /// A command was executed; if the event follows another event, that one decides.
     Done,
     /// A command was refused.
     Refused,
-    /// The service recorded it by itself.
+    /// The service recorded the event by itself.
     Own,
-    /// Somebody looked at a history or took it away: an access record.
+    /// A history was viewed or exported: an access record.
     Access,
 }
 
-/// How much an event matters to whoever watches.
+/// How important an event is to a monitoring team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It is part of daily life.
+    /// The event is part of daily operation.
     Informational,
-    /// Each one is nothing, many are something.
+    /// A single event means nothing, many mean something.
     Low,
-    /// It is worth a look.
+    /// The event should be checked.
     Medium,
-    /// Somebody may be under attack.
+    /// The event may mean an attack.
     High,
 }
 
-/// What reads some events only.
+/// The readers that read only some events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// The view `login-status`.
@@ -102,7 +103,7 @@ pub enum Reader {
 macro_rules! events {
     (@published Published) => { true };
     (@published Kept) => { false };
-    ($($code:literal $version:literal $name:literal $told:ident $cause:ident $severity:ident
+    ($($code:literal $version:literal $name:literal $visibility:ident $cause:ident $severity:ident
         sealed[$($field:ident)*] read[$($reader:ident)*] $variant:ident($payload:ty)
         $(after($earlier:literal: $before:ty))*,)*) => {
         /// One event, in the latest form of its payload; clear until sealed.
@@ -114,47 +115,47 @@ macro_rules! events {
             /// Every type: number, latest schema version, kebab-case name.
             pub const ALL: &'static [(u16, u16, &'static str)] = &[$(($code, $version, $name),)*];
 
-            /// The earlier forms that are still read, in the same words.
+            /// The earlier forms that are still read, with the same three parts.
             pub const EARLIER: &'static [(u16, u16, &'static str)] =
                 &[$($(($code, $earlier, $name),)*)*];
 
-            /// The type's number in the record header.
+            /// Returns the type's number in the record header.
             pub fn type_code(&self) -> u16 {
                 match self { $(Self::$variant(_) => $code,)* }
             }
 
-            /// The schema version that this build writes.
+            /// Returns the schema version that this build writes.
             pub fn schema_version(&self) -> u16 {
                 match self { $(Self::$variant(_) => $version,)* }
             }
 
-            /// The kebab-case name.
+            /// Returns the kebab-case name.
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// Whether the event is published to other services
+            /// Returns whether the event is published to other services
             /// (docs/reference/events-published.md).
             pub fn is_published(&self) -> bool {
-                match self { $(Self::$variant(_) => events!(@published $told),)* }
+                match self { $(Self::$variant(_) => events!(@published $visibility),)* }
             }
 
-            /// What the event records.
+            /// Returns what the event records.
             pub fn cause(&self) -> Cause {
                 match self { $(Self::$variant(_) => Cause::$cause,)* }
             }
 
-            /// What the types of this name record; none where there is no such type.
+            /// Returns what events of this name record; `None` if there is no such type.
             pub fn cause_of(name: &str) -> Option<Cause> {
                 match name { $($name => Some(Cause::$cause),)* _ => None }
             }
 
-            /// How much events of this name matter; none where there is no such type.
+            /// Returns the severity of events of this name; `None` if there is no such type.
             pub fn severity_of(name: &str) -> Option<Severity> {
                 match name { $($name => Some(Severity::$severity),)* _ => None }
             }
 
-            /// Whether a reader of some events reads this one.
+            /// Returns whether this reader reads the event.
             pub fn is_read_by(&self, reader: Reader) -> bool {
                 let readers: &[Reader] = match self {
                     $(Self::$variant(_) => &[$(Reader::$reader),*],)*
@@ -162,25 +163,28 @@ macro_rules! events {
                 readers.contains(&reader)
             }
 
-            /// The protected fields with their numbers, which stand in the associated data.
+            /// Returns the protected fields with their numbers, which are part of the associated
+            /// data.
             pub fn protected(&mut self) -> Vec<(u16, &mut Protected)> {
                 match self {
                     $(Self::$variant(_payload) => numbered([$(_payload.$field.there()),*]),)*
                 }
             }
 
-            /// The payload as it is stored.
+            /// Encodes the payload as it is stored.
             ///
             /// # Errors
-            /// [`EventError::Clear`] when a protected field has not been sealed.
+            /// [`EventError::Clear`] if a protected field is not sealed.
             pub fn encode(&self) -> Result<Vec<u8>, EventError> {
                 match self { $(Self::$variant(payload) => to_bytes(payload, $name),)* }
             }
 
-            /// Reads a payload by what its record's header says.
+            /// Decodes a payload by the type and version in its record's header.
             ///
             /// # Errors
-            /// [`EventError`]; trailing bytes are an error.
+            /// [`EventError::Unknown`] for a type or version that this build does not know;
+            /// [`EventError::Payload`] if the bytes do not match the type exactly, trailing bytes
+            /// included.
             pub fn decode(
                 event_type: u16,
                 schema_version: u16,
@@ -293,18 +297,18 @@ events! {
 }
 
 impl Event {
-    /// Whether the service records the event by itself, without a command that asks for it.
+    /// Returns whether the service records the event by itself, without a command that asks for it.
     pub fn is_of_the_service(&self) -> bool {
         matches!(self.cause(), Cause::Own | Cause::Access)
     }
 
-    /// Whether the event says that somebody looked at a history or took it away.
+    /// Returns whether the event is an access record: a history was viewed or exported.
     pub fn is_look_up(&self) -> bool {
         self.cause() == Cause::Access
     }
 }
 
-/// A protected field, which some payloads need not have.
+/// A protected field, which is optional in some payloads.
 trait Field {
     fn there(&mut self) -> Option<&mut Protected>;
 }
@@ -321,7 +325,7 @@ impl Field for Option<Protected> {
     }
 }
 
-/// The fields that are there, numbered from 1 by their place.
+/// Returns the fields that are present, numbered from 1 by their place.
 fn numbered<const N: usize>(fields: [Option<&mut Protected>; N]) -> Vec<(u16, &mut Protected)> {
     let fields = (1..).zip(fields);
     fields

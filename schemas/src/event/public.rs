@@ -1,5 +1,5 @@
 //! What other services and auditors may see of an event: an explicit list, so that a new field
-//! is hidden until somebody names it here.
+//! stays hidden until a developer adds it here.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use super::login::v2::LoginStarted;
 use super::reset::v1::{CancelledBy, Lost, RequestRefused, ResetRequested, ResetRequestsRefused};
 
 impl Event {
-    /// The event's own facts as JSON: no secret, nothing sealed, no challenge.
+    /// Returns the event's own facts as JSON: no secret, nothing sealed, no challenge.
     pub fn data(&self) -> Value {
         match self {
             Self::EpochStarted(e) => epoch_started(e),
@@ -97,7 +97,7 @@ fn agent_acts_refused(e: &AgentActsRefused) -> Value {
 }
 
 impl AgentAct {
-    /// The name that public forms and keys have.
+    /// Returns the name in public forms and keys.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SuspendFactor => "suspend-factor",

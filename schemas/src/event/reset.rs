@@ -21,22 +21,22 @@ pub mod v1 {
     /// An agent asked for a reset; another must approve it.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ResetRequested {
-        /// The case.
+        /// The id of the reset case.
         pub case_id: String,
-        /// When the case ends by itself, approved or not.
+        /// When the case expires, approved or not.
         pub expires_at: Micros,
         /// What the owner says is lost.
         pub lost: Option<Lost>,
         /// The agent's reason.
         pub reason: Protected,
-        /// The ticket in which the owner asked for it.
+        /// The ticket in which the owner asked for the reset.
         pub ticket: Protected,
     }
 
     /// A second agent approved a reset.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ResetApproved {
-        /// The case.
+        /// The id of the reset case.
         pub case_id: String,
         /// When the cooling-off time is over.
         pub execute_after: Micros,
@@ -44,53 +44,53 @@ pub mod v1 {
         pub reason: Protected,
     }
 
-    /// An agent turned a reset down.
+    /// An agent rejected a reset.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ResetRejected {
-        /// The case.
+        /// The id of the reset case.
         pub case_id: String,
         /// The agent's reason.
         pub reason: Protected,
     }
 
-    /// Who called a reset off.
+    /// Who cancelled a reset.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub enum CancelledBy {
         /// A support agent.
         Agent,
         /// The account's owner.
         User,
-        /// A completed two-factor login: whoever can do that has lost nothing.
+        /// A completed two-factor login: a user who can do that has lost nothing.
         Login,
         /// The owner turned 2FA off, so there is nothing left to reset.
         Disabled,
     }
 
-    /// A reset was called off.
+    /// A reset was cancelled.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ResetCancelled {
-        /// The case.
+        /// The id of the reset case.
         pub case_id: String,
-        /// Who did it.
+        /// Who cancelled it.
         pub by: CancelledBy,
-        /// The agent's reason, where it was one.
+        /// The agent's reason, if an agent cancelled it.
         pub reason: Option<Protected>,
     }
 
-    /// A reset was found to have lapsed.
+    /// A reset case was found to have expired.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ResetExpired {
-        /// The case.
+        /// The id of the reset case.
         pub case_id: String,
     }
 
-    /// A reset was done: the second factor is off, every code and challenge is void, and what wrong
-    /// codes had led to is forgotten.
+    /// A reset was executed: the second factor is off, every code and challenge is void, and the
+    /// consequences of wrong codes are cleared.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ResetExecuted {
-        /// The case.
+        /// The id of the reset case.
         pub case_id: String,
-        /// Until when logins say that there was a reset.
+        /// The end of the time during which logins report the reset.
         pub told_until: Micros,
         /// The agent's reason.
         pub reason: Protected,
@@ -101,18 +101,18 @@ pub mod v1 {
     pub enum RequestRefused {
         /// A case was open already.
         Open,
-        /// The agent had asked for too many.
+        /// The agent had reached its limit.
         Quota,
     }
 
-    /// Requests for a reset of this account were refused, and none of them has a record of its own.
+    /// Requests for a reset of this account were refused, and none of them has its own record.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ResetRequestsRefused {
         /// The agent's name.
         pub by: String,
-        /// Why.
+        /// Why they were refused.
         pub cause: RequestRefused,
-        /// How many, since the last such record; a crash may have lost a minute of them.
+        /// How many refusals since the last such record; a crash may have lost a minute of them.
         pub count: u32,
     }
 }

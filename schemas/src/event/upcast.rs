@@ -1,9 +1,9 @@
-//! Earlier forms of payloads, read as the latest: what a log said then, in the words of now.
+//! Earlier forms of payloads, converted to the latest form.
 
 use super::login;
 
 impl From<login::v1::LoginStarted> for login::v2::LoginStarted {
-    /// A start of before named nobody whom its end was bound to.
+    /// The earlier form of a login start has no audience.
     fn from(before: login::v1::LoginStarted) -> Self {
         Self {
             challenge: before.challenge,

@@ -18,7 +18,8 @@ use crate::crypto::otp::step_at;
 const START: Micros = Micros(1_800_000_000 * Micros::SECOND);
 /// The account that is attacked.
 const ACCOUNT: &str = "owner";
-/// Backup codes of the virtual owner: one for every login of a month, and the most that ordinals name.
+/// Backup codes of the virtual owner: one for every login of a month, and the most that ordinals
+/// name.
 const OWNER_CODES: u8 = 31;
 
 /// What the attacker does about the limits.

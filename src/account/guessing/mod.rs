@@ -1,8 +1,9 @@
 //! What the attempts policy is worth: how likely somebody who holds the password guesses a code.
 //!
 //! The count of comparisons comes from running the rules themselves, [`super::decide`] and
-//! [`super::Account::evolve`], for a virtual month of 30 days against an attacker who has every source,
-//! knows every number of the policy and guesses in the very second in which a guess is compared.
+//! [`super::Account::evolve`], for a virtual month of 30 days against an attacker who has every
+//! source, knows every number of the policy and guesses in the very second in which a guess is
+//! compared.
 //!
 //! # From comparisons to odds
 //!

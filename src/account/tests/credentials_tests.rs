@@ -142,7 +142,8 @@ fn an_unknown_account_answers_as_a_wrong_password_does() {
     }
 }
 
-/// Where the caller vouches for an account that nobody made, nothing is made of it but by enrolling.
+/// Where the caller vouches for an account that nobody made, nothing is made of it but by
+/// enrolling.
 #[test]
 fn a_vouched_command_makes_no_account_in_passing() {
     given(nobody())

@@ -26,7 +26,8 @@ use crate::log::LogReader;
 
 const NO_FOLDER: &str =
     "no backup folders are configured: set [backup] folder and keys_folder, and restart";
-/// Names of files in one answer, so that it fits however many segments there are; the newest are told.
+/// Names of files in one answer, so that it fits however many segments there are; the newest are
+/// told.
 const FILES_TOLD_MAX: usize = 1_000;
 
 /// The operators' side of the engine; every call may block.
@@ -147,8 +148,9 @@ impl Admin {
         })
     }
 
-    /// Seconds since the older copy in the backup folders was taken, since the log began where one is
-    /// missing; none without folders. Reads the manifests, since a disk can be gone or exchanged.
+    /// Seconds since the older copy in the backup folders was taken, since the log began where one
+    /// is missing; none without folders. Reads the manifests, since a disk can be gone or
+    /// exchanged.
     pub(in crate::engine) fn backup_age_s(&self, now: Micros) -> Option<u64> {
         let folders = self.shared.backup.as_ref()?;
         let log_id = HEXLOWER.encode(self.shared.vault.keyring().first_log_id());

@@ -94,7 +94,8 @@ impl Queries {
     /// a success.
     ///
     /// # Errors
-    /// `store.unavailable` when the record did not become durable in time: the answer must not leave.
+    /// `store.unavailable` when the record did not become durable in time: the answer must not
+    /// leave.
     pub fn record_look_up(&self, viewer: &Viewer, look_up: &LookUp) -> Result<(), Refusal> {
         let event = look_up.event();
         let key = key_of(viewer, &event);

@@ -286,7 +286,7 @@ pub(super) fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> 
         .iter()
         .map(|name| {
             code(name)
-                .ok_or(DecodeError::at("/types", "there is no event type of that name").into())
+                .ok_or(DecodeError::at("/types", "there is no event type with this name").into())
         })
         .collect()
 }

@@ -314,8 +314,8 @@ fn an_export_has_the_events_that_its_filter_asks_for_and_no_more() {
     }
 }
 
-/// Page after page: nothing is left out between two of them, nothing comes twice, and none is larger
-/// than the 512 events of its bound.
+/// Page after page: nothing is left out between two of them, nothing comes twice, and none is
+/// larger than the 512 events of its bound.
 #[test]
 fn an_export_of_many_pages_is_what_its_filter_asks_for() {
     let house = House::new();

@@ -287,7 +287,8 @@ fn a_tile_that_was_changed_or_swapped_is_not_a_proof() {
     assert!(engine.queries().checkpoint().is_ok());
 }
 
-/// A snapshot of Ada, who has a long history, as the file has it: version, position, leaf, bytes, tag.
+/// A snapshot of Ada, who has a long history, as the file has it: version, position, leaf, bytes,
+/// tag.
 type Found = (u32, u64, [u8; 16], Vec<u8>, [u8; 16]);
 
 fn long_life() -> (House, Vec<String>) {

@@ -1,5 +1,5 @@
-//! A crowd that knows a user name, against its owner: an hour of 1,000 addresses and 50 tries a second,
-//! by a clock of the test's own, over every count that a password meets.
+//! A crowd that knows a user name, against its owner: an hour of 1,000 addresses and 50 tries a
+//! second, by a clock of the test's own, over every count that a password meets.
 
 use countersign_schemas::context::Context;
 use countersign_schemas::time::Micros;

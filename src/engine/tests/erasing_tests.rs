@@ -467,7 +467,8 @@ fn an_erasure_that_cannot_be_entombed_is_refused_and_changes_nothing() {
     log.close().unwrap();
 }
 
-/// The file cannot be written anew: what was to be destroyed still is there, so it is not told as done.
+/// The file cannot be written anew: what was to be destroyed still is there, so it is not told as
+/// done.
 #[test]
 fn an_erasure_whose_rewriting_fails_is_not_told_as_done_and_the_next_start_does_it() {
     let house = House::new();

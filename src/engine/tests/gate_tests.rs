@@ -451,7 +451,8 @@ fn an_unknown_name_costs_as_many_hashes_as_a_known_one() {
     }
 }
 
-/// nothing is overtaken, so nothing goes stale. Two commands under one id for two accounts: the second is refused while the first is under way.
+/// nothing is overtaken, so nothing goes stale. Two commands under one id for two accounts:
+/// the second is refused while the first is under way.
 #[test]
 fn an_id_is_under_way_for_one_command_only() {
     let house = House::new();

@@ -19,7 +19,7 @@ fn options(segment_records: u64) -> LogOptions {
     }
 }
 
-/// The record that these tests keep at a position.
+/// Returns the record that these tests keep at a position.
 fn record(position: u64) -> Vec<u8> {
     let length = 20 + usize::try_from(position * 37 % 400).unwrap();
     let mut bytes = position.to_le_bytes().to_vec();

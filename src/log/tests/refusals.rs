@@ -1,4 +1,4 @@
-//! What is refused when a log is created or opened, one sentence each.
+//! The refusals to create or open a log, one sentence each.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -244,5 +244,5 @@ fn refusals_are_sentences_that_say_what_to_do() {
     let second = EventLog::open(&folder, options(20))
         .unwrap_err()
         .to_string();
-    assert!(second.ends_with("stop that one first"));
+    assert!(second.ends_with("stop that process first"));
 }

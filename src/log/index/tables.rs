@@ -1,4 +1,4 @@
-//! The tables of `index.redb`, and how a layer gets into them.
+//! The tables of `index.redb`, and how a layer is written into them.
 
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::Record;
@@ -7,8 +7,13 @@ use redb::{ReadableTable, Table, TableDefinition, TableHandle, Value, WriteTrans
 
 use super::buckets::{Bucketed, Covered};
 use super::cover::{Changes, SEALS, Sealed, Seals, Tag};
-use super::index::{COMMAND_HORIZON_S, REQUESTS_HORIZON_S};
 use super::layers::Layer;
+
+/// How long the outcome of a command can be requested again, in seconds
+/// (docs/reference/contract.md#command-ids-and-repeats).
+pub const COMMAND_HORIZON_S: u64 = 86_400;
+/// How long an agent's acts are remembered, in seconds: longer than any policy's window.
+pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
 
 type StreamRow = (&'static [u8; 16], u32);
 
@@ -27,26 +32,26 @@ pub(super) const CHALLENGES: Covered<&[u8; 16], (&[u8; 16], u64)> =
 /// hash of a reset case → stream key.
 pub(super) const CASES: Covered<&[u8; 16], &[u8; 16]> =
     covered(5, TableDefinition::new("cases_v1"));
-/// (key of an agent's name and of an act, position of such an act) → when.
+/// (key of an agent's name and an act, position of such an act) → when.
 pub(super) const REQUESTS: Covered<(&[u8; 16], u64), u64> =
     covered(6, TableDefinition::new("requests_v1"));
 /// event type → (number, bytes) of its records.
 pub(super) const COUNTS: Covered<u16, (u64, u64)> = covered(7, TableDefinition::new("counts_v1"));
-/// (event type, position) of what every start reads again.
+/// (event type, position) of the events that every start reads again.
 pub(super) const READ_AT_START: Covered<(u16, u64), ()> =
     covered(8, TableDefinition::new("read_at_start_v1"));
-/// one row: position, recorded at and command key of the last record that is in, and the tag over
-/// that, the frontier and all seals. Its number rises
-/// whenever any table comes to mean something else, so that a file of an older build has no tail.
+/// One row: position, recorded at and command key of the last stored record, and the tag over them,
+/// the frontier and all seals. The table's number rises whenever any table's meaning changes, so
+/// that a file of an older build has no tail.
 pub(super) const TAIL: TableDefinition<(), (u64, u64, &[u8; 16], &Tag)> =
     TableDefinition::new("tail_v4");
 /// (level, index) → tag and hashes of a Merkle tile (C2SP), as wide as it was last stored.
 pub(super) const TILES: TableDefinition<(u8, u64), (&Tag, &[u8])> =
     TableDefinition::new("tiles_v2");
-/// one row: the Merkle frontier at the last record that is in.
+/// One row: the Merkle frontier at the last stored record.
 pub(super) const FRONTIER: TableDefinition<(), &[u8]> = TableDefinition::new("frontier_v1");
-/// one row: the first position whose command may still be in. It is not covered: it decides only
-/// how soon a row beyond its horizon goes, and such a row answers nothing.
+/// One row: the first position of a command that may still be stored. It is not covered: it decides
+/// only how soon a row beyond its horizon is removed, and such a row is never returned.
 pub(super) const COMMANDS_FROM: TableDefinition<(), u64> = TableDefinition::new("commands_from_v1");
 
 const fn covered<K: Bucketed, V: Value>(
@@ -56,7 +61,7 @@ const fn covered<K: Bucketed, V: Value>(
     Covered { id, definition }
 }
 
-/// Makes the tables that are missing; false where the file has others, as another build's has.
+/// Makes the missing tables; returns false if the file has tables that only another build has.
 pub(super) fn make_tables(txn: &WriteTransaction) -> Result<bool, redb::Error> {
     let known = [
         txn.open_table(STREAMS.definition)?.name().to_owned(),
@@ -77,10 +82,11 @@ pub(super) fn make_tables(txn: &WriteTransaction) -> Result<bool, redb::Error> {
     Ok(tables.all(|table| known.iter().any(|known| known == table.name())))
 }
 
-/// Old commands forgotten in one flush, beside those that it adds.
+/// The most old commands that one flush forgets, besides as many as it adds.
 const FORGET_MAX: u64 = 131_072;
 
-/// Writes a layer in key order, and seals what it changes; in force once the transaction is.
+/// Writes a layer in key order and seals the changes, which are in force once the transaction is
+/// committed.
 pub(super) fn write_layer(
     txn: &WriteTransaction,
     layer: &Layer,
@@ -162,7 +168,8 @@ fn write_names(
 ) -> Result<(), redb::Error> {
     let mut table = txn.open_table(NAMES.definition)?;
     if !layer.erased.is_empty() {
-        // A walk over all names; it needs no key of an account that has none any more.
+        // This walks over all names; the key of an erased account no longer exists, and is not
+        // needed.
         let erased = |holder: &[u8; 16]| layer.erased.contains(&StreamKey(*holder));
         for name in keys(&table, |holder| erased(holder))? {
             changes.remove(&NAMES, &mut table, &&name)?;
@@ -190,7 +197,7 @@ fn write_challenges(
     Ok(())
 }
 
-/// The keys of the rows of which a function says so.
+/// Returns the keys of the rows that a function selects.
 fn keys<V: Value>(
     table: &Table<'_, &'static [u8; 16], V>,
     is_due: impl Fn(&V::SelfType<'_>) -> bool,
@@ -236,7 +243,7 @@ fn write_cases(
 }
 
 /// Forgets commands beyond their horizon. Times ascend along the log, so a walk from the first
-/// position that may still be in finds them all, without an index by time.
+/// position that may still be stored finds them all, without an index by time.
 fn forget_old_commands(
     txn: &WriteTransaction,
     changes: &mut Changes,
@@ -252,7 +259,7 @@ fn forget_old_commands(
         else {
             break;
         };
-        // The same id can have been used again since, for another command.
+        // The same id may have been used again since, for another command.
         let key = &old.command_key.0;
         let is_old = |place: (u64, u16, u64)| place.0 == next;
         if commands

@@ -1,13 +1,22 @@
-//! Where the events of a stream, of a command and of a name stand: derived from the records.
+//! The positions of the events of a stream, of a command and of a name, derived from the records.
 //!
 //! ```text
 //!   push ─▶ newest layer ─▶ flushing layer ─▶ index.redb      a look-up asks all three
 //!           (memory)        (memory)          (written behind, deletable)
 //! ```
 //!
-//! The commit of a command touches the log's one table only; the random-key inserts of an index
-//! would cost it two thirds of its rate, so they are made behind it, in large batches. What a crash
-//! takes back is caught up from the log's tail at the next start.
+//! The commit of a command writes only the log's one table. The random-key inserts of an index
+//! would cost two thirds of the commit rate, so they are made behind it, in large batches. Entries
+//! that a crash loses are derived again from the log's tail at the next start.
+
+pub(super) mod buckets;
+pub(super) mod cover;
+pub(super) mod file;
+pub(super) mod finding;
+pub(super) mod layers;
+pub(super) mod opening;
+pub(super) mod roots;
+pub(super) mod tables;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,21 +26,18 @@ use countersign_schemas::ids::{CommandKey, StreamKey};
 use countersign_schemas::record::Record;
 use countersign_schemas::time::Micros;
 
-use super::index_file::{IndexFile, Tail};
-use super::layers::{Layers, add, check_next};
 use super::segment::Storage;
 use super::tree::leaf_hash;
 use crate::crypto::derived::FileKey;
+use file::IndexFile;
+use layers::Tail;
+use layers::{Layers, add, check_next};
 
-pub use super::finding::Finding;
-pub use super::index_file::{Cursor, IndexError};
-pub use super::layers::{CommandPlace, Counts, Fact, NotNext, Place};
-
-/// How long a command's outcome can be asked for again
-/// (docs/reference/contract.md#command-ids-and-repeats).
-pub const COMMAND_HORIZON_S: u64 = 86_400;
-/// How long what an agent did is remembered: longer than any policy's window.
-pub const REQUESTS_HORIZON_S: u64 = 8 * 86_400;
+pub use file::Cursor;
+pub use finding::Finding;
+pub use layers::IndexError;
+pub use layers::{CommandPlace, Counts, Fact, NotNext, Place};
+pub use tables::{COMMAND_HORIZON_S, REQUESTS_HORIZON_S};
 
 /// Positions by stream and by command, accounts by name and by challenge.
 ///
@@ -41,17 +47,18 @@ pub struct Index {
     pub(super) file: IndexFile,
     /// One flush at a time.
     flush: Mutex<()>,
-    /// What was met that the service did not leave so.
+    /// The first thing found that the service did not leave there.
     pub(super) finding: Mutex<Option<Finding>>,
 }
 
 impl Index {
-    /// Opens the file; one that is missing, damaged, of another format or of another log is made
-    /// anew, and so is one that the service did not leave so: `key` is its own. `record` gives a record of the log, so that a foreign or restored log is noticed.
-    /// Only harnesses that break disks have another `storage` than the default one.
+    /// Opens the file. It is rebuilt if it is missing, damaged, of another format or of another
+    /// log, and if something other than the service changed it; `key` is the service's own.
+    /// `record` returns a record of the log, so that a foreign or restored log is noticed. Only the
+    /// harnesses that break disks use a `storage` other than the default one.
     ///
     /// # Errors
-    /// [`IndexError`] when another process has it open, or it can neither be opened nor replaced.
+    /// [`IndexError`] if another process has it open, or it can be neither opened nor replaced.
     pub fn open(
         storage: &Storage,
         path: &Path,
@@ -68,14 +75,15 @@ impl Index {
         })
     }
 
-    /// Takes the record at a position in; positions must come in order, without a gap.
+    /// Adds the record at a position; positions must come in order, without a gap.
     ///
     /// `bytes` are the record's, as the log has them: they become a leaf of the tree, so a record
-    /// is pushed only once it is durable. `now` decides whether the command can still be asked for.
+    /// is pushed only once it is durable. `now` decides whether the command can still be repeated.
     ///
     /// # Errors
-    /// [`NotNext`] when its version, its time or its place in a group is not the next one; a
-    /// stream's first record since a flush is believed, see [`Index::check_version`].
+    /// [`NotNext`] if its version, its time or its place in a group is not the next one; the
+    /// version of a stream's first record since a flush is not checked here, see
+    /// [`Index::check_version`].
     pub fn push(
         &self,
         position: u64,
@@ -112,11 +120,11 @@ impl Index {
         Ok(())
     }
 
-    /// Checks that a record has its stream's next version, where the log was written by another
-    /// process; a look-up in the file that the writer, who counts itself, is spared.
+    /// Checks that a record has its stream's next version, for a log that another process wrote.
+    /// This costs a read of the file; the writer, which counts versions itself, does without.
     ///
     /// # Errors
-    /// [`PushError`] when it has not, or the file cannot be read.
+    /// [`PushError`] if the version is not the next one, or the file cannot be read.
     pub fn check_version(&self, position: u64, record: &Record) -> Result<(), PushError> {
         match self.version(&record.stream_key)? + 1 == record.version {
             true => Ok(()),
@@ -128,10 +136,11 @@ impl Index {
         }
     }
 
-    /// The positions of a stream's events with versions in `after + 1 ..= through`, ascending.
+    /// Returns the positions of a stream's events with versions in `after + 1 ..= through`,
+    /// ascending.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn positions(
         &self,
         stream: &StreamKey,
@@ -142,10 +151,10 @@ impl Index {
         Ok(places.into_iter().map(|place| place.position).collect())
     }
 
-    /// Where a stream's events with versions in `after + 1 ..= through` stand, ascending.
+    /// Returns the places of a stream's events with versions in `after + 1 ..= through`, ascending.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn places(
         &self,
         stream: &StreamKey,
@@ -158,7 +167,8 @@ impl Index {
             let Some((first, run)) = layer.streams.get(stream) else {
                 continue;
             };
-            // What the file has already is not taken from a layer that is being flushed.
+            // Events that the file already gave are not taken again from a layer that is being
+            // flushed.
             let have = after + places.len() as u32;
             let skip = (have + 1).saturating_sub(*first) as usize;
             let room = through.saturating_sub(have) as usize;
@@ -167,10 +177,10 @@ impl Index {
         Ok(places)
     }
 
-    /// How many events a stream has.
+    /// Returns how many events a stream has.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn version(&self, stream: &StreamKey) -> Result<u32, IndexError> {
         let layers = self.layers();
         let in_memory = layers.newest_first().find_map(|layer| {
@@ -183,10 +193,10 @@ impl Index {
         }
     }
 
-    /// Where a command's events stand, within the horizon.
+    /// Returns the places of a command's events, within the horizon.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn command(
         &self,
         key: &CommandKey,
@@ -203,18 +213,18 @@ impl Index {
         Ok(place.filter(|place| now < place.at.plus_s(COMMAND_HORIZON_S)))
     }
 
-    /// The account that holds a name, by the name's keyed hash.
+    /// Returns the account that holds a name, by the name's keyed hash.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn name(&self, name: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
         self.layers().name(name, || self.file.name(name))
     }
 
-    /// The account that a challenge was opened for; a lapsed one may be forgotten.
+    /// Returns the account that a challenge was opened for; an expired challenge may be forgotten.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn challenge(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
         let layers = self.layers();
         let in_memory = layers
@@ -226,10 +236,10 @@ impl Index {
         }
     }
 
-    /// The account that a reset case was opened for, whatever became of it.
+    /// Returns the account that a reset case was opened for, whatever became of the case.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn case(&self, hash: &[u8; 16]) -> Result<Option<StreamKey>, IndexError> {
         let layers = self.layers();
         let in_memory = layers
@@ -241,10 +251,11 @@ impl Index {
         }
     }
 
-    /// When an agent did what is counted under a key, ascending; those beyond [`REQUESTS_HORIZON_S`] may be gone.
+    /// Returns when an agent did the acts that are counted under a key, ascending; acts older than
+    /// [`REQUESTS_HORIZON_S`] may be gone.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn requests(&self, agent: &[u8; 16]) -> Result<Vec<Micros>, IndexError> {
         let layers = self.layers();
         let mut requests = self.file.requests(agent)?;
@@ -257,10 +268,10 @@ impl Index {
         Ok(requests.into_iter().map(|(_, at)| at).collect())
     }
 
-    /// The positions of the events of a type that every start reads again, ascending.
+    /// Returns the positions of the events of a type that every start reads again, ascending.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn read_at_start(&self, event_type: u16) -> Result<BTreeSet<u64>, IndexError> {
         let layers = self.layers();
         let mut positions = self.file.read_at_start(event_type)?;
@@ -276,14 +287,14 @@ impl Index {
         Ok(positions)
     }
 
-    /// Number and bytes of all records, by the number of their event type.
+    /// Returns number and bytes of all records, by the number of their event type.
     ///
     /// # Errors
-    /// [`IndexError`] when the file cannot be read.
+    /// [`IndexError`] if the file cannot be read.
     pub fn counts(&self) -> Result<Counts, IndexError> {
         let layers = self.layers();
         let mut counts = self.file.counts()?;
-        // The layer that is being flushed may be in the file already: it is counted there or here.
+        // The layer that is being flushed may be in the file already: it must be counted only once.
         let tail = self.file.tail().position;
         for layer in layers
             .newest_first()
@@ -296,28 +307,30 @@ impl Index {
         Ok(counts)
     }
 
-    /// The last record that was taken in; position 0 before the first.
+    /// Returns the last record that was added; position 0 before the first.
     pub fn tail(&self) -> Tail {
         self.layers().newest.tail
     }
 
-    /// Whether the last record ended its group.
+    /// Returns whether the last record ended its group.
     pub fn is_whole(&self) -> bool {
         self.layers().open_group.is_none()
     }
 
-    /// Entries that wait to be flushed.
+    /// Returns how many entries wait to be flushed.
     pub fn waiting(&self) -> usize {
         self.layers().newest.entries
     }
 
-    /// Moves what waits into the file, and forgets there what is beyond its horizon at `now`.
+    /// Moves the waiting entries into the file, and forgets entries there that are beyond their
+    /// horizon at `now`.
     ///
-    /// With `durable` it survives a crash; otherwise a crash takes the file back to the last
-    /// durable flush. `record` gives a record of the log.
+    /// With `durable` the file survives a crash; otherwise a crash takes it back to the last
+    /// durable flush. `record` returns a record of the log.
     ///
     /// # Errors
-    /// [`IndexError`]: everything still waits, and look-ups still find it.
+    /// [`IndexError`] if the file cannot be written: the entries still wait, and can still be
+    /// found.
     pub fn flush(
         &self,
         durable: bool,
@@ -358,10 +371,10 @@ impl Index {
     }
 }
 
-/// Why a record does not stand where it should.
+/// Why a record was not added.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// It does not follow.
+    /// The record does not follow the one before it.
     #[error(transparent)]
     NotNext(#[from] NotNext),
     /// The file cannot be read.

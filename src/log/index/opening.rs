@@ -1,4 +1,4 @@
-//! Opening `index.redb`: what is not this log's, this build's and this service's is built again.
+//! Opening `index.redb`: a file of another log, another build or another writer is rebuilt.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -8,20 +8,22 @@ use countersign_schemas::time::Micros;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::cover::{SEALS, Seals, Tag, changed};
-use super::index_file::{IndexError, IndexFile, Tail, durable};
-use super::index_tables::{
+use super::file::{IndexFile, durable};
+use super::layers::{IndexError, Tail};
+use super::tables::{
     CASES, CHALLENGES, COMMANDS, COUNTS, NAMES, READ_AT_START, REQUESTS, STREAMS, TAIL, make_tables,
 };
-use super::segment::Storage;
-use super::tiles::{TileError, Tree};
-use super::tree::Frontier;
 use crate::crypto::derived::FileKey;
+use crate::log::hashes::TileError;
+use crate::log::segment::Storage;
+use crate::log::tiles::Tree;
+use crate::log::tree::Frontier;
 
-/// Why a file is built again that is none of this log's or this build's.
+/// The reason for rebuilding a file of another log or build.
 const STRANGE: &str = "it is of another log or another build";
 
 impl IndexFile {
-    /// Opens the file, and the tree as it was stored in it; see [`super::index::Index::open`].
+    /// Opens the file, and the tree as it was stored in it; see [`super::Index::open`].
     pub fn open(
         storage: &Storage,
         path: &Path,
@@ -52,8 +54,8 @@ impl IndexFile {
         Ok((file, Tree::default()))
     }
 
-    /// Every page's checksum is read: an index that lost an entry would let a used code live again.
-    /// None where the file has tables that this build does not make.
+    /// Opening reads every page's checksum: an index that lost an entry would let a used code be
+    /// used again. `None` if the file has tables that this build does not make.
     fn open_as_is(
         storage: &Storage,
         path: &Path,
@@ -90,9 +92,9 @@ impl IndexFile {
         }))
     }
 
-    /// The tree as it was stored, or why the file is not to be believed: the tag beside the tail is
-    /// not this log's, or the record that was last taken in no longer stands where it stood, or the
-    /// tree does not end with it.
+    /// Returns the tree as it was stored, or why the file is not trusted: the tag beside the tail
+    /// is not this log's, the last stored record is no longer at its position, or the tree does not
+    /// end with it.
     fn tree_of(
         &self,
         record: &impl Fn(u64) -> Option<Record<'static>>,
@@ -106,7 +108,7 @@ impl IndexFile {
         let parts = parts.each_ref().map(Vec::as_slice);
         if self.seals.tail_tag(&parts, &frontier) != tag {
             return Err(
-                "it was changed by something other than this service, or is of another log",
+                "it was changed by something other than this service, or belongs to another log",
             );
         }
         let last = record(tail.position).filter(|r| Tail::of(tail.position, r) == tail);
@@ -122,7 +124,7 @@ impl IndexFile {
         ends_here.then_some(tree).ok_or(STRANGE)
     }
 
-    /// Whether nothing was ever taken in.
+    /// Returns whether no record was ever stored.
     fn is_empty(&self) -> Result<bool, redb::Error> {
         let txn = self.db.begin_read()?;
         Ok(txn.open_table(STREAMS.definition)?.first()?.is_none()
@@ -136,7 +138,7 @@ impl IndexFile {
             && txn.open_table(SEALS)?.first()?.is_none())
     }
 
-    /// The last record that is in, with the tag over it; an unreadable row counts as none.
+    /// Returns the last stored record with the tag over it; an unreadable row counts as none.
     pub(super) fn sealed_tail(&self) -> Option<(Tail, Tag)> {
         let read = || -> Result<Option<(Tail, Tag)>, redb::Error> {
             let table = self.db.begin_read()?.open_table(TAIL)?;

@@ -11,56 +11,19 @@ use redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Value, WriteTransaction,
 };
 
+use super::CommandPlace;
 use super::buckets::{Bucketed, Covered};
 use super::cover::{Seals, changed};
-use super::index::CommandPlace;
-use super::index_tables::{
+use super::layers::{Counts, IndexError, Layer, Place, Tail};
+use super::tables::{
     CASES, CHALLENGES, COMMANDS, COUNTS, FRONTIER, NAMES, READ_AT_START, REQUESTS, STREAMS, TAIL,
     TILES, write_layer,
 };
-use super::layers::{Counts, Layer, Place};
-use super::tiles::{TileError, tile_width};
-use super::tree::HASH_BYTES;
+use crate::log::hashes::TileError;
+use crate::log::tiles::tile_width;
+use crate::log::tree::HASH_BYTES;
 
-/// The index could not be read or written. The log is not concerned.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the index {path} cannot be used ({source}): stop the service and delete the file, it is rebuilt from the log"
-)]
-pub struct IndexError {
-    pub(super) path: PathBuf,
-    pub(super) source: Box<redb::Error>,
-}
-
-/// The last record that an index has taken in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tail {
-    /// Its position; 0 before the first.
-    pub position: u64,
-    /// When it was recorded.
-    pub at: Micros,
-    /// Its command, to tell this log from another.
-    pub command: [u8; 16],
-}
-
-impl Tail {
-    /// The tail that a record makes.
-    pub(super) fn of(position: u64, record: &Record) -> Self {
-        Self {
-            position,
-            at: record.recorded_at,
-            command: record.command_key.0,
-        }
-    }
-
-    /// What a tag over it covers.
-    pub(super) fn parts(&self) -> [Vec<u8>; 3] {
-        let (position, at) = (self.position.to_le_bytes(), self.at.0.to_le_bytes());
-        [position.to_vec(), at.to_vec(), self.command.to_vec()]
-    }
-}
-
-/// Where a walk over the buckets of all tables is.
+/// The place of a walk over the buckets of all tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     table: u8,
@@ -68,33 +31,36 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Before the first bucket.
+    /// The place before the first bucket.
     pub const START: Self = Self {
         table: STREAMS.id,
         bucket: 0,
     };
 }
 
-pub(super) struct IndexFile {
+pub(in crate::log) struct IndexFile {
     pub(super) path: PathBuf,
     pub(super) db: Database,
     pub(super) seals: Seals,
-    /// Whether a row was found that is not the service's own.
+    /// Whether a row was found that the service did not write.
     pub(super) is_changed: AtomicBool,
 }
 
 impl IndexFile {
-    /// The last record that is in.
+    /// Returns the last record that is stored.
     pub fn tail(&self) -> Tail {
         self.sealed_tail().map_or(Tail::default(), |(tail, _)| tail)
     }
 
-    /// Whether a row was found that is not the service's own.
+    /// Returns whether a row was found that the service did not write.
     pub fn is_changed(&self) -> bool {
         self.is_changed.load(Ordering::Acquire)
     }
 
-    /// Makes the next open build the file again.
+    /// Marks the file, so that the next open rebuilds it.
+    ///
+    /// # Errors
+    /// [`IndexError`] if the file cannot be written.
     pub fn distrust(&self) -> Result<(), IndexError> {
         self.read(|| {
             let txn = durable(&self.db)?;
@@ -103,6 +69,10 @@ impl IndexFile {
         })
     }
 
+    /// Returns the Merkle frontier at the last stored record; `None` if none is stored.
+    ///
+    /// # Errors
+    /// [`IndexError`] if the file cannot be read.
     pub fn frontier(&self) -> Result<Option<Vec<u8>>, IndexError> {
         self.read(|| {
             let table = self.db.begin_read()?.open_table(FRONTIER)?;
@@ -110,6 +80,10 @@ impl IndexFile {
         })
     }
 
+    /// Returns a stored tile; `None` if the stored tree does not have it.
+    ///
+    /// # Errors
+    /// [`TileError`] if the tile was changed, or the file cannot be read.
     pub fn tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, TileError> {
         let read = self.read(|| {
             let txn = self.db.begin_read()?;
@@ -118,7 +92,7 @@ impl IndexFile {
             if width == 0 {
                 return Ok(None);
             }
-            // One that is missing, or as narrow as it was once, is not what was stored last.
+            // A tile that is missing, or narrower than when it was last stored, is a changed row.
             let row = txn.open_table(TILES)?.get((level, index))?;
             let row = row.ok_or_else(changed)?;
             let (tag, bytes) = row.value();
@@ -203,7 +177,10 @@ impl IndexFile {
         })
     }
 
-    /// Positions and times, ascending.
+    /// Returns positions and times, ascending.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a row was changed, or the file cannot be read.
     pub fn requests(&self, agent: &[u8; 16]) -> Result<Vec<(u64, Micros)>, IndexError> {
         self.covered(&REQUESTS, &(agent, 0), |table| {
             let rows = table.range((agent, 0)..=(agent, u64::MAX))?;
@@ -236,7 +213,7 @@ impl IndexFile {
         })
     }
 
-    /// Reads from a covered table, once the bucket of the key was held to its seal.
+    /// Reads from a covered table, once the key's bucket is checked against its seal.
     fn covered<K: Bucketed, V: Value, T>(
         &self,
         covered: &Covered<K, V>,
@@ -251,7 +228,11 @@ impl IndexFile {
         })
     }
 
-    /// Holds so many buckets to their seals, from one of them on; gives where to go on.
+    /// Checks this many buckets against their seals, from one of them on; returns where to
+    /// continue.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a row was changed, or the file cannot be read.
     pub fn check_buckets(&self, from: Cursor, count: usize) -> Result<Option<Cursor>, IndexError> {
         let (mut at, mut left) = (from, count);
         loop {
@@ -280,8 +261,8 @@ impl IndexFile {
         }
     }
 
-    /// Holds buckets of one table to their seals, those that have a row or a seal; gives the next
-    /// one when that were enough.
+    /// Checks buckets of one table against their seals, if they have a row or a seal; returns the
+    /// next one once that is enough.
     fn check_from<K: Bucketed, V: Value>(
         &self,
         covered: &Covered<K, V>,
@@ -318,6 +299,10 @@ impl IndexFile {
 
     // BUG: erasure-walks-names: after an erasure this walks over all names.
     /// Writes a layer in key order, in one transaction.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a changed row was found, or the file cannot be written; then nothing is
+    /// written.
     pub fn write(
         &self,
         layer: &Layer,
@@ -340,7 +325,7 @@ impl IndexFile {
     }
 }
 
-/// A transaction whose commit survives a crash and needs no repair after one.
+/// Begins a transaction that, once committed, survives a crash without a repair.
 pub(super) fn durable(db: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);

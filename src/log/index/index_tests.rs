@@ -15,12 +15,12 @@ pub(super) fn key() -> FileKey {
 }
 
 /// A log in memory, with its index in a folder.
-struct House {
+struct Fixture {
     folder: tempfile::TempDir,
     records: Vec<Record<'static>>,
 }
 
-impl House {
+impl Fixture {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -99,10 +99,10 @@ pub(super) fn record(stream: StreamKey, version: u32, at: Micros, command: u8) -
 
 #[test]
 fn what_was_pushed_is_found_before_during_and_after_a_flush() {
-    let mut house = House::new();
-    let index = house.open();
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
     for n in 0..5 {
-        house.push(&index, if n % 2 == 0 { ADA } else { BOB }, NOW, n);
+        fixture.push(&index, if n % 2 == 0 { ADA } else { BOB }, NOW, n);
     }
     let check = |index: &Index| {
         assert_eq!(index.positions(&ADA, 0, u32::MAX).unwrap(), [1, 3, 5]);
@@ -114,30 +114,30 @@ fn what_was_pushed_is_found_before_during_and_after_a_flush() {
     };
     check(&index);
     index
-        .flush(true, NOW, |position| house.record(position))
+        .flush(true, NOW, |position| fixture.record(position))
         .unwrap();
     check(&index);
-    let bytes: usize = house
+    let bytes: usize = fixture
         .records
         .iter()
         .map(|r| r.encode().unwrap().len())
         .sum();
     assert_eq!(index.counts().unwrap()[&3], (5, bytes as u64));
-    house.push(&index, ADA, NOW, 9);
+    fixture.push(&index, ADA, NOW, 9);
     assert_eq!(index.counts().unwrap()[&3].0, 6);
     assert_eq!(index.positions(&ADA, 0, u32::MAX).unwrap(), [1, 3, 5, 6]);
     assert_eq!(index.positions(&ADA, 2, u32::MAX).unwrap(), [5, 6]);
     drop(index);
-    // What was not flushed is pushed again from the log's tail.
-    let index = house.open();
+    // Records that were not flushed are pushed again from the log's tail.
+    let index = fixture.open();
     assert_eq!(index.tail().position, 5);
     check(&index);
 }
 
 #[test]
 fn names_challenges_cases_and_what_a_start_reads_are_found_after_a_restart() {
-    let mut house = House::new();
-    let index = house.open();
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
     let facts = [
         Fact::Name([7; 16]),
         Fact::Challenge([8; 16], NOW.plus_s(300)),
@@ -146,7 +146,7 @@ fn names_challenges_cases_and_what_a_start_reads_are_found_after_a_restart() {
         asked_for([10; 16]),
     ];
     for (n, fact) in facts.into_iter().enumerate() {
-        let record = house.make(ADA, NOW, n as u8);
+        let record = fixture.make(ADA, NOW, n as u8);
         index
             .push(
                 n as u64 + 1,
@@ -166,23 +166,23 @@ fn names_challenges_cases_and_what_a_start_reads_are_found_after_a_restart() {
         assert_eq!(index.read_at_start(2).unwrap(), BTreeSet::from([3]));
         assert!(index.read_at_start(1).unwrap().is_empty());
         index
-            .flush(true, NOW, |position| house.record(position))
+            .flush(true, NOW, |position| fixture.record(position))
             .unwrap();
     }
     drop(index);
-    let index = house.open();
+    let index = fixture.open();
     assert_eq!(index.name(&[7; 16]).unwrap(), Some(ADA));
     assert_eq!(index.challenge(&[8; 16]).unwrap(), Some(ADA));
-    house.push(&index, ADA, NOW.plus_s(300), 9);
+    fixture.push(&index, ADA, NOW.plus_s(300), 9);
     index
-        .flush(true, NOW.plus_s(300), |position| house.record(position))
+        .flush(true, NOW.plus_s(300), |position| fixture.record(position))
         .unwrap();
     assert_eq!(index.challenge(&[8; 16]).unwrap(), None, "lapsed");
     assert_eq!(index.requests(&[1; 16]).unwrap(), [NOW, NOW]);
     let late = NOW.plus_s(REQUESTS_HORIZON_S);
-    house.push(&index, ADA, late, 10);
+    fixture.push(&index, ADA, late, 10);
     index
-        .flush(true, late, |position| house.record(position))
+        .flush(true, late, |position| fixture.record(position))
         .unwrap();
     assert!(index.requests(&[1; 16]).unwrap().is_empty(), "forgotten");
     assert_eq!(index.case(&[10; 16]).unwrap(), Some(ADA), "for good");
@@ -195,18 +195,18 @@ fn asked_for(case: [u8; 16]) -> Fact {
 
 #[test]
 fn a_command_is_forgotten_after_a_day_but_not_its_id_when_it_is_used_again() {
-    let mut house = House::new();
-    let index = house.open();
-    house.push(&index, ADA, NOW, 1);
-    house.push(&index, ADA, NOW, 2);
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
+    fixture.push(&index, ADA, NOW, 1);
+    fixture.push(&index, ADA, NOW, 2);
     index
-        .flush(true, NOW, |position| house.record(position))
+        .flush(true, NOW, |position| fixture.record(position))
         .unwrap();
     let later = NOW.plus_s(COMMAND_HORIZON_S);
     assert_eq!(index.command(&CommandKey([1; 16]), later).unwrap(), None);
-    house.push(&index, ADA, later, 1);
+    fixture.push(&index, ADA, later, 1);
     index
-        .flush(true, later, |position| house.record(position))
+        .flush(true, later, |position| fixture.record(position))
         .unwrap();
     let again = index.command(&CommandKey([1; 16]), later).unwrap().unwrap();
     assert_eq!(again.first, 3);
@@ -219,9 +219,9 @@ fn a_command_is_forgotten_after_a_day_but_not_its_id_when_it_is_used_again() {
 
 #[test]
 fn a_record_that_is_not_the_next_one_is_refused() {
-    let mut house = House::new();
-    let index = house.open();
-    house.push(&index, ADA, NOW, 1);
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
+    fixture.push(&index, ADA, NOW, 1);
     let what = |position, record: &Record| match index.push(
         position,
         record,
@@ -256,17 +256,17 @@ fn a_record_that_is_not_the_next_one_is_refused() {
 }
 
 #[test]
-fn a_damaged_file_and_one_of_another_log_are_made_anew() {
-    let mut house = House::new();
-    let index = house.open();
-    house.push(&index, ADA, NOW, 1);
+fn a_damaged_file_and_one_of_another_log_are_rebuilt() {
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
+    fixture.push(&index, ADA, NOW, 1);
     index
-        .flush(true, NOW, |position| house.record(position))
+        .flush(true, NOW, |position| fixture.record(position))
         .unwrap();
     drop(index);
-    let mut other = House::new();
+    let mut other = Fixture::new();
     other.make(BOB, NOW, 2);
-    let path = house.folder.path().join("index.redb");
+    let path = fixture.folder.path().join("index.redb");
     let index = Index::open(&Storage::default(), &path, 1 << 20, &key(), |position| {
         other.record(position)
     })
@@ -278,39 +278,39 @@ fn a_damaged_file_and_one_of_another_log_are_made_anew() {
         let mut bad = bytes.clone();
         bad[at] ^= 0xff;
         std::fs::write(&path, bad).unwrap();
-        drop(house.open());
+        drop(fixture.open());
     }
     std::fs::write(&path, b"no database").unwrap();
-    assert_eq!(house.open().tail(), Tail::default());
+    assert_eq!(fixture.open().tail(), Tail::default());
 }
 
 #[test]
 fn a_second_process_is_refused() {
-    let house = House::new();
-    let _index = house.open();
-    let path = house.folder.path().join("index.redb");
+    let fixture = Fixture::new();
+    let _index = fixture.open();
+    let path = fixture.folder.path().join("index.redb");
     assert!(Index::open(&Storage::default(), &path, 1 << 20, &key(), |_| None).is_err());
 }
 
 #[test]
 fn the_tree_is_the_same_whenever_it_is_flushed_or_reopened() {
-    let mut house = House::new();
+    let mut fixture = Fixture::new();
     let mut expected = crate::log::tree::Frontier::default();
-    let mut index = house.open();
+    let mut index = fixture.open();
     for n in 0..700_u64 {
-        house.push(&index, ADA, NOW, n as u8);
-        expected.append(leaf_hash(&house.records[n as usize].encode().unwrap()));
+        fixture.push(&index, ADA, NOW, n as u8);
+        expected.append(leaf_hash(&fixture.records[n as usize].encode().unwrap()));
         if n % 97 == 0 {
             index
-                .flush(true, NOW, |position| house.record(position))
+                .flush(true, NOW, |position| fixture.record(position))
                 .unwrap();
         }
         if n % 300 == 299 {
             index
-                .flush(true, NOW, |position| house.record(position))
+                .flush(true, NOW, |position| fixture.record(position))
                 .unwrap();
             drop(index);
-            index = house.open();
+            index = fixture.open();
         }
         assert_eq!(index.tree_head().unwrap(), (n + 1, expected.root()));
     }
@@ -322,9 +322,9 @@ fn the_tree_is_the_same_whenever_it_is_flushed_or_reopened() {
 
 #[test]
 fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
-    let mut house = House::new();
-    let index = house.open();
-    house.push(&index, ADA, NOW, 0);
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
+    fixture.push(&index, ADA, NOW, 0);
     let whole = index.tree_head().unwrap();
     for group_index in 0..3 {
         let record = Record {
@@ -333,8 +333,8 @@ fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
             ..record(BOB, u32::from(group_index) + 1, NOW, 1)
         };
         assert_eq!(index.tree_head().unwrap(), whole, "after {group_index}");
-        house.records.push(record.clone());
-        let (position, bytes) = (house.records.len() as u64, record.encode().unwrap());
+        fixture.records.push(record.clone());
+        let (position, bytes) = (fixture.records.len() as u64, record.encode().unwrap());
         index.push(position, &record, &bytes, None, NOW).unwrap();
     }
     assert_eq!(index.tree_head().unwrap().0, 4);

@@ -1,4 +1,5 @@
-//! What becomes of one message: sized, named, read, decoded, and handed on. Nothing here waits.
+//! The way of one message: its size is checked, its caller identified, its headers and body
+//! decoded, and it is handed on. Nothing here waits.
 
 use std::sync::Arc;
 
@@ -16,13 +17,13 @@ use tokio::sync::mpsc;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::documents::Documents;
-use super::endpoints::{AdminAsked, Asked, Document, Endpoint, Queried};
+use super::endpoints::{AdminRequest, Document, Endpoint, Operation, QueryKind};
 use super::gate::Gate;
 use super::headers::{self, Headers};
 use super::identity::Identity;
-use super::queries::{OperatorsRequest, Query, QueryPool, Question, Wanted};
-use super::replier::{Answer, Ticket, Waiting};
-use super::reply::{Echo, Told, json};
+use super::queries::{OperatorsRequest, Query, QueryPool, QueryRequest, Wanted};
+use super::replier::{Answer, Pending, ReplyGuard};
+use super::reply::{ReplyHeaders, Response, json};
 use super::shares::{Share, Shares};
 use super::stats::Stats;
 use crate::engine::{Caller, Engine, Request, Viewer};
@@ -31,58 +32,59 @@ use crate::engine::{Caller, Engine, Request, Viewer};
 pub const PAYLOAD_BYTES_MAX: usize = 65_536;
 
 const NO_SUCH_SCHEMA: &str =
-    "there is no schema of that name: $SRV.INFO.countersign names them in its metadata";
+    "there is no schema with that name: $SRV.INFO.countersign lists the names in its metadata";
 
-const NOT_READY: &str = "the service is not ready on this broker: its log and /readyz say why";
+const NOT_READY: &str =
+    "the service is not ready on this broker: see its log or /readyz for the cause";
 
-/// Everything that it takes to deal with a message.
-pub struct Desk {
+/// Everything that the endpoint loops share to handle a message.
+pub struct Router {
     /// Decides commands and answers queries.
     pub engine: Arc<Engine>,
-    /// How callers are told apart.
+    /// How callers are identified.
     pub identity: Identity,
-    /// What can be asked.
+    /// The service's endpoints.
     pub endpoints: Arc<[Endpoint]>,
     /// The counters, one for each endpoint.
     pub stats: Arc<[Stats]>,
-    /// What the service says of itself.
+    /// The documents that the service publishes about itself.
     pub documents: Documents,
     /// The way out.
     pub answers: mpsc::Sender<Answer>,
-    /// The threads that read views.
+    /// The threads that answer queries.
     pub queries: QueryPool,
-    /// What each caller holds of the way out.
+    /// How many slots of the way out each caller holds.
     pub shares: Arc<Shares>,
     /// Whether requests are taken at all.
     pub gate: Gate,
 }
 
-/// A request that was taken.
+/// A request that was admitted.
 enum Work {
     Decide(Request),
-    Ask(Question),
-    Tell(Bytes),
+    Query(QueryRequest),
+    Respond(Bytes),
 }
 
-fn overloaded() -> Told {
-    Told::Refused(Refusal::new(ErrorCode::Overloaded))
+fn overloaded() -> Response {
+    Response::Refused(Refusal::new(ErrorCode::Overloaded))
 }
 
-fn at_once(waiting: Waiting, told: Told) -> Answer {
+fn at_once(pending: Pending, response: Response) -> Answer {
     Answer {
-        waiting,
-        told,
+        pending,
+        response,
         share: None,
     }
 }
 
-impl Desk {
-    /// Deals with one message of an endpoint: its answer leaves later through the way out. What is
-    /// returned is an answer that is known at once, so that it takes no slot from one that is not:
-    /// a document, a refusal, or that there was no room on that way, in all or for this caller.
+impl Router {
+    /// Handles one message of an endpoint: its answer leaves later through the way out. The answer
+    /// is returned instead if it is known at once, so that it takes no slot: a document, a refusal,
+    /// or `overloaded` because the way out has no slot left, in all or for this caller.
     ///
-    /// A message without a reply subject that we answer on is counted and not executed: nobody would
-    /// learn that a code is spent.
+    /// A message without a reply subject that the service answers on is counted and not executed:
+    /// its caller could not learn that a code is spent.
     pub fn take(&self, at: usize, message: Message) -> Option<Answer> {
         let (endpoint, stats) = (&self.endpoints[at], &self.stats[at]);
         stats.received();
@@ -92,115 +94,118 @@ impl Desk {
         };
         let received_at = self.engine.now();
         let map = message.headers.as_ref();
-        let command_id = headers::command_id(map).map(|id| match endpoint.asked {
-            Asked::Command(CommandKind::Platform) => {
+        let command_id = headers::command_id(map).map(|id| match endpoint.operation {
+            Operation::Command(CommandKind::Platform) => {
                 Some(id.unwrap_or_else(|| new_command_id(received_at)))
             }
-            Asked::Command(CommandKind::Support | CommandKind::Operator) => id,
+            Operation::Command(CommandKind::Support | CommandKind::Operator) => id,
             _ => None,
         });
-        let waiting = Waiting {
+        let pending = Pending {
             reply_to,
             endpoint: at,
             received_at,
-            echo: Echo {
+            reply_headers: ReplyHeaders {
                 command_id: command_id.ok().flatten(),
                 trace: headers::trace(map),
             },
         };
-        // What is done must be answered, and by the only one who answers for this log.
+        // A command that is executed must be answered, and only the one instance of this log may
+        // answer.
         if !self.gate.is_open() {
             let refusal = Refusal::because(ErrorCode::Overloaded, NOT_READY);
-            return Some(at_once(waiting, Told::Refused(refusal)));
+            return Some(at_once(pending, Response::Refused(refusal)));
         }
         let Ok(slot) = self.answers.clone().try_reserve_owned() else {
-            return Some(at_once(waiting, overloaded()));
+            return Some(at_once(pending, overloaded()));
         };
-        match self.admit(endpoint, &message, &waiting) {
+        match self.admit(endpoint, &message, &pending) {
             Ok(Work::Decide(request)) => {
                 let Some(share) = self.share_of(&request.caller) else {
-                    return Some(at_once(waiting, overloaded()));
+                    return Some(at_once(pending, overloaded()));
                 };
-                let ticket = Ticket::new(slot, waiting, share);
+                let guard = ReplyGuard::new(slot, pending, share);
                 let caller = request.caller.name.clone();
-                let reply = move |outcome| ticket.tell(Told::Outcome(outcome, caller));
+                let reply = move |outcome| guard.respond(Response::Outcome(outcome, caller));
                 self.engine.submit(request, Box::new(reply));
             }
-            Ok(Work::Ask(question)) => {
-                let Some(share) = self.share_of(&question.viewer.caller) else {
-                    return Some(at_once(waiting, overloaded()));
+            Ok(Work::Query(request)) => {
+                let Some(share) = self.share_of(&request.viewer.caller) else {
+                    return Some(at_once(pending, overloaded()));
                 };
                 self.queries
-                    .ask(question, Ticket::new(slot, waiting, share));
+                    .ask(request, ReplyGuard::new(slot, pending, share));
             }
-            Ok(Work::Tell(body)) => return Some(at_once(waiting, Told::Answer(body))),
-            Err(refusal) => return Some(at_once(waiting, Told::Refused(refusal))),
+            Ok(Work::Respond(body)) => return Some(at_once(pending, Response::Answer(body))),
+            Err(refusal) => return Some(at_once(pending, Response::Refused(refusal))),
         }
         None
     }
 
-    /// One more slot of a caller's, where it may hold one; one is reserved for it already.
+    /// Takes one more slot for a caller, if it may hold one; this request's slot is already
+    /// reserved.
     fn share_of(&self, caller: &Caller) -> Option<Share> {
         let free = self.answers.capacity() + 1;
         self.shares.take((caller.role, caller.name.clone()), free)
     }
 
-    /// Size first, then who asks, then the headers, then the body.
+    /// Checks the size first, then the caller, then the headers, then the body.
     fn admit(
         &self,
         endpoint: &Endpoint,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         match message.fault {
             Some(Fault::TooLarge) => return Err(Refusal::new(ErrorCode::PayloadTooLarge)),
             Some(Fault::Malformed) => return Err(self.identity.malformed()),
             None => {}
         }
-        // The connection's own bound is no other, but who raises it there must not raise it here.
+        // The connection has the same bound, but raising it there must not raise it here.
         if message.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(Refusal::new(ErrorCode::PayloadTooLarge));
         }
-        // Only messages of the broker have a status.
+        // Only messages from the broker itself have a status.
         if message.status.is_some() {
             return Err(self.identity.malformed());
         }
-        match endpoint.asked {
-            Asked::Command(kind) => self.command(endpoint, kind, message, waiting),
-            Asked::Admin(asked) => self.admin(endpoint, asked, message, waiting),
-            Asked::Query(queried) => self.query(endpoint, queried, message, waiting),
-            Asked::Document(document) => self.document(endpoint, document, message, waiting),
+        match endpoint.operation {
+            Operation::Command(kind) => self.command(endpoint, kind, message, pending),
+            Operation::Admin(request) => self.admin(endpoint, request, message, pending),
+            Operation::Query(kind) => self.query(endpoint, kind, message, pending),
+            Operation::Document(document) => self.document(endpoint, document, message, pending),
         }
     }
 
-    /// An operator's request: the subject is the permission, a reason and an id are required.
+    /// Admits an operator's request: the subject is the permission; a reason and an id are
+    /// required.
     fn admin(
         &self,
         endpoint: &Endpoint,
-        asked: AdminAsked,
+        request: AdminRequest,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, Role::Operator, message)?;
-        let headers = in_time(endpoint, map, waiting.received_at)?;
+        let headers = in_time(endpoint, map, pending.received_at)?;
         if headers.command_id.is_none() {
             return Err(Refusal::because(
                 ErrorCode::RequestInvalid,
                 headers::MSG_ID_REQUIRED,
             ));
         }
-        let wanted = Wanted::Operators(operators_request(asked, &message.payload)?);
-        tracing::info!(caller = caller.name, asked = ?asked, "an operator's request");
-        Ok(Work::Ask(Question {
+        let wanted = Wanted::Operators(operators_request(request, &message.payload)?);
+        tracing::info!(caller = caller.name, asked = ?request, "an operator's request");
+        Ok(Work::Query(QueryRequest {
             wanted,
             min_position: headers.min_position,
             deadline: headers.deadline,
-            viewer: viewer(caller, headers.on_behalf_of, waiting),
+            viewer: viewer(caller, headers.on_behalf_of, pending),
         }))
     }
 
-    /// Who sends a command or an operator's request.
+    /// Returns the caller of a command or an operator's request.
     fn caller(
         &self,
         endpoint: &Endpoint,
@@ -222,20 +227,24 @@ impl Desk {
         endpoint: &Endpoint,
         kind: CommandKind,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.caller(endpoint, kind.into(), message)?;
-        let headers = in_time(endpoint, map, waiting.received_at)?;
+        let headers = in_time(endpoint, map, pending.received_at)?;
         let missing = || Refusal::because(ErrorCode::RequestInvalid, headers::MSG_ID_REQUIRED);
-        let command_id = waiting.echo.command_id.clone().ok_or_else(missing)?;
+        let command_id = pending
+            .reply_headers
+            .command_id
+            .clone()
+            .ok_or_else(missing)?;
         let command = Command::decode(endpoint.name, &message.payload)?;
         let tags =
             self.engine
                 .body_tags(&caller.name, &message.subject, &message.payload, &command);
-        let mut request = Request::new(command, command_id, caller, tags, waiting.received_at);
+        let mut request = Request::new(command, command_id, caller, tags, pending.received_at);
         request.on_behalf_of = headers.on_behalf_of;
-        request.trace_id = waiting.echo.trace.as_ref().map(|trace| trace.id);
+        request.trace_id = pending.reply_headers.trace.as_ref().map(|trace| trace.id);
         request.deadline = headers.deadline;
         Ok(Work::Decide(request))
     }
@@ -243,35 +252,35 @@ impl Desk {
     fn query(
         &self,
         endpoint: &Endpoint,
-        queried: Queried,
+        kind: QueryKind,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         let caller = self.identity.caller_of_query(map, endpoint.roles())?;
-        let headers = in_time(endpoint, map, waiting.received_at)?;
+        let headers = in_time(endpoint, map, pending.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
-        let query = Query::decode(queried, id, &message.payload)?;
-        let wanted = Wanted::Query(queried, query);
-        Ok(Work::Ask(Question {
+        let query = Query::decode(kind, id, &message.payload)?;
+        let wanted = Wanted::Query(kind, query);
+        Ok(Work::Query(QueryRequest {
             wanted,
             min_position: headers.min_position,
             deadline: headers.deadline,
-            viewer: viewer(caller, headers.on_behalf_of, waiting),
+            viewer: viewer(caller, headers.on_behalf_of, pending),
         }))
     }
 
-    /// What needs neither log nor views, and is told at once.
+    /// Answers a request that needs neither log nor views.
     fn document(
         &self,
         endpoint: &Endpoint,
         document: Document,
         message: &Message,
-        waiting: &Waiting,
+        pending: &Pending,
     ) -> Result<Work, Refusal> {
         let map = message.headers.as_ref();
         self.identity.caller_of_query(map, endpoint.roles())?;
-        in_time(endpoint, map, waiting.received_at)?;
+        in_time(endpoint, map, pending.received_at)?;
         decode_query::<NoFields>(&message.payload)?;
         let body = match document {
             Document::Schema => {
@@ -282,49 +291,49 @@ impl Desk {
             Document::Errors => self.documents.errors(),
             Document::Jwks => json(&self.engine.jwks())?,
         };
-        Ok(Work::Tell(body))
+        Ok(Work::Respond(body))
     }
 }
 
-// BUG: acts-drop-reasons: the reason of a backup and of a view's building is demanded and kept
-// nowhere.
-/// Reads an operator's request.
+// BUG: acts-drop-reasons: the reason of a backup and of a view's rebuild is required and not kept.
+/// Decodes an operator's request.
 ///
 /// # Errors
 /// `request.invalid` or `request.malformed`, as the body asks for it.
 pub(super) fn operators_request(
-    asked: AdminAsked,
+    asked: AdminRequest,
     body: &[u8],
 ) -> Result<OperatorsRequest, Refusal> {
     let nothing = || decode_query::<NoFields>(body);
     Ok(match asked {
-        AdminAsked::Backup => decode::<BackupRequest>(body).map(|_| OperatorsRequest::Backup)?,
-        AdminAsked::ViewRebuild => {
+        AdminRequest::Backup => decode::<BackupRequest>(body).map(|_| OperatorsRequest::Backup)?,
+        AdminRequest::ViewRebuild => {
             OperatorsRequest::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view)
         }
-        AdminAsked::LogStats => nothing().map(|_| OperatorsRequest::LogStats)?,
-        AdminAsked::KeyList => nothing().map(|_| OperatorsRequest::KeyList)?,
-        AdminAsked::ViewList => nothing().map(|_| OperatorsRequest::ViewList)?,
+        AdminRequest::LogStats => nothing().map(|_| OperatorsRequest::LogStats)?,
+        AdminRequest::KeyList => nothing().map(|_| OperatorsRequest::KeyList)?,
+        AdminRequest::ViewList => nothing().map(|_| OperatorsRequest::ViewList)?,
     })
 }
 
-/// Whether we answer on a reply subject. A request must not make the service publish where its own
-/// user may and the caller may not: among its events and requests, or to an API of the broker.
+/// Returns whether the service answers on a reply subject. A request must not make the service
+/// publish to a subject that the caller may not use: its events, its requests, or an API of the
+/// broker.
 pub fn is_answerable(reply_to: &Subject) -> bool {
     let is_literal = |token: &str| !token.is_empty() && token != "*" && token != ">";
     let first = reply_to.split('.').next().unwrap_or_default();
     first != "countersign" && !first.starts_with('$') && reply_to.split('.').all(is_literal)
 }
 
-fn viewer(caller: Caller, on_behalf_of: Option<String>, waiting: &Waiting) -> Viewer {
+fn viewer(caller: Caller, on_behalf_of: Option<String>, pending: &Pending) -> Viewer {
     Viewer {
         caller,
         on_behalf_of,
-        trace_id: waiting.echo.trace.as_ref().map(|trace| trace.id),
+        trace_id: pending.reply_headers.trace.as_ref().map(|trace| trace.id),
     }
 }
 
-/// The headers of a request whose deadline has not passed.
+/// Reads the headers of a request whose deadline has not passed.
 fn in_time(
     endpoint: &Endpoint,
     map: Option<&HeaderMap>,

@@ -1,16 +1,16 @@
-//! The Merkle tree that the index keeps: its head, its tiles, and the roots it had.
+//! The Merkle tree that the index keeps: its head, its tiles and its earlier roots.
 
-use super::index::Index;
-use super::proof::root_at;
-use super::tiles::TileError;
-use super::tree::Hash;
+use super::Index;
+use crate::log::hashes::TileError;
+use crate::log::proof::root_at;
+use crate::log::tree::Hash;
 
 impl Index {
-    /// How many leaves the Merkle tree has up to the end of the last whole group, and the root over
-    /// them: every one of them is durable.
+    /// Returns how many leaves the Merkle tree has up to the end of the last complete group, and
+    /// the root over them; every one of them is durable.
     ///
     /// # Errors
-    /// As [`Index::tile`].
+    /// The same as [`Index::tile`].
     pub fn tree_head(&self) -> Result<(u64, Hash), TileError> {
         let (size, cut) = {
             let layers = self.layers();
@@ -23,15 +23,15 @@ impl Index {
         Ok((whole, self.root_at(whole)?))
     }
 
-    /// The leaf of the last record that was taken in, which the next record is sealed behind.
+    /// Returns the leaf of the last record that was added, which the next record's seal covers.
     pub fn last_leaf(&self) -> Hash {
         self.layers().tree.last_leaf()
     }
 
-    /// A tile of the Merkle tree, for proofs.
+    /// Returns a tile of the Merkle tree, for proofs.
     ///
     /// # Errors
-    /// [`TileError`] when there is none, or the file cannot be read.
+    /// [`TileError`] if the tree has no such tile, or the file cannot be read.
     pub fn tile(&self, level: u8, tile: u64) -> Result<Vec<u8>, TileError> {
         let layers = self.layers();
         match layers.tree.read(level, tile) {
@@ -40,10 +40,10 @@ impl Index {
         }
     }
 
-    /// The root of the tree over the first so many records.
+    /// Returns the root of the tree over this many first records.
     ///
     /// # Errors
-    /// As [`Index::tile`].
+    /// The same as [`Index::tile`].
     pub fn root_at(&self, size: u64) -> Result<Hash, TileError> {
         root_at(|level, tile| self.tile(level, tile), size)
     }

@@ -1,4 +1,4 @@
-//! Whatever is done to one row of a covered table, no answer of the index is another one.
+//! However one row of a covered table is changed, the index never gives a wrong answer.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use countersign_schemas::time::Micros;
 use proptest::prelude::*;
 use redb::{Database, Key, ReadableTable, TableDefinition, Value};
 
-use super::super::buckets::{Bucketed, Covered};
-use super::super::index_tables::{
+use super::buckets::{Bucketed, Covered};
+use super::layers::Fact;
+use super::tables::{
     CASES, CHALLENGES, COMMANDS, COUNTS, NAMES, READ_AT_START, REQUESTS, STREAMS, TILES,
 };
-use super::super::layers::Fact;
 use super::*;
 
 const NOW: Micros = Micros(1_800_000_000_000_000);
@@ -75,10 +75,10 @@ fn fill(index: &Index) {
 
 type Answers = BTreeMap<String, Option<String>>;
 
-/// Every answer, by what was asked; an error is no answer.
+/// Returns every answer of the index with its question; an error is no answer.
 fn answers(index: &Index) -> Answers {
     let mut answers = BTreeMap::new();
-    let mut tell = |asked: String, answer: Option<String>| {
+    let mut note = |asked: String, answer: Option<String>| {
         answers.insert(asked, answer);
     };
     fn text<T: std::fmt::Debug, E>(answer: Result<T, E>) -> Option<String> {
@@ -86,36 +86,36 @@ fn answers(index: &Index) -> Answers {
     }
     for number in 0..=STREAM_COUNT {
         let stream = stream(number);
-        tell(
+        note(
             format!("places {number}"),
             text(index.places(&stream, 0, u32::MAX)),
         );
-        tell(format!("version {number}"), text(index.version(&stream)));
+        note(format!("version {number}"), text(index.version(&stream)));
     }
     for position in 0..=RECORDS + 1 {
         let key = hash(position);
         let asked = |what: &str| format!("{what} {position}");
-        tell(asked("command"), text(index.command(&CommandKey(key), NOW)));
-        tell(asked("name"), text(index.name(&key)));
-        tell(asked("challenge"), text(index.challenge(&key)));
-        tell(asked("case"), text(index.case(&key)));
-        tell(asked("requests"), text(index.requests(&key)));
+        note(asked("command"), text(index.command(&CommandKey(key), NOW)));
+        note(asked("name"), text(index.name(&key)));
+        note(asked("challenge"), text(index.challenge(&key)));
+        note(asked("case"), text(index.case(&key)));
+        note(asked("requests"), text(index.requests(&key)));
     }
     for event_type in 0..4 {
         let read = index.read_at_start(event_type);
-        tell(format!("read at start {event_type}"), text(read));
+        note(format!("read at start {event_type}"), text(read));
     }
     let counts = index.counts().map(BTreeMap::from_iter);
-    tell("counts".into(), text(counts));
+    note("counts".into(), text(counts));
     for tile in 0..4 {
-        tell(format!("tile {tile}"), text(index.tile(0, tile)));
+        note(format!("tile {tile}"), text(index.tile(0, tile)));
     }
-    tell("root".into(), text(index.root_at(RECORDS)));
+    note("root".into(), text(index.root_at(RECORDS)));
     answers
 }
 
-/// What is done to the row at a place among those of its table: taken out, given the value of
-/// another, or entered under a key that is none of the table's.
+/// Changes the row at a place in its table: removes it, gives it another row's value, or adds it
+/// again under a key that the table does not have.
 fn change<K: Key + 'static, V: Value + 'static>(
     path: &Path,
     table: TableDefinition<'static, K, V>,
@@ -201,7 +201,7 @@ proptest! {
         }
         let index = open(&path);
         if index.tail().position == 0 {
-            // It was found at the open, and is built again.
+            // The change was found at the open, and the file is rebuilt.
             fill(&index);
             prop_assert_eq!(&answers(&index), before);
         } else {
@@ -213,7 +213,7 @@ proptest! {
                     None => wrong += usize::from(before[asked].is_some()),
                 }
             }
-            // What gives no answer is said, and then the file is built again.
+            // A question without an answer is reported, and then the file is rebuilt.
             prop_assert_eq!(wrong > 0, index.finding().is_some());
             let (mut next, mut checked) = (Some(Cursor::START), Ok(()));
             while let Some(from) = next {

@@ -1,14 +1,14 @@
-//! Which rows of `index.redb` are the service's own.
+//! Seals that show which rows of `index.redb` the service itself wrote.
 //!
 //! ```text
 //!   rows ─▶ a tally for each bucket of a table ─▶ its seal, a row ─▶ tally of all seals ─▶ TAIL's tag
 //! ```
 //!
-//! A decision rests as much on a row that is missing as on one that is there, so it is not rows that
-//! are sealed but buckets of them: the rows whose key begins with the same bits. A bucket's tally is
-//! the sum of a keyed hash of each row, which a flush keeps up to date without reading the others;
-//! only a tag over it is stored. The tag beside the tail covers all seals, so no older one can take a
-//! newer one's place. Seals are read at the start; a bucket's rows are when it is first looked at.
+//! A decision depends as much on a missing row as on a present one. So the seals cover not rows but
+//! buckets: all rows whose key begins with the same bits. A bucket's tally is the sum of a keyed
+//! hash of each row, which a flush updates without reading the other rows; only a tag over the
+//! tally is stored. The tag beside the tail covers all seals, so an older seal cannot replace a
+//! newer one. Seals are read at the start; a bucket's rows are read when the bucket is first used.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
@@ -24,37 +24,40 @@ pub(super) type Tag = [u8; FILE_TAG_BYTES];
 /// (table, bucket) → the tag over its tally.
 pub(super) const SEALS: TableDefinition<(u8, u16), &Tag> = TableDefinition::new("seals_v1");
 
-/// What is known of a bucket.
+/// What is known about a bucket.
 #[derive(Clone, Copy)]
 enum Bucket {
-    /// What a seal says of it; its rows were not looked at.
+    /// The seal's tag; the rows were not read.
     Sealed(Tag),
-    /// What its rows are.
+    /// The tally of its rows.
     Seen(Tally),
 }
 
 type Place = (u8, u16);
 
-/// The seals of a file, and which of the buckets were held to theirs.
+/// The seals of a file, and which buckets were checked against theirs.
 pub(super) struct Seals {
     key: FileKey,
-    /// Held for a moment only: rows are read without it.
+    /// This lock is held only briefly: rows are read without it.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     buckets: BTreeMap<Place, Bucket>,
-    /// Over the rows of [`SEALS`].
+    /// The tally of the rows of [`SEALS`].
     seals: Tally,
 }
 
-/// Rows are not those that the service left.
+/// Rows are not those that the service wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Changed;
 
 impl Seals {
-    /// Takes the seals of a file in, none of them believed yet.
+    /// Reads the seals of a file; none of them is verified yet.
+    ///
+    /// # Errors
+    /// The error of redb if the file cannot be read.
     pub fn read(
         key: FileKey,
         table: &impl ReadableTable<(u8, u16), &'static Tag>,
@@ -72,7 +75,7 @@ impl Seals {
         })
     }
 
-    /// The tag over the last record that is in, over the frontier there and over all seals.
+    /// Returns the tag over the last stored record, the frontier there and all seals.
     pub fn tail_tag(&self, tail: &[&[u8]], frontier: &[u8]) -> Tag {
         self.tail_tag_over(&self.state().seals, tail, frontier)
     }
@@ -85,13 +88,16 @@ impl Seals {
         self.key.tag(&parts)
     }
 
-    /// The tag over a tile.
+    /// Returns the tag over a tile.
     pub fn tile_tag(&self, level: u8, index: u64, bytes: &[u8]) -> Tag {
         self.key
             .tag(&[b"tile", &[level], &index.to_le_bytes(), bytes])
     }
 
-    /// The first bucket of a table, from one of them on, that has a row or a seal.
+    /// Returns the first bucket of a table, from this one on, that has a row or a seal.
+    ///
+    /// # Errors
+    /// The error of redb if the file cannot be read.
     pub fn next_bucket<K: Bucketed, V: Value>(
         &self,
         covered: &Covered<K, V>,
@@ -122,7 +128,10 @@ impl Seals {
             .min())
     }
 
-    /// Holds the bucket of a key to its seal, unless that was done before.
+    /// Checks the bucket of a key against its seal, unless that was done before.
+    ///
+    /// # Errors
+    /// The outer error is redb's; the inner one, [`Changed`], if the rows do not match their seal.
     pub fn check<K: Bucketed, V: Value>(
         &self,
         covered: &Covered<K, V>,
@@ -141,7 +150,8 @@ impl Seals {
             None => tally == Tally::default(),
         });
         let mut state = self.state();
-        // A flush looks at a bucket before it changes it, so what it has seen meanwhile is newer.
+        // A flush checks a bucket before it changes it, so a tally that another thread has seen
+        // meanwhile is newer.
         if let Some(Bucket::Seen(_)) = state.buckets.get(&place) {
             return Ok(Ok(()));
         }
@@ -154,10 +164,10 @@ impl Seals {
         }
     }
 
-    /// Adds the rows of a bucket up; none where a look-up does not find one of them.
+    /// Adds up the rows of a bucket; `None` if a look-up does not find one of them.
     ///
-    /// A file can be made whose pages lead a look-up past a row that stands in it; so each row is
-    /// looked up, and one beyond the bucket means that the pages do not lead where they should.
+    /// A file can be crafted whose pages lead a look-up past a row that it holds. So each row is
+    /// looked up, and a row outside the bucket means that the pages do not lead where they should.
     fn tally<K: Bucketed, V: Value>(
         &self,
         covered: &Covered<K, V>,
@@ -207,13 +217,13 @@ fn seal_hash(key: &FileKey, (table, bucket): Place, tag: &Tag) -> u128 {
     u128::from_le_bytes(key.tag(&[b"seal", &[table], &bucket, tag]))
 }
 
-/// One transaction's changes of covered rows.
+/// The changes that one transaction makes to covered rows.
 pub(super) struct Changes<'s> {
     seals: &'s Seals,
     touched: HashMap<Place, Tally>,
 }
 
-/// The changes, sealed; in force once their transaction is.
+/// The sealed changes; in force once their transaction is committed.
 pub(super) struct Sealed {
     touched: HashMap<Place, Tally>,
     seals: Tally,
@@ -227,7 +237,10 @@ impl<'s> Changes<'s> {
         }
     }
 
-    /// Puts a row in, in the place of one with its key.
+    /// Writes a row, replacing the one with the same key.
+    ///
+    /// # Errors
+    /// [`changed`] if the bucket's rows do not match their seal, or the error of redb.
     pub fn put<K: Bucketed, V: Value>(
         &mut self,
         covered: &Covered<K, V>,
@@ -247,7 +260,10 @@ impl<'s> Changes<'s> {
         Ok(())
     }
 
-    /// Takes a row out.
+    /// Removes a row.
+    ///
+    /// # Errors
+    /// [`changed`] if the bucket's rows do not match their seal, or the error of redb.
     pub fn remove<K: Bucketed, V: Value>(
         &mut self,
         covered: &Covered<K, V>,
@@ -264,7 +280,7 @@ impl<'s> Changes<'s> {
         Ok(())
     }
 
-    /// What the rows of a bucket are, held to its seal before the first change.
+    /// Returns the tally of a bucket, checked against its seal before the first change.
     fn before<K: Bucketed, V: Value>(
         &self,
         covered: &Covered<K, V>,
@@ -284,7 +300,10 @@ impl<'s> Changes<'s> {
         }
     }
 
-    /// Writes the seals of what was touched, and gives the tag for the tail.
+    /// Writes the seals of the changed buckets, and returns the tag for the tail.
+    ///
+    /// # Errors
+    /// The error of redb if the file cannot be written.
     pub fn seal(
         self,
         txn: &WriteTransaction,
@@ -318,7 +337,7 @@ impl<'s> Changes<'s> {
 }
 
 impl Seals {
-    /// Takes over what was committed.
+    /// Takes over the tallies that were committed.
     pub fn committed(&self, sealed: Sealed) {
         let mut state = self.state();
         let seen = |(place, tally)| (place, Bucket::Seen(tally));
@@ -327,7 +346,7 @@ impl Seals {
     }
 }
 
-/// The rows are not those that the service left.
+/// Returns the error for rows that the service did not write.
 pub(super) fn changed() -> redb::Error {
     redb::Error::Corrupted("it was changed by something other than this service".into())
 }

@@ -1,32 +1,32 @@
-//! Covered tables, the buckets that their keys lie in, and the tally of a bucket's rows.
+//! Covered tables, the buckets of their keys, and the tally of a bucket's rows.
 
 use std::ops::RangeInclusive;
 
 use redb::{TableDefinition, Value};
 
-/// How many leading bits of a key name its bucket: some 180 rows of three million are in one, and
-/// the seals of a table are 16,384 rows at most.
+/// How many leading bits of a key name its bucket: with three million rows a bucket has some 180,
+/// and the seals of a table are 16,384 rows at most.
 const BUCKET_BITS: u32 = 14;
-/// How many buckets a table has at most.
+/// The most buckets that a table has.
 pub(super) const BUCKETS: u16 = 1 << BUCKET_BITS;
 
-/// A table whose rows are covered.
+/// A table with covered rows.
 pub(super) struct Covered<K: Bucketed + 'static, V: Value + 'static> {
-    /// Tells it from the other tables of the file.
+    /// The table's number, which distinguishes it from the other tables of the file.
     pub id: u8,
     pub definition: TableDefinition<'static, K, V>,
 }
 
-/// A key that lies in a bucket.
+/// A key that belongs to a bucket.
 pub(super) trait Bucketed: redb::Key {
-    /// The bucket of a key.
+    /// Returns the bucket of a key.
     fn bucket(key: &Self::SelfType<'_>) -> u16;
 
-    /// The first and the last key that there can be in the bucket of two ends.
+    /// Returns the first and the last possible key of a bucket.
     fn bounds(ends: &Ends) -> RangeInclusive<Self::SelfType<'_>>;
 }
 
-/// What the first and the last key of a bucket begin with.
+/// The first bytes of the first and the last key of a bucket.
 pub(super) struct Ends {
     first: [u8; 16],
     last: [u8; 16],
@@ -78,7 +78,7 @@ impl Bucketed for (&'static [u8; 16], u64) {
     }
 }
 
-/// Few rows: all in one bucket.
+/// Few rows: all are in one bucket.
 impl Bucketed for u16 {
     fn bucket(_: &Self::SelfType<'_>) -> u16 {
         0
@@ -89,7 +89,7 @@ impl Bucketed for u16 {
     }
 }
 
-/// Few rows: all in one bucket.
+/// Few rows: all are in one bucket.
 impl Bucketed for (u16, u64) {
     fn bucket(_: &Self::SelfType<'_>) -> u16 {
         0
@@ -100,7 +100,7 @@ impl Bucketed for (u16, u64) {
     }
 }
 
-/// Sum and number of rows; the sum says nothing to who has not the key, and is stored nowhere.
+/// The sum and number of rows. The sum reveals nothing without the key, and is stored nowhere.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     sum: u128,
