@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::{CHALLENGE_NAMES, CODES, Field, LOGIN_NAMES, PROVES, object, request};
 use crate::code::Code;
+use crate::concerns::{FirstFactor, Given, Target};
 use crate::context::Context;
 use crate::ids::{
     AccountId, AccountName, Audience, AuthenticatorId, ChallengeId, Label, Reason, Username,
@@ -211,8 +212,11 @@ pub enum CommandKind {
 
 /// Declares the one list of commands, from which subjects, schemas and golden files follow.
 macro_rules! commands {
-    ($($variant:ident $kind:ident $name:literal $summary:literal,)*) => {
-        /// One command, decoded.
+    ($(
+        $variant:ident $kind:ident $name:literal $summary:literal
+        |$body:pat_param| $target:expr, $given:expr;
+    )*) => {
+        /// One command.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Command {
             $(#[doc = $summary] $variant($variant),)*
@@ -232,8 +236,11 @@ macro_rules! commands {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// Returns the last token of its subject: the name, except where two roles share one
-            /// word.
+            fn concerns(&self) -> (Target<'_>, Given<'_>) {
+                match self { $(Self::$variant($body) => ($target, $given),)* }
+            }
+
+            /// The last token of its subject: the name, but where two roles have one word.
             pub fn token_of(name: &str) -> &str {
                 match name {
                     "user-cancel-reset" => "cancel-reset",
@@ -294,29 +301,62 @@ macro_rules! commands {
 }
 
 commands! {
-    RegisterAccount Platform "register-account" "Make an account with a username and a password",
-    ChangePassword Platform "change-password" "Replace the password",
-    Enable2fa Platform "enable-2fa" "Start an enrolment and reveal its secret and QR code",
-    ConfirmCode Platform "confirm-code" "Turn 2FA on with the app's first code and reveal ten backup codes",
-    CancelEnrolment Platform "cancel-enrolment" "Drop a pending enrolment",
-    RegenerateBackupCodes Platform "regenerate-backup-codes" "Make ten new backup codes and void the old ones",
-    Disable2fa Platform "disable-2fa" "Turn 2FA off",
-    StartLogin Platform "start-login" "Check the password and open a challenge when 2FA is on, or complete the login with a code",
-    VerifyLogin Platform "verify-login" "Check an app code or a backup code",
-    UserCancelReset Platform "user-cancel-reset" "Object to a support reset as the account's owner",
-    ClearAttempts Support "clear-attempts" "Let app codes be tried again after many wrong ones",
-    SuspendFactor Support "suspend-factor" "Stop app codes and open challenges at once, for a stolen phone",
-    RequestReset Support "request-reset" "Ask for a reset of the second factor, to be approved by another agent",
-    ApproveReset Support "approve-reset" "Approve another agent's reset; its cooling-off time begins",
-    RejectReset Support "reject-reset" "Turn a reset down",
-    CancelReset Support "cancel-reset" "Call a reset off",
-    ExecuteReset Support "execute-reset" "Turn the second factor off once the cooling-off time is over",
-    EraseAccount Operator "erase-account" "Destroy an account's data keys, so that nothing of it can be read any more",
-    RotateKeys Operator "rotate-keys" "Bring a new key-encryption key and a new pepper into use",
+    RegisterAccount Platform "register-account" "Make an account with a username and a password"
+        |c| Target::NewAccount(c.account_id.as_ref(), &c.username), Given::NOTHING;
+    ChangePassword Platform "change-password" "Replace the password"
+        |c| Target::Account(&c.account_id),
+        Given::first(FirstFactor::Own(&c.password)).and(c.code.as_ref(), &c.next_code);
+    Enable2fa Platform "enable-2fa" "Start an enrolment and reveal its secret and QR code"
+        |c| Target::Account(&c.account_id),
+        Given::first(FirstFactor::Password(c.proof.as_ref().map(|proof| &proof.password)));
+    ConfirmCode Platform "confirm-code" "Turn 2FA on with the app's first code and reveal ten backup codes"
+        |c| Target::Account(&c.account_id), Given::NOTHING.and(Some(&c.code), &None);
+    CancelEnrolment Platform "cancel-enrolment" "Drop a pending enrolment"
+        |c| Target::Account(&c.account_id), Given::NOTHING;
+    RegenerateBackupCodes Platform "regenerate-backup-codes" "Make ten new backup codes and void the old ones"
+        |c| Target::Account(&c.account_id), Given::of(&c.proof);
+    Disable2fa Platform "disable-2fa" "Turn 2FA off"
+        |c| Target::Account(&c.account_id), Given::of(&c.proof);
+    StartLogin Platform "start-login" "Check the password and open a challenge when 2FA is on, or complete the login with a code"
+        |c| Target::either(c.username.as_ref().map(Target::Name), &c.account_id),
+        Given::first(FirstFactor::Password(c.password.as_ref())).and(c.code.as_ref(), &c.next_code);
+    VerifyLogin Platform "verify-login" "Check an app code or a backup code"
+        |c| Target::either(c.challenge_id.as_ref().map(Target::Challenge), &c.account_id),
+        Given::first(FirstFactor::vouched_by(&c.account_id)).and(Some(&c.code), &c.next_code);
+    UserCancelReset Platform "user-cancel-reset" "Object to a support reset as the account's owner"
+        |c| Target::Account(&c.account_id), Given::NOTHING;
+    ClearAttempts Support "clear-attempts" "Let app codes be tried again after many wrong ones"
+        |c| Target::Account(&c.account_id), Given::NOTHING;
+    SuspendFactor Support "suspend-factor" "Stop app codes and open challenges at once, for a stolen phone"
+        |c| Target::Account(&c.account_id), Given::NOTHING;
+    RequestReset Support "request-reset" "Ask for a reset of the second factor, to be approved by another agent"
+        |c| Target::Account(&c.account_id), Given::NOTHING;
+    ApproveReset Support "approve-reset" "Approve another agent's reset; its cooling-off time begins"
+        |c| Target::Case(&c.case_id), Given::NOTHING;
+    RejectReset Support "reject-reset" "Turn a reset down"
+        |c| Target::Case(&c.case_id), Given::NOTHING;
+    CancelReset Support "cancel-reset" "Call a reset off"
+        |c| Target::Case(&c.case_id), Given::NOTHING;
+    ExecuteReset Support "execute-reset" "Turn the second factor off once the cooling-off time is over"
+        |c| Target::Case(&c.case_id), Given::NOTHING;
+    EraseAccount Operator "erase-account" "Destroy an account's data keys, so that nothing of it can be read any more"
+        |c| Target::Account(&c.account_id), Given::NOTHING;
+    RotateKeys Operator "rotate-keys" "Bring a new key-encryption key and a new pepper into use"
+        |_| Target::Log, Given::NOTHING;
 }
 
 impl Command {
-    /// Returns the audience that an assertion was requested for.
+    /// How it names the history that it belongs to.
+    pub fn target(&self) -> Target<'_> {
+        self.concerns().0
+    }
+
+    /// What it brings to prove that the account's owner asks.
+    pub fn proof(&self) -> Given<'_> {
+        self.concerns().1
+    }
+
+    /// Whom an assertion is asked for.
     pub fn audience(&self) -> Option<&Audience> {
         match self {
             Self::StartLogin(c) => c.audience.as_ref(),

@@ -83,3 +83,31 @@ fn one_of_several_words_is_a_string() {
     assert!(ask("\"app\"") && ask("null"));
     assert!(!ask(r#"{"app":null}"#) && !ask("\"App\"") && !ask("[\"app\"]"));
 }
+
+#[test]
+fn a_command_says_whom_it_concerns_and_what_proves_it() {
+    let read = |name: &str, body: &str| Command::decode(name, body.as_bytes()).expect(name);
+    let login = read("start-login", r#"{"username":"Ada","code":"123456"}"#);
+    assert!(matches!(login.target(), Target::Name(name) if name.as_str() == "ada"));
+    assert_eq!(login.proof().first, FirstFactor::Password(None));
+    assert!(login.proof().code.is_some() && login.proof().next_code.is_none());
+
+    let by_id = read("verify-login", r#"{"account_id":"a","code":"123456"}"#);
+    assert!(matches!(by_id.target(), Target::Account(id) if id.as_str() == "a"));
+    assert_eq!(by_id.proof().first, FirstFactor::Vouched);
+
+    let body = r#"{"account_id":"a","password":"old","new_password":"new-new-new"}"#;
+    let change = read("change-password", body);
+    let FirstFactor::Own(password) = change.proof().first else {
+        panic!("the old password proves its owner");
+    };
+    assert_eq!(password.reveal(), "old");
+
+    let bare = read("disable-2fa", r#"{"account_id":"a"}"#);
+    assert_eq!(bare.proof().first.may_bring(), Some(None));
+    let case = read("approve-reset", r#"{"case_id":"c","reason":"r"}"#);
+    assert!(matches!(case.target(), Target::Case(_)));
+    assert_eq!(case.proof(), Given::NOTHING);
+    let keys = read("rotate-keys", r#"{"reason":"r"}"#);
+    assert_eq!(keys.target(), Target::Log);
+}

@@ -10,6 +10,7 @@ mod canonical;
 pub mod catalogue;
 pub mod code;
 pub mod command;
+pub mod concerns;
 pub mod context;
 pub mod event;
 mod forms;

@@ -15,7 +15,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::endpoints::{Endpoint, Operation, all};
 use super::queries::Query;
-use super::router::admin_query;
+use super::router::operators_request;
 use countersign_schemas::command::Command;
 use countersign_schemas::query::{NoFields, decode_query};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -31,7 +31,7 @@ fn judged(endpoint: &Endpoint, body: &[u8]) -> Result<(), Refusal> {
         },
         Operation::Query(kind) => Query::decode(kind, "ada", body).map(drop),
         Operation::Document(_) => Ok(decode_query::<NoFields>(body).map(drop)?),
-        Operation::Admin(asked) => admin_query(asked, body).map(drop),
+        Operation::Admin(asked) => operators_request(asked, body).map(drop),
     }
 }
 

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
-use super::queries::{Query, QueryRequest};
+use super::queries::{OperatorsRequest, Query, QueryRequest, Wanted};
 use super::reply::json;
-use crate::engine::{Engine, LookUp, filter_text};
+use crate::engine::{Engine, LookUp, Viewer, filter_text};
 
 /// Waits until the log has the position that the caller names.
 ///
@@ -23,25 +23,26 @@ pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), 
     engine.queries().reached(request.min_position)
 }
 
-/// Answers a query; if it shows a history, the access record is durable before the answer leaves.
-///
-/// # Errors
-/// Those of [`is_reached`], those of the query, `quota.exceeded` if the caller has made too many,
-/// and `store.unavailable` if the access record cannot be written.
+/// Answers a query, and leaves a record of who looked at whom before the answer leaves.
 pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
     is_reached(engine, request)?;
-    let (queries, viewer) = (engine.queries(), &request.viewer);
-    let look_up = look_up(&request.query, viewer.caller.role);
-    match (&request.query, &look_up) {
-        // Every name counts, since the request does not show whether the name exists.
+    let viewer = &request.viewer;
+    let query = match &request.wanted {
+        Wanted::Query(_, query) => query,
+        Wanted::Operators(wanted) => return operators(engine, wanted, viewer),
+    };
+    let queries = engine.queries();
+    let look_up = look_up(query, viewer.caller.role);
+    match (query, &look_up) {
+        // Every name counts, since the request does not say whether it is on record.
         (Query::FindAccount(_), _) => queries.admit_look_up(viewer, "find-account", None)?,
         (_, Some(look_up)) => {
             queries.admit_look_up(viewer, look_up.query(), Some(look_up))?;
         }
         (_, None) => {}
     }
-    let body = body(engine, request);
-    // An unknown id is recorded too: trying ids out must not stay unseen.
+    let body = body(engine, query, request);
+    // An id that nobody has is on record too: trying them out must not stay unseen.
     if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
         && refusal.code == ErrorCode::AccountNotFound
     {
@@ -54,9 +55,9 @@ pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, R
     Ok(body)
 }
 
-fn body(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
+fn body(engine: &Engine, query: &Query, request: &QueryRequest) -> Result<Bytes, Refusal> {
     let (queries, min) = (engine.queries(), request.min_position);
-    match &request.query {
+    match query {
         Query::LoginStatus(account) => json(&queries.login_status(account, min)?),
         Query::FindAccount(query) => {
             // An unknown name is recorded too: trying names out must not stay unseen.
@@ -84,24 +85,35 @@ fn body(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
             queries.record_look_up(&request.viewer, &look_up)?;
             json(&explained)
         }
-        Query::Backup => {
-            is_on_log(request, "backup");
-            json(&engine.admin().backup()?)
+    }
+}
+
+/// Answers an operator's request, which shows nobody's history.
+fn operators(
+    engine: &Engine,
+    request: &OperatorsRequest,
+    viewer: &Viewer,
+) -> Result<Bytes, Refusal> {
+    let admin = engine.admin();
+    match request {
+        OperatorsRequest::Backup => {
+            is_on_log(viewer, "backup");
+            json(&admin.backup()?)
         }
-        Query::LogStats => json(&engine.admin().log_stats()?),
-        Query::KeyList => json(&engine.admin().key_list()?),
-        Query::ViewList => json(&engine.admin().view_list()),
-        Query::ViewRebuild(view) => {
-            is_on_log(request, "view-rebuild");
-            json(&engine.admin().view_rebuild(view.as_str())?)
+        OperatorsRequest::LogStats => json(&admin.log_stats()?),
+        OperatorsRequest::KeyList => json(&admin.key_list()?),
+        OperatorsRequest::ViewList => json(&admin.view_list()),
+        OperatorsRequest::ViewRebuild(view) => {
+            is_on_log(viewer, "view-rebuild");
+            json(&admin.view_rebuild(view.as_str())?)
         }
     }
 }
 
-/// Writes to the service's own log who asked for an operator's act, which changes no account and so
-/// has no event. The reason is left out: it may name a person, and that log is in clear.
-fn is_on_log(request: &QueryRequest, act: &str) {
-    let caller = request.viewer.caller.name.as_str();
+/// Writes who asked for an act into the service's own log: it changes no account, so it is no
+/// event. Not why: a reason may say something of a person, and that log is in clear.
+fn is_on_log(viewer: &Viewer, act: &str) {
+    let caller = viewer.caller.name.as_str();
     tracing::info!(caller, "an operator asked for {act}");
 }
 
@@ -132,11 +144,6 @@ fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
         | Query::AuditExplain(_)
         | Query::LoginStatus(_)
         | Query::Checkpoint
-        | Query::Consistency(_)
-        | Query::Backup
-        | Query::LogStats
-        | Query::ViewList
-        | Query::KeyList
-        | Query::ViewRebuild(_) => None,
+        | Query::Consistency(_) => None,
     }
 }

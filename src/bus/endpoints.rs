@@ -21,35 +21,113 @@ pub enum Operation {
     Admin(AdminRequest),
 }
 
-/// The kinds of query.
+/// Declares the one list of queries: the variant and its name, who may ask it, what the subject
+/// ends with (`id` or `whole`), and the lane in which it is answered.
+macro_rules! queries {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $summary:literal
+        [$($role:ident),*] $end:ident $lane:ident;)*) => {
+        /// What is asked of log and views.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum QueryKind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl QueryKind {
+            const ALL: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$variant, $name, $summary),)*];
+
+            fn roles(self) -> &'static [Role] {
+                match self { $(Self::$variant => &[$(Role::$role),*],)* }
+            }
+
+            fn takes_id(self) -> bool {
+                match self { $(Self::$variant => End::$end == End::id,)* }
+            }
+
+            /// The lane in which it is answered to a caller of this role. An agent's leaves a
+            /// record, as what else agents ask.
+            pub(super) fn lane(self, role: Role) -> LaneName {
+                match self {
+                    _ if role == Role::Support => LaneName::Support,
+                    $(Self::$variant => LaneName::$lane,)*
+                }
+            }
+        }
+    };
+}
+
+/// What a query's subject ends with, in the list's words.
+#[expect(non_camel_case_types, reason = "they are the words of the list")]
+#[derive(PartialEq)]
+enum End {
+    id,
+    whole,
+}
+
+/// Where a query is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueryKind {
-    /// What a login check may know about an account.
-    LoginStatus,
-    /// The account of a username.
-    FindAccount,
-    /// What an agent may know about an account.
-    AccountCard,
+pub(super) enum LaneName {
+    /// Login checks of platforms.
+    LoginChecks,
+    /// What agents ask.
+    Support,
+    /// What auditors ask.
+    Audit,
+}
+
+queries! {
+    /// What a login check may know of an account.
+    LoginStatus "login-status"
+        "What a login check may know of an account"
+        [Support, Platform] id LoginChecks;
+    /// Whose name it is.
+    FindAccount "find-account"
+        "The account that holds a username, by the whole name"
+        [Support] whole Support;
+    /// What an agent may know of an account.
+    AccountCard "account-card"
+        "What an agent may know of an account: no secret, no code, no full name"
+        [Support] id Support;
     /// The reset cases.
-    ResetQueue,
+    ResetQueue "reset-queue"
+        "The reset cases, the open ones unless a state is named"
+        [Support] whole Support;
     /// One account's history.
-    AuditTimeline,
+    AuditTimeline "audit-timeline"
+        "One account's history, page by page"
+        [Support, Audit] id Audit;
     /// A page of the whole history.
-    AuditPage,
+    AuditPage "audit-page"
+        "The whole history, filtered, page by page"
+        [Audit] whole Audit;
     /// One account as it was.
-    AccountAt,
+    AccountAt "account-at"
+        "One account as it was at a position or a time"
+        [Audit] id Audit;
     /// The log's newest state, signed.
-    Checkpoint,
-    /// The proof that a record is in the log.
-    Proof,
-    /// The proof that one state of the log is the beginning of another.
-    Consistency,
+    Checkpoint "checkpoint"
+        "The log's newest state, signed"
+        [Operator, Audit] whole Audit;
+    /// That a record is in the log.
+    Proof "proof"
+        "A record and the proof that it is in the log"
+        [Audit] whole Audit;
+    /// That one state of the log is the beginning of another.
+    Consistency "consistency"
+        "The proof that one state of the log is the beginning of another"
+        [Audit] whole Audit;
     /// Records as they are hashed.
-    AuditRecords,
-    /// An export of events.
-    AuditExport,
-    /// The reasons for a decision.
-    AuditExplain,
+    AuditRecords "audit-records"
+        "Records as they are hashed, to derive the tree anew"
+        [Audit] whole Audit;
+    /// Events to take away.
+    AuditExport "audit-export"
+        "Events to take away, with their records and proofs"
+        [Audit] whole Audit;
+    /// Why a decision came out as it did.
+    AuditExplain "audit-explain"
+        "Why a decision came out as it did, made again from the log"
+        [Audit] whole Audit;
 }
 
 /// The kinds of document.
@@ -90,73 +168,8 @@ pub struct Endpoint {
     pub operation: Operation,
 }
 
-/// The queries and the operators' requests; the commands are [`Command::ALL`].
-const QUERIES: &[(Operation, &str, &str)] = &[
-    (
-        Operation::Query(QueryKind::LoginStatus),
-        "login-status",
-        "What a login check may know of an account",
-    ),
-    (
-        Operation::Query(QueryKind::FindAccount),
-        "find-account",
-        "The account that holds a username, by the whole name",
-    ),
-    (
-        Operation::Query(QueryKind::AccountCard),
-        "account-card",
-        "What an agent may know of an account: no secret, no code, no full name",
-    ),
-    (
-        Operation::Query(QueryKind::ResetQueue),
-        "reset-queue",
-        "The reset cases, the open ones unless a state is named",
-    ),
-    (
-        Operation::Query(QueryKind::AuditTimeline),
-        "audit-timeline",
-        "One account's history, page by page",
-    ),
-    (
-        Operation::Query(QueryKind::AuditPage),
-        "audit-page",
-        "The whole history, filtered, page by page",
-    ),
-    (
-        Operation::Query(QueryKind::AccountAt),
-        "account-at",
-        "One account as it was at a position or a time",
-    ),
-    (
-        Operation::Query(QueryKind::Checkpoint),
-        "checkpoint",
-        "The log's newest state, signed",
-    ),
-    (
-        Operation::Query(QueryKind::Proof),
-        "proof",
-        "A record and the proof that it is in the log",
-    ),
-    (
-        Operation::Query(QueryKind::Consistency),
-        "consistency",
-        "The proof that one state of the log is the beginning of another",
-    ),
-    (
-        Operation::Query(QueryKind::AuditRecords),
-        "audit-records",
-        "Records as they are hashed, to compute the tree again",
-    ),
-    (
-        Operation::Query(QueryKind::AuditExport),
-        "audit-export",
-        "An export of events, with their records and proofs",
-    ),
-    (
-        Operation::Query(QueryKind::AuditExplain),
-        "audit-explain",
-        "Why a decision came out as it did, made again from the log",
-    ),
+/// The documents and the operators' requests; the commands are [`Command::ALL`].
+const OTHERS: &[(Operation, &str, &str)] = &[
     (
         Operation::Document(Document::Schema),
         "schema",
@@ -208,12 +221,17 @@ pub fn all() -> Vec<Endpoint> {
             Command::kind_of(name).expect("every name of the list has a kind"),
         ),
     });
-    let queries = QUERIES.iter().map(|(operation, name, summary)| Endpoint {
+    let queries = QueryKind::ALL.iter().map(|(kind, name, summary)| Endpoint {
+        name,
+        summary,
+        operation: Operation::Query(*kind),
+    });
+    let others = OTHERS.iter().map(|(operation, name, summary)| Endpoint {
         name,
         summary,
         operation: *operation,
     });
-    commands.chain(queries).collect()
+    commands.chain(queries).chain(others).collect()
 }
 
 impl Endpoint {
@@ -314,31 +332,6 @@ impl Endpoint {
             Operation::Document(document) => document == Document::Schema,
             Operation::Command(_) | Operation::Admin(_) => false,
         }
-    }
-}
-
-impl QueryKind {
-    fn roles(self) -> &'static [Role] {
-        match self {
-            Self::LoginStatus => &[Role::Support, Role::Platform],
-            Self::FindAccount | Self::AccountCard | Self::ResetQueue => &[Role::Support],
-            Self::AuditTimeline => &[Role::Support, Role::Audit],
-            Self::Checkpoint => &[Role::Operator, Role::Audit],
-            Self::AuditPage
-            | Self::AccountAt
-            | Self::Proof
-            | Self::Consistency
-            | Self::AuditRecords
-            | Self::AuditExport
-            | Self::AuditExplain => &[Role::Audit],
-        }
-    }
-
-    fn takes_id(self) -> bool {
-        matches!(
-            self,
-            Self::LoginStatus | Self::AccountCard | Self::AuditTimeline | Self::AccountAt
-        )
     }
 }
 

@@ -162,3 +162,21 @@ fn every_endpoint_takes_these_headers_of_ours_and_refuses_the_others() {
         }
     }
 }
+
+/// Said here once more, by hand: whose threads a query takes.
+#[test]
+fn agents_and_auditors_take_no_thread_of_a_login_check() {
+    for endpoint in all() {
+        let Operation::Query(kind) = endpoint.operation else {
+            continue;
+        };
+        for role in endpoint.roles() {
+            let expected = match (endpoint.name, role) {
+                (_, Role::Support) => LaneName::Support,
+                ("login-status", Role::Platform) => LaneName::LoginChecks,
+                _ => LaneName::Audit,
+            };
+            assert_eq!(kind.lane(*role), expected, "{} {role:?}", endpoint.name);
+        }
+    }
+}

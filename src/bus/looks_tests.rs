@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::answering::answer;
 use super::endpoints::{Endpoint, Operation, QueryKind, all};
-use super::queries::{Query, QueryRequest};
+use super::queries::{Query, QueryRequest, Wanted};
 use crate::account::Policy;
 use crate::engine::{Caller, Engine, EngineOptions, Request, Viewer, init, wall_clock};
 use crate::log::LogOptions;
@@ -75,8 +75,9 @@ impl Rig {
     }
 
     fn ask(&self, asked: &Asking, who: &str, role: Role) -> Result<(), Refusal> {
+        let query = Query::decode(asked.kind, asked.id, asked.body.as_bytes()).unwrap();
         let request = QueryRequest {
-            query: Query::decode(asked.kind, asked.id, asked.body.as_bytes()).unwrap(),
+            wanted: Wanted::Query(asked.kind, query),
             min_position: None,
             deadline: None,
             viewer: Viewer {

@@ -20,12 +20,11 @@ use countersign_schemas::ids::AccountId;
 use countersign_schemas::query::{
     AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
 };
-use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
 use super::answering::{answer, is_reached};
-use super::endpoints::QueryKind;
+use super::endpoints::{LaneName, QueryKind};
 use super::lane::{Bounds, Lane};
 use super::replier::ReplyGuard;
 use super::reply::Response;
@@ -103,6 +102,11 @@ pub enum Query {
     AuditExport(AuditExportQuery),
     /// The reasons for a decision.
     AuditExplain(AuditExplainQuery),
+}
+
+/// What an operator asks of the running service: no query, so that it has lanes of its own.
+#[derive(Debug)]
+pub enum OperatorsRequest {
     /// A backup into the configured folder.
     Backup,
     /// The numbers of the log.
@@ -113,6 +117,15 @@ pub enum Query {
     KeyList,
     /// The rebuild of a view.
     ViewRebuild(ViewName),
+}
+
+/// What a lane answers.
+#[derive(Debug)]
+pub enum Wanted {
+    /// A query's answer; the kind is that of its endpoint.
+    Query(QueryKind, Query),
+    /// What an operator asks for.
+    Operators(OperatorsRequest),
 }
 
 impl Query {
@@ -158,45 +171,13 @@ impl Query {
             QueryKind::AuditExplain => Self::AuditExplain(decode_query(body)?),
         })
     }
-
-    /// Returns the lane that answers it for a caller of this role.
-    fn lane(&self, role: Role) -> LaneName {
-        match self {
-            // An agent's query leaves an access record, like the other queries of agents.
-            Self::LoginStatus(_) if role == Role::Support => LaneName::Support,
-            Self::LoginStatus(_) => LaneName::LoginChecks,
-            Self::FindAccount(_) | Self::AccountCard(_) | Self::ResetQueue(_) => LaneName::Support,
-            Self::AuditTimeline(..) if role == Role::Support => LaneName::Support,
-            Self::AuditTimeline(..)
-            | Self::AuditPage(_)
-            | Self::AccountAt(..)
-            | Self::Checkpoint
-            | Self::Proof(_)
-            | Self::Consistency(_)
-            | Self::AuditRecords(_)
-            | Self::AuditExport(_)
-            | Self::AuditExplain(_) => LaneName::Audit,
-            Self::LogStats | Self::ViewList | Self::KeyList => LaneName::OperatorsLooks,
-            Self::Backup | Self::ViewRebuild(_) => LaneName::OperatorsActs,
-        }
-    }
-}
-
-/// The names of the lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LaneName {
-    LoginChecks,
-    Support,
-    Audit,
-    OperatorsLooks,
-    OperatorsActs,
 }
 
 /// A query, its caller and its limits.
 #[derive(Debug)]
 pub struct QueryRequest {
-    /// The decoded query.
-    pub query: Query,
+    /// What is asked.
+    pub wanted: Wanted,
     /// The position that the view must have reached.
     pub min_position: Option<u64>,
     /// The deadline; after it the caller no longer waits for the answer.
@@ -272,12 +253,18 @@ impl QueryPool {
 
 impl Lanes {
     fn ask(&self, request: QueryRequest, guard: ReplyGuard) {
-        let lane = match request.query.lane(request.viewer.caller.role) {
-            LaneName::LoginChecks => &self.login_checks,
-            LaneName::Support => &self.support,
-            LaneName::Audit => &self.audit,
-            LaneName::OperatorsLooks => &self.operators_looks,
-            LaneName::OperatorsActs => &self.operators_acts,
+        let lane = match &request.wanted {
+            Wanted::Query(kind, _) => match kind.lane(request.viewer.caller.role) {
+                LaneName::LoginChecks => &self.login_checks,
+                LaneName::Support => &self.support,
+                LaneName::Audit => &self.audit,
+            },
+            Wanted::Operators(wanted) => match wanted {
+                OperatorsRequest::LogStats
+                | OperatorsRequest::ViewList
+                | OperatorsRequest::KeyList => &self.operators_looks,
+                OperatorsRequest::Backup | OperatorsRequest::ViewRebuild(_) => &self.operators_acts,
+            },
         };
         submit(lane, request, guard);
     }

@@ -21,7 +21,7 @@ use super::endpoints::{AdminRequest, Document, Endpoint, Operation, QueryKind};
 use super::gate::Gate;
 use super::headers::{self, Headers};
 use super::identity::Identity;
-use super::queries::{Query, QueryPool, QueryRequest};
+use super::queries::{OperatorsRequest, Query, QueryPool, QueryRequest, Wanted};
 use super::replier::{Answer, Pending, ReplyGuard};
 use super::reply::{ReplyHeaders, Response, json};
 use super::shares::{Share, Shares};
@@ -195,10 +195,10 @@ impl Router {
                 headers::MSG_ID_REQUIRED,
             ));
         }
-        let query = admin_query(request, &message.payload)?;
+        let wanted = Wanted::Operators(operators_request(request, &message.payload)?);
         tracing::info!(caller = caller.name, asked = ?request, "an operator's request");
         Ok(Work::Query(QueryRequest {
-            query,
+            wanted,
             min_position: headers.min_position,
             deadline: headers.deadline,
             viewer: viewer(caller, headers.on_behalf_of, pending),
@@ -261,8 +261,9 @@ impl Router {
         let headers = in_time(endpoint, map, pending.received_at)?;
         let id = endpoint.id_in(&message.subject).unwrap_or_default();
         let query = Query::decode(kind, id, &message.payload)?;
+        let wanted = Wanted::Query(kind, query);
         Ok(Work::Query(QueryRequest {
-            query,
+            wanted,
             min_position: headers.min_position,
             deadline: headers.deadline,
             viewer: viewer(caller, headers.on_behalf_of, pending),
@@ -298,15 +299,20 @@ impl Router {
 /// Decodes an operator's request.
 ///
 /// # Errors
-/// `request.malformed` if the body is not JSON, `request.invalid` if it breaks the schema.
-pub(super) fn admin_query(request: AdminRequest, body: &[u8]) -> Result<Query, Refusal> {
+/// `request.invalid` or `request.malformed`, as the body asks for it.
+pub(super) fn operators_request(
+    asked: AdminRequest,
+    body: &[u8],
+) -> Result<OperatorsRequest, Refusal> {
     let nothing = || decode_query::<NoFields>(body);
-    Ok(match request {
-        AdminRequest::Backup => decode::<BackupRequest>(body).map(|_| Query::Backup)?,
-        AdminRequest::ViewRebuild => Query::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view),
-        AdminRequest::LogStats => nothing().map(|_| Query::LogStats)?,
-        AdminRequest::KeyList => nothing().map(|_| Query::KeyList)?,
-        AdminRequest::ViewList => nothing().map(|_| Query::ViewList)?,
+    Ok(match asked {
+        AdminRequest::Backup => decode::<BackupRequest>(body).map(|_| OperatorsRequest::Backup)?,
+        AdminRequest::ViewRebuild => {
+            OperatorsRequest::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view)
+        }
+        AdminRequest::LogStats => nothing().map(|_| OperatorsRequest::LogStats)?,
+        AdminRequest::KeyList => nothing().map(|_| OperatorsRequest::KeyList)?,
+        AdminRequest::ViewList => nothing().map(|_| OperatorsRequest::ViewList)?,
     })
 }
 

@@ -1,12 +1,11 @@
 //! A command on its way in, and what became of it on its way out.
 
-use countersign_schemas::code::Code;
-use countersign_schemas::command::{Command, Proof};
+use countersign_schemas::command::Command;
+use countersign_schemas::concerns::FirstFactor;
 use countersign_schemas::ids::CommandId;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
-use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
 use super::counts::source::Source;
@@ -142,42 +141,11 @@ impl Outcome {
 /// Whether a command rests on its caller's word for the first factor: a login that names the
 /// account itself, or no password where `vouched` says that callers hold them.
 pub fn is_vouched(command: &Command, vouched: bool) -> bool {
-    let without_password = match command {
-        Command::VerifyLogin(c) => return c.account_id.is_some(),
-        Command::StartLogin(c) => c.password.is_none(),
-        Command::Enable2fa(c) => c.proof.is_none(),
-        Command::RegenerateBackupCodes(c) => password_of(c.proof.as_ref()).is_none(),
-        Command::Disable2fa(c) => password_of(c.proof.as_ref()).is_none(),
-        Command::RegisterAccount(_)
-        | Command::ChangePassword(_)
-        | Command::ConfirmCode(_)
-        | Command::CancelEnrolment(_)
-        | Command::UserCancelReset(_)
-        | Command::ClearAttempts(_)
-        | Command::SuspendFactor(_)
-        | Command::RequestReset(_)
-        | Command::ApproveReset(_)
-        | Command::RejectReset(_)
-        | Command::CancelReset(_)
-        | Command::ExecuteReset(_)
-        | Command::EraseAccount(_)
-        | Command::RotateKeys(_) => false,
-    };
-    vouched && without_password
-}
-
-/// The password of a proof.
-pub(super) fn password_of(proof: Option<&Proof>) -> Option<&SecretText> {
-    proof.and_then(|proof| proof.password.as_ref())
-}
-
-/// The code of a proof and the one that follows it.
-pub(super) type GivenCode<'a> = (Option<&'a Code>, Option<&'a Code>);
-
-/// The codes of a proof.
-pub(super) fn code_of(proof: Option<&Proof>) -> GivenCode<'_> {
-    let code = proof.and_then(|proof| proof.code.as_ref());
-    (code, proof.and_then(|proof| proof.next_code.as_ref()))
+    match command.proof().first {
+        FirstFactor::Vouched => true,
+        FirstFactor::Password(None) => vouched,
+        FirstFactor::Password(Some(_)) | FirstFactor::Own(_) | FirstFactor::NotAsked => false,
+    }
 }
 
 /// Says why a store cannot answer, and gives the word for it.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use countersign_schemas::code::{Code, TotpCode};
-use countersign_schemas::command::{Command, Proof};
+use countersign_schemas::command::Command;
 use countersign_schemas::sealed::Protected;
 use sha2::{Digest, Sha512};
 
@@ -113,9 +113,10 @@ impl Scenario {
         {
             return CodeEvidence::Nothing;
         }
-        let (code, next) = given_code(command);
+        let given = command.proof();
+        let code = given.code.expect("a code that is to be compared");
         let secret = self.account.on().map(|on| (on.enrolment, &on.secret));
-        self.code_evidence(code.expect("a code that is to be compared"), next, secret)
+        self.code_evidence(code, given.next_code, secret)
     }
 
     fn code_evidence(
@@ -183,23 +184,6 @@ impl Scenario {
         hash.update(what);
         hash.finalize().into()
     }
-}
-
-/// The code of either kind that a command brings, and the one that follows it.
-fn given_code(command: &Command) -> (Option<&Code>, Option<&Code>) {
-    match command {
-        Command::VerifyLogin(c) => (Some(&c.code), c.next_code.as_ref()),
-        Command::ChangePassword(c) => (c.code.as_ref(), c.next_code.as_ref()),
-        Command::StartLogin(c) => (c.code.as_ref(), c.next_code.as_ref()),
-        Command::Disable2fa(c) => of_proof(c.proof.as_ref()),
-        Command::RegenerateBackupCodes(c) => of_proof(c.proof.as_ref()),
-        _ => (None, None),
-    }
-}
-
-fn of_proof(proof: Option<&Proof>) -> (Option<&Code>, Option<&Code>) {
-    let code = proof.and_then(|proof| proof.code.as_ref());
-    (code, proof.and_then(|proof| proof.next_code.as_ref()))
 }
 
 /// The secret, which no scenario seals.

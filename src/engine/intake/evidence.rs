@@ -19,7 +19,6 @@ use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
 use crate::crypto::password::SALT_BYTES;
 use crate::engine::Request;
 use crate::engine::keys::vault::VaultError;
-use crate::engine::request::{GivenCode, code_of, password_of};
 use crate::engine::shared::Shared;
 
 /// What is known of a command before any step: whether a password was given, or vouched for.
@@ -36,7 +35,7 @@ pub fn first(shared: &Shared, request: &Request, account: &Account) -> Result<Ev
         };
         evidence.display_name = inquiry.display_name().map_err(unavailable)?;
     }
-    if let Some(given) = may_bring_a_password(&request.command) {
+    if let Some(given) = request.command.proof().first.may_bring() {
         evidence.proof = match given {
             Some(_) => ProofEvidence::NotCompared,
             None if shared.vouched => ProofEvidence::Vouched,
@@ -53,7 +52,7 @@ pub fn is_quick(request: &Request, step: Step, is_admitted: bool) -> bool {
         let command = &request.command;
         matches!(command, Command::VerifyLogin(_) | Command::Disable2fa(_))
     };
-    let is_app_code = matches!(code_given(&request.command).0, Some(Code::Totp(_)));
+    let is_app_code = matches!(request.command.proof().code, Some(Code::Totp(_)));
     step == Step::CompareCode && is_app_code && (is_admitted || is_last())
 }
 
@@ -107,8 +106,9 @@ impl Inquiry<'_> {
                 }
             }
             Step::CompareCode => {
-                if let (Some(code), next) = code_given(&self.request.command) {
-                    evidence.code = self.code(code, next)?;
+                let given = self.request.command.proof();
+                if let Some(code) = given.code {
+                    evidence.code = self.code(code, given.next_code)?;
                 }
             }
             Step::MakeVerifier => {
@@ -261,31 +261,6 @@ impl Inquiry<'_> {
     }
 }
 
-/// The password that proves a command's owner, of commands that may bring one.
-fn may_bring_a_password(command: &Command) -> Option<Option<&SecretText>> {
-    match command {
-        Command::ChangePassword(c) => Some(Some(&c.password)),
-        Command::StartLogin(c) => Some(c.password.as_ref()),
-        Command::Enable2fa(c) => Some(c.proof.as_ref().map(|proof| &proof.password)),
-        Command::RegenerateBackupCodes(c) => Some(password_of(c.proof.as_ref())),
-        Command::Disable2fa(c) => Some(password_of(c.proof.as_ref())),
-        Command::RegisterAccount(_)
-        | Command::ConfirmCode(_)
-        | Command::VerifyLogin(_)
-        | Command::CancelEnrolment(_)
-        | Command::UserCancelReset(_)
-        | Command::ClearAttempts(_)
-        | Command::SuspendFactor(_)
-        | Command::RequestReset(_)
-        | Command::ApproveReset(_)
-        | Command::RejectReset(_)
-        | Command::CancelReset(_)
-        | Command::ExecuteReset(_)
-        | Command::EraseAccount(_)
-        | Command::RotateKeys(_) => None,
-    }
-}
-
 /// Whether a command brings a password and a code that pass a wait together.
 pub fn is_pair(command: &Command) -> bool {
     matches!(command, Command::StartLogin(c) if c.code.is_some())
@@ -293,36 +268,11 @@ pub fn is_pair(command: &Command) -> bool {
 
 /// Whether a command proves its owner by the first factor.
 pub fn is_proven_by_password(command: &Command) -> bool {
-    may_bring_a_password(command).is_some()
+    command.proof().first.may_bring().is_some()
 }
 
 fn password_given(command: &Command) -> Option<&SecretText> {
-    may_bring_a_password(command).flatten()
-}
-
-/// The code of a command and the one that follows it.
-fn code_given(command: &Command) -> GivenCode<'_> {
-    match command {
-        Command::ConfirmCode(c) => (Some(&c.code), None),
-        Command::VerifyLogin(c) => (Some(&c.code), c.next_code.as_ref()),
-        Command::ChangePassword(c) => (c.code.as_ref(), c.next_code.as_ref()),
-        Command::RegenerateBackupCodes(c) => code_of(c.proof.as_ref()),
-        Command::Disable2fa(c) => code_of(c.proof.as_ref()),
-        Command::StartLogin(c) => (c.code.as_ref(), c.next_code.as_ref()),
-        Command::Enable2fa(_)
-        | Command::RegisterAccount(_)
-        | Command::CancelEnrolment(_)
-        | Command::UserCancelReset(_)
-        | Command::ClearAttempts(_)
-        | Command::SuspendFactor(_)
-        | Command::RequestReset(_)
-        | Command::ApproveReset(_)
-        | Command::RejectReset(_)
-        | Command::CancelReset(_)
-        | Command::ExecuteReset(_)
-        | Command::EraseAccount(_)
-        | Command::RotateKeys(_) => (None, None),
-    }
+    command.proof().first.may_bring().flatten()
 }
 
 /// The password that a command sets.

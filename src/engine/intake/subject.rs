@@ -1,6 +1,7 @@
 //! Whose history a command belongs to, and under what its source is counted.
 
 use countersign_schemas::command::Command;
+use countersign_schemas::concerns::Target;
 use countersign_schemas::ids::{CaseId, ChallengeId, StreamKey, Username};
 use countersign_schemas::refusal::ErrorCode;
 
@@ -16,32 +17,13 @@ use crate::engine::shared::Shared;
 /// # Errors
 /// `store.unavailable` when the index cannot be read.
 pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode> {
-    let account_id = match command {
-        Command::RegisterAccount(c) => c.account_id.as_ref(),
-        Command::ChangePassword(c) => Some(&c.account_id),
-        Command::Enable2fa(c) => Some(&c.account_id),
-        Command::ConfirmCode(c) => Some(&c.account_id),
-        Command::CancelEnrolment(c) => Some(&c.account_id),
-        Command::RegenerateBackupCodes(c) => Some(&c.account_id),
-        Command::Disable2fa(c) => Some(&c.account_id),
-        Command::StartLogin(c) => match &c.username {
-            Some(username) => return by_name(shared, username),
-            None => c.account_id.as_ref(),
-        },
-        Command::UserCancelReset(c) => Some(&c.account_id),
-        Command::ClearAttempts(c) => Some(&c.account_id),
-        Command::SuspendFactor(c) => Some(&c.account_id),
-        Command::RequestReset(c) => Some(&c.account_id),
-        Command::ApproveReset(c) => return by_case(shared, &c.case_id),
-        Command::RejectReset(c) => return by_case(shared, &c.case_id),
-        Command::CancelReset(c) => return by_case(shared, &c.case_id),
-        Command::ExecuteReset(c) => return by_case(shared, &c.case_id),
-        Command::EraseAccount(c) => Some(&c.account_id),
-        Command::RotateKeys(_) => None,
-        Command::VerifyLogin(c) => match &c.challenge_id {
-            Some(challenge) => return by_challenge(shared, challenge),
-            None => c.account_id.as_ref(),
-        },
+    let account_id = match command.target() {
+        Target::Name(username) => return by_name(shared, username),
+        Target::Challenge(challenge) => return by_challenge(shared, challenge),
+        Target::Case(case) => return by_case(shared, case),
+        Target::Account(id) => Some(id),
+        Target::NewAccount(id, _) => id,
+        Target::Log => None,
     };
     Ok(Subject {
         stream: account_id.map(StreamKey::of),

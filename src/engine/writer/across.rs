@@ -2,6 +2,7 @@
 //! same, and whose the account is.
 
 use countersign_schemas::command::Command;
+use countersign_schemas::concerns::Target;
 use countersign_schemas::ids::{Username, is_same_person, person};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
@@ -79,34 +80,15 @@ pub fn is_own_account(
 /// # Errors
 /// `store.unavailable` when the index cannot be read.
 pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<bool, ErrorCode> {
-    match command {
-        Command::RegisterAccount(c) => {
-            let name = shared.vault.keyring().name_hash(c.username.as_str());
-            let holder = shared
-                .index
-                .name(&name)
-                .map_err(|error| unavailable(&error))?;
-            Ok(holder.is_some() || batch.has_name(&name))
-        }
-        Command::ChangePassword(_)
-        | Command::Enable2fa(_)
-        | Command::ConfirmCode(_)
-        | Command::CancelEnrolment(_)
-        | Command::RegenerateBackupCodes(_)
-        | Command::Disable2fa(_)
-        | Command::StartLogin(_)
-        | Command::VerifyLogin(_)
-        | Command::UserCancelReset(_)
-        | Command::ClearAttempts(_)
-        | Command::SuspendFactor(_)
-        | Command::RequestReset(_)
-        | Command::ApproveReset(_)
-        | Command::RejectReset(_)
-        | Command::CancelReset(_)
-        | Command::ExecuteReset(_)
-        | Command::EraseAccount(_)
-        | Command::RotateKeys(_) => Ok(false),
-    }
+    let Target::NewAccount(_, username) = command.target() else {
+        return Ok(false);
+    };
+    let name = shared.vault.keyring().name_hash(username.as_str());
+    let holder = shared
+        .index
+        .name(&name)
+        .map_err(|error| unavailable(&error))?;
+    Ok(holder.is_some() || batch.has_name(&name))
 }
 
 /// The number that a rotation would give to its keys; none for other commands, and while the last

@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 
 use countersign_projections::Entry;
 use countersign_schemas::command::Command;
+use countersign_schemas::concerns::Target;
 use countersign_schemas::event::{Event, EventError};
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Meta, Record, RecordError, SourceFacts, StreamKind};
@@ -351,11 +352,13 @@ fn fold(account: &mut Account, entry: &Entry) {
 
 /// The account that a command makes by its events.
 pub fn made(command: &Command, events: &[Event]) -> Option<AccountId> {
-    match (command, events.first()) {
-        (Command::RegisterAccount(c), Some(Event::AccountRegistered(_))) => c.account_id.clone(),
-        (Command::Enable2fa(c), Some(Event::AccountRegistered(_))) => Some(c.account_id.clone()),
-        (Command::StartLogin(c), Some(Event::AccountRegistered(_))) => c.account_id.clone(),
-        _ => None,
+    let Some(Event::AccountRegistered(_)) = events.first() else {
+        return None;
+    };
+    match command.target() {
+        Target::Account(id) => Some(id.clone()),
+        Target::NewAccount(id, _) => id.cloned(),
+        Target::Name(_) | Target::Challenge(_) | Target::Case(_) | Target::Log => None,
     }
 }
 
