@@ -254,6 +254,7 @@ impl DataKeys {
     /// Generations count from 1 for the life of the account id. Both arguments must come from the
     /// operating system's generator.
     ///
+    /// # Errors
     /// [`DataKeysError::Full`] if too many keys wait, or [`DataKeysError::Storage`].
     pub fn stage_new(
         &self,
