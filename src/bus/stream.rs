@@ -72,7 +72,7 @@ pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, 
 pub fn settings(name: &str, replicas: usize) -> Value {
     json!({
         "name": name,
-        "description": "What became of accounts and their second factor; see the contract, section 7",
+        "description": "What became of accounts and their second factor; see docs/reference/events-published.md",
         "subjects": [format!("{EVENT_PREFIX}.>")],
         "retention": "limits",
         "storage": "file",

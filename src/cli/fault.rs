@@ -28,7 +28,7 @@ pub const EXIT_CODES: [(u8, &str, &str); 8] = [
     (
         USAGE,
         "usage",
-        "correct the command line, the configuration or a file that it names",
+        "correct the command line or a file that it names",
     ),
     (
         REFUSED,

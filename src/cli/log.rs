@@ -51,13 +51,9 @@ pub enum LogVerb {
         /// Where to copy its data keys, apart from the log
         #[arg(long, requires = "to", value_name = "DIR")]
         keys_to: Option<PathBuf>,
-        /// The keyring file, so that no copy overwrites it; may be left out if it is elsewhere
-        #[arg(
-            long,
-            requires = "data",
-            env = "COUNTERSIGN_KEYRING",
-            value_name = "FILE"
-        )]
+        /// The keyring file of a stopped service: its keys are checked before they replace an
+        /// earlier copy
+        #[arg(long, env = "COUNTERSIGN_KEYRING", value_name = "FILE")]
         keyring: Option<PathBuf>,
         #[command(flatten)]
         from: From,
