@@ -204,7 +204,8 @@ request!(
 pub enum CommandKind {
     /// A command of a platform service, `countersign.v1.command.<name>`.
     Platform,
-    /// A command of a support agent, `countersign.v1.support.<user>.<name>`; a command id is required.
+    /// A command of a support agent, `countersign.v1.support.<user>.<name>`; a command id is
+    /// required.
     Support,
     /// A command of an operator, `countersign.v1.admin.<user>.<name>`; a command id is required.
     Operator,
