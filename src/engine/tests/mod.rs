@@ -1,6 +1,7 @@
 //! The engine over real files, with clocks and randomness as arguments.
 
 pub(super) mod appended_tests;
+mod attack3_tests;
 mod audience_tests;
 mod auditing_tests;
 mod bound_source_tests;
