@@ -1,4 +1,4 @@
-//! Reports whether a comparison takes longer the more of a secret is guessed, in the way of dudect
+//! Reports whether a comparison takes longer if more of a guess is right, by the method of dudect
 //! (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?", 2017).
 //!
 //! ```text
@@ -8,9 +8,9 @@
 //!
 //! Two classes of input are run in random order, the slowest tenth of all runs is cropped by one
 //! threshold for both classes, and Welch's t compares the means: |t| < 4.5 is no leak. Drift and
-//! load meet both classes alike because the order is random. The rows that are called planted have
-//! a leak, and show what the machine can see. It reports and judges nothing: on a busy machine a
-//! clock proves neither. What must be true of the source is held by `tests/tidy/constant_time.rs`.
+//! load meet both classes alike because the order is random. The rows called planted have a leak,
+//! and show what this machine can detect. The example reports and does not judge: on a busy machine
+//! a clock proves neither. `tests/tidy/constant_time.rs` checks the source.
 //!
 //! In an optimized build an early return among six digits differs by less than a nanosecond
 //! (0.2 to 0.6 ns measured, of either sign), beside three HMACs and a clock of 10 ns.
@@ -162,7 +162,7 @@ fn matching_first(code: &TotpCode) -> Option<u64> {
 }
 
 fn verifier() -> Result<Verifier, Box<dyn std::error::Error>> {
-    // The least that Argon2id takes: what is looked for is a difference after it.
+    // The cheapest Argon2id: the example looks for a difference after it.
     let cost = KdfParams {
         memory_kib: 8,
         passes: 1,

@@ -7,7 +7,7 @@
 //! cargo run --release --example export_bench -- 10000000 /data   # more events, on another disk
 //! ```
 //!
-//! The memory is what must not grow with the events; the times mean nothing on another machine.
+//! The memory must not grow with the events. The times mean nothing on another machine.
 #![allow(clippy::disallowed_methods)]
 
 #[path = "bench/history.rs"]
@@ -32,7 +32,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const CALLER: &str = "login-gateway";
 const EVENTS_PER_ACCOUNT: u64 = 50;
-/// How often a running client's memory is looked at.
+/// The time between two readings of a running client's memory.
 const LOOK: Duration = Duration::from_millis(20);
 
 fn main() -> Outcome<()> {
@@ -59,7 +59,7 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
     let url = broker.url();
     let (service, first) = Service::start(&data, &keyring, &url, &[])?;
     println!("{events} events of {accounts} accounts; index and views made in {first:.1?}");
-    // The first start leaves more in memory than a service has later.
+    // The first start leaves more in memory than a later one.
     drop(service);
     let (service, _) = Service::start(&data, &keyring, &url, &[])?;
     let before = memory(service.id(), "RssAnon")?;
@@ -116,7 +116,7 @@ fn run(command: &mut Command) -> Outcome<(Duration, u64)> {
     }
 }
 
-/// The public key that an auditor was given.
+/// The public key that an auditor has.
 fn vkey(keyring: &Path) -> Outcome<String> {
     let mut command = Command::new(binary()?);
     command.args(["keys", "list", "--json", "--keyring"]);
@@ -124,7 +124,7 @@ fn vkey(keyring: &Path) -> Outcome<String> {
     Ok(keys["vkey"].as_str().ok_or("no public key")?.to_owned())
 }
 
-/// Makes the most memory that a process held start again from what it holds now.
+/// Resets the most memory of a process to its present memory.
 fn forget_peak(pid: u32) -> Outcome<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }

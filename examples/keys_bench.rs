@@ -5,10 +5,10 @@
 //! cargo run --release --example keys_bench -- 1000000 9           # more keys, more turns
 //! ```
 //!
-//! A login is `verify-login` with a TOTP code where the caller answers for the first factor, given
-//! to the engine without a broker, 256 at a time. Beside it a rotation wraps every data key anew,
-//! or one operator erases account after account. Only the ratio to the plain turns means anything
-//! on another machine.
+//! A login is `verify-login` with a TOTP code, and the caller vouches for the first factor. The
+//! engine gets 256 at a time, without a broker. Meanwhile a rotation wraps every data key again, or
+//! one operator erases account after account. Only the ratio to the plain turns means anything on
+//! another machine.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
@@ -40,12 +40,12 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 const ACCOUNTS: usize = 10_000;
 /// Accounts that are erased in a turn at most.
 const ERASURES: usize = 100;
-/// Commands that wait for their answer at the same time.
+/// Commands that wait for their reply at the same time.
 const IN_FLIGHT: usize = 256;
 /// The same while accounts are made: the engine's pool holds 64.
 const ENROLLING: usize = 48;
 const STEP_S: u64 = 30;
-/// What a login is refused for when its code and the one before are the same six digits by chance.
+/// The refusal of a login with the same six digits as the code before, by chance.
 const ALIKE: &str = "code.invalid";
 /// Between two rewritings of the key store.
 const MINUTE_S: u64 = 60;
@@ -55,14 +55,14 @@ fn main() -> Outcome<()> {
     let mut next = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (keys, turns) = (next(200_000)?, next(5)?);
     let folder = tempfile::tempdir()?;
-    let house = House::open(folder.path(), keys)?;
-    let secrets = house.enrol()?;
+    let fixture = Fixture::open(folder.path(), keys)?;
+    let secrets = fixture.enrol()?;
     println!("{keys} data keys and {ACCOUNTS} accounts that log in");
     let mut measured: BTreeMap<&str, Vec<Turn>> = BTreeMap::new();
     for turn in 0..turns {
         for beside in ["nothing", "a rotation", "erasures"] {
-            house.skip(MINUTE_S.max(STEP_S));
-            let done = house.turn(beside, &format!("{beside}-{turn}"), &secrets)?;
+            fixture.skip(MINUTE_S.max(STEP_S));
+            let done = fixture.turn(beside, &format!("{beside}-{turn}"), &secrets)?;
             println!("turn {}: beside {beside} {done}", turn + 1);
             measured.entry(beside).or_default().push(done);
         }
@@ -77,8 +77,8 @@ fn main() -> Outcome<()> {
         println!("beside {beside}: median {per_second:.0}/s, ratio {ratio:.2}");
     }
     let started = Instant::now();
-    house.skip(MINUTE_S);
-    house.ask("erase-account", "alone", &erasure("account-0"))?;
+    fixture.skip(MINUTE_S);
+    fixture.ask("erase-account", "alone", &erasure("account-0"))?;
     println!(
         "an erasure with nothing beside it took {:?}",
         started.elapsed()
@@ -90,13 +90,13 @@ fn erasure(account: &str) -> Value {
     json!({"account_id": account, "reason": "the bench"})
 }
 
-/// An engine on files of its own; its clocks are ahead of the machine's by what was skipped.
-struct House {
+/// An engine on its own files, with clocks that are ahead of the machine's by the skipped time.
+struct Fixture {
     engine: Engine,
     skipped_s: Arc<AtomicU64>,
 }
 
-/// What one turn took.
+/// /// The times of one turn.
 struct Turn {
     per_second: f64,
     took: Vec<Duration>,
@@ -119,7 +119,7 @@ impl std::fmt::Display for Turn {
     }
 }
 
-impl House {
+impl Fixture {
     fn open(folder: &Path, keys: usize) -> Outcome<Self> {
         let (data, keyring) = (folder.join("data"), folder.join("keyring"));
         init(&data, &keyring, wall_clock(), LogOptions::default())?;
@@ -148,7 +148,7 @@ impl House {
         step_at(wall_clock().unix_s() + self.skipped_s.load(Ordering::Relaxed))
     }
 
-    /// Hands a command over; what became of it arrives under its number.
+    /// Submits a command; its outcome arrives under its number.
     fn send(&self, name: &str, id: &str, body: &Value, at: usize, done: &Sender<Arrived>) {
         let payload = body.to_string().into_bytes();
         let (sent, done) = (Instant::now(), done.clone());
@@ -165,7 +165,7 @@ impl House {
             let result = outcome
                 .result
                 .map_err(|refusal| refusal.code.as_str().into());
-            // Nobody listens any more where the bench has ended early.
+            // The receiver is gone if the bench has ended early.
             let _ = done.send((at, sent.elapsed(), result));
         };
         self.engine.submit(request, Box::new(reply));
@@ -180,7 +180,7 @@ impl House {
             .reply)
     }
 
-    /// Enrols every account and gives their secrets.
+    /// Enrols every account and returns the secrets.
     fn enrol(&self) -> Outcome<Vec<TotpSecret>> {
         let next = Mutex::new(0..ACCOUNTS);
         let secrets = Mutex::new(BTreeMap::new());
@@ -223,7 +223,7 @@ impl House {
         Ok(secret)
     }
 
-    /// Every account logs in once, while something goes on beside it.
+    /// Every account logs in once, while other work goes on.
     fn turn(&self, beside: &str, name: &str, secrets: &[TotpSecret]) -> Outcome<Turn> {
         let going = Arc::new(AtomicU64::new(1));
         thread::scope(|threads| {
@@ -284,12 +284,12 @@ impl House {
         Ok((per_second, took))
     }
 
-    /// Rotates, and waits until every data key is wrapped anew.
+    /// Rotates, and waits until every data key is wrapped again.
     fn rotate(&self, name: &str) -> Outcome<String> {
         let started = Instant::now();
         let id = format!("rotate-{name}").replace(' ', "-");
         self.ask("rotate-keys", &id, &json!({"reason": "the bench"}))?;
-        let told = started.elapsed();
+        let replied = started.elapsed();
         loop {
             let list = self.engine.admin().key_list().map_err(|_| "no key list")?;
             let is_left = |key: &KeyEntry| key.state == KeyState::Retired && key.seals > Some(0);
@@ -299,7 +299,7 @@ impl House {
             thread::sleep(Duration::from_millis(100));
         }
         Ok(format!(
-            "; told after {told:?}, all wrapped anew after {:?}",
+            "; reply after {replied:?}, all wrapped again after {:?}",
             started.elapsed()
         ))
     }
@@ -329,10 +329,10 @@ impl House {
     }
 }
 
-/// A command's number, how long it took, and what became of it.
+/// A command's number, its duration and its outcome.
 type Arrived = (usize, Duration, Result<Done, String>);
 
-/// Makes data keys of accounts that never come.
+/// Makes data keys for accounts that are never registered.
 fn fill(store: &Path, keyring: &Path, keys: usize) -> Outcome<()> {
     let ring = Arc::new(Keyring::load(keyring)?);
     let store = DataKeys::open(store, ring, false)?;

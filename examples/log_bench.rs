@@ -25,8 +25,8 @@ const RECORD_BYTES: usize = 260;
 const EVENTS_PER_BATCH_SIZE: u64 = 20_000;
 /// How many turns the log and the bare file take.
 const TURNS: usize = 10;
-/// How many short turns a long log and an empty one take, and how many events each appends in one:
-/// what else the machine does then meets both.
+/// How many short turns a long log and an empty one take, and how many events each appends in a
+/// turn, so that other work of the machine disturbs both alike.
 const GROWTH_TURNS: usize = 200;
 const GROWTH_TURN_EVENTS: u64 = 1_024;
 /// How many more batches the process appends under load before it is killed.
@@ -141,7 +141,7 @@ fn measure_appends(folder: &Path, length: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// What one side of a comparison did in all its turns.
+/// The results of one side of a comparison in all its turns.
 #[derive(Default)]
 struct Side {
     events: u64,
@@ -165,7 +165,7 @@ impl Side {
     }
 }
 
-/// Appends by short turns to a log of so many events and to one that begins empty.
+/// Appends in short turns to a log of this many events and to one that begins empty.
 fn measure_growth(log_folder: &Path, events: u64) -> Outcome<()> {
     let mut full = EventLog::create(log_folder, LogOptions::default(), &batch(1, 1))?;
     while full.head() < events {
@@ -176,7 +176,7 @@ fn measure_growth(log_folder: &Path, events: u64) -> Outcome<()> {
     let mut empty = EventLog::create(&place, LogOptions::default(), &batch(1, 1))?;
     let mut ratios = Vec::new();
     for turn in 0..GROWTH_TURNS {
-        // Neither always comes first.
+        // Each goes first in turn.
         let mut seconds = [0.0; 2];
         for place in [turn % 2, (turn + 1) % 2] {
             let log = if place == 0 { &mut empty } else { &mut full };
@@ -259,7 +259,7 @@ fn scan(log_folder: &Path) -> Outcome<(f64, usize)> {
     Ok((start.elapsed().as_secs_f64(), scanned))
 }
 
-/// Kills a process that appends, and opens what it leaves.
+/// Kills a process that appends, and opens the log that it leaves.
 fn measure_reopening(log_folder: &Path, events: u64) -> Outcome<()> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg("--fill")
@@ -297,9 +297,9 @@ fn measure_reopening(log_folder: &Path, events: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// Fills a log, then appends for ever, saying each new head once it is durable.
+/// Fills a log, then appends for ever and prints each new head once it is durable.
 ///
-/// It begins to speak with the last segment nearly full, which is when a repair takes longest.
+/// It begins to print when the last segment is nearly full, because then a repair takes longest.
 fn fill(log_folder: &Path, events: u64) -> Outcome<()> {
     let mut log = EventLog::create(log_folder, LogOptions::default(), &batch(1, 1))?;
     let segment = LogOptions::default().segment_records.get();

@@ -6,9 +6,9 @@
 //! cargo run --release --example login_bench -- 50000 10        # more accounts, more turns
 //! ```
 //!
-//! A login is `verify-login` with a TOTP code where the caller answers for the first factor; 256
-//! are in flight. Broker, service and requesters share this machine, so only the ratio means
-//! anything on another one.
+//! A login is `verify-login` with a TOTP code, and the caller vouches for the first factor; 256 are
+//! in flight. Broker, service and requesters share this machine, so only the ratio means anything
+//! on another one.
 #![allow(clippy::disallowed_methods)]
 
 use std::path::{Path, PathBuf};
@@ -33,12 +33,12 @@ use tokio::sync::{oneshot, watch};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Requests that wait for their answer at the same time.
+/// Requests that wait for their reply at the same time.
 const IN_FLIGHT: usize = 256;
 /// The same while accounts are made: the engine's pool holds 64.
 const ENROLLING: usize = 48;
 const STEP_S: u64 = 30;
-/// How often it is looked whether everything is published.
+/// The time between two checks whether everything is published.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long stopping may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ fn main() -> Outcome<()> {
     let server = find_or_fetch(None, &tools_folder(), &mut |line| println!("{line}"))?;
     let broker = Broker::start(&server, &BrokerOptions::default())?;
     let folder = tempfile::tempdir()?;
-    // Apart, so that the requesters' work is not done by the service's threads.
+    // A separate runtime, so that the service's threads do not do the requesters' work.
     let (serving, asking) = (threads("serving")?, threads("asking")?);
     let skipped_s = Arc::new(AtomicU64::new(0));
     init(
@@ -81,8 +81,8 @@ struct Site {
 }
 
 impl Site {
-    /// Serves while the work is done. With publication it waits before the work until everything
-    /// earlier is published.
+    /// Serves during the work. With publication it first waits until everything earlier is
+    /// published.
     async fn serving<T>(
         &self,
         publishing: Option<Publishing>,
@@ -160,7 +160,7 @@ struct Prepared {
     body: Bytes,
 }
 
-/// What one turn took.
+/// /// The times of one turn.
 struct Turn {
     per_second: f64,
     took: Vec<Duration>,
@@ -177,29 +177,31 @@ async fn measure(site: &Site, accounts: usize, turns: usize) -> Outcome<()> {
         let quiet = requests(&secrets, &site.skipped_s);
         let echo = turn_of(&client, ECHO, Arc::clone(&quiet)).await?;
         let login = site.serving(None, turn_of(&client, VERIFY, quiet)).await?;
-        let told = turn_of(&client, VERIFY, requests(&secrets, &site.skipped_s));
-        let told = site.serving(Some(Publishing::default()), told).await?;
+        let publishing = turn_of(&client, VERIFY, requests(&secrets, &site.skipped_s));
+        let publishing = site
+            .serving(Some(Publishing::default()), publishing)
+            .await?;
         println!(
             "turn {turn}: echo {:.0}/s, logins {:.0}/s, published {:.0}/s, ratios {:.2} and {:.2}",
             echo.per_second,
             login.per_second,
-            told.per_second,
+            publishing.per_second,
             login.per_second / echo.per_second,
-            told.per_second / echo.per_second,
+            publishing.per_second / echo.per_second,
         );
         echoes.push(echo);
         logins.push(login);
-        published.push(told);
+        published.push(publishing);
     }
     let echo = summed("echo", echoes);
-    let (login, told) = (
+    let (login, publishing) = (
         summed("logins", logins),
         summed("published logins", published),
     );
     println!(
         "ratios of the medians: {:.2} of an echo, {:.2} with publication",
         login / echo,
-        told / echo
+        publishing / echo
     );
     Ok(())
 }
@@ -260,7 +262,7 @@ async fn turn_of(
     Ok(Turn { per_second, took })
 }
 
-/// Prints the median rate and the times of all turns; the median is returned.
+/// Prints the median rate and the times of all turns; returns the median.
 fn summed(what: &str, turns: Vec<Turn>) -> f64 {
     let mut rates: Vec<_> = turns.iter().map(|turn| turn.per_second).collect();
     let mut took: Vec<_> = turns.into_iter().flat_map(|turn| turn.took).collect();
@@ -273,7 +275,7 @@ fn summed(what: &str, turns: Vec<Turn>) -> f64 {
     rate
 }
 
-/// Enrols accounts and gives their secrets.
+/// Enrols accounts and returns their secrets.
 async fn enrolled(client: &Client, accounts: usize) -> Outcome<Vec<TotpSecret>> {
     futures_util::stream::iter(0..accounts)
         .map(|at| {

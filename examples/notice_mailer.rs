@@ -1,14 +1,15 @@
-//! A mail service in small: reads the published events and tells account owners what concerns them.
+//! A minimal mail service: reads the published events and notifies account owners.
 //!
 //! ```text
 //! cargo run --example notice_mailer -- nats://127.0.0.1:4222
 //! ```
 //!
-//! It prints where a real one would send. A durable consumer remembers what was told, and a notice
-//! is acknowledged after it was sent: a mailer that dies in between sends one twice, never none.
+//! It prints where a real one would send. A durable consumer remembers the sent notices, and a
+//! notice is acknowledged after it was sent: a mailer that dies in between sends one twice, never
+//! none.
 //!
-//! It believes what the stream holds, which the service alone may fill, and hears no subject: on
-//! `countersign.v1.event.>` others of its own account could say anything.
+//! It trusts the stream, which only the service may fill, and subscribes to no subject: on
+//! `countersign.v1.event.>` other users of its own account could publish anything.
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};

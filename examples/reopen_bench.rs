@@ -35,13 +35,13 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const EVENTS_PER_ACCOUNT: u64 = 50;
 const CALLER: &str = "login-gateway";
-/// Requests that wait for their answer at the same time.
+/// Requests that wait for their reply at the same time.
 const IN_FLIGHT: u64 = 256;
 /// Accounts that the load is spread over.
 const LOAD_ACCOUNTS: u64 = 512;
 /// How long the load lasts: the derived files are flushed durably every 5 s.
 const LOAD_MS: std::ops::Range<u64> = 2_000..8_000;
-/// Callers answer for the first factor, so that a command costs no password's hash.
+/// Callers vouch for the first factor, so that a command costs no password hash.
 const CONFIG: &str = "[directory]\nmode = \"vouched\"\n";
 
 fn main() -> Outcome<()> {
@@ -84,7 +84,7 @@ fn measure(folder: &Path, events: u64, kills: u64) -> Outcome<()> {
     println!("first start, index and views are made: {first:.2?}");
     let mut took = Vec::new();
     for kill in 0..kills {
-        // Spread evenly over the range, in another order than rising.
+        // Spread evenly over the range, not in rising order.
         let part = (kill * 7 + 3) % kills.max(1);
         let load_ms = LOAD_MS.start + (LOAD_MS.end - LOAD_MS.start) * part / kills.max(1);
         let answered = load(&broker.url(), load_ms, service)?;
@@ -114,8 +114,8 @@ fn size(path: &Path) -> Outcome<u64> {
     Ok(fs::metadata(path)?.len())
 }
 
-/// Keeps commands in flight for so long, kills the service meanwhile, and returns how many were
-/// answered.
+/// Keeps commands in flight for this time, kills the service meanwhile, and returns how many got a
+/// reply.
 fn load(url: &str, load_ms: u64, service: Service) -> Outcome<u64> {
     let runtime = tokio::runtime::Runtime::new()?;
     let (answered, is_over) = (

@@ -1,14 +1,15 @@
-//! Measures whether the time of a refusal tells a known name from an unknown one, over loopback.
+//! Measures whether the time of a refusal distinguishes a known name from an unknown one, over
+//! loopback.
 //!
 //! ```text
 //! cargo run --release --example timing_bench                   # 20,000 pairs, 8 KiB of Argon2id
 //! cargo run --release --example timing_bench -- 2000 19456     # the shipped cost
 //! ```
 //!
-//! A pair is two `start-login` with a wrong password, one for a name that is registered and one for
-//! a name that is not, in turns first, each from a source of its own. Told are the median of the
-//! differences and its 95 % interval (by ranks), for H8 of the harnesses: under 1 ms. The cheap
-//! hash hides least. Broker, service and requester share this machine.
+//! A pair is two `start-login` with a wrong password, one for a registered name and one for an
+//! unknown name, in alternating order, each from its own source. The output is the median of the
+//! differences with its 95 % interval (by ranks), for H8 of the harnesses: under 1 ms. The cheap
+//! hash hides the least. Broker, service and requester share this machine.
 #![allow(clippy::disallowed_methods)]
 
 use std::path::Path;
@@ -81,7 +82,7 @@ fn engine(folder: &Path, kdf_memory_kib: u32) -> Outcome<Arc<Engine>> {
     Ok(Arc::new(Engine::start(EngineOptions {
         policy: Policy {
             kdf_memory_kib,
-            // No account's day is used up, or every source would wait.
+            // No account's daily budget is used up, or every source would wait.
             password_day_failures_free: 10_000,
             ..Policy::default()
         },
@@ -98,7 +99,7 @@ async fn measure(client: &Client, pairs: usize) -> Outcome<()> {
     let (mut gaps_us, mut known_us) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
     for pair in 0..WARM_UP + pairs {
         let known = format!("person-{}", pair % NAMES);
-        let unknown = format!("nobody-{}", pair % NAMES);
+        let unknown = format!("unknown-{}", pair % NAMES);
         let (known, unknown) = match pair % 2 {
             0 => {
                 let first = refused_us(client, &known, pair).await?;
@@ -123,7 +124,7 @@ async fn measure(client: &Client, pairs: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// How long a wrong password takes to be refused, in microseconds.
+/// The time until a wrong password is refused, in microseconds.
 async fn refused_us(client: &Client, name: &str, pair: usize) -> Outcome<f64> {
     let [.., a, b, c] = pair.to_be_bytes();
     let context = json!({"ip": format!("10.{a}.{b}.{c}")});

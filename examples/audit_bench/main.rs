@@ -1,13 +1,14 @@
-//! Measures what an auditor waits for, on a log of logins: verifying a stopped log, proofs, an
-//! account of 10,000 events as it was, every view rebuilt; and what tree and signature cost an event.
+//! Measures how long an auditor waits, on a log of logins: verifying a stopped log, proofs, an
+//! account of 10,000 events as it was, and every view rebuilt. It also measures the cost of tree
+//! and signature for each event.
 //!
 //! ```text
 //! cargo run --release --example audit_bench                   # 200,000 events, temp folder
 //! cargo run --release --example audit_bench -- 1000000 /data  # more events, on another disk
 //! ```
 //!
-//! Times are of this thread on the processor where nothing else works, by the wall where the engine's
-//! threads do; they mean nothing on another machine.
+//! Times are processor times of this thread, or wall times if the engine's threads do the work.
+//! They mean nothing on another machine.
 #![allow(clippy::disallowed_methods)]
 
 #[path = "../bench/history.rs"]
@@ -33,7 +34,7 @@ use data_encoding::BASE64;
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const CALLER: &str = "login-gateway";
-/// The events of the accounts: what the bar for an account as it was is of.
+/// The events of each account; the aim for an account as it was is for this number.
 const EVENTS_PER_ACCOUNT: u64 = 10_000;
 const PROOFS: u64 = 1_000;
 const VIEWS: [&str; 4] = ["login-status", "audit-trail", "account-card", "reset-queue"];
@@ -83,7 +84,7 @@ fn refused(refusal: Refusal) -> String {
     refusal.code.title().into()
 }
 
-/// How long this thread has had a processor.
+/// The processor time of this thread.
 fn on_cpu() -> Outcome<Duration> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanos = stat.split(' ').next().ok_or("no time on the processor")?;
@@ -104,7 +105,7 @@ fn verify(data: &Path, folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// What a record costs beyond its append.
+/// The cost of a record beyond its append.
 fn tree(data: &Path) -> Outcome<()> {
     let log = EventLog::open(&data.join("log"), LogOptions::default())?;
     let reader = log.reader();
@@ -198,7 +199,7 @@ fn account_at(queries: &Queries, accounts: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// All four, one after the other, each beside the one that serves.
+/// All four views, one after the other, each beside the one that serves.
 fn views(data: &Path, keyring: &Path, events: u64) -> Outcome<()> {
     for view in VIEWS {
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The log that is replayed: histories of many accounts, as the service would have recorded them.
+//! The log that a bench reads: histories of many accounts, as the service would record them.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub const GENERATED: &str = "0192f3a4-5b6c-7d8e-9f00-";
 const BATCH_RECORDS: usize = 512;
 /// Every account begins with four events; the rest of its history is logins.
 const BEGINNING: u32 = 4;
-/// Sealed bytes of an address and an agent of 70 bytes: what the service's own logins have.
+/// Sealed bytes of an address and an agent of 70 bytes, as in the service's own logins.
 const SOURCE_BYTES: usize = 86;
 
 /// Appends the histories of many accounts, one event of each in turn, as the service of this
@@ -62,7 +62,7 @@ fn sealed(bytes: usize) -> Sealed<'static> {
     }
 }
 
-/// What the `version`-th event of an account is.
+/// The event with this version in an account's history.
 fn event(version: u32, at: Micros) -> Event {
     let authenticator_id = "0192f3a4-5b6c-7d8e-9f00-112233445566".to_owned();
     match version {

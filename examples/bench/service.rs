@@ -1,4 +1,4 @@
-//! The real binary as a process of its own, and what it takes of the machine.
+//! The real binary as a separate process, and its use of the machine.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -61,20 +61,20 @@ impl Drop for Service {
     }
 }
 
-/// How long a process has been on a processor: what is left of the time is waiting for other
-/// processes and for the disk.
+/// The processor time of a process; in the rest of the time it waits for other processes and for
+/// the disk.
 #[allow(dead_code, reason = "not every bench asks it")]
 pub fn processor_s(pid: u32) -> Outcome<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Behind the name in brackets: user and system time are the 12th and 13th, in 1/100 s.
+    // After the name in brackets, user and system time are the 12th and 13th fields, in 1/100 s.
     let (_, rest) = stat.rsplit_once(')').ok_or("an odd stat")?;
     let fields: Vec<_> = rest.split_whitespace().collect();
     let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
     Ok(ticks as f64 / 100.0)
 }
 
-/// Bytes of a process by a line of its status: `RssAnon` is in memory and in no file, `VmHWM` the
-/// most that ever was in memory.
+/// Bytes of a process from a line of its status: `RssAnon` is memory without a file, `VmHWM` the
+/// most memory so far.
 #[allow(dead_code, reason = "not every bench asks it")]
 pub fn memory(pid: u32, line: &str) -> Outcome<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

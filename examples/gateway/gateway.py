@@ -18,7 +18,7 @@ class Refused(Exception):
 
 
 async def command(client, name, body):
-    """Sends a command. What was not answered is asked again under the same id: it is done once."""
+    """Sends a command; without a reply, sends it again under the same id: it is done once."""
     headers = {"Nats-Msg-Id": str(uuid.uuid4())}
     payload = json.dumps(body).encode()
     for _ in range(3):
@@ -42,7 +42,7 @@ async def log_in(client):
 
 
 async def main(url):
-    # Replies carry secrets, so every user has an inbox that nobody else may read.
+    # Replies carry secrets, so every user has an inbox that no other user may read.
     user = urllib.parse.urlsplit(url).username
     client = await nats.connect(url, inbox_prefix=("_INBOX." + user if user else "_INBOX").encode())
     try:

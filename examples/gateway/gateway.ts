@@ -45,7 +45,7 @@ async function logIn(nats: NatsConnection): Promise<Answer> {
 
 const url = new URL(process.argv[2]);
 const [user, pass] = [url.username, url.password].map((part) => decodeURIComponent(part) || undefined);
-// Replies carry secrets, so every user has an inbox that nobody else may read.
+// Replies carry secrets, so every user has an inbox that no other user may read.
 const inboxPrefix = user ? `_INBOX.${user}` : undefined;
 const nats = await connect({ servers: url.host, user, pass, inboxPrefix });
 try {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 type Answered = Result<Value, Box<dyn Error>>;
 
-/// Sends a command. What was not answered is asked again under the same id: it is done once.
+/// Sends a command; without a reply, sends it again under the same id: it is done once.
 async fn command(nats: &Client, name: &str, body: Value) -> Answered {
     let subject = format!("countersign.v1.command.{name}");
     let mut headers = HeaderMap::new();
@@ -47,7 +47,7 @@ fn ask(what: &str) -> std::io::Result<String> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let url: ServerAddr = std::env::args().nth(1).ok_or("which server?")?.parse()?;
     let mut options = ConnectOptions::new();
-    // Replies carry secrets, so every user has an inbox that nobody else may read.
+    // Replies carry secrets, so every user has an inbox that no other user may read.
     if let Some(user) = url.username() {
         options = options.custom_inbox_prefix(format!("_INBOX.{user}"));
     }

@@ -1,14 +1,13 @@
-//! Measures how fast a log is published that the stream has nothing of, against a raw JetStream
-//! publish of the same messages on the same broker, in turns, in one run.
+//! Measures how fast a whole log is published to an empty stream, against a raw JetStream publish
+//! of the same messages on the same broker, in turns, in one run.
 //!
 //! ```text
 //! cargo run --release --example publish_bench                  # 200,000 events, 3 turns
 //! cargo run --release --example publish_bench -- 50000 1       # fewer
 //! ```
 //!
-//! Raw is what a client does that only wants its messages stored: 1,000 on their way, each
-//! acknowledged. Broker and publisher share this machine, so only the ratio means anything on
-//! another one.
+//! The raw client only stores its messages: 1,000 in flight, each acknowledged. Broker and
+//! publisher share this machine, so only the ratio means anything on another one.
 #![allow(clippy::disallowed_methods)]
 
 #[path = "../bench/history.rs"]
@@ -35,7 +34,7 @@ const CALLER: &str = "login-gateway";
 const EVENTS_PER_ACCOUNT: u64 = 50;
 /// Messages of the raw publisher that wait for their acknowledgement.
 const IN_FLIGHT: usize = 1_000;
-/// How often it is looked whether everything is published.
+/// The time between two checks whether everything is published.
 const LOOK: Duration = Duration::from_millis(1);
 const RAW: &str = "RAW";
 
@@ -53,7 +52,7 @@ async fn main() -> Outcome<()> {
     history::fill(&data, &keyring, events, accounts, began)?;
     let mut ratios = Vec::new();
     for _ in 0..turns {
-        // A broker without a stream each time.
+        // A new broker without a stream each time.
         let broker = Broker::start(&server, &BrokerOptions::default())?;
         let client = async_nats::connect(broker.url()).await?;
         let ours = published(&data, &keyring, &broker.url()).await?;
@@ -69,7 +68,7 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Publishes the whole log, and gives the rate.
+/// Publishes the whole log, and returns the rate.
 async fn published(data: &Path, keyring: &Path, url: &str) -> Outcome<f64> {
     let clock: Clock = Arc::new(wall_clock);
     let options = EngineOptions {
@@ -106,7 +105,7 @@ async fn published(data: &Path, keyring: &Path, url: &str) -> Outcome<f64> {
     Ok(rate)
 }
 
-/// Publishes as many messages of the same sizes to a stream of their own, and gives the rate.
+/// Publishes as many messages of the same sizes to another stream, and returns the rate.
 async fn raw(client: &Client, events: u64) -> Outcome<f64> {
     let jetstream = jetstream::new(client.clone());
     let stored = jetstream.get_stream("COUNTERSIGN_EVENTS").await?;

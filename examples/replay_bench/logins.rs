@@ -82,7 +82,7 @@ async fn log_in(client: &async_nats::Client) -> Outcome<()> {
     Ok(())
 }
 
-/// Prints where the bytes are of every app-code login that the service itself recorded.
+/// Prints how the bytes of every app-code login that the service itself recorded are used.
 pub fn measure_logins(folder: &Path) -> Outcome<()> {
     let log = EventLog::open(folder, LogOptions::default())?;
     let page = log

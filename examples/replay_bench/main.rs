@@ -58,7 +58,7 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
     logins::measure_logins(&data.join("log"))
 }
 
-/// An installation whose log has the histories of so many accounts.
+/// An installation with a log of the histories of this many accounts.
 fn make(data: &Path, keyring: &Path, events: u64, accounts: u64) -> Outcome<()> {
     let began = Micros(wall_clock().0 - events * 1_000);
     init(data, keyring, began, LogOptions::default())?;

@@ -9,7 +9,7 @@ use countersign::dev::find::{find_or_fetch, tools_folder};
 use crate::service::{Service, memory};
 use crate::{Outcome, make};
 
-/// The page caches are still filling, so the difference is rather too much than too little.
+/// The page caches are still filling, so the difference is an upper estimate.
 const ACCOUNTS: [u64; 2] = [200_000, 600_000];
 /// Registered, and an enrolment begun.
 const EVENTS_PER_ACCOUNT: u64 = 2;
@@ -23,7 +23,7 @@ pub fn measure(folder: &Path) -> Outcome<()> {
         let folder = folder.join(accounts.to_string());
         let (data, keyring) = (folder.join("data"), folder.join("keys/keyring.toml"));
         make(&data, &keyring, accounts * EVENTS_PER_ACCOUNT, accounts)?;
-        // The first start makes index and views, which leaves more behind than a service has later.
+        // The first start makes index and views, which leaves more in memory than a later start.
         drop(Service::start(&data, &keyring, &broker.url(), &[])?);
         let (service, _) = Service::start(&data, &keyring, &broker.url(), &[])?;
         bytes[slot] = memory(service.id(), "RssAnon")?;

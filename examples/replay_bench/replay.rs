@@ -1,8 +1,8 @@
-//! What the engine does with the log when it rebuilds something, against a bare scan of its files.
+//! Measures the engine's ways to rebuild state from the log, against a bare scan of its files.
 //!
-//! Each way opens the files anew, so that redb's own cache is cold and the system's is warm, and
-//! none is timed before its files are open. They take turns over several rounds: what disturbs one
-//! disturbs all, and the median of the rounds' ratios is told with its spread.
+//! Each way opens the files again, so that redb's own cache is cold and the system's is warm, and
+//! its time begins once its files are open. They take turns over several rounds, so that a
+//! disturbance meets all of them. The output is the median of the rounds' ratios with its spread.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,15 +23,15 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use crate::Outcome;
 
 const ROUNDS: usize = 9;
-/// As the engine has them.
+/// As in the engine.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 const FLUSH_ENTRIES: usize = 262_144;
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
 const VIEWS_PAGE_RECORDS: usize = 2_048;
 const VIEWS_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// What is measured, given the log and a folder for what it makes: how many records it went
-/// through, and in what time.
+/// A way to measure: it gets the log and a folder for its files, and returns how many records it
+/// read and the time.
 type Way = fn(&Path, &Path) -> Outcome<(u64, Duration)>;
 
 const WAYS: [(&str, Way); 5] = [
@@ -67,10 +67,10 @@ pub fn measure(log: &Path, folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// How long this thread has had a processor: what others do on the machine does not count.
+/// The processor time of this thread, so that other work on the machine does not count.
 ///
-/// Every file is in the system's cache, so on an idle machine the clock on the wall says the same,
-/// but for the few durable commits of index and views.
+/// Every file is in the system's cache, so on an idle machine the wall clock shows the same, except
+/// for the few durable commits of index and views.
 fn on_cpu() -> Outcome<Duration> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanos = stat.split(' ').next().ok_or("no time on the processor")?;
@@ -106,8 +106,8 @@ fn bare_scan(log: &Path, _: &Path) -> Outcome<(u64, Duration)> {
     Ok((count, time))
 }
 
-/// Folds every account side by side, as their events stand in the log; each in its own place in
-/// memory, as in the engine's cache.
+/// Folds all accounts side by side, in the order of the log; each has its own place in memory, as
+/// in the engine's cache.
 fn replay(log: &Path, _: &Path) -> Outcome<(u64, Duration)> {
     let log = EventLog::open(log, LogOptions::default())?;
     let (start, reader) = (on_cpu()?, log.reader());
@@ -128,7 +128,7 @@ fn replay(log: &Path, _: &Path) -> Outcome<(u64, Duration)> {
     Ok((next - 1, time))
 }
 
-/// As the engine folds an account; a log-wide event changes its version alone.
+/// As the engine folds an account; an event of the log itself changes only its version.
 fn fold(account: &mut Account, record: &Record) -> Outcome<()> {
     account.evolve(&Recorded {
         account_id: &record.meta.account_id,
@@ -141,7 +141,7 @@ fn fold(account: &mut Account, record: &Record) -> Outcome<()> {
     Ok(())
 }
 
-/// As a start does without an index, but for opening the sealed names: the log here has none.
+/// As a start without an index, except for opening sealed names: this log has none.
 fn catch_index_up(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
     let log = EventLog::open(log, LogOptions::default())?;
     let index = Index::open(
@@ -172,7 +172,7 @@ fn catch_index_up(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
     Ok((next - 1, time))
 }
 
-/// As the engine does for an account that is not in its cache: every account, one after the other.
+/// As the engine for an account that is not in its cache: every account, one after the other.
 fn rebuild_accounts(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
     let log = EventLog::open(log, LogOptions::default())?;
     let reader = log.reader();
@@ -187,7 +187,7 @@ fn rebuild_accounts(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
         &FileKey::new(&[1; 32]),
         |position| at(position).ok(),
     )?;
-    // Every account's first event stands at the beginning.
+    // Every account's first event is at the beginning.
     let mut streams = Vec::new();
     for position in 2.. {
         let record = at(position)?;
@@ -216,7 +216,7 @@ fn seal() -> Seal {
     Arc::new(move |parts| key.tag(parts))
 }
 
-/// As the projector does after a view was emptied.
+/// As the projector after a view was emptied.
 fn rebuild_views(log: &Path, folder: &Path) -> Outcome<(u64, Duration)> {
     let log = EventLog::open(log, LogOptions::default())?;
     let (views, _) = Views::open(&folder.join("views.redb"), VIEWS_CACHE_BYTES, &seal())?;

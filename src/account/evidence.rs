@@ -191,4 +191,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_code_matched_where_it_is_one_of_the_owners() {
+        let app = |matched| CodeEvidence::Totp {
+            enrolment: 2,
+            step_now: 7,
+            matched,
+            next_matched: Vec::new(),
+        };
+        let backup = |right| CodeEvidence::Backup {
+            set_no: 1,
+            ordinal: 4,
+            right,
+        };
+        for (code, has_matched) in [
+            (app(vec![7]), true),
+            (app(Vec::new()), false),
+            (backup(true), true),
+            (backup(false), false),
+            (CodeEvidence::Nothing, false),
+            (CodeEvidence::None, false),
+        ] {
+            assert_eq!(code.has_matched(), has_matched, "{code:?}");
+        }
+    }
 }

@@ -159,6 +159,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_attempt_that_was_not_compared_was_refused_by_a_wait_a_suspension_or_double_codes() {
+        for code in ErrorCode::ALL.iter().copied() {
+            let expected = [
+                "account.throttled",
+                "factor.suspended",
+                "code.second_required",
+            ];
+            let is_one = expected.contains(&code.as_str());
+            assert_eq!(is_suppressed(code), is_one, "{code:?}");
+        }
+    }
+
+    #[test]
     fn auditors_hear_of_refused_requests_for_a_reset_only_where_one_was_open_or_too_many() {
         for code in ErrorCode::ALL.iter().copied() {
             let told = match code {

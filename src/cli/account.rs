@@ -1,4 +1,4 @@
-//! `account`: make accounts, change passwords, erase.
+//! `account`: makes accounts, changes passwords, erases accounts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,11 +38,11 @@ pub enum AccountVerb {
         #[command(flatten)]
         code: CodeToo,
     },
-    /// Destroy an account's data keys, so that nothing of it can be read any more, as an operator
+    /// Destroy an account's data keys, as an operator: nothing that was sealed can be read again
     ///
-    /// The id and the name are free again; the history and its proofs stay, without what was
-    /// sealed. Keys are destroyed once a minute, so the answer can take that long. Backups of
-    /// keys.redb must be aged out before the erasure is final.
+    /// The id and the username are free again. The history and its proofs stay, without the sealed
+    /// fields. Keys are destroyed at most once a minute, so the reply can take that long. The
+    /// erasure is final once older backups of keys.redb are aged out.
     Erase {
         /// The account's id
         account: String,
@@ -102,7 +102,7 @@ async fn erase(account: &str, reason: &str, args: &ClientArgs) -> Result<(), Fau
     };
     let mut client = Client::connect(&patient).await?;
     if !args.json {
-        eprintln!("keys are destroyed once a minute, so this may take as long");
+        eprintln!("keys are destroyed at most once a minute, so this can take a minute");
     }
     let answer = client.admin("erase-account", &body).await?;
     show::answer(args, &answer, |_| format!("{account} is erased"))

@@ -1,4 +1,4 @@
-//! `backup`: what copies say of themselves.
+//! `backup`: verifies copies.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,8 @@ use crate::engine::{BackupToVerify, CheckedBackup, verify_backup};
 
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
-    /// Prove a copy by itself: structure, root and manifest; with the keyring its signature and keys too
+    /// Verify a copy by itself: structure, root and manifest; with the keyring its signature and
+    /// keys too
     Verify(VerifyArgs),
 }
 
@@ -70,10 +71,10 @@ fn document(checked: &CheckedBackup) -> serde_json::Value {
 fn text(checked: &CheckedBackup) -> String {
     let key = match checked.by_keyring {
         true => "the keyring's key",
-        false => "the key that stands with it: give --keyring to check by your own",
+        false => "the key beside it: use --keyring to verify with your own",
     };
     let keys = checked.keys.map_or_else(
-        || "not looked at: give --keys DIR".to_owned(),
+        || "not checked: use --keys DIR".to_owned(),
         |count| format!("{}, with every one that the log needs", grouped(count)),
     );
     format!(

@@ -1,4 +1,4 @@
-//! `backup-codes`: make new ones.
+//! `backup-codes`: makes new backup codes.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::show;
 
 #[derive(Debug, Subcommand)]
 pub enum BackupCodesVerb {
-    /// Make ten new backup codes, shown once; the old ones are worthless at that instant
+    /// Make ten new backup codes, shown once; the old ones stop working at once
     Regenerate {
         /// The account's id
         account: String,

@@ -1,4 +1,4 @@
-//! A client of the service: one request, one answer, and an honest word on why there is none.
+//! A client of the service: one request and one reply, or an error that says why there is no reply.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tokio::sync::mpsc;
 use super::fault::Fault;
 use crate::bus::{Connection, DEFAULT_SERVER, user_token};
 
-/// How often nobody listening is asked again before it is an error.
+/// How often a request without responders is sent again before this is an error.
 const NO_RESPONDERS_RETRIES: usize = 2;
 const NO_RESPONDERS_WAIT: Duration = Duration::from_millis(250);
 /// Events of the connection that are kept to explain a time-out.
 const EVENTS_MAX: usize = 16;
 
-/// How to reach the broker; the same flags and variables as the `nats` command has.
+/// How to reach the broker, by the flags and variables of the `nats` command.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct ClientArgs {
@@ -30,7 +30,7 @@ pub struct ClientArgs {
     /// The broker's user
     #[arg(long, global = true, env = "NATS_USER")]
     pub user: Option<String>,
-    /// The broker's password (not the account's: that one is asked for)
+    /// The password of the broker's user; the command asks for the account's password
     #[arg(long, global = true, env = "NATS_PASSWORD", hide_env_values = true)]
     pub password: Option<String>,
     /// Credentials file
@@ -48,10 +48,10 @@ pub struct ClientArgs {
     /// Our certificate's key
     #[arg(long, global = true, env = "NATS_KEY")]
     pub tlskey: Option<PathBuf>,
-    /// Begin with the TLS handshake, as a server with handshake_first wants it
+    /// Begin with the TLS handshake, for a server with handshake_first
     #[arg(long, global = true)]
     pub tlsfirst: bool,
-    /// How long to wait for an answer, in seconds
+    /// How long to wait for a reply: 5, 5s or 500ms
     #[arg(long, global = true, env = "NATS_TIMEOUT", default_value = "5s", value_parser = seconds)]
     pub timeout: Duration,
     /// A context of the `nats` command
@@ -60,7 +60,7 @@ pub struct ClientArgs {
     /// Prefix of reply subjects [default: _INBOX.<user>]
     #[arg(long, global = true)]
     pub inbox_prefix: Option<String>,
-    /// Our name, where the service runs with --identity dev
+    /// Our name, for a service with --identity dev
     #[arg(long, global = true, env = "COUNTERSIGN_CALLER")]
     pub caller: Option<String>,
     /// The command's id: sending it again gives the same outcome [default: a new one]
@@ -183,12 +183,12 @@ pub struct Client {
     timeout: Duration,
     caller: Option<String>,
     command_id: Option<String>,
-    /// Our token in the subjects of support agents and operators, with its dot; empty where we do
-    /// not know what the broker calls us.
+    /// Our token in the subjects of support agents and operators, with its dot; empty if we do not
+    /// know our name on the broker.
     user: String,
 }
 
-/// What the service answered.
+/// A success reply of the service.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The reply document.
@@ -238,8 +238,8 @@ impl Client {
     /// Sends a query, with its id where it has one.
     ///
     /// # Errors
-    /// As [`Client::ask`]; [`Fault::Usage`] for an id that cannot be a part of a subject, which
-    /// nobody would answer.
+    /// As [`Client::ask`]; [`Fault::Usage`] for an id that cannot be a part of a subject, because
+    /// no service replies there.
     pub async fn query(&mut self, name: &str, body: &Value) -> Result<Answer, Fault> {
         if let Some((query, id)) = name.split_once('.')
             && query != "schema"
@@ -259,7 +259,7 @@ impl Client {
         self.ask(&subject, body).await
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its reply.
     ///
     /// # Errors
     /// [`Fault::Refused`] with the service's document, [`Fault::Permission`],
@@ -313,7 +313,7 @@ impl Client {
         self.nats.send_request(subject.to_owned(), request).await
     }
 
-    /// A missing permission looks like a time-out; the connection's events know better.
+    /// A missing permission looks like a time-out; the connection's events show it.
     fn explain(&mut self, subject: &str, error: &async_nats::RequestError) -> Fault {
         while let Ok(event) = self.events.try_recv() {
             if let async_nats::Event::ServerError(error) = event {
@@ -325,10 +325,10 @@ impl Client {
         }
         Fault::Unavailable(match error.kind() {
             RequestErrorKind::NoResponders => {
-                format!("nobody answers on {subject}: is the service running on this broker?")
+                format!("no service replies on {subject}: is it running on this broker?")
             }
             RequestErrorKind::TimedOut => format!(
-                "no answer on {subject} within {} s: send the same --command-id again to learn the outcome",
+                "no reply on {subject} within {} s: send the same --command-id again to learn the outcome",
                 self.timeout.as_secs()
             ),
             _ => format!(
@@ -338,7 +338,7 @@ impl Client {
     }
 }
 
-/// Reads an answer so that it fails closed: an error header or an unreadable body is never success.
+/// Reads a reply so that it fails closed: an error header or an unreadable body is never success.
 fn read(message: &async_nats::Message) -> Result<Answer, Fault> {
     let header = |name: &str| {
         message
@@ -349,12 +349,13 @@ fn read(message: &async_nats::Message) -> Result<Answer, Fault> {
     let refused =
         header("Nats-Service-Error-Code").is_some() || header("Nats-Service-Error").is_some();
     if refused {
-        let problem: Problem = serde_json::from_slice(&message.payload)
-            .map_err(|_| Fault::failed("the service failed and did not say why"))?;
+        let problem: Problem = serde_json::from_slice(&message.payload).map_err(|_| {
+            Fault::failed("the service refused the request without a readable reason")
+        })?;
         return Err(Fault::Refused(Box::new(problem)));
     }
     let body = serde_json::from_slice(&message.payload).map_err(|_| {
-        Fault::failed("the service's answer is not JSON: is something else on this subject?")
+        Fault::failed("the reply is not JSON: does another program use this subject?")
     })?;
     Ok(Answer {
         body,

@@ -1,4 +1,4 @@
-//! The configuration file: TOML, unknown keys are errors.
+//! The configuration file, in TOML; an unknown key is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,30 +14,30 @@ use crate::account::Policy;
 use crate::bus::{DirectoryConfig, Identity, Publishing};
 use crate::engine::BackupFolders;
 
-/// How long the other service may take to check a password.
+/// How long the password service may take, in milliseconds.
 const DIRECTORY_TIMEOUT_MS: u64 = 2_000;
-/// The most replicas that JetStream makes.
+/// The most replicas that JetStream makes of a stream.
 const REPLICAS_MAX: usize = 5;
 
-/// What the file may say; every part has a default.
+/// The sections of the file; each has a default.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Who holds passwords.
+    /// Who checks passwords.
     pub directory: Directory,
-    /// The numbers to decide by.
+    /// The numbers that the rules decide by.
     pub policy: Policy,
     /// Where backups go.
     pub backup: Backup,
-    /// Sizes.
+    /// Limits of sizes.
     pub limits: Limits,
-    /// How the service names itself, where its files are, how it is watched.
+    /// The service's name, its files, and where it serves health and metrics.
     pub service: Service,
-    /// Who the broker's accounts are.
+    /// The roles of the broker's accounts.
     pub identity: Accounts,
     /// How to reach the broker.
     pub nats: Nats,
-    /// How other services are told.
+    /// How events reach other services.
     pub publication: Publication,
 }
 
@@ -49,14 +49,14 @@ pub struct Directory {
     pub mode: DirectoryMode,
     /// The callers that may answer for the first factor; every caller when absent.
     pub vouching: Option<BTreeSet<String>>,
-    /// Where the other service is asked, in mode `nats`.
+    /// The subject of the password service, in mode `nats`.
     pub subject: Option<String>,
     /// How long it may take, in milliseconds, 1 to 10,000.
     pub timeout_ms: Option<u64>,
 }
 
 impl Directory {
-    /// The service that checks passwords, if another one does.
+    /// The password service, in mode `nats`.
     pub fn asked(&self) -> Option<DirectoryConfig> {
         let subject = self
             .subject
@@ -81,16 +81,18 @@ impl Directory {
             subject.split('.').all(is_token)
         };
         match &self.subject {
-            None if is_nats => Err("[directory] mode = \"nats\" needs a subject to ask on"),
-            Some(_) if !is_nats => Err("[directory] subject is for mode = \"nats\""),
+            None if is_nats => {
+                Err("[directory] mode = \"nats\" needs subject, where the password service listens")
+            }
+            Some(_) if !is_nats => Err("[directory] subject is only for mode = \"nats\""),
             Some(subject) if !is_subject(subject) => {
-                Err("[directory] subject is one subject without wildcards")
+                Err("[directory] subject must be one subject without wildcards")
             }
             _ if self
                 .timeout_ms
                 .is_some_and(|ms| !(1..=10_000).contains(&ms)) =>
             {
-                Err("[directory] timeout_ms is 1 to 10000")
+                Err("[directory] timeout_ms must be 1 to 10000")
             }
             _ => Ok(()),
         }
@@ -114,15 +116,15 @@ pub enum DirectoryMode {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backup {
-    /// The folder that `log backup` copies the log into; without one it is refused.
+    /// The folder that `log backup` copies the log into; without it `log backup` is refused.
     pub folder: Option<PathBuf>,
-    /// The folder that it copies the data keys into, apart from the log: on a disk, and with access, of
-    /// its own.
+    /// The folder that it copies the data keys into, apart from the log: on another disk, with
+    /// other readers.
     pub keys_folder: Option<PathBuf>,
 }
 
 impl Backup {
-    /// Both folders, where they are set.
+    /// Both folders, if they are set.
     pub fn folders(&self) -> Option<BackupFolders> {
         Some(BackupFolders {
             log: self.folder.clone()?,
@@ -134,7 +136,7 @@ impl Backup {
         match self.folder.is_some() == self.keys_folder.is_some() {
             true => Ok(()),
             false => Err(
-                "[backup] needs both folder, for the log, and keys_folder, for the data keys, since a copy that holds both is as good as the service's disk",
+                "[backup] needs both folder, for the log, and keys_folder, for the data keys: a copy that holds both is as good to a thief as the service's disk",
             ),
         }
     }
@@ -166,20 +168,20 @@ pub struct Service {
     pub data: Option<PathBuf>,
     /// The keyring file.
     pub keyring: Option<PathBuf>,
-    /// How callers are told apart.
+    /// How callers are named.
     pub identity: IdentityMode,
-    /// Where `/livez`, `/readyz` and `/metrics` are answered; nowhere when absent.
+    /// Where the service serves `/livez`, `/readyz` and `/metrics`; nowhere when absent.
     pub http: Option<SocketAddr>,
 }
 
-/// How callers are told apart.
+/// How callers are named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdentityMode {
-    /// By what the broker says of them
+    /// The broker names them
     #[default]
     Verified,
-    /// By their own word: for one machine and for tests
+    /// They name themselves: for one machine and for tests
     Dev,
 }
 
@@ -187,11 +189,11 @@ pub enum IdentityMode {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Accounts {
-    /// The role of each NATS account, for queries; an account that is not named asks none.
+    /// The role of each NATS account, for queries; an account that is not named may ask none.
     pub accounts: BTreeMap<String, AccountRole>,
 }
 
-/// The role that an account of the broker stands for.
+/// The role of an account of the broker.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AccountRole {
@@ -220,7 +222,7 @@ impl Default for Accounts {
 }
 
 impl Accounts {
-    /// How callers are told apart by what the broker says.
+    /// Verified identity with these accounts.
     pub fn verified(&self) -> Identity {
         let role = |role: &AccountRole| match role {
             AccountRole::Platform => Role::Platform,
@@ -237,8 +239,8 @@ impl Accounts {
     }
 }
 
-/// `[nats]`: the same words as the flags have; a password comes from the environment or a file of
-/// credentials.
+/// `[nats]`, with the words of the flags; a password comes from the environment or a credentials
+/// file.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nats {
@@ -294,7 +296,7 @@ impl Default for Publication {
 }
 
 impl Config {
-    /// Reads the file, or gives the defaults where none is named.
+    /// Reads the file, or returns the defaults if none is named.
     ///
     /// # Errors
     /// [`Fault::Failed`] with the line that is wrong.
@@ -304,7 +306,7 @@ impl Config {
         };
         let wrong = |why: String| {
             Fault::Failed(format!(
-                "the configuration {} is not taken: {why}",
+                "the configuration {} is not valid: {why}",
                 path.display()
             ))
         };
@@ -328,16 +330,15 @@ impl Config {
     }
 }
 
-/// What is wrong and where, on one line; toml's own text draws a picture over several.
+/// What is wrong and where, on one line; toml's own message has several lines.
 fn one_line(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
     let message = error.message().replace('\n', ", ");
-    format!("line {line}: {}; mend or remove it", nearest(&message))
+    format!("line {line}: {}; correct or remove it", nearest(&message))
 }
 
-/// What serde says of an unknown word, with the nearest of the words that it knows in the place of
-/// all of them.
+/// The message of serde about an unknown word, with the nearest known word in place of all of them.
 fn nearest(message: &str) -> String {
     let Some((said, expected)) = message.split_once(", expected ") else {
         return message.to_owned();
@@ -348,7 +349,7 @@ fn nearest(message: &str) -> String {
     let known = expected.split('`').skip(1).step_by(2);
     let likeness = |word: &&str| strsim::jaro_winkler(word, unknown.unwrap_or_default());
     match known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
-        Some(word) if unknown.is_some() => format!("{said}, the nearest that is known is `{word}`"),
+        Some(word) if unknown.is_some() => format!("{said}, the nearest known one is `{word}`"),
         _ => message.to_owned(),
     }
 }
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_told_with_the_nearest_that_is_known() {
+    fn an_unknown_word_is_reported_with_the_nearest_known_one() {
         for (text, unknown, known) in [
             ("[polcy]", "polcy", "policy"),
             ("[policy]\nwindow_stepz = 1", "window_stepz", "window_steps"),
@@ -378,7 +379,7 @@ mod tests {
         ] {
             let error = toml::from_str::<Config>(text).err();
             let said = error.map_or_else(String::new, |error| one_line(text, &error));
-            let words = format!("`{unknown}`, the nearest that is known is `{known}`");
+            let words = format!("`{unknown}`, the nearest known one is `{known}`");
             let other = format!("unknown field `{unknown}`, expected `{known}`");
             assert!(said.contains(&words) || said.contains(&other), "{said}");
         }

@@ -1,4 +1,4 @@
-//! `config show`: what is in force, and where each of it comes from.
+//! `config show`: the settings in force, and where each one comes from.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,12 +13,12 @@ use super::fault::Fault;
 use super::settings::{SettingsArgs, effective};
 use super::{command, show};
 
-/// Shown in the place of a secret.
+/// Shown in place of a secret.
 const REDACTED: &str = "***";
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
-    /// Show every setting that is in force and where it comes from; secrets are not shown
+    /// Show every setting in force and where it comes from; secrets are not shown
     Show(Box<SettingsArgs>),
 }
 
@@ -86,8 +86,8 @@ fn shown(section: &str, key: &str, value: &Value) -> Value {
     }
 }
 
-/// Addresses without their passwords; a lone word before the `@` is a token. A comma in a password
-/// parts it: what may be the beginning of one is not shown either.
+/// Addresses without their passwords; a lone word before the `@` is a token. A comma splits a
+/// password, so an address that may be the beginning of a password is not shown either.
 fn redacted(urls: &str) -> String {
     let one = |url: &str| {
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -120,7 +120,7 @@ fn redacted(urls: &str) -> String {
         .join(",")
 }
 
-/// What it takes to tell where a setting comes from.
+/// The sources of settings: arguments, variables and the file.
 struct Origins<'a> {
     given: &'a ArgMatches,
     verb: Command,
@@ -163,7 +163,7 @@ fn innermost(matches: &ArgMatches) -> &ArgMatches {
     }
 }
 
-/// `config show` with the arguments that hold for every command.
+/// `config show` with the arguments of every command.
 fn verb_of(command: &Command) -> Result<Command, Fault> {
     let mut built = command.clone();
     built.build();
@@ -171,10 +171,10 @@ fn verb_of(command: &Command) -> Result<Command, Fault> {
         .find_subcommand("config")
         .and_then(|config| config.find_subcommand("show"));
     verb.cloned()
-        .ok_or_else(|| Fault::failed("`config show` does not know itself"))
+        .ok_or_else(|| Fault::failed("`config show` is not in the command line"))
 }
 
-/// The file as it is written; it was read before, so it can be.
+/// The file as it is written; it was already read once.
 fn file_table(path: Option<&Path>) -> Result<toml::Table, Fault> {
     let Some(path) = path else {
         return Ok(toml::Table::new());

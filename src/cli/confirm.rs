@@ -1,4 +1,4 @@
-//! What changes much is shown first, and done once the account's id was typed back.
+//! Shows a far-reaching change first, and makes it once the person has typed the account id.
 
 use std::io::{BufRead, IsTerminal, stdin};
 
@@ -19,10 +19,10 @@ impl Assent {
     }
 }
 
-/// Shows on standard error what will change, and takes the account's id for a yes.
+/// Shows on standard error what will change, and asks for the account id as a yes.
 ///
 /// # Errors
-/// [`Fault::Usage`] when something else was typed, or nothing can be: nothing was sent then.
+/// [`Fault::Usage`] when the input is another text or empty; nothing was sent then.
 pub fn confirm(args: &ClientArgs, assent: &Assent, account: &str, plan: &str) -> Result<(), Fault> {
     if !(args.json && assent.yes) {
         eprintln!("{plan}");
@@ -38,7 +38,7 @@ pub fn confirm(args: &ClientArgs, assent: &Assent, account: &str, plan: &str) ->
     match line.trim_end_matches(['\r', '\n']) == account {
         true => Ok(()),
         false => Err(Fault::Usage(format!(
-            "nothing was sent: type the account id {account} back, or give --yes"
+            "nothing was sent: type the account id {account} to confirm, or use --yes"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! `dev`: the whole thing on this machine.
+//! `dev`: broker, service and a tour on this machine.
 
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::dev::tour::Tour;
 use crate::engine::{self, BackupFolders, Engine, EngineOptions};
 use crate::log::LogOptions;
 
-/// How long the service may take until it answers.
+/// How long the service may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(15);
 /// How long stopping may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ fn env() -> Result<(), Fault> {
         let mut random = [0; 16];
         if !engine::system_random(&mut random) {
             return Err(Fault::failed(
-                "the system gives no random bytes: see that getrandom works in this container",
+                "the system has no random bytes: see that getrandom works in this container",
             ));
         }
         let password = data_encoding::BASE32_NOPAD.encode(&random).to_lowercase();
@@ -80,7 +80,7 @@ pub async fn run(args: DevArgs) -> Result<(), Fault> {
         return env();
     }
     println!(
-        "Countersign, for development: every caller is believed and the broker asks no password.\n"
+        "Countersign for development: every caller is trusted, and the broker asks for no password.\n"
     );
     let temporary = match args.data {
         Some(_) => None,
@@ -107,7 +107,7 @@ pub async fn run(args: DevArgs) -> Result<(), Fault> {
     ending
 }
 
-/// Plays the tour; afterwards stays up until Ctrl-C, unless it was to be once.
+/// Plays the tour; afterwards stays up until Ctrl-C, unless `once` is set.
 async fn play(broker: &Broker, once: bool) -> Result<(), Fault> {
     let mut tour = Tour::connect(&client_args(broker), !once && stdin().is_terminal()).await?;
     let account = tour.play().await?;
@@ -116,7 +116,7 @@ async fn play(broker: &Broker, once: bool) -> Result<(), Fault> {
         return Ok(());
     }
     println!(
-        "\nEvery step held. It stays up; try these in another terminal (Ctrl-C here ends it):\n"
+        "\nEvery step held. The service stays up until Ctrl-C. Try these in another terminal:\n"
     );
     let program = std::env::args()
         .next()
@@ -165,7 +165,7 @@ struct Service {
 
 impl Service {
     async fn stop(self) -> Result<(), Fault> {
-        // A service that ended by itself has nobody listening; its own word says why.
+        // A service that ended by itself receives nothing here; its own error says why.
         let _ = self.stop.send(());
         self.served
             .await
@@ -217,7 +217,7 @@ async fn start_service(folder: &Path, broker: &Broker) -> Result<Service, Fault>
     });
     match tokio::time::timeout(READY_WITHIN, is_ready.wait_for(|ready| *ready)).await {
         Ok(Ok(_)) => {}
-        Ok(Err(_)) | Err(_) => return Err(Fault::failed("the service did not get ready")),
+        Ok(Err(_)) | Err(_) => return Err(Fault::failed("the service did not become ready")),
     }
     Ok(Service { stop, served })
 }

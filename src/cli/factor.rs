@@ -1,4 +1,4 @@
-//! `factor`: turn the second factor on and off.
+//! `factor`: turns the second factor on and off.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{backup_codes, show};
 
 #[derive(Debug, Subcommand)]
 pub enum FactorVerb {
-    /// Start an enrolment: shows a QR code and the secret, once
+    /// Start an enrolment; shows a QR code and the secret, once
     Enable {
         /// The account's id
         account: String,
@@ -23,7 +23,7 @@ pub enum FactorVerb {
         #[command(flatten)]
         password: PasswordFrom,
     },
-    /// Confirm an enrolment with the app's first code: shows ten backup codes, once
+    /// Confirm an enrolment with the app's first code; shows ten backup codes, once
     Confirm {
         /// The account's id
         account: String,
@@ -129,7 +129,7 @@ async fn cancel_reset(account: &str, args: &ClientArgs) -> Result<(), Fault> {
         .command("cancel-reset", &body)
         .await?;
     show::answer(args, &answer, |_| {
-        format!("the reset of {account} is called off; the second factor stays as it is")
+        format!("the reset of {account} is cancelled; the second factor stays as it is")
     })
 }
 

@@ -1,4 +1,4 @@
-//! What went wrong, said to a person in up to three lines and to a script by the exit code.
+//! What went wrong: up to three lines for a person, an exit code for a script.
 
 use std::process::ExitCode;
 
@@ -17,18 +17,18 @@ const UNAVAILABLE: u8 = 5;
 const NEGATIVE: u8 = 6;
 const INTERRUPTED: u8 = 130;
 
-/// Every exit code with what it means and what a script does about it.
+/// Every exit code with its meaning and what a script does about it.
 pub const EXIT_CODES: [(u8, &str, &str); 8] = [
     (DONE, "done", "go on"),
     (
         FAULT,
         "fault",
-        "read the message: something of ours, of the service or of the machine failed; a command is sent again with the same `--command-id`",
+        "read the message: the program, the service or the machine failed; send a command again with the same `--command-id`",
     ),
     (
         USAGE,
         "usage",
-        "mend the command line, the configuration or a file that it names",
+        "correct the command line, the configuration or a file that it names",
     ),
     (
         REFUSED,
@@ -38,7 +38,7 @@ pub const EXIT_CODES: [(u8, &str, &str); 8] = [
     (
         PERMISSION,
         "authentication or permission",
-        "mend credentials or certificates, or connect as a user who may ask that",
+        "correct credentials or certificates, or connect as a user who may send this request",
     ),
     (
         UNAVAILABLE,
@@ -47,13 +47,13 @@ pub const EXIT_CODES: [(u8, &str, &str); 8] = [
     ),
     (
         NEGATIVE,
-        "a check came out negative",
-        "take it as a no: a wrong code, a log that does not verify, a finding of `doctor`",
+        "a check failed",
+        "read which check: a wrong code, a log that does not verify, a finding of `doctor`",
     ),
     (
         INTERRUPTED,
         "interrupted",
-        "try again with the same `--command-id` to learn what became of it",
+        "try again with the same `--command-id` to learn the outcome",
     ),
 ];
 
@@ -63,34 +63,32 @@ pub fn exit_codes() -> String {
     format!("Exit codes: {}.", codes.join(", "))
 }
 
-/// Why a command line did not succeed.
+/// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Something of ours or of the machine failed.
+    /// The program or the machine failed.
     #[error("{0}")]
     Failed(String),
-    /// What was typed cannot be meant.
+    /// The command line or a file that it names is not valid.
     #[error("{0}")]
     Usage(String),
-    /// The service said no; its own document says why.
+    /// The service refused; its problem document says why.
     #[error("{}", .0.title)]
     Refused(Box<Problem>),
-    /// The broker does not let us ask.
-    #[error(
-        "permission denied for {0}: this user may not ask that, connect as another with --user"
-    )]
+    /// The broker does not let us send the request.
+    #[error("permission denied for {0}: this user may not do that, connect as another with --user")]
     Permission(String),
     /// The broker cannot be reached.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// Nobody answers.
+    /// There is no reply.
     #[error("{0}")]
     Unavailable(String),
-    /// A check came out negative.
+    /// A check failed.
     #[error("{0}")]
     Negative(String),
-    /// Nobody reads standard output any more, as behind `| head`: enough was told.
-    #[error("nobody reads the output any more")]
+    /// No program reads standard output any more, as behind `| head`.
+    #[error("no program reads the output any more")]
     Unread,
     /// The person pressed Ctrl-C.
     #[error("interrupted")]
@@ -98,14 +96,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Wraps an error of ours or of the machine.
+    /// Wraps an error of the program or the machine.
     pub fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
 
     fn exit_code(&self) -> u8 {
         match self {
-            // Quiet, but no success: nobody may take a verdict that was not read for a good one.
+            // Quiet, but no success: a verdict that was not read must not pass for a good one.
             Self::Failed(_) | Self::Unread => FAULT,
             Self::Usage(_) => USAGE,
             Self::Refused(problem) => match ErrorCode::parse(&problem.code) {
@@ -133,13 +131,13 @@ impl Fault {
         }
     }
 
-    /// Says it on standard error, and with `--json` the service's document on standard output.
+    /// Prints it on standard error, and with `--json` the service's document on standard output.
     pub fn report(self, json: bool) -> ExitCode {
         match &self {
             Self::Refused(problem) => {
                 if json {
                     match serde_json::to_string_pretty(problem) {
-                        // The refusal is said on standard error too.
+                        // The refusal goes to standard error too.
                         Ok(text) => drop(show::line(&text)),
                         Err(error) => {
                             eprintln!("countersign: the refusal cannot be shown ({error})");
@@ -167,7 +165,7 @@ impl Fault {
     }
 }
 
-/// The exit code of a client command that is answered with this.
+/// The exit code of a client command that ends with this error word.
 pub fn exit_code_of(code: ErrorCode) -> u8 {
     match code {
         ErrorCode::CodeInvalid => NEGATIVE,

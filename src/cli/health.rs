@@ -9,7 +9,7 @@ use crate::http::{asked_at, readiness};
 
 #[derive(Debug, clap::Args)]
 pub struct HealthArgs {
-    /// Where the service listens, as `serve --http` has it
+    /// Where the service listens, as in `serve --http`
     #[arg(long, env = "COUNTERSIGN_HTTP", value_name = "ADDR")]
     http: SocketAddr,
 }

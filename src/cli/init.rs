@@ -1,4 +1,4 @@
-//! `init`: create a log and its keyring.
+//! `init`: creates a log and its keyring.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub fn run(args: &InitArgs) -> Result<(), Fault> {
     )
     .map_err(Fault::failed)?;
     show::line(&format!(
-        "initialised {} with the keyring {}\nKeep a copy of the keyring apart from the data: without it nothing can be read.",
+        "created the log in {} and the keyring {}\nKeep a copy of the keyring apart from the data: without it nothing that is sealed can be read.",
         args.data.display(),
         args.keyring.display(),
     ))

@@ -1,4 +1,4 @@
-//! Secrets on their way in: by prompt, file or standard input, never by flag.
+//! Reads secrets: by prompt, file or standard input, never by flag.
 
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 
-/// The longest secret that is read.
+/// The longest secret that is read, in bytes.
 const SECRET_BYTES_MAX: usize = 4_096;
 
-/// Reads one secret: from the file that was named (`-` is standard input), else from a prompt on
-/// a terminal, else as the next line of standard input.
+/// Reads one secret: from the named file (`-` is standard input), else from a prompt on a terminal,
+/// else as the next line of standard input.
 ///
 /// # Errors
 /// [`Fault::Usage`] when there is nothing to read.
@@ -27,13 +27,13 @@ pub fn secret(what: &str, file: Option<&Path>) -> Result<SecretText, Fault> {
     };
     if text.is_empty() || text.len() > SECRET_BYTES_MAX {
         return Err(Fault::Usage(format!(
-            "the {what} is empty or over {SECRET_BYTES_MAX} bytes"
+            "the {what} is empty or longer than {SECRET_BYTES_MAX} bytes"
         )));
     }
     Ok(SecretText::new(text))
 }
 
-/// Reads the reason of something that is recorded.
+/// Reads the reason for an act that is recorded.
 ///
 /// # Errors
 /// The rule that it breaks.
@@ -64,7 +64,8 @@ fn next_line(what: &str) -> Result<String, Fault> {
 /// Where a secret is read from.
 #[derive(Debug, clap::Args)]
 pub struct PasswordFrom {
-    /// File with the user's password on its first line (- for standard input); asked for when absent
+    /// File with the user's password on its first line (- for standard input); asked for when
+    /// absent
     #[arg(long, value_name = "FILE")]
     pub password_from: Option<PathBuf>,
 }
@@ -77,10 +78,10 @@ pub struct CodeFrom {
     pub code_from: Option<PathBuf>,
 }
 
-/// The code after the first one, where two consecutive ones are asked for.
+/// The second of two consecutive codes.
 #[derive(Debug, clap::Args)]
 pub struct NextCode {
-    /// Ask for the next code too, where two consecutive ones are required
+    /// Ask for the next code too, if two consecutive ones are required
     #[arg(long)]
     pub with_next_code: bool,
     /// File with the next code on its first line (- for standard input)
@@ -89,7 +90,7 @@ pub struct NextCode {
 }
 
 impl NextCode {
-    /// Puts `next_code` into a request where it was asked for.
+    /// Puts `next_code` into a request if a flag asks for it.
     ///
     /// # Errors
     /// As [`secret`].
@@ -107,7 +108,7 @@ pub struct CodeToo {
     /// Ask for a code too, and send it with the password
     #[arg(long)]
     pub with_code: bool,
-    /// File with a code to send too on its first line (- for standard input)
+    /// File with the code on its first line (- for standard input); sent with the password
     #[arg(long, value_name = "FILE")]
     pub code_from: Option<PathBuf>,
     #[command(flatten)]
@@ -115,7 +116,7 @@ pub struct CodeToo {
 }
 
 impl CodeToo {
-    /// Puts `code` and `next_code` into a proof where they were asked for.
+    /// Puts `code` and `next_code` into a proof if flags ask for them.
     ///
     /// # Errors
     /// As [`secret`].

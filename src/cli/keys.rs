@@ -1,4 +1,4 @@
-//! `keys`: look at the keys, rotate them, forget an old one; no key is ever shown.
+//! `keys`: lists the keys, rotates them, forgets an old one; no key is ever shown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,20 +21,21 @@ const DAY_S: u64 = 86_400;
 pub enum KeysVerb {
     /// List the keys: numbers, states, ages, and how many data keys each wraps
     ///
-    /// Asks the running service, as an operator; with --keyring the file itself is read, and with
-    /// --data beside it what its keys wrap is counted in a stopped service's key store.
+    /// Asks the running service, as an operator. With --keyring the command reads the file itself,
+    /// and with --data too it counts the data keys that each key wraps in a stopped service's key
+    /// store.
     List {
         /// The keyring file to read
         #[arg(long, env = "COUNTERSIGN_KEYRING")]
         keyring: Option<PathBuf>,
-        /// The data folder whose keys to count
+        /// The data folder with the keys to count
         #[arg(long, env = "COUNTERSIGN_DATA", requires = "keyring")]
         data: Option<PathBuf>,
     },
     /// Bring a new key-encryption key and a new pepper into use, as an operator
     ///
-    /// Data keys are wrapped anew in the background, passwords follow as their owners log in.
-    /// Copy the keyring file afterwards: older copies do not open what is sealed from now on.
+    /// Data keys are wrapped again in the background; passwords follow as their owners log in.
+    /// Copy the keyring file afterwards: older copies cannot open what is sealed from now on.
     Rotate {
         /// Why, for the auditors (1 to 500 characters)
         #[arg(long)]
@@ -42,8 +43,8 @@ pub enum KeysVerb {
     },
     /// Remove a retired key-encryption key from the keyring of a stopped service
     ///
-    /// Copies of keys.redb that are still wrapped by it can never be read again: do it once they
-    /// are aged out, or to make sure of that.
+    /// Copies of keys.redb that this key wraps can never be read again. Forget the key once these
+    /// copies are aged out, or in order to make them unreadable.
     Forget {
         /// The key's number
         key_id: u32,
@@ -65,7 +66,7 @@ pub async fn run(verb: KeysVerb, args: &ClientArgs) -> Result<(), Fault> {
         KeysVerb::List { .. } => {
             let mut client = Client::connect(args).await?;
             let answer = client.admin("key-list", &json!({})).await?;
-            show::answer(args, &answer, told)
+            show::answer(args, &answer, listed)
         }
         KeysVerb::Rotate { reason } => {
             let mut client = Client::connect(args).await?;
@@ -73,7 +74,7 @@ pub async fn run(verb: KeysVerb, args: &ClientArgs) -> Result<(), Fault> {
             let answer = client.admin("rotate-keys", &body).await?;
             show::answer(args, &answer, |body| {
                 format!(
-                    "key {} is in use: copy the keyring file now, an older copy does not open what is sealed from here on",
+                    "key {} is in use: copy the keyring file now, an older copy cannot open what is sealed from now on",
                     body["key_id"]
                 )
             })
@@ -86,8 +87,8 @@ pub async fn run(verb: KeysVerb, args: &ClientArgs) -> Result<(), Fault> {
     }
 }
 
-/// Lists what the keyring file has. Beside a running service, whose key store is its own, the
-/// counts are the service's, where it answers.
+/// Lists the keys of the keyring file. The key store of a running service belongs to the service,
+/// so the counts come from the service, if it replies.
 async fn list_files(keyring: &Path, data: Option<&Path>, args: &ClientArgs) -> Result<(), Fault> {
     let ring = Arc::new(Keyring::load(keyring).map_err(Fault::failed)?);
     let list = match data.map(|data| open(data, &ring)) {
@@ -109,7 +110,7 @@ fn open(data: &Path, keyring: &Arc<Keyring>) -> Result<DataKeys, DataKeysError> 
     DataKeys::open(&data.join("keys.redb"), Arc::clone(keyring), false)
 }
 
-/// What the running service says, if it can be asked.
+/// The list of the running service, if it replies.
 async fn ask(args: &ClientArgs) -> Option<KeyList> {
     let mut client = Client::connect(args).await.ok()?;
     let answer = client.admin("key-list", &json!({})).await.ok()?;
@@ -125,7 +126,7 @@ fn forget(key_id: u32, keyring: &Path, data: &Path) -> Result<(), Fault> {
             "keys.redb still needs key {key_id} ({count} data keys), so nothing was changed: rotate, and let the service run until `data-keys-rewrapped` is in the log"
         )));
     }
-    // The counts rest on what each row says of itself; a row that opens says the truth.
+    // The counts rest on the key number that each row names; a row that opens names the right one.
     keys.check_keys().map_err(Fault::failed)?;
     let ring = Keyring::load(keyring).map_err(Fault::failed)?;
     match ring.forget(keyring, key_id).map_err(Fault::failed)? {
@@ -136,7 +137,7 @@ fn forget(key_id: u32, keyring: &Path, data: &Path) -> Result<(), Fault> {
     }
 }
 
-fn told(body: &Value) -> String {
+fn listed(body: &Value) -> String {
     match serde_json::from_value(body.clone()) {
         Ok(list) => table(&list),
         Err(_) => body.to_string(),

@@ -1,5 +1,5 @@
-//! `log`: what operators look at. Beside a running service they go over NATS, since the
-//! log belongs to one process; a stopped log can be read with `--data`.
+//! `log`: the log's events, numbers and backups. The log belongs to one process, so the commands
+//! ask a running service over NATS; `--data` reads a stopped log.
 
 use std::path::{Path, PathBuf};
 
@@ -37,9 +37,10 @@ pub enum LogVerb {
     },
     /// Show the numbers of log, index and cache
     Stats,
-    /// Go on after a loss: for a stopped service whose start named it; suspends every account until a reset
+    /// Go on after a loss that a refused start named; suspends every existing account until a reset
     NewEpoch(NewEpochArgs),
-    /// Copy log and data keys: the running service's into its configured folder, a stopped one's with --data and --to
+    /// Copy log and data keys: the running service's into its configured folders, a stopped one's
+    /// with --data, --to and --keys-to
     Backup {
         /// Why
         #[arg(long, required_unless_present = "data")]
@@ -50,7 +51,7 @@ pub enum LogVerb {
         /// Where to copy its data keys, apart from the log
         #[arg(long, requires = "to", value_name = "DIR")]
         keys_to: Option<PathBuf>,
-        /// The keyring file, which nothing is copied over; not needed where it is elsewhere
+        /// The keyring file, so that no copy overwrites it; may be left out if it is elsewhere
         #[arg(
             long,
             requires = "data",
@@ -63,7 +64,7 @@ pub enum LogVerb {
     },
 }
 
-/// What a stopped log goes on without.
+/// The loss that a stopped log goes on after.
 #[derive(Debug, clap::Args)]
 pub struct NewEpochArgs {
     /// The data folder of the stopped service
@@ -147,8 +148,8 @@ fn new_epoch(args: &NewEpochArgs) -> Result<(), Fault> {
     .map_err(Fault::failed)?;
     show::line(&format!(
         "epoch {} begins at position {}; the log is now {}\n\
-         Every account of before is suspended until a support reset: what was lost may have changed it.\n\
-         Take a new copy of the keyring {}: it has the new log id.",
+         Every existing account is suspended until a support reset: the lost events may have changed it.\n\
+         Copy the keyring {} again: it has the new log id.",
         epoch.begun.epoch,
         epoch.position,
         note::origin(&epoch.begun.log_id),
@@ -161,12 +162,12 @@ async fn ask(args: &ClientArgs, query: &str, body: &Value) -> Result<(), Fault> 
     show::answer(args, &answer, show::events)
 }
 
-// BUG: log-show-compares-nothing: what is read here is compared with no checkpoint.
+// BUG: log-show-compares-nothing: the events read here are not compared with a checkpoint.
 fn open_stopped(data: &Path) -> Result<EventLog, Fault> {
     EventLog::open(&data.join("log"), LogOptions::default()).map_err(Fault::failed)
 }
 
-/// Prints the chosen events of a stopped log; what is sealed stays sealed.
+/// Prints the chosen events of a stopped log; sealed fields stay sealed.
 fn stopped(data: &Path, args: &ClientArgs, choose: impl Fn(&Record) -> bool) -> Result<(), Fault> {
     let log = open_stopped(data)?;
     let reader = log.reader();

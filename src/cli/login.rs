@@ -1,4 +1,4 @@
-//! `login`: check passwords and codes.
+//! `login`: checks passwords and codes.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::show;
 
 #[derive(Debug, Subcommand)]
 pub enum LoginVerb {
-    /// Check a password; opens a challenge when 2FA is on, or signs in with a code too
+    /// Check a password; with 2FA on, opens a challenge, or signs in with a code too
     Start {
         /// The login name
         #[arg(required_unless_present = "account")]
@@ -27,7 +27,7 @@ pub enum LoginVerb {
     },
     /// Check an app code or a backup code; asks for the challenge first
     Verify {
-        /// The account's id, where you have checked the password yourself: no challenge is asked for
+        /// The account's id, if you have checked the password yourself: then no challenge is needed
         #[arg(long)]
         account: Option<String>,
         #[command(flatten)]
@@ -44,7 +44,7 @@ pub enum LoginVerb {
     },
 }
 
-/// Whom a completed login is asserted to.
+/// The audience of the assertion of a completed login.
 #[derive(Debug, clap::Args)]
 pub struct Audience {
     /// Ask for a signed assertion of the completed login, for this audience
@@ -123,7 +123,7 @@ fn started(body: &Value) -> String {
             assertion(body)
         ),
         challenge => format!(
-            "a code is needed by {}\nchallenge {challenge}\n\nThen: countersign login verify",
+            "send a code before {}\nchallenge {challenge}\n\nNext: countersign login verify",
             show::field(body, "expires_at"),
         ),
     }

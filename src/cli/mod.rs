@@ -1,4 +1,4 @@
-//! The command line: one file per noun; what a person types and what a script relies on.
+//! The command line, one file per noun: what people type and what scripts rely on.
 
 mod account;
 pub(crate) mod audit;
@@ -51,15 +51,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
-    /// Run the whole thing on this machine: broker, service, and a tour of it
+    /// Run a broker and the service on this machine, and play a tour
     Dev(dev::DevArgs),
     /// Create a log and its keyring
     Init(init::InitArgs),
     /// Run the service
     Serve(serve::ServeArgs),
-    /// Ask a service of this machine whether it is ready: exit 0, or 6, or 5 where it is away
+    /// Ask a service of this machine whether it is ready: exit 0 if it is, 6 if not, 5 if it is
+    /// away
     Health(health::HealthArgs),
-    /// Make accounts and change passwords
+    /// Make accounts, change passwords, erase accounts
     #[command(subcommand)]
     Account(account::AccountVerb),
     /// Turn the second factor on and off
@@ -77,22 +78,22 @@ enum Noun {
     /// Read the history
     #[command(subcommand)]
     Audit(audit::AuditVerb),
-    /// Prove a backup
+    /// Verify a backup
     #[command(subcommand)]
     Backup(backup::BackupVerb),
-    /// Look at the log: events, numbers, backup
+    /// Read the log, back it up, go on after a loss
     #[command(subcommand)]
     Log(log::LogVerb),
-    /// Look at the views, fold one anew
+    /// List the views, build one again
     #[command(subcommand)]
     View(view::ViewVerb),
-    /// Look at the keys, rotate them
+    /// List, rotate and forget keys
     #[command(subcommand)]
     Keys(keys::KeysVerb),
     /// Compute what the limits on guessing are worth
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
-    /// Look at an installation and say what is wrong; beside a running service too
+    /// Check an installation and report what is wrong; the service may run meanwhile
     Doctor(Box<SettingsArgs>),
     /// Show the settings that are in force
     #[command(subcommand)]
@@ -107,14 +108,14 @@ enum Noun {
 }
 
 impl Cli {
-    /// Reads the command line and the environment; ends the process where they cannot be meant.
+    /// Reads the command line and the environment; ends the process if they are not valid.
     pub fn read() -> Self {
         let matches = command().get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
-/// The command line as it is read: an empty variable is none, as for the `nats` command.
+/// The command line as it is read: an empty variable counts as unset, as for the `nats` command.
 fn command() -> Command {
     without_empty_variables(Cli::command())
 }
@@ -147,13 +148,13 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!(
-                "countersign: the runtime does not start ({error}): check the limits of this process"
+                "countersign: the async runtime cannot start ({error}): check the limits of this process"
             );
             return ExitCode::from(fault::FAULT);
         }
     };
     let result = runtime.block_on(dispatch(cli));
-    // A start that was told to stop leaves a thread at work that nothing ends.
+    // A start that a signal stopped leaves a working thread behind, which nothing else ends.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -213,7 +214,7 @@ async fn interruptible(work: impl Future<Output = Result<(), Fault>>) -> Result<
 mod tests {
     use rustix::process::{DumpableBehavior, dumpable_behavior};
 
-    /// T11: a program that collects cores gets none of this process.
+    /// T11: a program that collects core files gets none from this process.
     #[test]
     fn a_process_that_may_hold_secrets_is_not_dumpable() {
         super::forbid_core_files().unwrap();

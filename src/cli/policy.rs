@@ -1,4 +1,4 @@
-//! `policy`: what the configured limits are worth, computed by running them.
+//! `policy`: computes what the configured limits are worth, by running the rules.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,19 @@ use crate::account::Policy;
 use crate::account::guessing::password_bound::{PasswordGuesses, password_guesses};
 use crate::account::guessing::usual_limits::USUAL_LIMITS;
 use crate::account::guessing::{CODE_ODDS, Compared, MONTH_S, ODDS_MAX, Owner, Support, compared};
-use crate::account::rules::passwords::{KNOWN_MAX, NEW_FAILURES_MAX, NEW_TRIES};
+use crate::account::passwords::{KNOWN_MAX, NEW_FAILURES_MAX, NEW_TRIES};
 use crate::engine::pool::{WAITING_MAX, WIDTH};
 
-/// Accounts whose passwords are known to one attacker, for the second pair of figures.
+/// Accounts of which one attacker knows the passwords, for the second pair of figures.
 const ACCOUNTS: f64 = 10_000.0;
-/// Guesses of backup codes in a second, far above what Argon2id lets through.
+/// Guesses of backup codes in a second, far more than Argon2id allows.
 const BACKUP_GUESSES_PER_S: f64 = 1_000.0;
 /// Random bits of a backup code.
 const BACKUP_CODE_BITS: i32 = 70;
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyVerb {
-    /// Compute how likely a password thief guesses a code in a month
+    /// Compute how likely a password thief is to guess a code in a month
     Explain(ExplainArgs),
 }
 
@@ -60,7 +60,7 @@ struct Explained {
     limits: Vec<Row>,
 }
 
-/// Another bound: what is bounded, by how much, and over what.
+/// Another bound: what it limits, the limit, and over what it counts.
 #[derive(Debug, Serialize)]
 struct Bound {
     of: &'static str,
@@ -68,7 +68,7 @@ struct Bound {
     per: String,
 }
 
-/// Every bound on guessing and on agents beside the one on app codes.
+/// Every bound on guessing and on agents, except the one on app codes.
 fn bounds(policy: &Policy) -> Vec<Bound> {
     let bound = |of, most: u64, per: &str| Bound {
         of,
@@ -91,7 +91,7 @@ fn bounds(policy: &Policy) -> Vec<Bound> {
             "account and day",
         ),
         bound(
-            "tries of a new source in a crowd",
+            "tries of a new source during a crowd's wait",
             NEW_TRIES as u64,
             "account, source and day",
         ),
@@ -106,15 +106,11 @@ fn bounds(policy: &Policy) -> Vec<Bound> {
             free,
             "address and day, over all names",
         ),
+        bound("free wrong pairs", free, "address and day, over all names"),
         bound(
-            "free wrong pairs before their turn",
-            free,
-            "address and day, over all names",
-        ),
-        bound(
-            "places that wait for a hash",
+            "commands that wait for a hash",
             WAITING_MAX as u64,
-            "service; a sender gives way to one with fewer",
+            "service; a full queue drops the newest of the sender with the most",
         ),
         bound("hashes at a time", WIDTH as u64, "service"),
         act("suspend-factor", policy.suspensions_max),
@@ -130,7 +126,7 @@ fn bounds(policy: &Policy) -> Vec<Bound> {
     ]
 }
 
-/// One limit against one kind of month.
+/// One limit, and what an attacker gets within it in a month.
 #[derive(Debug, Serialize)]
 struct Row {
     limit: &'static str,
@@ -138,9 +134,9 @@ struct Row {
     support: Support,
     #[serde(flatten)]
     compared: Compared,
-    /// That one account falls in a month.
+    /// The odds that one account falls in a month.
     odds: f64,
-    /// That at least one of 10,000 does.
+    /// The odds that at least one of 10,000 does.
     odds_of_any_in_10000: f64,
     /// How many of 10,000 do, on average.
     expected_in_10000: f64,
@@ -187,7 +183,7 @@ fn explain(policy: &Policy) -> Explained {
 
 fn text(explained: &Explained) -> String {
     let mut text = format!(
-        "How likely somebody who holds the password, every source and these numbers guesses an app\n\
+        "How likely an attacker with the password, every source and these numbers guesses an app\n\
          code in 30 days, with {} codes valid at a time:\n\n\
          {:<25} {:<7} {:>11} {:>7} {:>9} {:>20}\n",
         explained.window_codes, "", "owner", "single", "pairs", "odds per", "of 10,000 accounts:"
@@ -200,19 +196,19 @@ fn text(explained: &Explained) -> String {
         text.push_str(&line(row));
     }
     let bar = match explained.within_odds_max {
-        true => "kept",
-        false => "NOT kept: the numbers of this configuration are weaker than the shipped ones",
+        true => "met",
+        false => "NOT met: the numbers of this configuration are weaker than the shipped ones",
     };
     text.push_str(&format!(
-        "\nThe bar of {:.1e} per account and month is {bar}.\n\n\
-         The guesses of this policy are counted by running its rules; where one way to attack gives\n\
-         most single codes and another most pairs, both counts are taken. The other limits are models,\n\
-         at the same window. The likeliest code has {:.5e} (RFC 4226 A.4). A single code is right when\n\
-         it equals one of the {} valid ones; a pair when it equals two neighbouring ones, of which\n\
+        "\nThe limit of {:.1e} per account and month is {bar}.\n\n\
+         The guesses against this policy are counted by running its rules. If one attack gives the most\n\
+         single codes and another the most pairs, both counts are used. The other limits are models with\n\
+         the same window. The likeliest code has odds of {:.5e} (RFC 4226 A.4). A single code is right\n\
+         when it equals one of the {} valid ones; a pair when it equals two neighbouring ones, of which\n\
          there are {}.\n\
-         Backup codes are always compared: {BACKUP_GUESSES_PER_S} guesses a second all month have {:.1e}.\n\
-         Each time that support clears the attempts is worth one budget more: the second pair of rows\n\
-         has another agent clear them as soon as the rules allow, all month; the bar is without.\n",
+         Backup codes are always compared: {BACKUP_GUESSES_PER_S} guesses a second all month have odds of {:.1e}.\n\
+         Each clear by support is worth one more budget. In the second pair of rows another agent clears\n\
+         the attempts as soon as the rules allow, all month; the limit above does not include this.\n",
         explained.odds_max,
         explained.code_odds,
         explained.window_codes,
@@ -227,11 +223,11 @@ fn text(explained: &Explained) -> String {
 fn passwords(explained: &Explained) -> String {
     let guesses = &explained.password_guesses;
     let mut text = format!(
-        "\nPasswords of one account that somebody compares who knows its name and these numbers:\n\n\
+        "\nPasswords of one account that an attacker compares with its name and these numbers:\n\n\
          {:>9} a day from one source\n\
          {:>9} a day from any number of sources, {} in 30 days\n\n\
-         A password and a code together pass a wait and are no guess of a password: a pair that is not\n\
-         right tells nothing of either, and its code is bounded as above.\n\n\
+         A password and a code together pass a wait and are not a guess of a password: a wrong pair\n\
+         reveals nothing about either, and its code is bounded as above.\n\n\
          Other bounds:\n\n",
         guesses.one_source_day, guesses.any_sources_day, guesses.any_sources_month
     );
@@ -283,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_policy_is_explained_with_its_bar_and_every_usual_limit() {
+    fn the_shipped_policy_is_explained_with_its_odds_and_every_usual_limit() {
         let explained = explain(&Policy::default());
         assert!(explained.within_odds_max);
         assert_eq!(explained.limits.len(), 2 * (2 + USUAL_LIMITS.len()));
@@ -303,17 +299,17 @@ mod tests {
             .filter(|l| l.starts_with(OURS_CLEARED))
             .collect();
         assert_eq!(columns(cleared[0])[3..5], ["never", "60"]);
-        assert!(text.contains("per account and month is kept"));
+        assert!(text.contains("per account and month is met"));
         assert!(text.contains("5535 a day from any number of sources, 166050 in 30 days"));
         assert!(text.contains("100  free wrong passwords, per address and day"));
     }
 
     #[test]
-    fn a_policy_over_the_bar_is_said_to_be_weaker() {
+    fn a_policy_over_the_limit_of_odds_is_reported_as_weaker() {
         let policy = Policy {
             code_failures_budget: 100,
             ..Policy::default()
         };
-        assert!(text(&explain(&policy)).contains("is NOT kept"));
+        assert!(text(&explain(&policy)).contains("is NOT met"));
     }
 }

@@ -1,9 +1,9 @@
-//! A progress bar on standard error, where a person looks at it.
+//! A progress bar on standard error, for people.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-/// How often it is drawn at most.
+/// The shortest time between two drawings.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 const BAR_CELLS: u64 = 24;
 
@@ -16,7 +16,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins; nothing is drawn with `--json` or where standard error is no terminal.
+    /// Begins; draws nothing with `--json` or if standard error is not a terminal.
     pub fn new(what: &'static str, json: bool) -> Self {
         Self {
             what,
@@ -32,7 +32,7 @@ impl Progress {
         if self.is_shown && (is_due || done == total) {
             self.drawn = Some(Instant::now());
             let line = bar(self.what, done, total, self.begun.elapsed());
-            // A terminal that is gone ends nothing.
+            // A closed terminal does not end the work.
             let _ = write!(stderr(), "\r{line}\x1b[K");
         }
     }
@@ -46,7 +46,7 @@ impl Drop for Progress {
     }
 }
 
-/// What, a bar, how much, how fast, how long still.
+/// The line: the work, a bar, the count, the rate and the remaining time.
 fn bar(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
     let total = total.max(done).max(1);
     let full = done * BAR_CELLS / total;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_stand_in_groups_of_three() {
+    fn digits_are_grouped_by_three() {
         let all = [0, 7, 123, 1_234, 123_456, 1_234_567].map(grouped);
         assert_eq!(all, ["0", "7", "123", "1,234", "123,456", "1,234,567"]);
     }

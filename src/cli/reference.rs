@@ -1,4 +1,4 @@
-//! `schema`, `completions`, `man`: what the binary says of itself.
+//! `schema`, `completions`, `man`: the documents about the binary itself.
 
 use std::io::{Write, stdout};
 
@@ -52,7 +52,7 @@ fn names(args: &ClientArgs) -> Result<(), Fault> {
 }
 
 pub fn completions(args: &CompletionsArgs) -> Result<(), Fault> {
-    // It panics where it cannot write, and standard output may be gone.
+    // The generator panics if it cannot write, and standard output may be closed.
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "countersign", &mut text);
     show::written(stdout().write_all(&text))

@@ -1,4 +1,4 @@
-//! `support reset`: a reset case from the request to its end, each step shown before it is sent.
+//! `support reset`: a reset case from the request to its end; each step is shown before it is sent.
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -28,9 +28,9 @@ pub enum ResetVerb {
     },
     /// Approve another agent's reset; its cooling-off time begins
     Approve(Step),
-    /// Turn a reset down
+    /// Reject a reset
     Reject(Step),
-    /// Call a reset off
+    /// Cancel a reset
     Cancel(Step),
     /// Turn the second factor off once the cooling-off time is over
     Execute(Step),
@@ -39,7 +39,7 @@ pub enum ResetVerb {
         /// Only cases in this state [default: the open ones]
         #[arg(long)]
         state: Option<State>,
-        /// Only cases after this position, as the list before says
+        /// Only cases after this position, which the list before prints
         #[arg(long)]
         after: Option<u64>,
     },
@@ -79,7 +79,7 @@ pub enum State {
     Expired,
 }
 
-/// The word of a value as the command line and the contract spell it.
+/// The spelling of a value on the command line and in the contract.
 fn word(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
@@ -100,9 +100,9 @@ pub async fn run(verb: ResetVerb, args: &ClientArgs) -> Result<(), Fault> {
                 body["lost"] = word(&lost).into();
             }
             let plan = format!(
-                "A reset of the second factor of {account} will be asked for. Another agent must approve it; \
-                 after the cooling-off time it can be executed, and until then any login with a code and the \
-                 owner's objection call it off. The owner is told at once."
+                "This requests a reset of the second factor of {account}. Another agent must approve it; \
+                 after the cooling-off time it can be executed. Until then a login with a code or the \
+                 owner's objection cancels it. The owner is notified at once."
             );
             confirm(args, &assent, &account, &plan)?;
             let answer = client.support("request-reset", &body).await?;
@@ -136,7 +136,7 @@ struct Action {
 
 const APPROVE: Action = Action {
     command: "approve-reset",
-    will: "Approving begins the cooling-off time now; the answer says when the reset may be executed. The owner is told and can object.",
+    will: "Approving begins the cooling-off time now; the reply says when the reset may be executed. The owner is notified and can object.",
     done: "approved",
 };
 const REJECT: Action = Action {
@@ -151,7 +151,7 @@ const CANCEL: Action = Action {
 };
 const EXECUTE: Action = Action {
     command: "execute-reset",
-    will: "Executing turns the second factor off now: the app, every backup code and every open login are void, and nothing brings them back.",
+    will: "Executing turns the second factor off now: the app, every backup code and every open login become void, and this cannot be undone.",
     done: "executed",
 };
 
@@ -165,7 +165,7 @@ async fn take(
         true => None,
         false => open_case(client, &step.case).await?,
     };
-    // What is not open is refused by the service, which knows why; there is nothing to ask first.
+    // The service refuses a case that is not open, and says why; there is nothing to confirm.
     if let Some(case) = &case {
         let plan = format!("{}\n{}", describe(case), action.will);
         confirm(args, &step.assent, field(case, "account_id"), &plan)?;
@@ -204,7 +204,7 @@ async fn open_case(client: &mut Client, id: &str) -> Result<Option<Value>, Fault
 fn describe(case: &Value) -> String {
     let now = wall_clock();
     let mut text = format!(
-        "Case {} of account {}: {}, asked for by {} {} ago (ticket {}).\nReason: {}",
+        "Case {} of account {}: {}, requested by {} {} ago (ticket {}).\nReason: {}",
         field(case, "case_id"),
         field(case, "account_id"),
         field(case, "state"),
@@ -227,7 +227,7 @@ fn describe(case: &Value) -> String {
     text
 }
 
-/// The queue as a table: what waits, for whom, since when, and what comes next.
+/// The queue as a table: each case with its account, its age and its next step.
 fn table(queue: &Value) -> String {
     let none = Vec::new();
     let cases = queue
@@ -278,9 +278,9 @@ fn next(case: &Value) -> String {
 mod tests {
     use super::*;
 
-    /// Whoever asks for a reset writes the reason, and whoever approves it reads it.
+    /// The agent who requests a reset writes the reason, and the agent who approves it reads it.
     #[test]
-    fn what_an_agent_wrote_cannot_draw_over_the_case_that_another_is_asked_to_approve() {
+    fn the_text_of_one_agent_cannot_overwrite_the_case_that_another_agent_approves() {
         let case = serde_json::json!({
             "case_id": "c-1", "account_id": "mallory", "state": "waiting-approval",
             "requested_by": "eve", "ticket": "T-1\u{1b}[2K",

@@ -1,4 +1,4 @@
-//! `serve`: the service.
+//! `serve`: runs the service.
 
 use std::io::{IsTerminal, stderr};
 use std::net::SocketAddr;
@@ -30,10 +30,10 @@ const KDF_MEMORY_KIB_MIN: u32 = 19_456;
 pub struct ServeArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Create data folder and keyring where neither exists
+    /// Create data folder and keyring if neither exists
     #[arg(long)]
     init: bool,
-    /// Take a wall clock for right that lies behind the log; recorded with the reason
+    /// Accept a wall clock that is behind the log; recorded with the reason
     #[arg(long, value_name = "REASON", value_parser = input::reason)]
     accept_clock_back: Option<String>,
 }
@@ -61,7 +61,7 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
             IdentityMode::Verified => config.identity.verified(),
             IdentityMode::Dev => {
                 tracing::warn!(
-                    "--identity dev: every caller is believed; never use this in production"
+                    "--identity dev: every caller is trusted; never use this in production"
                 );
                 Identity::Dev
             }
@@ -87,14 +87,14 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     let starting = tokio::task::spawn_blocking(move || Engine::start(options));
     let started = tokio::select! {
         started = starting => started,
-        // Ended in the middle as by a crash, which every start can take.
-        () = signals.told_to_stop() => return Ok(()),
+        // This ends the start in the middle, like a crash; the next start recovers.
+        () = signals.stop_requested() => return Ok(()),
     };
     let engine = started.map_err(Fault::failed)?.map_err(Fault::failed)?;
     serve(Arc::new(engine), bus, http, signals).await
 }
 
-/// The signals that stop the service, taken from the beginning on.
+/// The signals that stop the service, handled from the beginning on.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -108,7 +108,7 @@ impl Signals {
         })
     }
 
-    async fn told_to_stop(&mut self) {
+    async fn stop_requested(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => tracing::info!("stopping: SIGTERM"),
             _ = self.interrupt.recv() => tracing::info!("stopping: SIGINT"),
@@ -116,13 +116,13 @@ impl Signals {
     }
 }
 
-/// Listens before anything is opened, so that an address which is taken is told at once.
+/// Listens before anything is opened, so that a used address is reported at once.
 async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fault> {
     let Some(address) = address else {
         return Ok(None);
     };
     if !address.ip().is_loopback() {
-        tracing::warn!(%address, "/livez, /readyz and /metrics ask nobody who they are: see that only those who watch reach them");
+        tracing::warn!(%address, "/livez, /readyz and /metrics ask for no password: see that only monitoring reaches them");
     }
     let listener = TcpListener::bind(address).await;
     listener.map(Some).map_err(|error| {
@@ -144,7 +144,7 @@ async fn serve(
         let mut failed = failed.clone();
         async move {
             tokio::select! {
-                () = signals.told_to_stop() => {}
+                () = signals.stop_requested() => {}
                 _ = failed.wait_for(|failed| *failed) => {}
             }
         }
@@ -157,7 +157,7 @@ async fn serve(
             ready: is_ready.clone(),
         };
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "answering /livez, /readyz and /metrics");
+            tracing::info!(%address, "serving /livez, /readyz and /metrics");
         }
         tokio::spawn(http::serve(listener, watched))
     });
@@ -180,7 +180,7 @@ async fn serve(
     }
     match had_failed {
         true => Err(Fault::failed(
-            "the log could not be written: see the log lines above, mend the disk and start again",
+            "the log could not be written: see the log lines above, repair the disk and start again",
         )),
         false => Ok(()),
     }
@@ -205,8 +205,8 @@ fn log_options(config: &Config) -> LogOptions {
 
 /// Lines for people on a terminal, JSON for machines elsewhere; `RUST_LOG` chooses what.
 ///
-/// Of other crates it can choose down to `info` only: at `trace` async-nats prints every message,
-/// and a request holds a password.
+/// Other crates log at `info` at most: at `trace` async-nats prints every message, and a request
+/// can hold a password.
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));

@@ -1,5 +1,5 @@
-//! The service's settings: a flag goes before the environment, that before the file, and that
-//! before the default.
+//! The service's settings: a flag wins over the environment, the environment over the file, the
+//! file over the default.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::config::{Config, IdentityMode};
 use super::fault::Fault;
 use crate::bus::DEFAULT_SERVER;
 
-/// The settings that flags and the environment may give too.
+/// The settings that flags and the environment can give too.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SettingsArgs {
     /// The data folder
@@ -18,18 +18,18 @@ pub struct SettingsArgs {
     /// The keyring file
     #[arg(long, env = "COUNTERSIGN_KEYRING", value_name = "FILE")]
     pub keyring: Option<PathBuf>,
-    /// The configuration file (TOML); what flags and environment say goes before it
+    /// The configuration file (TOML); flags and environment win over it
     #[arg(long, env = "COUNTERSIGN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How callers are told apart [default: verified]
+    /// How callers are named [default: verified]
     #[arg(long, env = "COUNTERSIGN_IDENTITY")]
     pub identity: Option<IdentityMode>,
-    /// Where to answer /livez, /readyz and /metrics, for example 127.0.0.1:9464 [default: nowhere]
+    /// Where to serve /livez, /readyz and /metrics, for example 127.0.0.1:9464 [default: nowhere]
     #[arg(long, env = "COUNTERSIGN_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
 }
 
-/// The file as flags and environment have it: what is in force.
+/// The settings in force: the file, overridden by flags and environment.
 ///
 /// # Errors
 /// As [`Config::read`].
@@ -42,7 +42,7 @@ pub fn effective(args: &SettingsArgs, client: &ClientArgs) -> Result<Config, Fau
     service.identity = args.identity.unwrap_or(service.identity);
     let nats = &mut config.nats;
     if client.context.is_some() {
-        // A context says all of it.
+        // A context replaces the whole section.
         *nats = Default::default();
     }
     put(&mut nats.server, &client.server);
@@ -70,7 +70,7 @@ impl Config {
     /// The data folder.
     ///
     /// # Errors
-    /// [`Fault::Usage`] where none is named.
+    /// [`Fault::Usage`] if none is named.
     pub fn data(&self) -> Result<PathBuf, Fault> {
         named(
             &self.service.data,
@@ -83,13 +83,13 @@ impl Config {
     /// The keyring file.
     ///
     /// # Errors
-    /// [`Fault::Usage`] where none is named.
+    /// [`Fault::Usage`] if none is named.
     pub fn keyring(&self) -> Result<PathBuf, Fault> {
         let variable = "COUNTERSIGN_KEYRING";
         named(&self.service.keyring, "keyring file", "keyring", variable)
     }
 
-    /// The client's arguments with what the file adds to them.
+    /// The client's arguments, completed from the file.
     pub fn client(&self, client: &ClientArgs) -> ClientArgs {
         let nats = self.nats.clone();
         ClientArgs {

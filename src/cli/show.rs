@@ -1,4 +1,4 @@
-//! Output that people like to read; with `--json` the reply document itself.
+//! Output for people; with `--json` the reply document itself.
 
 use std::io::{self, IsTerminal, Write, stdout};
 
@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::client::{Answer, ClientArgs};
 use super::fault::Fault;
 
-/// Modules of light around a QR code (ISO/IEC 18004, 9.1).
+/// Light modules around a QR code (ISO/IEC 18004, 9.1).
 const QUIET: usize = 4;
 
-/// Of the colours that no theme changes (ECMA-48, 8.3.117).
+/// Colours that no theme changes (ECMA-48, 8.3.117).
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Prints an answer: the document with `--json`, else what `human` makes of it.
+/// Prints a reply: the document with `--json`, else the text that `human` makes of it.
 ///
 /// # Errors
 /// As [`written`].
@@ -36,7 +36,7 @@ pub fn answer(
     line(&text)
 }
 
-/// Prints a text and a line end.
+/// Prints a text and a line break.
 ///
 /// # Errors
 /// As [`written`].
@@ -44,10 +44,10 @@ pub fn line(text: &str) -> Result<(), Fault> {
     written(writeln!(stdout(), "{}", text.trim_end_matches('\n')))
 }
 
-/// What became of writing to standard output.
+/// Turns the result of writing to standard output into a fault.
 ///
 /// # Errors
-/// [`Fault::Unread`] where nobody reads it any more, else [`Fault::Failed`].
+/// [`Fault::Unread`] if no program reads it any more, else [`Fault::Failed`].
 pub fn written(result: io::Result<()>) -> Result<(), Fault> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Fault::Unread,
@@ -55,8 +55,8 @@ pub fn written(result: io::Result<()>) -> Result<(), Fault> {
     })
 }
 
-/// What somebody wrote, on one line and without what would break a table, or make a terminal show
-/// something else than what it says: control characters, and those that turn the direction of writing.
+/// A text from a caller on one line, without characters that break a table or make a terminal show
+/// another text: control characters, and characters that change the direction of writing.
 pub fn one_line(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let shown = |c: char| {
@@ -74,7 +74,7 @@ pub fn field<'a>(body: &'a Value, name: &str) -> &'a str {
     body.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A QR code in block characters with its quiet zone, dark on light whatever the terminal's colours.
+/// A QR code in block characters with its quiet zone, dark on light in every colour scheme.
 ///
 /// # Errors
 /// [`Fault::Failed`] when the text is too long for a QR code.
@@ -104,7 +104,7 @@ pub fn qr(text: &str) -> Result<String, Fault> {
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// A page of events as a table: where, when, whose, what, by whom.
+/// A page of events as a table: position, time, account, sentence and caller.
 pub fn events(page: &Value) -> String {
     let none = Vec::new();
     let events = page
@@ -143,7 +143,7 @@ pub fn events(page: &Value) -> String {
     text
 }
 
-/// Rows of a table, every column as wide as its widest cell but the last.
+/// The rows of a table; every column but the last is as wide as its widest cell.
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
     let widths: Vec<_> = (0..N).map(|at| width(at).unwrap_or_default()).collect();
@@ -159,7 +159,7 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// How long ago a time of the log was, in its two largest units.
+/// The age of a time of the log, in its two largest units.
 pub fn age(text: &str, now: Micros) -> String {
     let Ok(at) = Micros::parse(text) else {
         return text.to_owned();
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_somebody_wrote_commands_no_terminal() {
+    fn a_callers_text_cannot_control_the_terminal() {
         let written = "lost\u{1b}[2J\r\nphone\u{9b}31m \u{202e}evil\u{2069}\u{2028}Zoë ä";
         assert_eq!(one_line(written), "lost [2J  phone 31m  evil  Zoë ä");
     }
@@ -224,7 +224,7 @@ mod tests {
         let now = Micros(1_800_000_000_000_000);
         let ago = |seconds| age(&now.minus_s(seconds).to_string(), now);
         let ages = [59, 60, 3_599, 3_600, 86_399, 86_400, 7 * 86_400 + 7_200].map(ago);
-        let told = [
+        let expected = [
             "0 min",
             "1 min",
             "59 min",
@@ -233,7 +233,7 @@ mod tests {
             "1 d 0 h",
             "7 d 2 h",
         ];
-        assert_eq!(ages, told);
+        assert_eq!(ages, expected);
         assert_eq!(age("soon", now), "soon");
     }
 }

@@ -1,4 +1,4 @@
-//! `support`: what an agent may do for an account.
+//! `support`: the acts and queries of a support agent.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -11,13 +11,13 @@ use super::show::{self, field, local_time};
 
 #[derive(Debug, Subcommand)]
 pub enum SupportVerb {
-    /// What concerns one account
+    /// Find and show an account, clear its attempts
     #[command(subcommand)]
     Account(SupportAccountVerb),
-    /// What concerns its second factor
+    /// Suspend an account's second factor
     #[command(subcommand)]
     Factor(SupportFactorVerb),
-    /// A reset of the second factor, from the request to its end
+    /// Request, approve, execute or end a reset of the second factor
     #[command(subcommand)]
     Reset(ResetVerb),
 }
@@ -84,7 +84,7 @@ async fn account(verb: SupportAccountVerb, args: &ClientArgs) -> Result<(), Faul
             let body = json!({"account_id": account, "reason": why.reason});
             let answer = client.support("clear-attempts", &body).await?;
             show::answer(args, &answer, |_| {
-                format!("the wrong codes of {account} are forgotten; a suspension stays")
+                format!("the wrong codes of {account} are cleared; a suspension stays")
             })
         }
     }
@@ -98,7 +98,7 @@ async fn factor(verb: SupportFactorVerb, args: &ClientArgs) -> Result<(), Fault>
         assent,
     } = verb;
     let plan = format!(
-        "The app codes and every open login of {account} will stop at once, until the authenticator is removed with a backup code beside the password, or reset."
+        "App codes and every open login of {account} will stop at once. This ends when the owner removes the authenticator, with a backup code beside the password, or by a reset."
     );
     let mut client = Client::connect(args).await?;
     confirm(args, &assent, &account, &plan)?;
@@ -109,7 +109,7 @@ async fn factor(verb: SupportFactorVerb, args: &ClientArgs) -> Result<(), Fault>
     })
 }
 
-/// A card, one fact a line; what is not so is left out.
+/// An account card, one fact a line, without the facts that do not apply.
 fn card_lines(card: &Value) -> String {
     let facts = factor_facts(card).into_iter();
     let line = |(name, value): (&str, String)| format!("{name:<16}  {value}");
@@ -122,7 +122,7 @@ fn card_lines(card: &Value) -> String {
     lines.join("\n")
 }
 
-/// What a line says, and of what.
+/// The name and the text of a line.
 type Fact = (&'static str, String);
 
 fn number(holder: &Value, name: &str) -> u64 {
@@ -178,16 +178,16 @@ fn troubles(card: &Value) -> Vec<Fact> {
     }
     if is("suspended") {
         let ends = match (methods(card).is_empty(), field(card, "suspended_by")) {
-            (true, _) => "only a reset ends it",
+            (true, _) => "only a reset ends this",
             (false, "support") => {
-                "removing the authenticator with a backup code beside the password ends it, or a reset"
+                "ends when the owner removes the authenticator, with a backup code beside the password, or by a reset"
             }
-            (false, _) => "a backup code or a reset ends it",
+            (false, _) => "a backup code or a reset ends this",
         };
         facts.push(("suspended", ends.into()));
     }
     if is("double_code") {
-        facts.push(("two codes", "asked for".into()));
+        facts.push(("two codes", "required".into()));
     }
     if let Some(case) = card.get("reset").filter(|case| case.is_object()) {
         let said = format!("{} ({})", field(case, "case_id"), field(case, "state"));

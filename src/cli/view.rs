@@ -1,5 +1,5 @@
-//! `view`: the read models, which can be built anew from the log at any time. Beside a running
-//! service it goes over NATS; with `--data` it works on the files of a stopped one.
+//! `view`: the views, which can be built again from the log at any time. The command asks a running
+//! service over NATS; with `--data` it works on the files of a stopped one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,21 +14,21 @@ use super::progress::Progress;
 use super::show;
 use crate::engine::{list_stopped_views, rebuild_stopped_view, wall_clock};
 
-/// How often a view that is being built is looked at.
+/// How often the command asks for the progress of a view.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub enum ViewVerb {
-    /// List the views and how far they are
+    /// List the views and their positions
     List {
         #[command(flatten)]
         of: Stopped,
     },
-    /// Build a view anew from the log; the old one serves until the new one is whole
+    /// Build a view again from the log; the old one serves until the new one is complete
     Rebuild {
         /// The view's name
         view: String,
-        /// Why; asked for by a running service
+        /// Why; a running service requires it
         #[arg(long, required_unless_present = "data")]
         reason: Option<String>,
         #[command(flatten)]
@@ -41,13 +41,13 @@ pub struct Stopped {
     /// The data folder of a stopped service [default: ask the running one]
     #[arg(long, value_name = "DIR", requires = "keyring")]
     data: Option<PathBuf>,
-    /// The keyring file, under which the views are sealed; with --data
+    /// The keyring file, which seals the views; with --data
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_KEYRING")]
     keyring: Option<PathBuf>,
 }
 
 impl Stopped {
-    /// Data folder and keyring of a stopped service; none where the running one is asked.
+    /// Data folder and keyring of a stopped service; `None` for a running one.
     fn files(self) -> Option<(PathBuf, PathBuf)> {
         self.data.zip(self.keyring)
     }
@@ -96,7 +96,7 @@ fn rebuild_stopped(
     Ok(list)
 }
 
-/// Asks for it, and looks until it is done.
+/// Requests the rebuild, and waits until the view is built.
 async fn rebuild(view: &str, reason: Option<String>, args: &ClientArgs) -> Result<Value, Fault> {
     let mut client = Client::connect(args).await?;
     let body = json!({"view": view, "reason": reason});
@@ -115,14 +115,14 @@ async fn rebuild(view: &str, reason: Option<String>, args: &ClientArgs) -> Resul
     }
 }
 
-/// Whether the view took the place of the one that was there.
+/// Checks that the new view replaced the old one.
 fn is_built(list: &Value, view: &str) -> Result<(), Fault> {
     let views = list["views"].as_array().into_iter().flatten();
     let ours = views.into_iter().find(|entry| entry["view"] == view);
     match ours.and_then(|entry| entry["given_up"].as_str()) {
         None => Ok(()),
         Some(why) => Err(Fault::Failed(format!(
-            "{view} could not be built anew, and the one that was there stays: {why}"
+            "{view} could not be built again, and the old view stays: {why}"
         ))),
     }
 }
@@ -134,9 +134,9 @@ fn views(body: &Value) -> String {
     let line = |view: &Value| {
         let halted = view["halted"].as_str().map(|why| format!("halted: {why}"));
         let building = view["building"].as_u64();
-        let building = building.map(|at| format!("being built anew, up to {at}"));
+        let building = building.map(|at| format!("being built again, up to {at}"));
         let given_up = view["given_up"].as_str();
-        let given_up = given_up.map(|why| format!("not built anew: {why}"));
+        let given_up = given_up.map(|why| format!("not built again: {why}"));
         let state = [halted, building, given_up]
             .into_iter()
             .flatten()

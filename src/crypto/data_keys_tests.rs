@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use redb::ReadableTable;
+
 use super::*;
 use crate::crypto::keyring::KEYRING_ENTROPY_BYTES;
 
@@ -590,4 +592,83 @@ fn a_damaged_row_stays_as_it_is_and_holds_up_no_other() {
     assert_eq!(house.current(&ADA), Some((1, key(1))));
     let damaged = house.keys.current(&BOB);
     assert!(matches!(damaged, Err(DataKeysError::DamagedKey { .. })));
+}
+
+#[test]
+fn a_name_that_has_another_key_already_is_a_conflict_and_keeps_it() {
+    let house = house();
+    house.stage(&ADA, 7);
+    house.keys.commit().unwrap();
+    let taken = house.keys.staged().len();
+    assert_eq!(taken, 0);
+    house.stage(&BOB, 8);
+    // What stands in the file under the staged name is another account's row.
+    let store = house.keys.store();
+    let txn = store.begin_write().unwrap();
+    {
+        let mut rows = txn.open_table(KEYS).unwrap();
+        let row = *rows.get(&name_of(&ADA, 1)).unwrap().unwrap().value();
+        rows.insert(&name_of(&BOB, 1), &row).unwrap();
+    }
+    txn.commit().unwrap();
+    let refused = house.keys.commit();
+    assert!(matches!(refused, Err(DataKeysError::Conflict(_))));
+    // The same row again is none.
+    house.keys.discard_staged();
+    house.stage(&[5; 16], 9);
+    let (name, row) = {
+        let staged = house.keys.staged();
+        let (name, (_, row)) = staged.iter().next().unwrap();
+        (*name, *row)
+    };
+    let txn = store.begin_write().unwrap();
+    txn.open_table(KEYS).unwrap().insert(&name, &row).unwrap();
+    txn.commit().unwrap();
+    drop(store);
+    house.keys.commit().unwrap();
+    assert_eq!(house.current(&[5; 16]), Some((1, key(9))));
+}
+
+#[test]
+fn a_rewriting_keeps_what_is_staged_for_others_and_drops_what_is_condemned() {
+    let house = house();
+    house.stage(&ADA, 7);
+    house.stage(&BOB, 8);
+    house.keys.condemn(&ADA, 1);
+    house.keys.rewrite().unwrap();
+    house.keys.commit().unwrap();
+    assert_eq!(house.keys.get(&ADA, 1).unwrap(), None);
+    assert_eq!(house.current(&BOB), Some((1, key(8))));
+    assert_eq!(house.reopened().current(&BOB), Some((1, key(8))));
+}
+
+#[test]
+fn a_copy_counts_its_keys_and_says_which_does_not_unwrap() {
+    let house = house();
+    let ring = keyring(house.folder.path(), 1);
+    house.stage(&ADA, 7);
+    house.stage(&BOB, 8);
+    house.keys.commit().unwrap();
+    let copy = house.folder.path().join("copy.redb");
+    house.keys.back_up(&copy, &|_, _| Ok(false)).unwrap();
+    let copied = KeysCopy::open(&copy).unwrap();
+    assert_eq!(copied.count().unwrap(), 2);
+    assert_eq!(copied.check(&ring).unwrap(), 2);
+    drop(copied);
+    let store = house.keys.store();
+    let txn = store.begin_write().unwrap();
+    {
+        let mut rows = txn.open_table(KEYS).unwrap();
+        let row = *rows.get(&name_of(&ADA, 1)).unwrap().unwrap().value();
+        rows.insert(&name_of(&BOB, 1), &row).unwrap();
+    }
+    txn.commit().unwrap();
+    drop(store);
+    let copy = house.folder.path().join("damaged.redb");
+    house.keys.back_up(&copy, &|_, _| Ok(false)).unwrap();
+    let damaged = KeysCopy::open(&copy).unwrap().check(&ring);
+    assert!(matches!(
+        damaged,
+        Err(DataKeysError::DamagedKey { generation: 1, .. })
+    ));
 }

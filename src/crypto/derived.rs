@@ -62,4 +62,26 @@ mod tests {
         assert_ne!(key.tag(&[b"abc"]), FileKey::new(&[2; 32]).tag(&[b"abc"]));
         assert_eq!(format!("{key:?}"), "FileKey(..)");
     }
+
+    #[test]
+    fn a_length_stands_before_its_part_seven_bits_at_a_time() {
+        for (length, written) in [
+            (0, &[0][..]),
+            (127, &[0x7f]),
+            (128, &[0x80, 0x01]),
+            (300, &[0xac, 0x02]),
+            (16_384, &[0x80, 0x80, 0x01]),
+        ] {
+            let part = vec![7; length];
+            let mut mac = Hmac::<Sha256>::new_from_slice(&[1; 32]).unwrap();
+            mac.update(written);
+            mac.update(&part);
+            let expected = mac.finalize().into_bytes();
+            assert_eq!(
+                FileKey::new(&[1; 32]).tag(&[&part]),
+                expected[..16],
+                "{length}"
+            );
+        }
+    }
 }

@@ -51,5 +51,9 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(in_blocks(21, seen).unwrap(), (true, 21));
         }
+        let kept = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: Vec<_> = kept.iter().filter(|spare| spare.len() == 21).collect();
+        assert_eq!(kept.len(), 1, "the same memory served all three");
+        assert_eq!(kept[0].capacity(), 21);
     }
 }

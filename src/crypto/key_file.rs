@@ -304,6 +304,27 @@ mod tests {
     }
 
     #[test]
+    fn what_the_system_refuses_is_said_as_it_says_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let too_long = folder.path().join("x".repeat(255));
+        let refused = create_private(&too_long, b"secret");
+        assert!(
+            matches!(refused, Err(CreateError::Io { .. })),
+            "{refused:?}"
+        );
+        assert!(remove_if_there(folder.path()).is_err());
+        assert!(remove_if_there(&folder.path().join("nothing")).is_ok());
+        assert!(sync_folder(&folder.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn a_bare_name_stands_in_the_working_folder() {
+        assert_eq!(folder_of(Path::new("keys")), Path::new("."));
+        assert_eq!(folder_of(Path::new("a/keys")), Path::new("a"));
+        assert_eq!(folder_of(Path::new("/")), Path::new("."));
+    }
+
+    #[test]
     fn only_owner_modes_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");

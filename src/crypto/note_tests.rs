@@ -187,6 +187,29 @@ fn a_verifier_key_has_one_spelling_and_is_a_safe_key() {
 }
 
 #[test]
+fn a_name_is_one_word_without_a_plus() {
+    assert!(is_name("countersign.example/ab"));
+    for other in ["", "a b", "a\u{a0}b", "a\u{7f}b", "a+b"] {
+        assert!(!is_name(other), "{other:?}");
+    }
+}
+
+#[test]
+fn what_is_as_long_as_the_bound_is_read() {
+    let note = signer().sign(41, &[9; 32]);
+    let fill = "x".repeat(NOTE_BYTES_MAX - note.len());
+    let longest = format!("{fill}{note}");
+    let refused = signer().public().open(&longest);
+    assert_eq!(refused, Err(NoteError::WrongSignature));
+    let name = "x".repeat(VKEY_BYTES_MAX);
+    let vkey = signer().public().renamed(&name).vkey();
+    let name = &name[..VKEY_BYTES_MAX - (vkey.len() - VKEY_BYTES_MAX)];
+    let longest = signer().public().renamed(name);
+    assert_eq!(longest.vkey().len(), VKEY_BYTES_MAX);
+    assert_eq!(NoteKey::parse(&longest.vkey()), Ok(longest));
+}
+
+#[test]
 fn debug_shows_no_private_key() {
     let shown = format!("{:?}", signer());
     assert!(shown.contains(&signer().public().vkey()));

@@ -34,7 +34,8 @@ impl DataKey {
         Self(entropy)
     }
 
-    /// Derives the salt of what is sealed at a place: it cannot be guessed, and is gone with the key.
+    /// Derives the salt of what is sealed at a place: it cannot be guessed, and is gone with the
+    /// key.
     pub fn salt(&self, place: &Place) -> [u8; SALT_BYTES] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
@@ -252,6 +253,37 @@ mod tests {
         let mut altered = sealed();
         altered.nonce[0] ^= 1;
         assert_eq!(open(&key(), &aad, &altered), Err(OpenError));
+    }
+
+    #[test]
+    fn a_salt_is_that_of_its_key_and_place_alone() {
+        let salt = key().salt(&PLACE);
+        assert_eq!(salt, key().salt(&PLACE));
+        assert_ne!(salt, DataKey::new([4; KEY_BYTES]).salt(&PLACE));
+        for elsewhere in [
+            Place {
+                version: 8,
+                ..PLACE
+            },
+            Place { field: 8, ..PLACE },
+            Place {
+                event_type: 8,
+                ..PLACE
+            },
+            Place {
+                stream_key: [8; 16],
+                ..PLACE
+            },
+        ] {
+            assert_ne!(salt, key().salt(&elsewhere), "{elsewhere:?}");
+        }
+        // Nothing of it is a constant that the key does not reach.
+        let others: Vec<_> = (10..80)
+            .map(|byte| DataKey::new([byte; 32]).salt(&PLACE))
+            .collect();
+        for at in 0..SALT_BYTES {
+            assert!(others.iter().any(|other| other[at] != salt[at]), "{at}");
+        }
     }
 
     #[test]

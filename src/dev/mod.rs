@@ -1,4 +1,4 @@
-//! The dev room: a real broker on this machine, for `countersign dev` and for the tests.
+//! The dev room: a real broker on this machine, and the tour, for `countersign dev` and the tests.
 
 mod audit_tour;
 pub mod broker;

@@ -1,4 +1,4 @@
-//! The part of the tour that is about support: two agents, and the owner's veto.
+//! The part of the tour about support: two agents, and the owner's veto.
 
 use serde_json::{Value, json};
 
@@ -40,24 +40,24 @@ impl Agent {
             Err(Fault::Refused(problem)) if problem.code == word => Ok(()),
             Err(other) => Err(other),
             Ok(_) => Err(Fault::Failed(format!(
-                "{name} was to be refused with {word}, but succeeded"
+                "{name} should be refused with {word}, but it succeeded"
             ))),
         }
     }
 }
 
-/// Plays a reset that the owner calls off.
+/// Plays a reset that the owner cancels.
 ///
 /// # Errors
 /// [`Fault`] of the first step that did not hold.
 pub async fn play(tour: &mut Tour, args: &ClientArgs, account: &str) -> Result<(), Fault> {
     let mut alice = Agent::connect(args, "alice").await?;
     let mut bob = Agent::connect(args, "bob").await?;
-    tour.title("Somebody calls support: phone and codes are lost. An agent asks for a reset");
+    tour.title("A user calls support: phone and codes are lost. An agent requests a reset");
     let body = json!({"account_id": account, "reason": "the owner called", "ticket": "T-1", "lost": "both"});
     let case = text(&alice.sends("request-reset", &body).await?, "case_id")?;
     let on_case = json!({"case_id": case, "reason": "the owner was called back"});
-    tour.title("She cannot approve it herself");
+    tour.title("The same agent cannot approve it");
     alice
         .is_refused("approve-reset", &on_case, "approval.self")
         .await?;
@@ -69,11 +69,11 @@ pub async fn play(tour: &mut Tour, args: &ClientArgs, account: &str) -> Result<(
     )?;
     bob.is_refused("execute-reset", &on_case, "reset.cooling_off")
         .await?;
-    tour.title("The owner hears of it and objects: the reset is off");
+    tour.title("The owner is notified and objects: the reset is cancelled");
     let body = json!({"account_id": account});
     let vetoed = tour.command("cancel-reset", body).await?;
     holds(
-        "the reset is called off",
+        "the reset is cancelled",
         vetoed.get("state") == Some(&json!("cancelled")),
     )?;
     bob.is_refused("execute-reset", &on_case, "reset.closed")

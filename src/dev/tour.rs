@@ -1,5 +1,5 @@
-//! The tour: the life of one account as its client lives it, with printed requests and replies.
-//! Every step is checked; the first that does not hold ends it.
+//! The tour: the life of one account as a client sees it, with printed requests and replies. Every
+//! step is checked; the first that does not hold ends the tour.
 
 use std::io::{BufRead, stdin};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::engine::wall_clock;
 /// The password of the tour's user.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// Fields that are long or secret and only named.
+/// Fields that are long or secret, so the tour prints only their names.
 const ELIDED: [&str; 3] = ["qr_svg", "backup_codes_file", "password"];
 
-/// One tour on its way.
+/// A tour in progress.
 pub struct Tour {
     client: Client,
     args: ClientArgs,
@@ -43,7 +43,7 @@ impl Tour {
         })
     }
 
-    /// Plays it all; answers the account's id.
+    /// Plays the whole tour; returns the account's id.
     ///
     /// # Errors
     /// [`Fault`] of the first step that did not hold.
@@ -65,7 +65,7 @@ impl Tour {
     }
 
     async fn enrol(&mut self, account: &str) -> Result<Enrolled, Fault> {
-        self.title("2FA is asked for: a QR code, and the same secret to type");
+        self.title("The user turns 2FA on: a QR code, and the same secret to type");
         let body = json!({"account_id": account, "proof": {"password": PASSWORD}});
         let reply = self.command("enable-2fa", body).await?;
         let uri = text(&reply, "otpauth_uri")?;
@@ -115,9 +115,9 @@ impl Tour {
         self.title("Logging in: the password, then the app's next code");
         let next = enrolled.last_step + 1;
         if next > step_now() {
-            println!("(a code may be one step early, so nobody has to wait for the clock)");
+            println!("(a code may be one step early, so the tour does not wait for the clock)");
         }
-        // A phone whose clock is ahead has used the following step already.
+        // A phone with a clock that is ahead has already used the following step.
         while next > step_now() + 1 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -161,7 +161,7 @@ impl Tour {
         let challenge = self.challenge(username).await?;
         let again = json!({"challenge_id": challenge, "code": enrolled.codes[0]});
         self.refused("verify-login", again, "code.invalid").await?;
-        self.title("New backup codes: the old ones are worthless at that instant");
+        self.title("New backup codes: the old ones stop working at once");
         let body = json!({"account_id": account, "proof": {"password": PASSWORD}});
         let reply = self.command("regenerate-backup-codes", body).await?;
         holds("ten new codes", backup_codes(&reply)?.len() == 10)?;
@@ -183,7 +183,7 @@ impl Tour {
     }
 
     async fn read_back(&mut self, account: &str) -> Result<(), Fault> {
-        self.title("The audit trail tells it all");
+        self.title("The audit trail has every step");
         println!("→ countersign.v1.query.audit-timeline.{account}");
         let page = self
             .client
@@ -222,7 +222,7 @@ impl Tour {
             }
             Err(other) => Err(other),
             Ok(_) => Err(Fault::Failed(format!(
-                "{name} was to be refused with {word}, but succeeded"
+                "{name} should be refused with {word}, but it succeeded"
             ))),
         }
     }
@@ -233,7 +233,7 @@ impl Tour {
     }
 }
 
-/// What the tour's user holds after the enrolment.
+/// The secret and the codes that the tour's user has after the enrolment.
 struct Enrolled {
     secret: TotpSecret,
     last_step: u64,
@@ -244,7 +244,7 @@ fn step_now() -> u64 {
     step_at(wall_clock().unix_s())
 }
 
-/// A code that belongs to no step near now.
+/// A code of no step near the present time.
 fn wrong_code(secret: &TotpSecret, now: u64) -> TotpCode {
     (0..)
         .map(TotpCode::from_number)
@@ -252,10 +252,10 @@ fn wrong_code(secret: &TotpSecret, now: u64) -> TotpCode {
         .expect("25 steps have at most 25 of a million codes")
 }
 
-/// Offers to take the code from the person's phone; none when they leave it to the tour.
+/// Offers to take the code from the person's phone; `None` when the tour should compute it.
 fn code_from_person() -> Result<Option<TotpCode>, Fault> {
     println!(
-        "Scan the code above with your own app and type its six digits, or press Enter and the tour computes them:"
+        "Scan the QR code above with your own app and type its six digits, or press Enter and the tour computes them:"
     );
     let mut line = String::new();
     stdin().lock().read_line(&mut line).map_err(Fault::failed)?;
@@ -296,12 +296,12 @@ pub(super) fn holds(what: &str, is_so: bool) -> Result<(), Fault> {
     match is_so {
         true => Ok(()),
         false => Err(Fault::Failed(format!(
-            "the tour expected that {what}, and it is not so"
+            "the tour expected that {what}, but this does not hold"
         ))),
     }
 }
 
-/// A document on one line, without what is long or not for the screen.
+/// A document on one line, without long or secret fields.
 pub(super) fn shown(body: &Value) -> String {
     let mut body = body.clone();
     for name in ELIDED {

@@ -7,14 +7,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use countersign_schemas::event::Event;
-use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
-
-use super::followers::indexer::record;
-use super::start::error::StartError;
-use super::start::foundation::Foundation;
-use crate::account::{Policy, service};
 
 /// A clock, as an argument.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
@@ -37,8 +30,6 @@ pub fn wall_clock() -> Micros {
 /// After so long the clocks are compared from anew: two right ones drift apart by less than 2 s an
 /// hour.
 const COMPARED_S: u64 = 3_600;
-/// Log-wide events that are read at once while the last acceptance is looked for.
-const PAGE: u32 = 256;
 
 // BUG: clock-ahead-ends-waits: a jump ahead is recorded, and ends waits early all the same.
 /// Compares the wall clock with the monotonic one.
@@ -72,9 +63,9 @@ impl JumpWatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedClock {
     /// Log time then; once it moves on, the wall clock has caught up and nothing is accepted.
-    at: Micros,
+    pub(super) at: Micros,
     /// The wall clock then.
-    wall: Micros,
+    pub(super) wall: Micros,
 }
 
 impl AcceptedClock {
@@ -86,56 +77,6 @@ impl AcceptedClock {
             Some(_) | None => log_time,
         }
     }
-}
-
-/// Records that an operator takes a wall clock for right that lies behind the log; one that does not
-/// needs no word.
-///
-/// # Errors
-/// [`StartError`] when it cannot be recorded.
-pub fn accept_back(
-    found: &mut Foundation,
-    policy: &Policy,
-    reason: &str,
-    wall: Micros,
-) -> Result<(), StartError> {
-    let log_time = found.index.tail().at;
-    if wall.plus_s(policy.clock_back_max_s) >= log_time {
-        tracing::info!("the wall clock is not behind the log, so nothing had to be accepted");
-        return Ok(());
-    }
-    let event = service::clock_back_accepted(wall, log_time, reason);
-    found.append(&event, wall)
-}
-
-/// The acceptance that is in force: the last one, if log time has not moved since.
-///
-/// # Errors
-/// [`StartError`] when the log cannot be read.
-pub fn accepted(found: &Foundation) -> Result<Option<AcceptedClock>, StartError> {
-    let (reader, index) = (found.reader(), &found.index);
-    let log_time = index.tail().at;
-    let mut through = index.version(&StreamKey::LOG)?;
-    while through > 0 {
-        let after = through.saturating_sub(PAGE);
-        for position in index
-            .positions(&StreamKey::LOG, after, through)?
-            .iter()
-            .rev()
-        {
-            let gone = || StartError::Record(format!("position {position} cannot be read"));
-            let record = record(&reader, *position).ok_or_else(gone)?;
-            if record.recorded_at < log_time {
-                return Ok(None);
-            }
-            if let Ok(Event::ClockBackAccepted(e)) = record.event() {
-                let at = record.recorded_at;
-                return Ok(Some(AcceptedClock { at, wall: e.wall }));
-            }
-        }
-        through = after;
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

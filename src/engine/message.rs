@@ -9,12 +9,15 @@ use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
-use super::intake::subject::Subject;
-use super::keys::vault::SourceKey;
-use super::queries::look_ups::Looking;
+use super::counts::source::SourceKey;
 use super::request::ReplyTo;
+use super::request::Viewer;
 use super::{Outcome, Request};
+use crate::account::Step;
 use crate::account::{Account, Evidence};
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::StreamKey;
+use std::thread::JoinHandle;
 
 /// Commands that may wait for the writer; one more is `overloaded`.
 pub const QUEUE_MAX: usize = 4_096;
@@ -55,6 +58,24 @@ pub struct Gated {
     pub pair_waits_s: Option<u64>,
 }
 
+/// Whose history a command belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The account's stream; none where a name or a challenge belongs to nobody.
+    pub stream: Option<StreamKey>,
+    /// Keyed hash of the text that names the account, under which wrong passwords are counted
+    /// beside the account: the same whether it is taken as an id or as a username, and whoever has
+    /// it.
+    pub text: [u8; 16],
+}
+
+impl Subject {
+    /// The key under which the command's slow work is queued.
+    pub fn queue_key(&self) -> StreamKey {
+        self.stream.unwrap_or(StreamKey(self.text))
+    }
+}
+
 impl Submission {
     pub fn new(request: Request, reply: ReplyTo) -> Self {
         Self {
@@ -72,6 +93,17 @@ impl Submission {
     pub fn refuse(self, code: ErrorCode) {
         (self.reply)(Outcome::refused(code));
     }
+}
+
+/// A step that the pool takes.
+pub type Job = (Box<Submission>, Step);
+
+/// A look on its way to the writer.
+pub struct Looking {
+    pub event: Event,
+    pub viewer: Viewer,
+    /// Told once the record is durable; dropped where it will not be.
+    pub durable: SyncSender<()>,
 }
 
 /// What the writer's queue carries.
@@ -138,4 +170,15 @@ impl ToWriter {
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
+}
+
+/// Starts a thread of the engine.
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .expect("a thread can be started while the service starts")
 }

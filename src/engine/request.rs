@@ -9,7 +9,7 @@ use countersign_schemas::reply::Details;
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
-use super::intake::source::Source;
+use super::counts::source::Source;
 use crate::account::Reply;
 
 /// Who asks.
@@ -21,6 +21,17 @@ pub struct Caller {
     pub verified: bool,
     /// The role that the subject stands for.
     pub role: Role,
+}
+
+/// Who looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// The caller of the query.
+    pub caller: Caller,
+    /// For whom the caller says it acts; sealed, never trusted.
+    pub on_behalf_of: Option<String>,
+    /// The W3C trace id.
+    pub trace_id: Option<[u8; 16]>,
 }
 
 /// What a repeat of a command is recognised by. Neither is written.
@@ -167,4 +178,10 @@ pub(super) type GivenCode<'a> = (Option<&'a Code>, Option<&'a Code>);
 pub(super) fn code_of(proof: Option<&Proof>) -> GivenCode<'_> {
     let code = proof.and_then(|proof| proof.code.as_ref());
     (code, proof.and_then(|proof| proof.next_code.as_ref()))
+}
+
+/// Says why a store cannot answer, and gives the word for it.
+pub fn unavailable(error: &dyn std::fmt::Display) -> ErrorCode {
+    tracing::error!(%error, "a command is refused because a store cannot be read");
+    ErrorCode::StoreUnavailable
 }

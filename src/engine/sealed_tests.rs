@@ -7,7 +7,7 @@ use countersign_schemas::record::Record;
 
 use crate::crypto::keyring::Keyring;
 use crate::engine::StartError;
-use crate::engine::start::epoch::signer;
+use crate::engine::keys::checkpoints::signer;
 use crate::engine::start::error::NewEpochError;
 use crate::engine::tests::appended_tests::{Signed, forged, open, refusal};
 use crate::engine::tests::changed_tests::{RECORDS, edit};

@@ -1,11 +1,11 @@
-//! Alive: the process is worth keeping. Ready: a request would be answered.
+//! Alive: the process is worth keeping. Ready: the service takes requests.
 
 use hyper::StatusCode;
 
 use super::{PLAIN, Page, text};
 use crate::engine::Readings;
 
-/// One thing that was looked at; a sentence says what is wrong with it.
+/// The result of one check: nothing, or a sentence that says what is wrong.
 struct Check {
     name: &'static str,
     wrong: Option<String>,
@@ -17,7 +17,7 @@ pub struct Verdict {
     checks: Vec<Check>,
 }
 
-/// Whether the process should be kept: one whose log failed must be started anew.
+/// Checks whether the process is worth keeping: after a failed commit it must be restarted.
 pub fn live(readings: &Readings) -> Verdict {
     Verdict {
         name: "livez",
@@ -25,7 +25,7 @@ pub fn live(readings: &Readings) -> Verdict {
     }
 }
 
-/// Whether requests are taken and answered.
+/// Checks whether the service takes and answers requests.
 pub fn ready(readings: &Readings, is_serving: bool) -> Verdict {
     let draining = readings
         .is_draining
@@ -66,8 +66,8 @@ fn log(readings: &Readings) -> Check {
 }
 
 impl Verdict {
-    /// 200 where everything holds, else 503; what was looked at is shown when asked for, and when
-    /// something does not hold.
+    /// 200 if every check passes, else 503. The page shows the checks on request, and whenever one
+    /// fails.
     pub fn page(&self, is_verbose: bool) -> Page {
         let holds = self.checks.iter().all(|check| check.wrong.is_none());
         let status = match holds {

@@ -1,4 +1,4 @@
-//! `/metrics`: the numbers that operators watch, as OpenMetrics text; no label names an account.
+//! `/metrics`: the metrics as OpenMetrics text; no label names an account.
 
 use std::fmt::Write;
 
@@ -49,14 +49,14 @@ fn requests(page: &mut Text, counts: &[(&Endpoint, Counts)]) {
     let unanswerable = sum(|c| c.unanswerable);
     page.gauge(
         "requests_in_flight",
-        "Requests that wait for their answer",
+        "Requests that wait for their reply",
         received
             .saturating_sub(answered)
             .saturating_sub(unanswerable),
     );
     page.counter(
         "requests_without_reply_subject",
-        "Requests that nobody waited for, so they were not executed",
+        "Requests without a usable reply subject, which are not executed",
         unanswerable,
     );
 }
@@ -65,7 +65,7 @@ fn durations(page: &mut Text, counts: &[(&Endpoint, Counts)]) {
     page.family(
         "request_seconds",
         "histogram",
-        "From the arrival of a request to its answer",
+        "From the arrival of a request to its reply",
     );
     for (endpoint, counts) in counts.iter().filter(|(_, counts)| counts.answered > 0) {
         let endpoint = ("endpoint", endpoint.name);
@@ -95,7 +95,7 @@ fn engine(page: &mut Text, readings: &Readings) {
     }
     page.counter(
         "proofs_shed",
-        "Commands turned away because too many waited for a hash",
+        "Commands refused because too many waited for a hash or for their account",
         readings.sheds,
     );
     page.counter(
@@ -121,13 +121,13 @@ fn engine(page: &mut Text, readings: &Readings) {
     );
     page.gauge(
         "checkpoint_age_seconds",
-        "Since everything was last covered by a signed checkpoint",
+        "Time since everything was last covered by a signed checkpoint",
         readings.checkpoint_age_s,
     );
     if let Some(age_s) = readings.backup_age_s {
         page.gauge(
             "backup_age_seconds",
-            "Since the older copy in the backup folders was taken, or the log began",
+            "Time since the older copy in the backup folders was taken, or since the log began",
             age_s,
         );
     }
@@ -188,7 +188,7 @@ fn clock(page: &mut Text, readings: &Readings) {
     );
     page.gauge(
         "clock_behind_seconds",
-        "How far the wall clock lies behind the last recorded time",
+        "How far the wall clock is behind the last recorded time",
         readings.clock_behind_s,
     );
     page.gauge(

@@ -1,7 +1,7 @@
 //! The HTTP side: `/livez`, `/readyz?verbose` and `/metrics` for machines that watch this one.
 //!
-//! It answers GET and HEAD, reads no body, and shows no account. It asks nobody who they are, so
-//! it listens on loopback, or where only those who watch can reach it.
+//! It answers GET and HEAD, reads no body, and shows no account. It does not authenticate clients,
+//! so it must listen on loopback, or where only monitoring can reach it.
 
 mod health;
 mod metrics;
@@ -31,9 +31,9 @@ use room::{Room, Stage, Stay};
 
 /// Pages that are made at the same time.
 const PAGES_MAX: usize = 4;
-/// Bytes of request line and headers.
+/// The most bytes of request line and headers.
 pub const HEADER_BYTES_MAX: usize = 8_192;
-/// Headers of one request.
+/// The most headers of one request.
 pub const HEADERS_MAX: usize = 64;
 /// How long a connection may be silent before the first byte of its request.
 pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(1);
@@ -44,9 +44,9 @@ pub const CONNECTION_MAX: Duration = Duration::from_secs(10);
 const _: () = assert!(
     FIRST_BYTE_MAX.as_millis() < HEADER_WAIT_MAX.as_millis()
         && HEADER_WAIT_MAX.as_millis() < CONNECTION_MAX.as_millis(),
-    "a silent connection is closed before one that has begun, and that before one that waits"
+    "a silent connection is closed before one that has begun, which is closed before one that waits"
 );
-/// The wait after a connection that could not be accepted, for want of descriptors for example.
+/// The wait after a connection that could not be accepted, for example without free descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -86,7 +86,7 @@ pub async fn serve(listener: TcpListener, watched: Watched) -> Infallible {
     }
 }
 
-/// What one connection's answer needs.
+/// The state that one connection needs to answer.
 #[derive(Clone)]
 struct Asked {
     watched: Watched,
@@ -94,7 +94,7 @@ struct Asked {
     pages: Arc<Semaphore>,
 }
 
-/// A connection's whole life: it ends with its answer, with its time, or when its place is needed.
+/// Serves one connection. It ends with its answer, after its time, or when its place is needed.
 async fn lasting(stream: TcpStream, asked: Asked, evicted: oneshot::Receiver<()>) {
     tokio::select! {
         _ = evicted => {}
@@ -102,7 +102,7 @@ async fn lasting(stream: TcpStream, asked: Asked, evicted: oneshot::Receiver<()>
     }
 }
 
-/// Answers one request; what goes wrong on the way is the client's concern alone.
+/// Answers one request; errors of the connection concern only the client.
 async fn answer(stream: TcpStream, asked: Asked) {
     let first = tokio::time::timeout(FIRST_BYTE_MAX, stream.peek(&mut [0])).await;
     if !matches!(first, Ok(Ok(1))) {
@@ -139,7 +139,7 @@ async fn page(request: Request<Incoming>, asked: Asked) -> Result<Page, Infallib
     let path = request.uri().path().to_owned();
     // The pages ask the file system, and the engine's locks may be held over a sync.
     let made = tokio::task::spawn_blocking(move || {
-        // Held to the end of the work: a connection that ends meanwhile does not end it.
+        // Held until the work ends: a connection that closes meanwhile does not stop the work.
         let _permit = permit;
         made(&path, is_verbose, &asked.watched)
     })
@@ -175,8 +175,7 @@ fn text(status: StatusCode, kind: &'static str, body: String) -> Page {
     page
 }
 
-/// The address at which a listener of this machine is asked: one that listens everywhere is asked
-/// on loopback.
+/// The address to reach a listener of this machine: loopback for one that listens everywhere.
 pub fn asked_at(listening: SocketAddr) -> SocketAddr {
     let loopback = match listening {
         SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),

@@ -11,13 +11,13 @@ use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// Bytes of the page that are read.
+/// The most bytes of the page that are read.
 const PAGE_BYTES_MAX: usize = 65_536;
 
-/// There was no answer.
+/// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// Nobody listens there, or the connection broke.
+    /// No program listens there, or the connection broke.
     #[error("no HTTP answer at {0}: is the service running with --http {0}?")]
     Away(SocketAddr),
     /// The answer did not come in time.
@@ -25,7 +25,7 @@ pub enum ProbeError {
     Late(SocketAddr, Duration),
 }
 
-/// Asks for `/readyz?verbose`; tells whether the service is ready, and its own words.
+/// Asks for `/readyz?verbose`; returns whether the service is ready, and the page.
 ///
 /// # Errors
 /// [`ProbeError`].

@@ -1,29 +1,31 @@
-//! Who has a place: few for each peer, some for this machine alone, and always one for a newcomer.
+//! The places for connections: few for each peer, some for this machine alone, and always one for a
+//! newcomer.
 //!
-//! A newcomer that finds its peer's places taken ends the peer's connection that has done least:
-//! one that sent nothing before one that sent a part, and that before one that is answered; of
-//! equals the oldest. So connections that only wait take no place from a probe, also where both
-//! come from one address, and nobody's connections end another peer's while that one has fewer.
+//! A newcomer that finds its peer's places taken ends the connection of this peer that has done
+//! least: first one that sent nothing, then one that sent a part, then one that is being answered;
+//! of equals the oldest. So connections that only wait take no place from a probe, even from the
+//! same address, and a peer's connections never end those of a peer that has fewer.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Connections from this machine at the same time; nobody else has these places.
+/// Connections from this machine at the same time; no other machine can take these places.
 pub const LOOPBACK_MAX: usize = 8;
 /// Connections from elsewhere at the same time.
 pub const ELSEWHERE_MAX: usize = 24;
-/// Connections of one peer from elsewhere at the same time: an address, or an IPv6 network of 64 bits.
+/// Connections of one peer from elsewhere at the same time: an address, or an IPv6 network of 64
+/// bits.
 pub const PER_PEER_MAX: usize = 4;
 
-/// Who is on the other side.
+/// The machine or network on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
     /// This machine, by any of its loopback addresses.
     Loopback,
     V4(Ipv4Addr),
-    /// The upper 64 bits: one machine may choose the others.
+    /// The upper 64 bits: one machine can choose the others.
     V6([u16; 4]),
 }
 
@@ -59,7 +61,7 @@ struct Place {
     _stay: oneshot::Sender<()>,
 }
 
-/// The places, and those who have one.
+/// The places, and the connections that have one.
 #[derive(Clone, Default)]
 pub struct Room(Arc<Mutex<Places>>);
 
@@ -67,7 +69,7 @@ pub struct Room(Arc<Mutex<Places>>);
 struct Places {
     /// Oldest first.
     taken: Vec<Place>,
-    /// How many there have been.
+    /// How many connections there have been.
     number: u64,
 }
 
@@ -78,7 +80,8 @@ pub struct Stay {
 }
 
 impl Room {
-    /// Gives a newcomer a place, and what resolves once another needs that more.
+    /// Gives a newcomer a place, and a future that resolves when another connection needs the
+    /// place.
     pub fn enter(&self, address: IpAddr) -> (Stay, oneshot::Receiver<()>) {
         let peer = Peer::of(address);
         let (stay, evicted) = oneshot::channel();
@@ -102,7 +105,7 @@ impl Room {
 }
 
 impl Stay {
-    /// Says how far the connection has come.
+    /// Records how far the connection has come.
     pub fn has_come_to(&self, stage: Stage) {
         let mut places = self.room.lock();
         if let Some(place) = places.taken.iter_mut().find(|p| p.number == self.number) {
@@ -139,7 +142,7 @@ impl Places {
         self.taken.iter().filter(|place| place.peer == peer).count()
     }
 
-    /// The peer from elsewhere with the most places; of equals that of the connection that has
+    /// The peer from elsewhere with the most places; of equals the peer of the connection that has
     /// done least.
     fn most_elsewhere(&self) -> Option<Peer> {
         let elsewhere = self.taken.iter().filter(|p| p.peer != Peer::Loopback);
@@ -168,7 +171,7 @@ mod tests {
         (0..times).map(|_| room.enter(address.into())).collect()
     }
 
-    /// Which of them have lost their place.
+    /// Which connections have lost their place.
     fn ended(stays: &mut Stays) -> Vec<usize> {
         let ended = |evicted: &mut oneshot::Receiver<()>| {
             evicted.try_recv() == Err(oneshot::error::TryRecvError::Closed)
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_done_least_goes_first_and_of_equals_the_oldest() {
+    fn the_connection_that_has_done_least_goes_first_and_of_equals_the_oldest() {
         let room = Room::default();
         let mut peer = enter(&room, PER_PEER_MAX, [192, 0, 2, 1]);
         peer[0].0.has_come_to(Stage::Asked);
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_from_elsewhere_takes_no_place_of_this_machine() {
+    fn a_connection_from_elsewhere_takes_no_place_of_this_machine() {
         let room = Room::default();
         let mut here = enter(&room, LOOPBACK_MAX, HERE);
         let mut elsewhere = Stays::new();
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn where_everybody_is_full_the_peer_with_the_most_makes_room() {
+    fn when_all_places_are_taken_the_peer_with_the_most_makes_room() {
         let room = Room::default();
         let mut crowd = Stays::new();
         for n in 0..20 {

@@ -8,7 +8,7 @@ use super::support::CHEAP;
 use super::support::service::Service;
 use super::support::site::{Site, binary, ends};
 
-/// A request for a reset of an account that is not there; gives the exit code and what was said.
+/// Requests a reset of an account that does not exist; returns the exit code and the output.
 fn request(said: &[&str]) -> (i32, String) {
     let mut command = binary();
     command.args(["support", "reset", "request", "ada", "--reason", "r"]);
@@ -55,7 +55,7 @@ fn the_command_line_asks_as_the_user_that_it_connects_as() {
 
 /// The broker lets this user publish to the subjects of its own key only.
 #[test]
-fn whoever_has_an_nkey_is_called_by_its_public_key() {
+fn a_client_with_an_nkey_is_named_by_its_public_key() {
     let site = Site::new(CHEAP);
     let key = KeyPair::new_user();
     let public = key.public_key();

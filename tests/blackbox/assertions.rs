@@ -9,7 +9,7 @@ use super::support::person::{PASSWORD, Person};
 use super::support::{CHEAP, Rig};
 
 const SHOP: &str = "https://shop.example";
-/// Who asks in these tests.
+/// The caller in these tests.
 const CALLER: &str = "shop";
 
 async fn keys(bus: &Bus) -> JwkSet {
@@ -83,7 +83,7 @@ async fn a_completed_login_that_names_an_audience_is_asserted_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_audience_of_the_start_binds_the_end() {
+async fn the_audience_of_start_login_binds_verify_login() {
     let rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
     let keys = keys(&rig.bus).await;
@@ -121,7 +121,7 @@ async fn n07_a_repeated_login_has_its_first_assertion_and_another_process_makes_
     let late = rig.bus.command_as("verify-login", &id, body).await;
     late.refused("outcome.unseen");
     assert!(!late.is_replayed());
-    // Without an audience there is nothing to be unseen.
+    // Without an audience the reply carries nothing that a repeat could not show.
     let (id, body) = (fresh_id(), ada.vouching(&ada.codes[1]));
     let first = rig.bus.command_as("verify-login", &id, body.clone()).await;
     rig.kill_and_restart();
@@ -131,16 +131,16 @@ async fn n07_a_repeated_login_has_its_first_assertion_and_another_process_makes_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_key_is_rotated_with_the_others_and_the_one_before_still_verifies() {
+async fn the_key_is_rotated_with_the_others_and_the_previous_one_still_verifies() {
     let rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
-    let told = async |id: &str, code: &str| {
+    let log_in = async |id: &str, code: &str| {
         let body = asking(ada.vouching(code));
         rig.bus.command_as("verify-login", id, body).await
     };
-    let assertion = async |code: &str| told(&fresh_id(), code).await.field("assertion");
+    let assertion = async |code: &str| log_in(&fresh_id(), code).await.field("assertion");
     let kid = |assertion: &str| decode_header(assertion).unwrap().kid;
-    let first = told("once", &ada.codes[0]).await;
+    let first = log_in("once", &ada.codes[0]).await;
     let before = first.field("assertion");
     assert_eq!(keys(&rig.bus).await.keys.len(), 1);
     let id = fresh_id();
@@ -150,7 +150,7 @@ async fn the_key_is_rotated_with_the_others_and_the_one_before_still_verifies() 
         .send(subject, &headers, br#"{"reason":"yearly"}"#)
         .await
         .ok();
-    let again = told("once", &ada.codes[0]).await;
+    let again = log_in("once", &ada.codes[0]).await;
     assert!(again.is_replayed());
     assert_eq!(
         again.body, first.body,

@@ -1,5 +1,5 @@
-//! What an auditor does: verify a running service, a stopped one's folder and an export, take
-//! events away, and find out whatever was changed.
+//! The acts of an auditor: verify a running service, a stopped one's folder and an export, export
+//! events, and find every change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ impl Auditor {
         serde_json::from_str(&stdout).unwrap()
     }
 
-    /// A check that must come out negative; gives its reason.
+    /// A check that must fail; returns its reason.
     pub(super) fn negative(&self, words: &[&str]) -> Value {
         let (code, stdout, stderr) = self.run(&[words, &["--json"]].concat());
         assert_eq!(code, 6, "{words:?}: {stdout} {stderr}");
@@ -74,7 +74,7 @@ fn change(path: &Path, at: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_running_log_is_verified_over_the_bus_and_against_what_was_kept() {
+async fn a_running_log_is_verified_over_the_bus_and_against_a_kept_checkpoint() {
     let rig = Rig::start(CHEAP).await;
     let auditor = Auditor::on(&rig);
     let ada = Person::with_2fa(&rig.bus, "ada").await;
@@ -99,7 +99,7 @@ async fn a_running_log_is_verified_over_the_bus_and_against_what_was_kept() {
     assert_eq!(found["checkpoints"], 3);
     let (code, text, _) = auditor.run(&words);
     assert!(code == 0 && text.starts_with("verified: "), "{text}");
-    // A checkpoint that was never this log's.
+    // // A checkpoint of another log.
     let text = kept["note"].as_str().unwrap();
     let size = kept["size"].as_u64().unwrap();
     let forged = text.replacen(&format!("\n{size}\n"), &format!("\n{}\n", size - 1), 1);
@@ -144,7 +144,7 @@ async fn a_stopped_log_is_verified_without_its_keyring_and_every_change_is_found
     assert!(said["position"].as_u64().unwrap() >= 1);
     change(&segment, at);
     auditor.json(&words);
-    // The copy of the checkpoint beside the log, also where another is given.
+    // The copy of the checkpoint beside the log, also if another one is named.
     let copy = rig.site.data().join("checkpoint.json");
     let good = fs::read_to_string(&copy).unwrap();
     let kept = auditor.path("kept.json");
@@ -177,7 +177,7 @@ async fn a_stopped_log_is_verified_without_its_keyring_and_every_change_is_found
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[allow(clippy::too_many_lines)]
-async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
+async fn an_export_is_verified_without_access_to_the_service() {
     let mut rig = Rig::start(CHEAP).await;
     let auditor = Auditor::on(&rig);
     let ada = Person::with_2fa(&rig.bus, "ada").await;
@@ -205,7 +205,7 @@ async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
     assert_eq!(code, 0, "{said}");
     let (code, _, said) = auditor.run(&words);
     assert!(code == 2 && said.contains("cannot be made"), "{said}");
-    // By time: from the one included, up to the other left out.
+    // By time: `--from` is included, `--to` is excluded.
     let lines: Vec<Value> = all
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -229,7 +229,7 @@ async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
     assert_eq!(found.iter().collect::<Vec<_>>(), expected);
     let (code, _, said) = auditor.run(&["audit", "export", "--from", "yesterday"]);
     assert!(
-        code == 2 && said.contains("--from is an RFC 3339 time"),
+        code == 2 && said.contains("--from must be an RFC 3339 time"),
         "{said}"
     );
     stop(&mut rig);
@@ -253,7 +253,7 @@ async fn an_export_is_taken_and_verified_with_no_access_to_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_other_forms_are_whole_and_have_their_manifest_beside_them() {
+async fn the_other_forms_are_complete_and_have_their_manifest_beside_them() {
     let rig = Rig::start(CHEAP).await;
     let auditor = Auditor::on(&rig);
     Person::with_2fa(&rig.bus, "ada").await;
@@ -288,7 +288,7 @@ async fn the_other_forms_are_whole_and_have_their_manifest_beside_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_view_is_built_anew_beside_a_running_service_and_on_a_stopped_ones_files() {
+async fn a_view_is_built_again_beside_a_running_service_and_on_a_stopped_ones_files() {
     let mut rig = Rig::start(CHEAP).await;
     let auditor = Auditor::on(&rig);
     Person::with_2fa(&rig.bus, "ada").await;
@@ -336,7 +336,7 @@ async fn a_view_is_built_anew_beside_a_running_service_and_on_a_stopped_ones_fil
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_auditor_hears_why_and_sees_an_account_as_it_was() {
+async fn an_auditor_learns_why_and_sees_an_account_as_it_was() {
     let rig = Rig::start(CHEAP).await;
     let auditor = Auditor::on(&rig);
     let ada = Person::with_2fa(&rig.bus, "ada").await;
@@ -349,7 +349,7 @@ async fn an_auditor_hears_why_and_sees_an_account_as_it_was() {
     );
     let (code, text, _) = auditor.run(&["audit", "explain", &position.to_string()]);
     assert!(
-        code == 0 && text.contains("because:") && text.contains("comes out the same"),
+        code == 0 && text.contains("because:") && text.contains("gives the same result"),
         "{text}"
     );
     let at = |position: u64| {

@@ -1,4 +1,4 @@
-//! Whatever is malformed is told so and changes nothing (the rows V, S and C, E-10, TM-07).
+//! Malformed input is refused as such and changes nothing (the rows V, S and C, E-10, TM-07).
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::support::bus::{Bus, fresh_id};
 use super::support::person::{PASSWORD, Person};
 use super::support::{CHEAP, Rig};
 
-/// What a bad request may be told, and nothing else.
+/// The words that may refuse a bad request; no other may.
 const MALFORMED: &[&str] = &["request.malformed"];
 const INVALID: &[&str] = &["request.invalid"];
 const EITHER: &[&str] = &["request.malformed", "request.invalid"];
@@ -26,7 +26,7 @@ const STRANGE: &[(&str, &str)] = &[
     ("hunter2 hunter2", "\"hunter2\""),
 ];
 
-/// A body for each command that has nothing wrong in its form.
+/// A well-formed body for each command.
 fn good() -> [(&'static str, Value); 9] {
     let proven = json!({"account_id": "witness", "proof": {"password": PASSWORD}});
     let named = json!({"account_id": "witness", "authenticator_id": "x"});
@@ -87,7 +87,7 @@ impl Probe {
             .await;
     }
 
-    /// The witness's next login stands at the very next position.
+    /// The witness's next login is at the very next position.
     async fn nothing_was_appended(&mut self) {
         let head = self.witness.start_login().await.position();
         assert_eq!(head, self.head + 1, "a bad request was recorded");
@@ -97,7 +97,7 @@ impl Probe {
 
 /// V-01, V-02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_one_json_object_is_refused_on_every_command() {
+async fn a_body_that_is_not_one_json_object_is_refused_on_every_command() {
     let rig = Rig::start(CHEAP).await;
     let mut probe = Probe::new(&rig).await;
     let commands = [
@@ -156,7 +156,7 @@ async fn duplicate_unknown_missing_and_mistyped_fields_are_refused() {
                 body[name] = serde_json::from_str(wrong).unwrap();
                 probe.json(command, &body).await;
             }
-            // Without a proof it is the state that answers.
+            // Without a proof the state decides the refusal.
             if name != "proof" {
                 let mut without = fields.clone();
                 without.remove(name);
@@ -218,7 +218,7 @@ async fn deep_nesting_lone_surrogates_and_monstrous_numbers_do_no_harm() {
         let zero = ["1e-999", "-0"].contains(&text);
         assert_eq!(answer.word().is_none(), zero, "{page}: {}", answer.text);
     }
-    // That the one page was shown is on record.
+    // The one page that was shown left an access record.
     probe.head += 1;
     probe.nothing_was_appended().await;
 }
@@ -293,7 +293,7 @@ async fn ids_and_names_outside_their_alphabets_and_lengths_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_context_of_any_form_refuses_nothing_and_a_label_is_to_be_seen_and_short() {
+async fn a_context_of_any_form_refuses_nothing_and_a_label_must_be_visible_and_short() {
     let rig = Rig::start(CHEAP).await;
     let mut probe = Probe::new(&rig).await;
     for context in [
@@ -319,8 +319,8 @@ async fn a_context_of_any_form_refuses_nothing_and_a_label_is_to_be_seen_and_sho
     probe.nothing_was_appended().await;
 }
 
-/// C-02, C-03, C-05, C-06; Vault CVE-2025-6015 and OpenBao CVE-2025-55003, where a spent code with a
-/// space was another code.
+/// C-02, C-03, C-05, C-06; Vault CVE-2025-6015 and OpenBao CVE-2025-55003, where a spent code with
+/// a space was another code.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_counted() {
     let rig = Rig::start(CHEAP).await;
@@ -363,7 +363,8 @@ async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_
         probe.json("verify-login", &ada.vouching(code)).await;
         probe.json("confirm-code", &ada.confirming(code)).await;
     }
-    // Its shape is right, and its check character is not: a wrong code, known without comparing it.
+    // Its shape is right and its check character is wrong: a wrong code, found without comparing
+    // it.
     for (command, body) in [
         (
             "verify-login",
@@ -393,7 +394,7 @@ async fn a_code_that_is_neither_six_digits_nor_a_backup_code_is_refused_and_not_
             .await;
     }
     probe.nothing_was_appended().await;
-    // None of it was counted or has spent the code: it is still good.
+    // No attempt was counted and the code is not spent: it is still valid.
     ada.verify(&challenge, &code).await.ok();
 }
 

@@ -1,4 +1,4 @@
-//! Brokers that will not do for long: one that is about to stop, and one that is too old.
+//! Brokers that the service leaves or refuses: one that is about to stop, and one that is too old.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ use super::support::site::{Site, eventually_async};
 
 const DEV: &[&str] = &["--identity", "dev"];
 
-/// A broker that, once it is told to stop, waits longer for its clients than a test lasts.
+/// A broker that, after the signal to stop, waits longer for its clients than a test lasts.
 fn patient(site: &Site) -> Broker {
     let file = site.data().parent().unwrap().join("patient.conf");
     std::fs::write(
@@ -43,15 +43,15 @@ async fn a_broker_that_is_about_to_stop_is_left_for_another() {
     let _service = Service::start(&site, &urls.join(","), DEV);
     let buses = [Bus::connect(&urls[0]).await, Bus::connect(&urls[1]).await];
     let errors = "countersign.v1.query.errors";
-    // It began with whichever it liked.
+    // The service chose its first broker freely.
     let first = usize::from(buses[0].try_send(errors, &[], b"").await.is_err());
     Person::register(&buses[first], "ada").await;
-    let told = Command::new("/bin/sh")
+    let signalled = Command::new("/bin/sh")
         .args(["-c", "kill -USR2 \"$0\"", &brokers[first].pid().to_string()])
         .status();
-    assert!(told.unwrap().success());
+    assert!(signalled.unwrap().success());
     let other = &buses[1 - first];
-    eventually_async("it answers on the other", async || {
+    eventually_async("it replies on the other", async || {
         other.try_send(errors, &[], b"").await.is_ok()
     })
     .await;

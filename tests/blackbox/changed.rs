@@ -1,5 +1,5 @@
-//! A record of the log that somebody changed while the service was stopped, with checksums that are
-//! right: the service meets it although nobody asks for it, says so, and ends.
+//! A record of the log was changed while the service was stopped, with valid checksums. The service
+//! finds it although no request reads it, reports it, and ends.
 
 use redb::{Database, ReadableTable, TableDefinition};
 
@@ -25,7 +25,7 @@ fn change_record(site: &Site, position: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_record_that_nobody_asks_for_ends_the_service() {
+async fn a_changed_record_that_no_request_reads_ends_the_service() {
     let broker = broker(None);
     let site = Site::new(CHEAP);
     let mut service = Service::start(&site, &broker.url(), &ANYWHERE);

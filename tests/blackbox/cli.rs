@@ -1,5 +1,4 @@
-//! The client commands: what a person types and what a script relies on
-//! (docs/reference/command-line.md).
+//! The client commands: what people type and what scripts rely on (docs/reference/command-line.md).
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +14,7 @@ use super::support::phone::Phone;
 use super::support::site::{binary, ends, eventually};
 use super::support::{CHEAP, Rig};
 
-/// What a command line said and how it ended.
+/// The output of a command line and its exit code.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -50,7 +49,7 @@ fn run(words: &[&str], stdin: &str) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that asks for nothing may have ended before it is told.
+    // A command that reads no input may have ended already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let output = child.wait_with_output().unwrap();
     Ran {
@@ -157,7 +156,7 @@ async fn every_client_command_prints_the_reply_document_with_secrets_from_file_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_code_is_sent_with_the_password_and_a_next_one_where_two_are_asked_for() {
+async fn a_code_is_sent_with_the_password_and_a_next_one_where_two_are_required() {
     let hardened = "require_code_too = true\ncode_failures_free = 4\ncode_failures_budget = 5\n\
         wait_first_s = 1\nwait_max_s = 1\n";
     let rig = Rig::start(&format!("{CHEAP}{hardened}")).await;
@@ -207,7 +206,7 @@ async fn a_code_is_sent_with_the_password_and_a_next_one_where_two_are_asked_for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_json_a_person_reads_what_was_done() {
+async fn without_json_the_output_is_text_for_people() {
     let rig = Rig::start(CHEAP).await;
     let shell = Shell::on(&rig);
     let password = format!("{PASSWORD}\n");
@@ -270,7 +269,7 @@ async fn refusals_end_with_3_4_or_6_and_the_problem_document() {
         .json(&["factor", "enable", "ada"], &password)
         .refused(3, "factor.already_on");
     shell
-        .json(&["login", "status", "nobody"], "")
+        .json(&["login", "status", "unknown"], "")
         .refused(3, "account.not_found");
     shell
         .json(&["account", "register", "ada"], &password)
@@ -313,7 +312,7 @@ async fn an_unverified_caller_ends_with_4() {
 
 /// N-03.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_there_ends_with_5_and_a_mistyped_line_with_2() {
+async fn an_absent_service_ends_with_5_and_a_mistyped_line_with_2() {
     let mut rig = Rig::start(CHEAP).await;
     let shell = Shell::on(&rig);
     rig.service.kill();
@@ -325,7 +324,7 @@ async fn nobody_there_ends_with_5_and_a_mistyped_line_with_2() {
     let alone = shell.plain(&["login", "status", "ada"], "");
     assert_eq!(alone.code, 5, "{}", alone.stderr);
     assert!(
-        alone.stderr.contains("is the service running"),
+        alone.stderr.contains("is it running on this broker"),
         "{}",
         alone.stderr
     );
@@ -394,7 +393,8 @@ async fn the_schemas_of_all_endpoints_are_served() {
     for endpoint in endpoints {
         let subject = endpoint["subject"].as_str().unwrap();
         let name = endpoint["name"].as_str().unwrap();
-        // docs/reference/contract.md#discovery: two roles have one word, and an endpoint's name is unique.
+        // docs/reference/contract.md#discovery: two roles share one command name, and an endpoint's
+        // name is unique.
         let token = match name {
             "user-cancel-reset" => "cancel-reset",
             name => name,
@@ -438,7 +438,7 @@ fn the_tour_of_dev_once_succeeds_at_the_default_cost() {
         "otpauth://",
         "█",
         "audit",
-        "decided anew from the log alone, it comes out the same",
+        "deciding it again from the log gives the same result",
         "audit export",
         "position 1: ",
         "Every step held",

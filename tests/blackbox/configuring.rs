@@ -1,5 +1,5 @@
-//! A flag goes before the environment, that before the file, that before the default; and
-//! `config show` tells which it was, without a secret.
+//! A flag wins over the environment, the environment over the file, the file over the default; and
+//! `config show` names the origin, without a secret.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::support::broker;
 use super::support::service::Service;
 use super::support::site::{Site, binary, ends};
 
-/// What `config show --json` says of each setting: its value and where it comes from.
+/// The value of each setting in `config show --json`, and where it comes from.
 fn shown(mut command: Command) -> impl Fn(&str) -> (Value, String) {
     let output = ends({
         command.args(["--json", "config", "show"]);
@@ -122,7 +122,7 @@ async fn a_service_starts_from_its_file_alone() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_its_line_and_the_nearest_that_is_known() {
+fn an_unknown_key_is_reported_with_its_line_and_the_nearest_known_one() {
     for (config, unknown, nearest) in [
         (
             "[policy]\nwindow_stepz = 1\n",
@@ -161,7 +161,7 @@ fn a_service_without_folders_says_the_three_ways_to_name_them() {
 
 /// As compose files set them: `NATS_URL: ${NATS_URL:-}`.
 #[test]
-fn an_empty_variable_is_no_variable() {
+fn an_empty_variable_counts_as_unset() {
     let mut command = binary();
     for name in [
         "COUNTERSIGN_DATA",

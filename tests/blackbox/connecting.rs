@@ -1,5 +1,5 @@
-//! How the binary is let in by a broker that asks who it is: the flags and variables of `serve` and
-//! of the client commands, and what each says where it is not let in.
+//! How the binary connects to a broker that authenticates clients: the flags and variables of
+//! `serve` and of the client commands, and the error of each when the broker refuses.
 
 use std::fs;
 use std::process::Command;
@@ -12,10 +12,10 @@ use super::support::person::PASSWORD;
 use super::support::service::Service;
 use super::support::site::{Site, binary, ends};
 
-/// What is said to reach a broker: names of flags, and their values.
+/// The flags to reach a broker, with their values.
 type Said = Vec<(&'static str, String)>;
 
-/// What no sentence repeats.
+/// The secret that no message repeats.
 const SECRET: &str = "hunter2-hunter2";
 
 /// The variable of a flag, as the `nats` command calls it.
@@ -67,7 +67,7 @@ fn register(site: &Site, name: &str) -> Command {
     command
 }
 
-/// Service and client are let in, by flags and by variables.
+/// The broker accepts service and client, by flags and by variables.
 fn is_let_in(said: &Said) {
     let site = Site::new(CHEAP);
     for (name, form) in ["ada", "eve"].into_iter().zip(FORMS) {
@@ -81,7 +81,7 @@ fn is_let_in(said: &Said) {
     }
 }
 
-/// [`SECRET`], and every line of the files that are named.
+/// [`SECRET`], and every line of the named files.
 fn secrets(said: &Said) -> Vec<String> {
     let texts = said.iter().map(|(_, path)| fs::read_to_string(path));
     let texts = texts.map(Result::unwrap_or_default).collect::<Vec<_>>();
@@ -90,8 +90,8 @@ fn secrets(said: &Said) -> Vec<String> {
     lines.chain([SECRET]).map(Into::into).collect()
 }
 
-/// Neither is let in: each ends with this exit code and one sentence that has these words and no
-/// secret.
+/// The broker accepts neither: each ends with this exit code and one sentence that has these words
+/// and no secret.
 fn is_refused(said: &Said, code: i32, words: &[&str]) {
     let site = Site::new(CHEAP);
     for mut command in [register(&site, "ada"), serve(&site)] {
@@ -114,7 +114,7 @@ fn is_refused(said: &Said, code: i32, words: &[&str]) {
     }
 }
 
-/// What is right, but for one flag: another value, or none.
+/// The right flags, except one with another value or none.
 fn but(right: &Said, flag: &str, value: Option<String>) -> Said {
     let mut said = right.clone();
     let at = said.iter().position(|(name, _)| *name == flag).unwrap();
@@ -126,7 +126,7 @@ fn but(right: &Said, flag: &str, value: Option<String>) -> Said {
 }
 
 #[test]
-fn certificates_let_in_and_whatever_is_wrong_with_one_is_told() {
+fn certificates_are_accepted_and_a_wrong_one_is_reported() {
     let folder = certificates();
     let file = |name: &str| folder.path().join(name).display().to_string();
     written(folder.path(), "rubbish", SECRET);
@@ -172,7 +172,7 @@ fn certificates_let_in_and_whatever_is_wrong_with_one_is_told() {
 }
 
 #[test]
-fn a_broker_without_tls_is_not_spoken_to_where_tls_is_asked_for() {
+fn a_broker_without_tls_is_refused_where_tls_is_required() {
     let folder = certificates();
     let broker = broker_with(folder.path(), "");
     let said = vec![
@@ -183,7 +183,7 @@ fn a_broker_without_tls_is_not_spoken_to_where_tls_is_asked_for() {
 }
 
 #[test]
-fn an_nkey_lets_in_and_whatever_is_wrong_with_it_is_told() {
+fn an_nkey_is_accepted_and_a_wrong_one_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let key = KeyPair::new_user();
     let config = format!(
@@ -211,7 +211,7 @@ fn an_nkey_lets_in_and_whatever_is_wrong_with_it_is_told() {
 }
 
 #[test]
-fn a_credentials_file_lets_in_and_whatever_is_wrong_with_it_is_told() {
+fn a_credentials_file_is_accepted_and_a_wrong_one_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let ours = Vouching::new();
     let broker = broker_with(folder.path(), &ours.config());
@@ -233,7 +233,7 @@ fn a_credentials_file_lets_in_and_whatever_is_wrong_with_it_is_told() {
 }
 
 #[test]
-fn a_password_lets_in_by_url_flag_and_variable_and_a_wrong_one_is_not_repeated() {
+fn a_password_is_accepted_by_url_flag_and_variable_and_a_wrong_one_is_not_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let config = r#"authorization { user: "a@b", password: "p/s:w" }"#;
     let broker = broker_with(folder.path(), config);

@@ -1,4 +1,4 @@
-//! What is written to paths that the command line and the configuration name.
+//! Files at paths that the command line and the configuration name.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -58,10 +58,10 @@ fn site() -> (Site, PathBuf, PathBuf) {
     (site, log, keys)
 }
 
-/// Whatever commands write, under a umask that takes nothing and under one that takes everything.
+/// Every file that commands write, under the most open and the strictest umask.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[allow(clippy::too_many_lines)]
-async fn every_file_that_a_command_writes_is_its_owners_alone_whatever_the_umask_is() {
+async fn only_the_owner_can_read_a_file_that_a_command_writes_whatever_the_umask_is() {
     for umask in ["000", "777"] {
         let (site, log, keys) = site();
         let broker = broker(None);
@@ -133,7 +133,7 @@ async fn every_file_that_a_command_writes_is_its_owners_alone_whatever_the_umask
         let ours = [site.config(), site.log_lines(), site.path().to_owned()];
         let written = below(site.path());
         for path in written.iter().filter(|path| !ours.contains(path)) {
-            // Folders above those that were named are made too.
+            // The folders above the named ones are made too.
             let right = if path.is_dir() { 0o700 } else { 0o600 };
             let mode = fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
             assert_eq!(
@@ -172,7 +172,8 @@ async fn every_file_that_a_command_writes_is_its_owners_alone_whatever_the_umask
     }
 }
 
-/// A backup renamed its copies over the segments that the service wrote to, so what it did next was lost.
+/// Once, a backup renamed its copies over the segments that the service wrote to, and later events
+/// were lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_used_code_is_not_accepted_again_after_a_backup_into_the_data_folder_and_a_kill() {
     let (site, log, _) = site();

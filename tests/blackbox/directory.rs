@@ -1,4 +1,4 @@
-//! Where passwords are held elsewhere: another service that is asked, or callers who vouch.
+//! Passwords that Countersign does not hold: a password service checks them, or callers vouch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +16,8 @@ use super::support::site::Site;
 const SUBJECT: &str = "people.check";
 const RIGHT: &str = "known elsewhere";
 
-/// The other service may take the longest that the configuration allows, and whoever is to wait
-/// does so until the end of the test.
+/// The password service may take the longest time that the configuration allows, and a source that
+/// waits does so until the end of the test.
 const PEOPLE: &str = "mode = \"nats\"\nsubject = \"people.check\"\ntimeout_ms = 10000";
 
 fn config(directory: &str) -> String {
@@ -25,8 +25,8 @@ fn config(directory: &str) -> String {
     format!("[policy]\n{policy}\n[directory]\n{directory}\n")
 }
 
-/// Another service: one password is everybody's. Counts what it is asked; `mallory`, `listed` and
-/// `failing` break it.
+/// A password service with one password for every account. It counts its requests; `mallory`,
+/// `listed` and `failing` get broken replies.
 async fn answers(rig: &Rig) -> Arc<AtomicUsize> {
     let client = async_nats::connect(rig.broker.url()).await.unwrap();
     let mut asked = client.subscribe(SUBJECT).await.unwrap();
@@ -65,7 +65,7 @@ fn proven(account: &str, password: &str) -> Value {
     json!({"account_id": account, "proof": {"password": password}})
 }
 
-/// Turns 2FA on and gives the backup codes.
+/// Turns 2FA on and returns the backup codes.
 async fn enable(rig: &Rig, body: Value) -> Vec<String> {
     let account = body["account_id"].clone();
     let begun = rig.bus.command("enable-2fa", body).await;
@@ -90,7 +90,7 @@ fn amr(assertion: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_service_checks_passwords_and_accounts_need_no_registration() {
+async fn a_password_service_checks_passwords_and_accounts_need_no_registration() {
     let rig = Rig::start(&config(PEOPLE)).await;
     let asked = answers(&rig).await;
     let status = rig.bus.query("login-status.ada", json!({})).await;
@@ -116,7 +116,7 @@ async fn another_service_checks_passwords_and_accounts_need_no_registration() {
         .command("disable-2fa", proven("ada", RIGHT))
         .await
         .ok();
-    // By the password alone; the repeat asks nobody.
+    // By the password alone; the repeat does not ask the password service.
     let id = fresh_id();
     let first = rig
         .bus
@@ -133,7 +133,7 @@ async fn another_service_checks_passwords_and_accounts_need_no_registration() {
         (again.body, asked.load(Ordering::Relaxed)),
         (first.body, before)
     );
-    // A first login makes an account, and says what `login-status` said before it.
+    // A first login makes the account, and agrees with the `login-status` before it.
     let status = rig.bus.query("login-status.bob", json!({})).await;
     assert_eq!(status.ok()["second_factor"], "off");
     rig.bus
@@ -142,8 +142,8 @@ async fn another_service_checks_passwords_and_accounts_need_no_registration() {
         .refused("credentials.invalid");
     let bob = rig.bus.command("start-login", login("bob", RIGHT)).await;
     assert_eq!(bob.ok()["status"], "complete");
-    // A name that nobody has is not asked about.
-    let body = json!({"username": "nobody", "password": RIGHT});
+    // The service does not ask about an unknown user.
+    let body = json!({"username": "unknown", "password": RIGHT});
     rig.bus
         .command("start-login", body)
         .await
@@ -151,7 +151,7 @@ async fn another_service_checks_passwords_and_accounts_need_no_registration() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_does_not_answer_is_unavailable_and_nothing_is_appended() {
+async fn a_password_service_that_does_not_reply_is_unavailable_and_nothing_is_appended() {
     let mut rig = Rig::start(&config(&PEOPLE.replace("10000", "100"))).await;
     let nobody_there = rig.bus.command("start-login", login("ada", RIGHT)).await;
     nobody_there.refused("directory.unavailable");
@@ -162,7 +162,7 @@ async fn a_service_that_does_not_answer_is_unavailable_and_nothing_is_appended()
     late.refused("directory.unavailable");
     assert!(unanswered.next().await.is_some());
     drop((silent, unanswered));
-    // From here on it answers, and whatever it is refused for is not that it was late.
+    // From here on it replies in time, so a refusal has another cause.
     rig.service.kill();
     std::fs::write(rig.site.config(), config(PEOPLE)).unwrap();
     rig.restart();
@@ -183,9 +183,10 @@ async fn a_service_that_does_not_answer_is_unavailable_and_nothing_is_appended()
     assert_eq!(hers.count(), 2);
 }
 
-/// Wrong passwords are counted here, and while their source waits the other service is left alone.
+/// Countersign counts wrong passwords, and does not ask the password service while their source
+/// waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guesses_are_slowed_down_whoever_checks_them() {
+async fn guesses_are_slowed_down_when_a_password_service_checks_them() {
     let rig = Rig::start(&config(PEOPLE)).await;
     let asked = answers(&rig).await;
     rig.bus
@@ -208,12 +209,13 @@ async fn guesses_are_slowed_down_whoever_checks_them() {
     right.refused("account.throttled");
 }
 
-/// A name that nobody has is slowed down as one that somebody has, or the answers would tell names.
+/// Guesses at an unknown username are slowed down like those at a known one, or the replies would
+/// reveal names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guesses_at_a_name_that_nobody_has_are_slowed_down_too() {
+async fn guesses_at_an_unknown_username_are_slowed_down_too() {
     let rig = Rig::start(&config(PEOPLE)).await;
     answers(&rig).await;
-    let guess = json!({"username": "nobody", "password": "wrong guess"});
+    let guess = json!({"username": "unknown", "password": "wrong guess"});
     for _ in 0..11 {
         let refused = rig.bus.command("start-login", guess.clone()).await;
         refused.refused("credentials.invalid");
@@ -233,12 +235,8 @@ async fn callers_vouch_and_accounts_need_no_registration() {
     let body = json!({"challenge_id": started.field("challenge_id"), "code": codes[0], "audience": "shop"});
     let done = rig.bus.command("verify-login", body).await;
     assert_eq!(amr(&done.field("assertion")), json!(["otp"]));
-    let stranger = rig
-        .bus
-        .named("stranger")
-        .command("start-login", plain)
-        .await;
-    stranger.refused("actor.forbidden");
+    let foreign = rig.bus.named("foreign").command("start-login", plain).await;
+    foreign.refused("actor.forbidden");
     rig.bus
         .command("disable-2fa", json!({"account_id": "ada"}))
         .await
@@ -249,10 +247,10 @@ async fn callers_vouch_and_accounts_need_no_registration() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_asked_is_refused_at_the_start() {
+fn a_password_service_without_a_valid_subject_is_refused_at_the_start() {
     for (directory, word) in [
         ("mode = \"nats\"", "needs a subject"),
-        ("subject = \"people.check\"", "is for mode"),
+        ("subject = \"people.check\"", "is only for mode"),
         (
             "mode = \"nats\"\nsubject = \"people.*\"",
             "without wildcards",

@@ -1,4 +1,4 @@
-//! `doctor` beside a running service, and what it finds wrong.
+//! `doctor` beside a running service, and its findings.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +28,7 @@ fn doctor_of(keyring: &Path, site: &Site, url: &str, more: &[&str]) -> Output {
     })
 }
 
-/// The verdict on one thing and what was said of it.
+/// The verdict and the text about one thing.
 fn found(output: &Output, what: &str) -> (String, String) {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = document["findings"].as_array().unwrap();
@@ -39,20 +39,20 @@ fn found(output: &Output, what: &str) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beside_a_running_service_it_finds_nothing_wrong_but_what_is() {
+async fn beside_a_running_service_it_finds_exactly_what_is_wrong() {
     let config = format!("{CHEAP}[directory]\nvouching = [\"login-gw\"]\n");
     let rig = Rig::start(&config).await;
     let url = rig.broker.url();
     let mut healthy = None;
-    // It collects answers for half a second, which is not always enough on a loaded machine.
-    eventually("the service answers in time", || {
+    // It collects replies for half a second, which is not always enough on a loaded machine.
+    eventually("the service replies in time", || {
         let doctor = doctor(&rig.site, &url, &[]);
         let is_heard = found(&doctor, "service").0 == "ok";
         healthy = Some(doctor);
         is_heard
     });
     let healthy = healthy.unwrap();
-    // This broker is open: everybody may listen to everybody.
+    // This broker is open: every user can listen to every reply.
     assert_eq!(found(&healthy, "inboxes").0, "wrong");
     assert_eq!(healthy.status.code(), Some(6), "{healthy:?}");
     for (what, words) in [
@@ -98,7 +98,7 @@ async fn it_goes_on_where_the_broker_is_away_and_sees_a_clock_before_its_checkpo
     }
     assert_eq!(found(&output, "vouching").0, "note");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("3 found wrong"), "{said}");
+    assert!(said.contains("checks failed: 3"), "{said}");
 }
 
 fn modified(file: &Path, at: SystemTime) {
@@ -106,7 +106,7 @@ fn modified(file: &Path, at: SystemTime) {
     file.set_modified(at).unwrap();
 }
 
-/// What is found wrong with one thing.
+/// The finding about one thing.
 fn is_wrong(output: &Output, what: &str, words: &str) {
     let (verdict, said) = found(output, what);
     assert_eq!((output.status.code(), verdict.as_str()), (Some(6), "wrong"));
@@ -125,11 +125,11 @@ async fn it_sees_what_is_wrong_with_the_files() {
     let output = doctor_of(&keyring, &rig.site, &url, &[]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = document["findings"].as_array().unwrap();
-    let is_told = |finding: &Value| {
+    let is_reported = |finding: &Value| {
         let said = finding["said"].as_str().unwrap();
         finding["verdict"] == "wrong" && said.contains("inside the data folder")
     };
-    assert!(findings.iter().any(is_told), "{document:#}");
+    assert!(findings.iter().any(is_reported), "{document:#}");
     is_wrong(&output, "checkpoint", "restore it from the backup");
     let note = rig.site.keyring().with_file_name("checkpoint");
     let checkpoint = || found(&doctor(&rig.site, &url, &[]), "checkpoint").0;
@@ -148,14 +148,14 @@ async fn it_sees_a_second_instance_and_another_logs_stream() {
     let url = rig.broker.url();
     let other = Site::new(CHEAP);
     let _second = Service::start(&other, &url, &["--identity", "dev"]);
-    // It collects answers for half a second, which is not always enough on a loaded machine.
-    eventually("both instances answer in time", || {
+    // It collects replies for half a second, which is not always enough on a loaded machine.
+    eventually("both instances reply in time", || {
         found(&doctor(&rig.site, &url, &[]), "service")
             .1
             .contains("2 instances")
     });
     rig.service.kill();
-    eventually("the one that is left answers in time", || {
+    eventually("the remaining instance replies in time", || {
         found(&doctor(&other, &url, &[]), "service")
             .1
             .contains("one instance")
@@ -165,9 +165,9 @@ async fn it_sees_a_second_instance_and_another_logs_stream() {
 }
 
 #[test]
-fn it_sees_a_broker_that_takes_too_little() {
+fn it_sees_a_broker_with_a_small_max_payload() {
     let site = Site::new(CHEAP);
     let broker = broker_with(site.path(), "max_payload: 4096");
     let output = doctor(&site, &broker.url(), &[]);
-    is_wrong(&output, "payload", "max_payload to at least 786432");
+    is_wrong(&output, "payload", "set it to at least 786432");
 }

@@ -1,4 +1,4 @@
-//! What every login gateway must do at its door.
+//! The behaviour that every login gateway must show.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ pub fn file(name: &str) -> PathBuf {
     file
 }
 
-/// Lets somebody type these lines, and says whether they are in, with what is printed.
+/// Types these lines into a gateway; returns whether the user is signed in, and the output.
 fn typed(mut gateway: Command, lines: &[&str]) -> (bool, String) {
     let mut child = gateway
         .stdin(Stdio::piped())
@@ -32,7 +32,7 @@ fn typed(mut gateway: Command, lines: &[&str]) -> (bool, String) {
         .unwrap();
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let mut stdin = child.stdin.take().unwrap();
-    // A gateway that asks for less has ended by then.
+    // A gateway that reads fewer lines has already ended.
     let _ = stdin.write_all(text.as_bytes());
     drop(stdin);
     let Output {
@@ -44,7 +44,7 @@ fn typed(mut gateway: Command, lines: &[&str]) -> (bool, String) {
     (status.success(), said.concat())
 }
 
-/// What every gateway must do, for a user without and one with 2FA.
+/// Checks a gateway with a user without 2FA and one with it.
 pub async fn holds_its_door(gateway: impl Fn(&str) -> Command) {
     let rig = Rig::start(CHEAP).await;
     let url = rig.broker.url();

@@ -10,8 +10,8 @@ use super::support::service::Service;
 use super::support::site::{Site, binary, ends};
 use super::support::{CHEAP, Rig, broker, model};
 
-/// Where the service ends: before the erasure is begun, and in the order of its steps. The log's
-/// own points are reached by three commands before.
+/// The points where the service is killed: before the erasure begins, then in the order of its
+/// steps. Three earlier commands reach the log's own points.
 const STEPS: &[(&str, bool)] = &[
     ("tombstone-unwritten:1", false),
     ("tombstone-written:1", true),
@@ -39,21 +39,21 @@ async fn exists(bus: &Bus) -> bool {
     }
 }
 
-/// Erases ada under the eyes of a service that ends at this point; the position of the event.
+/// Erases ada on a service that ends at this point; returns the position of the event.
 async fn erase_through(site: &Site, bus: &Bus, url: &str, point: &str, begun: bool) -> u64 {
     let mut service = Service::start_armed(site, url, point);
     Person::with_2fa(bus, "ada").await;
     let payload = body().to_string();
     let headers = [("Nats-Msg-Id", "once")];
-    // Nobody answers: the wait ends with the process, which the next line holds.
-    let told = tokio::select! {
-        told = bus.try_send(ERASE, &headers, payload.as_bytes()) => told.is_ok(),
+    // There is no reply: the wait ends with the process, which the next line checks.
+    let replied = tokio::select! {
+        replied = bus.try_send(ERASE, &headers, payload.as_bytes()) => replied.is_ok(),
         ended = tokio::task::spawn_blocking(move || !service.ended().success()) => {
             assert!(ended.unwrap(), "{point}");
             false
         }
     };
-    assert!(!told, "{point}: nothing is told before it is done");
+    assert!(!replied, "{point}: no reply leaves before it is done");
     let _service = Service::start(site, url, &["--identity", "dev"]);
     assert_eq!(exists(bus).await, !begun, "{point}");
     let erased = bus.erase("once", body()).await;
@@ -74,8 +74,8 @@ async fn an_erasure_that_is_killed_at_any_step_is_completed_at_the_next_start() 
         let mut service = Service::start(&site, &url, &["--identity", "dev"]);
         let events = bus.history(last).await;
         model::has_no_gap(&events);
-        let told = |event: &&Value| event["type"] == "account-erased";
-        assert_eq!(events.iter().filter(told).count(), 1, "{point}");
+        let is_erasure = |event: &&Value| event["type"] == "account-erased";
+        assert_eq!(events.iter().filter(is_erasure).count(), 1, "{point}");
         assert_eq!(events.last().unwrap()["command_id"], "once", "{point}");
         bus.command(
             "start-login",
@@ -102,13 +102,13 @@ fn data_keys(site: &Site) -> u64 {
 }
 
 #[test]
-fn every_point_at_which_keys_change_is_died_at() {
+fn every_point_at_which_keys_change_is_tested_with_a_kill() {
     let steps = STEPS.iter().chain(rotation::STEPS);
     let died_at: Vec<_> = steps
         .filter_map(|(step, _)| step.split(':').next())
         .collect();
     for point in KEY_POINTS {
-        assert!(died_at.contains(point), "nobody dies at {point}");
+        assert!(died_at.contains(point), "no kill at {point}");
     }
 }
 
@@ -124,9 +124,9 @@ async fn an_operator_erases_on_the_command_line_and_the_id_lives_again() {
     };
     let done = erase();
     assert!(done.status.success(), "{done:?}");
-    let told: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(told["state"], "erased");
-    assert_eq!(told["details"]["version"], 6);
+    let reply: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(reply["state"], "erased");
+    assert_eq!(reply["details"]["version"], 6);
     let again = erase();
     assert_eq!(again.status.code(), Some(3), "{again:?}");
     Person::with_2fa(&rig.bus, "ada").await;
@@ -139,7 +139,7 @@ async fn an_operator_erases_on_the_command_line_and_the_id_lives_again() {
     refused.refused("request.invalid");
 }
 
-/// Its sources are gone with the key, and that is no tampering.
+/// The sources are gone with the key, which is not tampering.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_that_is_taken_after_an_erasure_verifies() {
     let rig = Rig::start(CHEAP).await;
@@ -163,8 +163,8 @@ async fn an_export_that_is_taken_after_an_erasure_verifies() {
         verify.arg("--export").arg(&file);
         let done = ends(verify);
         assert!(done.status.success(), "{done:?}");
-        let told: Value = serde_json::from_slice(&done.stdout).unwrap();
-        assert_eq!(told["not_compared"], json!([]));
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(report["not_compared"], json!([]));
         std::fs::read_to_string(&file).unwrap()
     };
     assert!(verified("before").await.contains("203.0.113.7"));

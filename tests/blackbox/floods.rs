@@ -1,5 +1,5 @@
-//! What any user of the broker may send must not keep others from being answered, nor fill the
-//! memory: malformed blocks, huge ones, and more than is taken.
+//! Messages of one user of the broker must not keep others from getting replies, nor fill the
+//! memory: malformed header blocks, huge ones, and too many.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use super::support::person::PASSWORD;
 use super::support::service::Service;
 use super::support::site::Site;
 
-/// What the service may take, in KiB.
+/// The memory that the service may use, in KiB.
 const RESIDENT_KIB_MAX: u64 = 256 * 1024;
 /// A header block of 30 bytes without a colon.
 const NO_COLON: &[u8] = b"NATS/1.0\r\nno colon in this\r\n\r\n";
@@ -32,7 +32,7 @@ fn flood(raw: &mut Raw, subject: &str, block: &[u8], body: &[u8], times: usize) 
     raw.flush();
 }
 
-/// A-03, §2 of the issue: a hundred malformed messages for each login, and every login is answered.
+/// a hundred malformed messages for each login, and every login gets its reply.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a03_malformed_blocks_of_an_auditor_take_no_login_from_a_platform() {
     const LOGINS: usize = 40;
@@ -61,10 +61,9 @@ async fn a03_malformed_blocks_of_an_auditor_take_no_login_from_a_platform() {
     assert_eq!(answered.code(), "actor.unverified");
 }
 
-/// A-05, §2 of the issue: blocks of 60,000 headers, and as much of everything else as the broker
-/// lets pass.
+/// blocks of 60,000 headers, and as much of everything else as the broker passes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a05_what_is_too_large_is_not_kept_and_others_are_answered() {
+async fn a05_a_message_that_is_too_large_is_not_kept_and_others_get_replies() {
     let broker = shipped();
     let site = Site::new("");
     let url = |user: &str| format!("nats://{user}:secret@127.0.0.1:{}", broker.port());

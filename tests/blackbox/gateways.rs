@@ -1,5 +1,5 @@
-//! The login gateways of `examples/gateway/`, each as it stands there, each at most a page. The one
-//! in TypeScript is run by `tests/typescript`.
+//! The login gateways of `examples/gateway/`, unchanged, each at most a page. `tests/typescript`
+//! runs the one in TypeScript.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use super::door::{file, holds_its_door};
 use super::support::site::ends;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_in_rust_lets_in_who_may_come_in() {
+async fn the_gateway_in_rust_signs_in_the_right_users() {
     file("main.rs");
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     build.args(["build", "--quiet", "--locked", "--example", "gateway"]);
     assert!(build.status().unwrap().success());
-    // Run as it is: a code does not wait for cargo's turn at a shared folder.
+    // The program runs directly: a code is not valid long enough to wait for cargo's lock.
     let program = Path::new(env!("CARGO_BIN_EXE_countersign"));
     let gateway = program.with_file_name("examples").join("gateway");
     holds_its_door(|url| {
@@ -28,7 +28,7 @@ async fn the_gateway_in_rust_lets_in_who_may_come_in() {
     .await;
 }
 
-/// nats-py, pinned by version and hash, fetched as the broker is where there is no pip.
+/// nats-py, pinned by version and hash; without pip it is fetched like the broker.
 pub(super) fn nats_py() -> PathBuf {
     let requirements = file("requirements.txt");
     let pinned = fs::read_to_string(&requirements).unwrap();
@@ -54,7 +54,7 @@ pub(super) fn nats_py() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_in_python_lets_in_who_may_come_in() {
+async fn the_gateway_in_python_signs_in_the_right_users() {
     let packages = nats_py();
     holds_its_door(|url| {
         let mut python = Command::new("python3");

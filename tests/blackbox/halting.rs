@@ -1,4 +1,4 @@
-//! A view whose fold fails: the alarm, and everybody who is asked how things are.
+//! A view with a fold that fails: the alarm, health, metrics and the view list.
 
 use redb::{Database, ReadableTable, TableDefinition};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::watching::{ANYWHERE, address, get, sample};
 const CARDS: TableDefinition<'static, &'static [u8; 16], &'static [u8]> =
     TableDefinition::new("account-card@1/cards");
 
-/// Spoils every card in the file of a stopped service, so that its fold fails at the next event.
+/// Damages every card in the file of a stopped service, so that the fold fails at the next event.
 fn spoil_cards(site: &Site) {
     let db = Database::open(site.data().join("views.redb")).unwrap();
     let txn = db.begin_write().unwrap();
@@ -31,9 +31,9 @@ fn spoil_cards(site: &Site) {
     txn.commit().unwrap();
 }
 
-/// The alarms over views that have halted, with which view and why.
+/// The alarms about halted views, with the view and the reason.
 fn alarms(site: &Site) -> Vec<(String, String)> {
-    let told = lines(site).into_iter().filter_map(|line| {
+    let raised = lines(site).into_iter().filter_map(|line| {
         let line: Value = serde_json::from_str(&line).ok()?;
         let fields = &line["fields"];
         let message = fields["message"].as_str()?;
@@ -43,7 +43,7 @@ fn alarms(site: &Site) -> Vec<(String, String)> {
             (text("view"), text("why"))
         })
     });
-    told.collect()
+    raised.collect()
 }
 
 /// J-01, as an operator sees it.
@@ -62,7 +62,7 @@ async fn j01_a_view_that_halts_raises_one_alarm_and_commands_go_on() {
     spoil_cards(&site);
     let before = lines(&site).len();
     let _service = Service::start(&site, &broker.url(), &ANYWHERE);
-    eventually("it answers HTTP anew", || {
+    eventually("it answers HTTP again", || {
         let news = lines(&site).split_off(before);
         news.iter().any(|line| line.contains("\"address\""))
     });
@@ -75,12 +75,12 @@ async fn j01_a_view_that_halts_raises_one_alarm_and_commands_go_on() {
     }
     eventually("the alarm is raised", || !alarms(&site).is_empty());
     ada.vouched(&ada.codes[4]).await.ok();
-    // The other views follow on to what is durable, so the halted one has been looked at again.
+    // The other views have followed every durable event, so the halted one was tried again too.
     bus.history(ada.vouched(&ada.codes[5]).await.position())
         .await;
-    let told = alarms(&site);
-    assert_eq!((told.len(), told[0].0.as_str()), (1, "account-card"));
-    assert!(told[0].1.contains("damaged row"), "{told:?}");
+    let raised = alarms(&site);
+    assert_eq!((raised.len(), raised[0].0.as_str()), (1, "account-card"));
+    assert!(raised[0].1.contains("damaged row"), "{raised:?}");
     assert_eq!(sample(&get(address, "/metrics").1, name), 1.0);
     let (status, page) = get(address, "/readyz");
     assert_eq!(status, 503);
@@ -88,11 +88,7 @@ async fn j01_a_view_that_halts_raises_one_alarm_and_commands_go_on() {
         page.contains("[-]views failed: account-card has halted: "),
         "{page}"
     );
-    assert_eq!(
-        get(address, "/livez").0,
-        200,
-        "no reason to be started anew"
-    );
+    assert_eq!(get(address, "/livez").0, 200, "no reason to be restarted");
     let card = "countersign.v1.query.account-card.ada";
     let card = bus.send(card, &[], b"").await;
     card.refused("projection.behind");
@@ -102,7 +98,7 @@ async fn j01_a_view_that_halts_raises_one_alarm_and_commands_go_on() {
     bus.send(subject, &id, body.to_string().as_bytes())
         .await
         .ok();
-    eventually("it is built anew", || {
+    eventually("it is built again", || {
         sample(&get(address, "/metrics").1, name) == 0.0
     });
     assert_eq!(get(address, "/readyz").0, 200);

@@ -8,7 +8,7 @@ use super::support::bus::fresh_id;
 use super::support::person::{PASSWORD, Person};
 use super::support::{CHEAP, Rig};
 
-/// The second answer is the first one again, and says so.
+/// The second reply equals the first one, and is marked as a repeat.
 fn is_repeated(first: &Answer, again: &Answer) {
     assert!(!first.is_replayed());
     assert!(again.is_replayed(), "{}", again.text);
@@ -33,7 +33,7 @@ async fn a_repeated_command_has_its_first_outcome_and_no_second_effect_even_afte
         ),
         ("verify-login", ada.vouching(&code)),
         ("verify-login", ada.vouching(&ada.codes[0])),
-        // Recorded refusals are outcomes too: nothing is counted again.
+        // Recorded refusals are outcomes too: nothing is counted twice.
         ("start-login", wrong_password),
         ("verify-login", ada.vouching(&wrong)),
         ("verify-login", ada.vouching(&ada.codes[0])),
@@ -64,7 +64,7 @@ async fn a_repeated_command_has_its_first_outcome_and_no_second_effect_even_afte
     assert_eq!(ada.start_login().await.position(), head + 1);
 }
 
-/// V-10: an id stands for one body.
+/// V-10: an id belongs to one body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_body_or_subject_under_the_same_id_is_a_mismatch_and_after_five_unseen() {
     let rig = Rig::start(CHEAP).await;
@@ -121,7 +121,7 @@ async fn another_callers_equal_id_is_another_command() {
     assert_eq!(other.position(), first.position() + 1);
 }
 
-/// B-07, E-06: what was shown once is never shown again by another process.
+/// B-07, E-06: another process never shows a secret that was shown once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_reply_is_repeated_by_the_same_process_and_unseen_by_the_next() {
     let mut rig = Rig::start(CHEAP).await;
@@ -190,7 +190,7 @@ async fn a_secret_reply_is_repeated_by_the_same_process_and_unseen_by_the_next()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_appended_nothing_is_decided_anew() {
+async fn a_command_that_appended_nothing_is_decided_again() {
     let rig = Rig::start(CHEAP).await;
     let mut ada = Person::register(&rig.bus, "ada").await;
     let id = fresh_id();
@@ -214,7 +214,7 @@ async fn what_appended_nothing_is_decided_anew() {
 
 /// V-10: a missing id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_id_is_made_and_echoed_and_good_for_a_repeat() {
+async fn a_missing_id_is_made_and_returned_and_valid_for_a_repeat() {
     let rig = Rig::start(CHEAP).await;
     Person::register(&rig.bus, "ada").await;
     let body = json!({"username": "ada", "password": PASSWORD});
@@ -245,16 +245,16 @@ async fn a_repeat_races_its_original_and_there_is_one_effect() {
         let id = fresh_id();
         let sends = (0..8).map(|_| rig.bus.command_as("verify-login", &id, ada.vouching(code)));
         let answers = futures_util::future::join_all(sends).await;
-        let told: Vec<_> = answers
+        let replies: Vec<_> = answers
             .iter()
             .filter(|a| a.word() != Some("overloaded"))
             .collect();
-        let original = told.iter().find(|a| !a.is_replayed()).unwrap();
+        let original = replies.iter().find(|a| !a.is_replayed()).unwrap();
         original.ok();
-        for answer in &told {
+        for answer in &replies {
             assert_eq!(answer.body, original.body);
         }
-        assert_eq!(told.iter().filter(|a| !a.is_replayed()).count(), 1);
+        assert_eq!(replies.iter().filter(|a| !a.is_replayed()).count(), 1);
     }
     assert_eq!(ada.status().await["backup_codes_left"], 5);
 }

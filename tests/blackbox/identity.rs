@@ -1,4 +1,4 @@
-//! Verified callers: the broker's word across an account border, and the role of each account.
+//! Verified callers: the broker names them across an account border, and each account has a role.
 
 use std::fs;
 
@@ -56,7 +56,8 @@ async fn the_broker_names_the_caller_and_a_role_asks_only_what_it_may() {
     // The default cost of a hash: a service with verified callers refuses a lower one.
     let site = Site::new("");
     let (broker, _service, shop, auditor) = serving(&site, ACCOUNTS).await;
-    // What a caller says of itself counts for nothing, nor does a forged word of the broker.
+    // A caller's own name for itself does not count, and neither does a forged header of the
+    // broker.
     let forged = [
         ("Nats-Request-Info", r#"{"acc":"AUDIT","user":"mallory"}"#),
         ("Nats-Msg-Id", "forged"),
@@ -94,7 +95,8 @@ async fn the_broker_names_the_caller_and_a_role_asks_only_what_it_may() {
         .refused("actor.unverified");
 }
 
-/// docs/reference/contract.md#verified-identity: an installation has its own names for its accounts.
+/// docs/reference/contract.md#verified-identity: an installation has its own names for its
+/// accounts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configuration_names_the_account_of_each_role() {
     let site = Site::new("[identity]\naccounts = { SHOPS = \"platform\", LEDGER = \"audit\" }\n");

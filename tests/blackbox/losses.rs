@@ -1,4 +1,4 @@
-//! A data folder that comes back older than it was: refused, and the one way on.
+//! A data folder that is restored to an older state: the refusal, and the one way to go on.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn new_epoch(site: &Site, lost_from: &str, dying_at: Option<&str>) -> Output
     ends(command)
 }
 
-/// A code is used, the service stops, and the data folder of before it comes back.
+/// A code is used, the service stops, and the data folder is restored to the state before it.
 async fn restored() -> (Rig, Person) {
     let mut rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
@@ -54,12 +54,12 @@ async fn restored() -> (Rig, Person) {
     (rig, ada)
 }
 
-/// D-02 and law 5: a code that was used before the loss is never good again.
+/// D-02 and law 5: a code that was used before the loss is never valid again.
 #[tokio::test]
-async fn a_restored_older_log_is_refused_until_a_new_epoch_and_then_lets_nobody_of_before_in() {
+async fn a_restored_older_log_is_refused_until_a_new_epoch_and_then_every_account_is_refused() {
     let (mut rig, ada) = restored().await;
-    let told = refuses(&rig.site, DEV, &["log new-epoch", "--reason"]);
-    let (_, rest) = told.split_once("--lost-from ").unwrap();
+    let refusal = refuses(&rig.site, DEV, &["log new-epoch", "--reason"]);
+    let (_, rest) = refusal.split_once("--lost-from ").unwrap();
     let lost_from = rest.split(' ').next().unwrap();
     let other = new_epoch(&rig.site, "2", None);
     assert_eq!(other.status.code(), Some(1));
@@ -81,7 +81,7 @@ async fn a_restored_older_log_is_refused_until_a_new_epoch_and_then_lets_nobody_
     }
     let refused = ada.start_login().await;
     refused.refused("factor.suspended");
-    // Nobody failed here, and no backup code helps.
+    // No attempt failed here, and no backup code helps.
     let detail = refused.body["detail"].as_str().unwrap();
     assert!(detail.contains("reset"), "{detail}");
     assert!(!detail.contains("backup code"), "{detail}");

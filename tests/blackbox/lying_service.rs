@@ -1,5 +1,5 @@
-//! `audit verify` against a service that lies: somebody sits on its subjects and answers with what a
-//! true one said, but for one change.
+//! `audit verify` against a service that lies: another program listens on its subjects and repeats
+//! the replies of a real one, with one change.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -13,17 +13,17 @@ use super::auditing::{Auditor, stop};
 use super::support::person::Person;
 use super::support::{CHEAP, Rig};
 
-/// Records in one answer: few, so that a verification asks for several.
+/// Records in one reply: few, so that a verification asks for several pages.
 const PAGE: usize = 5;
 
-/// What is said of a log.
+/// The replies about a log.
 #[derive(Clone)]
 struct Said {
-    /// The answer of `query.checkpoint`.
+    /// The reply of `query.checkpoint`.
     checkpoint: Value,
     /// The records, in base64.
     records: Vec<String>,
-    /// Whether each answer sends back to the beginning.
+    /// Whether each reply leads back to the beginning.
     goes_round: bool,
 }
 
@@ -39,7 +39,7 @@ impl Said {
     }
 }
 
-/// Answers in the place of a service, until its runtime ends.
+/// Replies in place of a service, until its runtime ends.
 async fn sit_in(client: Client, said: Arc<Mutex<Said>>) {
     let mut asked = client.subscribe("countersign.v1.query.*").await.unwrap();
     client.flush().await.unwrap();
@@ -65,7 +65,7 @@ struct Liar {
     auditor: Auditor,
     said: Arc<Mutex<Said>>,
     truth: Said,
-    /// A checkpoint that was kept from before the last events.
+    /// A kept checkpoint that does not cover the last events.
     earlier: Value,
     rig: Rig,
 }
@@ -109,7 +109,7 @@ impl Liar {
         *self.said.lock().unwrap() = said;
     }
 
-    /// The position and the reason of a verification that comes out negative.
+    /// The position and the reason of a verification that fails.
     fn found_out(&self, change: impl FnOnce(&mut Said)) -> (u64, String) {
         self.says(change);
         let vkey = self.truth.checkpoint["vkey"].as_str().unwrap();
@@ -118,21 +118,22 @@ impl Liar {
         (found["position"].as_u64().unwrap_or(0), reason)
     }
 
-    /// The index of the last record but one: a login of Ada's, between two of hers.
+    /// The index of the last record but one: a login of Ada's, between two others of hers.
     fn login(&self) -> usize {
         self.truth.records.len() - 2
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_is_changed_gone_twice_there_or_moved_on_the_way_is_found() {
+async fn a_record_that_is_changed_removed_repeated_or_moved_on_the_way_is_found() {
     let liar = Liar::new().await;
     let honest = liar.auditor.json(&["audit", "verify"]);
     assert_eq!(honest["records"], liar.truth.checkpoint["size"]);
     let (at, position) = (liar.login(), liar.login() as u64 + 1);
     let (_, reason) = liar.found_out(|said| {
         let mut record = BASE64.decode(said.records[at].as_bytes()).unwrap();
-        // The last byte says that no challenge was spent, the one before it what came first.
+        // The last byte says that no challenge was spent, the one before it which factor came
+        // first.
         let first_factor = record.len() - 2;
         record[first_factor] ^= 1;
         said.records[at] = BASE64.encode(&record);
@@ -165,7 +166,7 @@ async fn a_record_that_is_changed_gone_twice_there_or_moved_on_the_way_is_found(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_checkpoint_that_is_forged_foreign_or_older_than_one_that_was_kept_is_found() {
+async fn a_checkpoint_that_is_forged_foreign_or_older_than_a_kept_one_is_found() {
     let liar = Liar::new().await;
     let note = liar.truth.checkpoint["note"].as_str().unwrap().to_owned();
     let size = liar.truth.checkpoint["size"].as_u64().unwrap();
@@ -178,7 +179,8 @@ async fn a_checkpoint_that_is_forged_foreign_or_older_than_one_that_was_kept_is_
     assert!(reason.contains("signature is wrong"), "{reason}");
     let (_, reason) = liar.found_out(|said| said.checkpoint["note"] = "".into());
     assert!(reason.contains("the checkpoint of the service"), "{reason}");
-    // An honest older state, told as the newest, is right by itself and not beside what was kept.
+    // An honest older state, shown as the newest, verifies by itself but not with the kept
+    // checkpoint.
     let kept = liar.auditor.path("kept.json");
     fs::write(&kept, liar.truth.checkpoint.to_string()).unwrap();
     let older = liar.earlier["size"].as_u64().unwrap();
@@ -190,7 +192,7 @@ async fn a_checkpoint_that_is_forged_foreign_or_older_than_one_that_was_kept_is_
     let words = ["audit", "verify", "--since", &kept];
     let found = liar.auditor.negative(&words);
     assert_eq!(found["position"], older + 1);
-    // Another history under the same checkpoint of before.
+    // Another history under the same kept checkpoint.
     fs::write(&kept, liar.earlier.to_string()).unwrap();
     liar.says(|_| {});
     assert_eq!(liar.auditor.json(&words)["checkpoints"], 2);
@@ -202,9 +204,9 @@ async fn a_checkpoint_that_is_forged_foreign_or_older_than_one_that_was_kept_is_
     liar.auditor.negative(&words);
 }
 
-/// What stands behind the checkpoint is nobody's word yet, and no answer makes it ask for ever.
+/// Records after the checkpoint are not signed yet, and no reply makes the verifier ask for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_behind_the_checkpoint_is_not_counted_and_going_round_in_circles_ends() {
+async fn records_after_the_checkpoint_are_not_counted_and_pages_in_a_circle_end() {
     let liar = Liar::new().await;
     let last = liar.truth.records.last().unwrap().clone();
     liar.says(|said| said.records.push(last));

@@ -1,7 +1,7 @@
 //! Black box: the real binary on a real nats-server, bytes in and bytes out.
 //!
-//! The suite knows docs/reference/contract.md and nothing else: requests are JSON written by hand, codes are
-//! computed by another crate, and every answer is held against the laws of the contract.
+//! The suite knows docs/reference/contract.md and nothing else: requests are JSON written by hand,
+//! another crate computes the codes, and every reply is compared with the laws of the contract.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod agents;

@@ -21,7 +21,7 @@ pub(super) fn listed() -> BTreeSet<Family> {
     };
     let family = |row: &str| {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        // Behind a colon are the values of a label.
+        // The values of a label follow a colon.
         let labels = cells[2].split(':').next().unwrap();
         let name = quoted(cells[0]).remove(0);
         (

@@ -1,4 +1,4 @@
-//! The owner hears of what concerns the account: the sample mailer of `examples/`, as it stands.
+//! The owner is notified of events of the account: the sample mailer of `examples/`, unchanged.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -35,7 +35,7 @@ impl Mailer {
     }
 
     /// Its next lines, without the sentences.
-    fn tells(&mut self, count: usize) -> Vec<String> {
+    fn lines(&mut self, count: usize) -> Vec<String> {
         let out = self.0.stdout.take().unwrap();
         let lines = BufReader::new(out).lines().take(count);
         let head = |line: String| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": ");
@@ -43,9 +43,9 @@ impl Mailer {
     }
 }
 
-/// what changes a login, what others may have tried, and each step of a reset.
+/// changes of the login, attempts that others may have made, and each step of a reset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r08_the_owner_is_told_of_codes_used_and_of_every_step_of_a_reset() {
+async fn r08_the_owner_is_notified_of_codes_used_and_of_every_step_of_a_reset() {
     let rig = Rig::start(CHEAP).await;
     let (alice, bert) = (rig.bus.named("alice"), rig.bus.named("bert"));
     let ada = Person::with_2fa(&rig.bus, "ada").await;
@@ -59,7 +59,7 @@ async fn r08_the_owner_is_told_of_codes_used_and_of_every_step_of_a_reset() {
     called_off.ok();
     let stream = Stream::at(&rig.broker.url(), "COUNTERSIGN_EVENTS").await;
     eventually_async("the stream is there", async || stream.last().await > 0).await;
-    let told = Mailer::start(&rig.broker.url()).tells(5);
+    let notices = Mailer::start(&rig.broker.url()).lines(5);
     let due = [
         "factor-on",
         "backup-code-used",
@@ -67,5 +67,5 @@ async fn r08_the_owner_is_told_of_codes_used_and_of_every_step_of_a_reset() {
         "reset-approved",
         "reset-cancelled",
     ];
-    assert_eq!(told, due.map(|kind| format!("to ada: {kind}")));
+    assert_eq!(notices, due.map(|kind| format!("to ada: {kind}")));
 }

@@ -22,7 +22,7 @@ fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The broker that is shipped, each password `secret`.
+/// The shipped broker, with `secret` as every password.
 pub(super) fn shipped() -> Broker {
     let server = find_or_fetch(None, &tools_folder(), &mut |line| println!("{line}")).unwrap();
     let names = [
@@ -39,7 +39,7 @@ pub(super) fn shipped() -> Broker {
 }
 
 #[test]
-fn the_doctor_finds_a_shipped_installation_well() {
+fn the_doctor_finds_nothing_wrong_with_a_shipped_installation() {
     let broker = shipped();
     let url = |user: &str| format!("nats://{user}:secret@127.0.0.1:{}", broker.port());
     let site = Site::new("[directory]\nvouching = [\"login-gw\"]\n");
@@ -71,7 +71,7 @@ fn the_doctor_finds_a_shipped_installation_well() {
     for part in [
         "mode 0600",
         "s old, covers ",
-        "nobody may listen",
+        "this user cannot listen",
         "audit-trail follows",
         "one instance",
     ] {
@@ -89,12 +89,12 @@ async fn the_doctor_names_what_is_wrong_and_ends_with_6() {
     let url = rig.broker.url();
     let open = run(&["doctor", "--server", &url]);
     assert_eq!(open.status.code(), Some(6), "{open:?}");
-    assert!(said(&open).contains("this user may listen to everybody's replies"));
+    assert!(said(&open).contains("this user can listen to all replies"));
     rig.service.terminate();
     assert!(rig.service.ended().success());
     let absent = run(&["doctor", "--server", &url, "--keyring", "/nowhere/keyring"]);
     assert_eq!(absent.status.code(), Some(6));
-    for part in ["none answers on this broker", "WRONG  keyring"] {
+    for part in ["no instance replies on this broker", "WRONG  keyring"] {
         assert!(said(&absent).contains(part), "{}", said(&absent));
     }
     rig.broker.kill();
@@ -106,11 +106,10 @@ async fn the_doctor_names_what_is_wrong_and_ends_with_6() {
     assert_eq!(broker.unwrap()["verdict"], "wrong");
 }
 
-/// Why an operator acted stands in the act's event. A backup and the building of a view are no
-/// events: who asked stands in the service's own log, and no reason does, since that log is in
-/// clear.
+/// The event of an act has the operator's reason. A backup and the building of a view are not
+/// events: the service's own log names the operator, and no reason, because this log is in clear.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operators_say_why_and_who_they_were_is_kept() {
+async fn operators_give_a_reason_and_their_names_are_kept() {
     let rig = Rig::start(CHEAP).await;
     Person::register(&rig.bus, "ada").await;
     let acts = [
@@ -145,7 +144,7 @@ async fn operators_say_why_and_who_they_were_is_kept() {
                 body.to_string().as_bytes(),
             )
             .await;
-        // Without a folder there is no backup, and that is not for want of a reason.
+        // Without a folder there is no backup, whatever the reason.
         let is_done = answer.word().is_none() || answer.text.contains("[backup]");
         assert!(is_done, "{act}: {}", answer.text);
     }

@@ -1,4 +1,4 @@
-//! Standard output that nobody reads to its end, or that cannot be written.
+//! Standard output that no program reads to its end, or that cannot be written.
 
 use std::fs::{self, OpenOptions};
 use std::process::{Output, Stdio};
@@ -19,9 +19,9 @@ fn run(words: &[&str], stdout: Stdio) -> Output {
     command.spawn().unwrap().wait_with_output().unwrap()
 }
 
-/// Quiet as any command behind `head`; but no success, as the exit code may be a verdict.
+/// Quiet like any command before `head`, but not a success, because the exit code can be a verdict.
 #[test]
-fn a_reader_that_has_read_enough_hears_no_complaint() {
+fn a_reader_that_ends_early_causes_no_message() {
     for words in COMMANDS {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -48,7 +48,7 @@ fn a_full_disk_is_a_fault_in_one_line() {
 }
 
 #[test]
-fn a_verdict_that_nobody_reads_is_not_a_good_one() {
+fn a_verdict_that_no_program_reads_is_not_a_success() {
     let folder = tempfile::tempdir().unwrap();
     let export = folder.path().join("export");
     fs::write(&export, "no manifest\n").unwrap();

@@ -2,7 +2,7 @@
 //! each page, in an empty folder, with `countersign` in the PATH.
 //!
 //! The how-tos run on the shipped broker with a service in verified identity, the tutorial on an
-//! open broker with one that believes every caller, as `dev` starts it.
+//! open broker with a service that trusts every caller, like that of `dev`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,32 +17,36 @@ use super::support::service::Service;
 use super::support::site::{Site, binary, ends, eventually};
 use super::watching::{address, get};
 
-/// Where guides stand: each of their pages has something to run.
+/// The folders of guides: each of their pages has something to run.
 const GUIDES: &[&str] = &["tutorial", "how-to"];
-/// Guides with nothing that can run as it stands, and why.
+/// Guides without a block that can run as written, and why.
 const NOTHING_TO_RUN: &[(&str, &str)] = &[
     (
         "how-to/lost-log.md",
         "its commands need a log that has lost events",
     ),
-    ("how-to/mutants.md", "it takes a tool and most of a day"),
+    (
+        "how-to/mutants.md",
+        "it needs another tool and most of a day",
+    ),
     ("how-to/upgrade.md", "its steps need two builds"),
     (
         "how-to/runbooks/",
-        "an alert names one installation, whose address is not known here",
+        "an alert names one installation, and its address is not known here",
     ),
 ];
-/// What a block may be. Only `sh` and `python` run: `console` is what this machine may not have or
-/// must not do, with its prompt; `text` is what is shown or needs a value of the reader.
+/// The kinds of blocks. Only `sh` and `python` run. A `console` block has a prompt, and commands
+/// that this machine may not have or must not run. A `text` block shows output, or needs a value of
+/// the reader.
 const KINDS: &[&str] = &[
     "sh", "console", "text", "python", "toml", "json", "promql", "yaml", "",
 ];
-/// What a command that is meant to fail may end with: refused, not permitted, away, a no. Any other
-/// code is a fault, a usage error or a program that is not there.
+/// The exit codes of a command that should fail: refused, not permitted, unavailable, a failed
+/// check. Any other code is a fault, a usage error or a missing program.
 const MEANT: &[&str] = &["3", "4", "5", "6"];
-/// What a shell says at its end, which a block can leave too early.
+/// The last line of the shell's output, which is absent if a block ends the shell.
 const END: &str = "== the page is done";
-/// The one way to show a command that is meant to fail.
+/// The one way to show a command that should fail.
 const MAY_FAIL: &str = "|| echo \"exit code $?\"";
 /// A page is a few lines long, and its slowest command waits a minute for an erasure.
 const PAGES_MIN: usize = 10;
@@ -62,7 +66,7 @@ impl Block {
         matches!(self.kind.as_str(), "sh" | "python")
     }
 
-    /// What a shell runs for it.
+    /// The shell commands of the block.
     fn command(&self) -> String {
         let end = "END_OF_THE_BLOCK";
         match (self.kind.as_str(), &self.file) {
@@ -132,11 +136,11 @@ fn pages() -> Vec<(String, String)> {
     found
 }
 
-/// The shell's script of a page: its blocks, each behind a line that says where it stands.
+/// The shell script of a page: its blocks, each after a line that names its place.
 fn script(name: &str, blocks: &[Block]) -> String {
     let parts = blocks.iter().filter(|block| block.runs()).map(|block| {
         let place = format!("docs/{name}:{}", block.line);
-        // A block that goes on after a failure hides it, also those of the blocks behind it.
+        // A block that goes on after a failure hides this failure and those of later blocks.
         format!(
             "case $- in *e*) ;; *) exit 99;; esac; echo '== {place}'; echo '== {place}' >&2\n{}",
             block.command()
@@ -145,7 +149,7 @@ fn script(name: &str, blocks: &[Block]) -> String {
     parts.chain([format!("echo '{END}'\n")]).collect()
 }
 
-/// What is wrong with the run of a page; nothing where it went as the page says.
+/// What is wrong with the run of a page; `None` if it went as the page says.
 fn wrong(name: &str, text: &str, output: &Output) -> Option<String> {
     let (said, complained) = (
         String::from_utf8_lossy(&output.stdout),
@@ -162,27 +166,28 @@ fn wrong(name: &str, text: &str, output: &Output) -> Option<String> {
     let why = match (unmeant, unseen) {
         _ if !output.status.success() => format!("the page ended with {}", output.status),
         _ if !is_done => "a block ended the shell".into(),
-        (Some(code), _) => format!("a command that was to be refused ended with {code}"),
+        (Some(code), _) => format!("a command that should be refused ended with {code}"),
         (None, Some(line)) => format!("the page shows `{line}`, which was not printed"),
         (None, None) => return None,
     };
     Some(format!("docs/{name}: {why}\n{said}\n---\n{complained}"))
 }
 
-/// The lines that a page shows right behind what prints them: a `text` block after one that runs.
+/// The lines that a page shows right after the block that prints them: a `text` block after one
+/// that runs.
 fn shown(page: &str) -> Vec<String> {
     let blocks = blocks(page);
     let pairs = blocks.windows(2);
     let shown = pairs.filter(|pair| pair[0].runs() && pair[1].kind == "text");
     let lines = shown.flat_map(|pair| pair[1].text.lines());
     let lines = lines.filter(|line| !line.trim().is_empty() && !line.contains('…'));
-    // A command is no output, nor is a file that it leaves.
+    // Neither a command nor a file that it leaves is output.
     let is_file = |line: &str| line.contains('/') && !line.contains(' ');
     let printed = lines.filter(|line| !line.starts_with("countersign ") && !is_file(line));
     printed.map(Into::into).collect()
 }
 
-/// A line without what differs from run to run: words with digits, and codes in capitals.
+/// A line without the words that differ from run to run: words with digits, and codes in capitals.
 fn form(line: &str) -> Vec<&str> {
     let differs = |word: &&str| {
         word.contains(|c: char| c.is_ascii_digit()) || !word.contains(|c: char| c.is_lowercase())
@@ -193,7 +198,7 @@ fn form(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Runs a page in an empty folder; the variables are what its reader has set.
+/// Runs a page in an empty folder, with the variables that its reader has set.
 fn run(name: &str, text: &str, variables: &[(&str, String)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let (programs, work) = (folder.path().join("bin"), folder.path().join("work"));
@@ -220,12 +225,13 @@ fn run(name: &str, text: &str, variables: &[(&str, String)]) -> Output {
         .env("PATH", format!("{}:{path}", programs.display()))
         .envs(variables.iter().map(|(name, value)| (*name, value)))
         .stdin(Stdio::null())
-        // Every command of ours has a time limit of its own.
+        // Every command of `countersign` has its own time limit.
         .output()
         .unwrap()
 }
 
-/// Runs every page with something to run whose name a rule takes, and returns how many there were.
+/// Runs every page that has something to run and a name that the rule accepts; returns their
+/// number.
 fn all(variables: &[(&str, String)], is_ours: impl Fn(&str) -> bool) -> usize {
     let mut ran = 0;
     let mut found = Vec::new();
@@ -239,7 +245,7 @@ fn all(variables: &[(&str, String)], is_ours: impl Fn(&str) -> bool) -> usize {
     ran
 }
 
-/// Whether a line goes on where a command of it fails, although the shell stops at a failure.
+/// Whether a line goes on after a command in it fails, although the shell stops at a failure.
 fn hides(line: &str) -> bool {
     let line = line.trim().replace(MAY_FAIL, "");
     let words = ["if ", "while ", "until ", "! "];
@@ -342,7 +348,7 @@ fn the_other_pages_run_as_written_on_the_shipped_broker() {
     });
     let ran = all(&variables, |name| !name.starts_with("tutorial/"));
     assert!(ran >= PAGES_MIN, "only {ran} pages ran");
-    // All that was asked for is counted now.
+    // Every query is counted now.
     let (status, emitted) = get(address(&site), "/metrics");
     assert_eq!(status, 200);
     assert_eq!(metrics::listed(), metrics::families(&emitted));

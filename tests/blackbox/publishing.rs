@@ -1,4 +1,4 @@
-//! What became of accounts, as other services are told: each event once, in order, whoever dies.
+//! The published events: each once, in order, whatever process is killed.
 
 use std::fs;
 use std::path::Path;
@@ -22,11 +22,11 @@ use super::support::{CHEAP, Rig};
 
 const STREAM: &str = "COUNTERSIGN_EVENTS";
 const DEV: &[&str] = &["--identity", "dev"];
-/// Accounts whose broker has JetStream, and theirs alone has not.
+/// Accounts on a broker with JetStream, of which this one has no JetStream.
 const WITHOUT_JETSTREAM: &str = "accounts { APP: { users: [ { user: app, password: s } ] } }\n\
     no_auth_user: app\n";
 
-/// A broker whose port and stream outlive it.
+/// A broker with a port and a stream that outlive it.
 struct Lasting {
     broker: Option<Broker>,
     port: Option<u16>,
@@ -71,7 +71,7 @@ impl Lasting {
     }
 }
 
-/// Makes JetStream forget message ids at once, so that they keep nothing from being told twice.
+/// Makes JetStream forget message ids at once, so that they prevent no second message.
 async fn forget_message_ids(broker: &Lasting) {
     let stream = Stream::at(&broker.url(), STREAM).await;
     let changed = stream.changed("duplicate_window", json!(100_000_000)).await;
@@ -88,7 +88,7 @@ async fn lived(broker: &Lasting) -> (Site, Service, Bus, Person) {
 }
 
 async fn history(bus: &Bus) -> Vec<Value> {
-    let body = json!({"username": "nobody", "password": PASSWORD});
+    let body = json!({"username": "unknown", "password": PASSWORD});
     bus.command("start-login", body)
         .await
         .refused("credentials.invalid");
@@ -96,7 +96,7 @@ async fn history(bus: &Bus) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_life_is_told_once_in_order_and_without_what_is_sealed() {
+async fn a_life_is_published_once_in_order_and_without_sealed_fields() {
     let mut rig = Rig::start(CHEAP).await;
     let mut ada = Person::with_2fa(&rig.bus, "ada").await;
     let code = ada.phone().next();
@@ -118,7 +118,7 @@ async fn a_life_is_told_once_in_order_and_without_what_is_sealed() {
     refused.refused("credentials.invalid");
     let history = history(&rig.bus).await;
     let stream = Stream::at(&rig.broker.url(), STREAM).await;
-    let told = stream.comes_to_tell(&history).await;
+    let in_stream = stream.comes_to_hold(&history).await;
     for kind in [
         "epoch-started",
         "two-factor-enabled",
@@ -126,18 +126,23 @@ async fn a_life_is_told_once_in_order_and_without_what_is_sealed() {
         "totp-rejected",
     ] {
         assert!(
-            told.iter().any(|event| event.body["type"] == kind),
+            in_stream.iter().any(|event| event.body["type"] == kind),
             "{kind}"
         );
     }
     assert!(
-        told.iter()
+        in_stream
+            .iter()
             .any(|event| event.header("traceparent").is_some())
     );
     assert!(history.iter().any(|event| event.get("source").is_some()));
-    // One command made the factor and its codes: told as one.
-    assert!(told.iter().any(|event| event.body["group"]["size"] == 2));
-    // What is left when the service stops is told before it ends.
+    // One command made the factor and its codes: published as one group.
+    assert!(
+        in_stream
+            .iter()
+            .any(|event| event.body["group"]["size"] == 2)
+    );
+    // The service publishes the rest before it ends.
     rig.bus.command("enable-2fa", ada.proven()).await.ok();
     rig.service.terminate();
     assert!(rig.service.ended().success());
@@ -145,7 +150,7 @@ async fn a_life_is_told_once_in_order_and_without_what_is_sealed() {
     assert_eq!(last.body["type"], "enrolment-started");
 }
 
-/// Registers accounts without a pause until told to stop.
+/// Registers accounts without a pause until the flag is set.
 async fn register(bus: Bus, stop: Arc<AtomicBool>) {
     let bus = bus.within(Duration::from_millis(300));
     while !stop.load(Ordering::Relaxed) {
@@ -155,10 +160,9 @@ async fn register(bus: Bus, stop: Arc<AtomicBool>) {
     }
 }
 
-/// N-08, N-19: the stream's own memory of message ids is not what keeps an event from being told
-/// twice.
+/// N-08, N-19: no event is published twice, even without the stream's own memory of message ids.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n08_each_event_is_told_once_though_service_and_broker_are_killed_in_turns() {
+async fn n08_each_event_is_published_once_though_service_and_broker_are_killed_in_turns() {
     let mut broker = Lasting::start();
     let (site, mut service, bus, ada) = lived(&broker).await;
     forget_message_ids(&broker).await;
@@ -197,12 +201,12 @@ async fn n08_each_event_is_told_once_though_service_and_broker_are_killed_in_tur
     .await;
     ada.start_login().await.ok();
     let stream = Stream::at(&broker.url(), STREAM).await;
-    stream.comes_to_tell(&history(&bus).await).await;
+    stream.comes_to_hold(&history(&bus).await).await;
     assert!(service.is_running());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_jetstream_commands_go_on_and_everything_is_told_later() {
+async fn without_jetstream_commands_go_on_and_everything_is_published_later() {
     let mut broker = Lasting::start();
     broker.again(Some(WITHOUT_JETSTREAM));
     let (site, service, bus, ada) = lived(&broker).await;
@@ -217,13 +221,13 @@ async fn without_jetstream_commands_go_on_and_everything_is_told_later() {
     })
     .await;
     ada.vouched(&ada.codes[0]).await.ok();
-    stream.comes_to_tell(&history(&bus).await).await;
+    stream.comes_to_hold(&history(&bus).await).await;
     drop(service);
 }
 
 /// N-17.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n17_a_stream_with_other_settings_is_refused_and_a_deleted_one_is_filled_anew() {
+async fn n17_a_stream_with_other_settings_is_refused_and_a_deleted_one_is_filled_again() {
     let broker = Lasting::start();
     let (site, mut service, _, _) = lived(&broker).await;
     let stream = Stream::at(&broker.url(), STREAM).await;
@@ -253,7 +257,7 @@ async fn n17_a_stream_with_other_settings_is_refused_and_a_deleted_one_is_filled
     );
     let _service = Service::start(&site, &broker.url(), DEV);
     let bus = Bus::connect(&broker.url()).await;
-    stream.comes_to_tell(&history(&bus).await).await;
+    stream.comes_to_hold(&history(&bus).await).await;
 }
 
 /// An empty stream may begin anywhere: its last sequence then names no message.
@@ -262,8 +266,8 @@ async fn a_stream_that_begins_at_another_sequence_is_filled() {
     let broker = Lasting::start();
     let (site, mut service, bus, _) = lived(&broker).await;
     let stream = Stream::at(&broker.url(), STREAM).await;
-    let told = stream.comes_to_tell(&history(&bus).await).await;
-    let last = told.last().unwrap().position();
+    let in_stream = stream.comes_to_hold(&history(&bus).await).await;
+    let last = in_stream.last().unwrap().position();
     service.terminate();
     assert!(service.ended().success());
     let info = stream.call("INFO", json!({})).await.unwrap();
@@ -279,7 +283,8 @@ async fn a_stream_that_begins_at_another_sequence_is_filled() {
     .await;
 }
 
-/// Data folder and keyring come back together from before a code was used: only the stream knows.
+/// Data folder and keyring are restored together to before a code was used: only the stream shows
+/// it.
 async fn set_back(broker: &Lasting) -> (Site, Person, u64) {
     let (site, mut service, bus, ada) = lived(broker).await;
     service.terminate();
@@ -307,10 +312,10 @@ async fn n18_a_log_that_the_stream_is_ahead_of_is_refused_until_a_new_epoch() {
     let broker = Lasting::start();
     let (site, ada, head) = set_back(&broker).await;
     let words = ["the published stream", &head.to_string(), "log new-epoch"];
-    let told = refuses_at(&broker.url(), &site, DEV, &words);
-    // The broker need not be there to be remembered.
-    assert_eq!(refuses(&site, DEV, &words), told);
-    let (_, rest) = told.split_once("--lost-from ").unwrap();
+    let refusal = refuses_at(&broker.url(), &site, DEV, &words);
+    // The start refuses without the broker too, because the loss is remembered.
+    assert_eq!(refuses(&site, DEV, &words), refusal);
+    let (_, rest) = refusal.split_once("--lost-from ").unwrap();
     let lost_from = rest.split(' ').next().unwrap();
     assert_eq!(new_epoch(&site, "2", None).status.code(), Some(1));
     let begun = new_epoch(&site, lost_from, None);
@@ -322,10 +327,7 @@ async fn n18_a_log_that_the_stream_is_ahead_of_is_refused_until_a_new_epoch() {
     let bus = Bus::connect(&broker.url()).await;
     let later = Person::register(&bus, "eve").await.start_login().await;
     let next = Stream::at(&broker.url(), "COUNTERSIGN_EVENTS_2").await;
-    eventually_async("the new stream tells of it", async || {
-        next.last().await >= 3
-    })
-    .await;
+    eventually_async("the new stream has it", async || next.last().await >= 3).await;
     let after = next.read().await;
     assert_eq!(after[0].body["type"], "epoch-started");
     assert_eq!(after[0].position(), lost_from.parse::<u64>().unwrap());
@@ -353,7 +355,7 @@ async fn another_logs_stream_halts_publication_and_not_the_start_and_is_left_alo
     let (_, mut first, bus, _) = lived(&broker).await;
     let history = history(&bus).await;
     let stream = Stream::at(&broker.url(), STREAM).await;
-    stream.comes_to_tell(&history).await;
+    stream.comes_to_hold(&history).await;
     first.terminate();
     assert!(first.ended().success());
     let site = Site::new(CHEAP);
@@ -362,15 +364,15 @@ async fn another_logs_stream_halts_publication_and_not_the_start_and_is_left_alo
     ada.vouched(&ada.codes[0]).await.ok();
     let said = |line: &String| line.contains("ERROR") && line.contains("is not this log's");
     assert!(lines(&site).iter().any(said));
-    stream.comes_to_tell(&history).await;
+    stream.comes_to_hold(&history).await;
     let deleted = stream.call("DELETE", json!({})).await.unwrap();
     assert_eq!(deleted["success"], true);
-    stream.comes_to_tell(&self::history(&bus).await).await;
+    stream.comes_to_hold(&self::history(&bus).await).await;
     assert!(second.is_running());
 }
 
-/// N-14: of two services on copies of one log one answers, and the stream keeps the other one out for
-/// good, since it lacks what was told meanwhile.
+/// N-14: of two services on copies of one log one serves. The stream keeps the other one out for
+/// good, because its log lacks the events published meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n14_of_two_services_on_copies_of_one_log_one_answers_and_the_other_never_does() {
     let broker = Lasting::start();
@@ -395,7 +397,7 @@ async fn n14_of_two_services_on_copies_of_one_log_one_answers_and_the_other_neve
     let said = |line: &String| line.contains("another instance of this log answers");
     assert!(lines(&twin).iter().any(said), "{:?}", lines(&twin));
     let stream = Stream::at(&broker.url(), STREAM).await;
-    stream.comes_to_tell(&history(&bus).await).await;
+    stream.comes_to_hold(&history(&bus).await).await;
     first.terminate();
     assert!(first.ended().success());
     let words = ["the published stream has an event", "log new-epoch"];

@@ -10,19 +10,19 @@ use super::support::service::Service;
 use super::support::site::{PATIENCE, POLL, eventually, eventually_async};
 use super::support::{CHEAP, Rig, phone};
 
-/// Small budgets, so that every wait and suspension is a few requests away.
+/// Small budgets, so that a few requests lead to every wait and suspension.
 const STRICT: &str = "[policy]\nkdf_memory_kib = 8\nkdf_passes = 1\npassword_failures_free = 2\n\
     code_failures_budget = 5\nsuspend_after = 10\n";
-/// Waits that a test outlives, and waits that none outlives.
+/// Waits that end within a test, and waits that do not.
 const SHORT_WAITS: &str = "wait_first_s = 1\nwait_max_s = 1\n";
 const LONG_WAITS: &str = "wait_first_s = 3600\nwait_max_s = 3600\n";
-/// Enrolments and challenges that a test outlives.
+/// Enrolments and challenges that expire within a test.
 const SHORT_LIVES: &str = "enrolment_ttl_s = 1\nchallenge_ttl_s = 1\n";
-/// Looks at a wait before it is given up.
+/// How often a wait is checked before the test gives up.
 const WAITS_MAX: u128 = PATIENCE.as_millis() / POLL.as_millis();
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn registering_is_refused_where_id_or_name_is_taken_or_the_password_unacceptable() {
+async fn registering_is_refused_if_id_or_name_is_taken_or_the_password_unacceptable() {
     let rig = Rig::start(CHEAP).await;
     Person::register(&rig.bus, "ada").await;
     for (id, name) in [("ada", "zoe-1"), ("zoe-1", "ada"), ("zoe-1", "ADA")] {
@@ -51,12 +51,12 @@ async fn registering_is_refused_where_id_or_name_is_taken_or_the_password_unacce
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_and_an_unknown_user_are_told_in_the_same_words() {
+async fn a_wrong_password_and_an_unknown_user_are_refused_with_the_same_words() {
     let rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
     let wrong = "wrong password";
-    let mut told = Vec::new();
-    for account in ["ada", "nobody"] {
+    let mut replies = Vec::new();
+    for account in ["ada", "unknown"] {
         let proof = json!({"account_id": account, "proof": {"password": wrong}});
         let bodies = [
             ("enable-2fa", proof.clone()),
@@ -78,10 +78,13 @@ async fn a_wrong_password_and_an_unknown_user_are_told_in_the_same_words() {
         for (name, body) in bodies {
             let answer = rig.bus.command(name, body).await;
             answer.refused("credentials.invalid");
-            told.push(answer.text);
+            replies.push(answer.text);
         }
     }
-    assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:?}");
+    assert!(
+        replies.windows(2).all(|pair| pair[0] == pair[1]),
+        "{replies:?}"
+    );
     for name in ["enable-2fa", "regenerate-backup-codes", "disable-2fa"] {
         let body = json!({"account_id": "ada"});
         rig.bus
@@ -131,26 +134,26 @@ async fn the_states_of_the_factor_refuse_what_does_not_fit_them() {
         .command("confirm-code", again)
         .await
         .refused("factor.not_pending");
-    let stranger = json!({"account_id": "nobody", "authenticator_id": "any", "code": "123456"});
+    let unknown = json!({"account_id": "unknown", "authenticator_id": "any", "code": "123456"});
     rig.bus
-        .command("confirm-code", stranger)
+        .command("confirm-code", unknown)
         .await
         .refused("account.not_found");
-    let stranger = json!({"account_id": "nobody", "authenticator_id": "any"});
+    let unknown = json!({"account_id": "unknown", "authenticator_id": "any"});
     rig.bus
-        .command("cancel-enrolment", stranger)
+        .command("cancel-enrolment", unknown)
         .await
         .refused("account.not_found");
-    let stranger = json!({"account_id": "nobody", "code": "123456"});
+    let unknown = json!({"account_id": "unknown", "code": "123456"});
     rig.bus
-        .command("verify-login", stranger)
+        .command("verify-login", unknown)
         .await
         .refused("account.not_found");
     rig.bus
-        .query("login-status.nobody", json!({}))
+        .query("login-status.unknown", json!({}))
         .await
         .refused("account.not_found");
-    rig.bus.query("audit-timeline.nobody", json!({})).await;
+    rig.bus.query("audit-timeline.unknown", json!({})).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +162,7 @@ async fn a_wrong_confirming_code_is_diagnosed_and_the_fifth_drops_the_enrolment(
     let mut ada = Person::register(&rig.bus, "ada").await;
     ada.enable().await;
     let app = ada.phone();
-    // What is 5 steps ahead when it is computed may be 4 ahead when it arrives.
+    // A code that is 5 steps ahead when it is computed may be 4 ahead when it arrives.
     let ahead = app.at(phone::now().0 + 5);
     let wrong = app.wrong();
     let answer = rig
@@ -209,7 +212,7 @@ async fn a_new_enrolment_replaces_the_pending_one_and_its_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_login_every_bad_code_is_told_in_the_same_words() {
+async fn at_login_every_bad_code_is_refused_with_the_same_words() {
     let rig = Rig::start(CHEAP).await;
     let mut ada = Person::register(&rig.bus, "ada").await;
     let mut eve = Person::with_2fa(&rig.bus, "eve").await;
@@ -226,7 +229,7 @@ async fn at_login_every_bad_code_is_told_in_the_same_words() {
     ada.vouched(&used).await.ok();
     let wrong = ada.phone().wrong();
     let foreign = eve.phone().next();
-    let mut told = Vec::new();
+    let mut replies = Vec::new();
     for code in [
         &confirming,
         &wrong,
@@ -237,9 +240,12 @@ async fn at_login_every_bad_code_is_told_in_the_same_words() {
     ] {
         let answer = ada.log_in(code).await;
         answer.refused("code.invalid");
-        told.push(answer.text);
+        replies.push(answer.text);
     }
-    assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:?}");
+    assert!(
+        replies.windows(2).all(|pair| pair[0] == pair[1]),
+        "{replies:?}"
+    );
     let next = ada.codes[1].clone();
     ada.log_in(&next).await.ok();
 }
@@ -266,7 +272,7 @@ async fn a_challenge_is_good_once_for_its_own_caller_and_survives_a_wrong_code()
     ada.verify("00000000000000000000000000000000", &next)
         .await
         .refused("challenge.expired");
-    // A changed password voids what was opened with the old one.
+    // A changed password voids the challenges that the old one opened.
     let challenge = ada.challenge().await;
     let body = json!({"account_id": "ada", "password": PASSWORD, "new_password": PASSWORD});
     rig.bus.command("change-password", body).await.ok();
@@ -276,7 +282,7 @@ async fn a_challenge_is_good_once_for_its_own_caller_and_survives_a_wrong_code()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_left_too_long_has_expired() {
+async fn enrolments_and_challenges_that_wait_too_long_expire() {
     let mut rig = Rig::start(CHEAP).await;
     let eve = Person::with_2fa(&rig.bus, "eve").await;
     rig.service.kill();
@@ -325,14 +331,14 @@ fn has_passed(at: &str) {
     eventually("the time has passed", || jiff::Timestamp::now() >= at);
 }
 
-/// V-14; Authelia CVE-2025-24806 and Authelia CVE-2026-47203, where each spelling of a name had
-/// failures of its own.
+/// V-14; Authelia CVE-2025-24806 and Authelia CVE-2026-47203, where each spelling of a name had its
+/// own count of failures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_name_alike() {
     let rig = Rig::start(&format!("{STRICT}{LONG_WAITS}")).await;
     let ada = Person::register(&rig.bus, "ada").await;
-    let mut told = Vec::new();
-    for name in ["ada", "nobody"] {
+    let mut titles = Vec::new();
+    for name in ["ada", "unknown"] {
         let spelled = [name.to_uppercase(), name.to_owned(), name.replace('d', "D")];
         let wrong = json!({"username": name, "password": "wrong password"});
         for spelling in spelled {
@@ -347,7 +353,7 @@ async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_n
             let answer = rig.bus.command("start-login", body).await;
             let wait = answer.refused("account.throttled")["retry_after_s"].clone();
             assert!((1..=3_600).contains(&wait.as_u64().unwrap()), "{wait}");
-            told.push(answer.refused("account.throttled")["title"].clone());
+            titles.push(answer.refused("account.throttled")["title"].clone());
         }
         let answer = rig
             .bus
@@ -360,8 +366,8 @@ async fn while_a_source_waits_the_right_password_is_refused_too_and_an_unknown_n
             answer.refused("account.throttled");
         }
     }
-    assert!(told.windows(2).all(|pair| pair[0] == pair[1]));
-    // Another source is not held up.
+    assert!(titles.windows(2).all(|pair| pair[0] == pair[1]));
+    // Another source does not wait.
     let elsewhere = json!({"username": ada.username, "password": PASSWORD,
         "context": {"ip": "203.0.113.9"}});
     rig.bus.command("start-login", elsewhere).await.ok();
@@ -397,7 +403,7 @@ async fn five_wrong_codes_in_an_hour_lead_to_two_codes_at_a_time() {
     while words.last().map(String::as_str) != Some("code.second_required") {
         let answer = rig.bus.command("verify-login", body.clone()).await;
         match answer.word() {
-            // How often it is met depends on how fast this machine asks.
+            // How often this state occurs depends on how fast this machine sends requests.
             Some("account.throttled") => {
                 waits += 1;
                 assert!(waits < WAITS_MAX, "{words:?}");
@@ -444,7 +450,7 @@ async fn after_so_many_failures_in_a_row_app_codes_are_suspended_until_a_backup_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_brokers_word_nobody_is_served() {
+async fn without_a_name_from_the_broker_no_caller_is_served() {
     let mut rig = Rig::start(CHEAP).await;
     rig.service.kill();
     std::fs::write(rig.site.config(), "").unwrap();
@@ -462,13 +468,13 @@ async fn without_the_brokers_word_nobody_is_served() {
         .refused("actor.unverified");
 }
 
-/// The newest position is reached, and the next one is not, by each view.
+/// Each view has reached the newest position, and not the next one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_newest_position_is_shown_and_the_next_one_is_behind() {
     let rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
     let head = ada.vouched(&ada.codes[0]).await.position();
-    // An access record is an event too: the look that makes it is the first of each kind.
+    // An access record is an event too; the first query of each kind makes one.
     let subjects = ["login-status.ada", "audit-timeline.ada", "audit-page"];
     let mut newest = head;
     for subject in subjects {
@@ -510,13 +516,16 @@ async fn a_position_that_is_not_reached_is_behind_and_what_floods_the_hashes_is_
             .refused("projection.behind");
     }
     let flood = (0..200).map(|n| {
-        let body = json!({"username": format!("nobody-{n}"), "password": PASSWORD});
+        let body = json!({"username": format!("unknown-{n}"), "password": PASSWORD});
         rig.bus.command("start-login", body)
     });
     let answers = futures_util::future::join_all(flood).await;
     let count = |word| answers.iter().filter(|a| a.word() == Some(word)).count();
-    let (told, shed) = (count("credentials.invalid"), count("overloaded"));
-    assert_eq!(told + shed, 200);
-    // 64 may wait; whether the two threads have taken theirs by then is a matter of luck.
-    assert!(told >= 64 && shed > 0, "{told} told, {shed} shed");
+    let (compared, shed) = (count("credentials.invalid"), count("overloaded"));
+    assert_eq!(compared + shed, 200);
+    // 64 may wait; whether the two threads have already taken theirs depends on timing.
+    assert!(
+        compared >= 64 && shed > 0,
+        "{compared} compared, {shed} shed"
+    );
 }

@@ -1,5 +1,5 @@
-//! Ten thousand commands, each sent five times, out of order, over a SIGKILL: effects once, and
-//! every answer the first one again.
+//! Ten thousand commands, each sent five times, out of order, over a SIGKILL: one effect each, and
+//! every reply equals the first one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ const COMMANDS: usize = 10_000;
 const SENDS: usize = 5;
 /// Users who spend every backup code that they have.
 const SPENDERS: usize = 40;
-/// Requests on their way at the same time, more than wait for a hash.
+/// Requests in flight at the same time, more than may wait for a hash.
 const IN_FLIGHT: usize = 100;
-/// An answer that has not come by then never will: the service was killed.
+/// After this time a reply never comes: the service was killed.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -31,7 +31,7 @@ struct Command {
     body: Value,
 }
 
-/// What is sent, in an order that a seed gives: every command five times.
+/// The requests, in an order from a seed: every command five times.
 fn shuffled() -> Vec<usize> {
     let mut order: Vec<_> = (0..COMMANDS * SENDS).map(|at| at % COMMANDS).collect();
     let mut state = SEED;
@@ -44,7 +44,7 @@ fn shuffled() -> Vec<usize> {
     order
 }
 
-/// Backup codes that are spent, and accounts that are made.
+/// Commands that spend backup codes, and commands that make accounts.
 async fn commands(bus: &Bus) -> Vec<Command> {
     let mut commands = Vec::new();
     for number in 0..SPENDERS {
@@ -69,10 +69,10 @@ async fn commands(bus: &Bus) -> Vec<Command> {
     commands
 }
 
-/// The answers to each command, by its place in the list.
+/// The replies to each command, by its place in the list.
 type Answers = Arc<Mutex<HashMap<usize, Vec<Answer>>>>;
 
-/// Sends one command until it is answered with more than that there is no room, or nobody.
+/// Sends one command until the reply is something other than `overloaded` or no responders.
 async fn send(bus: &Bus, command: &Command) -> Answer {
     loop {
         let answer = bus
@@ -124,13 +124,13 @@ async fn n10_ten_thousand_commands_sent_five_times_over_a_sigkill_have_one_effec
         );
         assert!(answers.iter().all(|answer| answer.body == first.body));
         let original = answers.iter().filter(|answer| !answer.is_replayed());
-        // The original answer may have been lost with the process.
+        // The first reply may have been lost with the process.
         assert!(original.count() <= 1);
     }
     has_one_effect_each(&rig, &commands).await;
 }
 
-/// Every command's events stand in the stream once.
+/// The stream has every command's events once.
 async fn has_one_effect_each(rig: &Rig, commands: &[Command]) {
     let head = Person::register(&rig.bus, "last")
         .await

@@ -7,7 +7,7 @@ use super::support::bus::{Bus, fresh_id};
 use super::support::person::Person;
 use super::support::{CHEAP, Rig};
 
-/// Sends a support agent's command, and gives its word where it is refused.
+/// Sends a support agent's command, and returns the word if it is refused.
 pub(super) async fn support(bus: &Bus, name: &str, body: Value) -> Result<Value, String> {
     let subject = format!("countersign.v1.support.{name}");
     let headers = [("Nats-Msg-Id", &*fresh_id())];
@@ -22,7 +22,7 @@ pub(super) async fn support(bus: &Bus, name: &str, body: Value) -> Result<Value,
 
 /// RS-01, RS-05, RS-07, RS-08, R-18, over a kill of the process in the middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rs05_a_reset_is_asked_for_approved_by_another_and_called_off_by_its_owner() {
+async fn rs05_a_reset_is_requested_approved_by_another_agent_and_cancelled_by_its_owner() {
     let mut rig = Rig::start(CHEAP).await;
     let (alice, bob) = (rig.bus.named("alice"), rig.bus.named("bob"));
     let ada = Person::with_2fa(&rig.bus, "ada").await;
@@ -110,7 +110,7 @@ async fn agents_at_their_shells_see_what_will_change_and_type_the_account_back()
     run(&alice, &step("approve", &["--yes"]), true, "").refused(3, "approval.self");
     let asked = run(&bob, &step("approve", &[]), false, "ada\n");
     assert_eq!(asked.code, 0, "{}", asked.stderr);
-    assert!(asked.stderr.contains("asked for by alice") && asked.stderr.contains("Reason: lost"));
+    assert!(asked.stderr.contains("requested by alice") && asked.stderr.contains("Reason: lost"));
     assert!(
         asked.stdout.contains("may be executed after"),
         "{}",
@@ -128,7 +128,7 @@ async fn agents_at_their_shells_see_what_will_change_and_type_the_account_back()
     let vetoed = alice.json(&words("factor cancel-reset ada"), "").json();
     assert_eq!(vetoed["state"], "cancelled");
     run(&bob, &step("cancel", &["--yes"]), true, "").refused(3, "reset.closed");
-    let unknown = words("support reset approve nobody-opened-this --reason r --yes");
+    let unknown = words("support reset approve unknown-case --reason r --yes");
     alice.json(&unknown, "").refused(3, "case.not_found");
     let without = alice.plain(&words("support reset approve x --yes"), "");
     assert_eq!(without.code, 2);

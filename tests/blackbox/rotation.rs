@@ -1,4 +1,4 @@
-//! Rotating the keys: killed at any step, it goes on at the next start, and nobody is locked out.
+//! Rotating the keys: killed at any step, it goes on at the next start, and no user is locked out.
 
 use serde_json::{Value, json};
 
@@ -10,8 +10,8 @@ use super::support::{CHEAP, Rig, broker, model};
 
 const ROTATE: &str = "countersign.v1.admin.rotate-keys";
 
-/// Where the service ends, and whether the rotation stands by then so that its repetition has
-/// nothing to do. The log's own points are reached by three commands before.
+/// The points where the service is killed, and whether the rotation is recorded by then, so that
+/// its repetition has no effect. Three earlier commands reach the log's own points.
 pub const STEPS: &[(&str, bool)] = &[
     ("keyring-unrotated:1", false),
     ("keyring-rotated:1", false),
@@ -31,7 +31,7 @@ async fn rotate(bus: &Bus, id: &str) -> super::support::answer::Answer {
         .await
 }
 
-/// Rotates under the eyes of a service that ends at this point, told or not.
+/// Rotates on a service that ends at this point, with or without a reply.
 async fn rotate_through(site: &Site, bus: &Bus, url: &str, point: &str) -> Person {
     let mut service = Service::start_armed(site, url, point);
     let ada = Person::with_2fa(bus, "ada").await;
@@ -39,7 +39,7 @@ async fn rotate_through(site: &Site, bus: &Bus, url: &str, point: &str) -> Perso
     let headers = [("Nats-Msg-Id", "once")];
     let asked = bus.clone();
     tokio::spawn(async move {
-        // Its answer may be lost with the process; the repetition below hears of it.
+        // The reply may be lost with the process; the repetition below gets it.
         let _ = asked.try_send(ROTATE, &headers, payload.as_bytes()).await;
     });
     let ended = tokio::task::spawn_blocking(move || !service.ended().success());
@@ -47,7 +47,7 @@ async fn rotate_through(site: &Site, bus: &Bus, url: &str, point: &str) -> Perso
     ada
 }
 
-/// How many events of each of these types there are by now.
+/// How many events of each of these types there are.
 async fn counted(bus: &Bus, types: [&str; 2]) -> [usize; 2] {
     let page = bus.query("audit-page", json!({"types": types})).await;
     let events = page.ok()["events"].as_array().unwrap().clone();
@@ -58,7 +58,7 @@ async fn counted(bus: &Bus, types: [&str; 2]) -> [usize; 2] {
 async fn a_rotation_that_is_killed_at_any_step_goes_on_at_the_next_start() {
     let broker = broker(None);
     let (url, bus) = (broker.url(), Bus::connect(&broker.url()).await);
-    for (point, stands) in STEPS {
+    for (point, is_recorded) in STEPS {
         let site = Site::new(CHEAP);
         let mut ada = rotate_through(&site, &bus, &url, point).await;
         let mut service = Service::start(&site, &url, &["--identity", "dev"]);
@@ -66,11 +66,11 @@ async fn a_rotation_that_is_killed_at_any_step_goes_on_at_the_next_start() {
         ada.vouched(&code).await.ok();
         // Killed between keyring and log, the rotation is completed as the service's own, and the
         // command would rotate once more.
-        if *stands || point.starts_with("keyring-unrotated") {
+        if *is_recorded || point.starts_with("keyring-unrotated") {
             let again = rotate(&bus, "once").await;
             assert_eq!(again.ok()["key_id"], 2, "{point}");
             let replayed = again.header("Countersign-Replayed");
-            assert_eq!(replayed, stands.then_some("true"), "{point}");
+            assert_eq!(replayed, is_recorded.then_some("true"), "{point}");
         }
         let both = ["keys-rotated", "data-keys-rewrapped"];
         eventually_async(point, async || {
@@ -138,7 +138,7 @@ async fn keys_are_listed_beside_a_running_service_and_of_a_stopped_one_and_an_ol
         pepper(1, "retired"),
         pepper(2, "active"),
     ];
-    eventually_async("all data keys are wrapped anew", async || {
+    eventually_async("all data keys are wrapped again", async || {
         listed(&keys(&rig.site, &url, &list, false)) == after
     })
     .await;
@@ -163,7 +163,7 @@ async fn keys_are_listed_beside_a_running_service_and_of_a_stopped_one_and_an_ol
         .filter(|line| line.starts_with("key = "))
         .collect();
     assert_eq!(secrets.len(), 3);
-    let told =
+    let is_shown =
         |secret: &&&str| shown.contains(secret.trim_start_matches("key = ").trim_matches('"'));
-    assert_eq!(secrets.iter().filter(told).count(), 0);
+    assert_eq!(secrets.iter().filter(is_shown).count(), 0);
 }

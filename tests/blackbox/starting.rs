@@ -1,4 +1,4 @@
-//! What is wrong at the start ends the service within 15 s, with one sentence and a cure.
+//! An error at the start ends the service within 15 s, with one sentence and a cure.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use super::support::service::{Service, lines};
 use super::support::site::{Site, binary, ends, eventually};
 use super::support::{CHEAP, Rig};
 
-/// Starting fails long before a broker is asked for, so there is none.
+/// The start fails long before it needs a broker, so there is none.
 const NOWHERE: &str = "nats://127.0.0.1:9";
 
 /// The service refuses to start; the one sentence names each of these words.
@@ -18,7 +18,7 @@ pub fn refuses(site: &Site, more: &[&str], words: &[&str]) -> String {
     refuses_at(NOWHERE, site, more, words)
 }
 
-/// The same on a broker that matters.
+/// The same on a real broker.
 pub fn refuses_at(url: &str, site: &Site, more: &[&str], words: &[&str]) -> String {
     let output = ends(site.serve(url, more));
     let said = String::from_utf8(output.stderr).unwrap();
@@ -50,7 +50,7 @@ fn init(site: &Site) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// An installation that has lived: a user with 2FA, and a clean or an unclean end.
+/// An installation with a history: a user with 2FA, and a clean or an unclean end.
 async fn lived(clean: bool) -> Site {
     let mut rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
@@ -79,7 +79,7 @@ fn mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn where_nothing_was_initialised_it_says_how() {
+fn without_a_log_the_refusal_says_how_to_create_one() {
     let site = Site::new(CHEAP);
     let mut command = binary();
     command
@@ -160,7 +160,7 @@ async fn a_second_process_on_the_same_files_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn a_configuration_with_an_unknown_key_or_a_bad_number_is_refused_by_name() {
+fn a_configuration_with_an_unknown_key_or_a_bad_number_is_refused_with_its_name() {
     for (config, words) in [
         ("[policy]\nwindow_stepz = 1\n", ["window_stepz"]),
         ("[polizei]\n", ["polizei"]),
@@ -238,18 +238,18 @@ async fn after_an_unclean_end_it_starts_by_itself() {
     let _service = super::support::service::Service::start(&site, &broker.url(), &more);
 }
 
-/// As process 1 of a container it is not ended by a signal that it does not take, and a start can
-/// take as long as its views.
+/// Process 1 of a container ignores a signal without a handler, and a start can take as long as
+/// building its views.
 #[test]
-fn a_start_that_is_told_to_stop_ends_at_once() {
+fn a_start_that_gets_a_signal_to_stop_ends_at_once() {
     let site = Site::new(CHEAP);
     init(&site);
-    // Reading it waits for a writer who never comes.
+    // Reading it waits for a writer that never comes.
     let pipe = site.keyring().with_file_name("stream-witness");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     let mut service = Service::spawn(&site, NOWHERE, &["--identity", "dev"]);
-    let has_begun = |line: &String| line.contains("every caller is believed");
+    let has_begun = |line: &String| line.contains("every caller is trusted");
     eventually("it has begun", || lines(&site).iter().any(has_begun));
     service.terminate();
     assert_eq!(service.ended().code(), Some(0));

@@ -1,4 +1,4 @@
-//! What each command and query answers when it says yes: exact fields, exact forms.
+//! The success reply of each command and query: exact fields, exact forms.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::support::person::{PASSWORD, Person};
 use super::support::qr;
 use super::support::{CHEAP, Rig};
 
-/// The names of an object's fields are these and no others.
+/// Checks that an object has exactly these fields.
 fn has_exactly(body: &Value, fields: &[&str]) {
     let mut found: Vec<_> = body
         .as_object()
@@ -21,7 +21,7 @@ fn has_exactly(body: &Value, fields: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registration_answers_the_id_that_was_named_or_a_new_uuid_of_version_7() {
+async fn a_registration_returns_the_named_id_or_a_new_uuid_of_version_7() {
     let rig = Rig::start(CHEAP).await;
     let named = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
     let named = rig.bus.command("register-account", named).await;
@@ -165,7 +165,7 @@ fn check_sheet(body: &Value, set_no: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logins_and_changes_answer_exactly_their_fields() {
+async fn logins_and_changes_return_exactly_their_fields() {
     let rig = Rig::start(CHEAP).await;
     let mut ada = Person::register(&rig.bus, "ada").await;
     let alone = ada.start_login().await;
@@ -275,7 +275,7 @@ async fn the_login_status_follows_every_step_before_its_reply_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_audit_page_filters_and_says_who_asked_and_from_where() {
+async fn the_audit_page_filters_and_shows_callers_and_sources() {
     let rig = Rig::start(CHEAP).await;
     let ada = Person::register(&rig.bus, "ada").await;
     let headers = [

@@ -1,4 +1,4 @@
-//! The broker goes and comes, the service is told to stop, a view is lost.
+//! The broker ends and returns, the service gets a signal to stop, a view is lost.
 
 use std::fs;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use super::support::service::{Service, is_ready, lines};
 use super::support::site::{PATIENCE, Site, eventually, eventually_async};
 use super::support::{CHEAP, Rig, broker, model};
 
-/// Callers who ask without a pause.
+/// Callers that send requests without a pause.
 const ASKERS: usize = 192;
-/// A request that has no answer by then is sent again, where it may have been lost.
+/// A request without a reply after this time is sent again, if it may have been lost.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// Waits until a request is answered again.
+/// Waits until a request gets a reply again.
 async fn is_answered(bus: &Bus) {
-    // A request that a broken connection swallowed is not waited for.
+    // Does not wait for a request that a broken connection lost.
     let bus = bus.within(ASK_AGAIN_AFTER);
-    eventually_async("somebody answers", async || {
+    eventually_async("the service replies", async || {
         let errors = "countersign.v1.query.errors";
         let answer = bus.try_send(errors, &[], b"").await;
         answer.is_ok_and(|answer| answer.word().is_none())
@@ -33,7 +33,7 @@ async fn is_answered(bus: &Bus) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_service_outlives_a_broker_that_is_killed_and_answers_on_the_next() {
+async fn the_service_outlives_a_broker_that_is_killed_and_replies_on_the_next() {
     let mut rig = Rig::start(CHEAP).await;
     let mut ada = Person::with_2fa(&rig.bus, "ada").await;
     for _ in 0..2 {
@@ -73,8 +73,9 @@ async fn a_service_that_starts_without_a_broker_waits_for_it() {
     Person::register(&bus, "ada").await;
 }
 
-/// Asks without a pause until nobody is there; the requests that were delivered and not answered.
-async fn ask_until_nobody_is_there(bus: Bus, answered: Arc<AtomicUsize>, at: usize) -> usize {
+/// Sends requests without a pause until there is no responder; returns how many were delivered
+/// without a reply.
+async fn ask_until_no_responder(bus: Bus, answered: Arc<AtomicUsize>, at: usize) -> usize {
     let login = json!({"username": "ada", "password": PASSWORD}).to_string();
     let code = json!({"account_id": "ada", "code": "123456"}).to_string();
     let mut lost = 0;
@@ -96,7 +97,7 @@ async fn ask_until_nobody_is_there(bus: Bus, answered: Arc<AtomicUsize>, at: usi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_with_0() {
+async fn stopped_under_load_it_replies_to_every_delivered_request_and_exits_with_0() {
     let mut rig = Rig::start(CHEAP).await;
     Person::register(&rig.bus, "ada").await;
     let url = rig.broker.url();
@@ -110,7 +111,7 @@ async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_wi
         let mut asking = JoinSet::new();
         for at in 0..ASKERS {
             let bus = buses[at % buses.len()].clone();
-            asking.spawn(ask_until_nobody_is_there(bus, Arc::clone(&answered), at));
+            asking.spawn(ask_until_no_responder(bus, Arc::clone(&answered), at));
         }
         eventually("the load is on", || {
             answered.load(Ordering::Relaxed) > 2_000
@@ -119,7 +120,7 @@ async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_wi
         let status = rig.service.ended();
         assert_eq!(status.code(), Some(0));
         let lost: usize = asking.join_all().await.into_iter().sum();
-        assert_eq!(lost, 0, "requests were delivered and not answered");
+        assert_eq!(lost, 0, "requests were delivered and got no reply");
         rig.restart();
     }
     let head = Person::register(&rig.bus, "eve")
@@ -132,7 +133,7 @@ async fn told_to_stop_under_load_it_answers_every_delivered_request_and_exits_wi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_view_is_made_anew_from_the_log() {
+async fn a_deleted_view_is_built_again_from_the_log() {
     let mut rig = Rig::start(CHEAP).await;
     let ada = Person::with_2fa(&rig.bus, "ada").await;
     let head = ada.vouched(&ada.codes[0]).await.position();
@@ -147,7 +148,7 @@ async fn a_deleted_view_is_made_anew_from_the_log() {
         fs::remove_file(rig.site.data().join("views.redb")).unwrap();
         rig.restart();
         let mut again = ada.status().await;
-        // Each reading of the history is on record once.
+        // Each reading of the history left one access record.
         assert!(again["position"].as_u64() > status["position"].as_u64());
         again["position"] = status["position"].clone();
         assert_eq!(again, status);
@@ -156,7 +157,7 @@ async fn a_deleted_view_is_made_anew_from_the_log() {
     ada.vouched(&ada.codes[0]).await.refused("code.invalid");
 }
 
-/// N-09: the broker cuts off a service that takes nothing any more.
+/// N-09: the broker cuts off a service that reads no more messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n09_a_service_that_was_cut_off_as_a_slow_consumer_serves_again_and_has_lost_nothing() {
     let rig = Rig::start(CHEAP).await;
@@ -173,7 +174,7 @@ async fn n09_a_service_that_was_cut_off_as_a_slow_consumer_serves_again_and_has_
     let subject = "countersign.v1.command.start-login";
     while !was_cut_off() {
         for _ in 0..64 {
-            let sent = flood.publish_with_reply(subject, "nobody", payload.clone());
+            let sent = flood.publish_with_reply(subject, "unread", payload.clone());
             sent.await.unwrap();
         }
         flood.flush().await.unwrap();
@@ -189,7 +190,7 @@ async fn n09_a_service_that_was_cut_off_as_a_slow_consumer_serves_again_and_has_
 
 /// N-11.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n11_a_thousand_clients_that_come_back_at_once_are_answered() {
+async fn n11_a_thousand_clients_that_return_at_once_get_replies() {
     let mut rig = Rig::start(CHEAP).await;
     let ada = Person::register(&rig.bus, "ada").await;
     let url = rig.broker.url();
@@ -206,7 +207,7 @@ async fn n11_a_thousand_clients_that_come_back_at_once_are_answered() {
             let subject = "countersign.v1.query.login-status.ada";
             if let Ok(reply) = client.request(subject, "".into()).await {
                 let answer = Answer::read(reply.headers, &reply.payload, b"");
-                // Where all find it busy at once, some are told to come again.
+                // If the service is busy, it refuses some with `overloaded`.
                 if answer.word() != Some("overloaded") {
                     return answer;
                 }

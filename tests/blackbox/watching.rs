@@ -14,7 +14,7 @@ use super::support::{CHEAP, broker};
 
 pub(super) const ANYWHERE: [&str; 4] = ["--identity", "dev", "--http", "127.0.0.1:0"];
 
-/// Where the newest process of the service answers HTTP, once it does.
+/// The HTTP address of the newest process of the service, once it listens.
 pub(super) fn address(site: &Site) -> SocketAddr {
     let mut found = None;
     eventually("the service answers HTTP", || {
@@ -33,7 +33,7 @@ pub(super) fn address(site: &Site) -> SocketAddr {
 fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // A server that has had enough closes while we still write.
+    // A server can close the connection while the client still writes.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -133,9 +133,9 @@ async fn metrics_count_commands_by_name_and_outcome_and_name_no_account() {
     });
 }
 
-/// Where nothing is published nothing can be late: no number is shown that an alert would take for it.
+/// Without publication nothing can be late: there is no number for an alert to read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_publication_is_off_nothing_says_that_it_is_behind() {
+async fn without_publication_no_metric_says_that_it_is_behind() {
     let broker = broker(None);
     let site = Site::new(&format!("{CHEAP}[publication]\nenabled = false\n"));
     let _service = Service::start(&site, &broker.url(), &ANYWHERE);
@@ -160,7 +160,7 @@ async fn where_publication_is_off_nothing_says_that_it_is_behind() {
     assert!(doctor.contains("publication is off"), "{doctor}");
 }
 
-/// Every sample belongs to the family that stands before it, under a name of ours.
+/// Every sample belongs to the family above it, under a name with our prefix.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_is_open_metrics() {
     let broker = broker(None);
@@ -186,7 +186,7 @@ async fn the_page_is_open_metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readiness_follows_the_broker_and_health_says_it_by_exit_code() {
+async fn readiness_follows_the_broker_and_health_reports_it_by_exit_code() {
     let broker = broker(None);
     let port = broker.port();
     let site = Site::new(CHEAP);
@@ -209,7 +209,7 @@ async fn readiness_follows_the_broker_and_health_says_it_by_exit_code() {
     assert_eq!(
         get(address, "/livez").0,
         200,
-        "a broker's absence is no reason to restart"
+        "an absent broker is no reason to restart"
     );
     let unready = health(&address.to_string());
     assert_eq!(unready.status.code(), Some(6), "{unready:?}");
@@ -218,7 +218,7 @@ async fn readiness_follows_the_broker_and_health_says_it_by_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_answers_http_unless_asked_and_a_taken_address_is_told() {
+async fn http_is_off_by_default_and_a_used_address_is_reported() {
     let broker = broker(None);
     let site = Site::new(CHEAP);
     let service = Service::start(&site, &broker.url(), &["--identity", "dev"]);
@@ -235,7 +235,7 @@ async fn nobody_answers_http_unless_asked_and_a_taken_address_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_page_is_refused_and_disturbs_nobody() {
+async fn a_request_for_no_page_is_refused_and_disturbs_no_other() {
     let broker = broker(None);
     let site = Site::new(CHEAP);
     let _service = Service::start(&site, &broker.url(), &ANYWHERE);
@@ -265,7 +265,7 @@ async fn what_is_no_page_is_refused_and_disturbs_nobody() {
     assert!(reply.ok()["errors"].is_array());
 }
 
-/// How many of these answered; a connection that was closed unanswered did not.
+/// How many connections got an answer before they closed.
 fn answered(connections: Vec<TcpStream>) -> usize {
     let is_answered = |mut stream: TcpStream| {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -280,9 +280,9 @@ fn answered(connections: Vec<TcpStream>) -> usize {
         .count()
 }
 
-/// S-09: silent ones, slow ones and ones that read nothing, from the address of the probe itself.
+/// S-09: silent connections, slow ones and ones that read nothing, from the probe's own address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_idle_connections_of_one_peer_keep_no_probe_from_its_answer() {
+async fn two_hundred_idle_connections_of_one_peer_block_no_probe() {
     let broker = broker(None);
     let site = Site::new(CHEAP);
     let _service = Service::start(&site, &broker.url(), &ANYWHERE);
@@ -292,7 +292,7 @@ async fn two_hundred_idle_connections_of_one_peer_keep_no_probe_from_its_answer(
         let idle: Vec<_> = (0..200)
             .map(|_| {
                 let mut stream = TcpStream::connect(address).unwrap();
-                // One whose place another took meanwhile cannot write.
+                // A connection that lost its place cannot write.
                 let _ = stream.write_all(sent);
                 stream
             })
@@ -307,10 +307,10 @@ async fn two_hundred_idle_connections_of_one_peer_keep_no_probe_from_its_answer(
     }
 }
 
-/// One that never sends anything is closed without anybody's coming. That one which has begun has
-/// longer is held where the bounds are written down.
+/// A connection that never sends anything is closed even if no newcomer needs its place. The bounds
+/// of a connection that has begun are tested where they are defined.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_connection_is_closed_and_one_that_sends_in_pieces_is_answered() {
+async fn a_silent_connection_is_closed_and_one_that_sends_in_pieces_gets_its_answer() {
     let broker = broker(None);
     let site = Site::new(CHEAP);
     let _service = Service::start(&site, &broker.url(), &ANYWHERE);

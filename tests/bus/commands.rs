@@ -1,4 +1,4 @@
-//! What a command leaves in the history, and what its repetition gets.
+//! The events of a command, and the reply to its repetition.
 
 use countersign::bus::headers::{
     CALLER, DEADLINE, ERROR, MSG_ID, ON_BEHALF_OF, REPLAYED, TRACEPARENT,
@@ -44,7 +44,7 @@ async fn an_authenticator_app_enrols_and_logs_in_with_what_the_reply_shows() {
     let backup_codes = reply["backup_codes"].as_array().unwrap();
     assert_eq!(backup_codes.len(), 10);
 
-    // The confirming step is spent; the next one is inside the window already.
+    // The confirming step is spent; the next one is already in the window.
     for (code, method, left) in [
         (json!(code(now_s + STEP_S)), "totp", 10),
         (backup_codes[0].clone(), "backup-code", 9),
@@ -64,7 +64,7 @@ async fn an_authenticator_app_enrols_and_logs_in_with_what_the_reply_shows() {
 }
 
 #[tokio::test]
-async fn who_asked_from_where_and_in_which_trace_reaches_the_history() {
+async fn caller_source_and_trace_reach_the_history() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -119,12 +119,12 @@ async fn a_repeated_command_gets_its_stored_outcome() {
         )
     };
     let wrong = br#"{"username":"ada","password":"wrong horse"}"#;
-    let nobody = br#"{"account_id":"bob","code":"123456"}"#;
+    let unknown = br#"{"account_id":"bob","code":"123456"}"#;
     let register = register("ada");
     for (id, name, request, refusal, is_stored) in [
         ("1", "register-account", &register[..], None, true),
         ("2", "start-login", wrong, Some("credentials.invalid"), true),
-        // What appended nothing is decided anew.
+        // A command that appended nothing is decided again.
         (
             "3",
             "register-account",
@@ -135,7 +135,7 @@ async fn a_repeated_command_gets_its_stored_outcome() {
         (
             "4",
             "verify-login",
-            nobody,
+            unknown,
             Some("account.not_found"),
             false,
         ),
@@ -162,7 +162,7 @@ async fn a_repeated_command_gets_its_stored_outcome() {
 }
 
 #[tokio::test]
-async fn a_command_id_stands_for_one_body_on_one_subject_of_one_caller() {
+async fn a_command_id_belongs_to_one_body_on_one_subject_of_one_caller() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;

@@ -1,4 +1,4 @@
-//! Brokers that ask who we are: TLS, user and password in the URL, nkeys, credentials files.
+//! Brokers that authenticate clients: TLS, user and password in the URL, nkeys, credentials files.
 
 use countersign::bus::{BusConfig, Connection, ConnectionError, Identity};
 use countersign_schemas::secret::SecretText;
@@ -8,7 +8,7 @@ use nkeys::KeyPair;
 use crate::credentials::{Vouching, broker_with, certificates, mutual_tls, written};
 use crate::service::{PATIENCE, Service, ask, body, register, wall};
 
-/// Whether the broker lets us in and delivers to our inbox.
+/// Whether the broker accepts us and delivers to our inbox.
 async fn round_trip(connection: &Connection) -> Result<(), ConnectionError> {
     let client = connection.connect(None).await?;
     let inbox = client.new_inbox();
@@ -63,9 +63,9 @@ async fn a_broker_that_asks_for_certificates_is_served_over_tls() {
     assert!(refused.is_permanent(), "{refused}");
 }
 
-/// P-08: in clear, to another host's certificate, to an expired one: nobody connects.
+/// P-08: no client connects in clear, to another host's certificate, or to an expired one.
 #[tokio::test]
-async fn p08_a_broker_that_is_not_proven_is_not_spoken_to() {
+async fn p08_an_unproven_broker_is_refused() {
     let certificates = certificates();
     let file = |name: &str| certificates.path().join(name);
     let secured = |name: &str| {
@@ -99,7 +99,7 @@ async fn p08_a_broker_that_is_not_proven_is_not_spoken_to() {
 /// A server that greets after the handshake, and one that greets before it, which a client that
 /// begins with the handshake cannot read.
 #[tokio::test]
-async fn the_handshake_comes_first_where_it_is_asked_for() {
+async fn the_handshake_comes_first_if_the_option_is_set() {
     let certificates = certificates();
     let file = |name: &str| certificates.path().join(name);
     for (handshake_first, is_right) in [("auto", true), ("false", false)] {
@@ -119,9 +119,9 @@ async fn the_handshake_comes_first_where_it_is_asked_for() {
     }
 }
 
-/// A server that waits for the handshake says nothing, as one that is away.
+/// A server that waits for the handshake sends nothing, like a server that is away.
 #[test]
-fn who_hears_nothing_over_tls_is_told_of_the_handshake() {
+fn the_error_without_a_greeting_over_tls_names_the_handshake() {
     let away = |servers: &str| ConnectionError::Away {
         servers: servers.into(),
         reason: "expected INFO, got nothing".into(),
@@ -144,7 +144,7 @@ async fn user_and_password_in_the_url_are_honoured() {
     let apart = Connection {
         user: Some("a@b".into()),
         password: Some(SecretText::new("p/s:w".into())),
-        ..at("somebody:else@")
+        ..at("another:user@")
     };
     round_trip(&apart).await.unwrap();
     for wrong in ["a%40b:wrong@", "a%40b@", ""] {
@@ -155,7 +155,7 @@ async fn user_and_password_in_the_url_are_honoured() {
 }
 
 #[tokio::test]
-async fn an_nkey_is_as_good_as_a_password() {
+async fn an_nkey_works_like_a_password() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, other) = (KeyPair::new_user(), KeyPair::new_user());
     let config = format!(
@@ -178,7 +178,7 @@ async fn an_nkey_is_as_good_as_a_password() {
 }
 
 #[tokio::test]
-async fn a_credentials_file_is_as_good_as_a_password() {
+async fn a_credentials_file_works_like_a_password() {
     let folder = tempfile::tempdir().unwrap();
     let ours = Vouching::new();
     let broker = broker_with(folder.path(), &ours.config());

@@ -1,4 +1,4 @@
-//! What a well-behaved caller sees.
+//! The service as a well-behaved caller sees it.
 
 use countersign::bus::headers::{ERROR, MSG_ID, SERVICE_ERROR, TRACEPARENT, TRACESTATE};
 use countersign_schemas::command::Command;
@@ -61,7 +61,7 @@ async fn the_service_is_found_as_a_nats_micro_service() {
 }
 
 #[tokio::test]
-async fn a_command_that_nobody_waits_for_is_counted_and_not_executed() {
+async fn a_command_without_a_reply_subject_is_counted_and_not_executed() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     let subject = "countersign.v1.command.register-account";
@@ -69,7 +69,7 @@ async fn a_command_that_nobody_waits_for_is_counted_and_not_executed() {
         .publish(subject, register("ada").into())
         .await
         .unwrap();
-    // Had the first been executed, this one would be told that the account exists.
+    // If the first one had been executed, the reply to this one would be `account.exists`.
     let reply = ask(&client, "command.register-account", &[], &register("ada")).await;
     assert_eq!(body(&reply)["account_id"], "ada");
     let stats = client.request("$SRV.STATS", "".into()).await.unwrap();

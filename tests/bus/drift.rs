@@ -1,4 +1,4 @@
-//! The stream's settings are looked at again while the service runs.
+//! The service checks the stream's settings again while it runs.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ const STREAM: &str = "COUNTERSIGN_EVENTS";
 const POLL: Duration = Duration::from_millis(5);
 
 thread_local! {
-    /// The log lines of one test, whose tasks all run on its thread.
+    /// The log lines of one test; all its tasks run on its thread.
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -38,8 +38,8 @@ impl Write for Lines {
     }
 }
 
-/// Keeps what is logged from now on. One subscriber for all threads: with one for each, a line that
-/// two tests reach at the same time can be lost to both.
+/// Keeps the log lines from now on. All threads share one subscriber: with one for each, both tests
+/// can lose a line that they reach at the same time.
 fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -69,7 +69,7 @@ async fn set(client: &Client, name: &str, value: i64) {
     stream(client, "UPDATE", &config).await;
 }
 
-fn all_is_told(state: &PublicationState) -> bool {
+fn all_is_published(state: &PublicationState) -> bool {
     state.lag == 0 && state.halted.is_none()
 }
 
@@ -93,7 +93,7 @@ async fn comes_to(service: &Service, what: &str, is_so: impl Fn(&PublicationStat
     came.unwrap_or_else(|_| panic!("not {what}: {:?}", service.engine.readings()));
 }
 
-/// Where the pages that operators watch are answered.
+/// The HTTP address of health and metrics.
 async fn watched(service: &Service, traffic: &Traffic) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -115,7 +115,7 @@ async fn page(address: SocketAddr, path: &str) -> String {
     page
 }
 
-/// N-17, while it runs: publication halts and says why, commands go on, and what is due is
+/// N-17, while it runs: publication halts and reports why, commands go on, and the due events are
 /// published once the settings are right again.
 #[tokio::test]
 async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_right() {
@@ -135,13 +135,13 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
     let address = watched(&service, &traffic).await;
     let client = connect(&broker).await;
     registered(&client, "ada").await;
-    comes_to(&service, "published", all_is_told).await;
+    comes_to(&service, "published", all_is_published).await;
     assert!(
         page(address, "/metrics")
             .await
             .contains("countersign_publication_halted 0\n")
     );
-    let told = messages(&client).await;
+    let published = messages(&client).await;
 
     set(&client, "max_age", 86_400_000_000_000).await;
     comes_to(&service, "halted", |state| {
@@ -150,7 +150,7 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
             && reason.contains("nats stream edit")
     })
     .await;
-    // However often it looks again, it says so once.
+    // However often it checks again, it logs this once.
     let looks = format!("$JS.API.STREAM.INFO.{STREAM}");
     let mut looks = client.subscribe(looks).await.unwrap();
     for _ in 0..3 {
@@ -160,7 +160,7 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
     looks.unsubscribe().await.unwrap();
     registered(&client, "eve").await;
     comes_to(&service, "behind", |state| state.lag == 2).await;
-    assert_eq!(messages(&client).await, told);
+    assert_eq!(messages(&client).await, published);
     let metrics = page(address, "/metrics").await;
     assert!(metrics.contains("countersign_publication_halted 1\n"));
     assert!(metrics.contains("countersign_publication_lag_events 2\n"));
@@ -170,8 +170,11 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
     assert_eq!(logged("INFO", "published again"), 0);
 
     set(&client, "max_age", 0).await;
-    comes_to(&service, "published again", all_is_told).await;
-    assert_eq!(messages(&client).await, json!(told.as_u64().unwrap() + 2));
+    comes_to(&service, "published again", all_is_published).await;
+    assert_eq!(
+        messages(&client).await,
+        json!(published.as_u64().unwrap() + 2)
+    );
     assert!(
         page(address, "/metrics")
             .await
@@ -181,9 +184,9 @@ async fn settings_that_drift_while_it_runs_halt_publication_until_they_are_put_r
     service.stop().await;
 }
 
-/// What was refused is not passed over: it is sent again, once it would be taken.
+/// A refused batch is not skipped: it is sent again once the stream accepts it.
 #[tokio::test]
-async fn a_batch_that_the_stream_refuses_is_published_whole_once_it_is_taken() {
+async fn a_batch_that_the_stream_refuses_is_published_whole_once_it_is_accepted() {
     let broker = broker();
     let config = BusConfig {
         connection: at(&broker),
@@ -193,24 +196,24 @@ async fn a_batch_that_the_stream_refuses_is_published_whole_once_it_is_taken() {
     let service = Service::start(config, wall()).await;
     let client = connect(&broker).await;
     registered(&client, "ada").await;
-    comes_to(&service, "published", all_is_told).await;
-    let told = messages(&client).await.as_u64().unwrap();
-    // Nobody looks at the settings for a minute: what halts is the refused batch itself.
+    comes_to(&service, "published", all_is_published).await;
+    let published = messages(&client).await.as_u64().unwrap();
+    // The settings are not checked for a minute: the refused batch itself halts publication.
     set(&client, "max_msg_size", 10).await;
     registered(&client, "eve").await;
     comes_to(&service, "halted", |state| state.halted.is_some()).await;
     registered(&client, "bob").await;
     comes_to(&service, "behind", |state| state.lag == 4).await;
-    assert_eq!(messages(&client).await, json!(told));
+    assert_eq!(messages(&client).await, json!(published));
     set(&client, "max_msg_size", -1).await;
-    comes_to(&service, "published again", all_is_told).await;
-    assert_eq!(messages(&client).await, json!(told + 4));
+    comes_to(&service, "published again", all_is_published).await;
+    assert_eq!(messages(&client).await, json!(published + 4));
     service.stop().await;
 }
 
-/// Every setting that nats-server lets anybody change in a stream that is there.
+/// Every setting of an existing stream that nats-server lets a client change.
 #[tokio::test]
-async fn whichever_setting_is_changed_under_a_running_publisher_is_noticed_and_put_right_again() {
+async fn every_setting_that_changes_under_a_running_publisher_is_noticed() {
     let broker = broker();
     let config = BusConfig {
         connection: at(&broker),
@@ -224,7 +227,7 @@ async fn whichever_setting_is_changed_under_a_running_publisher_is_noticed_and_p
     let service = Service::start(config, wall()).await;
     let client = connect(&broker).await;
     registered(&client, "ada").await;
-    comes_to(&service, "published", all_is_told).await;
+    comes_to(&service, "published", all_is_published).await;
     let right = stream(&client, "INFO", &json!({})).await["config"].take();
     let day = 86_400_000_000_000_i64;
     for (name, value) in [
@@ -255,7 +258,7 @@ async fn whichever_setting_is_changed_under_a_running_publisher_is_noticed_and_p
         })
         .await;
         stream(&client, "UPDATE", &right).await;
-        comes_to(&service, "published again", all_is_told).await;
+        comes_to(&service, "published again", all_is_published).await;
     }
     service.stop().await;
 }

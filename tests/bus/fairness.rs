@@ -1,5 +1,5 @@
-//! What one caller keeps busy is not what another waits for. Threads are held by a gate in the
-//! clock that they ask, so nothing here rests on how long anything takes.
+//! A caller that keeps threads busy does not make another caller wait. A gate in the clock holds
+//! the threads, so no result rests on durations.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use crate::gate::Gate;
 use crate::service::{Service, ask, at, body, broker, connect, header, refused, registered};
 
-/// No test lasts until then; a query with a deadline asks the clock on its thread.
+/// No test lasts this long; a query with a deadline reads the clock on its thread.
 const FAR: &str = "2999-01-01T00:00:00Z";
 
-/// A service in dev mode whose threads of this name are held.
+/// A service in dev mode; the gate holds its threads of this name.
 async fn held(broker: &Broker, thread: &'static str) -> (Service, Client, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let config = BusConfig {
@@ -29,10 +29,16 @@ async fn held(broker: &Broker, thread: &'static str) -> (Service, Client, Arc<Ga
     (service, client, gate)
 }
 
-type Told = JoinSet<Option<String>>;
+type Replies = JoinSet<Option<String>>;
 
-/// Sends the same many times, and gives the words of the refusals; none for an answer.
-fn send(client: &Client, times: usize, caller: &str, subject: &str, query: &'static str) -> Told {
+/// Sends the same request many times; returns the words of the refusals, `None` for a success.
+fn send(
+    client: &Client,
+    times: usize,
+    caller: &str,
+    subject: &str,
+    query: &'static str,
+) -> Replies {
     (0..times)
         .map(|n| {
             let (client, caller) = (client.clone(), caller.to_owned());
@@ -70,24 +76,24 @@ async fn one_auditors_exports_hold_up_neither_agents_nor_login_checks_nor_operat
             r#"{"view":"reset-queue","reason":"test"}"#,
         ),
     ] {
-        let told = send(&client, 1, "alice", subject, query).join_all().await;
-        assert_eq!(told, [None], "{subject}");
+        let replies = send(&client, 1, "alice", subject, query).join_all().await;
+        assert_eq!(replies, [None], "{subject}");
     }
-    // A second auditor has the second thread, and is not shed for the first one's flood.
+    // A second auditor gets the second thread, and is not shed because of the first one's flood.
     let other = send(&client, 4, "grace", "query.audit-export", EXPORT);
     gate.holds(2).await;
     gate.open();
     assert_eq!(other.join_all().await, vec![None; 4]);
-    let told = exports.join_all().await;
-    let answered = told.iter().filter(|told| told.is_none()).count();
-    // Where all arrive before a thread has looked, the one at work was among the 64 that may wait.
+    let replies = exports.join_all().await;
+    let answered = replies.iter().filter(|replies| replies.is_none()).count();
+    // If all arrive before a thread takes one, the one at work was among the 64 that may wait.
     assert!(matches!(answered, 64 | 65), "{answered}");
-    assert!(told.iter().flatten().all(|word| word == "overloaded"));
+    assert!(replies.iter().flatten().all(|word| word == "overloaded"));
     service.stop().await;
 }
 
 #[tokio::test]
-async fn an_operators_acts_hold_up_no_login_check_and_no_operators_look() {
+async fn an_operators_acts_hold_up_no_login_check_and_no_operators_query() {
     let broker = broker();
     let (service, client, gate) = held(&broker, "query-act").await;
     let rebuild = r#"{"view":"reset-queue","reason":"test"}"#;
@@ -99,24 +105,25 @@ async fn an_operators_acts_hold_up_no_login_check_and_no_operators_look() {
         "admin.log-stats",
         "query.audit-page",
     ] {
-        let told = send(&client, 1, "eve", subject, "").join_all().await;
-        assert_eq!(told, [None], "{subject}");
+        let replies = send(&client, 1, "eve", subject, "").join_all().await;
+        assert_eq!(replies, [None], "{subject}");
     }
     let other = send(&client, 1, "grace", "admin.view-rebuild", rebuild);
     gate.holds(3).await;
     gate.open();
     assert_eq!(other.join_all().await, [None]);
-    let told = acts.join_all().await;
-    let overloaded = |told: &&Option<String>| told.as_deref() == Some("overloaded");
-    // Two at work and four waiting; where all arrive before a thread has looked, four in all.
-    let shed = told.iter().filter(overloaded).count();
+    let replies = acts.join_all().await;
+    let overloaded = |replies: &&Option<String>| replies.as_deref() == Some("overloaded");
+    // Two at work and four waiting; if all arrive before a thread takes one, four in all.
+    let shed = replies.iter().filter(overloaded).count();
     assert!((14..=16).contains(&shed), "{shed}");
     service.stop().await;
 }
 
-/// One that waits for what never comes may wait; who asks for what is there does not wait for it.
+/// A query may wait for a position that never comes; a query for an existing position does not wait
+/// for it.
 #[tokio::test]
-async fn a_position_that_is_never_reached_holds_up_only_who_asked_for_it() {
+async fn a_position_that_is_never_reached_holds_up_only_the_query_that_names_it() {
     let broker = broker();
     let (service, client, gate) = held(&broker, "query-wait").await;
     let ahead = |caller: &str| {
@@ -139,13 +146,15 @@ async fn a_position_that_is_never_reached_holds_up_only_who_asked_for_it() {
     gate.open();
     let others = others.join_all().await;
     assert_eq!(others, ["503 projection.behind"; 3]);
-    let told = flood.join_all().await;
-    let waited = told.iter().filter(|told| *told == "503 projection.behind");
+    let replies = flood.join_all().await;
+    let waited = replies
+        .iter()
+        .filter(|replies| *replies == "503 projection.behind");
     assert_eq!(waited.count(), 10, "two at work and eight waiting");
     service.stop().await;
 }
 
-/// S-09: what one caller has in flight leaves room for whoever comes next.
+/// S-09: the requests of one caller in flight leave room for the next caller.
 #[tokio::test]
 async fn a_caller_that_waits_for_all_it_can_leaves_room_for_the_next() {
     let broker = broker();
@@ -162,18 +171,17 @@ async fn a_caller_that_waits_for_all_it_can_leaves_room_for_the_next() {
     let flood = send(&client, 300, "eve", "query.login-status.ada", "");
     gate.holds(2).await;
     let others = send(&client, 4, "alice", "query.login-status.ada", "");
-    // Refused at once, and not before every request of this subscription that came before it was
-    // taken.
-    let told = send(&client, 1, "bob", "query.login-status.ada", r#"{"x":1}"#);
-    assert_eq!(told.join_all().await, [Some("request.invalid".into())]);
+    // Refused at once, but after the service took every earlier request of this subscription.
+    let replies = send(&client, 1, "bob", "query.login-status.ada", r#"{"x":1}"#);
+    assert_eq!(replies.join_all().await, [Some("request.invalid".into())]);
     for subject in ["query.errors", "query.schema.errors-response"] {
-        let told = send(&client, 1, "eve", subject, "").join_all().await;
-        assert_ne!(told[0].as_deref(), Some("overloaded"), "{subject}");
+        let replies = send(&client, 1, "eve", subject, "").join_all().await;
+        assert_ne!(replies[0].as_deref(), Some("overloaded"), "{subject}");
     }
     gate.open();
     assert_eq!(others.join_all().await, vec![None; 4]);
-    let told = flood.join_all().await;
-    let answered = told.iter().filter(|told| told.is_none()).count();
+    let replies = flood.join_all().await;
+    let answered = replies.iter().filter(|replies| replies.is_none()).count();
     assert!((20..30).contains(&answered), "two thirds of 30: {answered}");
     service.stop().await;
 }

@@ -1,8 +1,8 @@
-//! Header blocks that are made to swallow the broker's line or to pass for it, written by hand and
-//! sent through the shipped broker.
+//! Header blocks that try to hide the broker's line or to imitate it, written by hand and sent
+//! through the shipped broker.
 //!
 //! nats-server cuts the last two bytes of a publisher's block, whatever they are, and appends its
-//! own line; forged copies it removes only where they stand between two CRLF.
+//! own line. It removes forged copies only if they are between two CRLF.
 
 use countersign::bus::headers::MSG_ID;
 use countersign::bus::{BusConfig, Connection, Identity, serve};
@@ -14,28 +14,28 @@ use tokio::sync::watch;
 use crate::credentials::{Vouching, broker_with};
 use crate::identity::ACCOUNTS;
 use crate::raw::Raw;
-use crate::roles::House;
+use crate::roles::Fixture;
 use crate::service::{
     PATIENCE, Service, ask, at, dev, engine, header, refused, registered, server, wall,
 };
 
-/// What the sender claims to be: a support agent, who may see the reset cases.
+/// The identity that the sender claims: a support agent, who may see the reset cases.
 const FORGED: &str = r#"Nats-Request-Info: {"acc":"SUPPORT","user":"bob"}"#;
-/// What only support agents may ask.
+/// A query that only support agents may send.
 const ASKED: &str = "countersign.v1.query.reset-queue";
 
 const UNVERIFIED: &str = "actor.unverified";
-/// What the auditor hears where the broker's own line is the one that is read.
+/// The reply to the auditor if the service reads the broker's own line.
 const GENUINE: &str = "actor.forbidden";
 
-/// What follows `NATS/1.0`, and what becomes of it.
+/// The bytes after `NATS/1.0`, and the expected reply.
 fn blocks() -> Vec<(String, &'static str)> {
     let lower = FORGED.to_lowercase().replace("support", "SUPPORT");
     let upper = FORGED.replace("Nats-Request-Info", "NATS-REQUEST-INFO");
     let named = |name: &str| FORGED.replace("Nats-Request-Info", name);
     let open = r#"Nats-Request-Info: {"acc":"SUPPORT","user":"bob","x":""#;
     let rows = [
-        // As it should be, and what the broker removes.
+        // A right block, and a forgery that the broker removes.
         ("\r\nA: b\r\n\r\n".into(), GENUINE),
         (format!("\r\n{FORGED}\r\n\r\n"), GENUINE),
         (format!("\r\n{FORGED}\r\n{FORGED}\r\n\r\n"), GENUINE),
@@ -51,7 +51,7 @@ fn blocks() -> Vec<(String, &'static str)> {
         (format!("\r\nA: b\x0b{FORGED}\r\n\r\n"), UNVERIFIED),
         (format!("\r\nA: b\0{FORGED}\r\n\r\n"), UNVERIFIED),
         (format!("\r\nA: b\r\n\r\n{FORGED}\r\n\r\n"), UNVERIFIED),
-        // Blocks without an end, into which the broker's line is swallowed.
+        // Blocks without an end, which hide the broker's line.
         (format!("\r\n{FORGED}\r\nX: yzz"), UNVERIFIED),
         (format!("\r\nX: y\r\n{FORGED}zz"), UNVERIFIED),
         (format!("\r\nX: y\r\n{FORGED}\r\n"), UNVERIFIED),
@@ -93,18 +93,18 @@ fn blocks() -> Vec<(String, &'static str)> {
         ),
         (format!("\r\nX: {FORGED}\r\n\r\n"), UNVERIFIED),
         ("\r\nX: nats-request-info\r\n\r\n".into(), UNVERIFIED),
-        // What only the broker says.
+        // Headers that only the broker may write.
         (" 200\r\n\r\n".into(), UNVERIFIED),
         (" 503 x\r\n\r\n".into(), UNVERIFIED),
     ];
     rows.into()
 }
 
-/// A-01: what a sender writes is never what the broker says.
+/// A-01: no header of the sender counts as the broker's header.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a01_no_block_passes_for_the_brokers_word() {
-    let house = House::start().await;
-    let port = house.broker.port();
+async fn a01_no_block_passes_for_the_brokers_header() {
+    let fixture = Fixture::start().await;
+    let port = fixture.broker.port();
     let asked = tokio::task::spawn_blocking(move || {
         let mut auditor = Raw::connect(port, "auditor");
         for (rest, expected) in blocks() {
@@ -116,7 +116,7 @@ async fn a01_no_block_passes_for_the_brokers_word() {
             (&b""[..], GENUINE),
             (b"XY", GENUINE),
             (b"NATS/1.0\r\nNats-A: \xff\r\n\r\n", UNVERIFIED),
-            // What nobody acts on is no reason to refuse.
+            // A header that the service does not act on is no reason to refuse.
             (b"NATS/1.0\r\nA: \xff\t\0\r\n\r\n", GENUINE),
             (b"NATS/1.0\r\ntracestate: \xff\r\nX: yzz", UNVERIFIED),
             (
@@ -130,12 +130,12 @@ async fn a01_no_block_passes_for_the_brokers_word() {
         }
     });
     asked.await.unwrap();
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// A-01: where the broker says nothing of the caller, nobody says it instead.
+/// A-01: if the broker does not name the caller, no other name counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a01_no_block_passes_for_the_brokers_word_where_it_says_nothing() {
+async fn a01_no_block_passes_for_the_brokers_header_if_it_writes_none() {
     let folder = tempfile::tempdir().unwrap();
     let config = ACCOUNTS
         .replace("password: s", "password: secret")
@@ -157,10 +157,10 @@ async fn a01_no_block_passes_for_the_brokers_word_where_it_says_nothing() {
     };
     let service = Service::start(config, wall()).await;
     let asked = tokio::task::spawn_blocking(move || {
-        let mut stranger = Raw::connect(port, "stranger");
+        let mut unverified = Raw::connect(port, "stranger");
         for (rest, _) in blocks() {
             let block = format!("NATS/1.0{rest}");
-            let reply = stranger.ask(ASKED, block.as_bytes(), b"");
+            let reply = unverified.ask(ASKED, block.as_bytes(), b"");
             assert_eq!(reply.code(), UNVERIFIED, "{block:?}");
         }
     });
@@ -170,16 +170,16 @@ async fn a01_no_block_passes_for_the_brokers_word_where_it_says_nothing() {
 
 /// A-01: a length that is not the block's moves bytes between headers and body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a01_no_length_of_a_block_passes_for_the_brokers_word() {
-    let house = House::start().await;
-    let port = house.broker.port();
+async fn a01_no_length_of_a_block_passes_for_the_brokers_header() {
+    let fixture = Fixture::start().await;
+    let port = fixture.broker.port();
     let asked = tokio::task::spawn_blocking(move || {
         let mut auditor = Raw::connect(port, "auditor");
         let block = format!("NATS/1.0\r\nA: b\r\n{FORGED}\r\n\r\n");
         for said in 0..=block.len() {
             auditor.send(ASKED, block.as_bytes(), said, b"");
             let code = auditor.reply().code();
-            // The rest of a block is no body that a query reads.
+            // No query reads the rest of a block as its body.
             let is_refused = [UNVERIFIED, GENUINE, "request.malformed"].contains(&&*code);
             assert!(is_refused, "{said}: {code:?}");
         }
@@ -190,15 +190,15 @@ async fn a01_no_length_of_a_block_passes_for_the_brokers_word() {
         }
     });
     asked.await.unwrap();
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// A-01: the attack of the issue: one agent asks for a reset and approves it as another.
+/// A-01: one agent requests a reset and tries to approve it as another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a01_one_agent_is_not_two() {
-    let house = House::start().await;
-    let port = house.broker.port();
-    registered(&house.user("login-gw").await.client, "ada").await;
+    let fixture = Fixture::start().await;
+    let port = fixture.broker.port();
+    registered(&fixture.user("login-gw").await.client, "ada").await;
     let asked = tokio::task::spawn_blocking(move || {
         let mut alice = Raw::connect(port, "alice");
         let request = br#"{"account_id":"ada","reason":"r","ticket":"T-1","lost":"both"}"#;
@@ -212,21 +212,21 @@ async fn a01_one_agent_is_not_two() {
             };
             assert!(is_refused, "{user}");
         }
-        // Whole and honest it is decided: 2FA is not on.
+        // Without a forgery the request is decided: 2FA is not on.
         let subject = "countersign.v1.support.alice.request-reset";
         let reply = alice.ask(subject, b"NATS/1.0\r\nNats-Msg-Id: r-2\r\n\r\n", request);
         assert_eq!(reply.code(), "factor.not_on");
     });
     asked.await.unwrap();
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// A-02: nats-server calls a client by the nkey that it claims; the shipped configuration makes it
-/// ask for the proof, and a service in verified identity starts on no other.
+/// A-02: nats-server names a client by the nkey that it claims. The shipped configuration makes it
+/// ask for the proof, and a service in verified identity starts on no other broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a02_a_client_is_not_the_nkey_that_it_claims_to_be() {
-    let house = House::start().await;
-    let port = house.broker.port();
+    let fixture = Fixture::start().await;
+    let port = fixture.broker.port();
     let asked = tokio::task::spawn_blocking(move || {
         for claimed in [
             "bob",
@@ -238,7 +238,7 @@ async fn a02_a_client_is_not_the_nkey_that_it_claims_to_be() {
         }
     });
     asked.await.unwrap();
-    house.service.stop().await;
+    fixture.service.stop().await;
 
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(&server(), &BrokerOptions::default()).unwrap();
@@ -258,8 +258,8 @@ async fn a02_a_client_is_not_the_nkey_that_it_claims_to_be() {
     assert!(error.unwrap_err().to_string().contains("knows no nkey"));
 }
 
-/// A-02: in operator mode the broker believes what a client calls itself, so there the account is
-/// the caller. Once this fails, `Identity` may believe the user there too.
+/// A-02: in operator mode the broker trusts a client's own name, so there the account is the
+/// caller. Once this test fails, `Identity` may trust the user there too.
 #[test]
 fn a02_in_operator_mode_a_client_names_its_own_user() {
     let folder = tempfile::tempdir().unwrap();
@@ -284,10 +284,10 @@ fn a02_in_operator_mode_a_client_names_its_own_user() {
     }
 }
 
-/// A-03: in dev identity a malformed block is a malformed request, and the connection outlives it,
-/// as it does subjects that are no text.
+/// A-03: in dev identity a malformed block is a malformed request, and the connection stays open.
+/// It also stays open for subjects that are not UTF-8.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a03_whatever_does_not_parse_is_answered_and_ends_no_connection() {
+async fn a03_every_message_that_does_not_parse_is_refused_and_ends_no_connection() {
     let broker = crate::service::broker();
     let (mut service, client) = dev(&broker).await;
     service.ready.mark_unchanged();
@@ -323,7 +323,7 @@ async fn a03_whatever_does_not_parse_is_answered_and_ends_no_connection() {
                 "{id:?} {code}"
             );
         }
-        // A reply subject that is no text is nowhere that we could answer.
+        // The service cannot reply to a reply subject that is not UTF-8.
         for verb in ["PUB", "HPUB"] {
             let (head, block) = if verb == "PUB" {
                 ("0", "")
@@ -348,9 +348,10 @@ async fn a03_whatever_does_not_parse_is_answered_and_ends_no_connection() {
     service.stop().await;
 }
 
-/// A-04: a request cannot make the service publish among its own events, nor to an API of the broker.
+/// A-04: a request cannot make the service publish among its own events, nor to an API of the
+/// broker.
 #[tokio::test]
-async fn a04_a_reply_subject_of_the_service_or_the_broker_is_not_answered() {
+async fn a04_a_request_with_a_reply_subject_of_the_service_or_the_broker_is_not_executed() {
     let broker = crate::service::broker();
     let (service, client) = dev(&broker).await;
     let wrong = [
@@ -385,7 +386,7 @@ async fn a04_a_reply_subject_of_the_service_or_the_broker_is_not_answered() {
         });
         sent.await.unwrap();
     }
-    // Later requests are answered, and nothing was done for the ones before.
+    // Later requests get replies, and none of the earlier ones was executed.
     for at in 0..wrong.len() {
         let reply = ask(&client, &format!("query.login-status.id-{at}"), &[], b"").await;
         assert_eq!(refused(&reply), "404 account.not_found");

@@ -1,4 +1,4 @@
-//! A gate in the clock that threads ask: what they hold up is held until the test has seen enough.
+//! A gate in the clock that threads read: it holds them until the test opens it.
 
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -15,7 +15,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A clock that holds the threads of this name that ask it.
+    /// A clock that holds the threads of this name when they read it.
     pub fn clock(self: &Arc<Self>, thread: &'static str) -> Clock {
         let gate = Arc::clone(self);
         Arc::new(move || {
@@ -33,18 +33,18 @@ impl Gate {
         state.1 -= 1;
     }
 
-    /// Lets go of those that it holds, and lets others pass.
+    /// Releases the threads that it holds, and lets others pass.
     pub fn open(&self) {
         self.state.lock().unwrap().0 = true;
         self.changed.notify_all();
     }
 
-    /// Holds whoever comes from now on.
+    /// Holds every thread that comes from now on.
     pub fn close(&self) {
         self.state.lock().unwrap().0 = false;
     }
 
-    /// Waits until it holds so many.
+    /// Waits until it holds this many.
     pub async fn holds(&self, threads: usize) {
         let held = async {
             while self.state.lock().unwrap().1 < threads {

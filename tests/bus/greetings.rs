@@ -1,5 +1,5 @@
-//! What a broker carries is known before anything is decided, and asked again while the service
-//! runs.
+//! The service knows the broker's `max_payload` before it decides anything, and checks it again
+//! while it runs.
 
 use std::fs;
 
@@ -56,7 +56,7 @@ const ROOMY: &str = "max_payload: 1048576";
 const SMALL: &str = "max_payload: 8192";
 
 #[tokio::test]
-async fn a_broker_that_cannot_carry_the_largest_reply_is_not_started_on() {
+async fn the_service_does_not_start_on_a_broker_that_cannot_carry_the_largest_reply() {
     let (_changing, broker) = Changing::start(SMALL, None);
     let folder = tempfile::tempdir().unwrap();
     let mut service = Service::begin(
@@ -72,9 +72,9 @@ async fn a_broker_that_cannot_carry_the_largest_reply_is_not_started_on() {
     assert!(!*service.ready.borrow());
 }
 
-/// `enable-2fa` was recorded and answered as refused.
+/// Once, `enable-2fa` was recorded, but its reply was a refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_decided_on_a_broker_that_comes_back_too_small_for_its_reply() {
+async fn nothing_is_decided_on_a_broker_that_returns_too_small_for_the_reply() {
     let (_one, right) = Changing::start(ROOMY, None);
     let port = right.port();
     let mut service = Service::start(config(&right, Identity::Dev), wall()).await;
@@ -106,9 +106,9 @@ async fn nothing_is_decided_on_a_broker_that_comes_back_too_small_for_its_reply(
     service.stop().await;
 }
 
-/// nats-server tells its clients nothing of what a reload changes.
+/// nats-server does not notify its clients of the changes of a reload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_reload_makes_wrong_ends_readiness_until_it_is_put_right() {
+async fn a_reload_that_breaks_a_requirement_ends_readiness_until_it_is_undone() {
     let right = format!("{OPEN}\n{ROOMY}");
     let (changing, broker) = Changing::start(&right, None);
     let mut service = Service::start(config(&broker, Identity::default()), wall()).await;
@@ -128,10 +128,10 @@ async fn what_a_reload_makes_wrong_ends_readiness_until_it_is_put_right() {
     service.stop().await;
 }
 
-/// The service connected while the broker was wrong, so what its own connection was greeted with
-/// stays wrong when the broker is put right by a reload.
+/// The service connected while the broker was wrong, so the greeting of its own connection stays
+/// wrong when a reload corrects the broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_was_wrong_when_the_service_came_back_is_put_right_by_a_reload() {
+async fn a_reload_corrects_a_broker_that_was_wrong_when_the_service_reconnected() {
     let (_one, right) = Changing::start(ROOMY, None);
     let port = right.port();
     let mut service = Service::start(config(&right, Identity::Dev), wall()).await;

@@ -1,4 +1,4 @@
-//! Who calls, by the broker's word and by the caller's own.
+//! The caller, as the broker names it and as it names itself.
 
 use countersign::bus::headers::{CALLER, REQUEST_INFO};
 use countersign::bus::{BusConfig, Connection, Identity, serve};
@@ -10,7 +10,7 @@ use crate::service::{
     PATIENCE, Service, ask, body, broker, dev, engine, refused, register, server, wall,
 };
 
-/// Accounts as the contract has them; `STRANGER` imports without `share: true`.
+/// The accounts of the contract; `STRANGER` imports without `share: true`.
 pub const ACCOUNTS: &str = r#"
 accounts {
   COUNTERSIGN: {
@@ -36,7 +36,7 @@ accounts {
 
 /// V-13, P-02; NATS CVE-2026-33246.
 #[tokio::test]
-async fn in_verified_mode_only_the_brokers_word_counts() {
+async fn in_verified_mode_only_the_brokers_header_counts() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("nats.conf");
     std::fs::write(&config, ACCOUNTS).unwrap();
@@ -70,7 +70,7 @@ async fn in_verified_mode_only_the_brokers_word_counts() {
     )
     .await;
     assert_eq!(body(&reply)["account_id"], "ada");
-    let reply = ask(&platform, "query.login-status.nobody", &forged, b"").await;
+    let reply = ask(&platform, "query.login-status.unknown", &forged, b"").await;
     assert_eq!(refused(&reply), "404 account.not_found");
     let reply = ask(&platform, "query.audit-page", &forged, b"").await;
     assert_eq!(refused(&reply), "403 actor.forbidden");
@@ -82,7 +82,7 @@ async fn in_verified_mode_only_the_brokers_word_counts() {
         assert_eq!(event["caller"], expected);
     }
     assert_eq!(page["events"][0]["type"], "account-registered");
-    let reply = ask(&auditor, "query.login-status.nobody", &[], b"").await;
+    let reply = ask(&auditor, "query.login-status.unknown", &[], b"").await;
     assert_eq!(refused(&reply), "403 actor.forbidden");
 
     let stranger = client("stranger").await;
@@ -94,8 +94,8 @@ async fn in_verified_mode_only_the_brokers_word_counts() {
     )
     .await;
     assert_eq!(refused(&reply), "401 actor.unverified");
-    // Inside the service's own account the broker vouches for nobody, so a forgery arrives as it
-    // was sent: why nobody else lives there.
+    // Within the service's own account the broker names no caller, so a forgery arrives as it was
+    // sent. This is why no other user is in that account.
     service.stop().await;
 }
 
@@ -115,7 +115,7 @@ async fn in_dev_mode_the_caller_names_itself() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_and_refused_subscriptions_are_refusals_to_start() {
+async fn wrong_credentials_and_refused_subscriptions_refuse_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("nats.conf");
     std::fs::write(

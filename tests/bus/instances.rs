@@ -1,4 +1,4 @@
-//! Two instances of one log, as a copy of data and keyring makes them: one answers.
+//! Two instances of one log, from a copy of data and keyring: one serves.
 
 use std::fs;
 use std::path::Path;
@@ -56,7 +56,7 @@ fn is_another(ended: &Result<(), BusError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_that_is_started_beside_its_original_does_not_answer() {
+async fn a_copy_that_is_started_beside_its_original_does_not_serve() {
     let broker = broker();
     let (original, twin) = two();
     let mut first = begin(&broker, original);
@@ -82,9 +82,9 @@ async fn a_copy_that_is_started_beside_its_original_does_not_answer() {
     first.stop().await;
 }
 
-/// Neither was there when the other looked, or both were: exactly one goes on.
+/// Whether or not the two find each other at the start, exactly one goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_that_start_at_once_one_answers() {
+async fn of_two_that_start_at_once_one_serves() {
     let broker = broker();
     for _ in 0..5 {
         let (original, twin) = two();
@@ -101,9 +101,9 @@ async fn of_two_that_start_at_once_one_answers() {
     }
 }
 
-/// A broker that was away for both knows neither of them as the first.
+/// After a broker was away for both, neither of them is known as the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_that_meet_when_the_broker_is_back_one_goes_on_and_has_all_that_was_acknowledged() {
+async fn of_two_that_meet_when_the_broker_returns_one_goes_on_with_everything_acknowledged() {
     let away = broker();
     let port = away.port();
     let (original, twin) = two();
@@ -156,7 +156,7 @@ async fn of_two_that_meet_when_the_broker_is_back_one_goes_on_and_has_all_that_w
     left.stop().await;
 }
 
-/// Registers accounts until ten are acknowledged; says which.
+/// Registers accounts until ten are acknowledged; returns these.
 async fn asking(client: Client) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for at in 0.. {
@@ -177,9 +177,9 @@ async fn asking(client: Client) -> Vec<String> {
     acknowledged
 }
 
-/// A process that was stopped, or a machine that is gone: it may come back.
+/// A process that was stopped, or a machine that is gone: it may return.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beside_one_that_says_nothing_a_start_waits_and_does_not_answer() {
+async fn beside_a_silent_instance_a_start_waits_and_does_not_serve() {
     let broker = broker();
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(&folder, wall());
@@ -192,23 +192,26 @@ async fn beside_one_that_says_nothing_a_start_waits_and_does_not_answer() {
         let look = tokio::time::timeout(PATIENCE, asked.next()).await;
         assert!(look.unwrap().is_some());
         assert!(!*service.ready.borrow());
-        let nobody = silent
+        let reply = silent
             .request("countersign.v1.query.errors", "".into())
             .await;
-        assert_eq!(nobody.unwrap_err().kind(), RequestErrorKind::NoResponders);
+        assert_eq!(reply.unwrap_err().kind(), RequestErrorKind::NoResponders);
     }
     asked.unsubscribe().await.unwrap();
     service.is_ready(true).await;
     service.stop().await;
 }
 
-/// Who may publish and listen there, and has no keyring, answers every question at once.
-async fn stranger(broker: &Broker, log_id: &str) -> (Client, tokio::sync::mpsc::Receiver<()>) {
+/// A client that may publish and listen there, and has no keyring, answers every question at once.
+async fn foreign_client(
+    broker: &Broker,
+    log_id: &str,
+) -> (Client, tokio::sync::mpsc::Receiver<()>) {
     let client = connect(broker).await;
     let subject = format!("countersign.v1.instance.{log_id}");
     let mut asked = client.subscribe(subject.clone()).await.unwrap();
     client.flush().await.unwrap();
-    let (told, heard) = tokio::sync::mpsc::channel(64);
+    let (asked_once, heard) = tokio::sync::mpsc::channel(64);
     let answering = client.clone();
     let word = r#"{"since":"1970-01-01T00:00:00.000001Z","instance":"a","serving":true}"#;
     let tagged = format!(r#"{{"word":{word},"tag":"{}"}}"#, "00".repeat(16));
@@ -221,21 +224,21 @@ async fn stranger(broker: &Broker, log_id: &str) -> (Client, tokio::sync::mpsc::
                     answering.publish(reply, text.into()).await.unwrap();
                 }
             }
-            let _ = told.try_send(());
+            let _ = asked_once.try_send(());
         }
     });
     (client, heard)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn words_of_a_stranger_stop_no_instance() {
+async fn messages_of_a_foreign_client_stop_no_instance() {
     let broker = broker();
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(&folder, wall());
     let log_id = engine.first_log_id();
     let mut service = Service::begin(config(&broker), engine, folder);
     service.is_ready(true).await;
-    let (client, mut heard) = stranger(&broker, &log_id).await;
+    let (client, mut heard) = foreign_client(&broker, &log_id).await;
     for at in 0..3 {
         tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap();
         registered(&client, &format!("ada-{at}")).await;
@@ -245,12 +248,12 @@ async fn words_of_a_stranger_stop_no_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_who_answers_first_hides_no_instance() {
+async fn a_foreign_client_that_answers_first_hides_no_instance() {
     let broker = broker();
     let (original, twin) = two();
     let mut first = begin(&broker, original);
     first.is_ready(true).await;
-    let (client, _heard) = stranger(&broker, &first.engine.first_log_id()).await;
+    let (client, _heard) = foreign_client(&broker, &first.engine.first_log_id()).await;
     let ended = begin(&broker, twin).ended().await;
     assert!(is_another(&ended), "{ended:?}");
     registered(&client, "ada").await;
@@ -258,9 +261,9 @@ async fn a_stranger_who_answers_first_hides_no_instance() {
     first.stop().await;
 }
 
-/// What looks for others must be allowed to.
+/// An instance must be allowed to look for others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_may_not_look_for_another_instance_is_told_so() {
+async fn a_user_who_may_not_look_for_another_instance_gets_an_error() {
     for (publish, subscribe) in [
         (r#"deny: ["countersign.v1.instance.>"]"#, r#"allow: [">"]"#),
         (r#"allow: [">"]"#, r#"deny: ["countersign.v1.instance.>"]"#),
@@ -291,9 +294,9 @@ async fn a_user_who_may_not_look_for_another_instance_is_told_so() {
     }
 }
 
-/// Two logs are two services, whatever they share.
+/// Instances of two logs are two services, whatever they share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_of_another_log_is_no_second_one() {
+async fn an_instance_of_another_log_does_not_count_as_a_second_one() {
     let broker = broker();
     let one = Service::start(config(&broker), wall()).await;
     let other = Service::start(config(&broker), wall()).await;
@@ -302,9 +305,9 @@ async fn an_instance_of_another_log_is_no_second_one() {
     other.stop().await;
 }
 
-/// The files are free before the name is, or the next start would find the last one.
+/// The instance leaves the bus before its files are free, or the next start would find it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_after_a_stop_finds_nobody() {
+async fn a_start_after_a_stop_finds_no_other_instance() {
     let broker = broker();
     let folder = tempfile::tempdir().unwrap();
     drop(engine(&folder, wall()));

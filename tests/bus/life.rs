@@ -20,31 +20,31 @@ use crate::service::{
     server, wall,
 };
 
-/// A request that the connection's last moment swallowed is sent again after so long.
+/// A request that was lost with the connection is sent again after this time.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Requests that are sent at once, and how many of them one caller may have in flight of eight: it
-/// leaves half as much room as it takes.
+/// Requests that are sent at once, and how many of eight one caller may have in flight: it leaves
+/// half as much room as it takes.
 const REQUESTS: usize = 100;
 const TAKEN: usize = 6;
 
-/// What a requester asks for, over and over.
+/// The request that a requester repeats.
 #[derive(Clone, Copy)]
 enum Asking {
     /// Accounts that are registered: a hash, a commit, a success. The pool has room for 64.
     Accounts,
-    /// The end of enrolments that nobody began: the writer alone answers, and appends nothing.
+    /// Cancelling enrolments that never began: only the writer is involved, and it appends nothing.
     Nothing,
 }
 
-/// How the requests of one requester ended.
+/// The results of one requester's requests.
 #[derive(Default)]
 struct Tally {
     registered: Vec<String>,
     turned_away: usize,
 }
 
-/// Sends requests one after the other until nobody is there to take one.
-async fn ask_until_nobody_is_there(
+/// Sends requests one after the other until there is no responder.
+async fn ask_until_no_responder(
     client: Client,
     name: String,
     asking: Asking,
@@ -111,11 +111,11 @@ async fn stopping_loses_no_request() {
             false => Asking::Nothing,
         };
         let answers = Arc::clone(&answers);
-        let asking = ask_until_nobody_is_there(client.clone(), format!("a{at}"), asking, answers);
+        let asking = ask_until_no_responder(client.clone(), format!("a{at}"), asking, answers);
         tokio::spawn(asking)
     });
     let requesters: Vec<_> = requesters.collect();
-    // Every requester has been answered about twice and is asking again.
+    // Every requester has about two replies and sends again.
     while answers.load(Ordering::Relaxed) < 2 * IN_FLIGHT {
         tokio::task::yield_now().await;
     }
@@ -130,7 +130,10 @@ async fn stopping_loses_no_request() {
         }
         registered += tally.registered.len();
     }
-    assert!(registered > 0, "some were told that they are registered");
+    assert!(
+        registered > 0,
+        "some got the reply that they are registered"
+    );
     let late = client
         .request("countersign.v1.query.errors", "".into())
         .await;
@@ -138,7 +141,7 @@ async fn stopping_loses_no_request() {
 }
 
 #[tokio::test]
-async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
+async fn a_request_past_the_bound_of_requests_in_flight_is_refused() {
     let broker = broker();
     let gate = Arc::new(Gate::default());
     gate.open();
@@ -153,16 +156,16 @@ async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
     )
     .await;
     let client = connect(&broker).await;
-    // Nothing is decided before everybody who finds no room has been told so.
+    // Nothing is decided before every request without room was refused.
     gate.close();
-    let (told, mut shed) = mpsc::channel(REQUESTS);
+    let (shed_one, mut shed) = mpsc::channel(REQUESTS);
     let asking = join_all((0..REQUESTS).map(async |at| {
         let id = format!("a{at}");
         let pairs = [(MSG_ID, id.as_str())];
         let reply = ask(&client, "command.register-account", &pairs, &register(&id)).await;
         assert_eq!(header(&reply, MSG_ID), Some(id.as_str()));
         if header(&reply, ERROR).is_some() {
-            told.send(()).await.unwrap();
+            shed_one.send(()).await.unwrap();
         }
         reply
     }));
@@ -194,9 +197,9 @@ async fn what_goes_past_the_bound_of_requests_in_flight_is_told_so() {
     service.stop().await;
 }
 
-/// Asks until there is an answer: requests that reach a connection in its last moment are lost,
-/// as with any broker connection that breaks.
-async fn asks_again_until_answered(broker: &Broker) {
+/// Sends until there is a reply: requests that reach a connection in its last moment are lost, as
+/// with any connection that breaks.
+async fn sends_until_a_reply(broker: &Broker) {
     let options = ConnectOptions::new().request_timeout(Some(ASK_AGAIN_AFTER));
     let client = options.connect(broker.url()).await.unwrap();
     let errors = async {
@@ -214,7 +217,7 @@ async fn asks_again_until_answered(broker: &Broker) {
 }
 
 #[tokio::test]
-async fn a_broker_that_goes_away_is_waited_for() {
+async fn the_service_waits_for_a_broker_that_goes_away() {
     let broker = broker();
     let port = broker.port();
     let (mut service, client) = dev(&broker).await;
@@ -227,7 +230,7 @@ async fn a_broker_that_goes_away_is_waited_for() {
     };
     let broker = Broker::start(&server(), &options).unwrap();
     service.is_ready(true).await;
-    asks_again_until_answered(&broker).await;
+    sends_until_a_reply(&broker).await;
     service.stop().await;
 }
 
@@ -257,6 +260,6 @@ async fn a_service_that_was_started_before_its_broker_waits_for_it() {
     };
     let broker = Broker::start(&server(), &options).unwrap();
     let service = starting.await.unwrap();
-    asks_again_until_answered(&broker).await;
+    sends_until_a_reply(&broker).await;
     service.stop().await;
 }

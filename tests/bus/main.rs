@@ -1,7 +1,8 @@
-//! The bus, over a real nats-server: discovery, strictness, headers, identity, what a
-//! command leaves behind, and stopping without losing a request.
+//! The bus, over a real nats-server: discovery, strictness, headers, identity, the events of a
+//! command, and stopping without losing a request.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
+mod access_records;
 mod commands;
 mod connection;
 mod contract;
@@ -15,7 +16,6 @@ mod greetings;
 mod identity;
 mod instances;
 mod life;
-mod look_ups;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod permissions;

@@ -1,4 +1,5 @@
-//! A broker that takes a permission away while the service runs, and one that comes back otherwise.
+//! A broker that removes a permission while the service runs, and one that returns with other
+//! settings.
 
 use std::fs;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ fn reload(broker: &Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_that_is_taken_away_ends_readiness_until_it_is_given_back() {
+async fn a_removed_subscription_ends_readiness_until_it_is_allowed_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nats.conf");
     fs::write(&file, config(ALL)).unwrap();
@@ -61,9 +62,10 @@ async fn a_subscription_that_is_taken_away_ends_readiness_until_it_is_given_back
     service.stop().await;
 }
 
-/// after a reconnect too the service is ready only on a broker that verified identity takes.
+/// after a reconnect too, the service is ready only on a broker that verified identity
+/// accepts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a05_a_broker_that_comes_back_with_larger_messages_is_not_one_to_be_ready_on() {
+async fn a05_the_service_is_not_ready_on_a_broker_that_returns_with_larger_messages() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nats.conf");
     let start = |more: &str, port| {
@@ -98,7 +100,7 @@ async fn a05_a_broker_that_comes_back_with_larger_messages_is_not_one_to_be_read
     right.stop().unwrap();
     service.is_ready(false).await;
     let wrong = start("max_payload: 2097152", Some(port));
-    // Once it answers, it is connected.
+    // Once it replies, it is connected.
     let client = connect(&wrong).await;
     let answered = async {
         loop {

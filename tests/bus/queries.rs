@@ -1,11 +1,11 @@
-//! What every query keeps to, whichever of log and views it reads.
+//! Rules for every query, whether it reads the log or a view.
 
 use countersign::bus::headers::{MIN_POSITION, MSG_ID};
 
 use crate::service::{ask, body, broker, dev, refused, registered};
 
 #[tokio::test]
-async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
+async fn no_query_replies_before_the_position_that_it_names() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -34,9 +34,9 @@ async fn no_query_answers_before_the_position_that_it_was_told_to_wait_for() {
     service.stop().await;
 }
 
-/// Whoever names a position relies on the wait for it.
+/// A caller that names a position relies on the wait for it.
 #[tokio::test]
-async fn what_waits_for_no_position_refuses_the_header_that_names_one() {
+async fn a_request_that_waits_for_no_position_refuses_the_header_that_names_one() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -51,7 +51,7 @@ async fn what_waits_for_no_position_refuses_the_header_that_names_one() {
         let is_command = endpoint["metadata"]["idempotent"] == "key";
         let name = endpoint["name"].as_str().unwrap();
         let waits = !is_command && !["schema", "errors", "jwks"].contains(&name);
-        // No body of these is one that is taken: those come after the headers.
+        // No endpoint accepts this body, but the headers are checked before it.
         let reply = ask(&client, subject, &headers, b"[]").await;
         let detail = body(&reply)["detail"].to_string();
         let is_named = detail.contains(MIN_POSITION);
@@ -62,7 +62,7 @@ async fn what_waits_for_no_position_refuses_the_header_that_names_one() {
 }
 
 #[tokio::test]
-async fn a_page_after_the_last_position_that_there_can_be_is_empty() {
+async fn a_page_after_the_last_possible_position_is_empty() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;

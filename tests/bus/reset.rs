@@ -1,5 +1,5 @@
 //! The support reset over the real bus: two agents and a platform with the broker's own users, and
-//! a clock that the test moves. Whom the broker keeps out is `roles`'s.
+//! a clock that the test moves. `roles` tests the broker's own refusals.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::service::{Service, ask, body, header, refused, registered, server};
 
 const HOUR_S: u64 = 3_600;
 
-/// The shipped broker with the service behind it, and everybody who asks.
+/// The shipped broker with the service behind it, and every caller.
 struct Desk {
     /// Seconds that the service's clock is ahead.
     ahead_s: Arc<AtomicU64>,
@@ -73,12 +73,12 @@ impl Desk {
         step_at(now.unix_s())
     }
 
-    /// What a platform's command answers.
+    /// The reply to a platform's command.
     async fn platform(&self, name: &str, request: Value) -> Result<Value, String> {
-        told(&self.gateway, &format!("command.{name}"), request).await
+        reply_of(&self.gateway, &format!("command.{name}"), request).await
     }
 
-    /// Registers and enrols; gives the secret.
+    /// Registers and enrols; returns the secret.
     async fn enrol(&self, account: &str) -> TotpSecret {
         registered(&self.gateway, account).await;
         let begun = json!({"account_id": account, "proof": {"password": PASSWORD}});
@@ -99,17 +99,17 @@ impl Desk {
         Code::Totp(hotp(secret, self.step() + steps)).reveal()
     }
 
-    /// Opens a case as alice; gives its id.
+    /// Opens a case as alice; returns its id.
     async fn request(&self, account: &str) -> String {
         let request = json!({"account_id": account, "reason": "lost it all", "ticket": "T-1"});
-        let opened = told(&self.alice, "support.alice.request-reset", request).await;
+        let opened = reply_of(&self.alice, "support.alice.request-reset", request).await;
         let opened = opened.unwrap();
         assert_eq!(opened["state"], "waiting-approval");
         opened["case_id"].as_str().unwrap().to_owned()
     }
 
     async fn queue(&self, request: Value) -> Vec<Value> {
-        let queue = told(&self.bob, "query.reset-queue", request).await;
+        let queue = reply_of(&self.bob, "query.reset-queue", request).await;
         queue.unwrap()["cases"].as_array().unwrap().clone()
     }
 }
@@ -117,7 +117,7 @@ impl Desk {
 const PASSWORD: &str = "correct horse";
 
 /// The body of a success, or the word of a refusal.
-async fn told(client: &Client, subject: &str, request: Value) -> Result<Value, String> {
+async fn reply_of(client: &Client, subject: &str, request: Value) -> Result<Value, String> {
     let id = uuid::Uuid::now_v7().to_string();
     let request = request.to_string();
     let reply = ask(client, subject, &[(MSG_ID, &id)], request.as_bytes()).await;
@@ -137,20 +137,20 @@ async fn rs01_two_agents_and_three_days_reset_a_factor() {
     let desk = Desk::open().await;
     let secret = desk.enrol("ada").await;
     let case = desk.request("ada").await;
-    let own = told(&desk.alice, "support.alice.approve-reset", on(&case)).await;
+    let own = reply_of(&desk.alice, "support.alice.approve-reset", on(&case)).await;
     assert_eq!(own.unwrap_err(), "403 approval.self");
     let waiting = desk.queue(json!({})).await;
     assert_eq!(waiting[0]["requested_by"], "alice");
     assert_eq!(waiting[0]["reason"], "lost it all");
     assert_eq!(waiting[0].get("approved_by"), None);
-    let approved = told(&desk.bob, "support.bob.approve-reset", on(&case)).await;
+    let approved = reply_of(&desk.bob, "support.bob.approve-reset", on(&case)).await;
     assert_eq!(approved.unwrap()["state"], "cooling-off");
-    let early = told(&desk.alice, "support.alice.execute-reset", on(&case)).await;
+    let early = reply_of(&desk.alice, "support.alice.execute-reset", on(&case)).await;
     assert_eq!(early.unwrap_err(), "425 reset.cooling_off");
     desk.pass(72 * HOUR_S);
-    let executed = told(&desk.alice, "support.alice.execute-reset", on(&case)).await;
+    let executed = reply_of(&desk.alice, "support.alice.execute-reset", on(&case)).await;
     assert_eq!(executed.unwrap()["state"], "executed");
-    let again = told(&desk.bob, "support.bob.execute-reset", on(&case)).await;
+    let again = reply_of(&desk.bob, "support.bob.execute-reset", on(&case)).await;
     assert_eq!(again.unwrap_err(), "409 reset.closed");
     let old = json!({"account_id": "ada", "code": desk.code(&secret, 0)});
     let old = desk.platform("verify-login", old).await;
@@ -161,7 +161,7 @@ async fn rs01_two_agents_and_three_days_reset_a_factor() {
         (&login["status"], &login["after_reset_days"]),
         (&json!("complete"), &json!(1))
     );
-    let status = told(&desk.gateway, "query.login-status.ada", json!({})).await;
+    let status = reply_of(&desk.gateway, "query.login-status.ada", json!({})).await;
     let status = status.unwrap();
     assert_eq!(
         (&status["second_factor"], &status["after_reset_days"]),
@@ -178,12 +178,12 @@ async fn rs01_two_agents_and_three_days_reset_a_factor() {
 
 /// RS-05, RS-07, R-18: the owner objects, once by the platform and once by logging in.
 #[tokio::test]
-async fn rs05_the_owner_calls_a_reset_off_by_objecting_or_by_logging_in() {
+async fn rs05_the_owner_cancels_a_reset_by_objecting_or_by_logging_in() {
     let desk = Desk::open().await;
     let secret = desk.enrol("ada").await;
     for objects in [true, false] {
         let case = desk.request("ada").await;
-        let approved = told(&desk.bob, "support.bob.approve-reset", on(&case)).await;
+        let approved = reply_of(&desk.bob, "support.bob.approve-reset", on(&case)).await;
         assert!(approved.is_ok());
         desk.pass(40 * HOUR_S);
         match objects {
@@ -208,27 +208,28 @@ async fn rs05_the_owner_calls_a_reset_off_by_objecting_or_by_logging_in() {
             }
         }
         desk.pass(40 * HOUR_S);
-        let late = told(&desk.bob, "support.bob.execute-reset", on(&case)).await;
+        let late = reply_of(&desk.bob, "support.bob.execute-reset", on(&case)).await;
         assert_eq!(late.unwrap_err(), "409 reset.closed");
     }
     assert_eq!(desk.queue(json!({"state": "cancelled"})).await.len(), 2);
     desk.service.stop().await;
 }
 
-/// RS-08, RS-12, P-12: what an agent sees, what nobody else may ask, and what needs a reason.
+/// RS-08, RS-12, P-12: what an agent sees, what no other role may ask, and which commands need a
+/// reason.
 #[tokio::test]
 async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
     let desk = Desk::open().await;
     desk.enrol("ada").await;
     let case = desk.request("ada").await;
     let second = json!({"account_id": "ada", "reason": "again", "ticket": "T-2"});
-    let second = told(&desk.bob, "support.bob.request-reset", second).await;
+    let second = reply_of(&desk.bob, "support.bob.request-reset", second).await;
     assert_eq!(second.unwrap_err(), "409 reset.open");
-    let found = told(&desk.bob, "query.find-account", json!({"username": "ADA"})).await;
+    let found = reply_of(&desk.bob, "query.find-account", json!({"username": "ADA"})).await;
     assert_eq!(found.unwrap()["account_id"], "ada");
-    let nobody = told(&desk.bob, "query.find-account", json!({"username": "ad"})).await;
-    assert_eq!(nobody.unwrap_err(), "404 account.not_found");
-    let card = told(&desk.bob, "query.account-card.ada", json!({}))
+    let unknown = reply_of(&desk.bob, "query.find-account", json!({"username": "ad"})).await;
+    assert_eq!(unknown.unwrap_err(), "404 account.not_found");
+    let card = reply_of(&desk.bob, "query.account-card.ada", json!({}))
         .await
         .unwrap();
     assert_eq!(card["username"], json!({"first": "a", "length": 3}));
@@ -237,13 +238,13 @@ async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
         (&json!("on"), &json!(case))
     );
     let suspend = json!({"account_id": "ada", "reason": "stolen", "ticket": "T-3"});
-    let suspended = told(&desk.bob, "support.bob.suspend-factor", suspend).await;
+    let suspended = reply_of(&desk.bob, "support.bob.suspend-factor", suspend).await;
     assert_eq!(suspended.unwrap()["state"], "suspended");
     for bare in [
         json!({"case_id": case}),
         json!({"case_id": case, "reason": ""}),
     ] {
-        let bare = told(&desk.bob, "support.bob.approve-reset", bare).await;
+        let bare = reply_of(&desk.bob, "support.bob.approve-reset", bare).await;
         assert_eq!(bare.unwrap_err(), "422 request.invalid");
     }
     let approval = on(&case).to_string();
@@ -254,11 +255,11 @@ async fn rs12_support_sees_what_it_needs_and_the_platform_sees_none_of_it() {
         approval.as_bytes(),
     );
     assert_eq!(refused(&without_id.await), "422 request.invalid");
-    let foreign = told(&desk.bob, "support.bob.approve-reset", on("another-case")).await;
+    let foreign = reply_of(&desk.bob, "support.bob.approve-reset", on("another-case")).await;
     assert_eq!(foreign.unwrap_err(), "404 case.not_found");
-    let rejected = told(&desk.bob, "support.bob.reject-reset", on(&case)).await;
+    let rejected = reply_of(&desk.bob, "support.bob.reject-reset", on(&case)).await;
     assert_eq!(rejected.unwrap()["state"], "rejected");
-    let cancelled = told(&desk.alice, "support.alice.cancel-reset", on(&case)).await;
+    let cancelled = reply_of(&desk.alice, "support.alice.cancel-reset", on(&case)).await;
     assert_eq!(cancelled.unwrap_err(), "409 reset.closed");
     desk.service.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Who may ask what, with exactly the broker configuration that is shipped.
+//! The rights of each role, with exactly the shipped broker configuration.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub const USERS: [(&str, &str); 7] = [
     ("auditor", "CS_AUDIT_PASSWORD"),
     ("sys", "CS_SYS_PASSWORD"),
 ];
-/// The users who call, with their roles.
+/// The users, with their roles.
 const CALLERS: [(&str, Role); 5] = [
     ("login-gw", Role::Platform),
     ("alice", Role::Support),
@@ -31,7 +31,7 @@ const CALLERS: [(&str, Role); 5] = [
     ("operator", Role::Operator),
     ("auditor", Role::Audit),
 ];
-/// What lies beside the endpoints, and who may publish to it.
+/// Subjects other than the endpoints, and who may publish to them.
 const BESIDE: [(&str, &[&str]); 14] = [
     ("countersign.v1.event.totp-accepted.ada", &["countersign"]),
     ("$JS.API.STREAM.INFO.COUNTERSIGN_EVENTS", &["countersign"]),
@@ -59,12 +59,12 @@ const BESIDE: [(&str, &[&str]); 14] = [
 ];
 
 /// The shipped broker with the service behind it, and one account.
-pub struct House {
+pub struct Fixture {
     pub broker: Broker,
     pub service: Service,
 }
 
-impl House {
+impl Fixture {
     pub async fn start() -> Self {
         let options = BrokerOptions {
             config: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/nats.conf")),
@@ -100,7 +100,7 @@ fn connection(broker: &Broker, user: &str) -> Connection {
     }
 }
 
-/// A user of the broker, and what the broker refused it.
+/// A user of the broker, and the broker's refusals.
 pub struct User {
     name: String,
     pub client: Client,
@@ -115,7 +115,7 @@ impl User {
                 let answer = self.client.request("$SRV.PING.countersign", "".into());
                 return answer.await.is_ok();
             }
-            // These ask nothing of the service, and may publish to their own inbox.
+            // These send nothing to the service, and may publish to their own inbox.
             let inbox = self.client.new_inbox();
             let mut own = self.client.subscribe(inbox.clone()).await.unwrap();
             self.client.publish(inbox, "".into()).await.unwrap();
@@ -167,7 +167,7 @@ impl User {
     }
 }
 
-/// The subject of an endpoint, with this user where it carries one, for one account.
+/// The subject of an endpoint for one account, with this user if the subject names one.
 fn subject(endpoint: &Endpoint, user: &str) -> String {
     let token = if endpoint.names_user() { user } else { "ada" };
     endpoint.subject().replace('*', token)
@@ -182,10 +182,10 @@ fn lets_through(endpoint: &Endpoint, role: Role) -> bool {
 /// P-01 and S-03: every pair of a user and a subject.
 #[tokio::test]
 async fn p01_every_role_reaches_its_own_subjects_and_no_other() {
-    let house = House::start().await;
+    let fixture = Fixture::start().await;
     let endpoints = all_endpoints();
     for (name, role) in CALLERS {
-        let mut user = house.user(name).await;
+        let mut user = fixture.user(name).await;
         for (named, _) in CALLERS {
             let subjects: Vec<_> = endpoints.iter().map(|e| subject(e, named)).collect();
             let may = user.may_publish(&subjects).await;
@@ -201,24 +201,24 @@ async fn p01_every_role_reaches_its_own_subjects_and_no_other() {
     }
     let beside = BESIDE.map(|(subject, _)| subject.to_owned());
     for (name, _) in USERS {
-        let may = house.user(name).await.may_publish(&beside).await;
+        let may = fixture.user(name).await.may_publish(&beside).await;
         for (subject, users) in BESIDE {
             let expected = users.contains(&name) || name == "sys";
             assert_eq!(may.contains(subject), expected, "{name} {subject}");
         }
     }
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// P-12: a role without a query is refused by the service where the broker lets it through.
+/// P-12: the service refuses a query to a role without it, even where the broker lets it through.
 #[tokio::test]
-async fn p12_what_the_broker_lets_through_is_answered_by_role() {
-    let house = House::start().await;
-    let gateway = house.user("login-gw").await.client;
+async fn p12_the_service_checks_the_role_where_the_broker_does_not() {
+    let fixture = Fixture::start().await;
+    let gateway = fixture.user("login-gw").await.client;
     let made = ask(&gateway, "command.register-account", &[], &register("ada")).await;
     assert_eq!(body(&made)["account_id"], "ada");
     for (name, role) in CALLERS {
-        let client = house.user(name).await.client;
+        let client = fixture.user(name).await.client;
         let asked = all_endpoints();
         for endpoint in asked
             .iter()
@@ -235,16 +235,16 @@ async fn p12_what_the_broker_lets_through_is_answered_by_role() {
             );
         }
     }
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// P-02, P-07 and NATS CVE-2026-33246: what a caller says of itself changes nothing.
+/// P-02, P-07 and NATS CVE-2026-33246: a caller's own name for itself changes nothing.
 #[tokio::test]
 async fn p02_forged_identities_are_without_effect() {
-    let house = House::start().await;
+    let fixture = Fixture::start().await;
     let forged = r#"{"acc":"OPERATOR","user":"root","name":"root"}"#;
     let headers = [(REQUEST_INFO, forged), (CALLER, "root")];
-    let gateway = house.user("login-gw").await.client;
+    let gateway = fixture.user("login-gw").await.client;
     let made = ask(
         &gateway,
         "command.register-account",
@@ -253,7 +253,7 @@ async fn p02_forged_identities_are_without_effect() {
     )
     .await;
     assert_eq!(body(&made)["account_id"], "ada");
-    let auditor = house.user("auditor").await.client;
+    let auditor = fixture.user("auditor").await.client;
     let forged = r#"{"acc":"PLATFORM","user":"login-gw"}"#;
     let headers = [(REQUEST_INFO, forged), (CALLER, "login-gw")];
     let reply = ask(&auditor, "query.login-status.ada", &headers, b"").await;
@@ -262,20 +262,21 @@ async fn p02_forged_identities_are_without_effect() {
     let event = &page["events"][0];
     let expected = json!({"name": "login-gw", "role": "platform", "verified": true});
     assert_eq!(event["caller"], expected);
-    // Inside the service's own account nobody could be told apart, so nobody asks there.
-    let mut inside = house.user("countersign").await;
+    // Within the service's own account the broker names no caller, so no user may send requests
+    // there.
+    let mut inside = fixture.user("countersign").await;
     let asked = ["countersign.v1.query.login-status.ada".to_owned()];
     assert!(inside.may_publish(&asked).await.is_empty());
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// P-03, P-04: nobody reads another's replies or takes another's requests.
+/// P-03, P-04: no user reads another's replies or takes another's requests.
 #[tokio::test]
 async fn p03_inboxes_are_private_and_requests_are_the_services() {
-    let house = House::start().await;
+    let fixture = Fixture::start().await;
     let own = |name: &str| format!("_INBOX.{name}.>");
     for (name, role) in CALLERS {
-        let mut user = house.user(name).await;
+        let mut user = fixture.user(name).await;
         assert!(user.may_subscribe(&own(name), None).await, "{name}");
         for foreign in [
             "_INBOX.>",
@@ -300,27 +301,27 @@ async fn p03_inboxes_are_private_and_requests_are_the_services() {
             let joined = user.may_subscribe(&all, Some("countersign")).await;
             assert!(!joined, "{name} joins the queue group of {all}");
         }
-        let is_told = user.may_subscribe("countersign.v1.event.>", None).await;
+        let may_hear = user.may_subscribe("countersign.v1.event.>", None).await;
         assert_eq!(
-            is_told,
+            may_hear,
             matches!(role, Role::Platform | Role::Audit),
             "{name}"
         );
     }
-    let mut service = house.user("countersign").await;
+    let mut service = fixture.user("countersign").await;
     assert!(!service.may_subscribe("_INBOX.>", None).await);
     assert!(!service.may_subscribe(&own("login-gw"), None).await);
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// P-05, P-06: the service answers where it was asked, once, and nowhere else.
+/// P-05, P-06: the service replies once, to the reply subject of the request, and nowhere else.
 #[tokio::test]
-async fn p05_the_service_answers_whoever_asked_once_and_nobody_else() {
-    let house = House::start().await;
-    let mut service = house.user("countersign").await;
+async fn p05_the_service_replies_once_to_the_caller_and_to_no_other() {
+    let fixture = Fixture::start().await;
+    let mut service = fixture.user("countersign").await;
     let spare = "countersign.v1.command.spare";
     let mut requests = service.client.subscribe(spare).await.unwrap();
-    let gateway = house.user("login-gw").await;
+    let gateway = fixture.user("login-gw").await;
     let inbox = gateway.client.new_inbox();
     let mut replies = gateway.client.subscribe(inbox.clone()).await.unwrap();
     service.round_trip().await;
@@ -356,29 +357,29 @@ async fn p05_the_service_answers_whoever_asked_once_and_nobody_else() {
     gateway.round_trip().await;
     let more = replies.next().now_or_never();
     assert!(more.is_none(), "{more:?}");
-    house.service.stop().await;
+    fixture.service.stop().await;
 }
 
-/// An auditor reads the whole stream, with what `nats sub --stream --all --direct` uses.
+/// An auditor reads the whole stream, with the calls that `nats sub --stream --all --direct` uses.
 #[tokio::test]
 async fn an_auditor_reads_the_published_stream_and_a_platform_hears_it_live() {
-    let house = House::start().await;
-    let gateway = house.user("login-gw").await.client;
+    let fixture = Fixture::start().await;
+    let gateway = fixture.user("login-gw").await.client;
     let mut live = gateway.subscribe("countersign.v1.event.>").await.unwrap();
     gateway.flush().await.unwrap();
     ask(&gateway, "command.register-account", &[], &register("ada")).await;
     loop {
-        let told = tokio::time::timeout(PATIENCE, live.next())
+        let event = tokio::time::timeout(PATIENCE, live.next())
             .await
             .unwrap()
             .unwrap();
-        if told.subject.as_str() == "countersign.v1.event.password-set.ada" {
+        if event.subject.as_str() == "countersign.v1.event.password-set.ada" {
             break;
         }
     }
-    let auditor = house.user("auditor").await.client;
+    let auditor = fixture.user("auditor").await.client;
     let info = "JS.countersign.API.STREAM.INFO.COUNTERSIGN_EVENTS";
-    // Who listens live hears the messages of a batch before the stream has taken it, all five.
+    // A live subscriber hears all five messages of a batch before the stream has taken it.
     let mut last = 0;
     while last < 5 {
         let info = auditor.request(info, "".into()).await.unwrap();
@@ -403,5 +404,5 @@ async fn an_auditor_reads_the_published_stream_and_a_platform_hears_it_live() {
     }
     assert_eq!(kinds.first().map(String::as_str), Some("epoch-started"));
     assert_eq!(kinds.last().map(String::as_str), Some("password-set"));
-    house.service.stop().await;
+    fixture.service.stop().await;
 }

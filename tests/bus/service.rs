@@ -1,4 +1,4 @@
-//! A service on a broker, and how tests ask it.
+//! A service on a broker, and the requests of tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +33,13 @@ pub struct Service {
     pub stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), BusError>>,
     pub ready: watch::Receiver<bool>,
-    /// The engine behind it; it can be asked after the service has stopped.
+    /// The engine behind it; it still answers queries after the service has stopped.
     pub engine: Arc<Engine>,
     folder: TempDir,
 }
 
 impl Service {
-    /// Starts it and waits until it is ready; the clock is the engine's.
+    /// Starts it with this clock and waits until it is ready.
     pub async fn start(config: BusConfig, clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = engine(&folder, clock);
@@ -64,7 +64,7 @@ impl Service {
         }
     }
 
-    /// How it ended by itself.
+    /// The result, once it has ended by itself.
     pub async fn ended(&mut self) -> Result<(), BusError> {
         let served = tokio::time::timeout(PATIENCE, &mut self.served).await;
         served.unwrap().unwrap()
@@ -78,12 +78,12 @@ impl Service {
             .unwrap();
     }
 
-    /// What is left of one that has ended.
+    /// The rest of a service that has ended.
     pub fn into_parts(self) -> (Arc<Engine>, TempDir) {
         (self.engine, self.folder)
     }
 
-    /// Stops it; what is returned still answers queries, as long as the folder is kept.
+    /// Stops it; the returned engine still answers queries as long as the folder exists.
     pub async fn stop(self) -> (Arc<Engine>, TempDir) {
         self.stop.send(()).unwrap();
         let served = tokio::time::timeout(PATIENCE, self.served).await;
@@ -92,14 +92,14 @@ impl Service {
     }
 }
 
-/// A new engine in a folder; its hashes are cheap.
+/// A new engine in a folder, with cheap hashes.
 pub fn engine(folder: &TempDir, clock: Clock) -> Arc<Engine> {
     let (data, keyring) = (folder.path().join("data"), folder.path().join("keyring"));
     init(&data, &keyring, wall_clock(), LogOptions::default()).unwrap();
     opened(folder, clock)
 }
 
-/// The engine on what is in a folder already.
+/// The engine on the existing files of a folder.
 pub fn opened(folder: &TempDir, clock: Clock) -> Arc<Engine> {
     let (data, keyring) = (folder.path().join("data"), folder.path().join("keyring"));
     let options = EngineOptions {
@@ -119,7 +119,7 @@ pub fn wall() -> Clock {
     Arc::new(wall_clock)
 }
 
-/// A clock that makes the writer slow: whenever it asks for the time, it is held up.
+/// A clock that makes the writer slow: each reading of the time takes a while.
 pub fn paced(pace: Duration) -> Clock {
     Arc::new(move || {
         if is_writer() {
@@ -192,7 +192,7 @@ pub fn body(message: &Message) -> Value {
     serde_json::from_slice(&message.payload).unwrap()
 }
 
-/// The word of a refusal, after every place that must say so has been looked at.
+/// The word of a refusal, after checking every place that must show the refusal.
 pub fn refused(message: &Message) -> String {
     let problem = body(message);
     let word = header(message, ERROR).unwrap();
@@ -209,7 +209,7 @@ pub fn register(id: &str) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-/// Registers an account whose username is its id.
+/// Registers an account with its id as its username.
 pub async fn registered(client: &Client, id: &str) {
     let reply = ask(client, "command.register-account", &[], &register(id)).await;
     assert_eq!(body(&reply)["account_id"], id);

@@ -1,4 +1,5 @@
-//! What is not exactly the contract is refused, and no refusal repeats it.
+//! A request that does not match the contract exactly is refused, and no refusal repeats its
+//! values.
 
 use countersign::bus::PAYLOAD_BYTES_MAX;
 use countersign::bus::headers::{
@@ -11,7 +12,7 @@ use crate::service::{PARENT, ask, body, broker, dev, header, refused, register, 
 
 /// V-01, V-02, V-03, V-04, V-05, V-06; the contract leaves two of them open.
 #[tokio::test]
-async fn what_is_not_exactly_the_contract_is_refused_and_never_repeated() {
+async fn a_request_that_breaks_the_contract_is_refused_and_never_repeated() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     let nested = |depth: usize| {
@@ -142,7 +143,7 @@ async fn unreadable_headers_are_refused() {
     assert_eq!(
         header(&reply, TRACEPARENT),
         None,
-        "an unreadable trace is no trace"
+        "an unreadable trace is left out"
     );
     let reply = ask(
         &client,
@@ -156,7 +157,7 @@ async fn unreadable_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn what_only_informs_is_cut_or_left_out_and_never_refused() {
+async fn context_and_trace_are_cut_or_left_out_and_never_refused() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -193,9 +194,9 @@ async fn what_only_informs_is_cut_or_left_out_and_never_refused() {
     service.stop().await;
 }
 
-/// Not even where no number, text or stack holds it, or where a header has what is no text.
+/// Not even values that no number, text or stack can hold, or headers that are not UTF-8.
 #[tokio::test]
-async fn what_only_informs_refuses_nothing_however_it_is_written() {
+async fn context_and_trace_refuse_nothing_however_they_are_written() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -308,7 +309,7 @@ async fn queries_are_as_strict_as_commands() {
         assert_eq!(refused(&reply), expected, "{subject} {request}");
     }
     let page = ask(&client, "query.audit-page", &[], br#"{"limit":500}"#).await;
-    // The log's first records, and those of the looks above that were taken.
+    // The log's first records, and the access records of the queries above.
     let events = body(&page)["events"].as_array().unwrap().clone();
     let positions: Vec<_> = events
         .iter()

@@ -1,4 +1,4 @@
-//! The oracle: the history as an auditor reads it, checked against what was promised.
+//! The oracle: compares the history that an auditor reads with the promises of the service.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::wire::{Ack, Answer};
 
-/// What no command asks for: how the log began, its policy, the counts of throttled attempts, which
-/// are told after a minute or at a clean stop, and that the history was read.
+/// Events that no command requests: the beginning of the log, its policy, the counts of throttled
+/// attempts, which are recorded after a minute or at a clean stop, and the access records.
 const OWN_KINDS: &[&str] = &[
     "epoch-started",
     "policy-in-force",
@@ -17,7 +17,7 @@ const OWN_KINDS: &[&str] = &[
     "look-ups-counted",
 ];
 
-/// Everything in the log so far, and what follows from it.
+/// Everything in the log so far, and the state that follows from it.
 #[derive(Default)]
 pub struct History {
     pub head: u64,
@@ -36,7 +36,7 @@ struct Group {
     at: String,
 }
 
-/// What `login-status` must say, folded from the events; independent of the service's own fold.
+/// The expected `login-status`, folded from the events independently of the service's own fold.
 #[derive(Clone, Default)]
 pub struct Status {
     factor: &'static str,
@@ -49,7 +49,7 @@ pub struct Status {
 }
 
 impl History {
-    /// Takes the next event in: positions and versions gapless, times rising, groups unbroken.
+    /// Takes the next event: positions and versions have no gaps, times rise, groups are unbroken.
     pub fn push(&mut self, event: &Value) -> Result<(), String> {
         let number = |field: &str| event[field].as_u64().unwrap();
         let word = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
@@ -83,7 +83,7 @@ impl History {
         Ok(())
     }
 
-    /// Whether a promise is kept by what is in the log.
+    /// Checks that the log keeps a promise.
     pub fn check(&self, ack: &Ack) -> Result<(), String> {
         let sent = &ack.sent;
         let group = self.groups.get(&sent.id);
@@ -97,7 +97,7 @@ impl History {
                     || !group.kinds.iter().any(|k| kind.contains(&k.as_str()))
                 {
                     return Err(format!(
-                        "{details} {:?} is not what was told: {ack:?}",
+                        "{details} {:?} is not what the reply said: {ack:?}",
                         group.kinds
                     ));
                 }
@@ -108,7 +108,7 @@ impl History {
                 match group {
                     None if counted.is_empty() => Ok(()),
                     None => Err(format!("a failure was not counted: {ack:?}")),
-                    // It was done and its secret reply is gone.
+                    // The command was done, and its secret reply is gone.
                     Some(_) if code == "outcome.unseen" => Ok(()),
                     Some(group) if counted.contains(&group.kinds[0].as_str()) => Ok(()),
                     Some(group) => Err(format!(
@@ -128,7 +128,7 @@ impl History {
         self.groups.keys()
     }
 
-    /// Whether the service records that of itself, under an id of its own making.
+    /// Whether the service records this event by itself, under an id that it made.
     pub fn is_own(&self, command: &str) -> bool {
         let kinds = &self.groups[command].kinds;
         let [kind] = kinds.as_slice() else {
@@ -178,7 +178,7 @@ fn success_kind(command: &str, reply: &Value) -> &'static [&'static str] {
     }
 }
 
-/// The events that count a refusal; none where a refusal is not recorded.
+/// The events that count a refusal; empty if the refusal is not recorded.
 fn refusal_kinds(command: &str, code: &str) -> &'static [&'static str] {
     match (command, code) {
         ("confirm-code", "code.invalid") => &["enrolment-code-rejected"],
@@ -230,7 +230,7 @@ impl Status {
         }
     }
 
-    /// The answer at an instant, without the view's position.
+    /// The expected reply at an instant, without the view's position.
     fn shown(&self, account: &str, now: &str) -> Value {
         let factor = match self.factor {
             "on" => "on",
@@ -298,28 +298,28 @@ mod tests {
         }
     }
 
-    fn told(position: u64) -> Answer {
+    fn acknowledged(position: u64) -> Answer {
         Answer::Done(json!({"details": {"position": position, "version": position, "at": AT}}))
     }
 
     #[test]
-    fn a_promise_that_stands_where_it_was_told_is_kept() {
+    fn a_promise_is_kept_by_its_event_at_the_acknowledged_position() {
         history()
-            .check(&ack("a", "register-account", told(2)))
+            .check(&ack("a", "register-account", acknowledged(2)))
             .unwrap();
     }
 
     #[test]
-    fn a_lost_a_moved_and_a_changed_promise_are_broken() {
+    fn a_lost_a_moved_and_a_changed_event_break_a_promise() {
         let history = history();
         history
-            .check(&ack("c", "register-account", told(2)))
+            .check(&ack("c", "register-account", acknowledged(2)))
             .unwrap_err();
         history
-            .check(&ack("a", "register-account", told(1)))
+            .check(&ack("a", "register-account", acknowledged(1)))
             .unwrap_err();
         history
-            .check(&ack("a", "disable-2fa", told(2)))
+            .check(&ack("a", "disable-2fa", acknowledged(2)))
             .unwrap_err();
     }
 

@@ -1,4 +1,4 @@
-//! One client: works through its users one command at a time, until the service dies.
+//! One client: it sends the commands of its users one at a time, until the service dies.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::wire::{Ack, Sent, Wire};
 
 /// Commands sent twice at once under one id, in percent.
 const DOUBLED: u64 = 8;
-/// Users that a lane has beside the one that works; they hold still across crashes.
+/// Idle users of a lane beside the active one; they send nothing across crashes.
 const RESTING_MAX: usize = 2;
 
 pub struct Lane {
@@ -17,9 +17,9 @@ pub struct Lane {
     pub rng: Rng,
     pub user: User,
     resting: VecDeque<User>,
-    /// What the service has told since the last crash.
+    /// The replies of the service since the last crash.
     pub acks: Vec<Ack>,
-    /// What it had been sent and did not answer before it died.
+    /// The commands that it did not reply to before it died.
     pub unanswered: Option<Sent>,
 }
 
@@ -62,7 +62,7 @@ impl Lane {
         let (Some(one), Some(other)) = (&one, &other) else {
             return one.or(other);
         };
-        // What was not recorded is decided anew, and a wait may have ended in between.
+        // A command that was not recorded is decided again, and a wait may have ended in between.
         let recorded = one.replayed || other.replayed;
         assert!(!recorded || one.answer == other.answer, "{one:?} {other:?}");
         let waits = one.answer.code() == Some("account.throttled");
@@ -80,7 +80,7 @@ impl Lane {
         }
     }
 
-    /// Sends what was unanswered once more: its fate is known from here on.
+    /// Sends the unanswered commands again: now their outcome is known.
     pub async fn settle(&mut self, wire: &Wire) {
         if let Some(sent) = self.unanswered.take() {
             let ack = wire.command(&sent).await.expect("the service lives");
@@ -102,7 +102,7 @@ impl Lane {
                     _ => false,
                 };
                 if !refused {
-                    return Err(format!("a spent code lives: {ack:?}"));
+                    return Err(format!("a spent code was accepted: {ack:?}"));
                 }
                 self.acks.push(ack);
             }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::fixture::{End, Fixture, Service};
 use crate::history::History;
-use crate::house::{End, House, Service};
 use crate::lane::Lane;
 use crate::rng::Rng;
 use crate::tally::Tally;
@@ -21,13 +21,13 @@ use crate::wire::{Ack, Answer, Sent, Wire};
 const LANES: u64 = 6;
 /// How long the service works before it is killed, at most; random up to this.
 const LOAD_MS_MAX: u64 = 120;
-/// How long it is given to reach an armed point, which none comes near.
+/// The longest time to reach an armed point; no run comes near it.
 const POINT_MS_MAX: u64 = 120_000;
-/// A wait of which less is left is not tried.
+/// A wait with less time left is not tried.
 const WAIT_LEFT_MIN_S: u64 = 30;
 
 pub struct Siege {
-    house: House,
+    fixture: Fixture,
     broker: Broker,
     rng: Rng,
     runtime: Runtime,
@@ -45,7 +45,7 @@ impl Siege {
         let mut rng = Rng(seed);
         let lanes = (0..LANES).map(|lane| Lane::new(format!("u{lane}"), rng.next()));
         Self {
-            house: House::new(broker.url()),
+            fixture: Fixture::new(broker.url()),
             broker,
             lanes: lanes.collect(),
             rng,
@@ -74,12 +74,12 @@ impl Siege {
     }
 
     fn cycle(&mut self) {
-        // Every other cycle ends at a point, all of them in turn.
+        // Every second cycle ends at a point, each point in turn.
         let (armed, number) = (self.tally.cycles.is_multiple_of(2), self.tally.cycles / 2);
         let point = POINTS[usize::try_from(number).unwrap() % POINTS.len()];
         let armed = armed.then_some(point);
         let turn = armed.map_or(0, |point| self.turn(point));
-        match self.house.start(armed.map(|point| (point, turn))) {
+        match self.fixture.start(armed.map(|point| (point, turn))) {
             None => *self.tally.points.entry(armed.unwrap()).or_default() += 1,
             Some(service) => self.load_and_end(service, armed),
         }
@@ -131,7 +131,7 @@ impl Siege {
     }
 
     fn start(&mut self) -> Service {
-        let service = self.house.start(None).expect("nothing is armed");
+        let service = self.fixture.start(None).expect("nothing is armed");
         self.tally.longest_start = self.tally.longest_start.max(service.started_in);
         service
     }
@@ -145,8 +145,8 @@ impl Siege {
         (Wire { client, dead }, sender)
     }
 
-    /// Reads on in the history to its end, which the login view knows while the trail follows. That
-    /// somebody reads is on record as well, so the end is where nothing more comes.
+    /// Reads the history to its end. The login view knows the end before the trail does, and
+    /// reading adds access records, so the end is where no more events come.
     fn read_on(&mut self, wire: &Wire) {
         loop {
             let body = json!({"after": self.history.head, "limit": 500});
@@ -208,7 +208,7 @@ impl Siege {
             self.history.check(ack).unwrap();
         }
         self.kept.extend(late);
-        self.nothing_is_there_that_nobody_asked_for();
+        self.no_event_is_without_a_command();
         let accounts: Vec<_> = self
             .lanes
             .iter()
@@ -238,7 +238,7 @@ impl Siege {
     /// Sends every recorded command again: the same outcome, and no second effect.
     fn repeat(&mut self, wire: &Wire, acks: &[Ack]) {
         let head = self.history.head;
-        // One after the other within an account, which has few places for slow proofs.
+        // One after the other within an account, which has few slots for slow proofs.
         let mut by_account: BTreeMap<String, Vec<Ack>> = BTreeMap::new();
         for ack in acks.iter().filter(|ack| self.history.has(&ack.sent.id)) {
             by_account
@@ -268,7 +268,7 @@ impl Siege {
         );
     }
 
-    fn nothing_is_there_that_nobody_asked_for(&self) {
+    fn no_event_is_without_a_command(&self) {
         let known: std::collections::HashSet<_> =
             self.kept.iter().map(|ack| ack.sent.id.as_str()).collect();
         let ghost = self
@@ -290,11 +290,11 @@ impl Siege {
         }
     }
 
-    /// Lets a liar answer one command as it is sent, kills the service before it can append, and
-    /// tells whether that was found out.
+    /// Lets a liar reply to one command when it is sent, kills the service before it can append,
+    /// and returns whether the harness found this.
     pub fn finds_out_a_lie(&mut self) -> bool {
         let armed = ("before-append", 1);
-        let service = self.house.start(Some(armed));
+        let service = self.fixture.start(Some(armed));
         let service = service.expect("no command, no append");
         let (wire, _alive) = self.wire();
         let name = format!("lie-{}", self.rng.next());
@@ -309,7 +309,7 @@ impl Siege {
             replayed: false,
         };
         let honest = self.runtime.spawn(async move { wire.command(&sent).await });
-        // Without points, as in a release build, only a kill at once can come first.
+        // Without points, as in a release build, only an immediate kill comes before the append.
         let at_most = if cfg!(debug_assertions) {
             POINT_MS_MAX
         } else {
@@ -327,7 +327,7 @@ impl Siege {
     }
 }
 
-/// Holds a repeat to the first outcome; one that showed secrets is never told again.
+/// Checks that a repeat has the first outcome; a reply with secrets is never shown again.
 fn check_repeat(first: &Ack, again: &Ack) {
     let was_secret = match &first.answer {
         Answer::Done(reply) => is_secret(reply),
@@ -340,7 +340,7 @@ fn check_repeat(first: &Ack, again: &Ack) {
     assert!(same, "{first:?} {again:?}");
 }
 
-/// Whether a reply showed what no other may show again.
+/// Whether a reply showed a secret that no other reply may show.
 fn is_secret(reply: &Value) -> bool {
     ["secret", "backup_codes", "challenge_id"]
         .iter()

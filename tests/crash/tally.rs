@@ -1,4 +1,4 @@
-//! What a run has seen, for its report.
+//! The counts of a run, for its report.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::wire::{Ack, Answer};
 
-/// What a run has seen.
+/// /// The counts of a run.
 #[derive(Default)]
 pub struct Tally {
     pub cycles: u64,

@@ -1,4 +1,4 @@
-//! A user: what the answers told them, what they do next, and which codes they have spent.
+//! A user: what they learnt from replies, what they do next, and which codes they have spent.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::rng::Rng;
 use crate::wire::{Ack, Answer, Sent};
 
-/// After so many commands a user makes room for a new one, so that few are ever throttled.
+/// After this many commands a new user replaces this one, so that few are ever throttled.
 const COMMANDS_MAX: u32 = 24;
 /// Wrong app codes that a user sends; the harness replays right ones on top.
 const WRONG_CODES_MAX: u32 = 2;
@@ -71,7 +71,7 @@ impl User {
         self.commands >= COMMANDS_MAX || self.refusals > 2
     }
 
-    /// The codes spent since the last crash, app codes and backup codes; none where 2FA is off.
+    /// The codes spent since the last crash, app codes and backup codes; empty if 2FA is off.
     pub fn take_spent(&mut self) -> (Vec<String>, Vec<String>) {
         let spent = (
             std::mem::take(&mut self.spent_totp),
@@ -105,7 +105,7 @@ impl User {
         self.sent(name, body)
     }
 
-    /// A command whose id names the account and its turn, so that a failure can be followed.
+    /// A command with an id that names the account and its turn, so that a failure can be followed.
     fn sent(&self, name: &'static str, body: Value) -> Sent {
         Sent {
             id: format!("{}-{}", self.account, self.commands),
@@ -135,7 +135,7 @@ impl User {
     }
 
     fn confirm(&self, rng: &mut Rng) -> (&'static str, Value) {
-        // The step before leaves two for logins; near the border it could lapse on its way.
+        // The step before leaves two for logins; near the border its code could expire in transit.
         let margin = unix_s() % STEP_SECONDS < STEP_SECONDS - 3;
         let step = step_at(unix_s()) - u64::from(margin);
         let step = if rng.chance(5) { step + 5_000 } else { step };
@@ -198,7 +198,7 @@ impl User {
         }
     }
 
-    /// Answers the open challenge, or names the account where there is none.
+    /// Answers the open challenge, or names the account if there is none.
     fn factor(&mut self, mut body: Value) -> Value {
         match self.challenge.take() {
             Some(challenge) => body["challenge_id"] = json!(challenge),
@@ -207,13 +207,13 @@ impl User {
         body
     }
 
-    /// Learns from an answer.
+    /// Learns from a reply.
     pub fn hear(&mut self, ack: &Ack) {
         match &ack.answer {
             Answer::Done(reply) => self.hear_success(ack, reply),
             Answer::Refused(code) if code == "outcome.unseen" => self.hear_unseen(ack.sent.name),
             Answer::Refused(code) => {
-                // An enrolment that lapsed or was dropped begins anew.
+                // An enrolment that lapsed or was dropped begins again.
                 if ack.sent.name == "confirm-code" && code != "code.invalid" {
                     self.stage = Stage::Off;
                 }
@@ -268,7 +268,7 @@ impl User {
         }
     }
 
-    /// It was done, but its secrets are gone: what they would have shown is asked for again.
+    /// The command was done, but its secrets are gone: the user requests new ones.
     fn hear_unseen(&mut self, name: &str) {
         match name {
             "confirm-code" => {

@@ -1,4 +1,4 @@
-//! Commands as they were sent, and what came back; both are kept before they are used.
+//! Commands as they were sent, and their replies; both are kept before they are used.
 
 use async_nats::{Client, HeaderMap, Request};
 use bytes::Bytes;
@@ -16,13 +16,13 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// The account, whose id stands before the turn in every command id.
+    /// The account; its id is before the turn in every command id.
     pub fn account(&self) -> &str {
         self.id.rsplit_once('-').map_or("", |(account, _)| account)
     }
 }
 
-/// What a command or query was answered.
+/// The reply to a command or query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// A success, as its JSON body.
@@ -31,7 +31,7 @@ pub enum Answer {
     Refused(String),
 }
 
-/// A command together with its answer: the service's promise.
+/// A command together with its reply: the service's promise.
 #[derive(Clone, Debug)]
 pub struct Ack {
     pub sent: Sent,
@@ -56,7 +56,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Sends a command; none when the service died without an answer, so that its fate is unknown.
+    /// Sends a command; `None` when the service died without a reply, so that the outcome is
+    /// unknown.
     pub async fn command(&self, sent: &Sent) -> Option<Ack> {
         let subject = format!("countersign.v1.command.{}", sent.name);
         let body = serde_json::to_vec(&sent.body).unwrap();
@@ -68,7 +69,7 @@ impl Wire {
         })
     }
 
-    /// Asks a query of a service that lives.
+    /// Sends a query to a live service.
     pub async fn query(&self, name: &str, body: Value) -> Value {
         let subject = format!("countersign.v1.query.{name}");
         let body = serde_json::to_vec(&body).unwrap();

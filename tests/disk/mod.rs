@@ -1,11 +1,11 @@
 //! A disk in memory that remembers what a power loss would take, and that fails on demand.
 //!
-//! It stands below redb as a `StorageBackend`, so that the real `EventLog` runs on it (`storage.rs`),
-//! and any version of redb. The names of the files are real files in a folder, because
-//! publishing a segment is a rename.
+//! It is a `StorageBackend` of redb, so that the real `EventLog` runs on it (`storage.rs`), with
+//! any version of redb. The names of the files are real files in a folder, because publishing a
+//! segment is a rename.
 //!
-//! The model is redb's own: what was written before a completed sync stays, writes since then
-//! arrive in any combination, and bytes outside a write do not change.
+//! The model is redb's own: writes before a completed sync stay, later writes arrive in any
+//! combination, and bytes outside a write do not change.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
-/// What stands in a real file whose contents are on a disk in memory, should somebody ask its length.
+/// The bytes in a real file with its contents on a disk in memory, so that it has a length.
 const SOME: &[u8] = b"elsewhere";
 
 /// One change that has not been synced.
@@ -42,7 +42,7 @@ pub enum Failure {
     Error,
     /// Half of a write is done, then the disk is full.
     NoSpace,
-    /// The sync fails and what it was to keep is gone, as on Linux after a write-back error.
+    /// The sync fails and its writes are gone, as on Linux after a write-back error.
     LoseWrites,
 }
 
@@ -55,14 +55,15 @@ pub struct Fault {
     pub failure: Failure,
 }
 
-/// What a power loss at one moment can leave.
+/// The files that a power loss at one moment can leave.
 #[derive(Clone, Debug)]
 pub struct CrashPoint {
     pub acknowledged: u64,
     pub files: Vec<LostFile>,
 }
 
-/// One file at that moment: what is safe, and what may or may not have arrived.
+/// One file at that moment: the bytes that are safe, and the writes that may or may not have
+/// arrived.
 #[derive(Clone, Debug)]
 pub struct LostFile {
     pub name: String,
@@ -92,7 +93,7 @@ struct State {
 pub struct Disk(Arc<Mutex<State>>);
 
 impl Disk {
-    /// Makes an empty disk whose names live in `folder`.
+    /// Makes an empty disk with its file names in `folder`.
     pub fn new(folder: &Path) -> Disk {
         let state = State {
             folder: folder.to_owned(),
@@ -152,7 +153,7 @@ impl Disk {
         self.0.lock().unwrap()
     }
 
-    /// Says up to where the log's user has been told that records are durable.
+    /// Records up to which position the log has acknowledged records as durable.
     pub fn acknowledge(&self, head: u64) {
         self.state().acknowledged = head;
     }
@@ -175,7 +176,7 @@ impl Disk {
         (state.fault, state.calls, state.fault_hit) = (Some(fault), 0, false);
     }
 
-    /// Disarms the fault and says whether it struck.
+    /// Disarms the fault and returns whether it struck.
     pub fn disarm(&self) -> bool {
         let mut state = self.state();
         state.fault = None;

@@ -1,4 +1,4 @@
-//! The log, and whatever else we keep in redb, on a disk in memory.
+//! The log, and every other redb file, on a disk in memory.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Disk {
         }
     }
 
-    /// Returns what redb's files are kept in.
+    /// Returns the storage of redb's files.
     pub fn storage(&self) -> Storage {
         let (create, open, read) = (self.clone(), self.clone(), self.clone());
         Storage {

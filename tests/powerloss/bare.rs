@@ -12,7 +12,7 @@ use crate::explorer::{Shape, record};
 const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records_v1");
 const NAME: &str = "bare.redb";
 const BATCH: u64 = 512;
-/// More than a new file of either version has room for.
+/// More records than a new file of either version has room for.
 const RECORDS_MAX: u64 = 64 * BATCH;
 
 fn makes_longer(points: &[CrashPoint]) -> bool {

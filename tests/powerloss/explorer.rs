@@ -1,4 +1,4 @@
-//! What a power loss can leave of a shape, and the search through all of it.
+//! The disks that a power loss can leave of a shape, and the search through all of them.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ impl Rng {
     }
 }
 
-/// What stands at a position: the same bytes each time.
+/// The bytes at a position, the same each time.
 pub fn record(position: u64) -> Vec<u8> {
     let mut rng = Rng(position);
     let length = 100 + rng.below(160);
@@ -35,15 +35,15 @@ pub fn record(position: u64) -> Vec<u8> {
         .collect()
 }
 
-/// Says what is wrong with a disk on which so much had been acknowledged, if anything is.
+/// Returns what is wrong with a disk on which this much was acknowledged, if anything is.
 pub type Check = Box<dyn Fn(&Disk, &Path, u64) -> Result<(), String>>;
 
-/// The moments of one kind of change, and what must hold after a power loss at any of them.
+/// The moments of one kind of change, and the check after a power loss at any of them.
 pub struct Shape {
     pub name: &'static str,
     pub points: Vec<CrashPoint>,
     pub check: Check,
-    /// Only opens what is there, so that power can be lost again meanwhile.
+    /// Only opens the files, so that power can be lost again meanwhile.
     pub open: fn(&Disk, &Path),
 }
 
@@ -95,7 +95,7 @@ fn subsets(count: usize, bound: u64, rng: &mut Rng) -> Vec<u128> {
     chosen
 }
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Default)]
 pub struct Found {
     pub images: u64,
@@ -104,7 +104,7 @@ pub struct Found {
     pub is_sampled: bool,
 }
 
-/// Opens every subset at every moment of the shape, or so many of a moment's at most.
+/// Opens every subset at every moment of the shape, up to this many for each moment.
 pub fn explore(shape: &Shape, bound: u64, rng: &mut Rng) -> Found {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("files");
@@ -129,7 +129,7 @@ pub fn explore(shape: &Shape, bound: u64, rng: &mut Rng) -> Found {
 
 /// Tears a write into sectors that arrive one by one, some of them in part.
 ///
-/// Where the file's new length was lost, what was written beyond the old one may be lost with it.
+/// If the file's new length was lost, the bytes beyond the old length may be lost with it.
 fn tear(file: &mut Vec<u8>, op: &Op, extends: bool, rng: &mut Rng) {
     match op {
         Op::SetLen(_) => {

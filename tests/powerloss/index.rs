@@ -1,7 +1,7 @@
 //! Shapes of the index: its first flush, a durable one, and durable after volatile ones.
 //!
-//! The index may be thrown away and rebuilt, but never be wrong: a stream that lacks its last event
-//! would let a used code live again. Here it must even keep what a durable flush had kept.
+//! The index may be deleted and built again, but must never be wrong: a stream that lacks its last
+//! event would make a used code valid again. Here it must also keep the rows of a durable flush.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ fn stream(position: u64) -> StreamKey {
     StreamKey([1 + u8::try_from(position % STREAMS).unwrap(); 16])
 }
 
-/// One agent asked for every case.
+/// One agent requested every case.
 const AGENT: [u8; 16] = [7; 16];
 
 fn hash(position: u64) -> [u8; 16] {
@@ -114,7 +114,7 @@ fn flush(index: &Index, durable: bool) {
     index.flush(durable, at(HEAD), record).unwrap();
 }
 
-/// Holds everything that the index says to the records up to its tail.
+/// Compares everything in the index with the records up to its tail.
 fn check_all(index: &Index) -> Result<(), String> {
     let tail = index.tail().position;
     let mut tree = Tree::default();
@@ -160,7 +160,7 @@ fn check_all(index: &Index) -> Result<(), String> {
     for kind in [2, 3] {
         let due = (1..=tail).filter(|at| fact(*at) == Some(Fact::ReadAtStart(kind)));
         let found = index.read_at_start(kind).ok();
-        same("what a start reads", found == Some(due.collect()));
+        same("the rows that a start reads", found == Some(due.collect()));
     }
     let counted = index
         .counts()
@@ -179,8 +179,8 @@ fn check_all(index: &Index) -> Result<(), String> {
     }
 }
 
-/// The tail is one of a flush and not before the last durable one; what it says is right, and
-/// stays right when the rest of the log is taken in.
+/// The tail is that of a flush, not before the last durable one. The index is right, and stays
+/// right when it takes the rest of the log.
 fn check(disk: &Disk, folder: &Path, borders: &[u64], acknowledged: u64) -> Result<(), String> {
     let index = open(disk, folder)?;
     let tail = index.tail().position;

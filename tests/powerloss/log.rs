@@ -75,7 +75,7 @@ fn quiet_shape(name: &'static str, head: u64, step: impl FnOnce(EventLog)) -> Sh
     shape(name, head, head, disk.crash_points())
 }
 
-/// Opens what a power loss right after an append left, on a disk that remembers.
+/// Opens the disk that a power loss right after an append left, while the disk remembers.
 fn recovery_shape(head: u64) -> Shape {
     let parent = tempfile::tempdir().unwrap();
     let crashed = append_shape("", head - 3, 3, false).points.pop().unwrap();
@@ -107,7 +107,7 @@ pub fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// Says what is wrong with the log on this disk, if anything is.
+/// Returns what is wrong with the log on this disk, if anything is.
 fn verify(disk: &Disk, folder: &Path, borders: [u64; 2], acknowledged: u64) -> Result<(), String> {
     let options = disk.options(SEGMENT_RECORDS);
     let mut log = EventLog::open(folder, options).map_err(|error| error.to_string())?;

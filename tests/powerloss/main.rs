@@ -1,18 +1,19 @@
 //! Power loss at every moment of every kind of append: no acknowledged record may be missing.
 //!
 //! For each shape (first record, single, batch, growing file, sealing, idle commit, clean close,
-//! recovery) the log runs on a disk that remembers its unsynced writes. Before and after every sync, every
-//! subset of them is a possible disk after a power loss; each is opened with the real
-//! `EventLog::open` and read in full. The records must be a prefix of those appended, end at a
-//! batch's border, and reach at least to what was acknowledged. A second test tears writes at
+//! recovery) the log runs on a disk that remembers its unsynced writes. Before and after every
+//! sync, every subset of them is a possible disk after a power loss; each is opened with the real
+//! `EventLog::open` and read in full. The records must be a prefix of the appended ones, end at a
+//! batch's border, and reach at least to the last acknowledged one. A second test tears writes at
 //! random, in 512-byte sectors, and loses power again while recovering.
 //!
-//! The harness is itself tested: a user who is told before the commit must be found out, and so
-//! must redb 4.1.0, which cannot open the file again after some losses of a growing append.
+//! The harness is tested too: it must find a log that acknowledges before the commit, and redb
+//! 4.1.0, which cannot open the file again after some losses of a growing append.
 //!
 //! ```text
 //! cargo test --test powerloss -- --nocapture
-//! POWERLOSS_SUBSETS=16384 POWERLOSS_RANDOM=1000000 cargo test --release --test powerloss -- --nocapture
+//! POWERLOSS_SUBSETS=16384 POWERLOSS_RANDOM=1000000 cargo test --release --test powerloss --
+//! --nocapture
 //! ```
 //! `POWERLOSS_SUBSETS` bounds the images per moment (beyond it they are sampled),
 //! `POWERLOSS_RANDOM` is the number of torn images, and `POWERLOSS_SEED` repeats a run.
@@ -35,8 +36,8 @@ use disk::Disk;
 use explorer::{Rng, Shape, explore, torn_image};
 use log::{SEGMENT_RECORDS, append_shape};
 
-/// Of files that the log can rebuild, and whose commits write far more pages, so many times fewer
-/// images are opened.
+/// The log can rebuild some files, and their commits write far more pages, so this many times fewer
+/// images of them are opened.
 const DERIVED_PART: u64 = 32;
 
 /// Reads a bound from the environment.
@@ -50,7 +51,7 @@ fn derived_shapes() -> Vec<Shape> {
     shapes.into_iter().flatten().collect()
 }
 
-/// Explores a shape, says so, and returns the complaints.
+/// Explores a shape, prints a line, and returns the complaints.
 fn report(shape: &Shape, bound: u64, rng: &mut Rng) -> Vec<String> {
     let found = explore(shape, bound, rng);
     println!(
@@ -124,7 +125,7 @@ fn torn_sectors_and_power_loss_while_recovering_lose_nothing() {
 }
 
 #[test]
-fn a_user_who_is_told_before_the_commit_is_found_out() {
+fn an_acknowledgement_before_the_commit_is_found() {
     for (name, head, count) in [
         ("first", 1, 1),
         ("single", 70, 1),
@@ -134,7 +135,7 @@ fn a_user_who_is_told_before_the_commit_is_found_out() {
         let shape = append_shape(name, head, count, true);
         let found = explore(&shape, 64, &mut Rng(1));
         println!(
-            "{name}: {} of {} images lose a record that was told too early",
+            "{name}: {} of {} images lose a record that was acknowledged too early",
             found.bad.len(),
             found.images
         );
@@ -150,17 +151,17 @@ fn a_growing_append_is_kept_by_redb_alone() {
 
 /// Cargo has one 4.x in a build, so the older one has a workspace of its own.
 #[test]
-fn a_growing_append_is_lost_by_redb_4_1_and_found_out() {
+fn a_growing_append_is_lost_by_redb_4_1_and_found() {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/old_redb/Cargo.toml");
     let run = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--locked", "--manifest-path", manifest])
         .args(["--target-dir", env!("CARGO_TARGET_TMPDIR")])
         .output()
         .unwrap();
-    let told = String::from_utf8(run.stdout).unwrap();
-    print!("{told}");
+    let output = String::from_utf8(run.stdout).unwrap();
+    print!("{output}");
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{errors}");
-    let bad = told.lines().filter(|line| line.starts_with("bad: "));
-    assert!(bad.count() > 0, "nothing bad was found: {told}{errors}");
+    let bad = output.lines().filter(|line| line.starts_with("bad: "));
+    assert!(bad.count() > 0, "nothing bad was found: {output}{errors}");
 }

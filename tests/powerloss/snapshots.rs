@@ -1,7 +1,7 @@
-//! Shapes of the snapshots: the first one, and one that takes an older one's place.
+//! Shapes of the snapshots: the first one, and one that replaces an older one.
 //!
-//! A snapshot may be missing, which is a fold from the first event; one that is there is the account
-//! as it was at its version.
+//! A snapshot may be missing, which costs a fold from the first event. A snapshot that exists is
+//! the account as it was at its version.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn id(number: u64) -> AccountId {
     AccountId::parse(&format!("account-{number}")).unwrap()
 }
 
-/// An account after so many events.
+/// An account after this many events.
 fn account(number: u64, version: u32) -> Account {
     let mut account = Account::default();
     for version in 1..=version {
@@ -73,7 +73,7 @@ fn load(snapshots: &Snapshots, number: u64) -> Option<Account> {
     found.map(|(_, account)| account)
 }
 
-/// All accounts are of one version, none only where nothing had been kept; and it can be used.
+/// All accounts have one version, or none if nothing was kept; and the file can be used.
 fn check(disk: &Disk, folder: &Path, acknowledged: u64) -> Result<(), String> {
     let snapshots = open(disk, folder);
     let found: Vec<_> = (0..ACCOUNTS)
@@ -90,7 +90,7 @@ fn check(disk: &Disk, folder: &Path, acknowledged: u64) -> Result<(), String> {
     save(&snapshots, 60);
     match load(&snapshots, 0) == Some(account(0, 60)) {
         true => Ok(()),
-        false => Err("it keeps nothing more".into()),
+        false => Err("it keeps no further snapshot".into()),
     }
 }
 

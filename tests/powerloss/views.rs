@@ -1,7 +1,7 @@
 //! Shapes of the views: their first checkpoint, and one after commits that were not durable.
 //!
-//! Rows and checkpoints go back together, to a flush; what the views then say is what views folded
-//! from the first event say, at the checkpoint and after the rest of the log.
+//! Rows and checkpoints return together to a flush. The views then equal views folded from the
+//! first event, at the checkpoint and after the rest of the log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -104,9 +104,9 @@ fn open(disk: &Disk, folder: &Path) -> Result<Views, String> {
     Ok(views)
 }
 
-/// Everything that can be asked, as text.
-fn told(views: &Views) -> Result<String, String> {
-    let mut told = format!("{:?}\n", views.list());
+/// Everything that the views can show, as text.
+fn shown(views: &Views) -> Result<String, String> {
+    let mut shown = format!("{:?}\n", views.list());
     let mut filters: Vec<_> = (0..3)
         .map(|number| Filter {
             caller: Some(format!("gateway-{number}")),
@@ -116,7 +116,7 @@ fn told(views: &Views) -> Result<String, String> {
     for number in 0..ACCOUNTS {
         let key = StreamKey::of(&account(number));
         let row = views.login_status().get(&key);
-        told += &format!("{:?}\n", row.map_err(|error| error.to_string())?);
+        shown += &format!("{:?}\n", row.map_err(|error| error.to_string())?);
         filters.push(Filter {
             account: Some(key),
             ..Filter::default()
@@ -128,17 +128,17 @@ fn told(views: &Views) -> Result<String, String> {
     }));
     for filter in filters {
         let page = views.audit_trail().positions(&filter, 0, 1_000);
-        told += &format!("{:?}\n", page.map_err(|error| error.to_string())?);
+        shown += &format!("{:?}\n", page.map_err(|error| error.to_string())?);
     }
-    Ok(told)
+    Ok(shown)
 }
 
-/// What views say that were folded from the first event, without any crash.
+/// The text of views that were folded from the first event, without any crash.
 fn folded(through: u64) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let views = open(&Disk::new(folder.path()), folder.path())?;
     catch_up(&views, through)?;
-    told(&views)
+    shown(&views)
 }
 
 /// Flushes after the last of these positions, with a commit at each, while the disk remembers.
@@ -177,13 +177,13 @@ fn flushing(name: &'static str, before: u64, commits: &'static [u64]) -> Shape {
             let right = right.iter().find(|(border, _)| *border == found);
             let right = right.filter(|_| found >= acknowledged);
             let (_, right) = right.ok_or(format!("{acknowledged} flushed, {found} found"))?;
-            if told(&views)? != *right {
-                return Err(format!("it tells something else at {found}"));
+            if shown(&views)? != *right {
+                return Err(format!("it shows something else at {found}"));
             }
             catch_up(&views, HEAD)?;
-            match told(&views)? == whole {
+            match shown(&views)? == whole {
                 true => Ok(()),
-                false => Err(format!("it tells something else, going on from {found}")),
+                false => Err(format!("it shows something else, going on from {found}")),
             }
         }),
         open: |disk, folder| drop(open(disk, folder)),

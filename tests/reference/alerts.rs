@@ -1,4 +1,4 @@
-//! Each alert of `docker/alerts.yaml` has its runbook, and stands in the tables of alerts.
+//! Each alert of `docker/alerts.yaml` has its runbook, and is in the tables of alerts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use super::tables::{page, quoted, tables};
 
-/// What a person on call looks for, in this order.
+/// The questions of a person on call, in this order.
 const QUESTIONS: &[&str] = &[
     "What it means",
     "How to see it",
@@ -110,7 +110,7 @@ fn the_index_of_the_runbooks_has_each_alert_with_its_metrics_and_its_page() {
 }
 
 #[test]
-fn the_page_of_metrics_has_each_alert_and_names_it_at_what_it_watches() {
+fn the_page_of_metrics_has_each_alert_and_names_it_at_its_metrics() {
     let text = page("reference/metrics.md");
     let tables = tables(&text);
     let listed = tables

@@ -9,7 +9,8 @@ const DESCRIPTION: &str = "Two-factor authentication as a service over NATS requ
 reply without a header Nats-Service-Error is a success; a refusal has a problem document (RFC 9457).";
 
 const ID: &str = "1 to 64 of A-Z, a-z, 0-9, _ and -";
-const USER: &str = "The broker's user who asks, percent-encoded where it is no token of a subject";
+const USER: &str =
+    "The broker's user that sends the request, percent-encoded if it is not a token of a subject";
 
 /// The whole document.
 pub fn document() -> Value {
@@ -25,14 +26,8 @@ pub fn document() -> Value {
     );
     channels.insert("log-events".into(), events("countersign.v1.event.{type}"));
     for (name, summary) in [
-        (
-            "events",
-            "What became of an account; stream COUNTERSIGN_EVENTS",
-        ),
-        (
-            "log-events",
-            "What became of the log itself; the same stream",
-        ),
+        ("events", "Events of an account; stream COUNTERSIGN_EVENTS"),
+        ("log-events", "Events of the log itself; the same stream"),
     ] {
         let channel = reference(&["channels", name]);
         let operation = json!({"action": "send", "summary": summary, "channel": channel});
@@ -51,7 +46,7 @@ pub fn document() -> Value {
         "operations": operations,
         "components": {
             "messages": messages(),
-            "messageTraits": {"asked": {"headers": asked()}, "told": {"headers": told()}},
+            "messageTraits": {"request-headers": {"headers": request_headers()}, "reply-headers": {"headers": reply_headers()}},
         },
     })
 }
@@ -92,7 +87,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     })
 }
 
-/// Where every reply goes: a subject that the request names.
+/// The channel of every reply: a subject that the request names.
 fn replies() -> Value {
     let mut messages = Map::new();
     for name in all_endpoints()
@@ -124,15 +119,15 @@ fn messages() -> Value {
     for endpoint in all_endpoints() {
         messages.insert(
             endpoint.request_schema(),
-            message(&endpoint.request_schema(), "asked"),
+            message(&endpoint.request_schema(), "request-headers"),
         );
         messages.insert(
             endpoint.response_schema(),
-            message(&endpoint.response_schema(), "told"),
+            message(&endpoint.response_schema(), "reply-headers"),
         );
     }
-    messages.insert("problem".into(), message("problem", "told"));
-    let mut event = message("published-event", "told");
+    messages.insert("problem".into(), message("problem", "reply-headers"));
+    let mut event = message("published-event", "reply-headers");
     event["traits"] = json!([]);
     event["headers"] = cloud_event();
     messages.insert("published-event".into(), event);
@@ -149,7 +144,7 @@ fn message(name: &str, side: &str) -> Value {
 }
 
 /// The headers of a request.
-fn asked() -> Value {
+fn request_headers() -> Value {
     strings(&[
         (
             "Nats-Msg-Id",
@@ -157,15 +152,15 @@ fn asked() -> Value {
         ),
         (
             "Countersign-On-Behalf-Of",
-            "For whom the caller acts; recorded, never trusted",
+            "The person that the caller acts for; recorded, never trusted",
         ),
         (
             "Countersign-Min-Position",
-            "The position that the answer of a query must have reached",
+            "The position that the reply of a query must include",
         ),
         (
             "Countersign-Deadline",
-            "RFC 3339; later than this nothing is appended",
+            "RFC 3339; after this time nothing is appended",
         ),
         ("traceparent", "W3C trace context"),
         ("tracestate", "W3C trace context"),
@@ -173,9 +168,12 @@ fn asked() -> Value {
 }
 
 /// The headers of a reply.
-fn told() -> Value {
+fn reply_headers() -> Value {
     strings(&[
-        ("Nats-Msg-Id", "The command id, made where there was none"),
+        (
+            "Nats-Msg-Id",
+            "The command id, also one that the service made",
+        ),
         (
             "Nats-Service-Error",
             "On every refusal and fault: a safe sentence",
@@ -190,7 +188,7 @@ fn told() -> Value {
         ),
         (
             "Countersign-Retry-After",
-            "Whole seconds until it is worth trying again",
+            "Whole seconds until a retry can succeed",
         ),
         (
             "Countersign-Replayed",

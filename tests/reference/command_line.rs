@@ -1,5 +1,5 @@
 //! `docs/reference/command-line.md` has every command of the program with its arguments and flags,
-//! and every command line that a page shows is one that the program reads.
+//! and the program accepts every command line that a page shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,9 +11,9 @@ use countersign::cli::Cli;
 use super::tables::{page, quoted, tables};
 
 const PAGE: &str = "reference/command-line.md";
-/// Shows labels of keys, which begin with the same word.
+/// This page has labels of keys that begin with the same word.
 const NO_COMMANDS: &str = "stored-format.md";
-/// What ends a command line in a shell.
+/// The characters that end a command line in a shell.
 const ENDS: &[&str] = &["|", "||", "&&", ";", ">", "2>", "<<'END'", "#", "\\"];
 
 fn command() -> Command {
@@ -22,7 +22,7 @@ fn command() -> Command {
     command
 }
 
-/// Every command that does something itself, by its words.
+/// Every command without subcommands, by its words.
 fn leaves(command: &Command, words: &[&str], found: &mut BTreeMap<String, Command>) {
     let verbs: Vec<_> = command
         .get_subcommands()
@@ -36,7 +36,7 @@ fn leaves(command: &Command, words: &[&str], found: &mut BTreeMap<String, Comman
     }
 }
 
-/// The flags that every command has; they stand in a table of their own.
+/// The flags that every command has; they have their own table.
 fn global() -> BTreeSet<String> {
     let globals = Cli::command();
     globals
@@ -54,7 +54,7 @@ fn flag(argument: &Arg) -> Option<String> {
     Some(format!("--{long}"))
 }
 
-/// The arguments of a command: its flags, what stands at a place, and the words of a choice.
+/// The arguments of a command: its flags, its positional arguments, and the words of a choice.
 fn arguments(command: &Command) -> BTreeSet<String> {
     let globals = global();
     let mut found: BTreeSet<String> = command.get_arguments().filter_map(flag).collect();
@@ -70,7 +70,7 @@ fn arguments(command: &Command) -> BTreeSet<String> {
     found
 }
 
-/// What a cell says of arguments: flags, and names in capitals or words that stand alone.
+/// The arguments in a cell: flags, and names in capitals or words by themselves.
 fn said(cell: &str, command: &Command) -> BTreeSet<String> {
     let short = |word: &str| {
         let mut arguments = command.get_arguments();
@@ -83,7 +83,7 @@ fn said(cell: &str, command: &Command) -> BTreeSet<String> {
         let mut words = quoted.split(' ');
         while let Some(word) = words.next() {
             match word.starts_with('-') {
-                // What follows a flag is its value, unless it is a flag too.
+                // The word after a flag is its value, unless it is a flag too.
                 true => {
                     found.insert(short(word));
                     words = match words.clone().next() {
@@ -152,7 +152,7 @@ fn the_page_has_every_flag_of_all_commands_with_its_variable() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// What is wrong with a command line of a page; the words after `countersign`.
+/// What is wrong with a command line of a page, given the words after `countersign`.
 fn wrong(line: &str) -> Option<String> {
     let mut command = command();
     let globals = global();
@@ -179,7 +179,7 @@ fn wrong(line: &str) -> Option<String> {
     None
 }
 
-/// The command lines of a page, from its blocks and from what stands in backticks.
+/// The command lines of a page, from its blocks and from texts in backticks.
 fn lines(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let text = text.replace("\\\n", " ");
@@ -206,7 +206,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_line_that_a_page_shows_is_one_that_the_program_reads() {
+fn the_program_accepts_every_command_line_that_a_page_shows() {
     fn below(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -239,7 +239,7 @@ fn every_command_line_that_a_page_shows_is_one_that_the_program_reads() {
 }
 
 #[test]
-fn a_command_line_that_the_program_does_not_read_is_found() {
+fn a_command_line_that_the_program_does_not_accept_is_found() {
     for line in [
         "log stats",
         "audit verify --data DIR --key K",

@@ -11,7 +11,7 @@ use super::binary_says;
 use super::tables::{page, quoted, tables};
 
 const PAGE: &str = "reference/configuration.md";
-/// Keys without a value of their own, and what the page says that holds then.
+/// Keys without a default value, and the page's text about them.
 const DERIVED: &[(&str, &str)] = &[
     ("directory.timeout_ms", "2000"),
     ("directory.vouching", "every caller"),
@@ -30,7 +30,7 @@ fn known() -> BTreeMap<String, Value> {
     pairs.collect()
 }
 
-/// Whether a cell says this default.
+/// Whether a cell shows this default.
 fn is_default(key: &str, cell: &str, value: &Value) -> bool {
     if value.is_null() {
         let derived = DERIVED.iter().find(|(known, _)| *known == key);

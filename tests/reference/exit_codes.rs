@@ -31,7 +31,7 @@ fn the_checked_in_exit_codes_are_those_of_the_program() {
     super::is_in_force("docs/reference/exit-codes.md", &document());
 }
 
-/// What ends with a code that the table has not would be told to nobody.
+/// The page would not list a refusal that ends with a code outside of the table.
 #[test]
 fn every_refusal_ends_with_a_code_of_the_table() {
     for code in ErrorCode::ALL.iter().copied() {

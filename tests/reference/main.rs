@@ -1,6 +1,6 @@
-//! The reference against the code: what is generated, `schemas/json/asyncapi.yaml` and
-//! `docs/reference/exit-codes.md`, rewritten by `UPDATE_SCHEMAS=1 cargo test --test reference`, and
-//! the tables that people write. The metrics are held by `tests/blackbox/pages.rs`.
+//! Compares the reference with the code: the generated files, `schemas/json/asyncapi.yaml` and
+//! `docs/reference/exit-codes.md`, which `UPDATE_SCHEMAS=1 cargo test --test reference` rewrites,
+//! and the tables that people write. `tests/blackbox/pages.rs` tests the metrics.
 #![allow(clippy::unwrap_used)]
 
 mod alerts;
@@ -22,10 +22,10 @@ use serde_json::Value;
 
 /// The repository.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// Where the schemas are that the document refers to.
+/// The folder of the schemas that the document refers to.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/json");
 
-/// What the program prints, deaf to what the environment of the tests says.
+/// The output of the program, without the environment variables of the tests.
 fn binary_says(words: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     for (name, _) in std::env::vars_os() {
@@ -47,7 +47,7 @@ fn the_checked_in_asyncapi_document_is_the_generated_one() {
     );
 }
 
-/// Holds a file against what is generated, after it was rewritten where that is wanted.
+/// Compares a file with its generated text; `UPDATE_SCHEMAS=1` rewrites the file first.
 fn is_in_force(path: &str, generated: &str) {
     let file = Path::new(ROOT).join(path);
     if std::env::var_os("UPDATE_SCHEMAS").is_some_and(|value| value == "1") {
@@ -99,7 +99,7 @@ fn every_endpoint_is_a_channel_and_every_reference_leads_somewhere() {
 }
 
 #[test]
-fn what_is_written_as_yaml_keeps_every_string_a_string() {
+fn a_string_stays_a_string_in_yaml() {
     let value = serde_json::json!({
         "a": {"b": [], "c": {}, "no": "no", "n": 1},
         "list": [{"x": "1", "y\"": [true, null]}, "# no comment", "a: b"],

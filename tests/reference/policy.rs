@@ -1,5 +1,5 @@
-//! `docs/reference/policy.md` is what the code decides by: every key with default and range, and
-//! the odds that `policy explain` computes.
+//! `docs/reference/policy.md` matches the code: every key with default and range, and the odds that
+//! `policy explain` computes.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::binary_says;
 use super::tables::{page, quoted, tables};
 
 const PAGE: &str = "reference/policy.md";
-/// Values of which one at least is outside of each range.
+/// Values of which at least one is outside of each range.
 const OUTSIDE: &[u64] = &[0, 255, 65_535, 4_294_967_295, i64::MAX as u64];
 
-/// What the code says of a number that is outside of its range; none where it takes it.
+/// The code's error about a number outside of its range; `None` if the code accepts the number.
 fn refused(key: &str, value: u64) -> Option<String> {
     let mut policy = serde_json::to_value(Policy::default()).unwrap();
     policy[key] = json!(value);
@@ -23,7 +23,7 @@ fn refused(key: &str, value: u64) -> Option<String> {
     Some(rest.into())
 }
 
-/// Finds a bound of a range in words that is not where the code has it.
+/// Finds a written bound of a range that differs from the code.
 fn wrong_bound(key: &str, range: &str) -> Option<String> {
     let (low, high) = match range.split_once(" to ") {
         Some((low, high)) => (low.parse::<u64>().ok(), high.parse::<u64>().ok()),
@@ -33,7 +33,7 @@ fn wrong_bound(key: &str, range: &str) -> Option<String> {
     let below = low.and_then(|low| low.checked_sub(1));
     let outside = below.into_iter().chain(high.map(|high| high + 1));
     let wrong_inside = inside.filter(|value| refused(key, *value).is_some());
-    // A bound that is the type's own cannot be passed at all.
+    // A number cannot pass the bound of its type.
     let is_taken = |value: &u64| {
         let mut policy = serde_json::to_value(Policy::default()).unwrap();
         policy[key] = json!(value);

@@ -12,7 +12,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The cell of a row in the column of that name; none where the table has no such column.
+    /// The cell of a row in the column of that name; `None` if the table has no such column.
     pub fn cell<'a>(&self, row: &'a [String], column: &str) -> Option<&'a str> {
         let at = self.columns.iter().position(|name| name == column)?;
         row.get(at).map(String::as_str)
@@ -67,7 +67,7 @@ fn cells(line: &str) -> Option<Vec<String>> {
     Some(cells.collect())
 }
 
-/// What a cell has in backticks.
+/// The texts of a cell in backticks.
 pub fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }

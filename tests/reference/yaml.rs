@@ -37,7 +37,7 @@ fn block(value: &Value, depth: usize, text: &mut String) {
     }
 }
 
-/// What stands after a name: on the same line, or as a block below.
+/// The value after a name: on the same line, or as a block below.
 fn after(value: &Value, depth: usize, text: &mut String) {
     let has_members = match value {
         Value::Object(members) => !members.is_empty(),

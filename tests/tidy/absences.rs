@@ -1,14 +1,15 @@
-//! What must not be there: escapes, and work that is put off. Clocks are clippy's to find
-//! (`clippy.toml`), which sees through imports.
+//! Finds constructs that must not be in the code: escapes, and postponed work. Clippy finds clocks
+//! (`clippy.toml`), because it resolves imports.
 
 use crate::source::{Source, words};
 
-/// Finds what must not be there. The words are put together so that this file is no finding.
+/// Finds constructs that must not be in the code. The words are put together so that this file is
+/// not a finding.
 pub fn check(source: &Source, found: &mut Vec<String>) {
     if !source.text.starts_with("//!") {
         found.push(source.at(
             0,
-            "a file begins with `//!`: say in one sentence what it is",
+            "a file must begin with `//!`: say in one sentence what it is",
         ));
     }
     put_off(source, found);
@@ -16,10 +17,10 @@ pub fn check(source: &Source, found: &mut Vec<String>) {
     silenced(source, found);
 }
 
-/// Lints that see what this room cannot, and the one file that says where clocks are read.
+/// Lints that this room cannot replace, and the one file that may read clocks.
 const LINTS: &[&str] = &["disallowed_methods", "missing_errors_doc", "too_many_lines"];
 const READS_CLOCKS: &str = "src/lib.rs";
-/// Groups that they are in.
+/// The groups of these lints.
 const GROUPS: &[&str] = &["all", "pedantic", "style", "warnings"];
 
 fn silenced(source: &Source, found: &mut Vec<String>) {
@@ -31,7 +32,9 @@ fn silenced(source: &Source, found: &mut Vec<String>) {
         let before = &source.code[..at];
         let is_group = before.ends_with("clippy::") || before.ends_with("allow(");
         if LINTS.contains(&word) && !may || is_group && GROUPS.contains(&word) {
-            let what = format!("{word} is silenced: pass the time in, split it, or say the errors");
+            let what = format!(
+                "{word} is silenced: pass the time in, split the function, or document the errors"
+            );
             found.push(source.at(at, &what));
         }
     }
@@ -41,7 +44,7 @@ fn put_off(source: &Source, found: &mut Vec<String>) {
     for mark in [concat!("FIX", "ME"), concat!("XX", "X")] {
         for (at, word) in words(&source.text) {
             if word == mark {
-                found.push(source.at(at, "work that is put off: do it, or file an issue"));
+                found.push(source.at(at, "postponed work: do it, or file an issue"));
             }
         }
     }
@@ -71,7 +74,7 @@ fn escapes(source: &Source, found: &mut Vec<String>) {
         if word == concat!("un", "safe") {
             found.push(source.at(
                 at,
-                "memory safety is not ours to waive: use a crate that is reviewed for it",
+                "memory safety is not waived here: use a crate that is reviewed for it",
             ));
         }
     }

@@ -1,8 +1,8 @@
-//! Who may use whom: the arrows of docs/explanation/architecture.md.
+//! The arrows of docs/explanation/architecture.md: which room may use which.
 
 use crate::source::{Source, words};
 
-/// A room of the house and what of ours it may name.
+/// A room, and which of our code it may name.
 struct Room {
     /// Folder of its sources.
     place: &'static str,
@@ -12,7 +12,7 @@ struct Room {
     rooms: &'static [&'static str],
 }
 
-/// Where people read what the rooms are for.
+/// The page that describes the rooms.
 const PAGE: &str = "docs/explanation/architecture.md";
 
 const OURS: &[&str] = &[
@@ -39,9 +39,9 @@ const ROOMS: &[Room] = &[
         crates: &[SCHEMAS],
         rooms: &["account", "crypto::otp", "crypto::backup_code"],
     },
-    // A signed note is a text and a key, as the key of a derived file is: they read no file and
-    // know no log. A crash point is empty outside debug builds, and marks the moments that the kill
-    // harness ends a process at.
+    // A signed note is a text and a key, and so is the key of a derived file: they read no file and
+    // know no log. A crash point is empty outside debug builds; it marks the moments at which the
+    // kill harness ends a process.
     Room {
         place: "src/log",
         crates: &[SCHEMAS],
@@ -76,9 +76,9 @@ const ROOMS: &[Room] = &[
     },
 ];
 
-/// What may be named only where NATS is spoken.
+/// Names that only the rooms that use NATS may have.
 const NATS: &[&str] = &["async_nats"];
-/// Rooms that must work without a broker; nothing in them waits for one.
+/// Rooms that must work without a broker, so no code in them waits for one.
 const WITHOUT_NATS: &[&str] = &[
     "src/log",
     "src/account",
@@ -89,7 +89,7 @@ const WITHOUT_NATS: &[&str] = &[
     "projections/src",
 ];
 
-/// Finds what one room may not know of another.
+/// Finds names that a room may not use of another.
 pub fn check(source: &Source, found: &mut Vec<String>) {
     for room in ROOMS.iter().filter(|room| source.is_in(room.place)) {
         crates(room, source, found);
@@ -147,7 +147,7 @@ fn rooms(room: &Room, source: &Source, found: &mut Vec<String>) {
         "super::super::"
     };
     for (at, _) in source.product.match_indices(leaves) {
-        found.push(source.at(at, "a path that can leave its room: write it from crate::"));
+        found.push(source.at(at, "a path that can leave its room: begin it with crate::"));
     }
 }
 
@@ -166,7 +166,8 @@ fn crate_paths(code: &str) -> Vec<(usize, String)> {
     paths
 }
 
-fn steps(code: &str, left: usize) -> Vec<String> {
+/// The paths of a tree of names, at most so many steps of each, groups opened.
+pub fn steps(code: &str, left: usize) -> Vec<String> {
     if let Some(group) = code.strip_prefix('{') {
         let group = &group[..crate::source::closing(code, 0).saturating_sub(2)];
         return split_outside_brackets(group)
@@ -216,7 +217,7 @@ fn split_outside_brackets(group: &str) -> Vec<&str> {
         .collect()
 }
 
-/// No view is read while deciding: the writer only tells the login view what it committed.
+/// No view is read while deciding: the writer only passes committed events to the login view.
 fn views(source: &Source, found: &mut Vec<String>) {
     let deciding = [
         "src/account",
@@ -235,14 +236,14 @@ fn views(source: &Source, found: &mut Vec<String>) {
             .filter(|c| !c.is_whitespace())
             .take(60)
             .collect();
-        let tells = [
+        let allowed = [
             "views.login_status().apply_committed(",
             "login_status().apply_committed(",
         ];
-        if is_view && !tells.iter().any(|tell| rest.starts_with(tell)) {
+        if is_view && !allowed.iter().any(|call| rest.starts_with(call)) {
             found.push(source.at(
                 at,
-                "no view is read while deciding: decide from the account and the directory",
+                "no view is read while deciding: decide from the account",
             ));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::source::Source;
 
-/// Rows by their group, with the last number of each.
+/// The groups of rows, with the last number of each.
 const GROUPS: &[(&str, u8)] = &[
     // What we were attacked with: `docs/explanation/attacks.md` has the rows.
     ("A", 25),
@@ -25,21 +25,18 @@ const GROUPS: &[(&str, u8)] = &[
 const SEVERAL_NODES: &str = "several nodes: the log is this machine's, the stream a copy";
 /// Numbers that the catalogue does not give out.
 const UNUSED: &[&str] = &["C-04", "X-06", "TM-02", "V-12", "S-07"];
-/// Rows that the contract makes void.
+/// Rows that the contract made void.
 const VOID: &[&str] = &["TM-06", "TM-08", "V-11", "RS-03", "RS-10", "RS-11"];
-/// Rows that are not built yet, and where they will be.
+/// Rows that are not implemented yet, and where they will be.
 const LATER: &[(&str, &str)] = &[
     ("N-12", SEVERAL_NODES),
     ("N-13", SEVERAL_NODES),
     ("N-15", SEVERAL_NODES),
     ("N-16", SEVERAL_NODES),
     ("N-20", SEVERAL_NODES),
-    (
-        "TM-09",
-        "several nodes: the seam of the design, no issue yet",
-    ),
+    ("TM-09", "several nodes: not designed yet, no issue"),
 ];
-/// Defects of comparable systems: what each row of ours learnt from.
+/// Defects of comparable systems, from which our rows come.
 const CITED: &[&str] = &[
     "AIL CVE-2026-56450",
     "Appwrite #11692",
@@ -81,7 +78,7 @@ fn wanted() -> BTreeSet<String> {
     .collect()
 }
 
-/// Finds what no test names, and what is named though it is said to be not there.
+/// Finds rows that no test names, and listed absences that a test names.
 pub fn check(sources: &[Source], found: &mut Vec<String>) {
     let tests: Vec<String> = sources.iter().flat_map(|s| tests(&s.text)).collect();
     let named: BTreeSet<String> = tests.iter().flat_map(|test| rows(test)).collect();

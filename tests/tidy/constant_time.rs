@@ -1,8 +1,8 @@
-//! Comparisons of secrets: in constant time, and without a way out before the end.
+//! Comparisons of secrets run in constant time, without an early end.
 //!
-//! A clock cannot hold this on a busy machine, so the source is read: the functions that compare a
-//! guess with a secret call `ct_eq` and have no early end, and nothing else in the rooms that hold
-//! secrets compares what they name.
+//! A clock cannot test this on a busy machine, so this test reads the source: the functions that
+//! compare a guess with a secret call `ct_eq` and have no early end, and no other code in the rooms
+//! with secrets compares them.
 
 use crate::source::{Source, closing, words};
 
@@ -11,11 +11,11 @@ const COMPARING: &[(&str, &str)] = &[
     ("src/crypto/otp.rs", "matching_steps"),
     ("src/crypto/password.rs", "verify"),
 ];
-/// What ends a comparison before all of it is seen, or branches on a part of it.
+/// Words that end a comparison early, or branch on a part of it.
 const EARLY_ENDS: &[&str] = &[
     "return", "break", "find", "any", "all", "position", "if", "while",
 ];
-/// Accessors that give the bytes of a secret, and may only be compared by `ct_eq`.
+/// Accessors that return the bytes of a secret; only `ct_eq` may compare these.
 const SECRET_BYTES: &[&str] = &[".digits()", ".canonical()", "verifier.hash"];
 
 /// Finds comparisons of secrets that could end early.
@@ -24,7 +24,7 @@ pub fn check(source: &Source, found: &mut Vec<String>) {
         match body_of(&source.product, name) {
             Some((at, body)) => check_body(source, at, body, found),
             None => found.push(format!(
-                "{path}: there is no fn {name}: say here which compares now"
+                "{path}: there is no fn {name}: list the function that compares now"
             )),
         }
     }
@@ -37,13 +37,13 @@ fn check_body(source: &Source, at: usize, body: &str, found: &mut Vec<String>) {
     if !body.contains(".ct_eq(") {
         found.push(source.at(
             at,
-            "a guess is compared without ct_eq: its time tells how much is right",
+            "a guess is compared without ct_eq: its time reveals how much is right",
         ));
     }
     for (offset, word) in words(body) {
         if EARLY_ENDS.contains(&word) {
             let what =
-                format!("`{word}` in a comparison of secrets can end it early: see all of it");
+                format!("`{word}` in a comparison of secrets can end it early: compare all of it");
             found.push(source.at(at + offset, &what));
         }
     }
@@ -61,7 +61,7 @@ fn check_operators(source: &Source, found: &mut Vec<String>) {
             {
                 found.push(source.at(
                     at,
-                    "the bytes of a secret are compared by operator: use ct_eq",
+                    "the bytes of a secret are compared by an operator: use ct_eq",
                 ));
             }
         }

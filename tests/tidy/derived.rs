@@ -10,8 +10,8 @@ use crate::source::{Source, closing, words};
 
 pub const PAGE: &str = "docs/explanation/derived-values.md";
 
-/// What makes a value of another one that does not show it: of libraries, those that are not used
-/// yet too.
+/// Functions of libraries that derive a value which does not reveal its input, also functions that
+/// are not used yet.
 const LIBRARY: &[&str] = &[
     "Aes128Gcm",
     "Aes256Gcm",
@@ -46,7 +46,7 @@ const LIBRARY: &[&str] = &[
     "scrypt",
     "siphasher",
 ];
-/// Our own functions that pass it on.
+/// Our own functions that derive such a value by calling another.
 const OURS: &[&str] = &[
     "body_tag",
     "derive",
@@ -62,7 +62,7 @@ const OURS: &[&str] = &[
     "tag",
 ];
 
-/// Where they are called and how often: file, type and function, as the page names them.
+/// The places that call them and how often: file, type and function, as the page names them.
 pub fn places(source: &Source) -> BTreeMap<String, usize> {
     let code = &source.product;
     let is_ours = ["src", "schemas/src", "projections/src"]
@@ -115,13 +115,13 @@ fn block(code: &str, at: usize) -> (usize, &str) {
     (closing(code, at + open), name)
 }
 
-/// Whether a word is only named there: imported, or in an attribute.
+/// Whether the word is only imported, or in an attribute.
 fn is_imported(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
     line.starts_with("use ") || line.starts_with("pub use ") || before.ends_with("#[")
 }
 
-/// The places that the page names; one that makes several says so behind its name, `×2`.
+/// The places that the page names; a place with several values has a count after its name, `×2`.
 fn named(page: &str) -> BTreeMap<String, usize> {
     let quoted = page.split('`').skip(1).step_by(2);
     let places = quoted.filter(|text| text.contains(".rs::"));
@@ -149,7 +149,7 @@ fn compare(
         .filter(|(place, times)| named.get(*place) != Some(times))
     {
         found.push(format!(
-            "{place} derives {times} values: say in {PAGE} what of, under which key, and what ends it"
+            "{place} derives {times} values: add to {PAGE} their source, their key, and what ends them"
         ));
     }
     for (name, _) in named.iter().filter(|(name, _)| !places.contains_key(*name)) {

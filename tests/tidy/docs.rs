@@ -1,5 +1,5 @@
 //! The pages of `docs/` and the README: each page is in the summary, every link with its anchor
-//! leads somewhere, every file and item that a page names is there, and so is every page that a
+//! leads somewhere, every file and item that a page names exists, and so does every page that a
 //! source names.
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ const ROOMS: &[&str] = &[
     "tests/",
     "vendor/",
 ];
-/// What stands before the name of an item where it is defined.
+/// The words before the name of an item at its definition.
 const DEFINE: &[&str] = &[
     "const",
     "enum",
@@ -34,7 +34,7 @@ const DEFINE: &[&str] = &[
     "trait",
     "type",
 ];
-/// Documents that are not in this repository: a source that cites one leads nowhere.
+/// Documents that are not in this repository, so no source may cite them.
 const ELSEWHERE: &[&str] = &[
     concat!("CONTR", "ACT"),
     concat!("DES", "IGN"),
@@ -78,7 +78,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn every_page_is_in_the_summary_and_every_link_file_and_item_of_a_page_is_there() {
+fn every_page_is_in_the_summary_and_every_link_file_and_item_of_a_page_exists() {
     let pages = pages();
     assert!(pages.len() > 40, "only {} pages were found", pages.len());
     let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
@@ -104,34 +104,37 @@ fn every_document_that_a_source_cites_is_in_the_repository() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// Finds links, files and items of a page that are not there.
+/// Finds links, files and items of a page that do not exist.
 fn check(page: &Page, found: &mut Vec<String>) {
     let prose = without_blocks(&page.text);
     for link in links(&prose) {
         if !leads(&page.path, link) {
-            found.push(format!("{} links to {link}, which is not there", page.path));
+            found.push(format!(
+                "{} links to {link}, which does not exist",
+                page.path
+            ));
         }
     }
     for (file, items) in named(&prose) {
         if !root().join(file).exists() {
-            found.push(format!("{} names {file}, which is not there", page.path));
+            found.push(format!("{} names {file}, which does not exist", page.path));
         } else if let Some(item) = items.iter().find(|item| !is_defined(file, item)) {
             found.push(format!(
-                "{} names {item} of {file}, which is not there",
+                "{} names {item} of {file}, which does not exist",
                 page.path
             ));
         }
     }
 }
 
-/// Finds documents that a source cites and that are not there.
+/// Finds cited documents that do not exist.
 fn check_source(source: &Source, found: &mut Vec<String>) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_./#".contains(c);
     for word in source.text.split(|c| !is_word(c)) {
         let at = word.as_ptr() as usize - source.text.as_ptr() as usize;
         let word = word.trim_end_matches('.');
         if word.starts_with("docs/") && word.contains(".md") && !leads("README.md", word) {
-            found.push(source.at(at, &format!("{word} is not there")));
+            found.push(source.at(at, &format!("{word} does not exist")));
         }
         let name = word.strip_suffix(".md").unwrap_or(word);
         if ELSEWHERE.contains(&name) {
@@ -152,7 +155,7 @@ pub fn without_blocks(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Where a text links to, in the repository.
+/// The targets of a text's links in the repository.
 fn links(text: &str) -> Vec<&str> {
     let inline = text.split("](").skip(1);
     let inline = inline.filter_map(|rest| rest.split([')', ' ', '\n']).next());
@@ -168,7 +171,7 @@ fn links(text: &str) -> Vec<&str> {
     inline.chain(below).chain(html).filter(is_ours).collect()
 }
 
-/// Whether a link of a page leads to a file of the repository, and to a heading where it names one.
+/// Whether a link of a page leads to a file of the repository, and to a heading if it names one.
 fn leads(page: &str, link: &str) -> bool {
     let (target, anchor) = link
         .split_once('#')
@@ -178,7 +181,7 @@ fn leads(page: &str, link: &str) -> bool {
     } else {
         root().join(page).with_file_name(target)
     };
-    // A link must not leave the repository, where a neighbour of this checkout may have the file.
+    // A link must not leave the repository: a folder beside this checkout could have the file.
     let depth = file.strip_prefix(root()).map_or(-1, |inside| {
         inside.components().fold(0_i32, |depth, part| match part {
             Component::ParentDir if depth <= 0 => i32::MIN / 2,
@@ -194,7 +197,7 @@ fn leads(page: &str, link: &str) -> bool {
     })
 }
 
-/// The anchors of a page's headings, as mdBook and the forges make them.
+/// The anchors of a page's headings, in the form of mdBook and code hosts.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let prose = without_blocks(text);
@@ -211,7 +214,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// What a text names in backticks: the files of this repository, and of each the items.
+/// The files of this repository that a text names in backticks, each with its items.
 pub fn named(text: &str) -> Vec<(&str, Vec<&str>)> {
     let quoted = text.split('`').skip(1).step_by(2);
     let paths = quoted.filter(|quoted| {
@@ -256,7 +259,7 @@ fn links_files_and_items_are_read_from_a_page() {
 }
 
 #[test]
-fn what_is_not_there_is_found() {
+fn missing_links_files_and_items_are_found() {
     let here = "tests/tidy/docs.rs";
     let text = format!(
         "[a](no.md) [b](SUMMARY.md#no) [d](../../x.md) [e](SUMMARY.md#tutorial)\n\

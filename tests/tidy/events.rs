@@ -1,4 +1,4 @@
-//! No event is built outside `account/`: only the rules say what happened.
+//! No event is built outside `account/`: only the rules decide what happened.
 
 use countersign_schemas::event::Event;
 
@@ -21,7 +21,7 @@ pub fn check(source: &Source, found: &mut Vec<String>) {
             if word == "Event" && code[at..].starts_with("Event as ") {
                 found.push(source.at(
                     at,
-                    "Event keeps its name, so that what makes one can be found",
+                    "do not rename Event, so that this test finds the code that makes one",
                 ));
             }
             continue;

@@ -1,5 +1,5 @@
-//! The known holes of the code: each row of `docs/explanation/known-holes.md` with a mark has a
-//! comment `// BUG: mark: …` in the file that the row names, and each comment has its row.
+//! Compares known holes with the code: each row of `docs/explanation/known-holes.md` with a mark
+//! has a comment `// BUG: mark: …` in the file that the row names, and each comment has its row.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,13 +8,13 @@ use crate::docs::{named, root};
 use crate::source::Source;
 
 const PAGE: &str = "docs/explanation/known-holes.md";
-/// Put together, so that this file has none.
+/// Put together, so that this file has no such comment.
 const COMMENT: &str = concat!("// BU", "G:");
 
-/// A mark and the file where it stands.
+/// A mark and its file.
 type Hole = (String, String);
 
-/// The holes of the page; a hole of the world has no mark.
+/// The holes of the page; a hole outside of the code has no mark.
 fn of_page(text: &str, found: &mut Vec<String>) -> BTreeSet<Hole> {
     let mut holes = BTreeSet::new();
     let mut is_marked = false;
@@ -76,7 +76,7 @@ fn every_hole_of_the_code_is_marked_at_its_place_and_every_mark_is_a_known_hole(
     let text = fs::read_to_string(root().join(PAGE)).unwrap();
     let page = of_page(&text, &mut found);
     assert!(page.len() > 20, "only {} holes were found", page.len());
-    // This room shows marks that are none.
+    // This room has sample marks.
     let sources = crate::source::all();
     let code = sources
         .iter()

@@ -1,4 +1,4 @@
-//! The ids of attacks and demands: each id that a source cites has one row in
+//! The ids of attacks and requirements: each id that a source cites has one row in
 //! `docs/explanation/threats.md` or `attacks.md`, and every test that a row names is a test.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,7 +92,7 @@ fn tests_of(text: &str) -> BTreeSet<&str> {
     found
 }
 
-/// The functions of files of Rust that a row names and that are no tests.
+/// The functions that a row names and that are not tests.
 fn no_tests(row: &str) -> Vec<String> {
     let items = named(row)
         .into_iter()
@@ -119,7 +119,7 @@ fn every_id_that_a_source_cites_has_one_row_and_each_test_that_a_row_names_is_a_
                 found.push(format!("{page}: {id} has two rows"));
             }
             for name in no_tests(row) {
-                found.push(format!("{page}: {id} names {name}, which is no test"));
+                found.push(format!("{page}: {id} names {name}, which is not a test"));
             }
         }
     }
@@ -127,11 +127,11 @@ fn every_id_that_a_source_cites_has_one_row_and_each_test_that_a_row_names_is_a_
     let absent = without_row(&texts[0].1);
     for id in absent.iter().filter(|id| known.contains_key(*id)) {
         found.push(format!(
-            "{}: {id} has a row and is listed as without",
+            "{}: {id} has a row, but is listed as a number without one",
             PAGES[0]
         ));
     }
-    // The rules of this room show ids that do not exist; the catalogue lists absent ones.
+    // The samples of this room have ids that do not exist; the catalogue lists absent ones.
     for source in crate::source::all()
         .iter()
         .filter(|s| !s.is_in("tests/tidy"))
@@ -150,7 +150,7 @@ fn every_id_that_a_source_cites_has_one_row_and_each_test_that_a_row_names_is_a_
 }
 
 #[test]
-fn ids_rows_and_tests_are_read_and_what_is_none_is_found() {
+fn ids_rows_and_tests_are_read_and_wrong_ones_are_found() {
     let text =
         "// C-13, T-10, C-5 and H5; V4.\nlet x = \"S-99\";\nasync fn rs01_x() {}\nfn t1_x() {}\n";
     let ids: Vec<_> = cited(&Source::new("src/x.rs", text, true))
@@ -165,6 +165,6 @@ fn ids_rows_and_tests_are_read_and_what_is_none_is_found() {
     assert_eq!(without_row(page), ["C-04", "X-06"].map(Into::into).into());
     let here = "tests/tidy/rows.rs";
     let row =
-        format!("`{here}::rows` `{here}::ids_rows_and_tests_are_read_and_what_is_none_is_found`");
+        format!("`{here}::rows` `{here}::ids_rows_and_tests_are_read_and_wrong_ones_are_found`");
     assert_eq!(no_tests(&row), [format!("{here}::rows")]);
 }

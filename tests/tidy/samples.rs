@@ -1,4 +1,4 @@
-//! A violation for each rule, and what looks like one but is none.
+//! A violation of each rule, and code that only looks like one.
 
 use crate::findings;
 use crate::source::Source;
@@ -39,7 +39,7 @@ fn every_rule_finds_its_violation() {
         (
             "src/crypto/x.rs",
             "fn same(a: &Code, b: &Code) -> bool { a.digits() == b.digits() }",
-            "compared by operator",
+            "compared by an operator",
         ),
         (
             "src/crypto/otp.rs",
@@ -163,7 +163,7 @@ fn every_rule_finds_its_violation() {
         (
             "src/bus/x.rs",
             "use countersign_schemas::event::Event as E;",
-            "keeps its name",
+            "do not rename",
         ),
         (
             "src/account/x.rs",
@@ -181,7 +181,7 @@ fn every_rule_finds_its_violation() {
             "is silenced",
         ),
         ("src/cli/x.rs", todo, "unwritten"),
-        ("tests/x.rs", put_off, "put off"),
+        ("tests/x.rs", put_off, "postponed"),
         ("tests/x.rs", ignored, "does not run"),
         ("tests/x.rs", panics, "expects a panic"),
         ("src/cli/x.rs", waived, "safety"),
@@ -214,7 +214,7 @@ fn what_only_looks_like_a_violation_is_none() {
         ),
         (
             "src/log/x.rs",
-            "// crate::engine is told.\nconst A: &str = \"crate::engine\";",
+            "// crate::engine is named.\nconst A: &str = \"crate::engine\";",
         ),
         ("src/log/x.rs", unwrapped),
         (

@@ -1,17 +1,17 @@
-//! Secrets are shown nowhere and stored nowhere by accident: what is wiped when it is dropped
-//! neither serialises nor prints itself.
+//! Secrets are not shown or stored by accident: a type that is wiped when it is dropped neither
+//! serialises nor prints itself.
 
 use crate::source::{Source, closing, words};
 
-/// What may serialise: a verifier's stored form, which is sealed first; a protected field, which
-/// fails while it is clear; and a text of requests and replies, of which no record is made.
+/// Types that may serialise: a verifier's stored form, which is sealed first; a protected field,
+/// which fails while it is clear; and a text of requests and replies, which no record has.
 const MAY_SERIALISE: &[(&str, &str)] = &[
     ("src/crypto/password.rs", "StoredVerifier"),
     ("schemas/src/sealed.rs", "Protected"),
     ("schemas/src/secret.rs", "SecretText"),
 ];
 
-/// Finds types that hold secrets and derive what would show them.
+/// Finds types that hold secrets and derive a trait that would show them.
 pub fn check(source: &Source, found: &mut Vec<String>) {
     let code = &source.product;
     for (at, _) in code.match_indices("#[derive(") {

@@ -1,5 +1,5 @@
-//! Files of at most 400 lines, and lines of at most 100 columns beside what `long_lines.txt` lists:
-//! a list that may only shrink. How long a function may be is clippy's to see (`clippy.toml`).
+//! Files have at most 400 lines, and lines at most 100 columns, except those that `long_lines.txt`
+//! counts: a list that may only shrink. Clippy checks the length of functions (`clippy.toml`).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const PLACES: &[&str] = &["src", "schemas/src", "projections/src"];
 /// Each file that has long lines, and how many.
 const LONG_LINES: &str = include_str!("long_lines.txt");
 
-/// Finds files that are too long. A file of tests may be longer.
+/// Finds files that are too long. Files of tests may be longer.
 pub fn check(source: &Source, found: &mut Vec<String>) {
     let lines = source.text.lines().count();
     let is_ours = PLACES.iter().any(|place| source.is_in(place));
@@ -21,7 +21,7 @@ pub fn check(source: &Source, found: &mut Vec<String>) {
     }
 }
 
-/// Holds every file against the list.
+/// Compares every file with the list.
 pub fn check_list(sources: &[Source], found: &mut Vec<String>) {
     check_widths(sources, LONG_LINES, found);
 }
@@ -43,7 +43,7 @@ fn check_widths(sources: &[Source], list: &str, found: &mut Vec<String>) {
             ),
             fewer if fewer < may => format!(
                 "{}: {fewer} lines are over {COLUMNS_MAX} columns, {may} are in \
-                 tests/tidy/long_lines.txt: lower the number, so that none comes back",
+                 tests/tidy/long_lines.txt: lower the number, so that it does not grow again",
                 source.path
             ),
             _ => continue,
@@ -52,12 +52,13 @@ fn check_widths(sources: &[Source], list: &str, found: &mut Vec<String>) {
     }
     for path in listed.keys() {
         found.push(format!(
-            "{path} is in tests/tidy/long_lines.txt and not there: take it off"
+            "{path} is in tests/tidy/long_lines.txt but does not exist: remove it from the list"
         ));
     }
 }
 
-/// The long lines of a file. A text counts as its quotes: a sentence is not cut for its width.
+/// The long lines of a file. A text counts only as its quotes, so that no sentence is cut for its
+/// width.
 fn long_lines(source: &Source) -> Vec<usize> {
     let lines = source.text.lines().zip(source.code.lines()).enumerate();
     let long = lines.filter(|(_, (line, code))| width(line, code) > COLUMNS_MAX);
@@ -101,7 +102,7 @@ fn a_line_is_measured_without_its_texts_and_the_list_only_shrinks() {
         ("3 src/x.rs\n", None),
         ("2 src/x.rs\n", Some("3 lines are over")),
         ("4 src/x.rs\n", Some("lower the number")),
-        ("3 src/x.rs\n1 src/gone.rs\n", Some("not there")),
+        ("3 src/x.rs\n1 src/gone.rs\n", Some("does not exist")),
     ] {
         let mut found = Vec::new();
         check_widths(std::slice::from_ref(&source), list, &mut found);

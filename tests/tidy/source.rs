@@ -1,10 +1,10 @@
-//! The sources as the rules see them: without comments, texts and tests where those do not count.
+//! The sources as the rules read them: without comments, texts and tests if a rule ignores these.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Folders whose sources are ours.
+/// The folders of our sources.
 const FOLDERS: &[&str] = &[
     "src",
     "schemas/src",
@@ -19,13 +19,13 @@ const FOLDERS: &[&str] = &[
 pub struct Source {
     /// Path from the workspace's root, with slashes.
     pub path: String,
-    /// As it stands in the file.
+    /// The text of the file.
     pub text: String,
     /// Comments and the insides of texts replaced by spaces.
     pub code: String,
-    /// The code without what is compiled for tests only; empty in a file of tests.
+    /// The code without items that are compiled only for tests; empty in a file of tests.
     pub product: String,
-    /// Whether the file holds nothing but tests.
+    /// Whether the file has nothing but tests.
     pub only_tests: bool,
 }
 
@@ -46,7 +46,7 @@ impl Source {
         }
     }
 
-    /// Whether the file stands under that folder, or is that file.
+    /// Whether the file is in that folder, or is that file.
     pub fn is_in(&self, place: &str) -> bool {
         let rest = self.path.strip_prefix(place);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -101,7 +101,7 @@ const TEST_ONLY: &str = "#[cfg(test)]";
 
 /// The files that `#[cfg(test)] mod name;` in a file declares.
 fn test_files(path: &str, code: &str, text: &str) -> Vec<String> {
-    let (folder, file) = path.rsplit_once('/').expect("sources stand in folders");
+    let (folder, file) = path.rsplit_once('/').expect("sources are in folders");
     let children = match file.strip_suffix(".rs").unwrap() {
         "mod" | "lib" | "main" => folder.to_owned(),
         stem => format!("{folder}/{stem}"),
@@ -194,7 +194,7 @@ fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Length of the token that `rest` begins with, and what of it to hide.
+/// The length of the token that `rest` begins with, and the range of it to hide.
 fn token(rest: &str, within_word: bool) -> (usize, Option<(usize, usize)>) {
     let line = || rest.find('\n').unwrap_or(rest.len());
     if rest.starts_with("//") {

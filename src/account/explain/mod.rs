@@ -2,6 +2,7 @@
 
 pub mod reasons;
 pub(super) mod reasons_support;
+pub mod recording;
 pub mod rerun;
 pub(super) mod scene;
 pub(super) mod scene_enrolment;

@@ -8,8 +8,8 @@ use countersign_schemas::event::{Cause, Event};
 use countersign_schemas::time::Micros;
 
 use super::reasons_support::support_told;
+use crate::account::attempts::Gate;
 use crate::account::policy::Policy;
-use crate::account::rules::attempts::Gate;
 use crate::account::{Account, Factor};
 
 /// The verdict of a group of events.

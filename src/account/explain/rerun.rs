@@ -6,65 +6,18 @@
 //! record. Everything else must come out as it was recorded.
 
 use countersign_schemas::event::Event;
-use countersign_schemas::record::Role;
 use countersign_schemas::refusal::Refusal;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
+use super::recording::{Recording, Rerun};
 use super::scene::scene;
 use crate::account::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
-use crate::account::policy::Policy;
-use crate::account::{Account, Ctx, Decision, decide};
-
-/// A group of events as it was recorded, with what was in force then.
-#[derive(Clone, Copy, Debug)]
-pub struct Recording<'a> {
-    /// The account right before.
-    pub before: &'a Account,
-    /// The account's id.
-    pub account_id: &'a str,
-    /// The group's events.
-    pub events: &'a [Event],
-    /// Log time of the decision.
-    pub at: Micros,
-    /// Who asked.
-    pub caller: &'a str,
-    /// The role in which they asked.
-    pub role: Role,
-    /// Keyed hash of where the request came from.
-    pub source_key: [u8; 8],
-    /// The numbers that were in force.
-    pub policy: &'a Policy,
-    /// What else the log said then, beside the account.
-    pub across: Across<'a>,
-}
-
-/// What a decision rested on beside its account, as the log before it says.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Across<'a> {
-    /// When the caller had done the same to any account, within the policy's window at least.
-    pub requested_at: &'a [Micros],
-    /// Whether the caller's own name is the account's; none where the log cannot tell any more,
-    /// since the account and its name were erased.
-    pub is_own_account: Option<bool>,
-    /// The number of the next keys; none while the last ones still replaced those before.
-    pub next_key_id: Option<u32>,
-}
+use crate::account::{Ctx, Decision, decide};
 
 /// How long before its record a command may have passed the gate, in seconds: a challenge that was open
 /// there may have ended while its backup code waited for its turn at the password hashes.
 const GATED_BEFORE_S: u64 = 60;
-
-/// What came of deciding again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rerun {
-    /// The same events.
-    Same,
-    /// Others; said in words.
-    Different(String),
-    /// It is no decision that this build makes again; why.
-    Not(&'static str),
-}
 
 /// Decides again and compares.
 pub fn rerun(recording: &Recording) -> Rerun {

@@ -1,104 +1,23 @@
 //! The command and the evidence of a recorded decision, put together from its events.
 
-use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, Purpose};
 use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
 use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor, TwoFactorEnabled};
 use countersign_schemas::event::login::v1::TotpReason;
-use countersign_schemas::ids::ChallengeId;
-use countersign_schemas::record::Role;
-use countersign_schemas::time::Micros;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::rerun::{Recording, Rerun};
+use super::recording::{Recording, Rerun, Scene, no_command, password_judged};
 use super::scene_enrolment::{confirmation, enrolment, pending_code, rejected_confirmation};
 use super::scene_pair::pair_scene;
 use super::scene_support::support_scene;
 use super::stand_ins::{Given, changed, created, new_password};
-use crate::account::evidence::{CodeEvidence, Created, Evidence, Kept, ProofEvidence};
-use crate::account::{Account, Challenge, ENTROPY_LEN};
+use crate::account::Challenge;
+use crate::account::evidence::{CodeEvidence, Created, Kept};
 use crate::crypto::otp::step_at;
 
 const OWN: &str = "the service recorded this by itself, no command was decided";
 const NOBODY: &str = "nobody has that name, so there is no account to decide on again";
-const NO_COMMAND: &str = "no command records these events as they stand here";
-/// The id of the challenge that stands for the one that was presented.
-const CHALLENGE: [u8; 16] = [0x5a; 16];
-
-/// What is needed to decide again.
-pub(super) struct Scene {
-    pub(super) name: &'static str,
-    body: Value,
-    pub(super) evidence: Evidence,
-    pub(super) entropy: [u8; ENTROPY_LEN],
-    /// The hash of the challenge that was presented.
-    pub(super) challenge: Option<[u8; 16]>,
-    /// Whether passwords waited, which the account need not say: a text's waits are not in the log.
-    pub(super) passwords_wait: bool,
-}
-
-impl Scene {
-    pub(super) fn new(name: &'static str, body: Value, at: Micros) -> Self {
-        Self {
-            name,
-            body,
-            evidence: Evidence::none(at),
-            entropy: [0; ENTROPY_LEN],
-            challenge: None,
-            passwords_wait: false,
-        }
-    }
-
-    /// An id was random: the bytes that it was made of stood there among the random ones.
-    pub(super) fn draws(&mut self, from: usize, id: &str) {
-        if let Ok(id) = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes())
-            && id.len() == 16
-        {
-            self.entropy[from..from + 16].copy_from_slice(&id);
-        }
-    }
-
-    pub(super) fn proven_by(mut self, first_factor: FirstFactor) -> Self {
-        self.evidence.proof = match first_factor {
-            FirstFactor::Vouched => ProofEvidence::Vouched,
-            FirstFactor::Password(credential) => ProofEvidence::Compared {
-                credential,
-                right: true,
-            },
-        };
-        self
-    }
-
-    /// The role that may ask for it.
-    pub(super) fn role(&self) -> Option<Role> {
-        Command::kind_of(self.name).map(Role::from)
-    }
-
-    pub(super) fn command(&self, recording: &Recording) -> Option<Command> {
-        let mut body = self.body.clone();
-        match self.challenge {
-            Some(_) => {
-                body["challenge_id"] = ChallengeId::from_random(CHALLENGE).reveal().into();
-            }
-            // A case leads to its account, and the keys are nobody's.
-            None if body.get("case_id").is_some() || self.name == "rotate-keys" => {}
-            None => body["account_id"] = recording.account_id.into(),
-        }
-        Command::decode(self.name, body.to_string().as_bytes()).ok()
-    }
-
-    /// The account with the stand-in for the challenge that was presented.
-    pub(in crate::account) fn account(&self, before: &Account) -> Account {
-        let mut account = before.clone();
-        for open in &mut account.challenges {
-            if Some(open.hash) == self.challenge {
-                open.hash = ChallengeId::from_random(CHALLENGE).hash();
-            }
-        }
-        account
-    }
-}
 
 /// Puts the decision together from its events.
 ///
@@ -148,10 +67,7 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
         }
         Event::PasswordRejected(e) => {
             let mut scene = proof_scene(e.purpose, recording, None);
-            scene.evidence.proof = ProofEvidence::Compared {
-                credential: e.credential,
-                right: false,
-            };
+            scene.evidence.proof = password_judged(e.credential, false);
             Ok(scene)
         }
         Event::LoginStarted(e) => {
@@ -203,10 +119,6 @@ fn confirmed(recording: &Recording, event: &TwoFactorEnabled) -> Scene {
     scene.evidence.code = pending_code(recording, event.step, i64::from(event.drift));
     scene.evidence.created = created(recording.events);
     scene
-}
-
-pub(super) fn no_command() -> Rerun {
-    Rerun::Different(NO_COMMAND.into())
 }
 
 pub(super) fn first_factor(credential: u32) -> FirstFactor {
@@ -307,10 +219,9 @@ pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
                 && recording.at < open.expires_at
         };
         let open = recording.before.challenges.iter().find(same);
-        scene.challenge = challenge.or(match proof {
-            FirstFactor::Vouched if challenge.is_none() && open.is_none() => None,
-            _ if is_accepted => None,
-            _ => open.map(|open| open.hash),
+        scene.challenge = challenge.or(match is_accepted {
+            true => None,
+            false => open.map(|open| open.hash),
         });
         if let (None, FirstFactor::Password(_)) = (scene.challenge, proof) {
             // It came with its password.

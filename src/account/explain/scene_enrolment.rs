@@ -5,8 +5,8 @@ use countersign_schemas::event::enrolment::v1::Mismatch;
 use countersign_schemas::time::Micros;
 use serde_json::json;
 
-use super::rerun::{Recording, Rerun};
-use super::scene::{Scene, no_command};
+use super::recording::{Recording, Rerun};
+use super::recording::{Scene, no_command};
 use super::stand_ins::Given;
 use crate::account::evidence::CodeEvidence;
 use crate::crypto::otp::step_at;

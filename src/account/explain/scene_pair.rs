@@ -2,11 +2,10 @@
 
 use countersign_schemas::event::account::v1::Purpose;
 
-use super::rerun::{Recording, Rerun};
-use super::scene::{Scene, code_scene, first_factor, proof_scene};
+use super::recording::{Recording, Rerun, Scene, password_judged};
+use super::scene::{code_scene, first_factor, proof_scene};
 use super::stand_ins::Given;
 use crate::account::evidence::{CodeEvidence, ProofEvidence};
-use crate::account::rules::credentials;
 
 /// A password and a code that came together while passwords waited, and were not both right.
 pub(super) fn pair_scene(recording: &Recording, credential: u32) -> Result<Scene, Rerun> {
@@ -27,12 +26,8 @@ pub(super) fn pair_scene(recording: &Recording, credential: u32) -> Result<Scene
             scene.evidence.code = CodeEvidence::Nothing;
             // Which of the two was wrong is not said, and comes to the same.
             scene.evidence.proof = match credential {
-                credentials::ELSEWHERE => ProofEvidence::Elsewhere { right: false },
-                0 if recording.before.credential.is_some() => ProofEvidence::Vouched,
-                credential => ProofEvidence::Compared {
-                    credential,
-                    right: false,
-                },
+                0 => ProofEvidence::Vouched,
+                credential => password_judged(credential, false),
             };
             scene
         }

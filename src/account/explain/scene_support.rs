@@ -5,8 +5,8 @@ use countersign_schemas::event::attempts::v1::SuspendedCause;
 use countersign_schemas::event::reset::v1::{CancelledBy, Lost, ResetRequested};
 use serde_json::{Value, json};
 
-use super::rerun::{Recording, Rerun};
-use super::scene::Scene;
+use super::recording::Scene;
+use super::recording::{Recording, Rerun};
 
 /// What stands for a reason and a ticket, which are sealed.
 const AS_RECORDED: &str = "as recorded";

@@ -3,7 +3,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor};
 
-use super::rerun::Recording;
+use super::recording::Recording;
 
 const PASSWORD: &str = "Whether the password matched: neither it nor anything that it could be compared with in clear is in the log.";
 const VOUCHED: &str = "That the first factor was right: it is the caller's word.";
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::account::Policy;
-    use crate::account::explain::rerun::Across;
+    use crate::account::explain::recording::Across;
     use crate::account::tests::reset_words::*;
     use crate::account::tests::scenario::Password::{Right, Vouched, Wrong};
     use crate::account::tests::scenario::{ACCOUNT, START, Scenario, nobody};

@@ -64,7 +64,7 @@ const GUESSES_MAX: u64 = 1_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::rules::passwords::NEW_FAILURES_MAX;
+    use crate::account::passwords::NEW_FAILURES_MAX;
 
     #[test]
     fn the_shipped_policy_bounds_a_source_and_a_crowd_of_any_size() {

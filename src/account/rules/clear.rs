@@ -15,23 +15,14 @@ use countersign_schemas::ids::is_same_person;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
-use serde::{Deserialize, Serialize};
 
 use super::quota;
 use crate::account::outcome::Reply;
+use crate::account::state::Clear;
 use crate::account::{Account, Ctx, Decision};
 
 /// Clears that are remembered: more than any policy lets happen in 30 days.
 pub const CLEARS_MAX: usize = 32;
-
-/// One time that support cleared the attempts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clear {
-    /// When.
-    pub at: Micros,
-    /// The agent's name.
-    pub by: String,
-}
 
 pub(in crate::account) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> Decision {
     if account.until_reset {

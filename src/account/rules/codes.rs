@@ -12,8 +12,8 @@ use countersign_schemas::event::login::v1::{CodeReplayed, TotpAccepted, TotpReas
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Method;
 
-use super::attempts::Gate;
 use super::credentials::wrong_password;
+use crate::account::attempts::Gate;
 use crate::account::evidence::{CodeEvidence, Evidence};
 use crate::account::policy::Policy;
 use crate::account::{Account, Ctx, Decision, On, Step};

@@ -1,7 +1,6 @@
 //! The rules, one file for each topic: what a command is checked for, in which order, and which
 //! events it leads to. Each topic folds its own events.
 
-pub mod attempts;
 pub(super) mod backup_codes;
 pub(super) mod clear;
 pub(super) mod codes;
@@ -10,7 +9,6 @@ pub(super) mod enrolment;
 pub(super) mod erasure;
 pub(super) mod login;
 pub(super) mod pair;
-pub mod passwords;
 pub mod quota;
 pub(super) mod reset;
 pub(super) mod rotation;

@@ -5,12 +5,13 @@
 //!   passwords wait:         both are compared, and only both right count: one secret, one answer
 //! ```
 //!
-//! While passwords wait, whoever sends a code along passes the wait: a crowd that knows the user name
-//! cannot keep the owner out. So that it is no second way to guess passwords, a try that fails there
-//! tells nothing of either: a wrong password, a wrong code and a code whose own gate is closed have
-//! the same answer, cost the same comparisons and leave one group of records. A wrong code is counted
-//! where the password was right only, so that a user name is not enough to make the owner's codes
-//! wait; and it makes no wait for passwords longer, so that nobody who can wait loses a turn by it.
+//! While passwords wait, whoever sends a code along passes the wait: a crowd that knows the user
+//! name cannot keep the owner out. So that it is no second way to guess passwords, a try that fails
+//! there tells nothing of either: a wrong password, a wrong code and a code whose own gate is
+//! closed have the same answer, cost the same comparisons and leave one group of records. A wrong
+//! code is counted where the password was right only, so that a user name is not enough to make the
+//! owner's codes wait; and it makes no wait for passwords longer, so that nobody who can wait loses
+//! a turn by it.
 
 use countersign_schemas::code::Code;
 use countersign_schemas::command::StartLogin;
@@ -67,9 +68,7 @@ impl Pair<'_> {
     fn in_turn(&self) -> Decision {
         let (account, ctx) = (self.account, self.ctx);
         match credentials::prove(account, self.evidence, Purpose::Login, ctx) {
-            Ok(proof) if account.on().is_some() => self.with_code(proof),
-            // A credential that was brought is never ignored.
-            Ok(_) => Decision::refused(account.why_not_on(ctx)),
+            Ok(proof) => self.with_code(proof),
             Err(decision) => *decision,
         }
     }
@@ -103,6 +102,7 @@ impl Pair<'_> {
 
     /// The login with a first factor that stands.
     fn with_code(&self, first_factor: FirstFactor) -> Decision {
+        // A credential that was brought is never ignored.
         let Some(on) = self.account.on() else {
             return Decision::refused(self.account.why_not_on(self.ctx));
         };

@@ -26,10 +26,10 @@ use countersign_schemas::support::{
     ApproveReset, CancelReset, ExecuteReset, Lost, RejectReset, RequestReset, UserCancelReset,
 };
 use countersign_schemas::time::Micros;
-use serde::{Deserialize, Serialize};
 
 use super::quota;
 use crate::account::outcome::Reply;
+use crate::account::state::{AfterReset, Case};
 use crate::account::{Account, CodeAttempts, Ctx, Decision, Factor};
 
 const DAY_S: u64 = 86_400;
@@ -39,28 +39,6 @@ const APPROVED_ALREADY: &str = "the case is approved already";
 const TOO_LATE: &str =
     "the case would expire before its cooling-off time is over: reject it and ask for a new one";
 const NOT_APPROVED: &str = "the case is not approved yet";
-
-/// An open case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Its id.
-    pub case_id: String,
-    /// The agent who asked for it.
-    pub requested_by: String,
-    /// When it ends by itself.
-    pub expires_at: Micros,
-    /// When it may be executed, once it is approved.
-    pub execute_after: Option<Micros>,
-}
-
-/// The last executed reset, of which logins tell for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AfterReset {
-    /// When it was executed.
-    pub at: Micros,
-    /// Until when logins tell of it.
-    pub told_until: Micros,
-}
 
 pub(in crate::account) fn request(
     account: &Account,

@@ -12,8 +12,8 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::support::SuspendFactor;
 
-use super::attempts::Suspended;
 use super::quota;
+use crate::account::attempts::Suspended;
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision};
 

@@ -273,3 +273,29 @@ fn a_failure_that_suspends_still_spends_the_budget() {
         .when(verify_vouched(wrong_code()))
         .then("code.second_required");
 }
+
+/// NIST SP 800-63B §3.1.4.2: a digit string is taken once while it could be valid.
+#[test]
+fn a_later_code_with_the_digits_of_the_last_one_waits_until_that_one_is_over() {
+    for window_steps in 1..=2 {
+        let policy = Policy {
+            window_steps,
+            ..Policy::default()
+        };
+        let used = enabled_account().under(policy);
+        let used = used.when(verify_vouched(code_now(0)));
+        let last = used.step_now();
+        let after = |steps: u64| {
+            let later = used.clone().later(&format!("+{}s", 30 * steps));
+            later.when_with(verify_vouched(code_now(0)), |evidence| {
+                let CodeEvidence::Totp { matched, .. } = &mut evidence.code else {
+                    panic!("an app code");
+                };
+                matched.insert(0, last);
+            })
+        };
+        let over = 2 * window_steps + 2;
+        after(over - 1).records(&["code-replayed"]);
+        after(over).where_event(spends(last + over));
+    }
+}

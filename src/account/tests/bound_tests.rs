@@ -23,6 +23,21 @@ fn the_shipped_policy_lets_a_password_thief_guess_no_more_than_the_bar_in_a_mont
     }
 }
 
+/// One code of three is right with p = 0.1 each, and two pairs of neighbours with 0.01 each.
+#[test]
+fn the_odds_of_codes_and_pairs_are_those_of_missing_them_all() {
+    let odds = |singles, pairs| Compared { singles, pairs }.odds(0.1, 1);
+    for (counted, expected) in [
+        (odds(1, 0), 1.0 - 0.9_f64.powi(3)),
+        (odds(2, 0), 1.0 - 0.9_f64.powi(6)),
+        (odds(0, 1), 0.02),
+        (odds(0, 2), 1.0 - 0.98_f64.powi(2)),
+        (odds(1, 1), 1.0 - 0.9_f64.powi(3) * 0.98),
+    ] {
+        assert!((counted - expected).abs() < 1e-12, "{counted} {expected}");
+    }
+}
+
 /// Ten in the window; then four pairs an hour until the hundredth failure in a row, which comes on
 /// the first day. The owner's backup code starts a new row, and 96 a day never fill one.
 #[test]

@@ -1,11 +1,13 @@
 //! `clear-attempts`, in sentences.
 
 use countersign_schemas::event::Event;
+use countersign_schemas::time::Micros;
 
 use super::reset_words::*;
 use super::scenario::Password::{Absent, Right};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
+use crate::account::CodeAttempts;
 
 fn cleared(scenario: Scenario, agent: &'static str) -> Scenario {
     scenario.by(agent).when(clear_attempts).by("shop")
@@ -106,6 +108,22 @@ fn where_a_clear_would_not_help_it_is_refused_for_free_and_says_what_would_help(
         enabled_account().wrong_codes(100).at("+31d"),
         "factor.suspended",
     );
+}
+
+#[test]
+fn a_wait_or_double_code_mode_can_be_cleared_by_itself_and_until_it_ends() {
+    let ends: [fn(&mut CodeAttempts, Micros); 2] = [
+        |attempts, end| attempts.throttled_until = Some(end),
+        |attempts, end| attempts.double_code_until = Some(end),
+    ];
+    for end_at in ends {
+        for (seconds, told) in [(1, "attempts cleared"), (0, "attempts.none")] {
+            let mut scenario = enabled_account();
+            let end = scenario.now().plus_s(seconds);
+            end_at(&mut scenario.account.attempts, end);
+            cleared(scenario, "agent-1").then(told);
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::scenario::Password::{Absent, Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
 use crate::account::evidence::ProofEvidence;
+use crate::account::passwords::SOURCES_MAX;
 use crate::account::policy::Policy;
-use crate::account::rules::passwords::SOURCES_MAX;
 
 #[test]
 fn an_account_is_registered_with_a_name_and_a_password() {
@@ -377,4 +377,11 @@ fn a_place_is_known_once_a_login_was_completed_there_and_not_before() {
     let renewed = enabled_account().with_source(9).when(regenerate(Right));
     assert!(!knows(&renewed));
     assert!(knows(&opened.when(verify_login(code_now(1)))));
+}
+
+#[test]
+fn while_app_codes_are_suspended_the_password_can_be_changed_by_itself() {
+    given(enabled_account().wrong_codes(100))
+        .when(change_password(Right, "another good password"))
+        .then("password changed");
 }

@@ -151,6 +151,8 @@ fn e04_an_enrolment_is_confirmed_within_ten_minutes() {
             .when(confirm(code_now(0)))
             .then("enrolment.expired")
             .records(&[])
+            .when(confirm_unknown())
+            .then("factor.not_pending")
             .when(cancel_nth(0))
             .then("factor.not_pending")
             .when(start_login(Right))

@@ -80,6 +80,10 @@ impl Scenario {
         evidence: &mut Evidence,
     ) {
         match step {
+            Step::ComparePassword if self.is_elsewhere => {
+                let right = password == Password::Right;
+                evidence.proof = ProofEvidence::Elsewhere { right };
+            }
             Step::ComparePassword => {
                 let credential = self.account.credential.as_ref().map_or(0, |c| c.version);
                 let right = password == Password::Right && credential > 0;

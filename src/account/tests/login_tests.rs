@@ -8,7 +8,7 @@ use countersign_schemas::time::Micros;
 use super::scenario::Password::{Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
-use crate::account::CHALLENGES_MAX;
+use crate::account::{CHALLENGES_MAX, Reply};
 use crate::crypto::otp::{TotpSecret, hotp};
 
 fn spends(step: u64) -> impl Fn(&Event) -> bool {
@@ -397,4 +397,61 @@ fn a_challenge_that_is_not_open_to_the_caller_does_not_tell_its_audience() {
                 .then("challenge.expired");
         }
     }
+}
+
+/// What the last command answered about who checked the first factor.
+fn is_vouched(mut scenario: Scenario, ask: BoxedAsk) -> bool {
+    let (command, password) = ask(&scenario);
+    let evidence = scenario.gather(&command, password);
+    match scenario.submit(&command, &evidence).reply {
+        Ok(Ok(Reply::LoginVerified { vouched, .. } | Reply::LoginByPassword { vouched, .. })) => {
+            vouched
+        }
+        other => panic!("no login: {other:?}"),
+    }
+}
+
+#[test]
+fn an_answer_says_whether_the_caller_answered_for_the_first_factor() {
+    let challenged = enabled_account().when(start_login(Right));
+    let mut stranger = nobody();
+    stranger.is_elsewhere = true;
+    for (scenario, ask, vouched) in [
+        (challenged, boxed(verify_login(code_now(0))), false),
+        (enabled_account(), boxed(verify_vouched(code_now(0))), true),
+        (registered_account(), boxed(start_login(Right)), false),
+        (registered_account(), boxed(start_login(Vouched)), true),
+        (stranger.clone(), boxed(start_login(Right)), false),
+        (stranger, boxed(start_login(Vouched)), true),
+    ] {
+        assert_eq!(is_vouched(scenario, ask), vouched);
+    }
+}
+
+/// `audit explain` called each of these a decision that the rules do not make.
+#[test]
+fn where_passwords_are_checked_elsewhere_every_step_is_decided_again_the_same() {
+    let mut stranger = nobody();
+    stranger.is_elsewhere = true;
+    let on = stranger
+        .when(start_login(Right))
+        .then("logged in by password")
+        .records(&["account-registered", "login-completed"])
+        .when(start_login(Wrong))
+        .then("credentials.invalid")
+        .records(&["password-rejected"])
+        .when(enable(Right))
+        .then("enrolment started")
+        .when(confirm(code_at("+0s")))
+        .then("on, set 1")
+        .at("+1h");
+    on.clone()
+        .when(with_code(start_login(Wrong), code_now(0), None))
+        .then("credentials.invalid");
+    on.log_in_with(code_now(0))
+        .then("logged in by totp, 10 left")
+        .when(regenerate(Right))
+        .then("set 2, 10 superseded")
+        .when(disable(Right))
+        .then("off");
 }

@@ -6,7 +6,7 @@ use super::scenario::{Scenario, nobody};
 use super::sentences::*;
 use crate::account::Account;
 use crate::account::memory::CHALLENGE_BYTES_MAX;
-use crate::account::rules::passwords::KNOWN_MAX;
+use crate::account::passwords::KNOWN_MAX;
 
 /// What a bare account is counted with.
 fn bare() -> usize {

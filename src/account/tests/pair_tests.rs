@@ -8,9 +8,9 @@ use super::scenario::Password::{Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
 use crate::account::Step;
+use crate::account::attempts::Gate;
 use crate::account::evidence::ProofEvidence;
 use crate::account::policy::Policy;
-use crate::account::rules::attempts::Gate;
 
 type Given = fn(&Scenario) -> Code;
 
@@ -52,7 +52,8 @@ fn the_right_password_with_a_code_of_either_kind_is_a_login_in_one_step() {
             .where_account(|a| {
                 a.passwords.knows(
                     [1; 8],
-                    a.on().map_or(crate::account::Micros(0), |on| on.enabled_at),
+                    a.on()
+                        .map_or(countersign_schemas::time::Micros(0), |on| on.enabled_at),
                 )
             });
         scenario

@@ -1,6 +1,9 @@
 //! What one agent may do over all accounts, in sentences.
 
+use countersign_schemas::event::Event;
+use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::audit::v1::AgentAct;
+use countersign_schemas::sealed::Protected;
 
 use super::reset_words::*;
 use super::scenario::{Scenario, given, offset};
@@ -119,4 +122,12 @@ fn only_a_refusal_for_the_agents_own_bound_says_that_it_was_exceeded() {
         refusal.detail = None;
         assert_eq!(exceeded(&command, &refusal), None, "another bound");
     }
+}
+
+#[test]
+fn an_erasure_that_a_start_completes_is_no_agents_act() {
+    let erased = |reason| Act::of_event(&Event::AccountErased(AccountErased { reason }));
+    assert_eq!(erased(None), None);
+    let reason = Protected::clear(b"asked for");
+    assert_eq!(erased(Some(reason)), Some(Act::Of(AgentAct::EraseAccount)));
 }

@@ -50,6 +50,13 @@ fn a_right_secret_is_told_with_why_it_was_free() {
     let proved = "The password was right: it is the one that the account's version 2 set.";
     let asked = "Two-factor authentication was on, so a code was asked for.";
     assert_eq!(told(&ada, start_login(Right)), [proved, asked]);
+    let sufficed = "Two-factor authentication was off, so the first factor sufficed.";
+    let off = told(&registered_account(), start_login(Right));
+    assert_eq!(off, [proved, sufficed]);
+    assert_eq!(
+        told(&ada, verify_vouched(code_now(0)))[..2],
+        [VOUCHED, OPEN]
+    );
     let free = "Backup code 4 of set 1 matched its verifier and was unused; 9 were left.";
     assert_eq!(told(&ada, verify_vouched(backup_code(4))), [VOUCHED, free]);
 }
@@ -126,7 +133,8 @@ fn what_an_enrolment_came_to_is_told() {
     let wrong = "The code belongs to no step within 10 of the one at which it arrived.";
     let off = "The code is that of 5 steps off, more than the 1 that are taken: the app's clock is wrong.";
     let expired = "The enrolment had waited longer than the 600 s that the policy allows.";
-    assert_eq!(told_last(&registered, enable(Right)), started);
+    let proved = "The password was right: it is the one that the account's version 2 set.";
+    assert_eq!(told(&registered, enable(Right)), [proved, started]);
     assert_eq!(told_last(&pending, enable(Right)), again);
     assert_eq!(told_last(&pending, confirm(wrong_code())), wrong);
     assert_eq!(told_last(&pending, confirm(code_now(5))), off);
@@ -164,7 +172,13 @@ fn what_became_of_a_case_is_told() {
     let lapsed = other.at("+8d");
     let expired = "The case had lapsed 86400 s before, so nothing more could be done with it.";
     assert_eq!(told(&lapsed, approve), [expired]);
-    assert_eq!(verdict(&lapsed.when(approve).events), Verdict::Refused);
+    assert_eq!(
+        verdict(&lapsed.clone().when(approve).events),
+        Verdict::Refused
+    );
+    let next = lapsed.when(request_reset);
+    let next = next.records(&["reset-expired", "reset-requested"]);
+    assert_eq!(verdict(&next.events), Verdict::Allowed);
 }
 
 #[test]
@@ -186,5 +200,6 @@ fn what_a_registration_and_a_spent_code_came_to_is_told() {
         "The code belongs to step {0}, and every step up to {0} was spent.",
         used.step_now() + 1
     );
-    assert!(told(&used, verify_vouched(code_now(1))).contains(&spent));
+    let again = told(&used, verify_vouched(code_now(1)));
+    assert!(again.contains(&spent) && again[0] == VOUCHED);
 }

@@ -1,22 +1,24 @@
 //! Decisions that no rule makes, as a log could hold them.
 
 use countersign_schemas::event::Event;
-use countersign_schemas::event::account::v1::{AccountErased, PasswordRehashed};
+use countersign_schemas::event::account::v1::{
+    AccountErased, AccountRegistered, PasswordCause, PasswordRehashed, PasswordSet,
+};
 use countersign_schemas::event::attempts::v1::{
     AttemptsSuppressed, AttemptsThrottled, DoubleCodeRequired, FactorSuspended, SuspendedCause,
 };
 use countersign_schemas::event::log::v1::KeysRotated;
-use countersign_schemas::event::login::v1::LoginCompleted;
+use countersign_schemas::event::login::v1::{LoginCompleted, LoginPairRejected};
 use countersign_schemas::event::reset::v1::{CancelledBy, ResetCancelled, ResetExpired};
 use countersign_schemas::record::Role;
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
-use super::scenario::{ACCOUNT, Password, START, Scenario};
-use super::sentences::{
-    backup_code, code_now, enabled_account, registered_account, start_login, verify_login,
-};
-use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
+use super::scenario::{ACCOUNT, Password, START, Scenario, offset};
+use super::sentences::*;
+use crate::account::explain::recording::{Across, Recording, Rerun};
+use crate::account::explain::rerun::rerun;
+use crate::account::explain::taken_as_recorded::taken_as_recorded;
 use crate::account::{Account, Policy};
 
 fn again(
@@ -61,6 +63,9 @@ fn what_does_not_follow_from_the_account_comes_out_otherwise() {
     );
     let what = "[] comes out (credentials.invalid), [login-completed] was recorded";
     assert_eq!(of(completed(0)), different(what));
+    let what = "[login-started] comes out, [login-completed] was recorded";
+    let on = super::rerun_tests::of(&enabled_account(), Role::Platform, &completed(0));
+    assert_eq!(on, different(what));
 }
 
 #[test]
@@ -105,6 +110,10 @@ fn what_no_command_records_as_it_stands_there_comes_out_otherwise() {
         vec![cancelled(CancelledBy::Login)],
         vec![cancelled(CancelledBy::Disabled)],
         vec![suppressed(), suppressed()],
+        vec![Event::PasswordSet(PasswordSet {
+            cause: PasswordCause::Registered,
+            verifier: Protected::clear(b"v"),
+        })],
     ];
     let what = different("no command records these events as they stand here");
     for events in alone {
@@ -182,4 +191,119 @@ fn a_login_whose_challenge_ended_while_its_code_was_hashed_comes_out_the_same() 
     let by_app = opened.when(verify_login(code_now(0)));
     let late = again(&by_app, ends.plus_s(2));
     assert!(matches!(late, Rerun::Different(_)), "{late:?}");
+}
+
+#[test]
+fn a_confirmation_whose_enrolment_ended_while_the_codes_were_hashed_comes_out_the_same() {
+    let pending = pending_account();
+    let confirmed = pending.clone().at("+9m59s").when(confirm(code_now(0)));
+    let again = |at| {
+        again(
+            &pending.account,
+            Role::Platform,
+            &confirmed.events,
+            at,
+            None,
+        )
+    };
+    assert_eq!(again(offset("+10m1s")), Rerun::Same);
+    assert!(matches!(again(offset("+12m")), Rerun::Different(_)));
+}
+
+/// Both challenges of a login are told apart by who opened them and until when.
+#[test]
+fn a_code_is_decided_again_with_the_challenge_that_it_was_for() {
+    // One that nobody answered stands open beside it.
+    enabled_account()
+        .when(start_login(Password::Vouched))
+        .when(verify_vouched(code_now(0)))
+        .then("logged in by totp, 10 left");
+    // The challenge rests on a password that waits by now.
+    let mut waiting = enabled_account().when(start_login(Password::Right));
+    for _ in 0..11 {
+        waiting = waiting.when(start_login(Password::Wrong));
+    }
+    waiting
+        .clone()
+        .when(start_login(Password::Right))
+        .then("account.throttled for 5 s");
+    waiting
+        .when(verify_login(wrong_code()))
+        .records(&["totp-rejected"]);
+    // It ended at this moment, and the code came with its password.
+    let mut ended = enabled_account().when(start_login(Password::Right));
+    ended.wall = ended.account.challenges[0].expires_at;
+    ended
+        .when(with_code(start_login(Password::Right), wrong_code(), None))
+        .records(&["totp-rejected"]);
+}
+
+/// A step may pass between the arrival of a code and its record.
+#[test]
+fn a_spent_code_is_decided_again_at_a_step_near_its_own() {
+    let policy = Policy {
+        window_steps: 2,
+        ..Policy::default()
+    };
+    let used = enabled_account()
+        .under(policy.clone())
+        .when(verify_vouched(code_now(1)))
+        .later("+60s");
+    let replayed = used.clone().when(verify_vouched(code_now(-2)));
+    let replayed = replayed.records(&["code-replayed"]);
+    let again = rerun(&Recording {
+        before: &used.account,
+        account_id: ACCOUNT,
+        events: &replayed.events,
+        at: used.now().plus_s(60),
+        caller: used.caller,
+        role: Role::Platform,
+        source_key: used.source_key,
+        policy: &policy,
+        across: Across::default(),
+    });
+    assert_eq!(again, Rerun::Same);
+}
+
+/// What the log cannot show, by the beginnings of its sentences.
+#[test]
+fn what_is_taken_as_it_was_recorded_is_said() {
+    const PASSWORD: &str = "Whether the password matched";
+    const VOUCHED: &str = "That the first factor was right";
+    const APP_CODE: &str = "Which time step";
+    let registered = |username| Event::AccountRegistered(AccountRegistered { username });
+    let name = Some(Protected::clear(b"ada"));
+    let completed = Event::LoginCompleted(LoginCompleted { credential: 0 });
+    let pair = Event::LoginPairRejected(LoginPairRejected { credential: 2 });
+    let expired = || {
+        Event::ResetExpired(ResetExpired {
+            case_id: "c".into(),
+        })
+    };
+    let used = enabled_account().when(verify_vouched(code_now(0)));
+    let replayed = used.when(verify_vouched(code_now(0))).events;
+    for (events, sentences) in [
+        (replayed, &[VOUCHED, APP_CODE][..]),
+        (vec![pair], &[PASSWORD, "That passwords waited"]),
+        (vec![registered(name)], &["That nobody else had the name"]),
+        (vec![registered(None), completed], &[VOUCHED]),
+        (vec![expired()], &["Which step found"]),
+        (vec![expired(), expired()], &[]),
+    ] {
+        let taken = taken_as_recorded(&Recording {
+            before: &Account::default(),
+            account_id: ACCOUNT,
+            events: &events,
+            at: START,
+            caller: "login-gw",
+            role: Role::Platform,
+            source_key: [0; 8],
+            policy: &Policy::default(),
+            across: Across::default(),
+        });
+        assert_eq!(taken.len(), sentences.len(), "{taken:?}");
+        for (taken, sentence) in taken.iter().zip(sentences) {
+            assert!(taken.starts_with(sentence), "{taken}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::EpochStarted;
 use countersign_schemas::event::reset::v1::CancelledBy;
+use countersign_schemas::ids::CaseId;
 
 use super::reset_words::*;
 use super::scenario::Password;
@@ -452,4 +453,16 @@ fn a_request_leaves_the_attempts_as_they_were() {
         .by("agent-1")
         .when(request_reset)
         .where_account(|a| a.attempts.failed_at.len() == 4);
+}
+
+#[test]
+fn a_step_that_names_another_case_than_the_open_one_is_refused() {
+    let other = || CaseId::parse("another").expect("a word");
+    for step in [Step::Approve, Step::Reject, Step::Cancel] {
+        let case = enabled_account().by("agent-1").when(request_reset);
+        case.by("agent-2")
+            .when(|_| with_case(step, other()))
+            .then("reset.closed")
+            .records(&[]);
+    }
 }

@@ -17,8 +17,9 @@ use countersign_schemas::time::Micros;
 use super::sentences::{
     assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
 };
-use crate::account::explain::rerun::{Across, Recording, Rerun, rerun};
-use crate::account::rules::attempts::Gate;
+use crate::account::attempts::Gate;
+use crate::account::explain::recording::{Across, Recording, Rerun};
+use crate::account::explain::rerun::rerun;
 use crate::account::rules::quota::Act;
 use crate::account::{
     Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide,

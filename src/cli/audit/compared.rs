@@ -1,9 +1,9 @@
-//! What an exported event says, compared with what its record says.
+//! Compares an exported event with its record.
 //!
-//! The record is what the signature covers, and everything that an event shows is derived from it
-//! anew. Where a request came from and for whom is sealed in the record: there the record has a
-//! commitment, and the export brings what opens it. Only the sentences, which are written for
-//! people, may be another build's, and only for somebody who says so.
+//! The signature covers the record, and the verifier derives from it everything that an event
+//! shows. The source of a request and the person behind it are sealed in the record: for these the
+//! record has a commitment, and the export brings the salt that opens it. Only the sentences, which
+//! are written for people, may come from another build, and only with `--other-rendering`.
 
 use std::collections::BTreeMap;
 
@@ -20,33 +20,35 @@ use super::verify::Report;
 
 /// The columns that a record binds by its commitment, where it has one.
 const SEALED: [&str; 2] = ["source", "on_behalf_of"];
-const OTHERWISE: &str = "the event does not say what its record says";
-const OTHER_SOURCE: &str = "it does not show the source that its record holds";
-const NO_SOURCE: &str = "it shows a source, and its record holds none";
-const WITHHELD: &str = "it shows no source, its record holds one, and no erasure of its account follows in the file: it was taken out, or the erasure is not in this export, and then --missing-sources takes it";
+const OTHERWISE: &str = "the event does not match its record";
+const OTHER_SOURCE: &str = "its source does not match its record";
+const NO_SOURCE: &str = "it shows a source, but its record has none";
+const WITHHELD: &str = "it shows no source, but its record has one, and no erasure of its account follows in the file: the source was removed, or the erasure is not in this export; --missing-sources accepts it";
 
-/// What is taken although nothing proves it; whoever has the file can have changed it.
+/// Differences that are accepted without proof; a person who has the file can have made them.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Takes {
-    /// Take sentences that another build worded, and count them; whoever has the file can have changed them
+    /// Accept sentences that another build worded, and count them; a person who has the file can
+    /// have changed them
     #[arg(long = "other-rendering", requires = "export")]
     pub other_renderings: bool,
-    /// Take events without the source that their record holds, and count them: of erased accounts, where the erasure is not in the export; whoever has the file can have taken it out
+    /// Accept events without the source in their record, and count them: of erased accounts, if the
+    /// erasure is not in the export; a person who has the file can have removed the source
     #[arg(long, requires = "export")]
     pub missing_sources: bool,
 }
 
 /// How the events of an export compare.
 pub struct Compared {
-    /// How the manifest says that they are written out.
+    /// The rendering that the manifest names.
     rendering: Option<u32>,
     takes: Takes,
-    /// Those whose words are not this build's, and the first of them.
+    /// How many events have other sentences than this build's, and the position of the first.
     otherwise: u64,
     first: Option<u64>,
-    /// Those whose record has a sealed source without a commitment.
+    /// How many events have a record with a sealed source and no commitment.
     uncommitted: u64,
-    /// By account, the first event whose source is not shown, and how many there are.
+    /// By account, the position of the first event without its source, and how many there are.
     withheld: BTreeMap<String, (u64, u64)>,
 }
 
@@ -85,8 +87,8 @@ impl Compared {
         }
         if reads_otherwise && !self.takes.other_renderings {
             return Err(format!(
-                "its sentence is not what this build makes of its record ({}): compare it by eye, or take such sentences with --other-rendering",
-                self.whose()
+                "its sentence is not the one that this build derives from its record ({}): compare it by eye, or accept such sentences with --other-rendering",
+                self.wording()
             ));
         }
         if reads_otherwise {
@@ -96,7 +98,7 @@ impl Compared {
         Ok(())
     }
 
-    /// Compares where a request came from and for whom.
+    /// Compares the source of a request and the person behind it.
     fn source(&mut self, shown: &ExportedEvent, entry: &Entry) -> Result<(), &'static str> {
         let event = &shown.event;
         let (ip, agent) = match &event.source {
@@ -111,7 +113,7 @@ impl Compared {
         let is_shown = facts != SourceFacts::default();
         let meta = &entry.record.meta;
         if entry.record.event_type == ACCOUNT_ERASED {
-            // What the account's own keys sealed is gone with them.
+            // The fields that the account's own keys sealed cannot be read any more.
             self.withheld.remove(&*meta.account_id);
         }
         match (&meta.source, meta.source_commitment, &shown.source_salt) {
@@ -130,7 +132,7 @@ impl Compared {
         }
     }
 
-    /// Notes an event whose source is not shown. What the service's own key seals stays readable.
+    /// Notes an event without its source. Fields that the service's own key seals stay readable.
     fn withhold(&mut self, entry: &Entry) -> Result<(), &'static str> {
         let account = &*entry.record.meta.account_id;
         if account.is_empty() || entry.record.event_type == ACCOUNT_ERASED {
@@ -141,7 +143,7 @@ impl Compared {
         Ok(())
     }
 
-    /// Says whether every source that is not shown can have been erased.
+    /// Checks that an erasure explains every missing source.
     ///
     /// # Errors
     /// What is wrong, in words with the position.
@@ -159,19 +161,17 @@ impl Compared {
         self.rendering == Some(RENDERING)
     }
 
-    fn whose(&self) -> String {
+    fn wording(&self) -> String {
         match self.rendering {
-            Some(rendering) => format!(
-                "the file says that it was written in rendering {rendering}, and this build has {RENDERING}"
-            ),
-            None => format!(
-                "the file does not say in which rendering it was written, and this build has {RENDERING}"
-            ),
+            Some(rendering) => {
+                format!("the file names rendering {rendering}, and this build has {RENDERING}")
+            }
+            None => format!("the file names no rendering, and this build has {RENDERING}"),
         }
     }
 
-    /// Says in a report what was not compared.
-    pub fn tell(&self, report: &mut Report) {
+    /// Adds to a report what was not compared.
+    pub fn annotate(&self, report: &mut Report) {
         let mut columns = Vec::new();
         if self.uncommitted > 0 {
             columns.extend(SEALED);
@@ -185,16 +185,16 @@ impl Compared {
         if withheld > 0 {
             report.document["sources_not_shown"] = json!(withheld);
             report.text.push_str(&format!(
-                "note: {withheld} events show no source although their records hold one, and the erasures of their accounts are not in the file\n"
+                "note: {withheld} events show no source although their records have one, and the erasures of their accounts are not in the file\n"
             ));
         }
         if let Some(first) = self.first {
             columns.push("text");
             report.document["reads_otherwise"] = json!(self.otherwise);
             report.text.push_str(&format!(
-                "note: {} events read otherwise than this build would put them, the first at position {first} ({}): the records are what is proved\n",
+                "note: {} events have another sentence than this build's, the first at position {first} ({}): only the records are proven\n",
                 self.otherwise,
-                self.whose()
+                self.wording()
             ));
         }
         report.document["not_compared"] = json!(columns);

@@ -1,4 +1,4 @@
-//! Exports of other builds: words may differ, facts may not.
+//! Exports of other builds: sentences may differ, facts may not.
 
 use countersign_projections::RENDERING;
 use countersign_schemas::audit::ExportPage;
@@ -15,49 +15,49 @@ fn with_rendering(export: &[u8], rendering: Option<u32>) -> Vec<u8> {
     with_manifest(export, |manifest| manifest.rendering = rendering)
 }
 
-/// An auditor keeps exports for years, and sentences change meanwhile; but whoever changes one can
-/// name another rendering too.
+/// An auditor keeps exports for years, and sentences change meanwhile. But an attacker who changes
+/// a sentence can also name another rendering.
 #[test]
-fn a_sentence_that_another_build_worded_is_taken_only_from_who_says_so_and_is_counted() {
+fn a_sentence_of_another_build_is_accepted_only_with_the_flag_and_is_counted() {
     let (strict, lenient) = (Desk::new(), Desk::taking_other_renderings());
     let records = records();
     for query in [everything(21), of("ada", 21)] {
         let mut page = page(&records, &query);
-        page.events[1].event.text = "Somebody signed in, as we used to say.".into();
+        page.events[1].event.text = "A user signed in, in an older wording.".into();
         let position = page.events[1].event.position;
         let ours = written(&records, &query, std::slice::from_ref(&page));
-        let what = "the event does not say what its record says";
+        let what = "the event does not match its record";
         for desk in [&strict, &lenient] {
             assert_eq!(desk.refused(&ours), format!("position {position}: {what}"));
         }
         for rendering in [Some(RENDERING + 1), Some(0), None] {
             let theirs = with_rendering(&ours, rendering);
-            let told = strict.refused(&theirs);
+            let error = strict.refused(&theirs);
             let begins = format!(
-                "position {position}: its sentence is not what this build makes of its record"
+                "position {position}: its sentence is not the one that this build derives from its record"
             );
             assert!(
-                told.starts_with(&begins) && told.contains("--other-rendering"),
-                "{told}"
+                error.starts_with(&begins) && error.contains("--other-rendering"),
+                "{error}"
             );
             let report = lenient.verify(&theirs).unwrap();
             assert_eq!(report.document["not_compared"], serde_json::json!(["text"]));
             assert_eq!(report.document["reads_otherwise"], 1);
             let note = format!(
-                "1 events read otherwise than this build would put them, the first at position {position} "
+                "1 events have another sentence than this build's, the first at position {position} "
             );
             assert!(report.text.contains(&note), "{}", report.text);
         }
-        // Where nothing reads otherwise there is nothing to be taken.
+        // Without other sentences there is nothing to accept.
         let unchanged = with_rendering(&exported(&records, &query), Some(RENDERING + 1));
         let report = strict.verify(&unchanged).unwrap();
         assert_eq!(report.document["not_compared"], serde_json::json!([]));
     }
 }
 
-/// whatever build wrote it: the words are a courtesy, the facts are not.
+/// the facts must match, whatever build wrote the export.
 #[test]
-fn what_is_no_wording_is_compared_whatever_build_wrote_the_export() {
+fn everything_but_the_wording_is_compared_whatever_build_wrote_the_export() {
     let desk = Desk::taking_other_renderings();
     let records = records();
     for query in [everything(21), of("ada", 21)] {
@@ -96,13 +96,13 @@ fn of_an_export_of_this_build_every_column_is_compared() {
     assert!(!report.text.contains("note"), "{}", report.text);
 }
 
-/// The service words the events, and the client writes down what it is told.
+/// The service words the events, and the client names the rendering in the manifest.
 #[test]
 fn a_manifest_names_a_rendering_only_where_service_and_client_agree_on_one() {
     let records = records();
     let query = everything(21);
     let whole = page(&records, &query);
-    let told = |renderings: &[Option<u32>]| {
+    let rendering_of = |renderings: &[Option<u32>]| {
         let pages: Vec<_> = renderings
             .iter()
             .map(|rendering| ExportPage {
@@ -116,8 +116,8 @@ fn a_manifest_names_a_rendering_only_where_service_and_client_agree_on_one() {
         last.manifest.rendering
     };
     let (ours, other) = (Some(RENDERING), Some(RENDERING + 1));
-    assert_eq!(told(&[ours, ours]), ours);
+    assert_eq!(rendering_of(&[ours, ours]), ours);
     for pages in [&[other][..], &[None], &[ours, other], &[ours, None]] {
-        assert_eq!(told(pages), None, "{pages:?}");
+        assert_eq!(rendering_of(pages), None, "{pages:?}");
     }
 }

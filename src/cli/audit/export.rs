@@ -1,7 +1,7 @@
-//! `audit export`: events written to a file or to standard output, page by page.
+//! `audit export`: writes events to a file or to standard output, page by page.
 //!
-//! However long the history is, no more than one page of it is in memory. The checkpoint is signed
-//! first, so every event that is written stands in the tree that the manifest rests on.
+//! At most one page of the history is in memory. The checkpoint is signed first, so every event
+//! that is written is in the tree that the manifest rests on.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, Permissions};
@@ -102,14 +102,15 @@ pub async fn run(args: &ExportArgs, client_args: &ClientArgs) -> Result<(), Faul
     Ok(())
 }
 
-/// Where the page after this one begins, none at the end.
+/// The position where the next page begins; `None` at the end.
 ///
 /// # Errors
-/// [`Fault::Failed`] where it would not go on: what is there so far must not pass for the whole.
+/// [`Fault::Failed`] when the page does not go on: an export that is cut off must not pass for the
+/// whole.
 fn following(page: &ExportPage, before: Option<u64>) -> Result<Option<u64>, Fault> {
     match (page.next, before) {
         (Some(next), Some(before)) if next <= before => Err(Fault::failed(
-            "the service's page does not go on from where the last one ended, so the export is not whole: is it of another version?",
+            "the service's page does not go on where the last one ended, so the export is not complete: is the service of another version?",
         )),
         (next, _) => Ok(next),
     }
@@ -118,7 +119,8 @@ fn following(page: &ExportPage, before: Option<u64>) -> Result<Option<u64>, Faul
 fn query(args: &ExportArgs, through: u64) -> Result<AuditExportQuery, Fault> {
     let time = |name: &str, text: &Option<String>| {
         let parse = |text: &String| {
-            Micros::parse(text).map_err(|_| Fault::Usage(format!("--{name} is an RFC 3339 time")))
+            Micros::parse(text)
+                .map_err(|_| Fault::Usage(format!("--{name} must be an RFC 3339 time")))
         };
         text.as_ref().map(parse).transpose()
     };
@@ -142,7 +144,7 @@ fn query(args: &ExportArgs, through: u64) -> Result<AuditExportQuery, Fault> {
     })
 }
 
-/// Makes a file that only we can read: it says where people signed in from.
+/// Makes a file that only its owner can read: it has the addresses of users.
 fn create(path: &Path) -> Result<File, Fault> {
     refuse_among_ours(path).map_err(|error| Fault::Usage(error.to_string()))?;
     let mut options = OpenOptions::new();
@@ -156,9 +158,11 @@ fn create(path: &Path) -> Result<File, Fault> {
         let path = path.display();
         Fault::Usage(match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                format!("{path} exists, and an export replaces no file: name another file")
+                format!("{path} exists, and an export never replaces a file: name another one")
             }
-            _ => format!("{path} cannot be made ({error}): name a file that can be made"),
+            _ => format!(
+                "{path} cannot be created ({error}): check the folder, or name another file"
+            ),
         })
     })
 }
@@ -171,17 +175,17 @@ fn manifest_path(path: &Path) -> PathBuf {
 
 fn gone(error: io::Error) -> Fault {
     Fault::Failed(format!(
-        "the export cannot be written ({error}), and the file that was begun has no manifest: free space there, or name another file"
+        "the export cannot be written ({error}), and the unfinished file has no manifest: free space there, or name another file"
     ))
 }
 
-/// Writes events in one of the forms, and counts and hashes what it wrote.
+/// Writes events in one of the forms, and counts and hashes them.
 pub struct ExportWriter<W: Write> {
     output: W,
     format: ExportFormat,
     hash: Sha256,
     count: u64,
-    /// Those of the pages: one, unless the service was exchanged meanwhile.
+    /// The renderings of the pages: one, unless the service was replaced meanwhile.
     renderings: BTreeSet<Option<u32>>,
 }
 
@@ -222,7 +226,7 @@ impl<W: Write> ExportWriter<W> {
         Ok(())
     }
 
-    /// Ends, with the manifest as last line where the form is JSON lines.
+    /// Ends the export; JSON lines get the manifest as their last line.
     ///
     /// # Errors
     /// Those of the output.
@@ -288,7 +292,7 @@ fn csv(exported: &ExportedEvent) -> String {
     fields.map(|field| cell(&field)).join(",") + "\r\n"
 }
 
-/// A cell that no spreadsheet takes for a formula: callers choose some of these texts.
+/// A cell that no spreadsheet reads as a formula: callers choose some of these texts.
 fn cell(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let text = match is_formula {

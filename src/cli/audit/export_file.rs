@@ -1,11 +1,11 @@
-//! An export verified by somebody who has the file and the log's public key, and nothing else.
+//! Verifies an export with nothing but the file and the log's public key.
 //!
-//! An export of everything is a log: every leaf and the root are derived anew, and positions,
-//! versions, times and groups must follow. One that was filtered has a proof with each record, so
-//! that nothing in it can be changed or made up; that nothing was left out cannot be seen from it,
-//! but for an account's whole history up to its last event, whose versions have no gap.
+//! An export of everything is a log: the verifier computes every leaf and the root again, and
+//! checks positions, versions, times and groups. A filtered export has a proof with each record, so
+//! nothing in it can be changed or invented. It cannot show that nothing was left out, except for
+//! one account's whole history up to its last event, because its versions have no gap.
 //!
-//! What an event says is derived from its record too, as far as [`Compared`] says.
+//! The facts of an event are derived from its record too, as far as [`Compared`] says.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -29,8 +29,8 @@ use crate::log::proof::check_inclusion;
 use crate::log::tree::{HASH_BYTES, Hash, leaf_hash};
 use crate::log::verify::Verifier;
 
-/// The longest line, in bytes: a record of 60 KiB is 80 KiB in base64, and an event's JSON is at
-/// most six times what it stands for.
+/// The longest line, in bytes: a record of 60 KiB is 80 KiB in base64, and JSON escapes make a text
+/// at most six times longer.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// The longest manifest, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
@@ -38,16 +38,17 @@ const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
 /// Verifies an export.
 ///
 /// # Errors
-/// [`Fault::Negative`] with the first thing that is wrong, [`Fault::Usage`] where the file or what
-/// it is compared with is not one.
+/// [`Fault::Negative`] with the first thing that is wrong; [`Fault::Usage`] when the file, or a
+/// checkpoint to compare it with, cannot be used.
 pub fn verify_export(
     path: &Path,
     args: &KnownArgs,
     takes: Takes,
     json: bool,
 ) -> Result<Report, Fault> {
-    let unread =
-        |error: std::io::Error| Fault::Usage(format!("{} is not read ({error})", path.display()));
+    let unread = |error: std::io::Error| {
+        Fault::Usage(format!("{} cannot be read ({error})", path.display()))
+    };
     let mut file = File::open(path).map_err(unread)?;
     let (manifest, events_end) = read_manifest(&mut file).map_err(unread)??;
     let mut known = Known::new(args, None)?;
@@ -81,22 +82,22 @@ pub fn verify_export(
     drop(progress);
     let (count, mut report) = checked?;
     compared.finish().map_err(Fault::Negative)?;
-    compared.tell(&mut report);
+    compared.annotate(&mut report);
     if count != manifest.count {
         let (expected, next) = (manifest.count, count + 1);
         return Err(Fault::Negative(format!(
-            "event {next} of the file: the manifest counts {expected} events, and here are {count}"
+            "event {next} of the file: the manifest counts {expected} events, and the file has {count}"
         )));
     }
     if HEXLOWER.encode(&lines.hash.finalize()) != manifest.sha256 {
         return Err(Fault::Negative(
-            "the file is not the one that was exported: every record is right, so something that is not compared was changed".into(),
+            "the file is not the one that was exported: every record is right, so a part that is not compared was changed".into(),
         ));
     }
     Ok(report)
 }
 
-/// Reads the last line; gives where it begins.
+/// Reads the manifest from the last line; also returns the offset where this line begins.
 fn read_manifest(file: &mut File) -> std::io::Result<Result<(Manifest, u64), Fault>> {
     let length = file.metadata()?.len();
     let begin = length.saturating_sub(MANIFEST_BYTES_MAX);
@@ -105,7 +106,7 @@ fn read_manifest(file: &mut File) -> std::io::Result<Result<(Manifest, u64), Fau
     file.take(MANIFEST_BYTES_MAX).read_to_end(&mut tail)?;
     let missing = || {
         Fault::Negative(
-            "the last line is no manifest: the export was cut off, or it is not one of JSON lines"
+            "the last line is not a manifest: the export was cut off, or it is not in JSON lines"
                 .into(),
         )
     };
@@ -128,21 +129,21 @@ fn read_manifest(file: &mut File) -> std::io::Result<Result<(Manifest, u64), Fau
 fn check_manifest(manifest: &Manifest, head: &Checkpoint, known: &Known) -> Result<(), Fault> {
     let wrong = |what: &str| Err(Fault::Negative(format!("the manifest was changed: {what}")));
     if manifest.format != ExportFormat::Jsonl {
-        return wrong("it is of another form");
+        return wrong("it names another form");
     }
     if !manifest.is_whole() {
-        return wrong("it is not what it was when it was written");
+        return wrong("it does not match its own hash");
     }
     if manifest.vkey != known.key.vkey() {
         return wrong("it names another key");
     }
     if manifest.through != head.size {
-        return wrong("its checkpoint is of another size");
+        return wrong("its checkpoint has another size");
     }
     let is_later = |checkpoint: &&Checkpoint| checkpoint.size > head.size;
     if let Some(later) = known.checkpoints.iter().find(is_later) {
         return Err(Fault::Usage(format!(
-            "the export ends at position {}, before the checkpoint of {} events that it is to be compared with",
+            "the export ends at position {}, before the end of the given checkpoint of {} events",
             head.size, later.size
         )));
     }
@@ -181,13 +182,13 @@ impl Lines {
             return Err(wrong("the line does not end"));
         };
         let exported: ExportedEvent =
-            serde_json::from_slice(line).map_err(|_| wrong("the line is no exported event"))?;
+            serde_json::from_slice(line).map_err(|_| wrong("the line is not an exported event"))?;
         self.hash.update(&self.line);
         let position = exported.event.position;
         let wrong = |what: &str| Fault::Negative(format!("position {position}: {what}"));
         let again = serde_json::to_vec(&exported).map_err(Fault::failed)?;
         if again != line {
-            return Err(wrong("the line is not as it was written"));
+            return Err(wrong("the line is not in the form that an export writes"));
         }
         let record = exported.record.as_ref();
         let record = record.and_then(|text| BASE64.decode(text.as_bytes()).ok());
@@ -213,7 +214,8 @@ fn whole(
         compare(&line)?;
         if line.exported.inclusion.is_some() {
             let position = line.exported.event.position;
-            let what = format!("position {position}: an export of everything has no such proof");
+            let what =
+                format!("position {position}: an export of everything has no inclusion proofs");
             return Err(Fault::Negative(what));
         }
         show(verifier.position());
@@ -224,7 +226,7 @@ fn whole(
     if verified.unsigned > 0 {
         let signed = verified.records - verified.unsigned;
         return Err(Fault::Negative(format!(
-            "position {}: the manifest's checkpoint covers {signed} events, so what stands from here on was added to the export",
+            "position {}: the manifest's checkpoint covers {signed} events, so this event and later ones were added to the export",
             signed + 1
         )));
     }
@@ -272,7 +274,7 @@ fn part(
         "key_given": known.is_given,
     });
     let text = format!(
-        "verified: {} events are in the log that was signed for at {} events\nroot      {}\nlog       {}\nnote: a filtered export cannot show that nothing was left out\n{}",
+        "verified: {} events are in the log that was signed at {} events\nroot      {}\nlog       {}\nnote: a filtered export cannot show that nothing was left out\n{}",
         grouped(count),
         grouped(head.size),
         BASE64.encode(&head.root),
@@ -290,7 +292,7 @@ fn hashes(texts: Option<&[String]>) -> Option<Vec<Hash>> {
     texts?.iter().map(hash).collect()
 }
 
-/// What the next event of a filtered export must follow from.
+/// The position and the versions that the next event of a filtered export must follow.
 #[derive(Default)]
 struct Order {
     position: u64,
@@ -301,7 +303,7 @@ impl Order {
     fn take(&mut self, event: &AuditEvent, manifest: &Manifest) -> Result<(), &'static str> {
         let filter = &manifest.filter;
         if event.position <= self.position {
-            return Err("it does not stand after the one before it");
+            return Err("it does not follow the event before it");
         }
         self.position = event.position;
         let asked_for = filter
@@ -315,7 +317,7 @@ impl Order {
             && filter.from.is_none_or(|from| event.at >= from)
             && filter.to.is_none_or(|to| event.at < to);
         if !asked_for {
-            return Err("the filter of the export does not ask for it");
+            return Err("the filter of the export excludes it");
         }
         let stream = event.account_id.as_ref().map(|id| id.as_str().to_owned());
         let version = self.versions.entry(stream).or_default();

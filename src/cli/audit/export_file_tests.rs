@@ -1,4 +1,4 @@
-//! An export in the hands of somebody who changes it.
+//! Exports that an attacker changes.
 
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, SignedCheckpoint};
 use countersign_schemas::ids::AccountId;
@@ -15,7 +15,7 @@ use crate::log::proof::prove_inclusion;
 use crate::log::tiles::Tree;
 use crate::log::verify::tests::{checkpoint, records as plain_records, signer};
 
-/// Where every request of these records came from.
+/// The source of every request of these records.
 pub(in super::super) fn facts() -> SourceFacts {
     SourceFacts {
         ip: Some("203.0.113.7".into()),
@@ -28,7 +28,7 @@ pub(in super::super) fn salt_at(position: u64) -> [u8; SALT_BYTES] {
     [position as u8; SALT_BYTES]
 }
 
-/// A record of an account with a source, which it binds.
+/// A record of an account with a source that it binds.
 pub(in super::super) fn with_source(position: u64, bytes: &[u8]) -> Vec<u8> {
     let mut record = Record::decode(bytes).unwrap();
     if record.stream_kind == StreamKind::Account {
@@ -76,7 +76,7 @@ pub(in super::super) fn of(account: &str, through: u64) -> AuditExportQuery {
     }
 }
 
-/// What the service would hand out.
+/// The pages that the service would send.
 pub(in super::super) fn page(records: &[Vec<u8>], query: &AuditExportQuery) -> ExportPage {
     let mut tree = Tree::default();
     for record in records {
@@ -254,9 +254,9 @@ fn a_removed_doubled_or_moved_line_and_a_cut_head_or_tail_are_found() {
     }
 }
 
-/// An attacker who writes the manifest anew, so that counts and hashes fit.
+/// An attacker writes the manifest again, so that counts and hashes fit.
 #[test]
-fn hashes_made_anew_do_not_help_whoever_changed_a_record_or_what_is_said_of_it() {
+fn new_hashes_do_not_hide_a_changed_record_or_a_changed_event() {
     let desk = Desk::new();
     for query in [everything(21), of("ada", 21)] {
         let records = records();
@@ -267,38 +267,38 @@ fn hashes_made_anew_do_not_help_whoever_changed_a_record_or_what_is_said_of_it()
             desk.refused(&written(&records, &query, &[page]))
         };
         let position = whole.events[1].event.position;
-        let told = forged(&|page| page.events[1].event.text = "Nothing happened.".into());
+        let error = forged(&|page| page.events[1].event.text = "Nothing happened.".into());
         assert_eq!(
-            told,
-            format!("position {position}: the event does not say what its record says")
+            error,
+            format!("position {position}: the event does not match its record")
         );
-        let told = forged(&|page| page.events[1].event.caller.name = "eve".into());
+        let error = forged(&|page| page.events[1].event.caller.name = "eve".into());
         assert!(
-            told.starts_with(&format!("position {position}: the event")),
-            "{told}"
+            error.starts_with(&format!("position {position}: the event")),
+            "{error}"
         );
-        let told = forged(&|page| {
+        let error = forged(&|page| {
             page.events.remove(1);
         });
         assert!(
-            told.contains(&position.to_string()) || told.contains("version"),
-            "{told}"
+            error.contains(&position.to_string()) || error.contains("version"),
+            "{error}"
         );
         forged(&|page| page.events.swap(1, 2));
         forged(&|page| page.events[1].record = page.events[2].record.clone());
     }
 }
 
-/// Whoever has an export can write records behind those that were signed for: nobody's signature
-/// stands over them.
+/// A person who has an export can append records after the signed ones, and no signature covers
+/// them.
 #[test]
-fn what_stands_behind_the_last_event_that_was_signed_for_is_refused() {
+fn a_record_after_the_last_signed_event_is_refused() {
     let desk = Desk::new();
     let all = records();
-    let told = desk.refused(&signed_for(&all, &few(), &everything(5)));
+    let error = desk.refused(&signed_for(&all, &few(), &everything(5)));
     assert_eq!(
-        told,
-        "position 6: the manifest's checkpoint covers 5 events, so what stands from here on was added to the export"
+        error,
+        "position 6: the manifest's checkpoint covers 5 events, so this event and later ones were added to the export"
     );
 }
 
@@ -309,10 +309,10 @@ fn another_key_and_an_older_or_foreign_checkpoint_are_refused() {
     let good = exported(&all, &everything(21));
     let other = crate::crypto::note::NoteSigner::new(&[8; 32], &[0xab; 16]);
     desk.args.key = Some(other.public().vkey());
-    let told = desk.refused(&good);
+    let error = desk.refused(&good);
     assert!(
-        told.starts_with("the checkpoint of the manifest: "),
-        "{told}"
+        error.starts_with("the checkpoint of the manifest: "),
+        "{error}"
     );
     desk.args.key = Some(signer().public().vkey());
     let since = desk.folder.path().join("since");
@@ -322,14 +322,14 @@ fn another_key_and_an_older_or_foreign_checkpoint_are_refused() {
     let report = desk.verify(&good).unwrap();
     assert_eq!(report.document["checkpoints"], 2);
     std::fs::write(&since, signer().sign(old.size, &[1; 32])).unwrap();
-    let told = desk.refused(&good);
+    let error = desk.refused(&good);
     assert!(
-        told.starts_with("position 1: the events up to 9 are not those"),
-        "{told}"
+        error.starts_with("position 1: the events up to 9 are not those"),
+        "{error}"
     );
 }
 
-/// The export with another manifest, made anew so that its own hash fits.
+/// The export with another manifest, sealed again so that its own hash fits.
 pub(in super::super) fn with_manifest(
     export: &[u8],
     change: impl FnOnce(&mut Manifest),
@@ -343,7 +343,7 @@ pub(in super::super) fn with_manifest(
     [&export[..at], manifest.sealed().line().as_bytes()].concat()
 }
 
-/// An attacker who makes the manifest fit, or unfit.
+/// An attacker changes the manifest, with or without a matching hash.
 #[test]
 fn a_count_or_a_filter_that_the_events_do_not_have_is_found() {
     let desk = Desk::new();
@@ -352,8 +352,8 @@ fn a_count_or_a_filter_that_the_events_do_not_have_is_found() {
         let good = exported(&records, &query);
         for by in [-1_i64, 1] {
             let bad = with_manifest(&good, |m| m.count = m.count.strict_add_signed(by));
-            let told = desk.refused(&bad);
-            assert!(told.contains("the manifest counts"), "{told}");
+            let error = desk.refused(&bad);
+            assert!(error.contains("the manifest counts"), "{error}");
         }
     }
     let good = exported(&records, &of("ada", 21));
@@ -365,15 +365,15 @@ fn a_count_or_a_filter_that_the_events_do_not_have_is_found() {
     ];
     for change in filters {
         let bad = with_manifest(&good, |m| change(&mut m.filter));
-        let told = desk.refused(&bad);
+        let error = desk.refused(&bad);
         assert!(
-            told.contains("the filter of the export does not ask for it"),
-            "{told}"
+            error.contains("the filter of the export excludes it"),
+            "{error}"
         );
     }
 }
 
-/// Where several accounts are asked for, no version tells that two events changed places.
+/// With several accounts, no version shows that two events changed places.
 #[test]
 fn events_of_different_accounts_that_changed_places_are_found() {
     let desk = Desk::new();
@@ -385,22 +385,22 @@ fn events_of_different_accounts_that_changed_places_are_found() {
     let mut theirs = page(&records, &query);
     desk.verify(&written(&records, &query, std::slice::from_ref(&theirs)))
         .unwrap();
-    let whose = |at: usize| theirs.events[at].event.account_id.clone();
+    let account = |at: usize| theirs.events[at].event.account_id.clone();
     let at = (1..theirs.events.len())
-        .find(|at| whose(*at) != whose(at - 1))
+        .find(|at| account(*at) != account(at - 1))
         .unwrap();
     theirs.events.swap(at - 1, at);
-    let told = desk.refused(&written(&records, &query, &[theirs]));
+    let error = desk.refused(&written(&records, &query, &[theirs]));
     assert!(
-        told.contains("does not stand after the one before it"),
-        "{told}"
+        error.contains("does not follow the event before it"),
+        "{error}"
     );
 }
 
-/// After `log new-epoch` the key is the same under another name: what was given up does not verify
-/// under that.
+/// After `log new-epoch` the key is the same under another name. A history that was given up does
+/// not verify under the new name.
 #[test]
-fn a_history_that_the_log_gave_up_does_not_verify_under_the_name_of_the_epoch_after_it() {
+fn a_history_that_was_given_up_does_not_verify_under_the_name_of_the_next_epoch() {
     let mut desk = Desk::new();
     let later = crate::crypto::note::NoteSigner::new(&[7; 32], &[0xcd; 16]);
     desk.args.key = Some(later.public().vkey());
@@ -417,7 +417,10 @@ fn a_history_that_the_log_gave_up_does_not_verify_under_the_name_of_the_epoch_af
             vkey: later.public().vkey(),
         };
         writer.finish(&query, &signed).unwrap();
-        let told = desk.refused(&bytes);
-        assert!(told.contains("an epoch that it has not"), "{told}");
+        let error = desk.refused(&bytes);
+        assert!(
+            error.contains("an epoch that the history does not have"),
+            "{error}"
+        );
     }
 }

@@ -1,5 +1,4 @@
-//! The table as a spreadsheet takes it, read back by the names of its columns; and where an export
-//! ends.
+//! The table as a spreadsheet reads it, by the names of its columns; and where an export ends.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use countersign_schemas::reply::{AuditEvent, Caller, Source};
 
 use super::*;
 
-/// What an event is, but for what a test is about.
+/// An event, apart from the fields that a test is about.
 fn event() -> AuditEvent {
     AuditEvent {
         position: 12,
@@ -52,7 +51,7 @@ fn written(events: &[AuditEvent]) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Reads a table by the grammar of RFC 4180, and nothing that the grammar does not have.
+/// Reads a table strictly by the grammar of RFC 4180.
 fn rows(text: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut rest) = (Vec::new(), Vec::new(), text);
     while !rest.is_empty() {
@@ -104,7 +103,7 @@ fn named(fields: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_fact_stands_under_its_own_name() {
+fn every_fact_is_in_the_column_of_its_name() {
     let zeros = "00".repeat(16);
     let whole = [
         ("position", "12"),
@@ -141,7 +140,7 @@ fn every_fact_stands_under_its_own_name() {
 
 /// Callers choose some of these texts, and a user chooses their own agent.
 #[test]
-fn no_text_breaks_its_cell_or_is_taken_for_a_formula() {
+fn no_text_breaks_its_cell_or_is_read_as_a_formula() {
     let texts = [
         ("plain", "plain"),
         ("a,b", "a,b"),

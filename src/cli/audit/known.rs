@@ -1,4 +1,4 @@
-//! What is believed before a history is verified: a public key, and the checkpoints it signed.
+//! What a verification trusts beforehand: a public key, and the checkpoints that it signed.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,30 +12,32 @@ use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteKey};
 /// The longest file that is read, in bytes: a note, or a document with one in it.
 const FILE_BYTES_MAX: u64 = 4 * NOTE_BYTES_MAX as u64;
 
-/// What a person gives to verify by.
+/// The key and checkpoints that a person names.
 #[derive(Debug, clap::Args)]
 pub struct KnownArgs {
-    /// The public key of the log's checkpoints, as `keys list` prints it [default: the one found beside the log]
+    /// The public key of the log's checkpoints, as `keys list` prints it [default: the one found
+    /// beside the log]
     #[arg(long, value_name = "VKEY")]
     pub key: Option<String>,
-    /// File with a checkpoint kept from earlier, a signed note or what `audit checkpoint --json` printed; may be repeated
+    /// File with a checkpoint kept from earlier, a signed note or what `audit checkpoint --json`
+    /// printed; may be repeated
     #[arg(long, value_name = "FILE")]
     pub since: Vec<PathBuf>,
 }
 
-/// The key, where it is from, and what it signed.
+/// The key, its origin, and the checkpoints that it signed.
 pub struct Known {
     /// The key.
     pub key: NoteKey,
-    /// Whether the person gave it, so that it is more than what the log says of itself.
+    /// Whether the person named it; else it comes from the log itself.
     pub is_given: bool,
-    /// Checkpoints whose signatures are right.
+    /// Checkpoints with a valid signature.
     pub checkpoints: Vec<Checkpoint>,
 }
 
 impl Known {
-    /// Takes the key that was given, else the one that stands beside the history, and every
-    /// checkpoint kept from earlier.
+    /// Takes the key that was named, else the one beside the history, and every checkpoint kept
+    /// from earlier.
     ///
     /// # Errors
     /// [`Fault::Usage`] without a key, or for a file that cannot be read; [`Fault::Negative`] for
@@ -43,12 +45,13 @@ impl Known {
     pub fn new(args: &KnownArgs, found: Option<&str>) -> Result<Self, Fault> {
         let vkey = args.key.as_deref().or(found).ok_or_else(|| {
             Fault::Usage(
-                "no key to verify by: give the one that `countersign keys list` prints with --key"
+                "no key to verify with: use --key with the vkey that `countersign keys list` prints"
                     .into(),
             )
         })?;
-        let key = NoteKey::parse(vkey)
-            .map_err(|error| Fault::Usage(format!("this is no public key of a log: {error}")))?;
+        let key = NoteKey::parse(vkey).map_err(|error| {
+            Fault::Usage(format!("this is not the public key of a log: {error}"))
+        })?;
         let mut known = Self {
             key,
             is_given: args.key.is_some(),
@@ -62,25 +65,26 @@ impl Known {
         Ok(known)
     }
 
-    /// Whether the key has the name that the log had in one of its epochs.
+    /// Checks that the key has the name of one of the log's epochs.
     ///
     /// # Errors
-    /// [`Fault::Negative`] when it has not.
+    /// [`Fault::Negative`] when it does not.
     pub fn names_one_of(&self, origins: &[String]) -> Result<(), Fault> {
         let name = self.key.name();
         match origins.iter().any(|origin| origin == name) {
             true => Ok(()),
             false => Err(Fault::Negative(format!(
-                "the history is that of {}, and the key is of {name}, an epoch that it has not: it is older than that, or was given up",
+                "the history is that of {}, but the key is of {name}, an epoch that the history does not have: it is older than this epoch, or was given up",
                 origins.join(", ")
             ))),
         }
     }
 
-    /// Takes a checkpoint whose signature is right; one of an earlier epoch has the name of that.
+    /// Takes a checkpoint with a valid signature; one of an earlier epoch has the name of that
+    /// epoch.
     ///
     /// # Errors
-    /// [`Fault::Negative`] when it is not.
+    /// [`Fault::Negative`] when the signature is not valid.
     pub fn believe(&mut self, note: &str, place: &str) -> Result<Checkpoint, Fault> {
         let checkpoint = open(&self.key, note)
             .map_err(|error| Fault::Negative(format!("the checkpoint of {place}: {error}")))?;
@@ -99,18 +103,18 @@ fn open(key: &NoteKey, note: &str) -> Result<Checkpoint, NoteError> {
     }
 }
 
-/// Reads a note, plain or in the document of `query.checkpoint`, with the key where it has one;
-/// none where there is no file.
+/// Reads a note, plain or in the document of `query.checkpoint`, with its key if it has one; `None`
+/// if there is no file.
 ///
 /// # Errors
 /// [`Fault::Usage`] when it cannot be read.
 pub fn read_note(path: &Path) -> Result<Option<(String, Option<String>)>, Fault> {
-    let unread = |why: String| Fault::Usage(format!("{} is not read: {why}", path.display()));
+    let unread = |why: String| Fault::Usage(format!("{} cannot be read: {why}", path.display()));
     let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(|error| unread(error.to_string()))?,
     };
-    // What is no plain file does not say how long it is.
+    // Only a plain file reports its length.
     let mut text = String::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     read.map_err(|error| unread(error.to_string()))?;
@@ -131,10 +135,10 @@ mod tests {
 
     #[test]
     fn a_file_without_an_end_is_not_read_to_it() {
-        let told = read_note(Path::new("/dev/zero")).unwrap_err().to_string();
+        let error = read_note(Path::new("/dev/zero")).unwrap_err().to_string();
         assert_eq!(
-            told,
-            "/dev/zero is not read: it is too long for a checkpoint"
+            error,
+            "/dev/zero cannot be read: it is too long for a checkpoint"
         );
         let none = read_note(Path::new("/dev/null")).unwrap();
         assert_eq!(none, Some((String::new(), None)));

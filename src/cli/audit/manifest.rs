@@ -1,7 +1,7 @@
-//! The manifest of an export: what was asked for, how much it is, and what it rests on.
+//! The manifest of an export: its filter, its size, and the checkpoint that it rests on.
 //!
-//! It is the last line of an export as JSON lines, `{"manifest":{…}}`, so that a file that was cut
-//! has none; beside CSV and OCSF it stands in a file of its own.
+//! It is the last line of an export as JSON lines, `{"manifest":{…}}`, so a file that was cut off
+//! has none. With CSV and OCSF it is a file of its own.
 
 use countersign_schemas::audit::{AuditExportQuery, ExportFormat};
 use countersign_schemas::ids::AccountId;
@@ -10,29 +10,29 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What an export is.
+/// The description of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Its form.
+    /// The form of the export.
     pub format: ExportFormat,
-    /// What was asked for.
+    /// The filter of the request.
     pub filter: GivenFilter,
-    /// How many events it has.
+    /// How many events the export has.
     pub count: u64,
-    /// Number of the way in which what people read of the events is written out; none where the
-    /// service and the client that wrote it down were not of one mind.
+    /// The number of the wording of `text` and `data`; absent if service and client have different
+    /// ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendering: Option<u32>,
     /// The last position that was looked at.
     pub through: u64,
     /// The signed note over the log up to there.
     pub checkpoint: String,
-    /// The key that signed it, as the service says.
+    /// The key that signed it, as the service named it.
     pub vkey: String,
     /// SHA-256 of every byte before the manifest, in lower-case hex.
     pub sha256: String,
-    /// SHA-256 of this manifest while this text is empty; tells an accident, not an attacker.
+    /// SHA-256 of this manifest while this text is empty; finds an accident, not an attacker.
     pub self_sha256: String,
 }
 
@@ -86,7 +86,7 @@ impl Manifest {
         self
     }
 
-    /// Whether no byte of it was changed by accident.
+    /// Whether it matches its own hash, so that no accident changed it.
     pub fn is_whole(&self) -> bool {
         self.self_sha256 == self.own_hash()
     }

@@ -1,4 +1,4 @@
-//! `audit`: read the history.
+//! `audit`: reads, exports and verifies the history.
 
 mod compared;
 mod export;
@@ -55,16 +55,16 @@ pub enum AuditVerb {
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
     },
-    /// Say why a decision came out as it did, and make it again from the log
+    /// Explain a decision, and make it again from the log
     Explain {
         /// The position of one of its events
         position: u64,
     },
-    /// Print the log's newest state, signed: keep it, to verify against it later
+    /// Print the log's newest state, signed; keep it to verify the log against it later
     Checkpoint,
-    /// Take events away, with what proves them
+    /// Export events with their proofs
     Export(export::ExportArgs),
-    /// Derive the whole history anew and check it: the service's, a stopped log's, an export's
+    /// Compute the whole history again and verify it: the service's, a stopped log's, an export's
     Verify(verify::VerifyArgs),
 }
 
@@ -73,7 +73,7 @@ pub struct PageArgs {
     /// Only events after this position
     #[arg(long)]
     after: Option<u64>,
-    /// At most so many events, 1 to 500
+    /// At most this many events, 1 to 500
     #[arg(long)]
     limit: Option<u16>,
 }
@@ -151,7 +151,7 @@ fn page_body(page: &PageArgs) -> Value {
     body
 }
 
-/// What happened, why, and what came of deciding again.
+/// What happened, why, and the result of deciding again.
 fn explanation(body: &Value) -> String {
     let mut text = show::events(body);
     text.push_str(&format!("\n{}, because:\n", show::field(body, "verdict")));
@@ -173,9 +173,9 @@ fn explanation(body: &Value) -> String {
     ));
     let detail = show::field(body, "rerun_detail");
     text.push_str(&match show::field(body, "rerun") {
-        "same" => "again     decided anew from the log alone, it comes out the same\n".to_owned(),
-        "different" => format!("again     decided anew it comes out otherwise: {detail}\n"),
-        _ => format!("again     not decided anew: {detail}\n"),
+        "same" => "again     deciding it again from the log gives the same result\n".to_owned(),
+        "different" => format!("again     deciding it again gives a different result: {detail}\n"),
+        _ => format!("again     not decided again: {detail}\n"),
     });
     let taken = body["taken_as_recorded"].as_array();
     for (nth, sentence) in taken

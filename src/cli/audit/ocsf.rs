@@ -1,8 +1,9 @@
-//! Events in the Open Cybersecurity Schema Framework, version 1.4.0, as security tools take them.
+//! Events in the form of the Open Cybersecurity Schema Framework, version 1.4.0, for security
+//! tools.
 //!
-//! What a login check saw is Authentication (3002), what became of an account Account Change
-//! (3001); what concerns the log alone is a Base Event (0). The whole table is in
-//! `docker/ocsf.md`. What the framework has no field for stands in `unmapped`.
+//! A login check is Authentication (3002), a change of an account Account Change (3001), an event
+//! of the log itself a Base Event (0). The whole table is in `docker/ocsf.md`. Facts without a
+//! field of the framework are in `unmapped`.
 
 use countersign_schemas::event::{Event, Severity};
 use countersign_schemas::reply::AuditEvent;
@@ -17,13 +18,13 @@ const AUTHENTICATION: (u64, &str) = (3002, "Authentication");
 const LOGON: (u64, &str) = (1, "Logon");
 const OTHER: u64 = 99;
 
-/// The kind of factor: number and word of the framework.
+/// The kind of factor, with the number and word of the framework.
 type Factor = (u64, &'static str);
 const OTP: Factor = (7, "OTP");
 const PASSWORD: Factor = (11, "Password");
 const BACKUP_CODE: Factor = (OTHER, "Backup Code");
 
-/// Where an event belongs.
+/// The class, activity and status of an event.
 struct Class {
     class: (u64, &'static str),
     activity: (u64, String),
@@ -103,7 +104,7 @@ fn metadata(event: &AuditEvent) -> Value {
     })
 }
 
-/// What the framework has no field for.
+/// The facts without a field of the framework.
 fn unmapped(event: &AuditEvent, class_uid: u64) -> Value {
     let mut unmapped = Map::new();
     unmapped.insert("data".into(), event.data.clone());
@@ -125,7 +126,7 @@ fn unmapped(event: &AuditEvent, class_uid: u64) -> Value {
     Value::Object(unmapped)
 }
 
-/// Whose it is, who asked and from where.
+/// The account, the caller and the source.
 fn put_identity(body: &mut Value, event: &AuditEvent) {
     body["user"] = match &event.account_id {
         Some(id) => json!({"uid": id.as_str(), "type_id": 1, "type": "User"}),
@@ -211,14 +212,14 @@ fn with_otp(class: Class) -> Class {
     }
 }
 
-/// Whether the caller answered for the first factor, so that no password was checked here.
+/// Whether the caller vouched for the first factor, so that no password was checked here.
 fn is_vouched(event: &AuditEvent) -> bool {
     // A login by password alone names the credential that it rests on.
     let is_of_none = event.kind == "login-completed" && event.data["credential"] == 0;
     event.data["first_factor"] == "vouched" || is_of_none
 }
 
-/// A login, or a proof of the owner for something else.
+/// A login, or a code that proved another command.
 fn purpose(event: &AuditEvent) -> (u64, &'static str) {
     match event.data.get("purpose").and_then(Value::as_str) {
         Some("login") => LOGON,

@@ -1,4 +1,4 @@
-//! Every event type against what the published schema, version 1.4.0, requires and allows
+//! Compares every event type with what the published schema, version 1.4.0, requires and allows
 //! (events/base_event.json, events/iam/iam.json, events/iam/authentication.json,
 //! events/iam/account_change.json and the objects that they name).
 
@@ -19,7 +19,7 @@ const REQUIRED: [&str; 7] = [
     "time",
     "metadata",
 ];
-/// What else a base event may have and ours have.
+/// The optional fields of a base event that ours have.
 const BASE_OPTIONAL: [&str; 11] = [
     "activity_name",
     "category_name",
@@ -41,7 +41,7 @@ const IAM: [&str; 5] = [
     "auth_factors",
 ];
 const AUTHENTICATION_ONLY: [&str; 3] = ["service", "is_mfa", "is_remote"];
-/// The activities of Authentication and of Account Change; 99 is everywhere.
+/// The activities of Authentication and of Account Change; both have 99.
 const ACTIVITIES: [(u64, &[u64]); 3] = [
     (0, &[99]),
     (3001, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 99]),
@@ -73,7 +73,7 @@ fn event(kind: &str, account: Option<&str>, data: Value) -> AuditEvent {
     }
 }
 
-/// Every type, as an account's and as the log's own, at a login and beside one.
+/// Every type, for an account and for the log itself, at a login and outside of one.
 fn all() -> Vec<AuditEvent> {
     let mut all = Vec::new();
     for (_, _, kind) in Event::ALL {
@@ -169,7 +169,7 @@ fn the_objects_have_what_they_require() {
     }
 }
 
-/// What leads from an alert in a security tool back to the event.
+/// The fields that lead from an alert in a security tool back to the event.
 #[test]
 fn the_sentence_and_the_way_back_to_the_record_are_in_every_event() {
     for event in all() {
@@ -223,9 +223,9 @@ fn logins_and_changes_are_what_a_security_tool_looks_for() {
     assert_eq!(alone["is_mfa"], false);
 }
 
-/// The row of the docs that tells of an event type.
+/// The row of the docs for an event type.
 fn row(kind: &str) -> String {
-    // What concerns the log alone has no account.
+    // An event of the log itself has no account.
     let is_of_accounts = !LOG_WIDE.contains(&kind);
     let account = is_of_accounts.then_some("ada");
     let shown = ocsf(&event(kind, account, json!({"purpose": "login"})));
@@ -263,24 +263,27 @@ const LOG_WIDE: [&str; 11] = [
 ];
 
 #[test]
-fn the_table_in_the_docs_tells_of_every_event_type_that_has_a_class_of_its_own() {
+fn the_table_in_the_docs_has_every_event_type_with_a_class_of_its_own() {
     let docs = include_str!("../../../docker/ocsf.md");
     for (_, _, kind) in Event::ALL {
         let row = row(kind);
         let is_other = row.contains("(99) | Success | Informational |  |");
-        let is_told = docs.lines().any(|line| line == row);
-        assert!(is_told || is_other, "docker/ocsf.md lacks the row {row}");
+        let has_this_row = docs.lines().any(|line| line == row);
+        assert!(
+            has_this_row || is_other,
+            "docker/ocsf.md lacks the row {row}"
+        );
         let has_row = docs.contains(&format!("| `{kind}` |"));
         assert!(
-            is_told || !has_row,
+            has_this_row || !has_row,
             "docker/ocsf.md has another row than {row}"
         );
     }
 }
 
-/// As an assertion has no `pwd` then.
+/// An assertion has no `pwd` then either.
 #[test]
-fn a_password_that_the_caller_answered_for_is_not_said_to_have_been_checked() {
+fn a_password_that_the_caller_vouched_for_is_not_among_the_factors() {
     let factors = |kind, data| {
         let body = ocsf(&event(kind, Some("ada"), data));
         let list = body["auth_factors"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where a request came from, in the hands of somebody who changes an export.
+//! The sources of requests in exports that an attacker changes.
 
 use countersign_schemas::audit::{AuditExportQuery, ExportPage, ExportedEvent};
 use countersign_schemas::event::Event;
@@ -44,7 +44,7 @@ fn a_changed_source_is_found_whatever_rendering_is_claimed() {
         &|page| page.events[1].event.on_behalf_of = None,
         &|page| page.events[1].source_salt = None,
         &|page| page.events[1].source_salt = Some(BASE64.encode(&[9; 15])),
-        // Address and agent change places with those of another event, with what opens them.
+        // Address and agent change places with those of another event, together with their salt.
         &|page| {
             *ip(&mut page.events[2]) = Some("203.0.113.8".into());
             page.events[1].event.source = page.events[2].event.source.clone();
@@ -59,8 +59,8 @@ fn a_changed_source_is_found_whatever_rendering_is_claimed() {
             for rendering in [RENDERING, RENDERING + 1] {
                 let bytes = written(&records, &query, std::slice::from_ref(&page));
                 let bytes = with_manifest(&bytes, |m| m.rendering = Some(rendering));
-                let told = desk.refused(&bytes);
-                assert_eq!(told, format!("position {position}: {OTHER_SOURCE}"));
+                let error = desk.refused(&bytes);
+                assert_eq!(error, format!("position {position}: {OTHER_SOURCE}"));
             }
         }
     }
@@ -68,7 +68,7 @@ fn a_changed_source_is_found_whatever_rendering_is_claimed() {
 
 /// A record without a source binds its event to none.
 #[test]
-fn a_source_that_no_record_holds_is_refused() {
+fn a_source_that_no_record_has_is_refused() {
     let desk = Desk::new();
     let mut records = records();
     records[1] = changed(&records[1], |record| {
@@ -90,8 +90,8 @@ fn a_source_that_no_record_holds_is_refused() {
     for change in made_up {
         let mut page = page(&records, &query);
         change(&mut page.events[1]);
-        let told = desk.refused(&written(&records, &query, &[page]));
-        assert_eq!(told, format!("position 2: {NO_SOURCE}"));
+        let error = desk.refused(&written(&records, &query, &[page]));
+        assert_eq!(error, format!("position 2: {NO_SOURCE}"));
     }
 }
 
@@ -103,18 +103,18 @@ fn without_source(page: &mut ExportPage, at: usize) {
 }
 
 #[test]
-fn a_source_that_is_taken_out_with_its_salt_is_refused_unless_an_erasure_follows() {
+fn a_source_that_is_removed_with_its_salt_is_refused_unless_an_erasure_follows() {
     let desk = Desk::new();
     let mut records = records();
     let query = everything(21);
     let mut bare = page(&records, &query);
     without_source(&mut bare, 1);
-    let told = desk.refused(&written(&records, &query, &[bare]));
-    assert_eq!(told, format!("position 2: {WITHHELD}"));
+    let error = desk.refused(&written(&records, &query, &[bare]));
+    assert_eq!(error, format!("position 2: {WITHHELD}"));
     // The same account's last event becomes its erasure.
     let account = |bytes: &[u8]| Record::decode(bytes).unwrap().meta.account_id.to_string();
-    let whose = account(&records[1]);
-    let last = records.iter().rposition(|record| account(record) == whose);
+    let owner = account(&records[1]);
+    let last = records.iter().rposition(|record| account(record) == owner);
     let last = last.unwrap();
     let erased = Event::AccountErased(AccountErased { reason: None });
     let erasure = changed(&records[last], |record| {
@@ -127,8 +127,9 @@ fn a_source_that_is_taken_out_with_its_salt_is_refused_unless_an_erasure_follows
     without_source(&mut page, 1);
     let report = desk.verify(&written(&records, &query, std::slice::from_ref(&page)));
     assert_eq!(report.unwrap().document["not_compared"], json!([]));
-    // What the service's own key seals outlives the erasure, and so does another account's source.
-    assert_ne!(account(&records[2]), whose);
+    // A field under the service's own key outlives the erasure, and so does another account's
+    // source.
+    assert_ne!(account(&records[2]), owner);
     for (other, desk) in [
         (last, &Desk::taking_missing_sources()),
         (last, &desk),
@@ -136,14 +137,14 @@ fn a_source_that_is_taken_out_with_its_salt_is_refused_unless_an_erasure_follows
     ] {
         let mut page = page.clone();
         without_source(&mut page, other);
-        let told = desk.refused(&written(&records, &query, &[page]));
-        assert_eq!(told, format!("position {}: {WITHHELD}", other + 1));
+        let error = desk.refused(&written(&records, &query, &[page]));
+        assert_eq!(error, format!("position {}: {WITHHELD}", other + 1));
     }
 }
 
-/// The erasure may be one of the events that were not asked for; the filter is not signed either.
+/// The filter may exclude the erasure; the filter is not signed either.
 #[test]
-fn sources_that_are_not_shown_are_taken_only_from_who_says_so_and_are_counted() {
+fn missing_sources_are_accepted_only_with_the_flag_and_are_counted() {
     let (strict, lenient) = (Desk::new(), Desk::taking_missing_sources());
     let records = records();
     for query in [
@@ -156,17 +157,17 @@ fn sources_that_are_not_shown_are_taken_only_from_who_says_so_and_are_counted() 
         without_source(&mut page, 2);
         let position = page.events[1].event.position;
         let bytes = written(&records, &query, &[page]);
-        let told = strict.refused(&bytes);
-        assert_eq!(told, format!("position {position}: {WITHHELD}"));
+        let error = strict.refused(&bytes);
+        assert_eq!(error, format!("position {position}: {WITHHELD}"));
         let report = lenient.verify(&bytes).unwrap();
         assert_eq!(report.document["sources_not_shown"], 2);
         assert!(report.text.contains("2 events show no source although"));
     }
 }
 
-/// Records of before sources were bound: the source is the service's word, as it was.
+/// In records of older builds, which do not bind sources, the verifier cannot compare the source.
 #[test]
-fn a_source_that_its_record_does_not_bind_is_said_not_to_be_compared() {
+fn a_source_that_its_record_does_not_bind_is_reported_as_not_compared() {
     let desk = Desk::new();
     let records: Vec<_> = records()
         .iter()

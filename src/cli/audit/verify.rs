@@ -1,4 +1,4 @@
-//! `audit verify`: the whole history derived anew, by somebody who believes nothing but a key.
+//! `audit verify`: computes the whole history again, and trusts nothing but a key.
 //!
 //! ```text
 //!   over NATS   checkpoint ─▶ every record ─▶ ┐
@@ -26,7 +26,8 @@ use crate::log::verify::{BadLog, Verified, Verifier};
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// The data folder of a stopped service, or a copy of it; needs no keyring [default: ask the running service]
+    /// The data folder of a stopped service, or a copy of it; needs no keyring [default: ask the
+    /// running service]
     #[arg(long, value_name = "DIR", conflicts_with = "export")]
     data: Option<PathBuf>,
     /// A file that `audit export` wrote as JSON lines; needs no service
@@ -38,7 +39,7 @@ pub struct VerifyArgs {
     known: KnownArgs,
 }
 
-/// What was found right.
+/// The result of a verification that succeeded.
 pub struct Report {
     /// What holds, as the document of `--json`.
     pub document: Value,
@@ -80,7 +81,7 @@ fn verify_data(data: &Path, args: &KnownArgs, json: bool) -> Result<Report, Faul
     }
     if known.checkpoints.is_empty() {
         return Err(Fault::Usage(format!(
-            "there is no checkpoint at {}, so nothing says what this log should be: give one with --since",
+            "there is no checkpoint at {} to compare this log with: name one with --since",
             copy.display()
         )));
     }
@@ -144,26 +145,26 @@ async fn verify_service(args: &KnownArgs, client_args: &ClientArgs) -> Result<Re
     report(&verified, &known)
 }
 
-/// Reads the service's answer.
+/// Reads the service's reply.
 ///
 /// # Errors
 /// [`Fault::Failed`] when it has another form.
 pub fn read<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, Fault> {
     serde_json::from_value(body).map_err(|_| {
-        Fault::failed("the service's answer has another form: is it of another version?")
+        Fault::failed("the service's reply has another form: is the service of another version?")
     })
 }
 
-/// The first thing that is wrong, as the sentence that a person reads.
+/// The first thing that is wrong, in one sentence.
 pub fn negative(bad: &BadLog) -> Fault {
     Fault::Negative(bad.to_string())
 }
 
-/// What holds of a history that was verified whole.
+/// The report about a history that was verified completely.
 ///
 /// # Errors
-/// [`Fault::Negative`] when the key has the name of another log, or of an epoch after this history
-/// was given up: all epochs have one key, each under its own name.
+/// [`Fault::Negative`] when the key has the name of another log, or of an epoch that began after
+/// this history was given up: all epochs have one key, each under its own name.
 pub fn report(verified: &Verified, known: &Known) -> Result<Report, Fault> {
     known.names_one_of(&verified.origins)?;
     let root = BASE64.encode(&verified.root);
@@ -198,12 +199,12 @@ pub fn report(verified: &Verified, known: &Known) -> Result<Report, Fault> {
     Ok(Report { document, text })
 }
 
-/// What the verification rests on.
+/// The line that says which key the verification rests on.
 pub fn key_line(known: &Known) -> String {
     match known.is_given {
         true => format!("key       {}\n", known.key.vkey()),
         false => format!(
-            "key       {} (as it stands with the log itself: compare it with what you know, or give it with --key)\n",
+            "key       {} (found beside the log itself: compare it with your own copy, or use --key)\n",
             known.key.vkey()
         ),
     }

@@ -1,4 +1,4 @@
-//! What is asked over the network: the broker, the service, the stream.
+//! The checks over the network: the broker, the service, the stream.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use crate::cli::fault::Fault;
 use crate::cli::show;
 use crate::http::{asked_at, readiness};
 
-/// How long the broker may take for one look.
+/// How long the broker may take for one check.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 /// Events of the connection that may wait.
 const EVENTS_MAX: usize = 64;
-/// How long answers to a call for all instances are collected.
+/// How long the replies of all instances are collected.
 const INSTANCES_WITHIN: Duration = Duration::from_millis(500);
 /// The stream of published events.
 const STREAM: &str = "COUNTERSIGN_EVENTS";
 
-/// Whether the service says that it is ready.
+/// Checks whether the service is ready.
 pub async fn http(address: SocketAddr, client: &ClientArgs, findings: &mut Findings) {
     match readiness(asked_at(address), client.timeout).await {
         Ok((true, _)) => findings.ok("readiness", "the service is ready"),
@@ -36,7 +36,7 @@ pub async fn http(address: SocketAddr, client: &ClientArgs, findings: &mut Findi
     }
 }
 
-/// Whether there is a broker that will do, who answers on it, and what it keeps.
+/// Checks the broker, the instances of the service on it, and the stream.
 pub async fn look(config: &Config, client: &ClientArgs, findings: &mut Findings) {
     let connection = match config.client(client).connection("countersign-doctor") {
         Ok(connection) => connection,
@@ -64,14 +64,14 @@ pub async fn look(config: &Config, client: &ClientArgs, findings: &mut Findings)
     operated(&config.client(client), findings).await;
 }
 
-/// What the broker's greeting says: how large a message may be, and whether a user is proven.
+/// Checks the broker's greeting: the largest message, and whether users are proven.
 fn greeting(info: &async_nats::ServerInfo, findings: &mut Findings) {
     let sizes = MAX_PAYLOAD_LEAST..=MAX_PAYLOAD_MOST;
     if !sizes.contains(&info.max_payload) {
         let bytes = info.max_payload;
         let (least, most) = (sizes.start(), sizes.end());
         let what = format!(
-            "the broker takes {bytes} bytes: set max_payload to at least {least} and at most {most}"
+            "max_payload of the broker is {bytes} bytes: set it to at least {least} and at most {most}"
         );
         findings.wrong("payload", what);
     }
@@ -80,7 +80,7 @@ fn greeting(info: &async_nats::ServerInfo, findings: &mut Findings) {
     }
 }
 
-/// Who answers as the service: one instance holds the log.
+/// Checks that one instance replies as the service, because the log belongs to one.
 async fn instances(nats: &async_nats::Client, findings: &mut Findings) {
     let inbox = nats.new_inbox();
     let asked = async {
@@ -91,7 +91,7 @@ async fn instances(nats: &async_nats::Client, findings: &mut Findings) {
         Some(answers)
     };
     let Some(mut answers) = asked.await else {
-        return findings.wrong("service", "nobody can be asked: the connection has ended");
+        return findings.wrong("service", "not checked: the connection has ended");
     };
     let mut versions = Vec::new();
     let collecting = async {
@@ -99,7 +99,7 @@ async fn instances(nats: &async_nats::Client, findings: &mut Findings) {
             let answer: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
             match answer["version"].as_str() {
                 Some(version) => versions.push(version.to_owned()),
-                // Nobody is there, or something else: the broker says so at once.
+                // No instance, or another program: the broker reports this at once.
                 None => return,
             }
         }
@@ -108,13 +108,13 @@ async fn instances(nats: &async_nats::Client, findings: &mut Findings) {
     match versions.as_slice() {
         [] => findings.note(
             "service",
-            "none answers on this broker, or this user may not ask $SRV",
+            "no instance replies on this broker, or this user may not ask $SRV",
         ),
         [version] => findings.ok("service", format!("one instance, version {version}")),
         more => findings.wrong(
             "service",
             format!(
-                "{} instances share the requests, each with a log of its own: stop all but one",
+                "{} instances share the requests, each with its own log: stop all but one",
                 more.len()
             ),
         ),
@@ -129,18 +129,18 @@ async fn stream(
 ) {
     let subject = format!("$JS.API.STREAM.INFO.{STREAM}");
     let request = async_nats::Request::new().timeout(Some(within.min(Duration::from_secs(2))));
-    let told = match nats.send_request(subject, request).await {
+    let state = match nats.send_request(subject, request).await {
         Ok(message) => serde_json::from_slice(&message.payload).unwrap_or(json!({})),
         Err(_) => {
             return findings.note(
                 "stream",
-                "not to be seen: JetStream is off, or this user may not ask; the service's own user may",
+                "not visible: JetStream is off, or this user may not ask; the service's own user may",
             );
         }
     };
-    let told: Value = told;
-    let drift = stream_drift(STREAM, &told["config"], replicas);
-    match (told["error"]["description"].as_str(), drift) {
+    let state: Value = state;
+    let drift = stream_drift(STREAM, &state["config"], replicas);
+    match (state["error"]["description"].as_str(), drift) {
         (Some(why), _) => findings.note("stream", format!("{STREAM}: {why}")),
         (None, Some(drift)) => findings.wrong(
             "stream",
@@ -150,25 +150,25 @@ async fn stream(
             "stream",
             format!(
                 "{STREAM}: {} events, {} bytes",
-                told["state"]["messages"], told["state"]["bytes"]
+                state["state"]["messages"], state["state"]["bytes"]
             ),
         ),
     }
 }
 
-/// Whether this user may listen to the replies of others, which carry secrets.
+/// Checks that this user cannot listen to the replies of others, which carry secrets.
 async fn inboxes(
     nats: &async_nats::Client,
     events: &mut mpsc::Receiver<Event>,
     findings: &mut Findings,
 ) {
     let Ok(mut all) = nats.subscribe("_INBOX.>").await else {
-        return findings.wrong("inboxes", "nothing can be asked: the connection has ended");
+        return findings.wrong("inboxes", "not checked: the connection has ended");
     };
-    // Whatever its answer is, it proves that the broker has read the subscription.
+    // Any reply proves that the broker has read the subscription.
     let ping = nats.request("$SRV.PING.countersign", "".into());
     let _ = tokio::time::timeout(LOOK_MAX, ping).await;
-    // The refusal came before that answer, but it is handed over beside it.
+    // The broker sent the refusal before this reply, but the client delivers it separately.
     let is_refused = tokio::time::timeout(LOOK_MAX, async {
         while let Some(event) = events.recv().await {
             if let Event::ServerError(ServerError::Other(text)) = event
@@ -182,15 +182,15 @@ async fn inboxes(
     let is_refused = is_refused.await.unwrap_or(false);
     let _ = all.unsubscribe().await;
     match is_refused {
-        true => findings.ok("inboxes", "nobody may listen to all replies"),
+        true => findings.ok("inboxes", "this user cannot listen to all replies"),
         false => findings.wrong(
             "inboxes",
-            "this user may listen to everybody's replies, and they carry secrets: allow each user its own inbox only, as docker/nats.conf does",
+            "this user can listen to all replies, and they carry secrets: allow each user only its own inbox, as docker/nats.conf does",
         ),
     }
 }
 
-/// What only an operator may ask.
+/// The checks that need an operator's rights.
 async fn operated(client: &ClientArgs, findings: &mut Findings) {
     let asked = async {
         let mut client = Client::connect(client).await?;
@@ -207,10 +207,10 @@ async fn operated(client: &ClientArgs, findings: &mut Findings) {
     match stats.get("publication") {
         None => findings.note(
             "publication",
-            "publication is off: nobody is told of events",
+            "publication is off: other services receive no events",
         ),
         Some(state) => match state["halted"].as_str() {
-            Some(why) => findings.wrong("publication", format!("nothing is published: {why}")),
+            Some(why) => findings.wrong("publication", format!("publication has halted: {why}")),
             None => findings.ok("publication", format!("{} behind", state["lag"])),
         },
     }

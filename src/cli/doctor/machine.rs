@@ -1,4 +1,4 @@
-//! What stands on this machine: files, their modes, ages and the room for more.
+//! The checks on this machine: files, their modes and ages, and free space.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use crate::engine::{free_bytes, key_list, wall_clock};
 
 /// Less free space than this is a finding, in bytes.
 const FREE_BYTES_MIN: u64 = 1 << 30;
-/// The newest checkpoint of a running service may be so old, in seconds: it signs every 10 s while
-/// the log grows, so an older one is only worth a word.
+/// The newest checkpoint may be this old before it is noted, in seconds. The service signs every
+/// 10 s while the log grows, and an idle one signs nothing, so an older one is not wrong.
 const CHECKPOINT_OLD_S: u64 = 86_400;
 
-/// The keyring file and its folder.
+/// Checks the keyring file and its folder.
 pub fn keys(file: &Path, data: Option<&Path>, findings: &mut Findings) {
     match Keyring::load(file) {
         Ok(ring) => {
@@ -49,7 +49,7 @@ pub fn keys(file: &Path, data: Option<&Path>, findings: &mut Findings) {
     if is_inside {
         findings.wrong(
             "keys folder",
-            "inside the data folder: one copy would hold keys and log",
+            "inside the data folder: one copy would hold keys and log, so move the keyring elsewhere",
         );
     }
     disk("keys disk", &folder, findings);
@@ -62,7 +62,7 @@ fn parent(file: &Path) -> PathBuf {
     }
 }
 
-/// The age of the newest checkpoint, and whether the wall clock lies before it.
+/// Checks the age of the newest checkpoint, and that the wall clock is not before it.
 pub fn checkpoint(keyring: &Path, findings: &mut Findings) {
     let path = keyring.with_file_name("checkpoint");
     let (Ok(note), Ok(about)) = (std::fs::read_to_string(&path), std::fs::metadata(&path)) else {
@@ -94,13 +94,13 @@ pub fn checkpoint(keyring: &Path, findings: &mut Findings) {
             );
             findings.ok(
                 "clock",
-                "not before the newest checkpoint; NTP is for the machine to watch",
+                "not before the newest checkpoint; doctor does not check NTP",
             );
         }
     }
 }
 
-/// The log's files and the room for more.
+/// Checks the log's files and the free space.
 pub fn data_folder(data: &Path, findings: &mut Findings) {
     let log = data.join("log");
     match std::fs::read_dir(&log) {
@@ -127,6 +127,6 @@ fn disk(what: &'static str, folder: &Path, findings: &mut Findings) {
                 free >> 20
             ),
         ),
-        None => findings.note(what, "the system does not say how much is free"),
+        None => findings.note(what, "the system does not report the free space"),
     }
 }

@@ -1,5 +1,5 @@
-//! `doctor`: looks at an installation from outside and says what is wrong; beside a running service
-//! too, since it opens neither log nor views.
+//! `doctor`: checks an installation from outside and reports what is wrong. It opens neither log
+//! nor views, so the service may run meanwhile.
 
 mod broker;
 mod machine;
@@ -22,7 +22,7 @@ enum Verdict {
     Wrong,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
@@ -64,43 +64,43 @@ pub async fn run(args: SettingsArgs, client: &ClientArgs) -> Result<(), Fault> {
         machine::keys(keyring, config.service.data.as_deref(), &mut findings);
         machine::checkpoint(keyring, &mut findings);
     } else {
-        findings.note("keyring", "not named, so not looked at: use --keyring");
+        findings.note("keyring", "not named, so not checked: use --keyring");
     }
     match &config.service.data {
         Some(data) => machine::data_folder(data, &mut findings),
-        None => findings.note("data", "not named, so not looked at: use --data"),
+        None => findings.note("data", "not named, so not checked: use --data"),
     }
     if let Some(address) = config.service.http {
         broker::http(address, client, &mut findings).await;
     }
     Box::pin(broker::look(&config, client, &mut findings)).await;
-    tell(&findings.0, client.json)
+    report(&findings.0, client.json)
 }
 
 fn configuration(config: &Config, findings: &mut Findings) {
-    findings.ok("configuration", "read, and every number in its range");
+    findings.ok("configuration", "valid, and every number is in its range");
     match config.service.identity {
         IdentityMode::Verified => findings.ok("identity", "callers are verified by the broker"),
         IdentityMode::Dev => {
             findings.wrong(
                 "identity",
-                "dev: every caller is believed; use verified in production",
+                "dev: every caller is trusted; use verified in production",
             );
         }
     }
     let mode = match config.directory.mode {
-        DirectoryMode::Vouched => "callers check the first factor themselves",
-        _ => "the first factor is checked here",
+        DirectoryMode::Vouched => "callers check the first factor",
+        _ => "the service checks the first factor",
     };
     let vouching = match &config.directory.vouching {
         None => {
-            "every platform caller may vouch for it: name those who may in [directory] vouching"
+            "every platform caller may vouch for it: name the callers that may in [directory] vouching"
                 .to_owned()
         }
-        Some(names) if names.is_empty() => "nobody may vouch for it".to_owned(),
+        Some(names) if names.is_empty() => "no caller may vouch for it".to_owned(),
         Some(names) => {
             let names: Vec<_> = names.iter().map(String::as_str).collect();
-            format!("these may vouch for it: {}", names.join(", "))
+            format!("these callers may vouch for it: {}", names.join(", "))
         }
     };
     let verdict = match config.directory.vouching {
@@ -110,7 +110,7 @@ fn configuration(config: &Config, findings: &mut Findings) {
     findings.add("vouching", verdict, format!("{mode}; {vouching}"));
 }
 
-fn tell(findings: &[Finding], as_json: bool) -> Result<(), Fault> {
+fn report(findings: &[Finding], as_json: bool) -> Result<(), Fault> {
     let mark = |verdict| match verdict {
         Verdict::Ok => "ok   ",
         Verdict::Note => "note ",
@@ -125,6 +125,8 @@ fn tell(findings: &[Finding], as_json: bool) -> Result<(), Fault> {
     let wrong = findings.iter().filter(|f| f.verdict == Verdict::Wrong);
     match wrong.count() {
         0 => Ok(()),
-        count => Err(Fault::Negative(format!("{count} found wrong, see above"))),
+        count => Err(Fault::Negative(format!(
+            "checks failed: {count}, see above"
+        ))),
     }
 }

@@ -9,7 +9,7 @@ use countersign_schemas::record::Record;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::start::foundation::Epoch;
+use super::epochs::Epoch;
 use crate::account::{Account, Recorded};
 use crate::log::LogReader;
 use crate::log::index::{Index, IndexError, Place};

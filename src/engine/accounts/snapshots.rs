@@ -39,12 +39,12 @@ const SNAPSHOTS: TableDefinition<Key, Row> = TableDefinition::new("snapshots_v2"
 /// Changes with any change of what an account is or how it folds.
 static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
     let sources = [
-        include_str!("../../account/mod.rs"),
+        include_str!("../../account/state.rs"),
         include_str!("../../account/rules/erasure.rs"),
         include_str!("../../account/evolve.rs"),
-        include_str!("../../account/rules/attempts.rs"),
+        include_str!("../../account/attempts.rs"),
         include_str!("../../account/rules/clear.rs"),
-        include_str!("../../account/rules/passwords.rs"),
+        include_str!("../../account/passwords.rs"),
         include_str!("../../account/rules/reset.rs"),
         include_str!("../../account/rules/suspension.rs"),
         include_str!("../../../schemas/src/sealed.rs"),

@@ -23,10 +23,10 @@ use super::places::{Ours, PlaceError, refuse_together};
 use crate::crypto::data_keys::{DataKeysError, back_up_stopped};
 use crate::crypto::keyring::{Keyring, LoadError};
 use crate::crypto::tombstones::Tombstones;
-use crate::engine::followers::indexer::record;
-use crate::engine::start::erasures;
-use crate::engine::start::erasures::Known;
-use crate::engine::start::foundation::{keys_file, log_folder};
+use crate::engine::data_folder::{keys_file, log_folder};
+use crate::engine::entries::record;
+use crate::engine::erased;
+use crate::engine::erased::Known;
 use crate::log::checkpoints::COPY;
 use crate::log::tree::{Frontier, Hash, leaf_hash};
 use crate::log::{
@@ -342,7 +342,7 @@ pub fn back_up_stopped_service(
 fn known_erasures(reader: &LogReader, keyring: Option<&Path>) -> Result<Known, String> {
     let tombstones = keyring.map_or(Ok(Vec::new()), |file| Tombstones::beside(file).read());
     let tombstones = tombstones.map_err(|error| error.to_string())?;
-    erasures::read(reader, &tombstones).map_err(|error| error.to_string())
+    erased::read(reader, &tombstones)
 }
 
 /// The copy of the newest checkpoint in a data folder; one that cannot be read is none.

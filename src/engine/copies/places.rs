@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::engine::start::error::KeyringPlaceError;
 use crate::log::{MANIFEST, Part};
 
 /// What stands beside the keyring file under names of its own.
@@ -35,6 +34,24 @@ const KEYRING_MARKS: [&str; 2] = ["keyring.toml", "checkpoint-history"];
 const UNFINISHED: &str = ".new";
 /// What the system itself puts into the top folder of a disk.
 const OF_THE_SYSTEM: &str = "lost+found";
+
+/// Why a keyring is not taken where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringPlaceError {
+    /// It lies in the data folder, under this or another name.
+    #[error(
+        "the keyring must lie outside the data folder {0}: whoever has both reads every secret"
+    )]
+    Inside(PathBuf),
+    /// It bears a name that the service gives to another file of that folder.
+    #[error(
+        "{0} is the name of another file that the service keeps beside the keyring: give the keyring another name"
+    )]
+    Name(PathBuf),
+    /// Its path cannot be followed.
+    #[error(transparent)]
+    Unknown(#[from] PlaceError),
+}
 
 /// Why a path is not written to.
 #[derive(Debug, thiserror::Error)]

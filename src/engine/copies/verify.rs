@@ -15,8 +15,8 @@ use super::places::{PlaceError, refuse_other_contents};
 use crate::crypto::data_keys::{DataKeysError, InCopy, KeysCopy};
 use crate::crypto::keyring::{Keyring, LoadError};
 use crate::crypto::note::{Checkpoint, NoteError, NoteKey, origin};
+use crate::engine::keys::checkpoints::signer;
 use crate::engine::keys::vault::holder;
-use crate::engine::start::epoch::signer;
 use crate::log::offline::{VerifyError, verify_folder};
 use crate::log::{MANIFEST, Manifest, ManifestError, OpenLogError, Part};
 

@@ -1,19 +1,18 @@
 //! What other services are told: the events that follow a position, by whole commands, and what
 //! the stream they stand in must agree with. Nothing here knows how they are sent.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use countersign_projections::{Entry, audit_event, notice_of};
-use countersign_schemas::admin::PublicationState;
 use countersign_schemas::event::Event;
 use countersign_schemas::published::{Group, Notice, PublishedEvent};
 use tokio::sync::watch;
 
-use super::projector::{decode, whole_groups};
 use super::stream_witness;
 use super::stream_witness::Witness;
-use crate::engine::Shared;
+use crate::engine::entries::{decode, whole_groups};
+use crate::engine::shared::Shared;
+use crate::engine::shared::publication::Publication;
 use crate::log::LogReader;
 
 /// Events in one portion; the group that reaches it may end.
@@ -39,53 +38,6 @@ pub struct PublishedEpoch {
     pub log_id: String,
     /// The first position that was given up when it began; none in the first.
     pub lost_from: Option<u64>,
-}
-
-/// How far publication is, for whoever asks; off until somebody publishes.
-#[derive(Debug, Default)]
-pub struct Publication {
-    is_on: AtomicBool,
-    through: AtomicU64,
-    halted: Mutex<Option<String>>,
-}
-
-impl Publication {
-    /// Says that events are published from now on.
-    pub fn turn_on(&self) {
-        self.is_on.store(true, Ordering::Release);
-    }
-
-    /// Why nothing is published at the moment, if so.
-    pub fn halted(&self) -> Option<String> {
-        self.reason().clone()
-    }
-
-    /// How far it is of a log that ends here; none where nothing is published.
-    pub fn state(&self, head: u64) -> Option<PublicationState> {
-        let position = self.through.load(Ordering::Acquire);
-        self.is_on
-            .load(Ordering::Acquire)
-            .then(|| PublicationState {
-                position,
-                lag: head.saturating_sub(position),
-                halted: self.halted(),
-            })
-    }
-
-    /// Says that everything up to here is published.
-    pub fn reached(&self, position: u64) {
-        self.through.store(position, Ordering::Release);
-        *self.reason() = None;
-    }
-
-    /// Says why nothing is published.
-    pub fn halt(&self, reason: String) {
-        *self.reason() = Some(reason);
-    }
-
-    fn reason(&self) -> MutexGuard<'_, Option<String>> {
-        self.halted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Reads what is to be published.

@@ -3,10 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use countersign_schemas::record::Record;
-
 use crate::crash_point::reached;
-use crate::engine::Shared;
+use crate::engine::entries::record;
+use crate::engine::shared::Shared;
 use crate::log::LogReader;
 use crate::log::index::Finding;
 
@@ -88,10 +87,4 @@ fn flush(shared: &Shared, log: &LogReader, durable: bool) {
         tracing::error!(%error, "the index stays in memory; commands go on");
     }
     reached(after);
-}
-
-/// A record of the log; an unreadable one counts as none, and is found when it is needed.
-pub fn record(log: &LogReader, position: u64) -> Option<Record<'static>> {
-    let bytes = log.get(position).ok().flatten()?;
-    Some(Record::decode(&bytes).ok()?.into_owned())
 }

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use countersign_projections::{Entry, Views};
-use countersign_schemas::record::Record;
+use countersign_projections::Views;
 
 use super::indexer::UNDURABLE_ENTRIES_MAX;
-use super::progress::Progress;
 use crate::crash_point::reached;
+use crate::engine::entries::{decode_all, whole_groups};
+use crate::engine::shared::progress::Progress;
 use crate::log::{LogReader, Page};
 
 /// What one transaction of the views takes at most; the page that reaches it is the last.
@@ -190,31 +190,4 @@ fn read(log: &LogReader, from: u64, most: Slice) -> Result<Vec<Page>, String> {
         pages.push(page);
     }
     Ok(pages)
-}
-
-fn decode_all(pages: &[Page]) -> Result<Vec<Entry<'_>>, String> {
-    let records = pages.iter().flat_map(Page::iter);
-    records
-        .map(|(position, bytes)| decode(position, bytes))
-        .collect()
-}
-
-/// Decodes the record at a position with its event.
-///
-/// # Errors
-/// The position and what is wrong with the record there.
-pub fn decode(position: u64, bytes: &[u8]) -> Result<Entry<'_>, String> {
-    let failed = |why: String| format!("the event at position {position} cannot be read: {why}");
-    let record = Record::decode(bytes).map_err(|error| failed(error.to_string()))?;
-    Entry::decode(position, record).map_err(|error| failed(error.to_string()))
-}
-
-/// The entries up to the end of the last whole group.
-pub fn whole_groups<'a, 'b>(entries: &'a [Entry<'b>]) -> &'a [Entry<'b>] {
-    let ends_group = |entry: &Entry| entry.record.group_index + 1 == entry.record.group_len;
-    let end = entries
-        .iter()
-        .rposition(ends_group)
-        .map_or(0, |last| last + 1);
-    &entries[..end]
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Shared;
+use crate::engine::shared::Shared;
 use crate::log::index::{Cursor, Finding};
 use crate::log::tree::{Frontier, leaf_hash};
 use crate::log::{LogReader, ReadLogError};

@@ -12,8 +12,7 @@ use countersign_projections::audit_event;
 use countersign_schemas::published::{Group, PublishedEvent};
 use serde::{Deserialize, Serialize};
 
-use super::projector::decode;
-use crate::engine::start::error::StartError;
+use crate::engine::entries::decode;
 use crate::log::LogReader;
 
 const FILE: &str = "stream-witness";
@@ -55,34 +54,6 @@ impl Witness {
     }
 }
 
-/// Refuses a log that lacks what its stream was found to know, unless a new epoch gave that up.
-///
-/// # Errors
-/// [`StartError::StreamKnowsMore`], and [`StartError::Witness`] where the file cannot be read.
-pub fn check(log: &LogReader, log_id: &[u8], keyring_file: &Path) -> Result<(), StartError> {
-    let path = path(keyring_file);
-    let unreadable = |reason: String| StartError::Witness {
-        path: path.clone(),
-        reason,
-    };
-    let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        read => read.map_err(|error| unreadable(error.to_string()))?,
-    };
-    let witness: Witness =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    if witness.log_id != data_encoding::HEXLOWER.encode(log_id) {
-        return Ok(());
-    }
-    match has(log, &witness.event).map_err(StartError::Record)? {
-        true => Ok(()),
-        false => Err(StartError::StreamKnowsMore {
-            published: witness.event.position,
-            lost_from: witness.lost_from,
-        }),
-    }
-}
-
 /// Whether the log has an event at its position.
 ///
 /// # Errors
@@ -96,6 +67,7 @@ pub fn has(log: &LogReader, event: &PublishedEvent) -> Result<bool, String> {
     Ok(PublishedEvent::of(ours, group).is_same_event(event))
 }
 
-fn path(keyring_file: &Path) -> PathBuf {
+/// Where it is, beside the keyring.
+pub fn path(keyring_file: &Path) -> PathBuf {
     keyring_file.with_file_name(FILE)
 }

@@ -17,9 +17,10 @@ use crate::account::{
 use crate::crypto::backup_code::{SET_CODES, SET_ENTROPY_BYTES, fingerprint, new_set};
 use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
 use crate::crypto::password::SALT_BYTES;
+use crate::engine::Request;
 use crate::engine::keys::vault::VaultError;
 use crate::engine::request::{GivenCode, code_of, password_of};
-use crate::engine::{Request, Shared};
+use crate::engine::shared::Shared;
 
 /// What is known of a command before any step: whether a password was given, or vouched for.
 ///

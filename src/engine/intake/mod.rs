@@ -4,17 +4,15 @@ pub(super) mod evidence;
 pub(super) mod hashing;
 pub(super) mod password_service;
 pub mod pool;
-pub(super) mod source;
-pub(super) mod source_budget;
 pub(super) mod subject;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use countersign_schemas::refusal::ErrorCode;
 
-use super::Shared;
+use super::message::Job;
 use super::message::{Message, Submission, ToWriter};
-use super::writer::advance::Job;
+use super::shared::Shared;
 use crate::account::Step;
 
 /// Takes the step of a job; its command comes back to the writer whatever happens.

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use super::source::Source;
 use crate::crypto::stack;
+use crate::engine::counts::source::Source;
 use crate::engine::message::Submission;
 use crate::fair_queue::FairQueue;
 

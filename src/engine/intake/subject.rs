@@ -1,30 +1,15 @@
-//! Whose history a command belongs to, and where it came from.
+//! Whose history a command belongs to, and under what its source is counted.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::ids::{CaseId, ChallengeId, StreamKey, Username};
 use countersign_schemas::refusal::ErrorCode;
 
 use crate::account::Account;
-use crate::engine::keys::vault::SourceKey;
-use crate::engine::writer::batch::Batch;
-use crate::engine::{Request, Shared};
-
-/// Whose history a command belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// The account's stream; none where a name or a challenge belongs to nobody.
-    pub stream: Option<StreamKey>,
-    /// Keyed hash of the text that names the account, under which wrong passwords are counted beside
-    /// the account: the same whether it is taken as an id or as a username, and whoever has it.
-    pub text: [u8; 16],
-}
-
-impl Subject {
-    /// The key under which the command's slow work is queued.
-    pub fn queue_key(&self) -> StreamKey {
-        self.stream.unwrap_or(StreamKey(self.text))
-    }
-}
+use crate::engine::Request;
+use crate::engine::counts::source::SourceKey;
+use crate::engine::message::Subject;
+use crate::engine::request::unavailable;
+use crate::engine::shared::Shared;
 
 /// Finds whose history a command belongs to.
 ///
@@ -95,41 +80,6 @@ fn by_case(shared: &Shared, case: &CaseId) -> Result<Subject, ErrorCode> {
     Ok(Subject { stream, text: hash })
 }
 
-/// Whether another account, perhaps one of the batch, holds the name that a command asks for.
-///
-/// # Errors
-/// `store.unavailable` when the index cannot be read.
-pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<bool, ErrorCode> {
-    match command {
-        Command::RegisterAccount(c) => {
-            let name = shared.vault.keyring().name_hash(c.username.as_str());
-            let holder = shared
-                .index
-                .name(&name)
-                .map_err(|error| unavailable(&error))?;
-            Ok(holder.is_some() || batch.has_name(&name))
-        }
-        Command::ChangePassword(_)
-        | Command::Enable2fa(_)
-        | Command::ConfirmCode(_)
-        | Command::CancelEnrolment(_)
-        | Command::RegenerateBackupCodes(_)
-        | Command::Disable2fa(_)
-        | Command::StartLogin(_)
-        | Command::VerifyLogin(_)
-        | Command::UserCancelReset(_)
-        | Command::ClearAttempts(_)
-        | Command::SuspendFactor(_)
-        | Command::RequestReset(_)
-        | Command::ApproveReset(_)
-        | Command::RejectReset(_)
-        | Command::CancelReset(_)
-        | Command::ExecuteReset(_)
-        | Command::EraseAccount(_)
-        | Command::RotateKeys(_) => Ok(false),
-    }
-}
-
 /// Under what failures from a request's source are counted at an account: once for a command, at
 /// its gate.
 ///
@@ -144,10 +94,4 @@ pub fn source_key(
     let stream = subject.stream.filter(|_| account.exists());
     let key = shared.vault.source_key(stream, request.source());
     key.map_err(|error| unavailable(&error))
-}
-
-/// Says why a store cannot answer, and gives the word for it.
-pub fn unavailable(error: &dyn std::fmt::Display) -> ErrorCode {
-    tracing::error!(%error, "a command is refused because a store cannot be read");
-    ErrorCode::StoreUnavailable
 }

@@ -5,43 +5,35 @@ use countersign_schemas::time::Micros;
 use zeroize::Zeroizing;
 
 use crate::crypto::assertion::AssertionKey;
-use crate::crypto::keyring::KeyAbout;
+use crate::crypto::keyring::{KeyAbout, Keyring};
 use crate::crypto::seal::KEY_BYTES;
-use crate::engine::Engine;
 
 /// How long a key from before a rotation is still shown, in seconds: longer than its last assertion
 /// lives, and no longer, since a rotation may mean that somebody has a copy of it.
 const SHOWN_AFTER_ROTATION_S: u64 = 300;
 
-impl Engine {
-    /// The hexadecimal id of the log's epoch.
-    pub fn log_id(&self) -> String {
-        data_encoding::HEXLOWER.encode(self.shared.vault.keyring().log_id())
-    }
+/// The key that signs a login recorded at an instant: the newest that was there before, so that
+/// a repeat is signed by the same one whatever was rotated meanwhile.
+pub fn key_at(keyring: &Keyring, at: Micros) -> AssertionKey {
+    AssertionKey::new(&signing(&seeds(keyring), at).1)
+}
 
-    /// The key that signs a login recorded at an instant: the newest that was there before, so that
-    /// a repeat is signed by the same one whatever was rotated meanwhile.
-    pub fn assertion_key(&self, at: Micros) -> AssertionKey {
-        AssertionKey::new(&signing(&self.seeds(), at).1)
+/// The public keys that verify assertions, the one in use first (RFC 7517).
+pub fn shown_keys(keyring: &Keyring, now: Micros) -> Jwks {
+    let seeds = seeds(keyring);
+    let shown = shown(&seeds, now).iter().rev();
+    Jwks {
+        keys: shown
+            .map(|(_, seed)| jwk(&AssertionKey::new(seed)))
+            .collect(),
     }
+}
 
-    /// The public keys that verify assertions, the one in use first (RFC 7517).
-    pub fn jwks(&self) -> Jwks {
-        let seeds = self.seeds();
-        let shown = shown(&seeds, self.now()).iter().rev();
-        Jwks {
-            keys: shown
-                .map(|(_, seed)| jwk(&AssertionKey::new(seed)))
-                .collect(),
-        }
-    }
-
-    /// The seeds, oldest first.
-    fn seeds(&self) -> Vec<Seed> {
-        let mut seeds: Vec<_> = self.shared.vault.keyring().assertion_seeds().collect();
-        seeds.sort_by_key(|(about, _)| about.id);
-        seeds
-    }
+/// The seeds, oldest first.
+fn seeds(keyring: &Keyring) -> Vec<Seed> {
+    let mut seeds: Vec<_> = keyring.assertion_seeds().collect();
+    seeds.sort_by_key(|(about, _)| about.id);
+    seeds
 }
 
 /// A key's number and age, and its seed.

@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 
 use crate::crypto::keyring;
 use crate::crypto::keyring::{KeyAbout, Keyring};
-use crate::engine::start::epoch::signer;
+use crate::engine::keys::checkpoints::signer;
 
 // BUG: peppers-stay: no list knows which verifier uses which pepper, so none is removed.
 /// Lists a keyring's keys; `counts` says how many data keys each key-encryption key wraps, as far

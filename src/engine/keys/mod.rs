@@ -1,6 +1,7 @@
-//! Keys: sealing what the log keeps, the list of keys, and rewriting `keys.redb`.
+//! Keys: sealing what the log keeps, signing what it is, and the list of keys.
 
 pub(super) mod assertions;
+pub(super) mod checkpoints;
 pub(super) mod key_list;
-pub(super) mod rewriter;
+pub(super) mod rotations;
 pub(super) mod vault;

@@ -29,7 +29,6 @@ use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
 use crate::engine::record_seals::RecordSeals;
 
 pub use super::vault::sources::OpenedSource;
-pub use super::vault::tags::SourceKey;
 
 /// A sealed field could not be made or read. The account answers `store.unavailable`: never
 /// "2FA off".

@@ -11,10 +11,8 @@ use super::{Vault, VaultError};
 use crate::crypto::seal::DataKey;
 use crate::crypto::tag::{TAG_BYTES, derived_key, tag};
 use crate::crypto::tag_keys::{TEND_ENTROPY_BYTES, TagKeys};
-use crate::engine::intake::source::Source;
-
-/// Keyed hash of a source, as it stands in records.
-pub type SourceKey = [u8; 8];
+use crate::engine::counts::source::Source;
+use crate::engine::counts::source::SourceKey;
 
 /// What source keys are derived from data keys with.
 const SOURCE_LABEL: &[u8] = b"countersign source key v1";

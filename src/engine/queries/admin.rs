@@ -13,14 +13,14 @@ use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
 use data_encoding::HEXLOWER;
 
-use crate::engine::Shared;
 use crate::engine::accounts::CACHE_BYTES_MAX;
 use crate::engine::copies::backup;
 use crate::engine::copies::backup::{BackupFolders, NoBackup};
 use crate::engine::copies::places::Ours;
-use crate::engine::followers::indexer::record;
+use crate::engine::entries::record;
+use crate::engine::erased::says;
 use crate::engine::keys::key_list::key_list;
-use crate::engine::start::erasures::says;
+use crate::engine::shared::Shared;
 use crate::engine::start::stopped_views::view_list;
 use crate::log::LogReader;
 
@@ -172,7 +172,15 @@ impl Admin {
                     .map_err(|error| error.to_string())
             },
             copy_keys: &|target| {
-                let erased = |stream: &_, through| says(shared, StreamKey(*stream), through);
+                let erased = |stream: &_, through| {
+                    says(
+                        &shared.index,
+                        &shared.accounts,
+                        &shared.vault,
+                        StreamKey(*stream),
+                        through,
+                    )
+                };
                 shared.vault.back_up_keys(target, &erased)
             },
             ours: Ours::of(&self.data, Some(&self.keyring))?,

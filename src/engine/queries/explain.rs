@@ -11,7 +11,8 @@ use countersign_schemas::strict::DecodeError;
 
 use super::{type_codes, unavailable};
 use crate::account::explain::reasons::{Verdict, reasons, verdict};
-use crate::account::explain::rerun::{Recording, Rerun, rerun};
+use crate::account::explain::recording::{Recording, Rerun};
+use crate::account::explain::rerun::rerun;
 use crate::account::explain::taken_as_recorded::taken_as_recorded;
 use crate::account::{Account, Policy};
 use crate::engine::Queries;

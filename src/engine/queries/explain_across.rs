@@ -7,7 +7,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::{type_codes, unavailable};
-use crate::account::explain::rerun::Across;
+use crate::account::explain::recording::Across;
 use crate::account::rules::quota::Act;
 use crate::account::{Account, Policy};
 use crate::engine::Queries;

@@ -5,10 +5,8 @@ pub(super) mod audit;
 pub(super) mod explain;
 pub(super) mod explain_across;
 pub(super) mod export;
-pub(super) mod look_rates;
 pub(super) mod look_ups;
 pub(super) mod page_room;
-pub(super) mod recorded_looks;
 pub(super) mod support;
 
 use std::sync::Arc;
@@ -24,9 +22,9 @@ use countersign_schemas::reply::{AuditPage, LoginStatus};
 use countersign_schemas::strict::DecodeError;
 use countersign_schemas::time::Micros;
 
-use super::Shared;
 use super::keys::vault::{OpenedSource, VaultError};
 use super::message::ToWriter;
+use super::shared::Shared;
 use crate::log::LogReader;
 use page_room::PageRoom;
 

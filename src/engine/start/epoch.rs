@@ -15,52 +15,34 @@
 use std::path::Path;
 
 use countersign_schemas::time::Micros;
-use data_encoding::HEXLOWER;
 
 use super::error::{NewEpochError, StartError};
-use super::foundation::{Epoch, Foundation, log_folder, snapshots_file};
+use super::foundation::Foundation;
 use super::unsigned::End;
 use super::unsigned::first_unsealed;
 use crate::account::service;
 use crate::crash_point::reached;
-use crate::crypto::derived::FileKey;
 use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
 use crate::crypto::note::{NoteSigner, origin};
-use crate::engine::Engine;
+use crate::engine::data_folder::{log_folder, snapshots_file};
+use crate::engine::epochs::Epoch;
 use crate::engine::followers::stream_witness;
+use crate::engine::followers::stream_witness::Witness;
+use crate::engine::keys::checkpoints::signer;
 use crate::engine::keys::vault::system_random;
 use crate::engine::record_seals::RecordSeals;
 use crate::log::LogOptions;
+use crate::log::LogReader;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
-use crate::log::index::{Finding, Index};
-
-/// What the key of instances is derived with.
-const PRESENCE_LABEL: &str = "presence";
-
-impl Engine {
-    /// The hexadecimal id of the log's first epoch, which no later epoch changes.
-    pub fn first_log_id(&self) -> String {
-        HEXLOWER.encode(self.shared.vault.keyring().first_log_id())
-    }
-
-    /// The key under which instances of this log know each other; no rotation changes it, and no
-    /// epoch.
-    pub fn presence_key(&self) -> FileKey {
-        self.shared.vault.keyring().file_key(PRESENCE_LABEL)
-    }
-}
-
-/// The key that signs the checkpoints of the keyring's epoch.
-pub fn signer(keyring: &Keyring) -> NoteSigner {
-    NoteSigner::new(keyring.checkpoint_seed(), keyring.log_id())
-}
+use crate::log::index::Finding;
+use std::{fs, io};
 
 /// The archive beside the keyring, once the log was found to be what was signed for.
 ///
 /// # Errors
 /// [`StartError::Checkpoint`] when it is not; [`StartError::EpochUnfinished`];
 /// [`StartError::Foreign`] when the log is in an epoch that the keyring does not know; and as
-/// [`stream_witness::check`].
+/// [`check_witness`].
 pub fn archive(
     found: &Foundation,
     data: &Path,
@@ -80,7 +62,7 @@ pub fn archive(
         if let End::Unchecked { from } = found.end {
             return Err(Finding::Appended { position: from }.into());
         }
-        stream_witness::check(&found.reader(), &log_id, keyring_file)?;
+        check_witness(&found.reader(), &log_id, keyring_file)?;
         return Ok(archive);
     }
     if keyring.log_ids().any(|id| *id == log_id) {
@@ -112,15 +94,6 @@ fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, St
         true => Ok(None),
         false => Ok(epoch.begun.lost_from),
     }
-}
-
-/// Signs and archives what the log is now; the note is durable beside the keyring.
-///
-/// # Errors
-/// As [`Archive::sign`]; the note must not be told then.
-pub fn sign<'a>(archive: &'a mut Archive, index: &Index) -> Result<&'a str, CheckpointRefusal> {
-    let (size, root) = index.tree_head()?;
-    archive.sign(size, &root, |size| index.root_at(size))
 }
 
 // BUG: vouched-off-after-loss: an account that began in the lost part is not known of.
@@ -259,4 +232,32 @@ fn append(
     let at = now.max(found.index.tail().at);
     let event = service::log_went_on(number, log_id, lost_from, at, reason);
     Ok(found.append(&event, now)?)
+}
+
+/// Refuses a log that lacks what its stream was found to know, unless a new epoch gave that up.
+///
+/// # Errors
+/// [`StartError::StreamKnowsMore`], and [`StartError::Witness`] where the file cannot be read.
+fn check_witness(log: &LogReader, log_id: &[u8], keyring_file: &Path) -> Result<(), StartError> {
+    let path = stream_witness::path(keyring_file);
+    let unreadable = |reason: String| StartError::Witness {
+        path: path.clone(),
+        reason,
+    };
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|error| unreadable(error.to_string()))?,
+    };
+    let witness: Witness =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    if witness.log_id != data_encoding::HEXLOWER.encode(log_id) {
+        return Ok(());
+    }
+    match stream_witness::has(log, &witness.event).map_err(StartError::Record)? {
+        true => Ok(()),
+        false => Err(StartError::StreamKnowsMore {
+            published: witness.event.position,
+            lost_from: witness.lost_from,
+        }),
+    }
 }

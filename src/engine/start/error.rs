@@ -7,30 +7,12 @@ use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring;
 use crate::crypto::keyring::LoadError;
 use crate::crypto::tombstones::TombstoneError;
-use crate::engine::copies::places::PlaceError;
+use crate::engine::copies::places::{KeyringPlaceError, PlaceError};
 use crate::engine::keys::vault::VaultError;
 use crate::engine::writer::erasing::CompletionError;
 use crate::log::checkpoints::CheckpointRefusal;
 use crate::log::index::{Finding, IndexError};
 use crate::log::{AppendError, OpenLogError};
-
-/// Why a keyring is not taken where it is.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringPlaceError {
-    /// It lies in the data folder, under this or another name.
-    #[error(
-        "the keyring must lie outside the data folder {0}: whoever has both reads every secret"
-    )]
-    Inside(PathBuf),
-    /// It bears a name that the service gives to another file of that folder.
-    #[error(
-        "{0} is the name of another file that the service keeps beside the keyring: give the keyring another name"
-    )]
-    Name(PathBuf),
-    /// Its path cannot be followed.
-    #[error(transparent)]
-    Unknown(#[from] PlaceError),
-}
 
 /// Why the engine did not start; one sentence each, with a cure.
 #[derive(Debug, thiserror::Error)]

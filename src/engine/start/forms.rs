@@ -3,16 +3,11 @@
 //! postcard's bytes do not describe themselves: a payload whose struct was changed in place would
 //! be read as something else. So the log names the fingerprint of every form before it holds one.
 
-use std::collections::BTreeSet;
-
+use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::Form;
-use countersign_schemas::event::{Event, SCHEMAS_IN_FORCE};
 use countersign_schemas::stored_forms;
-use countersign_schemas::time::Micros;
 
 use super::error::StartError;
-use super::foundation::{Foundation, recorded};
-use crate::account::service;
 
 /// Checks what an event says of forms: one that this build has as well must be the same.
 ///
@@ -41,25 +36,4 @@ pub(super) fn check(position: u64, event: &Event) -> Result<(), StartError> {
 
 fn is_same_version(one: &Form, other: &Form) -> bool {
     one.name == other.name && one.version == other.version
-}
-
-/// Names the forms that the log has not named yet, before the first record that could hold one.
-pub(super) fn put_in_force(found: &mut Foundation, now: Micros) -> Result<(), StartError> {
-    let mut named = BTreeSet::new();
-    for position in found.index.read_at_start(SCHEMAS_IN_FORCE)? {
-        if let Event::SchemasInForce(event) = recorded(&found.reader(), position)? {
-            named.extend(
-                event
-                    .forms
-                    .into_iter()
-                    .map(|form| (form.name, form.version)),
-            );
-        }
-    }
-    let mut new = stored_forms();
-    new.retain(|form| !named.contains(&(form.name.clone(), form.version)));
-    match new.is_empty() {
-        true => Ok(()),
-        false => found.append(&service::schemas_in_force(new), now),
-    }
 }

@@ -1,10 +1,9 @@
 //! What a start and a new epoch stand on: keyring, log, data keys and index, opened and checked.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use countersign_schemas::event::log::v1::EpochStarted;
 use countersign_schemas::event::{EPOCH_STARTED, Event, SCHEMAS_IN_FORCE};
 use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Record, StreamKind};
@@ -21,10 +20,14 @@ use crate::crypto::data_keys::DataKeys;
 use crate::crypto::key_file::CreateError;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::tag_keys::TagKeys;
-use crate::engine::followers::indexer::{UNDURABLE_ENTRIES_MAX, record};
-use crate::engine::followers::projector::{TELL_EVERY, decode};
+use crate::engine::data_folder::{index_file, keys_file, log_folder, tag_keys_file};
+use crate::engine::entries::decode;
+use crate::engine::entries::record;
+use crate::engine::epochs::{Epoch, epoch_at};
+use crate::engine::followers::indexer::UNDURABLE_ENTRIES_MAX;
+use crate::engine::followers::projector::TELL_EVERY;
 use crate::engine::keys::vault::{Random, Vault, VaultError};
-use crate::engine::writer::batch::service_meta;
+use crate::engine::origin::service_meta;
 use crate::engine::writer::erasing;
 use crate::engine::writer::facts::fact;
 use crate::log::index::{Finding, Index};
@@ -47,15 +50,6 @@ pub const VIEWS_LABEL: &str = "views.redb";
 /// most pages of the file, and is durable, so that a crash does not begin it all again.
 const CATCH_UP_ENTRIES_MAX: usize = 262_144;
 
-/// An epoch of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Epoch {
-    /// Where it begins.
-    pub position: u64,
-    /// What was recorded then.
-    pub begun: EpochStarted,
-}
-
 /// The log with its keys and its index, which is up to date.
 pub struct Foundation {
     /// The log, open for appending.
@@ -68,36 +62,6 @@ pub struct Foundation {
     pub epochs: Vec<Epoch>,
     /// What speaks for the end of the log, as it was before this opening.
     pub end: End,
-}
-
-/// Where the log is in a data folder.
-pub fn log_folder(data: &Path) -> PathBuf {
-    data.join("log")
-}
-
-/// Where the data keys are in a data folder.
-pub fn keys_file(data: &Path) -> PathBuf {
-    data.join("keys.redb")
-}
-
-/// Where the index is in a data folder.
-pub fn index_file(data: &Path) -> PathBuf {
-    data.join("index.redb")
-}
-
-/// Where the tag keys are in a data folder.
-pub fn tag_keys_file(data: &Path) -> PathBuf {
-    data.join("tag-keys")
-}
-
-/// Where the snapshots are in a data folder.
-pub fn snapshots_file(data: &Path) -> PathBuf {
-    data.join("snapshots.redb")
-}
-
-/// Where the views are in a data folder.
-pub fn views_file(data: &Path) -> PathBuf {
-    data.join("views.redb")
 }
 
 impl Foundation {
@@ -197,13 +161,6 @@ pub(in crate::engine) fn recorded(reader: &LogReader, position: u64) -> Result<E
 
 fn gone(position: u64) -> StartError {
     StartError::Record(format!("the event at position {position} is gone"))
-}
-
-pub(super) fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
-    match record(reader, position)?.event().ok()? {
-        Event::EpochStarted(begun) => Some(Epoch { position, begun }),
-        _ => None,
-    }
 }
 
 /// Opens the index, brings it up to date and reads the epochs. One in which rows are met that the

@@ -1,14 +1,15 @@
 //! Starting: what must hold before the first command is taken. And making what is started on.
 
+pub(super) mod accepted_clock;
+pub(super) mod completing;
 pub(super) mod epoch;
 pub(super) mod erasures;
 pub(super) mod error;
 pub(super) mod forms;
 pub(super) mod foundation;
+pub(super) mod in_force;
 pub(super) mod private;
-pub(super) mod standing;
 pub(super) mod stopped_views;
-pub(super) mod stopping;
 pub(super) mod unsigned;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
 use tokio::sync::watch;
 
+use super::Clock;
 use super::accounts::Accounts;
 use super::accounts::snapshots::Snapshots;
 use super::clock::{monotonic_clock, wall_clock};
@@ -29,30 +31,32 @@ use super::copies::backup::{BackupFolders, check_places};
 use super::copies::places::{
     BESIDE_THE_KEYRING, Ours, refuse_below_ours, refuse_in_copies, refuse_keyring,
 };
-use super::followers::feed::Publication;
-use super::followers::indexer::record;
-use super::followers::progress::Progress;
-use super::gauges::Gauges;
+use super::counts::by_text;
+use super::counts::by_text::TextFile;
+use super::entries::record;
+use super::keys::checkpoints::sign;
 use super::keys::vault::{Random, system_random};
 use super::record_seals::RecordSeals;
-use super::writer::by_text;
-use super::writer::by_text::TextFile;
-use super::writer::{erasing, rotating};
-use super::{Clock, Shared, clock};
+use super::shared::Shared;
+use super::shared::gauges::Gauges;
+use super::shared::progress::Progress;
+use super::shared::publication::Publication;
+use super::shared::standing::Standing;
+use super::writer::erasing;
 use crate::account::{Policy, service};
 use crate::crypto::data_keys::DataKeys;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
+use crate::engine::copies::places::KeyringPlaceError;
+use crate::engine::data_folder::{keys_file, log_folder, snapshots_file, views_file};
+use crate::engine::keys::checkpoints::signer;
 use crate::log::checkpoints::Archive;
 use crate::log::tree::{NOTHING_BEFORE, leaf_hash};
 use crate::log::{EventLog, LogOptions, LogReader, Storage, private_folder};
-use epoch::signer;
-use error::{InitError, KeyringPlaceError, StartError};
-use foundation::{
-    Foundation, SNAPSHOTS_LABEL, VIEWS_LABEL, keys_file, log_folder, service_record,
-    snapshots_file, views_file,
-};
+use accepted_clock::accepted;
+use error::{InitError, StartError};
+use foundation::{Foundation, SNAPSHOTS_LABEL, VIEWS_LABEL, service_record};
+use in_force::put_in_force;
 use private::make_private;
-use standing::Standing;
 
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -183,9 +187,9 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let archive = found
         .index
         .distrust_with(signed_for(&found, data, keyring))?;
-    let accepted = options.accept_clock_back.as_deref();
-    put_in_force(&mut found, &options.policy, accepted, now)?;
-    let accepted_clock = clock::accepted(&found)?;
+    let accept_back = options.accept_clock_back.as_deref();
+    put_in_force(&mut found, &options.policy, accept_back, now)?;
+    let accepted_clock = accepted(&found)?;
     let views = match views {
         Some(views) => views?,
         None => open_views(data, &seal)?,
@@ -239,33 +243,11 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     Ok((Arc::new(shared), log))
 }
 
-/// Completes a rotation, and records the policy, the stored forms and the clock that hold from here.
-fn put_in_force(
-    found: &mut Foundation,
-    policy: &Policy,
-    accept_clock_back: Option<&str>,
-    now: Micros,
-) -> Result<(), StartError> {
-    found.vault.tend_tag_keys(now)?;
-    if found.vault.keyring().has_old_tag_key() {
-        tracing::warn!(
-            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
-        );
-    }
-    rotating::complete(found, now)?;
-    put_policy_in_force(found, policy, now)?;
-    forms::put_in_force(found, now)?;
-    if let Some(reason) = accept_clock_back {
-        clock::accept_back(found, policy, reason, now)?;
-    }
-    Ok(())
-}
-
 /// Holds the log to what was signed for, and signs for what it is now.
 fn signed_for(found: &Foundation, data: &Path, keyring: &Path) -> Result<Archive, StartError> {
     let mut archive = epoch::archive(found, data, keyring)?;
     archive.keep_copy_in(data);
-    epoch::sign(&mut archive, &found.index)?;
+    sign(&mut archive, &found.index)?;
     Ok(archive)
 }
 
@@ -306,22 +288,4 @@ pub(super) fn rebuild_strange_views(views: &Views, log: &LogReader) -> Result<()
         tracing::warn!(view, "a view was not of this log; it is rebuilt");
     }
     Ok(())
-}
-
-/// Records the policy when it is not the one that was last in force.
-fn put_policy_in_force(
-    found: &mut Foundation,
-    policy: &Policy,
-    now: Micros,
-) -> Result<(), StartError> {
-    let event = service::policy_in_force(policy);
-    let last = found
-        .index
-        .read_at_start(event.type_code())?
-        .pop_last()
-        .and_then(|position| record(&found.reader(), position));
-    match last.map(|record| record.event()) {
-        Some(Ok(last)) if last == event => Ok(()),
-        _ => found.append(&event, now),
-    }
 }

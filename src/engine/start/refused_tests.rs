@@ -9,7 +9,7 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 
 use crate::account::service;
 use crate::crypto::keyring::Keyring;
-use crate::engine::followers::indexer::record;
+use crate::engine::entries::record;
 use crate::engine::followers::rehash;
 use crate::engine::start::error::{NewEpochError, StartError};
 use crate::engine::start::foundation::{Foundation, service_record};

@@ -10,13 +10,14 @@ use countersign_schemas::time::Micros;
 
 use super::epoch;
 use super::error::StartError;
-use super::foundation::{Foundation, log_folder};
+use super::foundation::Foundation;
 use super::{open_views, rebuild_strange_views, views_seal};
 use crate::crypto::keyring::Keyring;
-use crate::engine::followers::progress::Progress;
+use crate::engine::data_folder::log_folder;
 use crate::engine::followers::projector;
 use crate::engine::followers::projector::CATCH_UP;
 use crate::engine::keys::vault::system_random;
+use crate::engine::shared::progress::Progress;
 use crate::log::{EventLog, LogOptions};
 
 /// The views and how far they are, with the last position of the log.

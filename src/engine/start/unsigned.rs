@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::epoch::signer;
 use super::error::StartError;
-use super::foundation::epoch_at;
+use crate::engine::epochs::epoch_at;
+use crate::engine::keys::checkpoints::signer;
 use crate::engine::keys::vault::Vault;
 use crate::engine::record_seals::RecordSeals;
 use crate::log::LogReader;

@@ -5,9 +5,9 @@ use countersign_schemas::context::Context;
 use countersign_schemas::time::Micros;
 
 use crate::account::{PasswordAttempts, Policy};
-use crate::engine::intake::source::Source;
-use crate::engine::intake::source_budget::{Counted, SourceBudget};
-use crate::engine::writer::by_text::ByText;
+use crate::engine::counts::by_text::ByText;
+use crate::engine::counts::source::Source;
+use crate::engine::counts::source_budget::{Counted, SourceBudget};
 
 const NOW: Micros = Micros(1_800_000_000 * Micros::SECOND);
 /// Addresses of the crowd.

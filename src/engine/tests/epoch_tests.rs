@@ -13,7 +13,7 @@ use crate::account::{Reply, service};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::TotpSecret;
 use crate::engine::accounts::snapshots::TAIL_MAX;
-use crate::engine::start::epoch::signer;
+use crate::engine::keys::checkpoints::signer;
 use crate::engine::start::error::{NewEpochError, StartError};
 use crate::engine::start::foundation::Foundation;
 use crate::engine::{Engine, Epoch, new_epoch, system_random};

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use super::house::{House, PASSWORD, verify};
 use crate::account::{Held, Reply};
 use crate::engine::intake::pool::Pool;
+use crate::engine::message::Job;
+use crate::engine::message::Submission;
 use crate::engine::message::ToWriter;
 use crate::engine::start::error::StartError;
 use crate::engine::writer::Writer;
-use crate::engine::writer::advance::Job;
 use crate::engine::writer::batch::{BATCH_ALONE_MAX, Batch};
-use crate::engine::{Engine, Outcome, Submission, new_epoch, start};
+use crate::engine::{Engine, Outcome, new_epoch, start};
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {

@@ -224,8 +224,7 @@ impl Life {
         let rotate = json!({"reason": "a yearly custom"});
         for _ in 0..2 {
             self.by("op", "rotate-keys", rotate.clone()).unwrap();
-            while crate::engine::writer::rotating::is_under_way(&self.engine.shared.index).unwrap()
-            {
+            while crate::engine::keys::rotations::is_under_way(&self.engine.shared.index).unwrap() {
                 std::thread::yield_now();
             }
         }

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::house::{House, verify};
 use crate::engine::Engine;
 use crate::engine::intake::pool::Pool;
+use crate::engine::message::Job;
 use crate::engine::message::{QUEUE_MAX, Submission, ToWriter};
 use crate::engine::start;
 use crate::engine::writer::Writer;
-use crate::engine::writer::advance::Job;
 use crate::engine::writer::batch::BATCH_COMMANDS_MAX;
 
 /// Attempts of a flood; the catalogue's million takes minutes in a debug build:

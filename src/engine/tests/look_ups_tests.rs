@@ -7,9 +7,10 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::AuditEvent;
 
 use super::house::House;
-use crate::engine::queries::look_rates::{NEW_LOOKS_MAX, RATE_WINDOW_S};
-use crate::engine::queries::look_ups::{LookUp, Viewer};
-use crate::engine::queries::recorded_looks::WINDOW_S;
+use crate::engine::queries::look_ups::LookUp;
+use crate::engine::request::Viewer;
+use crate::engine::shared::look_rates::{NEW_LOOKS_MAX, RATE_WINDOW_S};
+use crate::engine::shared::recorded_looks::WINDOW_S;
 use crate::engine::{Caller, Engine};
 
 fn ada() -> AccountId {

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::house::{House, PASSWORD, verify};
 use crate::account::Reply;
 use crate::engine::intake::pool::Pool;
+use crate::engine::message::Job;
 use crate::engine::message::{Submission, ToWriter};
 use crate::engine::writer::Writer;
-use crate::engine::writer::advance::Job;
 use crate::engine::{Engine, Outcome, start};
 
 const HOUR_S: u64 = 3_600;

@@ -41,7 +41,7 @@ fn told(engine: &Engine) -> Vec<&'static str> {
 
 /// Waits until every rotation has come to its end, and says which key wraps how many.
 fn settled(engine: &Engine) -> BTreeMap<u32, u64> {
-    while crate::engine::writer::rotating::is_under_way(&engine.shared.index).unwrap() {
+    while crate::engine::keys::rotations::is_under_way(&engine.shared.index).unwrap() {
         std::thread::yield_now();
     }
     assert!(!engine.shared.vault.is_outdated().unwrap());
@@ -213,7 +213,7 @@ fn a_rotation_comes_to_its_end_although_a_data_key_is_damaged() {
     damage_last_row(&house.data().join("keys.redb"));
     let engine = house.start();
     assert_eq!(rotate(&house, &engine), Ok(2));
-    while crate::engine::writer::rotating::is_under_way(&engine.shared.index).unwrap() {
+    while crate::engine::keys::rotations::is_under_way(&engine.shared.index).unwrap() {
         std::thread::yield_now();
     }
     let counts = engine.shared.vault.key_counts().unwrap();

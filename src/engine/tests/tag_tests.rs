@@ -14,8 +14,8 @@ use crate::crypto::keyring::Keyring;
 use crate::crypto::tag::{derived_key, tag};
 use crate::crypto::tag_keys::TagKeys;
 use crate::engine::Engine;
-use crate::engine::intake::source::Source;
-use crate::engine::start::foundation::tag_keys_file;
+use crate::engine::counts::source::Source;
+use crate::engine::data_folder::tag_keys_file;
 
 const IP: &str = "192.0.2.7";
 const DAY_S: u64 = 24 * 3_600;

@@ -9,8 +9,10 @@ use countersign_schemas::time::Micros;
 use super::batch::Batch;
 use crate::account::Account;
 use crate::account::rules::quota::Act;
-use crate::engine::intake::subject::unavailable;
-use crate::engine::{Request, Shared};
+use crate::engine::Request;
+use crate::engine::keys::rotations::is_under_way;
+use crate::engine::request::unavailable;
+use crate::engine::shared::Shared;
 use crate::log::index::Fact;
 
 /// When the caller did what the command asks for, to whatever account, those that the batch holds
@@ -70,4 +72,52 @@ pub fn is_own_account(
         .name(&hash)
         .map_err(|error| unavailable(&error))?;
     Ok(holder.is_some() && holder == account.stream_key())
+}
+
+/// Whether another account, perhaps one of the batch, holds the name that a command asks for.
+///
+/// # Errors
+/// `store.unavailable` when the index cannot be read.
+pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<bool, ErrorCode> {
+    match command {
+        Command::RegisterAccount(c) => {
+            let name = shared.vault.keyring().name_hash(c.username.as_str());
+            let holder = shared
+                .index
+                .name(&name)
+                .map_err(|error| unavailable(&error))?;
+            Ok(holder.is_some() || batch.has_name(&name))
+        }
+        Command::ChangePassword(_)
+        | Command::Enable2fa(_)
+        | Command::ConfirmCode(_)
+        | Command::CancelEnrolment(_)
+        | Command::RegenerateBackupCodes(_)
+        | Command::Disable2fa(_)
+        | Command::StartLogin(_)
+        | Command::VerifyLogin(_)
+        | Command::UserCancelReset(_)
+        | Command::ClearAttempts(_)
+        | Command::SuspendFactor(_)
+        | Command::RequestReset(_)
+        | Command::ApproveReset(_)
+        | Command::RejectReset(_)
+        | Command::CancelReset(_)
+        | Command::ExecuteReset(_)
+        | Command::EraseAccount(_)
+        | Command::RotateKeys(_) => Ok(false),
+    }
+}
+
+/// The number that a rotation would give to its keys; none for other commands, and while the last
+/// rotation is under way.
+///
+/// # Errors
+/// `store.unavailable` when the index cannot be read.
+pub fn next_key_id(shared: &Shared, command: &Command) -> Result<Option<u32>, ErrorCode> {
+    let Command::RotateKeys(_) = command else {
+        return Ok(None);
+    };
+    let busy = is_under_way(&shared.index).map_err(|error| unavailable(&error))?;
+    Ok((!busy).then(|| shared.vault.keyring().next_id()))
 }

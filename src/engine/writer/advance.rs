@@ -20,10 +20,10 @@ use countersign_schemas::ids::CommandKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
+use super::across;
 use super::batch::{Batch, Group, Origin, made};
 use super::verdict::Verdict;
 use super::{NO_EVENT, Writer};
-use super::{across, rotating};
 use crate::account::{Ctx, Decision, ENTROPY_LEN, Reply, Step, decide};
 use crate::engine::intake::password_service;
 use crate::engine::intake::pool::Sender;
@@ -33,9 +33,6 @@ use crate::engine::{Done, Outcome};
 
 /// Steps of one command; no rule asks for more.
 const STEPS_MAX: u8 = 4;
-
-/// A step that the pool takes.
-pub type Job = (Box<Submission>, Step);
 
 impl Writer {
     /// Takes in a new command, or one that waited for its account.
@@ -328,8 +325,8 @@ impl Writer {
             source_waits_s: gated.source_waits_s,
             pair_waits_s: gated.pair_waits_s,
             is_elsewhere: self.shared.vouched || self.shared.elsewhere,
-            name_taken: subject::name_taken(&self.shared, &request.command, batch)?,
-            next_key_id: rotating::next_key_id(&self.shared, &request.command)?,
+            name_taken: across::name_taken(&self.shared, &request.command, batch)?,
+            next_key_id: across::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,
             is_own_account: across::is_own_account(&self.shared, request, &gated.account)?,
         };

@@ -9,22 +9,22 @@ use countersign_projections::Entry;
 use countersign_schemas::command::Command;
 use countersign_schemas::event::{Event, EventError};
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
-use countersign_schemas::record::{Meta, Record, RecordError, Role, SourceFacts, StreamKind};
+use countersign_schemas::record::{Meta, Record, RecordError, SourceFacts, StreamKind};
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
 use super::facts::fact;
 use crate::account::{Account, Recorded};
-use crate::engine::intake::source::Source;
-use crate::engine::keys::vault::{SourceKey, VaultError};
+use crate::engine::counts::source::Source;
+use crate::engine::counts::source::SourceKey;
+use crate::engine::keys::vault::VaultError;
 use crate::engine::message::Submission;
-use crate::engine::queries::look_ups::Viewer;
-use crate::engine::{Outcome, ReplyTo, Request, Shared};
+use crate::engine::origin::service_meta;
+use crate::engine::request::Viewer;
+use crate::engine::shared::Shared;
+use crate::engine::{Outcome, ReplyTo, Request};
 use crate::log::index::Fact;
 use crate::log::tree::{Hash, leaf_hash};
-
-/// The name of the service where it is itself the caller.
-const SERVICE: &str = "countersign";
 
 /// Events in one batch; the group that reaches it may end.
 pub const BATCH_EVENTS_MAX: usize = 512;
@@ -142,22 +142,6 @@ impl Origin {
             source: SourceFacts::default(),
             counted: None,
         }
-    }
-}
-
-/// The meta block of what the service records of itself.
-pub fn service_meta(id: &CommandId) -> Meta<'static> {
-    Meta {
-        account_id: "".into(),
-        command_id: id.as_str().to_owned().into(),
-        caller: SERVICE.into(),
-        verified: true,
-        role: Role::Service,
-        trace_id: None,
-        body_tag: [0; 16],
-        source_key: [0; 8],
-        source: None,
-        source_commitment: None,
     }
 }
 
@@ -339,6 +323,14 @@ impl Batch {
     /// Whether an account of this batch has taken a name.
     pub fn has_name(&self, name: &[u8; 16]) -> bool {
         self.facts.contains(&Some(Fact::Name(*name)))
+    }
+
+    /// The command id of what the service records unasked: no two records of a log have one
+    /// position, so no two of these have one id.
+    pub fn own_command_id(&self, event: &Event) -> CommandId {
+        let position = self.head + self.records.len() as u64 + 1;
+        CommandId::parse(&format!("{}-{position}", event.name()))
+            .expect("an event name and a number are printable")
     }
 }
 

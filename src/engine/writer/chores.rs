@@ -9,30 +9,10 @@ use countersign_schemas::time::Micros;
 use super::Writer;
 use super::batch::{Batch, Group, Origin};
 use crate::account::{Account, service};
-use crate::engine::Shared;
-use crate::engine::clock::{AcceptedClock, JumpWatch};
+use crate::engine::clock::AcceptedClock;
 
 /// Accounts whose counts one batch tells at most; the others wait for the next.
 const TOLD_MAX: usize = 128;
-/// What the writer saw of the wall clock.
-pub struct ClockWatch {
-    jumps: JumpWatch,
-    /// The highest that it was since the start.
-    wall_seen: Micros,
-    /// Whether codes are refused because of it.
-    is_behind: bool,
-}
-
-impl ClockWatch {
-    /// Begins to watch.
-    pub(super) fn new(shared: &Shared) -> Self {
-        Self {
-            jumps: JumpWatch::new(shared.now(), (shared.monotonic)()),
-            wall_seen: Micros(0),
-            is_behind: false,
-        }
-    }
-}
 
 /// The end of time: everything is due then.
 const THE_END: Micros = Micros(u64::MAX);

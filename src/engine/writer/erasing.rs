@@ -19,10 +19,11 @@ use super::facts::erased;
 use crate::account::service;
 use crate::crash_point::reached;
 use crate::crypto::tombstones::{Tombstone, TombstoneError};
+use crate::engine::ReplyTo;
 use crate::engine::accounts::{Accounts, HistoryError};
+use crate::engine::erased::Life;
 use crate::engine::keys::vault::{Vault, VaultError};
-use crate::engine::start::erasures::Life;
-use crate::engine::{ReplyTo, Submission};
+use crate::engine::message::Submission;
 use crate::log::index::{Index, NotNext};
 use crate::log::{AppendError, EventLog, ReadLogError};
 

@@ -7,15 +7,15 @@
 pub(super) mod across;
 pub(super) mod advance;
 pub(super) mod batch;
-pub(super) mod by_text;
 pub(super) mod chores;
+pub(super) mod clock_watch;
 pub(super) mod coalesce;
 pub(super) mod erasing;
 pub(super) mod facts;
 pub(super) mod lanes;
+pub(super) mod look_ups;
 pub(super) mod outcomes;
 pub(super) mod refusals;
-pub(super) mod right_codes;
 pub(super) mod rotating;
 pub(super) mod verdict;
 
@@ -28,21 +28,22 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::Details;
 use countersign_schemas::time::Micros;
 
+use super::counts::source_budget::{Counted, SourceBudget};
 use super::intake::pool::Pool;
-use super::intake::source_budget::{Counted, SourceBudget};
 use super::message::{Message, ToWriter};
-use super::{Outcome, ReplyTo, Shared};
+use super::shared::Shared;
+use super::{Outcome, ReplyTo};
 use crate::crash_point::reached;
 use crate::crypto::stack;
+use crate::engine::counts::by_text::ByText;
+use crate::engine::counts::right_codes::RightCodes;
+use crate::engine::message::Job;
 use crate::log::EventLog;
-use advance::Job;
 use batch::Batch;
-use by_text::ByText;
-use chores::ClockWatch;
+use clock_watch::ClockWatch;
 use coalesce::Coalesced;
 use lanes::Lanes;
 use outcomes::Outcomes;
-use right_codes::RightCodes;
 
 /// How long the writer is idle before it makes reopening instant.
 const IDLE: Duration = Duration::from_secs(1);

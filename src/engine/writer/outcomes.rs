@@ -24,7 +24,8 @@ use crate::account::outcome::recall;
 use crate::account::{Account, Reply};
 use crate::engine::accounts::HistoryError;
 use crate::engine::keys::vault::Vault;
-use crate::engine::{Done, Outcome, Request, Shared};
+use crate::engine::shared::Shared;
+use crate::engine::{Done, Outcome, Request};
 use crate::log::index::CommandPlace;
 
 // BUG: unknown-user-repeats: a repeat after it tells an unknown user from a known one.

@@ -90,7 +90,7 @@ impl Writer {
     /// Counts a wrong password beside the account, known or not: of its address over all names, and
     /// at the text that names the account. A right one is forgiven there as at the account itself.
     /// Of a wrong pair that passed a wait only its address hears, so that nobody else waits longer;
-    /// and the account, where the code was right: see [`super::right_codes`].
+    /// and the account, where the code was right: see [`crate::engine::counts::right_codes`].
     pub(super) fn count_proof(
         &mut self,
         gated: &Gated,

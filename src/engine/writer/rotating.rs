@@ -1,4 +1,4 @@
-//! Rotating the keys that protect keys, and completing at start what a crash left of it.
+//! Rotating the keys that protect keys; what a crash left of it is completed at the next start.
 //!
 //! ```text
 //!   keyring file, durably ─▶ KeysRotated in the log ─▶ reply
@@ -10,60 +10,14 @@
 //! The numbers of keys count rotations, so the keyring and the counts of both events say together
 //! how far the last one came.
 
-use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
-use countersign_schemas::refusal::ErrorCode;
-use countersign_schemas::time::Micros;
 
 use super::Writer;
 use super::batch::Batch;
 use crate::account::service;
 use crate::crash_point::reached;
-use crate::engine::Shared;
-use crate::engine::intake::subject::unavailable;
+use crate::engine::keys::rotations::is_under_way;
 use crate::engine::keys::vault::VaultError;
-use crate::engine::start::error::StartError;
-use crate::engine::start::foundation::Foundation;
-use crate::log::index::{Index, IndexError};
-
-/// How many rotations are recorded, and how many are recorded as done.
-struct Recorded {
-    begun: u64,
-    done: u64,
-}
-
-impl Recorded {
-    fn of(index: &Index) -> Result<Self, IndexError> {
-        let counts = index.counts()?;
-        let of = |example: &Event| counts.get(&example.type_code()).map_or(0, |(n, _)| *n);
-        Ok(Self {
-            begun: of(&service::keys_rotated(0)),
-            done: of(&service::data_keys_rewrapped(0, 0)),
-        })
-    }
-}
-
-/// Whether a rotation is recorded whose end is not.
-///
-/// # Errors
-/// [`IndexError`] when the index cannot be read.
-pub fn is_under_way(index: &Index) -> Result<bool, IndexError> {
-    let recorded = Recorded::of(index)?;
-    Ok(recorded.done < recorded.begun)
-}
-
-/// The number that a rotation would give to its keys; none for other commands, and while the last
-/// rotation is under way.
-///
-/// # Errors
-/// `store.unavailable` when the index cannot be read.
-pub fn next_key_id(shared: &Shared, command: &Command) -> Result<Option<u32>, ErrorCode> {
-    let Command::RotateKeys(_) = command else {
-        return Ok(None);
-    };
-    let busy = is_under_way(&shared.index).map_err(|error| unavailable(&error))?;
-    Ok((!busy).then(|| shared.vault.keyring().next_id()))
-}
 
 impl Writer {
     /// Brings the keys of a rotation into use; any other batch is left as it is. The rotation is
@@ -110,27 +64,4 @@ impl Writer {
             Err(error) => tracing::error!(%error, "the end of a rotation is not recorded yet"),
         }
     }
-}
-
-/// Records the rotations that the keyring went through and the log does not have.
-///
-/// # Errors
-/// [`StartError::OldKeyring`] when the log has more than the keyring; others when it does not take
-/// them.
-pub(in crate::engine) fn complete(found: &mut Foundation, now: Micros) -> Result<(), StartError> {
-    let active = found.vault.keyring().active_kek().0;
-    let recorded = Recorded::of(&found.index)?.begun;
-    if recorded >= u64::from(active) {
-        return Err(StartError::OldKeyring {
-            in_log: recorded,
-            in_keyring: active - 1,
-        });
-    }
-    for key_id in 2..=active {
-        if u64::from(key_id) > recorded + 1 {
-            found.append(&service::keys_rotated(key_id), now)?;
-            tracing::info!(key_id, "a rotation that was cut short is recorded");
-        }
-    }
-    Ok(())
 }

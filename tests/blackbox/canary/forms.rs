@@ -1,10 +1,10 @@
-//! The forms in which a value could lie in a file or an answer, and the search for them.
+//! The forms in which a value could be in a file or a reply, and the search for them.
 
 use std::collections::HashMap;
 
 use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 
-/// Every form in which a value could lie in a file.
+/// Every form in which a value could be in a file.
 fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = vec![
         value.to_vec(),
@@ -19,13 +19,13 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
             .to_string()
             .into(),
     ];
-    // In base64 a value has three faces, by where in the text it begins.
+    // In base64 a value has three forms, which depend on its offset in the text.
     for lead in 0..3 {
         let mut padded = vec![0; lead];
         padded.extend(value);
         let text = BASE64.encode(&padded);
         let url = BASE64URL.encode(&padded);
-        // Characters that the neighbours have a part in are left out.
+        // Characters that depend on neighbouring bytes are left out.
         let (from, to) = ((lead * 4).div_ceil(3), padded.len() * 4 / 3);
         if to > from + 6 {
             forms.push(text.as_bytes()[from..to].to_vec());
@@ -52,14 +52,14 @@ fn in_groups(value: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Bytes by which a form is looked up; none is shorter.
+/// The first bytes of a form, by which it is looked up; no form is shorter.
 const START_BYTES: usize = 8;
 
 /// A search for many values at once, in one pass.
 pub struct Search {
     /// The forms by how they begin.
     forms: HashMap<[u8; START_BYTES], Vec<Vec<u8>>>,
-    /// Whether any begins with these two bytes: most places in a file are passed over by this.
+    /// Whether any form begins with these two bytes: this skips most places in a file.
     begins: Vec<bool>,
 }
 
@@ -76,14 +76,14 @@ impl Search {
             begins: vec![false; 1 << 16],
         };
         for form in values {
-            let start = *form.first_chunk().expect("a form is long enough to tell");
+            let start = *form.first_chunk().expect("a form is long enough");
             search.begins[usize::from(u16::from_le_bytes([start[0], start[1]]))] = true;
             search.forms.entry(start).or_default().push(form);
         }
         search
     }
 
-    /// The forms that stand in these bytes.
+    /// The forms that are in these bytes.
     pub fn found_in(&self, bytes: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
         for at in 1..bytes.len() {
@@ -124,7 +124,7 @@ fn the_search_itself_finds_every_form() {
 }
 
 #[test]
-fn the_search_finds_what_is_written_in_groups() {
+fn the_search_finds_values_written_in_groups() {
     for text in [
         "CANA-RY-P-ASSW-ORD-",
         "cana ry-p assw ord-",

@@ -1,5 +1,4 @@
-//! No secret and no personal word of a whole life is found in any file or later answer, raw or
-//! encoded.
+//! No secret and no personal word of a whole life is in any file or later reply, raw or encoded.
 
 pub mod forms;
 
@@ -27,7 +26,7 @@ const IP: &str = "2001:db8:cafe:f00d::1234";
 const AGENT: &str = "CanaryAgent/9.81 (6Hb3)";
 const REASON: &str = "canary reason 9Yd7";
 const BEHALF: &str = "canary-behalf-1Jc4";
-/// Why agents do something and on which ticket: theirs to read in the queue, in no file.
+/// Reasons and tickets of agents: agents may read them in the queue, no file may have them.
 const WHY: [&str; 3] = [
     "canary request 3Fs6",
     "canary approval 8Nw2",
@@ -35,14 +34,14 @@ const WHY: [&str; 3] = [
 ];
 const TICKET: &str = "canary-ticket-7Ez1";
 
-/// What is searched for: what was sent and what was shown.
+/// The values to search for: what was sent and what was shown.
 #[derive(Default)]
 struct Canaries {
     /// Words that no file may hold.
     words: Vec<String>,
-    /// Secrets that one answer each creates; no file may hold them either.
+    /// Secrets that one reply each creates; no file may hold them either.
     created: Vec<String>,
-    /// Where a request came from, and what agents wrote: some may see it, no file may hold it.
+    /// Sources of requests and texts of agents: some callers may see them, no file may hold them.
     places: Vec<String>,
     /// The same as bytes, and as people type them.
     raw: Vec<Vec<u8>>,
@@ -89,12 +88,12 @@ async fn after_a_whole_life_no_file_holds_a_secret_or_a_name() {
     let clean = findings(&canaries, &folders);
     assert_eq!((unclean, clean), (Vec::new(), Vec::new()));
     assert!(keys.join("keys.redb").exists());
-    assert_eq!(told(&canaries, &bus.heard()), Vec::<String>::new());
+    assert_eq!(leaked(&canaries, &bus.heard()), Vec::<String>::new());
     let log = fs::read(site.log_lines()).unwrap();
-    assert!(log.len() > 1_000, "the service was to log at trace level");
+    assert!(log.len() > 1_000, "the service should log at trace level");
 }
 
-/// What operators and auditors do beside it all: every answer and every file of it counts.
+/// The acts of operators and auditors meanwhile: all their replies and files are searched too.
 async fn operate(bus: &Bus) {
     administer(bus, "backup", json!({"reason": REASON})).await;
     for name in ["key-list", "log-stats", "view-list"] {
@@ -130,37 +129,37 @@ fn keyring_keys(site: &Site) -> Vec<Vec<u8>> {
     keys
 }
 
-/// What answers told that they must not: a secret in another answer than the one that makes it, a
-/// personal word in any.
-fn told(canaries: &Canaries, heard: &[Heard]) -> Vec<String> {
-    let tells = |heard: &Heard, search: &Search| !search.found_in(heard.text.as_bytes()).is_empty();
+/// What replies must not show: a secret in another reply than the one that creates it, a personal
+/// word in any reply.
+fn leaked(canaries: &Canaries, heard: &[Heard]) -> Vec<String> {
+    let shows = |heard: &Heard, search: &Search| !search.found_in(heard.text.as_bytes()).is_empty();
     let mut found = Vec::new();
     let words = canaries.words.iter().map(|word| word.as_bytes().to_vec());
     let bytes = canaries.raw.iter().chain(&canaries.keys).cloned();
     for value in words.chain(bytes) {
         let search = Search::of([&value]);
-        let telling = heard.iter().filter(|heard| tells(heard, &search));
-        let telling = telling.filter(|heard| {
+        let showing = heard.iter().filter(|heard| shows(heard, &search));
+        let showing = showing.filter(|heard| {
             let shows_name = ["enable-2fa", "confirm-code", "regenerate-backup-codes"];
             let makes = |name: &&str| heard.subject.ends_with(name);
-            // A secret's own bytes are in its answer too, in another form.
+            // A secret's own bytes are in its reply too, in another form.
             !(shows_name.iter().any(makes)
                 && (value == NAME.as_bytes() || canaries.raw.contains(&value)))
         });
-        found.extend(telling.map(|heard| format!("{}: {value:?}", heard.subject)));
+        found.extend(showing.map(|heard| format!("{}: {value:?}", heard.subject)));
     }
     for secret in &canaries.created {
         let search = Search::of([&secret.clone().into_bytes()]);
-        let telling = heard.iter().filter(|heard| tells(heard, &search));
-        match telling.count() {
+        let showing = heard.iter().filter(|heard| shows(heard, &search));
+        match showing.count() {
             1 => {}
-            count => found.push(format!("{secret} is in {count} answers")),
+            count => found.push(format!("{secret} is in {count} replies")),
         }
     }
     found
 }
 
-/// A broker whose JetStream folder is looked into as well.
+/// A broker with a JetStream folder that is searched as well.
 fn traced_broker(folder: &Path) -> countersign::dev::broker::Broker {
     use countersign::dev::broker::{Broker, BrokerOptions};
     use countersign::dev::find::{find_or_fetch, tools_folder};
@@ -177,7 +176,7 @@ fn broker_folder(broker: &countersign::dev::broker::Broker) -> &'static Path {
     Box::leak(folder.into_boxed_path())
 }
 
-/// Lives the life with marked values; what is returned was all told or sent.
+/// Lives the life with marked values; returns every value that was shown or sent.
 async fn live(bus: &Bus) -> Canaries {
     let mut canaries = Canaries::default();
     bring_in(bus).await;
@@ -215,7 +214,7 @@ async fn live(bus: &Bus) -> Canaries {
     canaries
 }
 
-/// Another account, which is there to the end.
+/// Another account, which stays to the end.
 async fn stay(bus: &Bus, canaries: &mut Canaries) {
     let name = format!("{USERNAME}-two");
     let body = json!({"account_id": "id-2", "username": name, "password": PASSWORD});
@@ -230,7 +229,7 @@ async fn stay(bus: &Bus, canaries: &mut Canaries) {
     agent(bus, "bob", "suspend-factor", body).await;
 }
 
-/// What a support agent's command answers.
+/// The reply to a support agent's command.
 async fn agent(bus: &Bus, name: &str, command: &str, body: Value) -> Value {
     let subject = format!("countersign.v1.support.{command}");
     let (id, body) = (fresh_id(), marked(body).to_string());
@@ -269,7 +268,7 @@ fn marked(mut body: Value) -> Value {
     body
 }
 
-/// Registers, and gets everything wrong that can be wrong at a login.
+/// Registers, and makes every possible mistake at a login.
 async fn bring_in(bus: &Bus) {
     let body = json!({"account_id": "id-1", "username": USERNAME, "password": PASSWORD});
     bus.command("register-account", marked(body)).await.ok();
@@ -287,7 +286,7 @@ async fn bring_in(bus: &Bus) {
     }
 }
 
-/// Answers a challenge, on behalf of somebody; the challenge's id.
+/// Answers a challenge, on behalf of a person; returns the challenge's id.
 async fn log_in(bus: &Bus, code: &str) -> String {
     let body = marked(json!({"username": USERNAME, "password": PASSWORD})).to_string();
     let headers = [("Countersign-On-Behalf-Of", BEHALF)];

@@ -10,8 +10,8 @@ use crate::support::answer::Answer;
 use crate::support::model;
 use crate::support::person::Person;
 
-/// Plays every round of a contest, and goes on until each side has won one; each round says which
-/// side won it.
+/// Plays every round of a contest, and goes on until each side has won one; each round returns the
+/// side that won.
 async fn play(
     sides: &[&'static str],
     contest: impl AsyncFn(&mut Rig, usize) -> Result<&'static str, String>,
@@ -22,7 +22,7 @@ async fn play(
     while round < rounds() || won.values().any(|times| *times == 0) {
         assert!(
             round < rounds() * ROUNDS_FACTOR_MAX,
-            "a race that one side never wins is none: {won:?}"
+            "one side never won, so there was no race: {won:?}"
         );
         let side = contest(&mut rig, round).await;
         let side = side.unwrap_or_else(|flaw| panic!("round {round}: {flaw}"));
@@ -77,7 +77,7 @@ pub(super) async fn one_backup_code(rig: &mut Rig, round: usize) -> Result<&'sta
     Ok("a login")
 }
 
-/// A confirmation and new enrolments: whichever comes first voids the others.
+/// A confirmation and new enrolments: the first one voids the others.
 async fn confirm_or_enable(rig: &mut Rig, round: usize) -> Result<&'static str, String> {
     let mut person = Person::register(&rig.bus, &format!("new-{round}")).await;
     person.enable().await;

@@ -21,7 +21,7 @@ async fn of_many_challenges_answered_with_one_code_one_login_completes() {
     let code = ada.phone().lasting();
     let answers = join_all(challenges.iter().map(|id| ada.verify(id, &code))).await;
     assert_eq!(count(&answers, None), 1);
-    // A challenge is spent by a success only: the others wait for another code.
+    // Only a success spends a challenge: the others wait for another code.
     let next = ada.codes[0].clone();
     let answers = join_all(challenges.iter().map(|id| ada.verify(id, &next))).await;
     assert_eq!(count(&answers, None), 1);
@@ -69,8 +69,8 @@ async fn a_login_that_races_a_new_set_under_load_is_decided_and_never_a_version_
             }
         };
         for login in [&logins.0, &logins.1] {
-            let told = [None, Some("code.invalid"), Some("overloaded")];
-            assert!(told.contains(&login.word()), "{}", login.text);
+            let allowed = [None, Some("code.invalid"), Some("overloaded")];
+            assert!(allowed.contains(&login.word()), "{}", login.text);
         }
         person.keep(&renewed);
     }

@@ -1,14 +1,14 @@
 //! Many at once, over the bus: one winner, and a used code stays used whatever is killed.
 //!
 //! Each round of a contest sends 32 commands at once that cannot all be right. Every fifth round
-//! kills the service (SIGKILL) after some of the answers, starts it again and has everybody send
-//! the same command once more under the same id, as a client would that heard nothing.
+//! kills the service (SIGKILL) after some of the replies and starts it again. Then every submitter
+//! sends the same command again under the same id, like a client that got no reply.
 //!
 //! ```text
 //! cargo test --test blackbox races -- --nocapture
 //! RACE_ROUNDS=1000 cargo test --test blackbox races -- --nocapture
 //! ```
-//! The harness is itself tested: `mutant.rs` builds a service that forgets which steps are spent.
+//! The harness is tested too: `mutant.rs` builds a service that forgets which steps are spent.
 
 mod contests;
 mod crowds;
@@ -24,11 +24,11 @@ use super::support::bus::{Bus, fresh_id};
 
 /// Commands of one round.
 const CROWD: usize = 32;
-/// Rounds of each contest, where `RACE_ROUNDS` does not say.
+/// Rounds of each contest, unless `RACE_ROUNDS` is set.
 const ROUNDS: usize = 50;
-/// A side that has won none of so many times the rounds never will.
+/// A side that has won none in this many times the rounds is taken never to win.
 const ROUNDS_FACTOR_MAX: usize = 10;
-/// One round in so many is killed.
+/// In one of this many rounds the service is killed.
 const KILLED_ONE_IN: usize = 5;
 /// Tries before a command that finds the service overloaded is given up.
 const TRIES_MAX: usize = 1_000;
@@ -44,7 +44,7 @@ struct Entry {
     body: Value,
 }
 
-/// The same command from so many submitters, each under an id of its own.
+/// The same command from this many submitters, each under its own id.
 fn entries(name: &'static str, body: &Value, count: usize) -> Vec<Entry> {
     let entry = |_| Entry {
         id: fresh_id(),
@@ -65,14 +65,15 @@ fn count(answers: &[Answer], word: Option<&str>) -> usize {
         .count()
 }
 
-/// How many commands were done; what a killed process had to show once is `outcome.unseen`.
+/// How many commands were done; a secret that only the killed process could show is
+/// `outcome.unseen`.
 fn winners(answers: &[Answer]) -> usize {
     count(answers, None) + count(answers, Some("outcome.unseen"))
 }
 
-/// Sends the crowd of a round at once, with a kill where it is the round's turn; gives everybody's
-/// last answer, in the order of the entries. Who sends first has the better chance, so the two ends
-/// of the crowd take turns at it.
+/// Sends the crowd of a round at once, with a kill in every fifth round; returns every submitter's
+/// last reply, in the order of the entries. The first to send has the better chance, so the two
+/// ends of the crowd take turns.
 async fn decide(rig: &mut Rig, crowd: &[Entry], round: usize) -> Vec<Answer> {
     if (round / 2).is_multiple_of(2) {
         return decide_in_order(rig, crowd, round).await;
@@ -107,7 +108,7 @@ async fn send(bus: &Bus, crowd: &[Entry]) -> Vec<Answer> {
 async fn insist(bus: &Bus, entry: &Entry) -> Answer {
     for _ in 0..TRIES_MAX {
         let answer = bus.try_command_as(entry.name, &entry.id, &entry.body).await;
-        let answer = answer.expect("the service answers");
+        let answer = answer.expect("the service replies");
         if answer.word() != Some("overloaded") {
             return answer;
         }
@@ -115,7 +116,7 @@ async fn insist(bus: &Bus, entry: &Entry) -> Answer {
     panic!("{} was overloaded {TRIES_MAX} times", entry.name);
 }
 
-/// Kills the service once so many have an answer; gives what was heard.
+/// Kills the service after this many replies; returns the replies so far.
 async fn send_and_kill(
     rig: &mut Rig,
     crowd: &[Entry],
@@ -144,7 +145,7 @@ async fn send_and_kill(
     heard
 }
 
-/// What was recorded before the kill is answered alike after it.
+/// An outcome that was recorded before the kill is the same after it.
 fn assert_stands(before: &Answer, now: &Answer) {
     match (before.word(), now.word()) {
         (None, Some("outcome.unseen")) => {}
@@ -157,7 +158,7 @@ fn assert_stands(before: &Answer, now: &Answer) {
     }
 }
 
-/// Nobody of these heard another word than those.
+/// None of these submitters got another word than these.
 fn only(answers: &[Answer], words: &[&str]) -> Result<(), String> {
     let is_known = |answer: &Answer| match answer.word() {
         None | Some("outcome.unseen") => true,
@@ -172,5 +173,5 @@ fn only(answers: &[Answer], words: &[&str]) -> Result<(), String> {
 fn holds(what: &str, is_so: bool) -> Result<(), String> {
     is_so
         .then_some(())
-        .ok_or(format!("it is not so that {what}"))
+        .ok_or(format!("this does not hold: {what}"))
 }

@@ -1,7 +1,7 @@
-//! A service that takes spent codes again is found out, so the contests can be believed.
+//! A service that accepts spent codes is found, so the contests can be trusted.
 //!
-//! It is built here from the same sources with one feature more. What cargo has compiled of the
-//! dependencies is shared, the finished program is not: nobody else's tests can meet it.
+//! It is built here from the same sources with one more feature. The compiled dependencies are
+//! shared; the program is not, so no other test can use it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::support::Rig;
 use crate::support::site::Site;
 
 const ROUNDS_MAX: usize = 100;
-/// What cargo tells the tests of the crate; build scripts would take it for a change of theirs.
+/// Variables that cargo sets for the tests; build scripts would take them for a change.
 const OURS: &[&str] = &[
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
@@ -21,7 +21,7 @@ const OURS: &[&str] = &[
     "CARGO_CRATE_",
 ];
 
-/// Builds the mutant and gives its path.
+/// Builds the mutant and returns its path.
 fn build() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_countersign"));
     let compiled = program
@@ -43,14 +43,14 @@ fn build() -> PathBuf {
         }
     }
     let built = cargo.output().unwrap();
-    let told = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{told}");
+    let output = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{output}");
     folder.join("debug").join("countersign")
 }
 
 /// H5, X-01, X-02: the planted hole is found within a hundred rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_takes_spent_codes_again_is_found_out() {
+async fn a_service_that_accepts_spent_codes_is_found() {
     let mutant = build();
     let mut rig = Rig::start_on(Site::of(&mutant, PATIENT)).await;
     let mut app = None;

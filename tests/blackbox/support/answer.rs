@@ -1,4 +1,4 @@
-//! An answer, held against what the contract says of every answer.
+//! A reply, compared with the rules of the contract for every reply.
 
 use async_nats::HeaderMap;
 use serde_json::Value;
@@ -40,10 +40,10 @@ pub const STATUS: &[(&str, u16)] = &[
     ("deadline.exceeded", 504),
 ];
 
-/// Values shorter than this may stand in a sentence by chance.
+/// Values shorter than this can be in a sentence by chance.
 const TELLING_BYTES_MIN: usize = 4;
 
-/// What came back for a request.
+/// The reply to a request.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub headers: HeaderMap,
@@ -69,11 +69,11 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name);
         let first = values.next();
-        assert!(values.next().is_none(), "{name} stands there twice");
+        assert!(values.next().is_none(), "{name} appears more than once");
         first.map(|value| value.as_str())
     }
 
-    /// The word of a refusal; none for a success.
+    /// The word of a refusal; `None` for a success.
     pub fn word(&self) -> Option<&str> {
         self.header("Countersign-Error")
     }
@@ -84,7 +84,7 @@ impl Answer {
         header.is_some()
     }
 
-    /// Whatever one looks at alone, it is the same: a refusal or none.
+    /// Header and body alone each show the same: a refusal or none.
     fn is_refusal(&self) -> bool {
         let signs = [
             self.header("Nats-Service-Error").is_some(),
@@ -138,13 +138,13 @@ impl Answer {
 
     fn check_that_nothing_is_repeated(&self, sent: &[u8]) {
         let values = values_in(sent);
-        let told = format!(
+        let reply = format!(
             "{} {}",
             self.header("Nats-Service-Error").unwrap(),
             self.text
         );
         for value in values.iter().filter(|v| v.len() >= TELLING_BYTES_MIN) {
-            assert!(!told.contains(value), "{told} repeats {value}");
+            assert!(!reply.contains(value), "{reply} repeats {value}");
         }
     }
 
@@ -174,7 +174,8 @@ impl Answer {
     }
 }
 
-/// The values of a request; of one that is no JSON, what stands in quotes and is no name, and numbers.
+/// The values of a request; of a request that is not JSON, the quoted texts that are not names, and
+/// the numbers.
 fn values_in(sent: &[u8]) -> Vec<String> {
     let mut values = Vec::new();
     if let Ok(body) = serde_json::from_slice(sent) {
@@ -211,7 +212,7 @@ fn leaves(value: &Value, into: &mut Vec<String>) {
     }
 }
 
-/// What is no JSON is not repeated either.
+/// Text that is not JSON is not repeated either.
 #[test]
 fn the_values_of_a_malformed_request_are_known() {
     let sent = br#"{"username": "ada lovelace", "password": "correct horse", "n": 123456, rest"#;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::site::PATIENCE;
 
-/// Tries of a query whose view is behind, each of which waits for half a second by itself.
+/// Tries of a query while its view is behind; each try waits for half a second itself.
 const ASKED_AGAIN_MAX: usize = 200;
 /// Where an operator erases an account.
 pub const ERASE: &str = "countersign.v1.admin.erase-account";
@@ -33,11 +33,11 @@ pub struct Bus {
     client: Client,
     caller: String,
     patience: Duration,
-    /// Every answer with its subject, where they are kept.
+    /// Every reply with its subject, if replies are kept.
     heard: Option<Arc<Mutex<Vec<Heard>>>>,
 }
 
-/// An answer that was kept: its subject, its headers and its body.
+/// A kept reply: its subject, its headers and its body.
 #[derive(Debug, Clone)]
 pub struct Heard {
     pub subject: String,
@@ -65,7 +65,7 @@ impl Bus {
         }
     }
 
-    /// The same connection, which keeps every answer from here on.
+    /// The same connection, which keeps every reply from now on.
     pub fn keeping(&self) -> Self {
         Self {
             heard: Some(Arc::default()),
@@ -73,7 +73,7 @@ impl Bus {
         }
     }
 
-    /// What was kept.
+    /// The kept replies.
     pub fn heard(&self) -> Vec<Heard> {
         let heard = self.heard.as_ref().unwrap();
         heard.lock().unwrap().clone()
@@ -98,7 +98,7 @@ impl Bus {
         }
     }
 
-    /// The same connection with another wait for an answer.
+    /// The same connection with another time to wait for a reply.
     pub fn within(&self, patience: Duration) -> Self {
         Self {
             patience,
@@ -106,7 +106,7 @@ impl Bus {
         }
     }
 
-    /// Sends bytes; no answer in time, or nobody there, is an error.
+    /// Sends bytes; no reply in time, or no responder, is an error.
     pub async fn try_send(
         &self,
         subject: &str,
@@ -131,7 +131,7 @@ impl Bus {
     pub async fn send(&self, subject: &str, headers: &[(&str, &str)], payload: &[u8]) -> Answer {
         match self.try_send(subject, headers, payload).await {
             Ok(answer) => answer,
-            Err(error) => panic!("no answer on {subject}: {error:?}"),
+            Err(error) => panic!("no reply on {subject}: {error:?}"),
         }
     }
 
@@ -147,7 +147,7 @@ impl Bus {
         answer
     }
 
-    /// A command under this id; nothing where no answer comes.
+    /// A command under this id; `None` if no reply comes.
     pub async fn try_command_as(&self, name: &str, id: &str, body: &Value) -> Option<Answer> {
         let subject = format!("countersign.v1.command.{name}");
         let payload = body.to_string();
@@ -173,14 +173,14 @@ impl Bus {
             .await
     }
 
-    /// A query's answer.
+    /// A query's reply.
     pub async fn query(&self, name: &str, body: Value) -> Answer {
         let subject = format!("countersign.v1.query.{name}");
         self.shown(&subject, &[], body.to_string().as_bytes()).await
     }
 
-    /// The answer of a view. On a loaded machine it may be behind for longer than a query waits;
-    /// then it is asked again, as the refusal says.
+    /// The reply of a view. On a loaded machine the view can be behind for longer than a query
+    /// waits; then the query is sent again, as the refusal says.
     async fn shown(&self, subject: &str, headers: &[(&str, &str)], payload: &[u8]) -> Answer {
         for _ in 0..ASKED_AGAIN_MAX {
             let answer = self.send(subject, headers, payload).await;
@@ -191,7 +191,7 @@ impl Bus {
         panic!("{subject} stays behind");
     }
 
-    /// The JSON that is answered on any subject.
+    /// The JSON reply on any subject.
     pub async fn raw(&self, subject: &str) -> Value {
         let message = self.client.request(subject.to_owned(), "".into()).await;
         let message = message.unwrap();
@@ -209,8 +209,8 @@ impl Bus {
         page.body["events"].as_array().unwrap().clone()
     }
 
-    /// Every event, at least up to this position, page by page, in a small page size; without the
-    /// traces at the end that this reading itself has left.
+    /// Every event, at least up to this position, in small pages; without the access records at the
+    /// end that this reading has left.
     pub async fn history(&self, until: u64) -> Vec<Value> {
         let mut events: Vec<Value> = Vec::new();
         let mut after = 0;

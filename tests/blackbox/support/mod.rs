@@ -45,7 +45,7 @@ impl Rig {
         Self::start_on(Site::new(config)).await
     }
 
-    /// The same on files, and with a program, of one's own.
+    /// The same with other files and another program.
     pub async fn start_on(site: Site) -> Self {
         let broker = broker(None);
         let service = Service::start(&site, &broker.url(), &["--identity", "dev"]);

@@ -1,4 +1,4 @@
-//! What any history of an account must look like, whatever raced and whatever crashed.
+//! The rules for any history of an account, whatever raced and whatever crashed.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ struct Model {
     used: HashSet<u64>,
 }
 
-/// Folds one account's events and fails on the first that the rules do not allow there.
+/// Folds one account's events, and fails on the first one that the rules do not allow.
 pub fn check(events: &[Value], account: &str) {
     let mut model = Model::default();
     let hers = events.iter().filter(|event| event["account_id"] == account);
@@ -23,7 +23,7 @@ pub fn check(events: &[Value], account: &str) {
         assert_eq!(event["version"], checked, "{event}");
         model.take(event);
     }
-    assert!(checked > 0, "this history has nothing of {account}");
+    assert!(checked > 0, "this history has no event of {account}");
 }
 
 /// Positions are 1, 2, 3 and so on.

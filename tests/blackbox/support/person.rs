@@ -107,7 +107,7 @@ impl Person {
         self.bus.command("verify-login", body).await
     }
 
-    /// The second factor of a user whose first the caller has checked.
+    /// The second factor of a user, when the caller has checked the first one.
     pub async fn vouched(&self, code: &str) -> Answer {
         self.bus.command("verify-login", self.vouching(code)).await
     }
@@ -121,7 +121,7 @@ impl Person {
         json!({"account_id": self.account, "proof": {"password": PASSWORD, "code": code}})
     }
 
-    /// Every event of hers so far, held against the rules of every history.
+    /// Every event of the user so far, compared with the rules for every history.
     pub async fn life(&self) -> Vec<Value> {
         let head = self.start_login().await.position();
         let events = self.bus.timeline(&self.account, head).await;

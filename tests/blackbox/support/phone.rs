@@ -8,8 +8,8 @@ use data_encoding::BASE32_NOPAD;
 use super::site::{POLL, eventually};
 
 const STEP_S: u64 = 30;
-/// The code of the last step is not begun with when so little is left of this one: it would be
-/// out of the window when it arrives at a loaded machine.
+/// With so little time left in this step, the code of the last step is not used: it would be out of
+/// the window when it arrives on a loaded machine.
 const MARGIN_S: u64 = 20;
 
 /// An app that has scanned a secret.
@@ -19,7 +19,7 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Takes the secret as it is typed: base32.
+    /// Takes the secret as a person types it: base32.
     pub fn scan(secret: &str) -> Self {
         let secret = BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
         let secret: [u8; 20] = secret.try_into().expect("160 bits");
@@ -34,8 +34,8 @@ impl Phone {
         self.totp.generate(step * STEP_S).to_string()
     }
 
-    /// The next code that is good and above all before: of the last step, this one or the next,
-    /// so that three are at hand without waiting for the clock.
+    /// The next code that is valid and above all earlier ones: of the last step, this one or the
+    /// next, so that three are available without waiting for the clock.
     pub fn next(&mut self) -> String {
         loop {
             let (now, left) = now();
@@ -49,7 +49,7 @@ impl Phone {
         }
     }
 
-    /// The code of this step or the next, which stays good for 30 s at least.
+    /// The code of this step or the next, which stays valid for at least 30 s.
     pub fn lasting(&mut self) -> String {
         let mut code = None;
         eventually("a fresh step has come", || {
@@ -64,7 +64,7 @@ impl Phone {
         code.unwrap()
     }
 
-    /// The codes of this step and the next, of which none was given out; good for 30 s at least.
+    /// The codes of this step and the next, of which none was used before; valid for at least 30 s.
     pub fn pair(&mut self) -> (String, String) {
         let mut pair = None;
         eventually("two fresh steps have come", || {
@@ -79,12 +79,12 @@ impl Phone {
         pair.unwrap()
     }
 
-    /// The highest step whose code was given out.
+    /// The highest step of which the code was used.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// Six digits that are no code of any step near now.
+    /// Six digits that are not a code of any step near the present.
     pub fn wrong(&self) -> String {
         let now = now().0;
         (0..)
@@ -94,7 +94,7 @@ impl Phone {
     }
 }
 
-/// The step of now and the whole seconds left of it.
+/// The present step and its remaining whole seconds.
 pub fn now() -> (u64, u64) {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)

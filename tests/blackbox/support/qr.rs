@@ -3,7 +3,7 @@
 /// Pixels of the picture to a unit of the SVG.
 const SCALE: usize = 2;
 
-/// The text of the QR code in an SVG whose path is drawn of rectangles `Mx yhWvHh-W…`.
+/// The text of the QR code in an SVG with a path of rectangles `Mx yhWvHh-W…`.
 pub fn read(svg: &str) -> String {
     let side = attribute(svg, "width").parse::<usize>().unwrap() * SCALE;
     let mut dark = vec![false; side * side];

@@ -52,7 +52,7 @@ impl Service {
         Self::spawn_as(site, command)
     }
 
-    /// Starts it by a command line of one's own and waits for its line `ready`.
+    /// Starts it with another command line and waits for its line `ready`.
     pub fn run(site: &Site, command: Command) -> Self {
         let before = lines(site).len();
         Self::spawn_as(site, command).ready(site, before)
@@ -103,7 +103,7 @@ impl Service {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// How it ended by itself.
+    /// Its exit status, once it has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the service has ended", || {
@@ -116,7 +116,8 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // An id is signalled only while the process is not reaped, so it is nobody else's.
+        // The id gets a signal only while the process is not reaped, so no other process can have
+        // it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -132,7 +133,7 @@ pub fn lines(site: &Site) -> Vec<String> {
         .collect()
 }
 
-/// Whether a line is the one word that says that requests are answered.
+/// Whether a line is `ready`: the service takes requests.
 pub fn is_ready(line: &str) -> bool {
     let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
     line["fields"]["message"] == "ready"

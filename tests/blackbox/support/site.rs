@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Between two looks at something that takes its time.
+/// The time between two checks of a condition.
 pub const POLL: Duration = Duration::from_millis(5);
 pub use crate::patience::PATIENCE;
 
-/// Data folder, keyring, configuration and log lines, in a folder that goes with this.
+/// Data folder, keyring, configuration and log lines, in a folder that is removed with this value.
 pub struct Site {
     folder: TempDir,
     program: PathBuf,
 }
 
 impl Site {
-    /// Makes the folder and the configuration file; `serve --init` makes the rest.
+    /// Creates the folder and the configuration file; `serve --init` creates the rest.
     pub fn new(config: &str) -> Self {
         Self::of(env!("CARGO_BIN_EXE_countersign").as_ref(), config)
     }
@@ -53,7 +53,7 @@ impl Site {
         self.path().join("stderr.jsonl")
     }
 
-    /// The command line of `serve` on these files; it creates them where they are new.
+    /// The command line of `serve` on these files; it creates the files if they do not exist.
     pub fn serve(&self, url: &str, more: &[&str]) -> Command {
         let mut command = deaf(&self.program);
         command
@@ -68,7 +68,7 @@ impl Site {
     }
 }
 
-/// The program under test, deaf to what the environment of the tests says.
+/// The program under test, without the environment variables of the tests.
 pub fn binary() -> Command {
     deaf(env!("CARGO_BIN_EXE_countersign").as_ref())
 }
@@ -81,13 +81,13 @@ fn deaf(program: &Path) -> Command {
             command.env_remove(name);
         }
     }
-    // A client command that waits for its answer does so as long as its test.
+    // A client command waits for its reply as long as the test may take.
     command.env("NATS_TIMEOUT", format!("{}s", PATIENCE.as_secs()));
     command.stdin(Stdio::null());
     command
 }
 
-/// Waits for something to become true.
+/// Waits until a condition holds.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
         if is_so() {
@@ -95,10 +95,10 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         }
         sleep(POLL);
     }
-    panic!("it did not come about within {PATIENCE:?} that {what}");
+    panic!("not within {PATIENCE:?}: {what}");
 }
 
-/// Waits for something to become true that is asked on the bus.
+/// Waits until a condition on the bus holds.
 pub async fn eventually_async(what: &str, is_so: impl AsyncFn() -> bool) {
     for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
         if is_so().await {
@@ -106,10 +106,10 @@ pub async fn eventually_async(what: &str, is_so: impl AsyncFn() -> bool) {
         }
         tokio::time::sleep(POLL).await;
     }
-    panic!("it did not come about within {PATIENCE:?}: {what}");
+    panic!("not within {PATIENCE:?}: {what}");
 }
 
-/// Runs a process that must end by itself; it is killed where it does not.
+/// Runs a process that must end by itself; kills it if it does not.
 pub fn ends(mut command: Command) -> Output {
     let mut child = command
         .stdout(Stdio::piped())

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::site::{PATIENCE, eventually_async};
 
-/// What other services are not told (docs/reference/events-published.md).
+/// The event types that are not published (docs/reference/events-published.md).
 const UNPUBLISHED: [&str; 9] = [
     "login-started",
     "attempts-suppressed",
@@ -18,10 +18,10 @@ const UNPUBLISHED: [&str; 9] = [
     "look-ups-counted",
     "agent-acts-refused",
 ];
-/// Messages that one call asks for.
+/// The messages of one call.
 const BATCH: usize = 500;
 
-/// A published event and where it stands.
+/// A published event and its place in the stream.
 #[derive(Clone, Debug)]
 pub struct Published {
     pub sequence: u64,
@@ -55,14 +55,14 @@ impl Stream {
         }
     }
 
-    /// What JetStream answers to a call about it; none where it does not answer.
+    /// JetStream's reply to a call about it; `None` without a reply.
     pub async fn call(&self, verb: &str, body: Value) -> Option<Value> {
         let subject = format!("$JS.API.STREAM.{verb}.{}", self.name);
         let answer = self.client.request(subject, body.to_string().into()).await;
         Some(serde_json::from_slice(&answer.ok()?.payload).unwrap())
     }
 
-    /// Its last sequence; 0 where it is not there.
+    /// Its last sequence; 0 if it does not exist.
     pub async fn last(&self) -> u64 {
         let info = self.call("INFO", json!({})).await.unwrap_or_default();
         info["state"]["last_seq"].as_u64().unwrap_or(0)
@@ -121,34 +121,34 @@ impl Stream {
         }
     }
 
-    /// Waits until it has the last event for others of a history, and holds it against that.
-    pub async fn comes_to_tell(&self, history: &[Value]) -> Vec<Published> {
-        let told = published(history);
+    /// Waits until it has the last published event of a history, and compares it with the history.
+    pub async fn comes_to_hold(&self, history: &[Value]) -> Vec<Published> {
+        let due = published(history);
         eventually_async("everything is published", async || {
-            self.last().await >= told.len() as u64
+            self.last().await >= due.len() as u64
         })
         .await;
         let stream = self.read().await;
-        check(&stream, &told);
+        check(&stream, &due);
         stream
     }
 }
 
-/// The events of a history that are for others.
+/// The events of a history that are published.
 fn published(history: &[Value]) -> Vec<&Value> {
-    let is_told = |event: &&Value| !UNPUBLISHED.contains(&event["type"].as_str().unwrap());
-    history.iter().filter(is_told).collect()
+    let is_published = |event: &&Value| !UNPUBLISHED.contains(&event["type"].as_str().unwrap());
+    history.iter().filter(is_published).collect()
 }
 
-/// Holds what stands in the stream against the log: each once, in order, without what is sealed.
-fn check(stream: &[Published], told: &[&Value]) {
+/// Compares the stream with the log: each event once, in order, without sealed fields.
+fn check(stream: &[Published], due: &[&Value]) {
     let positions: Vec<_> = stream.iter().map(Published::position).collect();
-    let expected: Vec<_> = told
+    let expected: Vec<_> = due
         .iter()
         .map(|e| e["position"].as_u64().unwrap())
         .collect();
     assert_eq!(positions, expected);
-    for (at, (published, event)) in stream.iter().zip(told).enumerate() {
+    for (at, (published, event)) in stream.iter().zip(due).enumerate() {
         assert_eq!(published.sequence, at as u64 + 1);
         check_message(published, event);
     }

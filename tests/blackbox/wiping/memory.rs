@@ -1,4 +1,4 @@
-//! The writable memory of a process, and what of given values lies in it.
+//! Finds given values in the writable memory of a process.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -7,12 +7,12 @@ use std::os::unix::fs::FileExt;
 use crate::canary::forms::Search;
 
 const PAGE_BYTES: usize = 4_096;
-/// Bytes that are read at once.
+/// The bytes of one read.
 const READ_BYTES: usize = 256 * PAGE_BYTES;
-/// Less than this no process of these tests has written to.
+/// Every process of these tests has more writable memory than this.
 const WRITTEN_BYTES_MIN: usize = 1 << 20;
 
-/// A mapping that the process may write to: from where to where, and what the system calls it.
+/// A writable mapping of the process: its range, and its name in the system.
 struct Mapping {
     from: u64,
     to: u64,
@@ -36,10 +36,10 @@ fn writable(process: u32) -> Vec<Mapping> {
     maps.lines().filter_map(mapping).collect()
 }
 
-/// What of the values lies in the memory that a process may write to, and where.
+/// The values that are in the writable memory of a process, and where.
 ///
-/// The service forbids others to read it (it is not dumpable), so the tests must run as root, or
-/// with `CAP_SYS_PTRACE`.
+/// The service is not dumpable, so the tests must run as root or with `CAP_SYS_PTRACE` to read its
+/// memory.
 pub fn search(process: u32, search: &Search) -> BTreeSet<String> {
     let memory = File::open(format!("/proc/{process}/mem"))
         .expect("root, or CAP_SYS_PTRACE, to read the memory of a process that is not dumpable");
@@ -56,14 +56,14 @@ pub fn search(process: u32, search: &Search) -> BTreeSet<String> {
     found
 }
 
-/// The contents of a mapping, without the pages that hold nothing: each run of others by itself.
+/// The contents of a mapping without empty pages, one piece for each run of other pages.
 fn written(memory: &File, mapping: &Mapping) -> Vec<Vec<u8>> {
     let mut runs = vec![Vec::new()];
     let mut part = vec![0; READ_BYTES];
     let mut at = mapping.from;
     while at < mapping.to {
         let len = READ_BYTES.min((mapping.to - at) as usize);
-        // A mapping may have gone since it was listed, and some cannot be read.
+        // A mapping can be gone since it was listed, and some cannot be read.
         let read = memory.read_at(&mut part[..len], at).unwrap_or(0);
         if read == 0 {
             break;

@@ -1,9 +1,9 @@
-//! No password, seed or code stays in the process's memory once its answer has left.
+//! No password, seed or code stays in the process's memory once the reply has left.
 //!
-//! The memory that the service may write to is read whole and searched for all that was sent and
-//! shown. Six digits stand in memory by chance (in numbers, times and positions), so codes of apps
-//! are searched as they cross the wire: with their quotes. Everything longer is searched piece by
-//! piece, since what is left of a copy need not be the whole of it.
+//! The tests read all writable memory of the service and search it for everything that was sent and
+//! shown. Six digits occur in memory by chance (in numbers, times and positions), so app codes are
+//! searched in their form on the wire: with their quotes. Longer values are searched piece by
+//! piece, because only a part of a copy may be left.
 
 mod memory;
 
@@ -25,22 +25,22 @@ use super::support::service::Service;
 use super::support::site::Site;
 use super::support::{CHEAP, Rig};
 
-/// The service wipes as soon as an answer has left; a loaded machine gets round to it later.
+/// The service wipes memory as soon as a reply has left; on a loaded machine this takes longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_MAX: usize = 300;
 const USERS: usize = 20;
 /// A body that is too large.
 const TOO_LARGE_BYTES: usize = 70_000;
-/// Requests that are sent at once, and how much space is at the end of each.
+/// Requests that are sent at once, and the spaces at the end of each.
 const CROWD: usize = 50;
 const CROWD_SPACES: usize = 6_000;
 /// A name that the service keeps in memory for as long as it runs.
 const ISSUER: &str = "an issuer that stays in memory";
 
-/// A piece of a secret that nothing else has by chance.
+/// The length of a piece of a secret that does not occur by chance.
 const PIECE_BYTES: usize = 8;
 
-/// What was sent and shown.
+/// The values that were sent and shown.
 #[derive(Default)]
 struct Secrets {
     whole: Vec<Vec<u8>>,
@@ -48,7 +48,7 @@ struct Secrets {
 }
 
 impl Secrets {
-    /// What is a secret in every part.
+    /// Values that are secret in every part.
     fn add(&mut self, value: impl Into<Vec<u8>>) {
         let value = value.into();
         let pieces = value.chunks_exact(PIECE_BYTES);
@@ -56,12 +56,12 @@ impl Secrets {
         self.whole.push(value);
     }
 
-    /// What has parts that are none.
+    /// Values with parts that are not secret.
     fn add_whole(&mut self, value: impl Into<Vec<u8>>) {
         self.whole.push(value.into());
     }
 
-    /// A password that nobody had before, and that is searched from now on.
+    /// A new password, which is searched for from now on.
     fn password(&mut self) -> String {
         let mut random = [0; 18];
         SysRng.try_fill_bytes(&mut random).unwrap();
@@ -77,7 +77,7 @@ impl Secrets {
         self.add(seed);
         self.add(BASE32_NOPAD.decode(seed.as_bytes()).unwrap());
         self.add_whole(text("otpauth_uri"));
-        // Its middle: the beginnings of all pictures are alike.
+        // The middle of the picture: the beginnings of all pictures are equal.
         let svg = text("qr_svg").as_bytes();
         self.add_whole(&svg[svg.len() / 2..][..64]);
         Phone::scan(seed)
@@ -95,7 +95,7 @@ impl Secrets {
         codes
     }
 
-    /// An app's code that is about to be sent.
+    /// An app code that will be sent next.
     fn code(&mut self, code: String) -> String {
         self.add_whole(format!("\"{code}\""));
         code
@@ -106,13 +106,13 @@ impl Secrets {
     }
 }
 
-/// A user's whole life, with much that goes wrong in it.
+/// A user's whole life, with many errors in it.
 struct Life<'a> {
     bus: &'a Bus,
     name: String,
     secrets: &'a mut Secrets,
-    /// The service, where its memory is searched between every two of the life's commands: what a
-    /// thread leaves on its stack lies there until its next work only.
+    /// The service, if its memory is searched after every command of the life: a thread's stack
+    /// keeps its last values only until its next work.
     watched: Option<u32>,
 }
 
@@ -125,7 +125,7 @@ impl Life<'_> {
         let body = json!({"username": name, "password": wrong});
         let answer = self.send("start-login", body).await;
         answer.refused("credentials.invalid");
-        self.send_what_is_not_taken().await;
+        self.send_malformed_bodies().await;
         self.send_many_at_once().await;
         let mut phone = self.enrol(&password).await;
         self.log_in_by_app(&password, &mut phone).await;
@@ -138,7 +138,7 @@ impl Life<'_> {
         self.send("change-password", body).await.ok();
         let body = json!({"account_id": name, "proof": {"password": new, "code": sheet[2]}});
         self.send("disable-2fa", body).await.ok();
-        // Half of them stay with a factor to the end.
+        // Half of the users keep their factor to the end.
         if name.ends_with(['1', '3', '5', '7', '9']) {
             self.enrol(&new).await;
         }
@@ -154,14 +154,14 @@ impl Life<'_> {
         self.bus.bytes_as(command, id, body.as_bytes()).await
     }
 
-    /// What the last answer and all before it left behind.
+    /// Checks what this reply and all earlier ones left in memory.
     fn search(&self) {
         if let Some(process) = self.watched {
             nothing_is_left(process, &self.secrets.search());
         }
     }
 
-    /// Turns 2FA on; each of the two commands is sent again, and is told the same.
+    /// Turns 2FA on; each of the two commands is sent again, and gets the same reply.
     async fn enrol(&mut self, password: &str) -> Phone {
         let (name, wrong) = (self.name.clone(), self.secrets.password());
         let body = json!({"account_id": name, "proof": {"password": wrong}});
@@ -205,8 +205,8 @@ impl Life<'_> {
         self.send("verify-login", body).await.ok();
     }
 
-    /// Twice with a code of the sheet, of which the second time is once too often; then as people
-    /// type codes.
+    /// Twice with a code of the sheet, of which the second use is refused; then with codes as
+    /// people type them.
     async fn log_in_by_sheet(&self, password: &str, sheet: &[String]) {
         for word in [None, Some("code.invalid")] {
             let challenge = self.challenge(password).await;
@@ -218,7 +218,7 @@ impl Life<'_> {
         self.send("verify-login", body).await.ok();
     }
 
-    /// More than the connection's buffers hold, so that some requests lie across their ends.
+    /// More than the connection's buffers hold, so that some requests cross the ends of buffers.
     async fn send_many_at_once(&mut self) {
         let bodies: Vec<_> = (0..CROWD)
             .map(|_| cut_short(&self.secrets.password()))
@@ -234,7 +234,7 @@ impl Life<'_> {
     }
 
     /// Bodies that are cut short, of the wrong form, and too large.
-    async fn send_what_is_not_taken(&mut self) {
+    async fn send_malformed_bodies(&mut self) {
         let [cut, alien, escaped, long] = [(); 4].map(|()| self.secrets.password());
         let name = &self.name;
         let long = json!({"username": "x".repeat(TOO_LARGE_BYTES), "password": long});
@@ -251,12 +251,12 @@ impl Life<'_> {
     }
 }
 
-/// A body that is cut short behind a password.
+/// A body that is cut off after a password.
 fn cut_short(password: &str) -> String {
     format!(r#"{{"password":"{password}"#)
 }
 
-/// Looks until nothing is left of the secrets, while nothing is sent that could wipe them.
+/// Searches until no secret is left, and sends nothing meanwhile that could wipe memory.
 fn nothing_is_left(process: u32, search: &Search) {
     let mut found = memory::search(process, search);
     for _ in 0..LOOKS_MAX {
@@ -270,16 +270,16 @@ fn nothing_is_left(process: u32, search: &Search) {
     panic!("{} found, such as {some:#?}", found.len());
 }
 
-/// A-25: memory is read by whoever has the machine.
+/// A-25: an attacker who controls the machine can read its memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn once_its_answer_has_left_no_secret_stays_in_the_memory_of_the_service() {
+async fn once_the_reply_has_left_no_secret_stays_in_the_memory_of_the_service() {
     let rig = Rig::start(&config()).await;
     live_and_search(&rig.bus, rig.service.id()).await;
 }
 
-/// Where the service alone speaks TLS, so that the requests are sent as above.
+/// Only the service speaks TLS, so that the requests are sent as above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nor_is_there_one_where_the_broker_is_reached_over_tls() {
+async fn no_secret_stays_in_memory_when_the_broker_is_reached_over_tls() {
     let folder = certificates();
     let tls = format!("{}\nallow_non_tls: true\n", mutual_tls(folder.path()));
     let broker = broker_with(folder.path(), &tls);
@@ -320,7 +320,7 @@ async fn live_and_search(bus: &Bus, process: u32) {
     let kept = Search::exactly([ISSUER.into()]);
     let issuer = memory::search(process, &kept);
     assert!(!issuer.is_empty(), "this memory was searched");
-    // The test itself has them all, and wipes none.
+    // The test itself keeps them all, and wipes none.
     let found = memory::search(std::process::id(), &secrets.search());
     let is_found = |value: &Vec<u8>| {
         let form = format!("{:?} in ", String::from_utf8_lossy(value));

@@ -13,8 +13,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use super::foundation::{keys_file, log_folder};
 use crate::crypto::keyring::Keyring;
+use crate::engine::data_folder::{keys_file, log_folder};
 use crate::engine::keys::vault::Vault;
 use crate::log::LogReader;
 
@@ -61,7 +61,7 @@ pub struct Standing {
 
 impl Standing {
     /// Takes what is there for right: a start has just opened it.
-    pub(super) fn of(data: &Path, keyring: &Path, log: &LogReader) -> Self {
+    pub fn of(data: &Path, keyring: &Path, log: &LogReader) -> Self {
         let (keys, folder) = (keys_file(data), log_folder(data));
         let found = |path: &Path| fs::metadata(path).ok().as_ref().map(Found::of);
         let segments = segments(&folder, log);
@@ -88,7 +88,7 @@ impl Standing {
     }
 
     /// Looks, and says what has become wrong or right.
-    pub(in crate::engine) fn look(&self, vault: &Vault, log: &LogReader) {
+    pub fn look(&self, vault: &Vault, log: &LogReader) {
         let mut seen = self.seen();
         let wrong = self.misplaced(&mut seen, vault, log).err();
         match (&wrong, &seen.wrong) {

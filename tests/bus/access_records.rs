@@ -1,4 +1,4 @@
-//! Whoever looks at an account's history leaves a trace, and polling it leaves one trace.
+//! A query about an account's history leaves an access record, and polling leaves one record.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::service::{Service, ask, at, body, broker, connect, dev, header, refused, registered};
 
 #[tokio::test]
-async fn looking_at_an_account_is_on_record_once_in_ten_minutes_for_each_caller_and_query() {
+async fn access_to_an_account_is_recorded_once_in_ten_minutes_for_each_caller_and_query() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -24,11 +24,14 @@ async fn looking_at_an_account_is_on_record_once_in_ten_minutes_for_each_caller_
     let first = look("eve", "query.audit-timeline.ada", json!({})).await;
     for _ in 0..20 {
         let again = look("eve", "query.audit-timeline.ada", json!({"limit": 500})).await;
-        assert_eq!(again, first, "looking changes nothing of what is seen");
+        assert_eq!(
+            again, first,
+            "the access record does not change the history"
+        );
     }
     look("eve", "query.audit-page", json!({"account_id": "ada"})).await;
     look("bob", "query.audit-timeline.ada", json!({})).await;
-    // Whatever page of everything: one record stands for them all.
+    // One record covers every page of the whole history.
     for after in 0..20 {
         look("bob", "query.audit-page", json!({"after": after})).await;
         look("bob", "query.audit-page", json!({"caller": "eve"})).await;
@@ -37,8 +40,8 @@ async fn looking_at_an_account_is_on_record_once_in_ten_minutes_for_each_caller_
     }
     look("bob", "query.login-status.ada", json!({})).await;
     look("bob", "query.checkpoint", json!({})).await;
-    let nobody = ask(&client, "query.audit-timeline.nobody", &[], b"").await;
-    assert_eq!(refused(&nobody), "404 account.not_found");
+    let unknown = ask(&client, "query.audit-timeline.unknown", &[], b"").await;
+    assert_eq!(refused(&unknown), "404 account.not_found");
     let wanted = json!({"types": ["subject-viewed"]});
     let page = look("auditor", "query.audit-page", wanted).await;
     let events = page["events"].as_array().unwrap();
@@ -74,9 +77,9 @@ async fn looking_at_an_account_is_on_record_once_in_ten_minutes_for_each_caller_
     service.stop().await;
 }
 
-/// The record bytes and the exports of everything too, a page or twenty of them.
+/// The record bytes and whole exports too, for one page or twenty.
 #[tokio::test]
-async fn taking_the_whole_history_away_is_on_record_once_for_all_its_pages() {
+async fn exporting_the_whole_history_is_recorded_once_for_all_its_pages() {
     let broker = broker();
     let (service, client) = dev(&broker).await;
     registered(&client, "ada").await;
@@ -104,9 +107,9 @@ async fn taking_the_whole_history_away_is_on_record_once_for_all_its_pages() {
     service.stop().await;
 }
 
-/// C9: 1,700 names a second had one record; ids of accounts that nobody has had none.
+/// C9: once, 1,700 names a second had one record, and ids of accounts that do not exist had none.
 #[tokio::test]
-async fn names_and_ids_are_tried_out_sixty_times_a_minute_and_on_record() {
+async fn names_and_ids_can_be_tried_sixty_times_a_minute_and_are_recorded() {
     let broker = broker();
     let now = Arc::new(AtomicU64::new(wall_clock().0));
     let clock = Arc::clone(&now);
@@ -147,7 +150,7 @@ async fn names_and_ids_are_tried_out_sixty_times_a_minute_and_on_record() {
         let page = body(&ask(&client, "query.audit-page", &[], page.as_bytes()).await);
         assert_eq!(page["events"].as_array().unwrap().len(), 1, "{subject}");
     }
-    // Ten minutes later the counts are due, and whatever comes next brings them.
+    // Ten minutes later the counts are due, and the next commit writes them.
     now.fetch_add(601 * Micros::SECOND, Ordering::SeqCst);
     assert_eq!(tries("eve", "query.find-account", 1).await, (1, 0));
     let counted = async |caller: &str| {

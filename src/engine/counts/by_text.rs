@@ -18,9 +18,9 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 
 use crate::account::{PasswordAttempts, Policy};
 use crate::crypto::derived::FileKey;
+use crate::engine::counts::source::Source;
+use crate::engine::counts::source::SourceKey;
 use crate::engine::deletable;
-use crate::engine::intake::source::Source;
-use crate::engine::keys::vault::SourceKey;
 use crate::log::Storage;
 
 // BUG: texts-forget-oldest: the text that is attacked may be the one remembered longest.

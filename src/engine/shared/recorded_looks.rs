@@ -9,8 +9,8 @@ use countersign_schemas::time::Micros;
 use sha2::{Digest, Sha256};
 
 use super::look_rates::LookRates;
-use super::look_ups::Viewer;
 use crate::account::service;
+use crate::engine::request::Viewer;
 
 /// How long one record stands for further looks at the same.
 pub const WINDOW_S: u64 = 600;
@@ -18,28 +18,28 @@ pub const WINDOW_S: u64 = 600;
 pub const RECORDED_MAX: usize = 65_536;
 /// A look that has a record, and how many it stands for.
 #[derive(Debug)]
-pub(super) struct Recorded {
-    pub(super) event: Event,
-    pub(super) viewer: Viewer,
+pub struct Recorded {
+    pub event: Event,
+    pub viewer: Viewer,
     /// Further looks at the same.
-    pub(super) further: u32,
+    pub further: u32,
 }
 
 /// Which looks were recorded lately, and how many further ones each record stands for.
 #[derive(Debug, Default)]
 pub struct RecordedLooks {
-    pub(super) looks: HashMap<[u8; 16], Recorded>,
+    pub looks: HashMap<[u8; 16], Recorded>,
     /// The same, oldest first, with when they were recorded.
     order: VecDeque<(Micros, [u8; 16])>,
     /// Those whose time is over and whose count waits for its record.
     counted: VecDeque<Recorded>,
     /// How often callers named somebody new.
-    pub(super) rates: LookRates,
+    pub rates: LookRates,
 }
 
 impl RecordedLooks {
     /// Whether a record that is not older than the window stands for a look; it then counts it.
-    pub(super) fn counts(&mut self, key: &[u8; 16], now: Micros) -> bool {
+    pub fn counts(&mut self, key: &[u8; 16], now: Micros) -> bool {
         self.forget_old(now);
         let recorded = self.looks.get_mut(key);
         let stands = recorded.is_some();
@@ -50,7 +50,7 @@ impl RecordedLooks {
     }
 
     /// Remembers a look whose record is durable; another thread may have recorded the same.
-    pub(super) fn insert(&mut self, key: [u8; 16], look: Recorded, now: Micros) {
+    pub fn insert(&mut self, key: [u8; 16], look: Recorded, now: Micros) {
         if let Some(recorded) = self.looks.get_mut(&key) {
             recorded.further = recorded.further.saturating_add(1);
             return;
@@ -64,7 +64,7 @@ impl RecordedLooks {
 
     /// Counts a look that was refused: one count for each caller and query, for whomever the caller
     /// says it acts, so that it cannot fill the log by varying that.
-    pub(super) fn refused(&mut self, viewer: &Viewer, query: &str, now: Micros) {
+    pub fn refused(&mut self, viewer: &Viewer, query: &str, now: Micros) {
         let viewer = Viewer {
             on_behalf_of: None,
             trace_id: None,
@@ -83,13 +83,13 @@ impl RecordedLooks {
     }
 
     /// Takes the counts that are to be recorded, at most `max` of them.
-    pub(super) fn due(&mut self, now: Micros, max: usize) -> Vec<Recorded> {
+    pub fn due(&mut self, now: Micros, max: usize) -> Vec<Recorded> {
         self.forget_old(now);
         let due = self.counted.len().min(max);
         self.counted.drain(..due).collect()
     }
 
-    pub(super) fn forget_old(&mut self, now: Micros) {
+    pub fn forget_old(&mut self, now: Micros) {
         let is_over = |(at, _): &(Micros, _)| at.plus_s(WINDOW_S) <= now;
         while self.order.front().is_some_and(is_over) {
             self.forget_oldest();
@@ -110,7 +110,7 @@ impl RecordedLooks {
 }
 
 /// The first 16 bytes of SHA-256 over who looks at what, each part behind its length.
-pub(super) fn key_of(viewer: &Viewer, event: &Event) -> [u8; 16] {
+pub fn key_of(viewer: &Viewer, event: &Event) -> [u8; 16] {
     let caller = &viewer.caller;
     let parts = [
         caller.name.as_str(),

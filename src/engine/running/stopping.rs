@@ -2,27 +2,17 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use countersign_schemas::refusal::ErrorCode;
 
 use tokio::sync::watch;
 
+use super::{Engine, Writing};
 use crate::crash_point::reached;
-use crate::engine::Engine;
 use crate::engine::followers::indexer;
 use crate::engine::message::Message;
-use crate::log::EventLog;
 use crate::log::index::Finding;
-
-/// The log, or the thread that has it.
-pub enum Writing {
-    /// The writer works.
-    Thread(JoinHandle<Option<EventLog>>),
-    /// The writer has ended; without a log where it had failed, or where that is closed.
-    Stopped(Option<EventLog>),
-}
 
 impl Engine {
     /// What was met in the data folder that the service did not leave so; nothing is decided then.

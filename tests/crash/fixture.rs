@@ -17,12 +17,12 @@ const CONFIG: &str = "[policy]\nkdf_memory_kib = 8\nwait_first_s = 60\n\
     [limits]\nsegment_records = 96\n";
 const LOG_LINES_MAX: usize = 40;
 
-pub struct House {
+pub struct Fixture {
     folder: TempDir,
     url: String,
 }
 
-/// What the process's standard error told.
+/// The lines of the process's standard error.
 enum Sign {
     Ready,
     Line(String),
@@ -35,10 +35,10 @@ pub struct Service {
     pub started_in: Duration,
 }
 
-/// How a process came to its end.
+/// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// At the point that was armed.
+    /// At the armed point.
     AtPoint,
     /// By SIGKILL.
     Killed,
@@ -46,12 +46,12 @@ pub enum End {
     Stopped,
 }
 
-impl House {
+impl Fixture {
     pub fn new(url: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let house = Self { folder, url };
-        fs::write(house.path("countersign.toml"), CONFIG).unwrap();
-        house
+        let fixture = Self { folder, url };
+        fs::write(fixture.path("countersign.toml"), CONFIG).unwrap();
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -62,7 +62,7 @@ impl House {
         self.path("data")
     }
 
-    /// Starts the service; none when it ended at the armed point before it was ready.
+    /// Starts the service; `None` when it ended at the armed point before it was ready.
     pub fn start(&self, crash_at: Option<(&str, u64)>) -> Option<Service> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
         command
@@ -86,7 +86,7 @@ impl House {
         let mut child = command.spawn().unwrap();
         let (sender, signs) = channel();
         let errors = BufReader::new(child.stderr.take().unwrap());
-        // The channel closes with the process, which is how its end is heard of.
+        // The channel closes with the process, which shows its end.
         thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
                 let is_ready = line.contains(r#""message":"ready""#);
@@ -128,8 +128,8 @@ fn is_abort(status: std::process::ExitStatus) -> bool {
 }
 
 impl Service {
-    /// Lets the service work until it ends at an armed point, but at most so long; then kills it,
-    /// or asks it to stop.
+    /// Lets the service work until it ends at an armed point, or at most for this time; then kills
+    /// it, or asks it to stop.
     pub fn end_within(mut self, at_most: Duration, gently: bool) -> End {
         let until = Instant::now() + at_most;
         let mut lines = Vec::new();

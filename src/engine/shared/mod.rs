@@ -1,5 +1,13 @@
 //! What all threads of the engine share.
 
+pub(super) mod asked_password;
+pub(super) mod gauges;
+pub(super) mod look_rates;
+pub(super) mod progress;
+pub(super) mod publication;
+pub(super) mod recorded_looks;
+pub(super) mod standing;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -15,16 +23,17 @@ use super::Clock;
 use super::accounts::Accounts;
 use super::clock::AcceptedClock;
 use super::copies::backup::BackupFolders;
-use super::followers::feed::Publication;
-use super::followers::progress::Progress;
-use super::gauges::Gauges;
-use super::intake::password_service::PasswordService;
-use super::intake::subject::{Subject, unavailable};
+use super::counts::by_text::TextFile;
+use super::keys::checkpoints::{sign, signer};
 use super::keys::vault::Vault;
-use super::queries::recorded_looks::RecordedLooks;
-use super::start::epoch;
-use super::start::standing::Standing;
-use super::writer::by_text::TextFile;
+use super::message::Subject;
+use super::request::unavailable;
+use super::shared::asked_password::PasswordService;
+use super::shared::gauges::Gauges;
+use super::shared::progress::Progress;
+use super::shared::publication::Publication;
+use super::shared::recorded_looks::RecordedLooks;
+use super::shared::standing::Standing;
 use crate::account::{Account, Policy};
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::Index;
@@ -99,13 +108,13 @@ impl Shared {
     /// Signs what the log is now, where it has grown; the note is durable beside the keyring.
     ///
     /// # Errors
-    /// As [`epoch::sign`].
+    /// As [`sign`].
     pub fn sign_checkpoint(&self) -> Result<String, CheckpointRefusal> {
         let mut archive = self
             .checkpoints
             .lock()
             .expect("no holder of this lock panics");
-        let note = epoch::sign(&mut archive, &self.index)?.to_owned();
+        let note = sign(&mut archive, &self.index)?.to_owned();
         self.gauges.signed(self.now());
         Ok(note)
     }
@@ -116,7 +125,7 @@ impl Shared {
     /// A sentence, as [`Shared::sign_checkpoint`].
     pub fn signed_checkpoint(&self) -> Result<SignedCheckpoint, String> {
         let note = self.sign_checkpoint().map_err(|error| error.to_string())?;
-        let signer = epoch::signer(&self.vault.keyring());
+        let signer = signer(&self.vault.keyring());
         let checkpoint = signer.public().open_checkpoint(&note);
         let checkpoint = checkpoint.map_err(|error| error.to_string())?;
         Ok(SignedCheckpoint {

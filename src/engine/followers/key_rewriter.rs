@@ -11,9 +11,11 @@ use countersign_schemas::command::Command;
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 
+use crate::engine::keys::rotations::is_under_way;
+use crate::engine::message::spawn;
 use crate::engine::message::{Message, ToWriter};
-use crate::engine::writer::rotating;
-use crate::engine::{Outcome, ReplyTo, Shared, spawn};
+use crate::engine::shared::Shared;
+use crate::engine::{Outcome, ReplyTo};
 
 /// Replies that may wait for a rewriting; one more is told `outcome.unknown`, and its repetition
 /// waits again.
@@ -158,7 +160,7 @@ fn active_id(shared: &Shared) -> u32 {
 /// Tells the writer that a rotation has come to its end.
 fn tell_rotated(shared: &Shared, writer: &ToWriter, left_behind: Option<u32>) {
     let end = || -> Result<Option<Message>, Box<dyn std::error::Error>> {
-        if !rotating::is_under_way(&shared.index)? || is_outdated(shared, left_behind) {
+        if !is_under_way(&shared.index)? || is_outdated(shared, left_behind) {
             return Ok(None);
         }
         let key_id = active_id(shared);

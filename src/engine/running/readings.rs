@@ -1,82 +1,13 @@
-//! What operators watch of the engine: counters that its threads raise, and a reading of them all.
+//! What operators watch, read at one moment.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use countersign_projections::ViewState;
 use countersign_schemas::admin::PublicationState;
 use countersign_schemas::time::Micros;
 
 use super::Engine;
-
-/// Counters and marks, raised where the thing happens.
-pub struct Gauges {
-    data: PathBuf,
-    keyring_folder: PathBuf,
-    sheds: AtomicU64,
-    comparisons: AtomicU64,
-    hashes: AtomicU64,
-    clock_jumps: AtomicU64,
-    clock_is_behind: AtomicBool,
-    /// When everything was last covered by a signed checkpoint, in microseconds.
-    signed_at: AtomicU64,
-    /// The highest position up to which the log was hashed again since the start.
-    verified_through: AtomicU64,
-}
-
-impl Gauges {
-    /// Begins to count; a start has just signed for the log.
-    pub(super) fn new(data: &Path, keyring: &Path, now: Micros) -> Self {
-        Self {
-            data: data.into(),
-            keyring_folder: keyring.parent().unwrap_or(Path::new(".")).into(),
-            sheds: AtomicU64::new(0),
-            comparisons: AtomicU64::new(0),
-            hashes: AtomicU64::new(0),
-            clock_jumps: AtomicU64::new(0),
-            clock_is_behind: AtomicBool::new(false),
-            signed_at: AtomicU64::new(now.0),
-            verified_through: AtomicU64::new(0),
-        }
-    }
-
-    /// The pool had no room for a command.
-    pub(super) fn shed(&self) {
-        self.sheds.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A password or a code is compared.
-    pub(super) fn compares(&self) {
-        self.comparisons.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// An Argon2id is computed.
-    pub(super) fn hashes(&self) {
-        self.hashes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The wall clock jumped ahead.
-    pub(super) fn clock_jumped(&self) {
-        self.clock_jumps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether codes are refused because the wall clock is behind the log.
-    pub(super) fn clock_is_behind(&self, is_behind: bool) {
-        self.clock_is_behind.store(is_behind, Ordering::Relaxed);
-    }
-
-    /// Everything up to now is covered by a signed checkpoint.
-    pub(super) fn signed(&self, now: Micros) {
-        self.signed_at.store(now.0, Ordering::Relaxed);
-    }
-}
-
-impl Gauges {
-    /// The records up to a position are those that were appended.
-    pub(super) fn verified_through(&self, position: u64) {
-        self.verified_through.fetch_max(position, Ordering::Relaxed);
-    }
-}
 
 /// The engine at one moment.
 #[derive(Debug)]
@@ -99,8 +30,8 @@ pub struct Readings {
     pub hashes: u64,
     /// Seconds since everything was covered by a signed checkpoint.
     pub checkpoint_age_s: u64,
-    /// Seconds since the older of the two copies in the backup folders was taken, since the log began
-    /// where one is missing; none where no backups are configured.
+    /// Seconds since the older of the two copies in the backup folders was taken, since the log
+    /// began where one is missing; none where no backups are configured.
     pub backup_age_s: Option<u64>,
     /// Seconds that the wall clock lies behind the last recorded time.
     pub clock_behind_s: u64,

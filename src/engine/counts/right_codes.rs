@@ -11,7 +11,7 @@ use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
 
 use crate::account::{PasswordAttempts, Policy};
-use crate::engine::keys::vault::SourceKey;
+use crate::engine::counts::source::SourceKey;
 
 /// Accounts that are remembered; the one remembered longest is dropped.
 const ACCOUNTS_MAX: usize = 65_536;

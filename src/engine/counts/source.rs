@@ -111,6 +111,9 @@ fn ip(text: &str) -> Option<IpAddr> {
     address.strip_suffix('.').unwrap_or(address).parse().ok()
 }
 
+/// Keyed hash of a source, as it stands in records.
+pub type SourceKey = [u8; 8];
+
 #[cfg(test)]
 mod tests {
     use countersign_schemas::context::SourceIp;

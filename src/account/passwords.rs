@@ -6,12 +6,13 @@
 //!                source that is neither known nor new; a success clears nothing, the day ends it
 //! ```
 //!
-//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources. Two kinds
-//! of source wait for their own failures only, so that a crowd cannot keep the owner out there: one
-//! that is known, for 30 days after the owner completed a login from it; and one that is new, which
-//! has had fewer than three failures here in the day. A crowd has three of those from each of its
-//! addresses and then waits, whereas the owner's address is not among them. What all new sources fail
-//! in a day is bounded too, since addresses are cheap: `policy explain` prints what it is worth.
+//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources. Two
+//! kinds of source wait for their own failures only, so that a crowd cannot keep the owner out
+//! there: one that is known, for 30 days after the owner completed a login from it; and one that is
+//! new, which has had fewer than three failures here in the day. A crowd has three of those from
+//! each of its addresses and then waits, whereas the owner's address is not among them. What all
+//! new sources fail in a day is bounded too, since addresses are cheap: `policy explain` prints
+//! what it is worth.
 
 use countersign_schemas::event::account::v1::PasswordRejected;
 use countersign_schemas::time::Micros;
@@ -303,6 +304,8 @@ mod tests {
         assert_eq!(passwords.waiting_s([0xff; 8], soon), Some(5), "its own");
         assert!(passwords.knows([9; 8], NOW.plus_s(KNOWN_S - 1)));
         assert!(!passwords.knows([9; 8], NOW.plus_s(KNOWN_S)));
+        passwords.forget_known();
+        assert!(!passwords.knows([9; 8], NOW));
     }
 
     #[test]
@@ -323,8 +326,10 @@ mod tests {
     fn a_success_clears_its_source_and_not_the_day_and_the_day_ends() {
         let mut passwords = PasswordAttempts::default();
         fail(&mut passwords, 0..100, NOW);
+        assert!(!passwords.is_empty());
+        let first = 100 - SOURCES_MAX as u64;
         for source in 0..100_u64 {
-            passwords.succeeded(source.to_le_bytes());
+            assert_eq!(passwords.succeeded(source.to_le_bytes()), source >= first);
         }
         assert!(passwords.is_empty());
         let policy = Policy::default();

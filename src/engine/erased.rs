@@ -1,0 +1,153 @@
+//! What log and tombstones say was erased, and which life of an account is its present one.
+
+use std::collections::HashMap;
+
+use countersign_schemas::event::{ACCOUNT_ERASED, Event};
+use countersign_schemas::ids::StreamKey;
+use countersign_schemas::record::Record;
+use countersign_schemas::sealed::Protected;
+use countersign_schemas::time::Micros;
+
+use super::accounts::{Accounts, HistoryError};
+use super::entries::decode;
+use super::keys::vault::Vault;
+use crate::crypto::tombstones::Tombstone;
+use crate::log::LogReader;
+use crate::log::index::Index;
+
+/// What speaks for an erasure, by account.
+pub struct Known {
+    /// The position of its last erasure in the log.
+    pub recorded: HashMap<StreamKey, u64>,
+    /// The number of the data key of the life after that one, where anything of it is sealed.
+    living: HashMap<StreamKey, u32>,
+    /// The last generation of data keys that a tombstone destroys. Not its position: a log that
+    /// lost the erasure goes on, and a later life may stand below it.
+    pub through: HashMap<StreamKey, u32>,
+}
+
+impl Known {
+    /// Whether log or tombstones say that an account's key of this generation was erased.
+    pub fn says(&self, stream: StreamKey, generation: u32) -> bool {
+        let living = self.living.get(&stream);
+        let is_recorded = self.recorded.contains_key(&stream);
+        (is_recorded && living.is_none_or(|living| generation < *living))
+            || self.through.get(&stream).is_some_and(|t| generation <= *t)
+    }
+}
+
+/// The present life of an account id, as the log has it.
+#[derive(Debug, Default)]
+pub struct Life {
+    /// Whether an erasure ended an earlier one.
+    has_earlier: bool,
+    /// When it began; none where the last one was erased and nothing came since.
+    pub since: Option<Micros>,
+    /// The number of its data key: each life has its own. None where nothing of it is sealed.
+    pub generation: Option<u32>,
+}
+
+impl Life {
+    /// Reads an account's events up to a version.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn of(
+        index: &Index,
+        accounts: &Accounts,
+        stream: StreamKey,
+        version: u32,
+    ) -> Result<Self, HistoryError> {
+        let mut life = Self::default();
+        for position in index.positions(&stream, 0, version)? {
+            let record = accounts.record(position)?;
+            let event = record.event();
+            let mut event = event.map_err(|error| HistoryError::at(position, error))?;
+            life = match event {
+                Event::AccountErased(_) => Self {
+                    has_earlier: true,
+                    ..Self::default()
+                },
+                _ => Self {
+                    since: life.since.or(Some(record.recorded_at)),
+                    generation: life.generation.or_else(|| sealed_by(&record, &mut event)),
+                    ..life
+                },
+            };
+        }
+        Ok(life)
+    }
+}
+
+/// The number of the account's data key that a record needs, where it needs one.
+fn sealed_by(record: &Record, event: &mut Event) -> Option<u32> {
+    let field = |(_, value): (_, &mut Protected)| match value {
+        Protected::Sealed(sealed) => Some(sealed.key),
+        Protected::Clear(_) => None,
+    };
+    let sealed = event.protected().into_iter().find_map(field);
+    sealed.or_else(|| record.meta.source.as_ref().map(|source| source.key))
+}
+
+/// Whether the log of a running service, or a tombstone of it, says that an account's key of this
+/// generation was erased.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn says(
+    index: &Index,
+    accounts: &Accounts,
+    vault: &Vault,
+    stream: StreamKey,
+    generation: u32,
+) -> Result<bool, String> {
+    let life = Life::of(index, accounts, stream, u32::MAX);
+    let life = life.map_err(|error| error.to_string())?;
+    if life.has_earlier && life.generation.is_none_or(|living| generation < living) {
+        return Ok(true);
+    }
+    let tombstones = vault.tombstones();
+    let tombstones = tombstones.map_err(|error| error.to_string())?;
+    let names = |t: &Tombstone| t.stream_key == stream.0 && generation <= t.through;
+    Ok(tombstones.iter().any(names))
+}
+
+/// The erasures of the log, and those that a crash cut short, whose tombstones are there.
+///
+/// # Errors
+/// A sentence where the log cannot be read.
+pub fn read(reader: &LogReader, tombstones: &[Tombstone]) -> Result<Known, String> {
+    let mut through = HashMap::new();
+    for tombstone in tombstones {
+        let known: &mut u32 = through.entry(StreamKey(tombstone.stream_key)).or_default();
+        *known = tombstone.through.max(*known);
+    }
+    let (mut recorded, mut living) = (HashMap::new(), HashMap::new());
+    let mut next = 1;
+    loop {
+        let page = reader
+            .read(next, usize::MAX, usize::MAX)
+            .map_err(|error| error.to_string())?;
+        if page.is_empty() {
+            return Ok(Known {
+                recorded,
+                living,
+                through,
+            });
+        }
+        for (position, bytes) in page.iter() {
+            let mut entry = decode(position, bytes)?;
+            let stream = entry.record.stream_key;
+            if entry.event.type_code() == ACCOUNT_ERASED {
+                recorded.insert(stream, position);
+                living.remove(&stream);
+            } else if recorded.contains_key(&stream)
+                && !living.contains_key(&stream)
+                && let Some(generation) = sealed_by(&entry.record, &mut entry.event)
+            {
+                living.insert(stream, generation);
+            }
+        }
+        next = page.next();
+    }
+}

@@ -1,0 +1,67 @@
+//! The records of who looked at a history, as the writer makes them.
+
+use countersign_schemas::event::Event;
+use countersign_schemas::ids::CommandKey;
+use countersign_schemas::time::Micros;
+
+use super::Writer;
+use super::batch::{Batch, Group, Origin};
+use crate::account::service;
+use crate::engine::message::Looking;
+use crate::engine::request::Viewer;
+
+impl Writer {
+    /// Takes the record of a look into the batch; one that cannot be made is said, and the look is
+    /// refused.
+    pub(super) fn record_look_up(&mut self, looking: Looking, batch: &mut Batch) {
+        if self.record_of_viewer(looking.event, &looking.viewer, batch) {
+            batch.looks.push(looking.durable);
+        }
+    }
+
+    /// Records how many further looks the records stand for whose time is over, at most `max`.
+    pub(super) fn count_look_ups(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
+        let due = self.shared.look_ups().due(monotonic, max);
+        for look in due {
+            let event = counted(&look.event, look.further);
+            self.record_of_viewer(event, &look.viewer, batch);
+        }
+    }
+
+    /// Whether the batch has taken it.
+    fn record_of_viewer(&mut self, event: Event, viewer: &Viewer, batch: &mut Batch) -> bool {
+        let id = batch.own_command_id(&event);
+        let group = Group {
+            events: vec![event],
+            origin: Origin::viewer(&id, viewer),
+            made: None,
+            account: std::sync::Arc::default(),
+            now: self.now(),
+            // No caller has an empty name, so none can ask for this outcome.
+            key: CommandKey::of("", &id),
+        };
+        let recorded = batch.record(&self.shared, &group);
+        match &recorded {
+            Ok(_) => self.recorded_at(group.now),
+            Err(error) => tracing::error!(%error, "a look-up could not be recorded"),
+        }
+        recorded.is_ok()
+    }
+}
+
+/// The event that says how many more looks there were.
+fn counted(event: &Event, further: u32) -> Event {
+    match event {
+        Event::AuditExported(e) => {
+            let query = match e.format.as_str() {
+                "records" => "audit-records",
+                _ => "audit-export",
+            };
+            service::look_ups_counted(e.account_id.as_deref(), query, further)
+        }
+        Event::SubjectViewed(e) => {
+            service::look_ups_counted(e.account_id.as_deref(), &e.query, further)
+        }
+        other => service::look_ups_counted(None, other.name(), further),
+    }
+}
