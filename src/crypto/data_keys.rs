@@ -20,7 +20,7 @@ use quick_cache::sync::Cache;
 use redb::{Database, Durability, ReadableDatabase};
 
 use super::key_file;
-use super::key_marks::Marks;
+use super::key_marks::{self, Marks};
 use super::key_store::{
     self, Condemned, KEYS, Name, Row, StreamKey, generation_of, is_condemned, name_of,
     stream_key_of,
@@ -113,6 +113,21 @@ pub enum DataKeysError {
         "the keys were rotated since the copy {0} was taken, so only the keyring tells whether they still open: name it with --keyring, or name another folder"
     )]
     CopyBeforeRotation(PathBuf),
+    /// A copy has other marks of erasure, and no keyring says which are true.
+    #[error(
+        "the copy {0} has other marks of erased accounts than the keys now, and only the keyring tells a true one: name it with --keyring, or name another folder"
+    )]
+    CopyBeforeErasure(PathBuf),
+    /// A copy is there and cannot be opened, so nothing says what would be lost with it.
+    #[error(
+        "the copy {path} is there and cannot be opened ({source}): close what has it open, or move it away if it is damaged, and take the backup again"
+    )]
+    CopyUnread {
+        /// The file.
+        path: PathBuf,
+        /// What redb said.
+        source: Box<redb::Error>,
+    },
     /// The store says that keys were erased, and nothing proves it.
     #[error(
         "the key store {0} says that keys of an account were erased, and no service with this keyring wrote that: restore it from its backup, and find out who could write to its folder"
@@ -150,8 +165,8 @@ impl DataKeys {
     /// Opens the key store; makes an empty one only where `create` is true and nothing is there.
     ///
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
-    /// A key that a mark of this keyring calls destroyed is given to nobody, and the next
-    /// [`DataKeys::rewrite`] destroys it: an older copy brought it back.
+    /// A key that a mark of this keyring calls destroyed is given to nobody. The next
+    /// [`DataKeys::rewrite`] destroys it: who calls that has proven [`DataKeys::condemned_keys`].
     ///
     /// # Errors
     /// [`DataKeysError::Missing`], [`DataKeysError::NotAFile`], [`DataKeysError::InUse`],
@@ -180,7 +195,8 @@ impl DataKeys {
         key_file::remove_if_there(&staging).map_err(io_error)?;
         key_store::check_keyring(path, &store, &keyring)?;
         let marks = Marks::of(path, &keyring);
-        let risen = marks.check(&store)?;
+        marks.check(&store)?;
+        let risen = key_marks::risen(&store)?;
         let file = key_file::id_of(path).map_err(io_error)?;
         Ok(Self {
             path: path.to_owned(),

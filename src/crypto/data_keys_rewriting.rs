@@ -34,24 +34,6 @@ impl DataKeys {
         Ok(newest.max(self.marks.last(&**store, stream_key)?))
     }
 
-    /// Takes over the marks that an older build made without proof, where `says` agrees that an
-    /// account's keys up to a generation were erased.
-    ///
-    /// # Errors
-    /// [`DataKeysError::UnprovenErasure`] where it does not, [`DataKeysError::Storage`], and what
-    /// `says` gives.
-    pub fn adopt_erasures<E: From<DataKeysError>>(
-        &self,
-        says: impl FnMut(&StreamKey, u32) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        self.marks.adopt(&self.store(), says)?;
-        let risen = self.marks.check(&**self.store())?;
-        risen
-            .iter()
-            .for_each(|(stream, last)| self.condemn(stream, *last));
-        Ok(())
-    }
-
     /// What stands under the file's name, where it is the file that is open; else none.
     ///
     /// # Errors
@@ -78,6 +60,16 @@ impl DataKeys {
         let mut condemned = self.condemned();
         let last = condemned.entry(*stream_key).or_default();
         *last = through.max(*last);
+    }
+
+    /// What waits to be destroyed, with the last generation of each account.
+    pub fn condemned_keys(&self) -> BTreeMap<StreamKey, u32> {
+        self.condemned().clone()
+    }
+
+    /// The refusal of an erasure that nothing proves.
+    pub fn unproven(&self) -> DataKeysError {
+        DataKeysError::UnprovenErasure(self.path.clone())
     }
 
     /// Whether keys wait to be destroyed.

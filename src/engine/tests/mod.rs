@@ -1,7 +1,6 @@
 //! The engine over real files, with clocks and randomness as arguments.
 
 pub(super) mod appended_tests;
-mod attack3_tests;
 mod audience_tests;
 mod auditing_tests;
 mod bound_source_tests;
@@ -19,6 +18,7 @@ mod gate_tests;
 pub(super) mod house;
 mod life;
 mod look_ups_tests;
+pub(super) mod marks_tests;
 mod planted_tests;
 mod private_tests;
 mod proof_tests;
