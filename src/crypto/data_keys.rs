@@ -7,6 +7,8 @@
 
 #[path = "data_keys_copies.rs"]
 mod copies;
+#[path = "data_keys_error.rs"]
+mod error;
 #[path = "data_keys_rewriting.rs"]
 mod rewriting;
 
@@ -19,7 +21,7 @@ use quick_cache::sync::Cache;
 use redb::{Database, Durability, ReadableDatabase};
 
 use super::key_file;
-use super::key_marks::Marks;
+use super::key_marks::{self, Marks};
 use super::key_store::{
     self, Condemned, KEYS, Name, Row, StreamKey, generation_of, is_condemned, name_of,
     stream_key_of,
@@ -29,6 +31,7 @@ use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
 
 pub use copies::{Erased, InCopy, KeysCopy, back_up_stopped};
+pub use error::DataKeysError;
 
 /// How many unwrapped keys are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -54,91 +57,6 @@ pub struct DataKeys {
     newest: Cache<StreamKey, u32>,
 }
 
-/// Why a request to the key store failed; no message contains a key.
-#[derive(Debug, thiserror::Error)]
-pub enum DataKeysError {
-    /// There is no key store where one must be.
-    #[error(
-        "there is no key store at {0}: restore it from its backup, without it nothing sealed can be read"
-    )]
-    Missing(PathBuf),
-    /// The path is a link or not a regular file.
-    #[error(
-        "the key store {0} is not a regular file: put the file itself there, since an erasure replaces the file and would leave the target of a link"
-    )]
-    NotAFile(PathBuf),
-    /// Another process has it open.
-    #[error("the key store {0} is open in another process: stop that process first")]
-    InUse(PathBuf),
-    /// The file is not a key store, or is damaged.
-    #[error(
-        "the key store {path} is damaged or is another file ({source}): restore it from its backup"
-    )]
-    Damaged {
-        /// The file's path.
-        path: PathBuf,
-        /// The error of redb.
-        source: Box<redb::Error>,
-    },
-    /// The file has no check values, so it was never finished or is another file.
-    #[error("the key store {0} names no key-encryption key: restore it from its backup")]
-    NoCheck(PathBuf),
-    /// The store was made with key-encryption keys that the keyring does not have.
-    #[error(
-        "the key store {path} was not made with this keyring (key-encryption key {kek_id}): name the keyring that belongs to it"
-    )]
-    WrongKeyring {
-        /// The file's path.
-        path: PathBuf,
-        /// The id of the missing or different key-encryption key.
-        kek_id: u32,
-    },
-    /// One row does not unwrap, although the keyring is the right one.
-    #[error("data key {generation} of one account does not unwrap: restore {path} from its backup")]
-    DamagedKey {
-        /// The file's path.
-        path: PathBuf,
-        /// The generation of the key.
-        generation: u32,
-    },
-    /// A copy has a key, or knows of an erasure, that the store does not have.
-    #[error(
-        "the copy {0} has a data key, or knows of an erasure, that this key store does not have, or has only damaged: keep that copy, restore from it, or name another folder"
-    )]
-    CopyKnowsMore(PathBuf),
-    /// A copy is wrapped by another key-encryption key, and without a keyring it is unknown whether
-    /// the present keys are the same.
-    #[error(
-        "the keys were rotated since the copy {0} was taken, so only the keyring can show whether they are the same keys: name it with --keyring, or name another folder"
-    )]
-    CopyBeforeRotation(PathBuf),
-    /// The store claims that keys were erased, and nothing proves it.
-    #[error(
-        "the key store {0} claims that keys of an account were erased, but no service with this keyring wrote that: restore it from its backup, and find out who could write to its folder"
-    )]
-    UnprovenErasure(PathBuf),
-    /// The log's record of an erasure cannot be read.
-    #[error("the log cannot be searched for an erasure: {0}")]
-    Unread(String),
-    /// More than [`STAGED_KEYS_MAX`] keys wait, or an account has had 2³²−1 keys.
-    #[error("no more data keys can be staged: commit the staged ones first")]
-    Full,
-    /// Another key already has a staged key's name; nothing was written.
-    #[error("a data key of this generation exists already in {0}: restart the service")]
-    Conflict(PathBuf),
-    /// The file could not be created or replaced.
-    #[error("the key store {path} cannot be written: {source}")]
-    Io {
-        /// The file's path.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// redb failed while the store was open; the staged keys are not durable.
-    #[error("the key store failed: {0}")]
-    Storage(#[source] Box<redb::Error>),
-}
-
 impl<E: Into<redb::Error>> From<E> for DataKeysError {
     fn from(error: E) -> Self {
         Self::Storage(Box::new(error.into()))
@@ -149,9 +67,9 @@ impl DataKeys {
     /// Opens the key store; makes an empty one only if `create` is true and the file does not
     /// exist.
     ///
-    /// Opening reads every page's checksum, so a damaged store is refused here and not at a later
-    /// login. A key that a mark of this keyring names as destroyed is never given out, and the next
-    /// [`DataKeys::rewrite`] destroys it: an older copy brought it back.
+    /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
+    /// A key that a mark of this keyring calls destroyed is given to nobody. The next
+    /// [`DataKeys::rewrite`] destroys it: who calls that has proven [`DataKeys::condemned_keys`].
     ///
     /// # Errors
     /// [`DataKeysError::Missing`] without a file, [`DataKeysError::NotAFile`] for a link,
@@ -182,7 +100,8 @@ impl DataKeys {
         key_file::remove_if_there(&staging).map_err(io_error)?;
         key_store::check_keyring(path, &store, &keyring)?;
         let marks = Marks::of(path, &keyring);
-        let risen = marks.check(&store)?;
+        marks.check(&store)?;
+        let risen = key_marks::risen(&store)?;
         let file = key_file::id_of(path).map_err(io_error)?;
         Ok(Self {
             path: path.to_owned(),

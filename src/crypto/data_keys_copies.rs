@@ -1,10 +1,12 @@
 //! Copies of the key store for backups: the keys stay wrapped, and no free page is copied.
 //!
-//! A copy replaces an earlier one only if the earlier one has nothing more. The file itself proves
-//! little, since anyone who can write the data folder can write it: a key counts as erased only if
-//! a mark of this keyring and the log both say so, and a row that differs must open.
+//! A copy replaces an earlier one that knows no more. The file itself proves little of that, since
+//! who can write the data folder can write it: a key is gone for good only where a mark of this
+//! keyring and the log say so, and a row that differs must open. Without the keyring nothing tells
+//! a true mark from another, so a copy then only grows by keys.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTable};
@@ -13,9 +15,10 @@ use super::{DataKeys, DataKeysError};
 use crate::crypto::key_file;
 use crate::crypto::key_marks::{self, Marks};
 use crate::crypto::key_store::{
-    self, Condemned, KEYS, Name, Row, StreamKey, generation_of, kek_id_of, stream_key_of,
+    self, Condemned, KEYS, Name, Row, StreamKey, generation_of, stream_key_of,
 };
 use crate::crypto::keyring::Keyring;
+use crate::crypto::seal::DataKey;
 
 /// Returns whether the log or a tombstone shows that a key of an account was erased.
 pub type Erased<'a> = dyn Fn(&StreamKey, u32) -> Result<bool, String> + 'a;
@@ -24,10 +27,9 @@ impl DataKeys {
     /// Copies the durable keys into another store, which gets its name once it is complete.
     ///
     /// # Errors
-    /// [`DataKeysError::CopyKnowsMore`] if an earlier copy has more,
-    /// [`DataKeysError::UnprovenErasure`] for a mark that is not this keyring's,
-    /// [`DataKeysError::Unread`] if the log cannot be read, [`DataKeysError::Io`] or
-    /// [`DataKeysError::Storage`]; an earlier copy stays as it was.
+    /// [`DataKeysError::CopyKnowsMore`], [`DataKeysError::CopyUnread`],
+    /// [`DataKeysError::UnprovenErasure`], [`DataKeysError::Unread`], [`DataKeysError::Io`] or
+    /// [`DataKeysError::Storage`]; an earlier copy is as it was.
     pub fn back_up(&self, target: &Path, erased: &Erased) -> Result<(), DataKeysError> {
         let condemned = self.condemned().clone();
         let keyring = self.keyring();
@@ -35,17 +37,22 @@ impl DataKeys {
             key_store::copy(&condemned, None, &self.store_for_long(), txn)?;
             self.marks.add(&condemned, txn)
         };
-        let keyring = Some((&*keyring, &self.marks));
-        copy(fill, target, &Proof { keyring, erased })
+        let by_keyring = ByKeyring {
+            keyring: &keyring,
+            marks: &self.marks,
+            erased,
+        };
+        copy(fill, &self.path, target, Some(&by_keyring))
     }
 }
 
-/// Copies the store of a stopped service. Without a keyring, only the log shows which keys were
-/// erased.
+/// The same for the store of a stopped service. Without a keyring nothing may have been erased or
+/// rotated since an earlier copy.
 ///
 /// # Errors
-/// The same as [`DataKeys::open`] while it is opened, then the same as [`DataKeys::back_up`];
-/// [`DataKeysError::CopyBeforeRotation`] without a keyring.
+/// As [`DataKeys::open`] where it is opened, then as [`DataKeys::back_up`];
+/// [`DataKeysError::CopyBeforeErasure`] and [`DataKeysError::CopyBeforeRotation`] without a
+/// keyring.
 pub fn back_up_stopped(
     store: &Path,
     target: &Path,
@@ -59,14 +66,20 @@ pub fn back_up_stopped(
         marks.check(&from)?;
     }
     let fill = |txn: &_| key_store::copy(&Condemned::new(), None, &from, txn);
-    let keyring = keyring.zip(marks.as_ref());
-    copy(fill, target, &Proof { keyring, erased })
+    let by_keyring = keyring.zip(marks.as_ref());
+    let by_keyring = by_keyring.map(|(keyring, marks)| ByKeyring {
+        keyring,
+        marks,
+        erased,
+    });
+    copy(fill, store, target, by_keyring.as_ref())
 }
 
 fn copy(
     fill: impl FnOnce(&redb::WriteTransaction) -> Result<(), DataKeysError>,
+    store: &Path,
     target: &Path,
-    proof: &Proof,
+    by_keyring: Option<&ByKeyring>,
 ) -> Result<(), DataKeysError> {
     let io_error = |source| DataKeysError::Io {
         path: target.to_owned(),
@@ -76,11 +89,8 @@ fn copy(
     key_file::create_folders(folder).map_err(io_error)?;
     let staging = key_file::staging_path(target);
     let copied = key_store::create(&staging, fill)?;
-    // An unreadable copy holds nothing to lose.
-    let allowed = match key_store::open_copy(target) {
-        Ok(before) => proof.refuse_loss(&copied, &before, target),
-        Err(_) => Ok(()),
-    };
+    let allowed = key_marks::refuse_risen(store, &copied)
+        .and_then(|()| refuse_loss(&copied, target, by_keyring));
     if let Err(refused) = allowed {
         key_file::remove_if_there(&staging).map_err(io_error)?;
         return Err(refused);
@@ -90,14 +100,57 @@ fn copy(
     key_file::sync_folder(folder).map_err(io_error)
 }
 
-/// The evidence that a key store may replace an earlier copy.
-struct Proof<'a> {
-    keyring: Option<(&'a Keyring, &'a Marks)>,
+/// Refuses a new copy that has not everything of the one before.
+fn refuse_loss(
+    copied: &Database,
+    target: &Path,
+    by_keyring: Option<&ByKeyring>,
+) -> Result<(), DataKeysError> {
+    let found = target.symlink_metadata();
+    if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    // One that cannot be opened now may have everything: it is in use, or its disk fails.
+    let before = key_store::open_copy(target).map_err(|error| match error {
+        DataKeysError::Damaged { path, source } => DataKeysError::CopyUnread { path, source },
+        other => other,
+    })?;
+    match by_keyring {
+        Some(by_keyring) => by_keyring.refuse_loss(copied, &before, target),
+        None => refuse_change(copied, &before, target),
+    }
+}
+
+/// The same without a keyring: only keys may have come.
+fn refuse_change(
+    copied: &Database,
+    before: &ReadOnlyDatabase,
+    target: &Path,
+) -> Result<(), DataKeysError> {
+    if key_store::checks(copied)? != key_store::checks(before)? {
+        return Err(DataKeysError::CopyBeforeRotation(target.to_owned()));
+    }
+    if key_marks::all(copied)? != key_marks::all(before)? {
+        return Err(DataKeysError::CopyBeforeErasure(target.to_owned()));
+    }
+    let keys = copied.begin_read()?.open_table(KEYS)?;
+    for row in before.begin_read()?.open_table(KEYS)?.iter()? {
+        let (name, row) = row?;
+        if keys.get(name.value())?.map(|now| *now.value()) != Some(*row.value()) {
+            return Err(DataKeysError::CopyKnowsMore(target.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// By what a key store is believed when it takes the place of an earlier copy.
+struct ByKeyring<'a> {
+    keyring: &'a Keyring,
+    marks: &'a Marks,
     erased: &'a Erased<'a>,
 }
 
-impl Proof<'_> {
-    /// Refuses a new copy that lacks something of the earlier one.
+impl ByKeyring<'_> {
     fn refuse_loss(
         &self,
         copied: &Database,
@@ -105,11 +158,9 @@ impl Proof<'_> {
         target: &Path,
     ) -> Result<(), DataKeysError> {
         let knows_more = || Err(DataKeysError::CopyKnowsMore(target.to_owned()));
-        for (stream_key, last) in key_marks::all_claimed(before)? {
-            let is_proven = self.keyring.is_none_or(|(_, marks)| {
-                let proven = marks.last(before, &stream_key);
-                proven.is_ok_and(|proven| proven == last)
-            });
+        for (stream_key, mark) in key_marks::all(before)? {
+            let last = key_marks::last_of(&mark);
+            let is_proven = self.marks.last(before, &stream_key).is_ok();
             if is_proven && key_marks::claimed(copied, &stream_key)? < last {
                 return knows_more();
             }
@@ -121,8 +172,8 @@ impl Proof<'_> {
             let now = keys.get(name)?.map(|now| *now.value());
             let is_kept = match now {
                 Some(now) if now == *row => true,
-                _ if self.is_worthless(name, row) => true,
-                Some(now) => self.is_same(name, &now, row, target)?,
+                _ if self.open(name, row).is_none() => true,
+                Some(now) => self.open(name, &now) == self.open(name, row),
                 None => self.is_erased(copied, name)?,
             };
             if !is_kept {
@@ -132,39 +183,16 @@ impl Proof<'_> {
         Ok(())
     }
 
-    /// Returns whether a row of the copy opens by no key of the keyring, so that nothing is lost
-    /// with it.
-    fn is_worthless(&self, name: &Name, row: &Row) -> bool {
-        self.keyring
-            .is_some_and(|(keyring, _)| key_store::unwrap(keyring, name, row).is_none())
-    }
-
-    /// Returns whether two rows hold the same key, as after a rotation.
-    fn is_same(
-        &self,
-        name: &Name,
-        now: &Row,
-        before: &Row,
-        target: &Path,
-    ) -> Result<bool, DataKeysError> {
-        match self.keyring {
-            Some((keyring, _)) => {
-                let opened = |row| key_store::unwrap(keyring, name, row);
-                Ok(opened(now).is_some() && opened(now) == opened(before))
-            }
-            None if kek_id_of(now) == kek_id_of(before) => Ok(false),
-            None => Err(DataKeysError::CopyBeforeRotation(target.to_owned())),
-        }
+    /// The key in a row; none where no key of the keyring opens it, so that nothing is lost with
+    /// it.
+    fn open(&self, name: &Name, row: &Row) -> Option<DataKey> {
+        key_store::unwrap(self.keyring, name, row)
     }
 
     /// Returns whether a key was erased: by its mark and by the log, or a tombstone of the log.
     fn is_erased(&self, copied: &Database, name: &Name) -> Result<bool, DataKeysError> {
         let (stream_key, generation) = (stream_key_of(name), generation_of(name));
-        let last = match self.keyring {
-            Some((_, marks)) => marks.last(copied, &stream_key)?,
-            None => key_marks::claimed(copied, &stream_key)?,
-        };
-        if generation > last {
+        if generation > self.marks.last(copied, &stream_key)? {
             return Ok(false);
         }
         (self.erased)(&stream_key, generation).map_err(DataKeysError::Unread)
@@ -216,8 +244,10 @@ impl KeysCopy {
     /// Counts the keys; reads the whole copy.
     ///
     /// # Errors
-    /// [`DataKeysError::Storage`] if the copy cannot be read.
+    /// [`DataKeysError::UnprovenErasure`] where a key stands beside its mark;
+    /// [`DataKeysError::Storage`].
     pub fn count(&self) -> Result<u64, DataKeysError> {
+        key_marks::refuse_risen(&self.path, &self.store)?;
         Ok(key_store::counts(&self.store)?.values().sum())
     }
 

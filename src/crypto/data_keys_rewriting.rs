@@ -34,26 +34,7 @@ impl DataKeys {
         Ok(newest.max(self.marks.last(&**store, stream_key)?))
     }
 
-    /// Adopts the marks that an older build made without proof, if `says` confirms that an
-    /// account's keys up to a generation were erased.
-    ///
-    /// # Errors
-    /// [`DataKeysError::UnprovenErasure`] if it does not confirm one, [`DataKeysError::Storage`],
-    /// and the error of `says`.
-    pub fn adopt_erasures<E: From<DataKeysError>>(
-        &self,
-        says: impl FnMut(&StreamKey, u32) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        self.marks.adopt(&self.store(), says)?;
-        let risen = self.marks.check(&**self.store())?;
-        risen
-            .iter()
-            .for_each(|(stream, last)| self.condemn(stream, *last));
-        Ok(())
-    }
-
-    /// Returns the metadata at the file's path, if it is the file that is open; `None` for another
-    /// file.
+    /// What stands under the file's name, where it is the file that is open; else none.
     ///
     /// # Errors
     /// The error of the operating system.
@@ -81,7 +62,17 @@ impl DataKeys {
         *last = through.max(*last);
     }
 
-    /// Returns whether keys wait to be destroyed.
+    /// What waits to be destroyed, with the last generation of each account.
+    pub fn condemned_keys(&self) -> BTreeMap<StreamKey, u32> {
+        self.condemned().clone()
+    }
+
+    /// The refusal of an erasure that nothing proves.
+    pub fn unproven(&self) -> DataKeysError {
+        DataKeysError::UnprovenErasure(self.path.clone())
+    }
+
+    /// Whether keys wait to be destroyed.
     pub fn has_condemned(&self) -> bool {
         !self.condemned().is_empty()
     }

@@ -1,15 +1,16 @@
 //! Marks of erasure in `keys.redb`: the last generation of an account's keys that was destroyed.
 //!
 //! Row: `stream key` → `generation (little-endian) ‖ tag`. The tag is made under a key of the
-//! keyring over both, so an attacker who can only write the file cannot make a mark. A store of an
-//! older build has marks without a tag. These are claims, and a starting service adopts them if the
-//! log or a tombstone confirms them.
+//! keyring over both, so who can write the file alone makes no mark. One that a service made proves
+//! only that it was made: it may have been kept from elsewhere, so a key that stands beside its
+//! mark is destroyed by the word of log or tombstone alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, TableError, WriteTransaction,
+    ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, TableError, WriteTransaction,
 };
 use subtle::ConstantTimeEq;
 
@@ -19,12 +20,10 @@ use super::key_store::{Condemned, KEYS, StreamKey, generation_of, stream_key_of}
 use super::keyring::Keyring;
 
 const MARKS: TableDefinition<&StreamKey, &Mark> = TableDefinition::new("erased_v2");
-/// The marks of builds before 2026-12-01.
-const CLAIMS: TableDefinition<&StreamKey, u32> = TableDefinition::new("erased_v1");
-/// The label that derives the key of the tags.
+/// What the key of the tags is derived with.
 const LABEL: &str = "keys.redb";
 
-type Mark = [u8; 4 + FILE_TAG_BYTES];
+pub(super) type Mark = [u8; 4 + FILE_TAG_BYTES];
 
 /// Makes marks, and distinguishes this keyring's from others.
 pub(super) struct Marks {
@@ -75,35 +74,16 @@ impl Marks {
         }
     }
 
-    /// Checks every mark; returns the accounts that have a key although its mark names it as
-    /// destroyed, because an older copy brought it back.
-    ///
-    /// # Errors
-    /// [`DataKeysError::UnprovenErasure`] if a mark is not this keyring's,
-    /// [`DataKeysError::Storage`].
-    pub fn check(&self, store: &impl ReadableDatabase) -> Result<Condemned, DataKeysError> {
-        let mut risen = Condemned::new();
-        let txn = store.begin_read()?;
-        let Some(marks) = marks(&txn)? else {
-            return Ok(risen);
+    /// Checks every mark.
+    pub fn check(&self, store: &impl ReadableDatabase) -> Result<(), DataKeysError> {
+        let Some(marks) = marks(&store.begin_read()?)? else {
+            return Ok(());
         };
         for row in marks.iter()? {
             let (stream_key, mark) = row?;
             self.read(stream_key.value(), mark.value())?;
         }
-        if marks.is_empty()? {
-            return Ok(risen);
-        }
-        for row in txn.open_table(KEYS)?.iter()? {
-            let name = *row?.0.value();
-            let stream_key = stream_key_of(&name);
-            if let Some(mark) = marks.get(&stream_key)?
-                && generation_of(&name) <= last_of(mark.value())
-            {
-                risen.insert(stream_key, last_of(mark.value()));
-            }
-        }
-        Ok(risen)
+        Ok(())
     }
 
     /// Adds marks for the keys to destroy to a store that is being written.
@@ -120,38 +100,6 @@ impl Marks {
         }
         Ok(())
     }
-
-    /// Adopts the marks of an older build that `says` confirms, in one durable commit.
-    ///
-    /// `says` returns whether an account's keys up to a generation were erased.
-    ///
-    /// # Errors
-    /// [`DataKeysError::UnprovenErasure`] if `says` does not confirm a mark,
-    /// [`DataKeysError::Storage`], and the error of `says`.
-    pub fn adopt<E: From<DataKeysError>>(
-        &self,
-        store: &Database,
-        mut says: impl FnMut(&StreamKey, u32) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        let claimed = claims(store)?;
-        if claimed.is_empty() {
-            return Ok(());
-        }
-        for (stream_key, through) in &claimed {
-            if !says(stream_key, *through)? {
-                return Err(DataKeysError::UnprovenErasure(self.path.clone()).into());
-            }
-        }
-        Ok(self.replace_claims(store, &claimed)?)
-    }
-
-    fn replace_claims(&self, store: &Database, claimed: &Condemned) -> Result<(), DataKeysError> {
-        let mut txn = store.begin_write()?;
-        txn.set_durability(Durability::Immediate)?;
-        self.add(claimed, &txn)?;
-        txn.delete_table(CLAIMS)?;
-        Ok(txn.commit()?)
-    }
 }
 
 /// Makes the table of a new store.
@@ -160,20 +108,13 @@ pub(super) fn make_table(txn: &WriteTransaction) -> Result<(), DataKeysError> {
     Ok(())
 }
 
-/// Copies all marks and claims as they are.
+/// Copies all marks as they are.
 pub(super) fn copy(from: &ReadTransaction, into: &WriteTransaction) -> Result<(), DataKeysError> {
     let mut copied = into.open_table(MARKS)?;
     if let Some(marks) = marks(from)? {
         for row in marks.iter()? {
             let (stream_key, mark) = row?;
             copied.insert(stream_key.value(), mark.value())?;
-        }
-    }
-    if let Some(claims) = table_of(from.open_table(CLAIMS))? {
-        let mut copied = into.open_table(CLAIMS)?;
-        for row in claims.iter()? {
-            let (stream_key, last) = row?;
-            copied.insert(stream_key.value(), last.value())?;
         }
     }
     Ok(())
@@ -185,58 +126,76 @@ pub(super) fn claimed(
     store: &impl ReadableDatabase,
     stream_key: &StreamKey,
 ) -> Result<u32, DataKeysError> {
-    let txn = store.begin_read()?;
-    let mark = match marks(&txn)? {
-        Some(marks) => marks.get(stream_key)?.map(|mark| last_of(mark.value())),
-        None => None,
-    };
-    let claim = match table_of(txn.open_table(CLAIMS))? {
-        Some(claims) => claims.get(stream_key)?.map(|last| last.value()),
-        None => None,
-    };
-    Ok(mark.unwrap_or(0).max(claim.unwrap_or(0)))
+    match marks(&store.begin_read()?)? {
+        Some(marks) => {
+            let mark = marks.get(stream_key)?;
+            Ok(mark.map_or(0, |mark| last_of(mark.value())))
+        }
+        None => Ok(0),
+    }
 }
 
-/// Returns everything that [`claimed`] finds, by account.
-pub(super) fn all_claimed(store: &impl ReadableDatabase) -> Result<Condemned, DataKeysError> {
-    let mut all = claims(store)?;
+/// All marks as they stand, whether they are to be believed or not.
+pub(super) fn all(
+    store: &impl ReadableDatabase,
+) -> Result<BTreeMap<StreamKey, Mark>, DataKeysError> {
+    let mut all = BTreeMap::new();
     if let Some(marks) = marks(&store.begin_read()?)? {
         for row in marks.iter()? {
             let (stream_key, mark) = row?;
-            let last = all.entry(*stream_key.value()).or_default();
-            *last = last_of(mark.value()).max(*last);
+            all.insert(*stream_key.value(), *mark.value());
         }
     }
     Ok(all)
 }
 
-fn claims(store: &impl ReadableDatabase) -> Result<Condemned, DataKeysError> {
-    let mut all = Condemned::new();
-    if let Some(claims) = table_of(store.begin_read()?.open_table(CLAIMS))? {
-        for row in claims.iter()? {
-            let (stream_key, last) = row?;
-            all.insert(*stream_key.value(), last.value());
+/// The keys that stand although a mark says that they were destroyed: the highest generation of
+/// each account.
+pub(super) fn risen(store: &impl ReadableDatabase) -> Result<Condemned, DataKeysError> {
+    let mut risen = Condemned::new();
+    let txn = store.begin_read()?;
+    let Some(marks) = marks(&txn)? else {
+        return Ok(risen);
+    };
+    if marks.is_empty()? {
+        return Ok(risen);
+    }
+    // In the order of their names: of one account the highest generation comes last.
+    for row in txn.open_table(KEYS)?.iter()? {
+        let name = *row?.0.value();
+        let (stream_key, generation) = (stream_key_of(&name), generation_of(&name));
+        if let Some(mark) = marks.get(&stream_key)?
+            && generation <= last_of(mark.value())
+        {
+            risen.insert(stream_key, generation);
         }
     }
-    Ok(all)
+    Ok(risen)
+}
+
+/// Refuses a store, about to be a copy or one already, in which a key stands beside its mark.
+pub(super) fn refuse_risen(
+    path: &Path,
+    store: &impl ReadableDatabase,
+) -> Result<(), DataKeysError> {
+    match risen(store)?.is_empty() {
+        true => Ok(()),
+        false => Err(DataKeysError::UnprovenErasure(path.to_owned())),
+    }
 }
 
 fn marks(
     txn: &ReadTransaction,
 ) -> Result<Option<ReadOnlyTable<&'static StreamKey, &'static Mark>>, DataKeysError> {
-    table_of(txn.open_table(MARKS))
-}
-
-/// A store of an older build has no table of marks, and a newer one has no table of claims.
-fn table_of<T>(opened: Result<T, TableError>) -> Result<Option<T>, DataKeysError> {
-    match opened {
+    // A store of an older build has none.
+    match txn.open_table(MARKS) {
         Ok(table) => Ok(Some(table)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-fn last_of(mark: &Mark) -> u32 {
+pub(super) fn last_of(mark: &Mark) -> u32 {
     let bytes = mark.first_chunk().expect("a mark is longer than 4 bytes");
     u32::from_le_bytes(*bytes)
 }

@@ -38,7 +38,7 @@ const WRAPPED_AT: usize = 4 + NONCE_BYTES;
 pub(super) type StreamKey = [u8; STREAM_KEY_BYTES];
 pub(super) type Name = [u8; STREAM_KEY_BYTES + 4];
 pub(super) type Row = [u8; WRAPPED_AT + KEY_BYTES + TAG_BYTES];
-type KekCheck = [u8; 32];
+pub(super) type KekCheck = [u8; 32];
 
 /// Makes a store at a path that nothing else uses, fills it, and returns it durable.
 pub(super) fn create(
@@ -107,6 +107,18 @@ pub(super) fn check_keyring(
         }
     }
     Ok(())
+}
+
+/// The check values of the key-encryption keys.
+pub(super) fn checks(
+    store: &impl ReadableDatabase,
+) -> Result<BTreeMap<u32, KekCheck>, DataKeysError> {
+    let mut checks = BTreeMap::new();
+    for row in store.begin_read()?.open_table(KEK_CHECKS)?.iter()? {
+        let (kek_id, check) = row?;
+        checks.insert(kek_id.value(), *check.value());
+    }
+    Ok(checks)
 }
 
 /// Records the check value of the active key-encryption key.
@@ -325,6 +337,12 @@ fn aad(name: &Name, kek_id: u32) -> [u8; STREAM_KEY_BYTES + 8] {
     aad[STREAM_KEY_BYTES..STREAM_KEY_BYTES + 4].copy_from_slice(&generation_of(name).to_le_bytes());
     aad[STREAM_KEY_BYTES + 4..].copy_from_slice(&kek_id.to_le_bytes());
     aad
+}
+
+#[cfg(test)]
+pub(super) fn put_foreign_check(txn: &WriteTransaction, kek_id: u32) {
+    let mut checks = txn.open_table(KEK_CHECKS).unwrap();
+    checks.insert(kek_id, &[7; 32]).unwrap();
 }
 
 #[cfg(test)]

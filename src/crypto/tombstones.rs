@@ -103,6 +103,21 @@ impl Tombstones {
     /// # Errors
     /// [`TombstoneError`]; an unreadable tombstone may belong to an unfinished erasure.
     pub fn read(&self) -> Result<Vec<Tombstone>, TombstoneError> {
+        self.each(|path| fs::remove_file(path))
+    }
+
+    /// The same beside a service that may be running: nothing is removed.
+    ///
+    /// # Errors
+    /// As [`Tombstones::read`].
+    pub fn list(&self) -> Result<Vec<Tombstone>, TombstoneError> {
+        self.each(|_| Ok(()))
+    }
+
+    fn each(
+        &self,
+        half_written: impl Fn(&Path) -> io::Result<()>,
+    ) -> Result<Vec<Tombstone>, TombstoneError> {
         let io_error = |source| TombstoneError::Io {
             folder: self.folder.clone(),
             source,
@@ -115,7 +130,7 @@ impl Tombstones {
         for file in files {
             let path = file.map_err(io_error)?.path();
             if path.extension().is_some_and(|ending| ending == "new") {
-                fs::remove_file(&path).map_err(io_error)?;
+                half_written(&path).map_err(io_error)?;
                 continue;
             }
             let bytes = key_file::read_private(&path, TOMBSTONE_BYTES_MAX)?;

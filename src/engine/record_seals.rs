@@ -11,7 +11,8 @@ use subtle::ConstantTimeEq;
 
 use crate::crypto::derived::FileKey;
 use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
-use crate::log::tree::Hash;
+use crate::log::tree::{Hash, NOTHING_BEFORE, leaf_hash};
+use crate::log::{LogReader, ReadLogError};
 
 // BUG: seal-of-8-bytes: 8 bytes are all that speaks for a record without checkpoint and index.
 /// Makes and checks the seals of one epoch's records: one that another epoch gave up has no place
@@ -53,6 +54,43 @@ impl RecordSeals {
         let tag = self.0.tag(&[&position.to_le_bytes(), before, bytes]);
         std::array::from_fn(|at| tag[at])
     }
+}
+
+/// The first of the records behind a position that none of the seals is on, or is on behind another
+/// record than the one before it.
+///
+/// # Errors
+/// [`ReadLogError`] when one cannot be read.
+pub fn first_unsealed(
+    reader: &LogReader,
+    after: u64,
+    head: u64,
+    seals: &[&RecordSeals],
+) -> Result<Option<u64>, ReadLogError> {
+    if after >= head {
+        return Ok(None);
+    }
+    let mut before = match reader.get(after)? {
+        Some(bytes) => leaf_hash(&bytes),
+        None => NOTHING_BEFORE,
+    };
+    let is_sealed = |position: u64, before: &Hash, bytes: &[u8]| {
+        seals
+            .iter()
+            .any(|seals| seals.has_sealed(position, before, bytes))
+    };
+    let mut next = after + 1;
+    while next <= head {
+        let page = reader.read(next, usize::MAX, usize::MAX)?;
+        for (position, bytes) in page.iter() {
+            if !is_sealed(position, &before, bytes) {
+                return Ok(Some(position));
+            }
+            before = leaf_hash(bytes);
+        }
+        next = page.next();
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::engine::tests::appended_tests::{Signed, forged, open};
 use crate::engine::tests::changed_tests::edit;
 use crate::engine::tests::epoch_tests::{archive, begin, copy, restore, restored};
 use crate::engine::tests::house::{House, PASSWORD, verify};
+use crate::engine::tests::marks_tests::{MARKS, true_mark};
 use crate::log::LogOptions;
 use crate::log::checkpoints::COPY;
 
@@ -168,7 +169,6 @@ fn an_older_keyring_does_not_go_on_where_its_own_epoch_is_made_to_begin_again() 
 }
 
 const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
-const ERASED: TableDefinition<&[u8; 16], u32> = TableDefinition::new("erased_v1");
 
 /// For one start the key store says that Ada was erased, and the index is built then; then it says
 /// again what it said.
@@ -180,8 +180,10 @@ fn a_key_store_that_calls_an_account_erased_frees_no_name() {
     drop(engine);
     let keys = house.data().join("keys.redb");
     let honest = fs::read(&keys).unwrap();
+    let mark = true_mark(&house, 1);
     edit(&house, "keys.redb", |txn| {
-        txn.open_table(ERASED).unwrap().insert(&ada().0, 1).unwrap();
+        let mut marks = txn.open_table(MARKS).unwrap();
+        marks.insert(&ada().0, &mark).unwrap();
         let mut table = txn.open_table(KEYS).unwrap();
         table.retain(|name, _| name[..16] != ada().0).unwrap();
     });
@@ -258,8 +260,10 @@ fn a_tombstone_of_a_lost_life_frees_no_name_of_a_later_one() {
     drop(engine);
     let keys = house.data().join("keys.redb");
     let honest = fs::read(&keys).unwrap();
+    let mark = true_mark(&house, 9);
     edit(&house, "keys.redb", |txn| {
-        txn.open_table(ERASED).unwrap().insert(&ada().0, 9).unwrap();
+        let mut marks = txn.open_table(MARKS).unwrap();
+        marks.insert(&ada().0, &mark).unwrap();
         let mut table = txn.open_table(KEYS).unwrap();
         table.retain(|name, _| name[..16] != ada().0).unwrap();
     });

@@ -25,7 +25,7 @@ mod checkpoint_refusal;
 pub mod checkpoints;
 mod error;
 mod folder;
-mod hashes;
+pub mod hashes;
 mod history;
 pub mod index;
 pub mod offline;

@@ -1,12 +1,13 @@
-//! Backups: log and data keys copied into two folders, beside the running service or of a stopped one.
+//! Backups: log and data keys copied into two folders, beside the running service or of a stopped
+//! one.
 //!
 //! ```text
 //!   places, manifests, contained? ─▶ stage the log ─▶ keys ─▶ keys' manifest ─▶ publish ─▶ log's
 //! ```
 //!
-//! The log is read first: a key is durable before the first record that it seals, so a later copy of
-//! the keys has every key that the log's copy needs. The keys get their name first, so a crash leaves
-//! no log that its keys do not open.
+//! The log is read first: a key is durable before the first record that it seals, so a later copy
+//! of the keys has every key that the log's copy needs. The keys get their name first, so a crash
+//! leaves no log that its keys do not open.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -19,16 +20,16 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 use data_encoding::{BASE64, HEXLOWER};
 
+use super::believed::proven_erasures;
 use super::places::{Ours, PlaceError, refuse_together};
 use crate::crypto::data_keys::{DataKeysError, back_up_stopped};
 use crate::crypto::keyring::{Keyring, LoadError};
-use crate::crypto::tombstones::Tombstones;
 use crate::engine::data_folder::{keys_file, log_folder};
 use crate::engine::entries::record;
-use crate::engine::erased;
 use crate::engine::erased::Known;
 use crate::log::checkpoints::COPY;
 use crate::log::tree::{Frontier, Hash, leaf_hash};
+use crate::log::verify::{BadLog, Verifier};
 use crate::log::{
     Backup, BackupError, EventLog, LogOptions, LogReader, Manifest, ManifestError, OpenLogError,
     Part,
@@ -119,6 +120,9 @@ pub enum NoBackup {
     /// The log does not say what it is.
     #[error("the log cannot be read ({0}): restore it from a backup")]
     Unread(String),
+    /// A record of a stopped log does not follow from those before it.
+    #[error("the log is no log of a service ({0}): restore it from a backup")]
+    Bad(#[from] BadLog),
     /// A manifest cannot be written.
     #[error(
         "the manifest in {folder} cannot be written ({source}): free space there, or name another folder"
@@ -147,6 +151,7 @@ impl NoBackup {
             | Self::Open(_)
             | Self::Keyring(_)
             | Self::Unread(_)
+            | Self::Bad(_)
             | Self::Target { .. } => Refusal::new(ErrorCode::StoreUnavailable),
         }
     }
@@ -180,7 +185,8 @@ pub fn check_places(ours: &Ours, folders: &BackupFolders) -> Result<(), PlaceErr
     ours.refuse(&folders.keys, Part::Keys)
 }
 
-/// Copies log and keys, incrementally; every file has its name only once it is complete and durable.
+/// Copies log and keys, incrementally; every file has its name only once it is complete and
+/// durable.
 ///
 /// # Errors
 /// [`NoBackup`].
@@ -285,8 +291,9 @@ impl Source<'_> {
 }
 
 /// Copies log and keys of a stopped service. Where the keyring is named, nothing beside it is
-/// touched, and the keys are checked by it before they replace an earlier copy; else the log alone
-/// says what was erased.
+/// touched, and the keys are checked by it before they replace an earlier copy; else none of that
+/// copy's keys may be gone. The log must follow: nothing better is replaced by one that no service
+/// opens.
 ///
 /// # Errors
 /// [`NoBackup`].
@@ -314,12 +321,16 @@ pub fn back_up_stopped_service(
             Ok,
         )
     };
+    check_follows(&reader)?;
     let ring = keyring.map(Keyring::load).transpose()?;
+    let by_keyring = keyring.zip(ring.as_ref());
     let known = OnceCell::new();
     let erased = |stream: &_, generation| -> Result<bool, String> {
-        if known.get().is_none() {
+        if let Some((file, ring)) = by_keyring
+            && known.get().is_none()
+        {
             // Nobody else sets it in between.
-            let _ = known.set(known_erasures(&reader, keyring)?);
+            let _ = known.set(proven_erasures(&reader, data, file, ring, &root_at)?);
         }
         let known = known.get();
         Ok(known.is_some_and(|known: &Known| known.says(StreamKey(*stream), generation)))
@@ -339,10 +350,19 @@ pub fn back_up_stopped_service(
     Ok(taken)
 }
 
-fn known_erasures(reader: &LogReader, keyring: Option<&Path>) -> Result<Known, String> {
-    let tombstones = keyring.map_or(Ok(Vec::new()), |file| Tombstones::beside(file).read());
-    let tombstones = tombstones.map_err(|error| error.to_string())?;
-    erased::read(reader, &tombstones)
+fn check_follows(reader: &LogReader) -> Result<(), NoBackup> {
+    let mut verifier = Verifier::new(&[]);
+    loop {
+        let page = reader.read(verifier.position() + 1, usize::MAX, usize::MAX);
+        let page = page.map_err(|error| NoBackup::Unread(error.to_string()))?;
+        if page.is_empty() {
+            verifier.finish()?;
+            return Ok(());
+        }
+        for (position, bytes) in page.iter() {
+            verifier.push(position, bytes)?;
+        }
+    }
 }
 
 /// The copy of the newest checkpoint in a data folder; one that cannot be read is none.

@@ -15,6 +15,7 @@ use super::places::{PlaceError, refuse_other_contents};
 use crate::crypto::data_keys::{DataKeysError, InCopy, KeysCopy};
 use crate::crypto::keyring::{Keyring, LoadError};
 use crate::crypto::note::{Checkpoint, NoteError, NoteKey, origin};
+use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
 use crate::engine::keys::checkpoints::signer;
 use crate::engine::keys::vault::holder;
 use crate::log::offline::{VerifyError, verify_folder};
@@ -75,9 +76,12 @@ pub enum BadBackup {
     KeyMissing(u64),
     /// The keys' copy says that a key was erased, and the log's copy does not.
     #[error(
-        "position {0}: the copy of the keys says that the data key of this account was erased, and the copy of the log has no erasure: check with --keyring, and without one take a new backup"
+        "position {0}: the copy of the keys says that the data key of this account was erased, and the copy of the log has no erasure: check with --keyring, beside which the tombstone of a later erasure stands, or take a new backup"
     )]
     ErasureUnproven(u64),
+    /// What stands beside the keyring cannot be read.
+    #[error(transparent)]
+    Tombstones(#[from] TombstoneError),
     /// The keyring is not one.
     #[error(transparent)]
     Keyring(#[from] LoadError),
@@ -92,7 +96,7 @@ impl BadBackup {
                 error,
                 OpenLogError::MissingSegment { .. } | OpenLogError::Missing(_)
             ),
-            Self::Keyring(_) => true,
+            Self::Keyring(_) | Self::Tombstones(_) => true,
             _ => false,
         }
     }
@@ -160,7 +164,8 @@ pub fn verify_backup(
         )));
     }
     if let Some(needed) = needed {
-        needed.check(keyring.is_some())?;
+        let tombstones = asked.keyring.map(|file| Tombstones::beside(file).list());
+        needed.check(copied, &tombstones.transpose()?.unwrap_or_default())?;
     }
     let keys = match (&keys, &keyring) {
         (Some(keys), Some(keyring)) => Some(keys.check(keyring)?),
@@ -248,8 +253,9 @@ struct Needed<'a> {
     keys: &'a KeysCopy,
     /// The first record whose key is not there, and never was.
     missing: Option<u64>,
-    /// By account, the first record since its last erasure whose key is said to be erased.
-    unproven: HashMap<StreamKey, u64>,
+    /// By account, the first record since its last erasure whose key is said to be erased, and the
+    /// highest number of such a key.
+    unproven: HashMap<StreamKey, (u64, u32)>,
 }
 
 impl<'a> Needed<'a> {
@@ -280,7 +286,10 @@ impl<'a> Needed<'a> {
         for generation in fields.chain(source) {
             match self.keys.find(&holder.0, generation) {
                 Ok(InCopy::Kept) => {}
-                Ok(InCopy::Erased) => _ = self.unproven.entry(holder).or_insert(at),
+                Ok(InCopy::Erased) => {
+                    let (_, highest) = self.unproven.entry(holder).or_insert((at, generation));
+                    *highest = generation.max(*highest);
+                }
                 Ok(InCopy::Missing) | Err(_) => _ = self.missing.get_or_insert(at),
             }
         }
@@ -289,15 +298,23 @@ impl<'a> Needed<'a> {
         }
     }
 
-    /// Whether every key that is needed is there, or was erased. The log says so, or a mark that was
-    /// made by the keyring: the log's copy may end before the erasure. Marks are checked elsewhere.
-    fn check(self, by_keyring: bool) -> Result<(), BadBackup> {
+    /// Whether every key that is needed is there, or was erased. The log says so, or a tombstone of an
+    /// erasure behind the `copied` records. A mark alone does not: the service may have made it for
+    /// another log. Marks are checked elsewhere.
+    fn check(self, copied: u64, tombstones: &[Tombstone]) -> Result<(), BadBackup> {
         if let Some(position) = self.missing {
             return Err(BadBackup::KeyMissing(position));
         }
-        match self.unproven.into_values().min() {
-            Some(position) if !by_keyring => Err(BadBackup::ErasureUnproven(position)),
-            _ => Ok(()),
+        let is_later = |stream: &StreamKey, needed: u32| {
+            tombstones
+                .iter()
+                .any(|t| t.stream_key == stream.0 && needed <= t.through && t.position > copied)
+        };
+        let unproven = self.unproven.into_iter();
+        let unproven = unproven.filter(|(stream, (_, needed))| !is_later(stream, *needed));
+        match unproven.map(|(_, (position, _))| position).min() {
+            Some(position) => Err(BadBackup::ErasureUnproven(position)),
+            None => Ok(()),
         }
     }
 }

@@ -131,9 +131,7 @@ impl Standing {
     /// The next start reads the keyring's file as it is now. A rotation replaces it.
     fn check_keyring(&self, ours: &Keyring) -> Result<(), String> {
         let file = Keyring::load(&self.keyring).map_err(|error| error.to_string())?;
-        let (id, kek) = ours.active_kek();
-        let is_ours = file.log_id() == ours.log_id() && file.kek(id) == Some(kek);
-        match is_ours {
+        match file.is_same(ours) {
             true => Ok(()),
             false => Err(exchanged(&self.keyring)),
         }

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use data_encoding::HEXLOWER;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::engine::Engine;
@@ -103,5 +105,38 @@ fn a_keyring_of_another_installation_is_an_exchange() {
     fs::write(house.keyring(), fs::read(other.keyring()).unwrap()).unwrap();
     assert!(look(&engine).unwrap().contains("exchanged"));
     fs::write(house.keyring(), ours).unwrap();
+    assert_eq!(look(&engine), None);
+}
+
+/// One key or another, retired or not: the next start reads all of them.
+#[test]
+fn any_other_line_in_the_keyring_is_an_exchange() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let rotated = house.send(&engine, "rotate-keys", json!({"reason": "a drill"}));
+    assert!(rotated.is_ok(), "{rotated:?}");
+    let good = fs::read_to_string(house.keyring()).unwrap();
+    let (body, _) = good.rsplit_once("\n[check]\n").unwrap();
+    let is_key = |at: &usize| body[*at..].starts_with(" = \"") && body[at + 4..].len() > 64;
+    let ends = |at: usize| body[at + 4..].find('"').unwrap();
+    let keys = (0..body.len()).filter(is_key);
+    let keys: Vec<_> = keys.filter(|at| ends(*at) == 64).collect();
+    assert_eq!(keys.len(), 6, "two, and two of each kind");
+    for at in keys {
+        let mut changed = body.to_owned();
+        let other = if &body[at + 4..at + 5] == "0" {
+            "1"
+        } else {
+            "0"
+        };
+        changed.replace_range(at + 4..at + 5, other);
+        let check = HEXLOWER.encode(&Sha256::digest(changed.as_bytes()));
+        let text = format!("{changed}\n[check]\nsha256 = \"{check}\"\n");
+        fs::write(house.keyring(), text).unwrap();
+        let wrong = look(&engine).unwrap();
+        assert!(wrong.contains("exchanged"), "{wrong}");
+    }
+    fs::write(house.keyring(), good).unwrap();
     assert_eq!(look(&engine), None);
 }

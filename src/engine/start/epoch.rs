@@ -19,7 +19,6 @@ use countersign_schemas::time::Micros;
 use super::error::{NewEpochError, StartError};
 use super::foundation::Foundation;
 use super::unsigned::End;
-use super::unsigned::first_unsealed;
 use crate::account::service;
 use crate::crash_point::reached;
 use crate::crypto::keyring::{Keyring, LOG_ID_BYTES};
@@ -30,7 +29,7 @@ use crate::engine::followers::stream_witness;
 use crate::engine::followers::stream_witness::Witness;
 use crate::engine::keys::checkpoints::signer;
 use crate::engine::keys::vault::system_random;
-use crate::engine::record_seals::RecordSeals;
+use crate::engine::record_seals::{RecordSeals, first_unsealed};
 use crate::log::LogOptions;
 use crate::log::LogReader;
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
@@ -204,7 +203,8 @@ fn check_prefix(
         .map(|id| RecordSeals::of_epoch(&keyring, id))
         .collect();
     let seals: Vec<_> = seals.iter().collect();
-    match first_unsealed(&found.reader(), agreed, head, &seals)? {
+    let unsealed = first_unsealed(&found.reader(), agreed, head, &seals);
+    match unsealed.map_err(|error| StartError::Record(error.to_string()))? {
         Some(position) => Err(Finding::Appended { position }.into()),
         None => Ok(()),
     }

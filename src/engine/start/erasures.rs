@@ -53,8 +53,10 @@ impl<'a> Erasures<'a> {
     pub fn check(&mut self, entry: &Entry, name: &Sealed) -> Result<(), StartError> {
         let known = match &mut self.known {
             Some(known) => known,
-            unread => unread
-                .insert(read(self.reader, &self.vault.tombstones()?).map_err(StartError::Record)?),
+            unread => {
+                let (head, tombstones) = (self.reader.head(), self.vault.tombstones()?);
+                unread.insert(read(self.reader, head, &tombstones).map_err(StartError::Record)?)
+            }
         };
         let (stream, position) = (entry.record.stream_key, entry.position);
         let is_recorded = known.recorded.get(&stream).is_some_and(|at| *at > position);
@@ -66,23 +68,37 @@ impl<'a> Erasures<'a> {
     }
 }
 
-/// Takes over the marks of erasure of an older build, which nothing proved, where log or
-/// tombstones say the same. The log is read for that once.
+/// Destroys what waits for it: what a crash left, what a restored `keys.redb` brought back. For a
+/// log that was held to what was signed for, since what it says cannot be taken back then.
 ///
 /// # Errors
-/// [`StartError::DataKeys`] where neither does, [`StartError::Record`] where the log cannot be
-/// read.
-pub(super) fn adopt(
-    vault: &Vault,
-    reader: &LogReader,
-    tombstones: &[Tombstone],
-) -> Result<(), StartError> {
+/// [`StartError::DataKeys`] with a key that stands beside its mark and that neither tombstones nor
+/// log call erased; [`StartError::Tombstones`], [`StartError::Record`] where they cannot be read;
+/// [`StartError::Erasure`] where the key store cannot be written.
+pub(super) fn destroy_keys(vault: &Vault, reader: &LogReader) -> Result<(), StartError> {
+    let condemned = vault.data_keys().condemned_keys();
+    if condemned.is_empty() {
+        return Ok(());
+    }
+    let tombstones = vault.tombstones()?;
     let mut known = None;
-    vault.data_keys().adopt_erasures(|stream, through| {
+    for (stream, through) in condemned {
+        let names = |t: &Tombstone| t.stream_key == stream && through <= t.through;
+        if tombstones.iter().any(names) {
+            continue;
+        }
         let known = match &mut known {
             Some(known) => known,
-            unread => unread.insert(read(reader, tombstones).map_err(StartError::Record)?),
+            unread => {
+                let head = reader.head();
+                unread.insert(read(reader, head, &tombstones).map_err(StartError::Record)?)
+            }
         };
-        Ok::<_, StartError>(known.says(StreamKey(*stream), through))
-    })
+        if !known.says(StreamKey(stream), through) {
+            return Err(vault.data_keys().unproven().into());
+        }
+    }
+    vault.rewrite_keys().map_err(StartError::Erasure)?;
+    tracing::info!("data keys of erased accounts were destroyed");
+    Ok(())
 }

@@ -9,7 +9,6 @@ use countersign_schemas::ids::{CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Record, StreamKind};
 use countersign_schemas::time::Micros;
 
-use super::erasures;
 use super::erasures::{Erasures, sealed_name};
 use super::error::StartError;
 use super::forms;
@@ -101,9 +100,7 @@ impl Foundation {
             .map_err(|source| VaultError::TagKeys(CreateError::Io { path: file, source }))?;
         let vault = Vault::new(keyring, keyring_file, keys, tag_keys, random)?;
         let end = unsigned::check(&reader, log.head(), &vault, data, keyring_file)?;
-        let tombstones = vault.tombstones()?;
-        erasures::adopt(&vault, &reader, &tombstones)?;
-        erasing::destroy_keys(&vault, &tombstones).map_err(StartError::Erasure)?;
+        erasing::condemn_entombed(&vault, &vault.tombstones()?).map_err(StartError::Erasure)?;
         let (index, epochs) = open_index(data, &log, &vault, end, now)?;
         Ok(Self {
             log,

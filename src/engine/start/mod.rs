@@ -187,6 +187,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let archive = found
         .index
         .distrust_with(signed_for(&found, data, keyring))?;
+    erasures::destroy_keys(&found.vault, &found.reader())?;
     let accept_back = options.accept_clock_back.as_deref();
     put_in_force(&mut found, &options.policy, accept_back, now)?;
     let accepted_clock = accepted(&found)?;

@@ -6,11 +6,11 @@ use super::error::StartError;
 use crate::engine::epochs::epoch_at;
 use crate::engine::keys::checkpoints::signer;
 use crate::engine::keys::vault::Vault;
-use crate::engine::record_seals::RecordSeals;
+use crate::engine::record_seals::first_unsealed;
 use crate::log::LogReader;
 use crate::log::checkpoints::Archive;
 use crate::log::index::Finding;
-use crate::log::tree::{Frontier, Hash, NOTHING_BEFORE, leaf_hash};
+use crate::log::tree::{Frontier, leaf_hash};
 
 /// What speaks for the end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,16 @@ pub(super) fn check(
         return Ok(End::Unchecked { from: 1 });
     };
     let seals = [vault.record_seals()];
-    let mut unsealed = first_unsealed(reader, signed, head, &seals)?;
+    let first_unsealed = |signed| {
+        let unsealed = first_unsealed(reader, signed, head, &seals);
+        unsealed.map_err(|error| StartError::Record(error.to_string()))
+    };
+    let mut unsealed = first_unsealed(signed)?;
     if unsealed.is_some()
         && let Some(size) = adopt_copy(&mut archive, reader, head, data)?
     {
         signed = size;
-        unsealed = first_unsealed(reader, signed, head, &seals)?;
+        unsealed = first_unsealed(signed)?;
     }
     let Some(position) = unsealed else {
         return Ok(End::Sealed(signed));
@@ -111,42 +115,4 @@ fn adopt_copy(
         "the checkpoints beside the keyring were older than the copy in the data folder, which was signed for this log: it is archived again"
     );
     Ok(Some(size))
-}
-
-/// The first of the records behind a position that none of the seals is on, or is on behind another
-/// record than the one before it.
-///
-/// # Errors
-/// [`StartError::Record`] when one cannot be read.
-pub(super) fn first_unsealed(
-    reader: &LogReader,
-    after: u64,
-    head: u64,
-    seals: &[&RecordSeals],
-) -> Result<Option<u64>, StartError> {
-    let wrong = |error: crate::log::ReadLogError| StartError::Record(error.to_string());
-    if after >= head {
-        return Ok(None);
-    }
-    let mut before = match reader.get(after).map_err(wrong)? {
-        Some(bytes) => leaf_hash(&bytes),
-        None => NOTHING_BEFORE,
-    };
-    let is_sealed = |position: u64, before: &Hash, bytes: &[u8]| {
-        seals
-            .iter()
-            .any(|seals| seals.has_sealed(position, before, bytes))
-    };
-    let mut next = after + 1;
-    while next <= head {
-        let page = reader.read(next, usize::MAX, usize::MAX).map_err(wrong)?;
-        for (position, bytes) in page.iter() {
-            if !is_sealed(position, &before, bytes) {
-                return Ok(Some(position));
-            }
-            before = leaf_hash(bytes);
-        }
-        next = page.next();
-    }
-    Ok(None)
 }

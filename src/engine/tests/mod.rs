@@ -18,6 +18,7 @@ mod gate_tests;
 pub(super) mod house;
 mod life;
 mod look_ups_tests;
+pub(super) mod marks_tests;
 mod planted_tests;
 mod private_tests;
 mod proof_tests;

@@ -106,12 +106,12 @@ impl Writer {
     }
 }
 
-/// Destroys at start every key that a tombstone names: what a crash left, what a restored
-/// `keys.redb` brought back.
+/// Gives out no key any more that a tombstone names: what a crash left, what a restored `keys.redb`
+/// brought back. In memory only, since nothing was checked yet.
 ///
 /// # Errors
 /// [`VaultError`]: the service must not start.
-pub(in crate::engine) fn destroy_keys(
+pub(in crate::engine) fn condemn_entombed(
     vault: &Vault,
     tombstones: &[Tombstone],
 ) -> Result<(), VaultError> {
@@ -120,10 +120,6 @@ pub(in crate::engine) fn destroy_keys(
         if !vault.is_erased(stream, tombstone.through)? {
             vault.condemn(stream, tombstone.through);
         }
-    }
-    if vault.has_condemned() {
-        vault.rewrite_keys()?;
-        tracing::info!("data keys of erased accounts were destroyed");
     }
     Ok(())
 }

@@ -1,0 +1,281 @@
+//! A mark of erasure proves only that a service made it: for a checked log alone a key is
+//! destroyed, and no copy of keys makes way for less than that.
+
+use std::fs;
+
+use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
+use countersign_schemas::record::{Record, StreamKind};
+use redb::{ReadableTable, TableDefinition};
+use serde_json::json;
+
+use super::appended_tests::open;
+use super::changed_tests::{RECORDS, edit};
+use super::epoch_tests::{copy, restore};
+use super::house::{House, PASSWORD};
+use crate::account::service;
+use crate::crypto::keyring::Keyring;
+use crate::engine::copies::backup::{NoBackup, Taken, back_up_stopped_service};
+use crate::engine::copies::verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
+
+pub(in crate::engine) const MARKS: TableDefinition<&[u8; 16], &[u8; 20]> =
+    TableDefinition::new("erased_v2");
+const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
+
+fn ada() -> StreamKey {
+    StreamKey::of(&AccountId::parse("ada").unwrap())
+}
+
+fn name(generation: u32) -> [u8; 20] {
+    let mut name = [0; 20];
+    name[..16].copy_from_slice(&ada().0);
+    name[16..].copy_from_slice(&generation.to_be_bytes());
+    name
+}
+
+/// The mark that a service with this keyring makes of Ada.
+pub(in crate::engine) fn true_mark(house: &House, last: u32) -> [u8; 20] {
+    let keyring = Keyring::load(&house.keyring()).unwrap();
+    let tag = keyring
+        .file_key("keys.redb")
+        .tag(&[&ada().0, &last.to_le_bytes()]);
+    let mut mark = [0; 20];
+    mark[..4].copy_from_slice(&last.to_le_bytes());
+    mark[4..].copy_from_slice(&tag);
+    mark
+}
+
+fn put_mark(house: &House, last: u32) {
+    let mark = true_mark(house, last);
+    edit(house, "keys.redb", |txn| {
+        let mut marks = txn.open_table(MARKS).unwrap();
+        marks.insert(&ada().0, &mark).unwrap();
+    });
+}
+
+fn remove_key(house: &House) {
+    edit(house, "keys.redb", |txn| {
+        let mut keys = txn.open_table(KEYS).unwrap();
+        assert!(keys.remove(&name(1)).unwrap().is_some());
+    });
+}
+
+fn has_key(house: &House, generation: u32) -> bool {
+    let mut has = false;
+    edit(house, "keys.redb", |txn| {
+        let keys = txn.open_table(KEYS).unwrap();
+        has = keys.get(&name(generation)).unwrap().is_some();
+    });
+    has
+}
+
+/// Two accounts, a backup, and a stop.
+fn stopped() -> House {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    house.enrol(&engine, "bob");
+    engine.admin().backup().unwrap();
+    house
+}
+
+fn back_up(house: &House, with_keyring: bool) -> Result<Taken, NoBackup> {
+    let ring = house.keyring();
+    let ring = with_keyring.then_some(&*ring);
+    back_up_stopped_service(&house.data(), ring, &house.backups(), house.time())
+}
+
+fn check(house: &House, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
+    let scratch = tempfile::tempdir().unwrap();
+    let (folders, keyring) = (house.backups(), house.keyring());
+    let asked = BackupToVerify {
+        log: &folders.log,
+        keys: Some(&folders.keys),
+        keyring: with_keyring.then_some(&keyring),
+        scratch: scratch.path(),
+    };
+    verify_backup(&asked, |_, _| {})
+}
+
+/// "Ada was erased", without reason, made of another record.
+fn erased_record(of: &[u8], version: u32, seal: Option<[u8; 8]>) -> Vec<u8> {
+    let mut record = Record::decode(of).unwrap().into_owned();
+    let event = service::account_erased();
+    record.event_type = event.type_code();
+    record.schema_version = event.schema_version();
+    record.stream_kind = StreamKind::Account;
+    record.stream_key = ada();
+    record.version = version;
+    record.payload = event.encode().unwrap().into();
+    (record.meta.source, record.meta.source_commitment) = (None, None);
+    (record.group_index, record.group_len) = (0, 1);
+    let id = CommandId::parse("forged").unwrap();
+    record.command_key = CommandKey::of(&record.meta.caller, &id);
+    record.meta.command_id = "forged".into();
+    record.seal = seal;
+    record.encode().unwrap()
+}
+
+fn append_erasure(house: &House, version: u32, seal: Option<[u8; 8]>) {
+    let mut log = open(house);
+    let head = log.head();
+    let last = log.reader().get(head).unwrap().unwrap();
+    log.append(head, &[erased_record(&last, version, seal)])
+        .unwrap();
+    log.close().unwrap();
+}
+
+fn is_unproven(house: &House) {
+    let refused = house.try_start().err().unwrap().to_string();
+    assert!(refused.contains("find out who could write"), "{refused}");
+}
+
+/// A false erasure stands in the middle of the log for one start, and is taken back.
+#[test]
+fn a_start_destroys_no_key_and_makes_no_mark_for_a_log_that_it_has_not_checked() {
+    let house = stopped();
+    put_mark(&house, 1);
+    let keys = fs::read(house.data().join("keys.redb")).unwrap();
+    let honest = fs::read(house.data().join("log/00000001.redb")).unwrap();
+    let target = open(&house).head() - 2;
+    edit(&house, "log/00000001.redb", |txn| {
+        let mut table = txn.open_table(RECORDS).unwrap();
+        let record = table.get(target).unwrap().unwrap().value().to_vec();
+        table
+            .insert(target, &*erased_record(&record, 99, None))
+            .unwrap();
+    });
+    // Also where the index is built from that log.
+    for files in [&[][..], &["index.redb", "snapshots.redb", "views.redb"]] {
+        for file in files {
+            fs::remove_file(house.data().join(file)).unwrap();
+        }
+        assert!(house.try_start().is_err());
+        assert!(has_key(&house, 1));
+    }
+    fs::write(house.data().join("keys.redb"), &keys).unwrap();
+    fs::write(house.data().join("log/00000001.redb"), &honest).unwrap();
+    is_unproven(&house);
+    assert!(has_key(&house, 1), "a mark alone destroys nothing");
+    edit(&house, "keys.redb", |txn| {
+        let mut marks = txn.open_table(MARKS).unwrap();
+        marks.remove(&ada().0).unwrap();
+    });
+    let login = json!({"username": "ada", "password": PASSWORD});
+    assert!(house.send(&house.start(), "start-login", login).is_ok());
+}
+
+/// Ada's one life had one key.
+#[test]
+fn an_erasure_in_the_log_speaks_for_the_numbers_that_its_lives_had_and_for_no_other() {
+    let house = stopped();
+    let engine = house.start();
+    let erase = json!({"account_id": "ada", "reason": "a wish"});
+    house.send(&engine, "erase-account", erase).unwrap();
+    drop(engine);
+    fs::remove_dir_all(house.keyring().with_file_name("tombstones")).unwrap();
+    let good = fs::read(house.data().join("keys.redb")).unwrap();
+    for (generation, is_said) in [(1, true), (2, false), (u32::MAX, false)] {
+        fs::write(house.data().join("keys.redb"), &good).unwrap();
+        put_mark(&house, generation);
+        edit(&house, "keys.redb", |txn| {
+            let mut keys = txn.open_table(KEYS).unwrap();
+            keys.insert(&name(generation), &[0; 64]).unwrap();
+        });
+        match is_said {
+            true => drop(house.start()),
+            false => is_unproven(&house),
+        }
+        assert_eq!(has_key(&house, generation), !is_said);
+    }
+}
+
+/// The erasure follows or not, has a seal or none, and the mark is a true one.
+#[test]
+fn a_backup_of_a_stopped_service_believes_no_erasure_that_the_service_did_not_write() {
+    for with_keyring in [false, true] {
+        for (follows, seal) in [(false, None), (true, None), (true, Some([0; 8]))] {
+            let house = stopped();
+            let engine = house.start();
+            let version = engine.shared.index.version(&ada()).unwrap();
+            drop(engine);
+            append_erasure(&house, if follows { version + 1 } else { 99 }, seal);
+            remove_key(&house);
+            put_mark(&house, 1);
+            let keys = house.backups().keys.join("keys.redb");
+            let before = fs::read(&keys).unwrap();
+            let refused = back_up(&house, with_keyring).map(|_| ());
+            assert!(refused.is_err(), "{with_keyring} {follows} {seal:?}");
+            assert!(fs::read(&keys).unwrap() == before);
+            check(&house, with_keyring).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_backup_of_a_stopped_service_with_its_keyring_believes_what_the_service_wrote() {
+    let house = stopped();
+    let engine = house.start();
+    let erase = json!({"account_id": "ada", "reason": "a wish"});
+    house.send(&engine, "erase-account", erase).unwrap();
+    drop(engine);
+    fs::remove_dir_all(house.keyring().with_file_name("tombstones")).unwrap();
+    let refused = back_up(&house, false).unwrap_err().to_string();
+    assert!(refused.contains("--keyring"), "{refused}");
+    back_up(&house, true).unwrap();
+    for with_keyring in [false, true] {
+        check(&house, with_keyring).unwrap();
+    }
+}
+
+#[test]
+fn a_true_mark_beside_its_key_is_in_no_backup() {
+    let house = stopped();
+    put_mark(&house, 1);
+    let keys = house.backups().keys.join("keys.redb");
+    let before = fs::read(&keys).unwrap();
+    for with_keyring in [false, true] {
+        assert!(back_up(&house, with_keyring).is_err());
+        assert!(fs::read(&keys).unwrap() == before);
+    }
+    fs::copy(house.data().join("keys.redb"), &keys).unwrap();
+    for with_keyring in [false, true] {
+        let bad = check(&house, with_keyring).unwrap_err().to_string();
+        assert!(bad.contains("were erased"), "{bad}");
+    }
+}
+
+/// The copies are of a first backup, against which nothing stands.
+#[test]
+fn a_true_mark_is_no_proof_of_an_erasure_that_the_copied_log_does_not_have() {
+    let house = stopped();
+    remove_key(&house);
+    put_mark(&house, 1);
+    for folder in [house.backups().log, house.backups().keys] {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    back_up(&house, true).unwrap();
+    for with_keyring in [false, true] {
+        let bad = check(&house, with_keyring).unwrap_err();
+        assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
+    }
+}
+
+/// The log was read, then the account erased, then the keys copied.
+#[test]
+fn a_tombstone_proves_an_erasure_behind_the_end_of_the_copied_log() {
+    let house = stopped();
+    let (log, early) = (house.backups().log, house.folder().join("early"));
+    copy(&log, &early);
+    let engine = house.start();
+    let erase = json!({"account_id": "ada", "reason": "a wish"});
+    house.send(&engine, "erase-account", erase).unwrap();
+    engine.admin().backup().unwrap();
+    drop(engine);
+    restore(&early, &log);
+    check(&house, true).unwrap();
+    let bad = check(&house, false).unwrap_err();
+    assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
+    fs::remove_dir_all(house.keyring().with_file_name("tombstones")).unwrap();
+    let bad = check(&house, true).unwrap_err();
+    assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
+}
