@@ -237,3 +237,40 @@ fn a_stop_loses_no_count() {
     drop(engine);
     assert_eq!(counts(&house.start())[0]["data"]["count"], 2);
 }
+
+/// A refusal says whether the account is there, and leaves no record.
+#[test]
+fn an_agents_refused_commands_count_as_looks_at_new_subjects() {
+    let house = House::new();
+    let engine = house.start();
+    house.enrol(&engine, "ada");
+    let clear = |id: &str| {
+        let body = serde_json::json!({"account_id": id, "reason": "looking"});
+        house.send(&engine, "clear-attempts", body).unwrap_err()
+    };
+    for n in 0..NEW_LOOKS_MAX {
+        let id = format!("nobody-{n}");
+        assert_eq!(clear(&id), ErrorCode::AccountNotFound, "{n}");
+    }
+    let agent = Viewer {
+        caller: Caller {
+            name: "test".into(),
+            verified: true,
+            role: Role::Support,
+        },
+        on_behalf_of: None,
+        trace_id: None,
+    };
+    let look = engine
+        .queries()
+        .admit_look_up(&agent, "support-account", None);
+    assert_eq!(look.unwrap_err().code, ErrorCode::QuotaExceeded);
+    for id in ["ada", "nobody"] {
+        assert_eq!(clear(id), ErrorCode::QuotaExceeded);
+    }
+    let suspend = serde_json::json!({"account_id": "ada", "reason": "stolen", "ticket": "T-1"});
+    let done = house.send(&engine, "suspend-factor", suspend);
+    assert!(done.is_ok(), "what is recorded is no look: {done:?}");
+    house.pass(RATE_WINDOW_S);
+    assert_eq!(clear("nobody"), ErrorCode::AccountNotFound);
+}

@@ -278,6 +278,7 @@ impl Writer {
         let request = &submission.request;
         if events.is_empty() {
             self.count_refusal(&gated.account, request, reply.as_ref().err());
+            let reply = reply.map_err(|refusal| self.bounded(request, refusal));
             return Verdict::answer(reply, NO_EVENT);
         }
         let has_right_code = submission.evidence.code.has_matched();

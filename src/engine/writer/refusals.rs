@@ -7,7 +7,8 @@ use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
 use countersign_schemas::event::reset::v1::RequestRefused;
 use countersign_schemas::ids::CommandKey;
-use countersign_schemas::refusal::Refusal;
+use countersign_schemas::record::Role;
+use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
 
 use super::batch::Batch;
@@ -18,6 +19,8 @@ use crate::account::{Account, Reply, service};
 use crate::engine::intake::evidence;
 use crate::engine::message::Gated;
 use crate::engine::{Done, Outcome, Request};
+
+const TOO_MANY_REFUSED: &str = "an agent's refused commands and its queries about accounts that it did not look at in the ten minutes before may be 60 in a minute together";
 
 impl Writer {
     /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what
@@ -60,6 +63,24 @@ impl Writer {
             Some(stream) => self.coalesced.attempt(stream, monotonic),
             None => self.coalesced.uncompared_name(monotonic),
         }
+    }
+
+    /// What an agent is refused with. A refusal leaves no record and says something of its account,
+    /// so each is one of the new subjects that the agent's queries may name in a minute.
+    pub(super) fn bounded(&self, request: &Request, refusal: Refusal) -> Refusal {
+        if request.caller.role != Role::Support {
+            return refusal;
+        }
+        let caller = (Role::Support, request.caller.name.as_str());
+        let now = (self.shared.monotonic)();
+        let taken = self.shared.look_ups().rates.take(caller, now);
+        taken.map_or_else(
+            |seconds| Refusal {
+                detail: Some(TOO_MANY_REFUSED),
+                ..Refusal::after(ErrorCode::QuotaExceeded, seconds)
+            },
+            |()| refusal,
+        )
     }
 
     /// Records the counts whose minute is over, those of at most `max` accounts.
