@@ -30,6 +30,7 @@ use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
 
 pub use copies::{Erased, InCopy, KeysCopy, back_up_stopped};
+use rewriting::newest_staged;
 
 /// Unwrapped keys that are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -107,17 +108,11 @@ pub enum DataKeysError {
         "the copy {0} has a data key, or knows of an erasure, that this key store has not or has damaged: keep that copy, restore from it, or name another folder"
     )]
     CopyKnowsMore(PathBuf),
-    /// A copy is wrapped by another key-encryption key, and no keyring says whether the present
-    /// keys are the same.
+    /// A copy has other checks or marks, and no keyring says whether the present ones are right.
     #[error(
-        "the keys were rotated since the copy {0} was taken, so only the keyring tells whether they still open: name it with --keyring, or name another folder"
+        "keys were rotated or erased since the copy {0} was taken, and only the keyring tells whether that is true: name it with --keyring, or name another folder"
     )]
-    CopyBeforeRotation(PathBuf),
-    /// A copy has other marks of erasure, and no keyring says which are true.
-    #[error(
-        "the copy {0} has other marks of erased accounts than the keys now, and only the keyring tells a true one: name it with --keyring, or name another folder"
-    )]
-    CopyBeforeErasure(PathBuf),
+    CopyNeedsKeyring(PathBuf),
     /// A copy is there and cannot be opened, so nothing says what would be lost with it.
     #[error(
         "the copy {path} is there and cannot be opened ({source}): close what has it open, or move it away if it is damaged, and take the backup again"
@@ -165,8 +160,8 @@ impl DataKeys {
     /// Opens the key store; makes an empty one only where `create` is true and nothing is there.
     ///
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
-    /// A key that a mark of this keyring calls destroyed is given to nobody. The next
-    /// [`DataKeys::rewrite`] destroys it: who calls that has proven [`DataKeys::condemned_keys`].
+    /// A key that a mark calls destroyed is given to nobody, and is among the
+    /// [`DataKeys::condemned_keys`], which are to be proven before [`DataKeys::rewrite`].
     ///
     /// # Errors
     /// [`DataKeysError::Missing`], [`DataKeysError::NotAFile`], [`DataKeysError::InUse`],
@@ -397,12 +392,6 @@ impl DataKeys {
         self.unwrapped.insert(*name, key.clone());
         Ok(key)
     }
-}
-
-fn newest_staged(staged: &BTreeMap<Name, (DataKey, Row)>, stream_key: &StreamKey) -> Option<u32> {
-    let names = name_of(stream_key, 0)..=name_of(stream_key, u32::MAX);
-    let (name, _) = staged.range(names).next_back()?;
-    Some(generation_of(name))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! A copy replaces an earlier one that knows no more. The file itself proves little of that, since
 //! who can write the data folder can write it: a key is gone for good only where a mark of this
-//! keyring and the log say so, and a row that differs must open. Without the keyring nothing tells a
-//! true mark from another, so a copy then only grows by keys.
+//! keyring and the log say so, and a row that differs must open. Without the keyring nothing tells
+//! a true mark from another, so a copy then only grows by keys.
 
 use std::fs;
 use std::io;
@@ -51,7 +51,7 @@ impl DataKeys {
 ///
 /// # Errors
 /// As [`DataKeys::open`] where it is opened, then as [`DataKeys::back_up`];
-/// [`DataKeysError::CopyBeforeErasure`] and [`DataKeysError::CopyBeforeRotation`] without a keyring.
+/// [`DataKeysError::CopyNeedsKeyring`] without a keyring.
 pub fn back_up_stopped(
     store: &Path,
     target: &Path,
@@ -126,11 +126,10 @@ fn refuse_change(
     before: &ReadOnlyDatabase,
     target: &Path,
 ) -> Result<(), DataKeysError> {
-    if key_store::checks(copied)? != key_store::checks(before)? {
-        return Err(DataKeysError::CopyBeforeRotation(target.to_owned()));
-    }
-    if key_marks::all(copied)? != key_marks::all(before)? {
-        return Err(DataKeysError::CopyBeforeErasure(target.to_owned()));
+    if key_store::checks(copied)? != key_store::checks(before)?
+        || key_marks::all(copied)? != key_marks::all(before)?
+    {
+        return Err(DataKeysError::CopyNeedsKeyring(target.to_owned()));
     }
     let keys = copied.begin_read()?.open_table(KEYS)?;
     for row in before.begin_read()?.open_table(KEYS)?.iter()? {
@@ -182,7 +181,7 @@ impl ByKeyring<'_> {
         Ok(())
     }
 
-    /// The key in a row; none where no key of the keyring opens it, so that nothing is lost with it.
+    /// The key in a row; none where no key of the keyring opens it: nothing is lost with it then.
     fn open(&self, name: &Name, row: &Row) -> Option<DataKey> {
         key_store::unwrap(self.keyring, name, row)
     }

@@ -2,8 +2,8 @@
 //!
 //! Row: `stream key` → `generation (little-endian) ‖ tag`. The tag is made under a key of the
 //! keyring over both, so who can write the file alone makes no mark. One that a service made proves
-//! only that it was made: it may have been kept from elsewhere, so a key that stands beside its mark is
-//! destroyed by the word of log or tombstone alone.
+//! only that it was made: it may have been kept from elsewhere, so a key that stands beside its
+//! mark is destroyed by the word of log or tombstone alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
