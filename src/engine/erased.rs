@@ -121,8 +121,8 @@ pub fn says(
     Ok(tombstones.iter().any(names))
 }
 
-/// The erasures of a log's records up to a position, and those that a crash cut short, whose tombstones
-/// are there. Keeps some 20 bytes in memory for each account.
+/// The erasures of a log's records up to a position, and those that a crash cut short, whose
+/// tombstones are there. Keeps some 20 bytes in memory for each account.
 ///
 /// # Errors
 /// A sentence where the log cannot be read.

@@ -290,7 +290,8 @@ impl Source<'_> {
 
 /// Copies log and keys of a stopped service. Where the keyring is named, nothing beside it is
 /// touched, and the keys are checked by it before they replace an earlier copy; else none of that
-/// copy's keys may be gone. The log must follow: nothing better is replaced by one that no service opens.
+/// copy's keys may be gone. The log must follow: nothing better is replaced by one that no service
+/// opens.
 ///
 /// # Errors
 /// [`NoBackup`].

@@ -1,7 +1,7 @@
 //! What the log of a stopped service is believed of an erasure: no further than the service spoke.
 //!
-//! Who can write the data folder can append to its log. A checkpoint beside the keyring that the log
-//! agrees to covers what is before it, and behind it each record has its seal.
+//! Who can write the data folder can append to its log. A checkpoint beside the keyring that the
+//! log agrees to covers what is before it, and behind it each record has its seal.
 
 use std::path::Path;
 

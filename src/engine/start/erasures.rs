@@ -68,12 +68,12 @@ impl<'a> Erasures<'a> {
     }
 }
 
-/// Destroys what waits for it: what a crash left, what a restored `keys.redb` brought back. For a log
-/// that was held to what was signed for, since what it says cannot be taken back then.
+/// Destroys what waits for it: what a crash left, what a restored `keys.redb` brought back. For a
+/// log that was held to what was signed for, since what it says cannot be taken back then.
 ///
 /// # Errors
-/// [`StartError::DataKeys`] with a key that stands beside its mark and that neither tombstones nor log
-/// call erased; [`StartError::Tombstones`], [`StartError::Record`] where they cannot be read;
+/// [`StartError::DataKeys`] with a key that stands beside its mark and that neither tombstones nor
+/// log call erased; [`StartError::Tombstones`], [`StartError::Record`] where they cannot be read;
 /// [`StartError::Erasure`] where the key store cannot be written.
 pub(super) fn destroy_keys(vault: &Vault, reader: &LogReader) -> Result<(), StartError> {
     let condemned = vault.data_keys().condemned_keys();

@@ -1,5 +1,5 @@
-//! A mark of erasure proves only that a service made it: for a checked log alone a key is destroyed,
-//! and no copy of keys makes way for less than that.
+//! A mark of erasure proves only that a service made it: for a checked log alone a key is
+//! destroyed, and no copy of keys makes way for less than that.
 
 use std::fs;
 

@@ -65,8 +65,8 @@ impl Writer {
         }
     }
 
-    /// What an agent is refused with. A refusal leaves no record and says something of its account, so
-    /// each is one of the new subjects that the agent's queries may name in a minute.
+    /// What an agent is refused with. A refusal leaves no record and says something of its account,
+    /// so each is one of the new subjects that the agent's queries may name in a minute.
     pub(super) fn bounded(&self, request: &Request, refusal: Refusal) -> Refusal {
         if request.caller.role != Role::Support {
             return refusal;
