@@ -32,6 +32,7 @@ use crate::crash_point::reached;
 
 pub use copies::{Erased, InCopy, KeysCopy, back_up_stopped};
 pub use error::DataKeysError;
+use rewriting::newest_staged;
 
 /// How many unwrapped keys are kept in memory; about 12 MiB with their names.
 pub const UNWRAPPED_KEYS_MAX: usize = 65_536;
@@ -68,8 +69,8 @@ impl DataKeys {
     /// exist.
     ///
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
-    /// A key that a mark of this keyring calls destroyed is given to nobody. The next
-    /// [`DataKeys::rewrite`] destroys it: who calls that has proven [`DataKeys::condemned_keys`].
+    /// A key that a mark calls destroyed is given to nobody, and is among the
+    /// [`DataKeys::condemned_keys`], which are to be proven before [`DataKeys::rewrite`].
     ///
     /// # Errors
     /// [`DataKeysError::Missing`] without a file, [`DataKeysError::NotAFile`] for a link,
@@ -304,12 +305,6 @@ impl DataKeys {
         self.unwrapped.insert(*name, key.clone());
         Ok(key)
     }
-}
-
-fn newest_staged(staged: &BTreeMap<Name, (DataKey, Row)>, stream_key: &StreamKey) -> Option<u32> {
-    let names = name_of(stream_key, 0)..=name_of(stream_key, u32::MAX);
-    let (name, _) = staged.range(names).next_back()?;
-    Some(generation_of(name))
 }
 
 #[cfg(test)]

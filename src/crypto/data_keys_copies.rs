@@ -51,8 +51,7 @@ impl DataKeys {
 ///
 /// # Errors
 /// As [`DataKeys::open`] where it is opened, then as [`DataKeys::back_up`];
-/// [`DataKeysError::CopyBeforeErasure`] and [`DataKeysError::CopyBeforeRotation`] without a
-/// keyring.
+/// [`DataKeysError::CopyNeedsKeyring`] without a keyring.
 pub fn back_up_stopped(
     store: &Path,
     target: &Path,
@@ -127,11 +126,10 @@ fn refuse_change(
     before: &ReadOnlyDatabase,
     target: &Path,
 ) -> Result<(), DataKeysError> {
-    if key_store::checks(copied)? != key_store::checks(before)? {
-        return Err(DataKeysError::CopyBeforeRotation(target.to_owned()));
-    }
-    if key_marks::all(copied)? != key_marks::all(before)? {
-        return Err(DataKeysError::CopyBeforeErasure(target.to_owned()));
+    if key_store::checks(copied)? != key_store::checks(before)?
+        || key_marks::all(copied)? != key_marks::all(before)?
+    {
+        return Err(DataKeysError::CopyNeedsKeyring(target.to_owned()));
     }
     let keys = copied.begin_read()?.open_table(KEYS)?;
     for row in before.begin_read()?.open_table(KEYS)?.iter()? {
@@ -183,8 +181,7 @@ impl ByKeyring<'_> {
         Ok(())
     }
 
-    /// The key in a row; none where no key of the keyring opens it, so that nothing is lost with
-    /// it.
+    /// The key in a row; none where no key of the keyring opens it: nothing is lost with it then.
     fn open(&self, name: &Name, row: &Row) -> Option<DataKey> {
         key_store::unwrap(self.keyring, name, row)
     }

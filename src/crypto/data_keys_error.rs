@@ -55,17 +55,11 @@ pub enum DataKeysError {
         "the copy {0} has a data key, or knows of an erasure, that this key store does not have, or has only damaged: keep that copy, restore from it, or name another folder"
     )]
     CopyKnowsMore(PathBuf),
-    /// A copy is wrapped by another key-encryption key, and without a keyring it is unknown whether
-    /// the present keys are the same.
+    /// A copy has other checks or marks, and no keyring says whether the present ones are right.
     #[error(
-        "the keys were rotated since the copy {0} was taken, so only the keyring can show whether they are the same keys: name it with --keyring, or name another folder"
+        "keys were rotated or erased since the copy {0} was taken, and only the keyring tells whether that is true: name it with --keyring, or name another folder"
     )]
-    CopyBeforeRotation(PathBuf),
-    /// A copy has other marks of erasure, and no keyring says which are true.
-    #[error(
-        "the copy {0} has other marks of erased accounts than the keys now, and only the keyring tells a true one: name it with --keyring, or name another folder"
-    )]
-    CopyBeforeErasure(PathBuf),
+    CopyNeedsKeyring(PathBuf),
     /// A copy is there and cannot be opened, so nothing says what would be lost with it.
     #[error(
         "the copy {path} is there and cannot be opened ({source}): close what has it open, or move it away if it is damaged, and take the backup again"

@@ -6,11 +6,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use super::{DataKeys, DataKeysError, newest_staged};
+use super::{DataKeys, DataKeysError};
 use crate::crash_point::reached;
 use crate::crypto::key_file;
-use crate::crypto::key_store::{self, Condemned, StreamKey, generation_of, is_condemned, name_of};
+use crate::crypto::key_store::{
+    self, Condemned, Name, Row, StreamKey, generation_of, is_condemned, name_of,
+};
 use crate::crypto::keyring::Keyring;
+use crate::crypto::seal::DataKey;
 
 impl DataKeys {
     /// Returns the last generation that an account's keys ever had, 0 if it never had one.
@@ -172,4 +175,14 @@ impl DataKeys {
             .retain(|stream_key, through| condemned.get(stream_key) != Some(through));
         Ok(())
     }
+}
+
+/// The newest generation of an account among the staged keys.
+pub(super) fn newest_staged(
+    staged: &BTreeMap<Name, (DataKey, Row)>,
+    stream_key: &StreamKey,
+) -> Option<u32> {
+    let names = name_of(stream_key, 0)..=name_of(stream_key, u32::MAX);
+    let (name, _) = staged.range(names).next_back()?;
+    Some(generation_of(name))
 }

@@ -245,7 +245,7 @@ fn the_same_keys_after_a_rotation_are_known_by_the_keyring() {
     fixture.rotate();
     let refused = fixture.back_up(false, true).unwrap_err();
     assert!(
-        matches!(refused, DataKeysError::CopyBeforeRotation(_)),
+        matches!(refused, DataKeysError::CopyNeedsKeyring(_)),
         "{refused}"
     );
     let (now, mut damaged) = (fixture.row(&ADA), fixture.row(&ADA));
@@ -275,8 +275,7 @@ fn a_store_whose_checks_were_all_taken_out_is_refused() {
     assert!(matches!(fixture.open(), Err(DataKeysError::NoCheck(_))));
 }
 
-/// The mark is a true one that was kept from elsewhere: only the log knows whether it is of this
-/// key.
+/// The mark is a true one that was kept from elsewhere: only the log knows whether it is right.
 #[test]
 fn a_key_that_stands_beside_its_mark_is_neither_copied_nor_proven_by_a_copy() {
     let fixture = Fixture::new();

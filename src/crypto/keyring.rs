@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use file::Hex;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::derived::FileKey;
@@ -338,8 +337,7 @@ impl Keyring {
 
     /// Whether another keyring has the same keys, numbers, states and ids of epochs, all of them.
     pub fn is_same(&self, other: &Self) -> bool {
-        let digest = |keyring| Sha256::digest(file::render(keyring).as_bytes());
-        digest(self) == digest(other)
+        *file::render(self) == *file::render(other)
     }
 
     /// Returns the keyed hash by which an account is found from its username in lower case.

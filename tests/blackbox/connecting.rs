@@ -148,7 +148,7 @@ fn certificates_are_accepted_and_a_wrong_one_is_reported() {
     ours.truncate(2);
     strange[2].1 = file("unknown.pem");
     strange[3].1 = file("unknown.key");
-    let not_taken = ["no TLS", "our certificate", "--tlscert (NATS_CERT)"];
+    let not_taken = ["no TLS", "the client certificate", "--tlscert (NATS_CERT)"];
     is_refused(&ours, 4, &not_taken);
     is_refused(&strange, 4, &not_taken);
     for half in ["tlscert", "tlskey"] {

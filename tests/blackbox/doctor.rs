@@ -161,7 +161,7 @@ async fn it_sees_a_second_instance_and_another_logs_stream() {
             .contains("one instance")
     });
     let output = doctor(&other, &url, &[]);
-    is_wrong(&output, "publication", "is not this log's");
+    is_wrong(&output, "publication", "does not belong to this log");
 }
 
 #[test]

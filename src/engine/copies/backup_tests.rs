@@ -280,7 +280,7 @@ fn a_key_that_was_marked_as_erased_by_hand_is_believed_by_no_start_no_backup_and
     let refused = house.try_start().err().unwrap().to_string();
     assert!(refused.contains("who could write"), "{refused}");
     let refused = stopped(None).unwrap_err();
-    let knows_more = matches!(refused, NoBackup::Keys(DataKeysError::CopyBeforeErasure(_)));
+    let knows_more = matches!(refused, NoBackup::Keys(DataKeysError::CopyNeedsKeyring(_)));
     assert!(knows_more, "{refused}");
     let refused = stopped(Some(&keyring)).unwrap_err();
     let unproven = matches!(refused, NoBackup::Keys(DataKeysError::UnprovenErasure(_)));
