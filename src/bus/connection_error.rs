@@ -23,7 +23,7 @@ pub enum ConnectionError {
     },
     /// A certificate is given without its key, or the key without its certificate.
     #[error(
-        "a client certificate needs its key; give both --tlscert (NATS_CERT) and --tlskey (NATS_KEY), or neither"
+        "a client certificate and its key belong together: give both --tlscert (NATS_CERT) and --tlskey (NATS_KEY), or neither"
     )]
     HalfACertificate,
     /// The broker refuses the credentials.

@@ -152,7 +152,7 @@ fn certificates_are_accepted_and_a_wrong_one_is_reported() {
     is_refused(&ours, 4, &not_taken);
     is_refused(&strange, 4, &not_taken);
     for half in ["tlscert", "tlskey"] {
-        let words = ["--tlscert", "--tlskey", "go together"];
+        let words = ["--tlscert", "--tlskey", "belong together"];
         is_refused(&but(&right, half, None), 2, &words);
     }
     for (flag, what) in [
