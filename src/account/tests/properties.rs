@@ -203,9 +203,12 @@ fn every_life_keeps_the_laws_and_answers_as_the_model() {
         ..ProptestConfig::with_cases(64)
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(config, rng);
+    let mut lives = TestRunner::new_with_rng(config.clone(), rng);
     let commands = Cell::new(0);
     while commands.get() < bound("LIVES_COMMANDS").unwrap_or(COMMANDS) {
+        let before = commands.get();
+        // A runner that has had its cases runs no more of them.
+        let mut runner = TestRunner::new_with_rng(config.clone(), lives.new_rng());
         let ran = runner.run(&(policy(), any::<u64>(), life()), |(policy, seed, ops)| {
             let (log, count) = live(&ops, &policy, seed);
             prop_assert_eq!(live(&ops, &policy, seed).0, log);
@@ -213,5 +216,6 @@ fn every_life_keeps_the_laws_and_answers_as_the_model() {
             Ok(())
         });
         ran.unwrap_or_else(|failure| panic!("LIVES_SEED={seed}: {failure}"));
+        assert!(commands.get() > before, "a round of lives has commands");
     }
 }
