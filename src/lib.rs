@@ -2,22 +2,22 @@
 //!
 //! ```text
 //!                      ┌──────────── engine ─────────────────────────────────┐
-//!  NATS ──▶ bus ──────▶│ evidence ──▶ queue ──▶ writer ──▶ log ──▶ replies   │──▶ bus ──▶ NATS
-//!           size,      │ slow proofs            decide,    one               │
-//!           strict     │ (pool of 2)            seal       commit            │
+//!  NATS ──▶ bus ──────▶│ queue ──▶ writer ──────────────▶ log ──▶ replies    │──▶ bus ──▶ NATS
+//!           size,      │           decide ◀─▶ evidence    one                │
+//!           strict     │           seal       (pool of 2) commit             │
 //!           decode,    └──────────────────────────┬──────────────────────────┘
 //!           caller                                └──▶ index, login view, audit trail
 //! ```
 //!
-//! One command's way is seven steps in one direction: decode (`bus`), gather evidence (`engine`),
-//! queue, decide (`account`, pure), commit (`log`), answer, follow (`projections`).
+//! A command's way has seven steps: decode (`bus`), queue, ask the gate (`account`, pure), gather
+//! the evidence that it names (`engine`), decide, commit (`log`) and reply, follow (`projections`).
 //!
 //! | room | what it is |
 //! |---|---|
 //! | [`account`] | the rules: `decide` and `evolve`, without clock, randomness or IO |
 //! | [`crypto`] | codes, password hashing, sealing, the keyring and the data keys |
 //! | [`log`] | the append-only log in segments, and the index over it |
-//! | [`engine`] | evidence before the writer, the writer, and the followers of a commit |
+//! | [`engine`] | the writer, the evidence that it asks for, and the followers of a commit |
 //! | [`bus`] | the NATS service: endpoints, callers, replies, stopping without a loss |
 //! | [`http`] | `/livez`, `/readyz` and `/metrics`, and the client for them |
 //! | [`fair_queue`] | a bounded queue in which callers take turns, for hashes and queries |

@@ -1,7 +1,5 @@
 """A minimal login gateway: `python3 gateway.py nats://USER:PASSWORD@HOST:4222` (nats-py, see requirements.txt).
-
-It asks for a name and a password and, where 2FA is on, for a code of either kind.
-"""
+It asks for a name and a password and, where 2FA is on, for a code of either kind."""
 
 import asyncio
 import json
@@ -18,17 +16,20 @@ class Refused(Exception):
 
 
 async def command(client, name, body):
-    """Sends a command; without a reply, sends it again under the same id: it is done once."""
+    """Sends a command; without a reply or after a fault, sends it again under the same id."""
     headers = {"Nats-Msg-Id": str(uuid.uuid4())}
     payload = json.dumps(body).encode()
     for _ in range(3):
         try:
             reply = await client.request("countersign.v1.command." + name, payload, 5, headers=headers)
+            answer = json.loads(reply.data)
+            if "Countersign-Error" not in (reply.headers or {}):
+                return answer
+            if answer["status"] < 500:
+                raise Refused(answer["code"])
         except (nats.errors.TimeoutError, nats.errors.NoRespondersError):
-            continue
-        if "Countersign-Error" in (reply.headers or {}):
-            raise Refused(reply.headers["Countersign-Error"])
-        return json.loads(reply.data)
+            pass
+        await asyncio.sleep(0.5)
     raise Refused("no answer")
 
 

@@ -4,27 +4,25 @@
 import { randomUUID } from "node:crypto";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { connect, headers, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import { setTimeout } from "node:timers/promises";
+import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 
 type Answer = Record<string, unknown>;
 
 class Refused extends Error {}
 
-/** Sends a command. What was not answered is asked again under the same id: it is done once. */
+/** Sends a command; without a reply or after a fault, sends it again under the same id. */
 async function command(nats: NatsConnection, name: string, body: Answer): Promise<Answer> {
   const sent = headers();
   sent.set("Nats-Msg-Id", randomUUID());
   const options = { headers: sent, timeout: 5_000 };
   for (let tries = 0; tries < 3; tries++) {
-    let reply: Msg;
-    try {
-      reply = await nats.request(`countersign.v1.command.${name}`, JSON.stringify(body), options);
-    } catch {
-      continue;
-    }
-    const word = reply.headers?.get("Countersign-Error");
-    if (word) throw new Refused(word);
-    return reply.json<Answer>();
+    const asked = nats.request(`countersign.v1.command.${name}`, JSON.stringify(body), options);
+    const reply = await asked.catch(() => undefined);
+    const answer = reply?.json<Answer>();
+    if (answer && !reply?.headers?.get("Countersign-Error")) return answer;
+    if (answer && Number(answer.status) < 500) throw new Refused(String(answer.code));
+    await setTimeout(500);
   }
   throw new Refused("no answer");
 }

@@ -1,6 +1,5 @@
 //! A minimal login gateway: `cargo run --example gateway -- nats://USER:PASSWORD@HOST:4222`.
 #![allow(clippy::disallowed_methods)]
-
 use std::{error::Error, io::stdin};
 
 use async_nats::{Client, ConnectOptions, HeaderMap, Request, ServerAddr};
@@ -8,22 +7,25 @@ use serde_json::{Value, json};
 
 type Answered = Result<Value, Box<dyn Error>>;
 
-/// Sends a command; without a reply, sends it again under the same id: it is done once.
+/// Sends a command; without a reply or after a fault, sends it again under the same id.
 async fn command(nats: &Client, name: &str, body: Value) -> Answered {
     let subject = format!("countersign.v1.command.{name}");
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Msg-Id", uuid::Uuid::now_v7().to_string());
     for _ in 0..3 {
-        let request = Request::new().headers(headers.clone());
-        let request = request.payload(body.to_string().into());
-        let Ok(reply) = nats.send_request(subject.clone(), request).await else {
-            continue;
-        };
-        let headers = reply.headers.unwrap_or_default();
-        return match headers.get("Countersign-Error") {
-            Some(word) => Err(format!("refused: {word}").into()),
-            None => Ok(serde_json::from_slice(&reply.payload)?),
-        };
+        let payload = body.to_string().into();
+        let request = Request::new().headers(headers.clone()).payload(payload);
+        if let Ok(reply) = nats.send_request(subject.clone(), request).await {
+            let answer: Value = serde_json::from_slice(&reply.payload)?;
+            match reply.headers.unwrap_or_default().get("Countersign-Error") {
+                None => return Ok(answer),
+                Some(word) if answer["status"].as_u64() < Some(500) => {
+                    Err(format!("refused: {word}"))?
+                }
+                Some(_) => {}
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
     Err("no answer".into())
 }
@@ -31,11 +33,11 @@ async fn command(nats: &Client, name: &str, body: Value) -> Answered {
 async fn log_in(nats: &Client) -> Answered {
     let first = json!({"username": ask("name")?, "password": ask("password")?});
     let answer = command(nats, "start-login", first).await?;
-    if answer["status"] == "complete" {
-        return Ok(answer);
+    if answer["status"] != "complete" {
+        let second = json!({"challenge_id": answer["challenge_id"], "code": ask("code")?});
+        return command(nats, "verify-login", second).await;
     }
-    let second = json!({"challenge_id": answer["challenge_id"], "code": ask("code")?});
-    command(nats, "verify-login", second).await
+    Ok(answer)
 }
 
 fn ask(what: &str) -> std::io::Result<String> {
@@ -52,9 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         options = options.custom_inbox_prefix(format!("_INBOX.{user}"));
     }
     let login = log_in(&options.connect(url).await?).await?;
-    println!(
-        "{} is signed in by {}",
-        login["account_id"], login["method"]
-    );
+    let (account, method) = (&login["account_id"], &login["method"]);
+    println!("{account} is signed in by {method}");
     Ok(())
 }
