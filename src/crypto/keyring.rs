@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use file::Hex;
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::derived::FileKey;
@@ -337,7 +338,8 @@ impl Keyring {
 
     /// Whether another keyring has the same keys, numbers, states and ids of epochs, all of them.
     pub fn is_same(&self, other: &Self) -> bool {
-        *file::render(self) == *file::render(other)
+        let (ours, theirs) = (file::render(self), file::render(other));
+        ours.as_bytes().ct_eq(theirs.as_bytes()).into()
     }
 
     /// Returns the keyed hash by which an account is found from its username in lower case.
