@@ -226,7 +226,7 @@ fn an_unreachable_index_is_named_without_its_password() {
             .env("NO_PROXY", "127.0.0.1");
         let output = output(finder.spawn().unwrap());
         assert!(
-            output.contains("REFUSED no nats-server to be found, and fetching one did not succeed"),
+            output.contains("REFUSED no nats-server was found, and fetching one did not succeed"),
             "{output}"
         );
         assert!(
