@@ -20,7 +20,7 @@ async fn command(nats: &Client, name: &str, body: Value) -> Answered {
             match reply.headers.unwrap_or_default().get("Countersign-Error") {
                 None => return Ok(answer),
                 Some(word) if answer["status"].as_u64() < Some(500) => {
-                    Err(format!("refused: {word}"))?
+                    return Err(format!("refused: {word}").into());
                 }
                 Some(_) => {}
             }
