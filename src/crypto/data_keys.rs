@@ -168,7 +168,6 @@ impl DataKeys {
         }
     }
 
-    // BUG: restored-keys-reuse-number: a key that an older store never had does not count.
     /// Makes an account's next key, visible at once and durable after [`Self::commit`].
     ///
     /// Generations count from 1 for the life of the account id. Both arguments must come from the

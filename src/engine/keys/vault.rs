@@ -273,6 +273,17 @@ impl Vault {
         }
     }
 
+    /// Checks that a stream has a data key that seals.
+    ///
+    /// # Errors
+    /// [`VaultError::NoKey`] if it has none, or none that was not destroyed; [`VaultError::Keys`].
+    pub fn expect_key(&self, stream: StreamKey) -> Result<(), VaultError> {
+        match self.keys.current(&stream.0)? {
+            Some(_) => Ok(()),
+            None => Err(VaultError::NoKey),
+        }
+    }
+
     /// Copies the key store beside itself being used; the copy opens as a key store.
     ///
     /// # Errors

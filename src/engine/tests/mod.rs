@@ -19,6 +19,7 @@ pub(super) mod house;
 mod life;
 mod look_ups_tests;
 pub(super) mod marks_tests;
+mod missing_key_tests;
 mod planted_tests;
 mod private_tests;
 mod proof_tests;
