@@ -106,6 +106,7 @@ impl Account {
             | Event::SubjectViewed(_)
             | Event::LookUpsCounted(_)
             | Event::AgentActsRefused(_)
+            | Event::OperatorActed(_)
             | Event::AuditExported(_) => {}
         }
     }

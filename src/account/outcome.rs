@@ -251,6 +251,7 @@ fn recall_of_account(
             | Event::SubjectViewed(_)
             | Event::LookUpsCounted(_)
             | Event::AgentActsRefused(_)
+            | Event::OperatorActed(_)
             | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)

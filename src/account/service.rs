@@ -4,7 +4,8 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::AccountErased;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
 use countersign_schemas::event::audit::v1::{
-    AgentAct, AgentActsRefused, AuditExported, LookUpsCounted, SubjectViewed,
+    AgentAct, AgentActsRefused, AuditExported, LookUpsCounted, OperatorAct, OperatorActed,
+    SubjectViewed,
 };
 use countersign_schemas::event::log::v1::{
     ClockBackAccepted, ClockJumped, DataKeysRewrapped, EpochStarted, Form, KeysRotated,
@@ -13,6 +14,7 @@ use countersign_schemas::event::log::v1::{
 use countersign_schemas::event::reset::v1::{RequestRefused, ResetRequestsRefused};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::ErrorCode;
+use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 
 use super::policy::{Policy, WINDOW_STEPS_MAX};
@@ -144,6 +146,15 @@ pub fn look_ups_counted(account: Option<&str>, query: &str, count: u32) -> Event
 /// So many acts of an agent were refused because it had done as many as one agent may.
 pub fn agent_acts_refused(by: String, act: AgentAct, count: u32) -> Event {
     Event::AgentActsRefused(AgentActsRefused { by, act, count })
+}
+
+/// An operator asked for a backup, or for a rebuild of a view, with this reason.
+pub fn operator_acted(act: OperatorAct, view: Option<&str>, reason: &str) -> Event {
+    Event::OperatorActed(OperatorActed {
+        act,
+        view: view.map(str::to_owned),
+        reason: Protected::clear(reason.as_bytes()),
+    })
 }
 
 /// Whether a refusal says that an attempt was made and not compared.

@@ -1,6 +1,7 @@
 //! Answers a query, and leaves its access record.
 
 use bytes::Bytes;
+use countersign_schemas::event::audit::v1::OperatorAct;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
@@ -88,33 +89,27 @@ fn body(engine: &Engine, query: &Query, request: &QueryRequest) -> Result<Bytes,
     }
 }
 
-/// Answers an operator's request, which shows nobody's history.
+/// Answers an operator's request. An act leaves a record before it begins.
 fn operators(
     engine: &Engine,
     request: &OperatorsRequest,
     viewer: &Viewer,
 ) -> Result<Bytes, Refusal> {
-    let admin = engine.admin();
+    let (admin, queries) = (engine.admin(), engine.queries());
     match request {
-        OperatorsRequest::Backup => {
-            is_on_log(viewer, "backup");
+        OperatorsRequest::Backup(reason) => {
+            queries.record_act(viewer, (OperatorAct::Backup, None), reason)?;
             json(&admin.backup()?)
         }
         OperatorsRequest::LogStats => json(&admin.log_stats()?),
         OperatorsRequest::KeyList => json(&admin.key_list()?),
         OperatorsRequest::ViewList => json(&admin.view_list()),
-        OperatorsRequest::ViewRebuild(view) => {
-            is_on_log(viewer, "view-rebuild");
+        OperatorsRequest::ViewRebuild(view, reason) => {
+            let act = (OperatorAct::ViewRebuild, Some(view.as_str()));
+            queries.record_act(viewer, act, reason)?;
             json(&admin.view_rebuild(view.as_str())?)
         }
     }
-}
-
-/// Writes who asked for an act into the service's own log: it changes no account, so it is no
-/// event. Not why: a reason may say something of a person, and that log is in clear.
-fn is_on_log(viewer: &Viewer, act: &str) {
-    let caller = viewer.caller.name.as_str();
-    tracing::info!(caller, "an operator asked for {act}");
 }
 
 /// Returns the access record for a query that shows a user's history; `None` for the other queries.

@@ -9,11 +9,12 @@
 //! same subject by the same query for ten minutes of the monotonic clock. The table of those that
 //! were recorded is in memory and bounded; what it forgets is recorded once more.
 
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use countersign_schemas::event::Event;
-use countersign_schemas::ids::AccountId;
+use countersign_schemas::event::audit::v1::OperatorAct;
+use countersign_schemas::ids::{AccountId, Reason};
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
 use crate::account::service;
@@ -25,7 +26,7 @@ use crate::engine::shared::recorded_looks::{Recorded, key_of};
 
 /// How long an answer waits for its record to be durable.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
-const TOO_MANY: &str = "a caller may look in a minute at 60 accounts, usernames and lists that it did not look at in the ten minutes before";
+const TOO_MANY: &str = "each caller has 60 requests a minute that leave a new access record: one for each account, username or list that it did not look at in the ten minutes before, and one for each act";
 
 /// What is looked at or taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,12 +104,36 @@ impl Queries {
         if self.shared.look_ups().counts(&key, now) {
             return Ok(());
         }
-        let (durable, told) = sync_channel(1);
+        self.record(viewer, event.clone())?;
         let look = Recorded {
-            event: event.clone(),
+            event,
             viewer: viewer.clone(),
             further: 0,
         };
+        self.shared.look_ups().insert(key, look, now);
+        Ok(())
+    }
+
+    /// Records an operator's act with its reason, before the act begins. Each act has a record of
+    /// its own; one operator may ask for sixty in a minute, look-ups included.
+    ///
+    /// # Errors
+    /// `quota.exceeded`, with the seconds to wait. `store.unavailable` if the record did not become
+    /// durable in time: the act must not begin.
+    pub fn record_act(
+        &self,
+        viewer: &Viewer,
+        (act, view): (OperatorAct, Option<&str>),
+        reason: &Reason,
+    ) -> Result<(), Refusal> {
+        self.admit_look_up(viewer, act.as_str(), None)?;
+        self.record(viewer, service::operator_acted(act, view, reason.as_str()))
+    }
+
+    /// Waits until the event is durable.
+    fn record(&self, viewer: &Viewer, event: Event) -> Result<(), Refusal> {
+        let unavailable = || Refusal::new(ErrorCode::StoreUnavailable);
+        let (durable, recorded) = sync_channel(1);
         let looking = Looking {
             event,
             viewer: viewer.clone(),
@@ -116,15 +141,9 @@ impl Queries {
         };
         // Each thread of the queries has one at most under way.
         let sent = self.queue.send(Message::LookedUp(Box::new(looking)));
-        sent.map_err(|_| Refusal::new(ErrorCode::StoreUnavailable))?;
-        match told.recv_timeout(COMMIT_WAIT) {
-            Ok(()) => {
-                self.shared.look_ups().insert(key, look, now);
-                Ok(())
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                Err(Refusal::new(ErrorCode::StoreUnavailable))
-            }
-        }
+        sent.map_err(|_| unavailable())?;
+        recorded
+            .recv_timeout(COMMIT_WAIT)
+            .map_err(|_| unavailable())
     }
 }
