@@ -78,7 +78,7 @@ pub(in crate::account) fn user_cancel(_: &Scenario) -> Ask {
 pub(in crate::account) fn case_back(s: &Scenario, back: usize) -> CaseId {
     let nth = s.cases.len().checked_sub(1 + back);
     nth.map_or_else(
-        || CaseId::parse("nobody-opened-this").expect("an id"),
+        || CaseId::parse("unknown-case").expect("an id"),
         |nth| s.cases[nth].clone(),
     )
 }
