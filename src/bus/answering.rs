@@ -24,7 +24,7 @@ pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), 
     engine.queries().reached(request.min_position)
 }
 
-/// Answers a query, and leaves a record of who looked at whom before the answer leaves.
+/// Answers a query, and makes its access record before the answer leaves.
 pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
     is_reached(engine, request)?;
     let viewer = &request.viewer;
@@ -43,7 +43,7 @@ pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, R
         (_, None) => {}
     }
     let body = body(engine, query, request);
-    // An id that nobody has is on record too: trying them out must not stay unseen.
+    // An unknown id has an access record too, so that guessing ids is visible.
     if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
         && refusal.code == ErrorCode::AccountNotFound
     {

@@ -54,7 +54,8 @@ pub struct Gated {
     /// How many seconds the source then still waited, over all names and at the text that names the
     /// account.
     pub source_waits_s: Option<u64>,
-    /// How long its address waits for wrong pairs of password and code.
+    /// How many seconds a pair of password and code passes no wait for passwords: because of its
+    /// source's wrong pairs, or of wrong passwords beside a right code at the account.
     pub pair_waits_s: Option<u64>,
 }
 

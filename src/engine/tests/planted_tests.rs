@@ -135,7 +135,7 @@ fn an_approval_by_whoever_asked_comes_out_otherwise() {
     let life = Life::new();
     let body = life.requested("agent-1");
     let wrong = Wrong::by("agent-1", life.account("ada"), "approve-reset", &body);
-    let expected = "[] comes out (approval.self: whoever asked for the reset cannot approve it), [reset-approved] was recorded";
+    let expected = "[] comes out (approval.self: the agent who requested the reset cannot approve it), [reset-approved] was recorded";
     assert_eq!(told(life, &wrong, |ctx| ctx.caller = "agent-2"), expected);
 }
 
@@ -147,7 +147,7 @@ fn an_approval_that_no_agent_sent_comes_out_otherwise() {
         role: Role::Platform,
         ..Wrong::by("shop", life.account("ada"), "approve-reset", &body)
     };
-    let expected = "the caller's role does not reach the command for this";
+    let expected = "the caller's role may not send the command of these events";
     assert_eq!(told(life, &wrong, |_| {}), expected);
 }
 
@@ -178,7 +178,10 @@ fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
     let body = json!({"case_id": case_id.as_str(), "reason": "as agreed"});
     let wrong = Wrong::by("grace", life.account("u-9"), "approve-reset", &body);
     let told = told(life, &wrong, |_| {});
-    assert!(told.contains("approval.self: nobody has a hand"), "{told}");
+    assert!(
+        told.contains("approval.self: you cannot take part"),
+        "{told}"
+    );
 }
 
 #[test]
