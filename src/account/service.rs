@@ -150,7 +150,7 @@ pub fn agent_acts_refused(by: String, act: AgentAct, count: u32) -> Event {
     Event::AgentActsRefused(AgentActsRefused { by, act, count })
 }
 
-/// Makes the record that an operator asked for a backup, or for a rebuild of a view, with this reason.
+/// Returns the record that an operator asked for a backup or a view rebuild, with the reason.
 pub fn operator_acted(act: OperatorAct, view: Option<&str>, reason: &str) -> Event {
     Event::OperatorActed(OperatorActed {
         act,

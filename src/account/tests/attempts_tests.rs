@@ -55,7 +55,7 @@ fn a_wait_doubles_with_each_failure_and_a_success_ends_it_without_clearing_the_b
         .then("account.throttled for 80 s");
 }
 
-/// C-16; AIL fixed CVE-2026-56450 with a limit that the next hour forgets.
+/// C-16; the mend of AIL CVE-2026-56450 was a limit that the next hour forgets.
 #[test]
 fn c16_good_logins_do_not_clear_the_budget() {
     let mut scenario = enabled_account();
