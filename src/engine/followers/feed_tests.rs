@@ -3,19 +3,19 @@
 use serde_json::json;
 
 use super::*;
-use crate::engine::tests::house::{House, PASSWORD};
+use crate::engine::tests::fixture::{Fixture, PASSWORD};
 
 /// More commands than a portion has room for; each has two events.
 const COMMANDS: usize = PORTION_EVENTS_MAX / 2 + 20;
 
 #[test]
 fn a_commands_events_stay_together_wherever_a_portion_ends() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     for at in 0..COMMANDS {
         let name = format!("account-{at}");
         let body = json!({"account_id": name, "username": name, "password": PASSWORD});
-        house.send(&engine, "register-account", body).unwrap();
+        fixture.send(&engine, "register-account", body).unwrap();
     }
     let feed = engine.feed();
     let all = published_in(&feed, 0);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::PAGE_BYTES_MAX;
 use crate::engine::Engine;
 use crate::engine::queries::support::CASES_MAX;
-use crate::engine::tests::house::{House, PASSWORD};
+use crate::engine::tests::fixture::{Fixture, PASSWORD};
 
 /// What a page's frame takes beside its items, in bytes.
 const FRAME_BYTES: usize = 64;
@@ -30,14 +30,14 @@ fn caught_up<T>(ask: impl Fn() -> Result<T, Refusal>) -> T {
     }
 }
 
-fn login(house: &House, engine: &Engine) {
+fn login(fixture: &Fixture, engine: &Engine) {
     let body = json!({"account_id": "ada", "password": PASSWORD, "context": agent()});
-    house.send(engine, "start-login", body).unwrap();
+    fixture.send(engine, "start-login", body).unwrap();
 }
 
-fn register(house: &House, engine: &Engine) {
+fn register(fixture: &Fixture, engine: &Engine) {
     let body = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(engine, "register-account", body).unwrap();
+    fixture.send(engine, "register-account", body).unwrap();
 }
 
 /// Follows `next` to the end; the positions of every page, each of which keeps the bound.
@@ -57,11 +57,11 @@ fn followed(page: impl Fn(u64) -> AuditPage) -> Vec<Vec<u64>> {
 
 #[test]
 fn the_longest_agents_make_a_page_shorter_and_no_history_impossible() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine);
     for _ in 0..PAGE_MAX {
-        login(&house, &engine);
+        login(&fixture, &engine);
     }
     let queries = engine.queries();
     let head = engine.admin().log_stats().unwrap().position;
@@ -89,12 +89,12 @@ fn the_longest_agents_make_a_page_shorter_and_no_history_impossible() {
 /// One of them is an export's and the other a page's: both end before it.
 #[test]
 fn a_time_up_to_which_is_asked_is_not_in_it() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine);
     for _ in 0..3 {
-        house.pass(60);
-        login(&house, &engine);
+        fixture.pass(60);
+        login(&fixture, &engine);
     }
     let queries = engine.queries();
     let whole = caught_up(|| queries.audit_page(&AuditPageQuery::default(), None));
@@ -126,13 +126,13 @@ fn a_time_up_to_which_is_asked_is_not_in_it() {
 
 #[test]
 fn more_open_cases_than_a_page_holds_are_all_found_by_its_next() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let reason = format!("x{}", "\u{1}".repeat(499));
     let cases = CASES_MAX + 1;
     for n in 0..cases {
         let account = format!("a-{n}");
-        house.enrol(&engine, &account);
+        fixture.enrol(&engine, &account);
         // The first are long, so that bytes end a page, and then the count does.
         let reason = if n < CASES_MAX * 3 / 4 {
             reason.as_str()
@@ -140,7 +140,7 @@ fn more_open_cases_than_a_page_holds_are_all_found_by_its_next() {
             "short"
         };
         let body = json!({"account_id": account, "reason": reason, "ticket": "T-1"});
-        let mut request = house.request("request-reset", &body, &house.fresh_id(), &engine);
+        let mut request = fixture.request("request-reset", &body, &fixture.fresh_id(), &engine);
         request.caller.name = format!("agent-{n}");
         let (sender, receiver) = std::sync::mpsc::channel();
         engine.submit(

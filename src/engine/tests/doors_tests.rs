@@ -5,7 +5,7 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
-use super::house::{House, PASSWORD};
+use super::fixture::{Fixture, PASSWORD};
 use crate::account::Reply;
 use crate::engine::{Engine, EngineOptions};
 
@@ -39,8 +39,8 @@ const STATES: [State; 6] = [
 ];
 
 impl Mode {
-    fn start(self, house: &House) -> Engine {
-        let engine = house.start_with(|options: &mut EngineOptions| match self {
+    fn start(self, fixture: &Fixture) -> Engine {
+        let engine = fixture.start_with(|options: &mut EngineOptions| match self {
             Self::Here => {}
             Self::Vouched => options.vouched = true,
             Self::Elsewhere => options.elsewhere = true,
@@ -71,8 +71,8 @@ impl Mode {
 }
 
 /// Brings an account into a state.
-fn bring(house: &House, engine: &Engine, mode: Mode, state: State, account: &str) {
-    let send = |name: &str, body| house.send(engine, name, body).unwrap();
+fn bring(fixture: &Fixture, engine: &Engine, mode: Mode, state: State, account: &str) {
+    let send = |name: &str, body| fixture.send(engine, name, body).unwrap();
     let of = json!({"account_id": account});
     if state == State::Unseen {
         return;
@@ -96,7 +96,7 @@ fn bring(house: &House, engine: &Engine, mode: Mode, state: State, account: &str
     if state == State::Pending {
         return;
     }
-    let code = house.code(&secret, 0);
+    let code = fixture.code(&secret, 0);
     let body = json!({"account_id": account, "authenticator_id": authenticator_id, "code": code});
     send("confirm-code", body);
     match state {
@@ -168,12 +168,12 @@ fn expected(
 #[test]
 fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
     for mode in MODES {
-        let house = House::new();
-        let engine = mode.start(&house);
+        let fixture = Fixture::new();
+        let engine = mode.start(&fixture);
         for (nth, state) in STATES.into_iter().enumerate() {
             let account = format!("a-{nth}");
-            bring(&house, &engine, mode, state, &account);
-            house.pass(60);
+            bring(&fixture, &engine, mode, state, &account);
+            fixture.pass(60);
             let id = AccountId::parse(&account).unwrap();
             let status = || {
                 let status = engine.queries().login_status(&id, None);
@@ -223,7 +223,7 @@ fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
                 login,
             ];
             for ((door, body), expected) in doors.into_iter().zip(expected) {
-                let answer = house.send(&engine, door, body);
+                let answer = fixture.send(&engine, door, body);
                 let context = format!("{mode:?} {state:?} {door}: {answer:?}");
                 // A second suspension of a stolen phone finds nothing to stop.
                 let expected = match (state, door) {
@@ -238,8 +238,13 @@ fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
 }
 
 /// What a door answers, to the second of its wait.
-fn answer(house: &House, engine: &Engine, door: &str, body: &Value) -> (ErrorCode, Option<u64>) {
-    let outcome = house.send_as(engine, &house.fresh_id(), door, body.clone());
+fn answer(
+    fixture: &Fixture,
+    engine: &Engine,
+    door: &str,
+    body: &Value,
+) -> (ErrorCode, Option<u64>) {
+    let outcome = fixture.send_as(engine, &fixture.fresh_id(), door, body.clone());
     let Refusal {
         code,
         retry_after_s,
@@ -272,8 +277,8 @@ fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
         "disable-2fa",
         "regenerate-backup-codes",
     ];
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let names = |nth: usize| [format!("known-{nth}"), format!("nobody-{nth}")];
     let command = |door: &'static str| match door {
         "by-name" => "start-login",
@@ -281,10 +286,10 @@ fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
     };
     let mut before = Vec::new();
     for (nth, door) in DOORS.into_iter().enumerate() {
-        house.enrol(&engine, &names(nth)[0]);
+        fixture.enrol(&engine, &names(nth)[0]);
         let told = names(nth).map(|name| {
             let body = wrong(door, &name);
-            let tries = (0..13).map(|_| answer(&house, &engine, command(door), &body));
+            let tries = (0..13).map(|_| answer(&fixture, &engine, command(door), &body));
             tries.collect::<Vec<_>>()
         });
         assert_eq!(told[0], told[1], "{door}");
@@ -292,11 +297,11 @@ fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
         before.push(told[0][12]);
     }
     drop(engine);
-    let engine = house.start();
+    let engine = fixture.start();
     let told = |pass_s: u64| {
-        house.pass(pass_s);
+        fixture.pass(pass_s);
         let of = |(nth, door): (usize, &'static str)| {
-            names(nth).map(|name| answer(&house, &engine, command(door), &wrong(door, &name)))
+            names(nth).map(|name| answer(&fixture, &engine, command(door), &wrong(door, &name)))
         };
         DOORS.into_iter().enumerate().map(of).collect::<Vec<_>>()
     };
@@ -312,18 +317,18 @@ fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
 
 #[test]
 fn a_restart_changes_no_answer_of_a_challenge_or_a_case_known_or_unknown() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    house.enrol(&engine, "eve");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    fixture.enrol(&engine, "eve");
     let login = json!({"account_id": "ada", "password": PASSWORD});
-    let Ok(Reply::CodeRequired { challenge_id, .. }) = house.send(&engine, "start-login", login)
+    let Ok(Reply::CodeRequired { challenge_id, .. }) = fixture.send(&engine, "start-login", login)
     else {
         panic!("a code is asked for");
     };
     let request = |account: &str| json!({"account_id": account, "reason": "r", "ticket": "T"});
     let case = |account: &str| {
-        let opened = house.send(&engine, "request-reset", request(account));
+        let opened = fixture.send(&engine, "request-reset", request(account));
         let Ok(Reply::ResetRequested { case_id, .. }) = opened else {
             panic!("a case is opened");
         };
@@ -331,8 +336,8 @@ fn a_restart_changes_no_answer_of_a_challenge_or_a_case_known_or_unknown() {
     };
     let (closed, lapsed) = (case("ada"), case("eve"));
     let on = |case: &str| json!({"case_id": case, "reason": "r"});
-    house.send(&engine, "reject-reset", on(&closed)).unwrap();
-    house.pass(8 * 86_400);
+    fixture.send(&engine, "reject-reset", on(&closed)).unwrap();
+    fixture.pass(8 * 86_400);
     let no_code = |challenge: &str| json!({"challenge_id": challenge, "code": "000000"});
     let asks: Vec<_> = [challenge_id.reveal().to_owned(), "0".repeat(32)]
         .map(|challenge| ("verify-login", no_code(&challenge)))
@@ -351,11 +356,11 @@ fn a_restart_changes_no_answer_of_a_challenge_or_a_case_known_or_unknown() {
     let told = |engine: &Engine| {
         let answers = asks
             .iter()
-            .map(|(door, body)| answer(&house, engine, door, body));
+            .map(|(door, body)| answer(&fixture, engine, door, body));
         answers.collect::<Vec<_>>()
     };
     let before = told(&engine);
     assert_eq!(before[0], before[1], "a challenge that lapsed and none");
     drop(engine);
-    assert_eq!(told(&house.start()), before);
+    assert_eq!(told(&fixture.start()), before);
 }

@@ -12,7 +12,7 @@ use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
 use super::auditing_tests::commands;
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::account::{Account, Reply};
 use crate::crypto::otp::TotpSecret;
 use crate::engine::Engine;
@@ -26,7 +26,7 @@ pub(super) fn explain(engine: &Engine, position: u64) -> Explanation {
 
 /// An installation with one account, and what its owner and the agents do.
 pub(super) struct Life {
-    pub(super) house: House,
+    pub(super) fixture: Fixture,
     pub(super) engine: Engine,
     secret: Option<TotpSecret>,
     codes: Vec<String>,
@@ -38,12 +38,12 @@ impl Life {
     }
 
     fn under(change: fn(&mut crate::engine::EngineOptions)) -> Self {
-        let house = House::new();
-        let engine = house.start_with(change);
-        let (secret, codes) = house.enrol(&engine, "ada");
+        let fixture = Fixture::new();
+        let engine = fixture.start_with(change);
+        let (secret, codes) = fixture.enrol(&engine, "ada");
         let secret = Some(secret);
         Self {
-            house,
+            fixture,
             engine,
             secret,
             codes,
@@ -52,10 +52,10 @@ impl Life {
 
     /// Sends a command a minute later, so that every code is a new one.
     pub(super) fn by(&self, caller: &str, name: &str, body: Value) -> Result<Reply, ErrorCode> {
-        self.house.pass(60);
-        let id = self.house.fresh_id();
+        self.fixture.pass(60);
+        let id = self.fixture.fresh_id();
         let (sender, receiver) = std::sync::mpsc::channel();
-        let mut request = self.house.request(name, &body, &id, &self.engine);
+        let mut request = self.fixture.request(name, &body, &id, &self.engine);
         request.caller.name = caller.into();
         let told = Box::new(move |outcome: crate::engine::Outcome| sender.send(outcome).unwrap());
         self.engine.submit(request, told);
@@ -75,7 +75,7 @@ impl Life {
 
     fn code(&self) -> String {
         // The command is sent a minute later.
-        self.house.code(self.secret.as_ref().unwrap(), 2)
+        self.fixture.code(self.secret.as_ref().unwrap(), 2)
     }
 
     /// Begins an enrolment, and gives its authenticator.
@@ -128,13 +128,13 @@ impl Life {
             let single = self.user("verify-login", verify("000000"));
             match single.unwrap_err() {
                 ErrorCode::CodeInvalid => {}
-                ErrorCode::AccountThrottled => self.house.pass(HOUR_S),
+                ErrorCode::AccountThrottled => self.fixture.pass(HOUR_S),
                 ErrorCode::CodeSecondRequired => {
                     let mut pair = verify("000000");
                     pair["next_code"] = "000000".into();
                     let told = self.user("verify-login", pair).unwrap_err();
                     if told == ErrorCode::AccountThrottled {
-                        self.house.pass(HOUR_S);
+                        self.fixture.pass(HOUR_S);
                     }
                 }
                 ErrorCode::FactorSuspended => return,
@@ -149,7 +149,7 @@ impl Life {
         let mut body = self.begun();
         body["code"] = "000000".into();
         self.user("confirm-code", body.clone()).unwrap_err();
-        self.house.pass(HOUR_S);
+        self.fixture.pass(HOUR_S);
         self.user("confirm-code", body).unwrap_err();
         self.enrol();
     }
@@ -165,7 +165,7 @@ impl Life {
         let both = |password: &str, code: &str| {
             let mut body = with(password);
             body["code"] = code.into();
-            self.house.send(&self.engine, "start-login", body)
+            self.fixture.send(&self.engine, "start-login", body)
         };
         both("no password of hers", "000000").unwrap_err();
         both(PASSWORD, "000000").unwrap_err();
@@ -179,7 +179,7 @@ impl Life {
         self.user("verify-login", answer).unwrap();
         let code = self.code();
         self.user("verify-login", verify(&code)).unwrap();
-        self.house
+        self.fixture
             .send(&self.engine, "verify-login", verify(&code))
             .unwrap_err();
         self.user("verify-login", verify(&self.codes[0])).unwrap();
@@ -204,15 +204,15 @@ impl Life {
         let code = self.code();
         self.user("verify-login", verify(&code)).unwrap();
         let case = self.requested("agent-2");
-        self.house.pass(8 * 24 * HOUR_S);
+        self.fixture.pass(8 * 24 * HOUR_S);
         self.by("agent-1", "approve-reset", case).unwrap_err();
         self.requested("agent-1");
-        self.house.pass(8 * 24 * HOUR_S);
+        self.fixture.pass(8 * 24 * HOUR_S);
         let case = self.requested("agent-2");
         self.by("agent-3", "approve-reset", case.clone()).unwrap();
         let stop = json!({"account_id": "ada", "reason": "stolen", "ticket": "T-2"});
         self.by("agent-2", "suspend-factor", stop).unwrap();
-        self.house.pass(72 * HOUR_S);
+        self.fixture.pass(72 * HOUR_S);
         self.by("agent-2", "execute-reset", case).unwrap();
         self.enrol();
         self.requested("agent-1");
@@ -267,9 +267,11 @@ fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
     life.logins();
     life.resets();
     life.keys_and_the_end();
-    let Life { house, engine, .. } = life;
+    let Life {
+        fixture, engine, ..
+    } = life;
     drop(engine);
-    let engine = house.start_with(|options| {
+    let engine = fixture.start_with(|options| {
         options.policy.code_failures_free = 0;
         options.policy.reset_cooling_off_s = 100 * HOUR_S;
         options.policy.reset_requests_max = 1;
@@ -340,12 +342,12 @@ fn what_the_log_cannot_show_of_an_erasure_and_a_rotation_is_said_in_words() {
 /// under the policy that was in force then.
 #[test]
 fn every_decision_is_explained_and_comes_out_the_same_again() {
-    let house = House::new();
-    let engine = house.start();
-    commands(&house, &engine, |_, _| {});
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    commands(&fixture, &engine, |_, _| {});
     drop(engine);
     // Another policy since, under which the same would have come out otherwise.
-    let engine = house.start_with(|options| options.policy.code_failures_free = 0);
+    let engine = fixture.start_with(|options| options.policy.code_failures_free = 0);
     let head = engine.admin.log.head();
     let mut results = std::collections::BTreeMap::<String, u32>::new();
     for position in 1..=head {
@@ -389,13 +391,15 @@ fn every_decision_is_explained_and_comes_out_the_same_again() {
 
 #[test]
 fn an_explanation_says_what_the_account_was_and_why() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
-    house.pass(60);
-    let code = house.code(&secret, 0);
-    house.send(&engine, "verify-login", verify(&code)).unwrap();
-    house
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, _) = fixture.enrol(&engine, "ada");
+    fixture.pass(60);
+    let code = fixture.code(&secret, 0);
+    fixture
+        .send(&engine, "verify-login", verify(&code))
+        .unwrap();
+    fixture
         .send(&engine, "verify-login", verify(&code))
         .unwrap_err();
     let position = engine.admin.log.head();

@@ -8,7 +8,7 @@ use countersign_schemas::record::{Record, Role};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::AuditEvent;
 
-use super::house::House;
+use super::fixture::Fixture;
 use crate::account::Held;
 use crate::engine::queries::look_ups::LookUp;
 use crate::engine::request::Viewer;
@@ -44,8 +44,8 @@ fn recorded(engine: &Engine) -> Vec<AuditEvent> {
 
 #[test]
 fn a_look_is_on_record_with_who_looked_and_for_whom() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let look = LookUp::Viewed(Some(&ada()), "audit-timeline");
     let queries = engine.queries();
     queries
@@ -72,7 +72,7 @@ fn a_look_is_on_record_with_who_looked_and_for_whom() {
     assert_eq!(shown["on_behalf_of"], "Grace H.");
     assert_eq!(shown["trace_id"], "07070707070707070707070707070707");
     assert_eq!(shown.get("account_id"), None, "it is the log's own event");
-    let folder = house.data();
+    let folder = fixture.data();
     drop(engine);
     for file in ["log/00000001.redb", "index.redb", "views.redb"] {
         let bytes = std::fs::read(folder.join(file)).unwrap();
@@ -82,8 +82,8 @@ fn a_look_is_on_record_with_who_looked_and_for_whom() {
 
 #[test]
 fn one_record_stands_for_ten_minutes_of_the_same_and_no_other() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let queries = engine.queries();
     let (ada, bob) = (ada(), AccountId::parse("bob").unwrap());
     let timeline = LookUp::Viewed(Some(&ada), "audit-timeline");
@@ -100,10 +100,10 @@ fn one_record_stands_for_ten_minutes_of_the_same_and_no_other() {
     look(&auditor, &LookUp::Viewed(None, "reset-queue"));
     look(&auditor, &LookUp::Exported(None, "jsonl", "{}".into()));
     assert_eq!(recorded(&engine).len(), 7);
-    house.pass(WINDOW_S - 1);
+    fixture.pass(WINDOW_S - 1);
     look(&auditor, &timeline);
     assert_eq!(recorded(&engine).len(), 7);
-    house.pass(1);
+    fixture.pass(1);
     look(&auditor, &timeline);
     look(&auditor, &timeline);
     assert_eq!(recorded(&engine).len(), 8);
@@ -111,8 +111,8 @@ fn one_record_stands_for_ten_minutes_of_the_same_and_no_other() {
 
 #[test]
 fn a_look_is_the_logs_last_durable_record_when_it_is_answered() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let look = LookUp::Viewed(Some(&ada()), "audit-page");
     let auditor = viewer("auditor", None);
     engine.queries().record_look_up(&auditor, &look).unwrap();
@@ -121,13 +121,13 @@ fn a_look_is_the_logs_last_durable_record_when_it_is_answered() {
     let event = Record::decode(&record).unwrap().event().unwrap();
     assert_eq!(event.name(), "subject-viewed");
     drop(engine);
-    assert_eq!(recorded(&house.start()).len(), 1);
+    assert_eq!(recorded(&fixture.start()).len(), 1);
 }
 
 #[test]
 fn what_cannot_be_recorded_is_not_shown() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let queries = engine.queries();
     drop(engine);
     let look = LookUp::Viewed(Some(&ada()), "audit-page");
@@ -137,9 +137,9 @@ fn what_cannot_be_recorded_is_not_shown() {
 
 #[test]
 fn looking_changes_no_account() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let page = |engine: &Engine| {
         let query = AuditTimelineQuery::default();
         engine.queries().audit_timeline(&ada(), &query, None)
@@ -164,8 +164,8 @@ fn counts(engine: &Engine) -> Vec<serde_json::Value> {
 ///
 #[test]
 fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let queries = engine.queries();
     let timeline = ada();
     let timeline = LookUp::Viewed(Some(&timeline), "audit-timeline");
@@ -175,7 +175,7 @@ fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
     }
     let once = LookUp::Viewed(None, "reset-queue");
     queries.record_look_up(&auditor, &once).unwrap();
-    house.pass(WINDOW_S);
+    fixture.pass(WINDOW_S);
     assert_eq!(counts(&engine), [0; 0]);
     // Whatever comes next brings what is due.
     queries.record_look_up(&auditor, &timeline).unwrap();
@@ -195,8 +195,8 @@ fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
 /// C9: neither names nor what a caller says of itself make a new record each.
 #[test]
 fn a_caller_names_sixty_that_are_not_on_record_in_a_minute_and_what_is_refused_is_counted() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let queries = engine.queries();
     let admit = |viewer: &Viewer, look_up: Option<&LookUp>| {
         let admitted = queries.admit_look_up(viewer, "find-account", look_up);
@@ -216,7 +216,7 @@ fn a_caller_names_sixty_that_are_not_on_record_in_a_minute_and_what_is_refused_i
     }
     assert_eq!(admit(&eve, Some(&card)), Ok(()), "it is on record");
     assert_eq!(admit(&viewer("bob", None), None), Ok(()));
-    house.pass(WINDOW_S);
+    fixture.pass(WINDOW_S);
     queries.record_look_up(&eve, &card).unwrap();
     let told = counts(&engine);
     let data = serde_json::json!({"account_id": null, "query": "find-account", "count": 100});
@@ -228,8 +228,8 @@ fn a_caller_names_sixty_that_are_not_on_record_in_a_minute_and_what_is_refused_i
 /// What waits is recorded when the service stops.
 #[test]
 fn a_stop_loses_no_count() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let look = LookUp::Viewed(None, "audit-page");
     for _ in 0..3 {
         engine
@@ -238,18 +238,18 @@ fn a_stop_loses_no_count() {
             .unwrap();
     }
     drop(engine);
-    assert_eq!(counts(&house.start())[0]["data"]["count"], 2);
+    assert_eq!(counts(&fixture.start())[0]["data"]["count"], 2);
 }
 
 /// A refusal says whether the account is there, and leaves no record.
 #[test]
 fn an_agents_refused_commands_count_as_looks_at_new_subjects() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let clear = |id: &str| {
         let body = serde_json::json!({"account_id": id, "reason": "looking"});
-        house.send(&engine, "clear-attempts", body).unwrap_err()
+        fixture.send(&engine, "clear-attempts", body).unwrap_err()
     };
     for n in 0..NEW_LOOKS_MAX {
         let id = format!("nobody-{n}");
@@ -272,17 +272,17 @@ fn an_agents_refused_commands_count_as_looks_at_new_subjects() {
         assert_eq!(clear(id), ErrorCode::QuotaExceeded);
     }
     let suspend = serde_json::json!({"account_id": "ada", "reason": "stolen", "ticket": "T-1"});
-    let done = house.send(&engine, "suspend-factor", suspend);
+    let done = fixture.send(&engine, "suspend-factor", suspend);
     assert!(done.is_ok(), "what is recorded is no look: {done:?}");
-    house.pass(RATE_WINDOW_S);
+    fixture.pass(RATE_WINDOW_S);
     assert_eq!(clear("nobody"), ErrorCode::AccountNotFound);
 }
 
 /// What a stopped service cannot record is not done either.
 #[test]
 fn an_operators_act_is_durable_with_its_sealed_reason_before_it_begins() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let queries = engine.queries();
     let reason = Reason::parse("the disk is changed on Friday").unwrap();
     let backup = (OperatorAct::Backup, None);

@@ -7,7 +7,7 @@ use countersign_schemas::record::{Meta, Record, Role, StreamKind};
 use serde_json::{Value, json};
 
 use super::explaining_tests::{HOUR_S, Life, explain, strict};
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Reply, decide};
 use crate::engine::start::foundation::Foundation;
 use crate::engine::system_random;
@@ -38,12 +38,12 @@ impl<'a> Wrong<'a> {
 }
 
 /// Decides with what is not so, and appends it to the log of a stopped service.
-fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
+fn plant(fixture: &Fixture, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let policy = Policy::default();
     let mut ctx = Ctx {
-        now: house.time(),
-        gated_at: house.time(),
-        clock_floor: house.time(),
+        now: fixture.time(),
+        gated_at: fixture.time(),
+        clock_floor: fixture.time(),
         policy: &policy,
         entropy: &[9; ENTROPY_LEN],
         caller: wrong.caller,
@@ -58,13 +58,13 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     };
     lie(&mut ctx);
     let command = Command::decode(wrong.name, wrong.body.to_string().as_bytes()).unwrap();
-    let evidence = Evidence::none(house.time());
+    let evidence = Evidence::none(fixture.time());
     let decided = decide(&wrong.account, &command, &evidence, &ctx);
-    append(house, wrong, decided)
+    append(fixture, wrong, decided)
 }
 
 /// Appends the one event of a decision as the service would; gives its position.
-fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
+fn append(fixture: &Fixture, wrong: &Wrong, decided: Decision) -> u64 {
     let Decision::Done { mut events, .. } = decided else {
         panic!("decided without any step");
     };
@@ -72,11 +72,11 @@ fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
         panic!("the lie has one event as its end: {events:?}");
     };
     let mut found = Foundation::open(
-        &house.data(),
-        &house.keyring(),
+        &fixture.data(),
+        &fixture.keyring(),
         LogOptions::default(),
         system_random,
-        house.time(),
+        fixture.time(),
     )
     .unwrap();
     let id = wrong.account.id.as_ref().unwrap();
@@ -91,7 +91,7 @@ fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
         stream_kind: StreamKind::Account,
         stream_key: stream,
         version,
-        recorded_at: house.time(),
+        recorded_at: fixture.time(),
         command_key: CommandKey::of(wrong.caller, &command_id),
         group_index: 0,
         group_len: 1,
@@ -121,10 +121,12 @@ fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
 
 /// What comes of a planted decision when it is explained.
 fn told(life: Life, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> String {
-    let Life { house, engine, .. } = life;
+    let Life {
+        fixture, engine, ..
+    } = life;
     drop(engine);
-    let position = plant(&house, wrong, lie);
-    let engine = house.start_with(strict);
+    let position = plant(&fixture, wrong, lie);
+    let engine = fixture.start_with(strict);
     let explained = explain(&engine, position);
     assert_eq!(explained.rerun, RerunResult::Different, "{explained:?}");
     explained.rerun_detail.unwrap()
@@ -168,7 +170,7 @@ fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
         panic!("an enrolment starts");
     };
     let confirm = json!({"account_id": "u-9", "authenticator_id": authenticator_id,
-        "code": life.house.code(&secret, 2)});
+        "code": life.fixture.code(&secret, 2)});
     life.user("confirm-code", confirm).unwrap();
     let request = json!({"account_id": "u-9", "reason": "all is lost", "ticket": "T-1"});
     let Ok(Reply::ResetRequested { case_id, .. }) = life.by("agent-1", "request-reset", request)
@@ -189,7 +191,7 @@ fn an_execution_before_its_time_comes_out_otherwise() {
     let life = Life::new();
     let body = life.requested("agent-1");
     life.by("agent-2", "approve-reset", body.clone()).unwrap();
-    life.house.pass(71 * HOUR_S);
+    life.fixture.pass(71 * HOUR_S);
     let wrong = Wrong::by("agent-1", life.account("ada"), "execute-reset", &body);
     let expected =
         "[] comes out (reset.cooling_off, 3600 s too early), [reset-executed] was recorded";
@@ -202,7 +204,7 @@ fn an_execution_after_the_owners_veto_comes_out_otherwise() {
     let life = Life::new();
     let body = life.requested("agent-1");
     life.by("agent-2", "approve-reset", body.clone()).unwrap();
-    life.house.pass(73 * HOUR_S);
+    life.fixture.pass(73 * HOUR_S);
     let before = life.account("ada");
     let veto = json!({"account_id": "ada"});
     life.user("user-cancel-reset", veto).unwrap();

@@ -24,31 +24,31 @@ use crate::log::tree::leaf_hash;
 use crate::log::{EventLog, LogOptions, Storage};
 
 /// An installation whose clock the test moves.
-pub(in crate::engine) struct House {
+pub(in crate::engine) struct Fixture {
     folder: tempfile::TempDir,
     now: Arc<AtomicU64>,
     monotonic: Arc<AtomicU64>,
     next_id: AtomicU64,
 }
 
-impl House {
+impl Fixture {
     pub(in crate::engine) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicU64::new(1_800_000_000_000_000));
-        let house = Self {
+        let fixture = Self {
             folder,
             now,
             monotonic: Arc::default(),
             next_id: AtomicU64::new(1),
         };
         init(
-            &house.data(),
-            &house.keyring(),
-            house.time(),
+            &fixture.data(),
+            &fixture.keyring(),
+            fixture.time(),
             LogOptions::default(),
         )
         .unwrap();
-        house
+        fixture
     }
 
     /// Appends records as this installation's own service would, with its keyring.
