@@ -38,7 +38,7 @@ pub use attempts::CodeAttempts;
 pub use decision::{Ctx, Decision, ENTROPY_LEN, Step};
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence};
 pub use evolve::Recorded;
-pub use outcome::Reply;
+pub use outcome::{LoginReply, Reply, ResetReply, SecretReply};
 pub use passwords::PasswordAttempts;
 pub use policy::Policy;
 pub use state::{

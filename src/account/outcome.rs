@@ -27,6 +27,30 @@ pub enum Reply {
     },
     /// The password was replaced.
     PasswordChanged,
+    /// An app's secret or backup codes, which no other reply shows.
+    Secret(SecretReply),
+    /// The second factor, or its enrolment, is off.
+    FactorOff,
+    /// App codes may be tried again.
+    AttemptsCleared,
+    /// App codes and open challenges are stopped.
+    FactorSuspended,
+    /// A step of a reset case.
+    Reset(ResetReply),
+    /// The account and its data keys are gone.
+    AccountErased,
+    /// New keys are in use.
+    KeysRotated {
+        /// The number of the new keys.
+        key_id: u32,
+    },
+    /// A step of a login.
+    Login(LoginReply),
+}
+
+/// A reply with an app's secret or backup codes.
+#[derive(Clone, Debug)]
+pub enum SecretReply {
     /// An enrolment began; the only reply with this secret.
     EnrolmentStarted {
         /// The new authenticator.
@@ -58,37 +82,34 @@ pub enum Reply {
         /// How many codes of the old set were unused; they are void now.
         superseded_unused: u8,
     },
-    /// The second factor, or its enrolment, is off.
-    FactorOff,
-    /// App codes may be tried again.
-    AttemptsCleared,
-    /// App codes and open challenges are stopped.
-    FactorSuspended,
-    /// A reset case was opened.
-    ResetRequested {
+}
+
+/// A reply to a step of a reset case.
+#[derive(Clone, Debug)]
+pub enum ResetReply {
+    /// A case was opened.
+    Requested {
         /// The id of the case.
         case_id: CaseId,
         /// When the case expires.
         expires_at: Micros,
     },
-    /// A reset case was approved.
-    ResetApproved {
+    /// A case was approved.
+    Approved {
         /// When the reset may be executed.
         execute_after: Micros,
     },
-    /// A reset case was rejected.
-    ResetRejected,
-    /// A reset case was cancelled.
-    ResetCancelled,
+    /// A case was rejected.
+    Rejected,
+    /// A case was cancelled.
+    Cancelled,
     /// The second factor was reset.
-    ResetExecuted,
-    /// The account and its data keys are gone.
-    AccountErased,
-    /// New keys are in use.
-    KeysRotated {
-        /// The number of the new keys.
-        key_id: u32,
-    },
+    Executed,
+}
+
+/// A reply to a step of a login.
+#[derive(Clone, Debug)]
+pub enum LoginReply {
     /// The password was right and a code is required; the only reply with this challenge.
     CodeRequired {
         /// The account's id.
@@ -101,7 +122,7 @@ pub enum Reply {
         expires_at: Micros,
     },
     /// The password sufficed.
-    LoginByPassword {
+    ByPassword {
         /// The account's id.
         account_id: AccountId,
         /// Whether the caller vouched instead of a password.
@@ -112,7 +133,7 @@ pub enum Reply {
         after_reset_days: Option<u32>,
     },
     /// Both factors were right.
-    LoginVerified {
+    Verified {
         /// The account's id.
         account_id: AccountId,
         /// Whether the caller vouched for the first factor.
@@ -136,24 +157,16 @@ impl Reply {
     /// Returns whether the reply holds a secret, which no repeat may show after two minutes.
     pub fn is_secret(&self) -> bool {
         match self {
-            Self::EnrolmentStarted { .. }
-            | Self::CodeConfirmed { .. }
-            | Self::BackupCodesRegenerated { .. }
-            | Self::CodeRequired { .. } => true,
+            Self::Secret(_) => true,
+            Self::Login(login) => matches!(login, LoginReply::CodeRequired { .. }),
             Self::AccountRegistered { .. }
             | Self::PasswordChanged
             | Self::FactorOff
             | Self::AttemptsCleared
             | Self::FactorSuspended
-            | Self::ResetRequested { .. }
-            | Self::ResetApproved { .. }
-            | Self::ResetRejected
-            | Self::ResetCancelled
-            | Self::ResetExecuted
+            | Self::Reset(_)
             | Self::AccountErased
-            | Self::KeysRotated { .. }
-            | Self::LoginByPassword { .. }
-            | Self::LoginVerified { .. } => false,
+            | Self::KeysRotated { .. } => false,
         }
     }
 }
@@ -296,16 +309,16 @@ fn recall_reset(events: &[Event]) -> Result<Reply, Refusal> {
         // A new request records first that the earlier case expired.
         Some(Event::ResetExpired(_)) if events.len() > 1 => recall_reset(&events[1..]),
         Some(Event::ResetExpired(_)) => Err(Refusal::new(ErrorCode::ResetClosed)),
-        Some(Event::ResetRequested(e)) => Ok(Reply::ResetRequested {
+        Some(Event::ResetRequested(e)) => Ok(Reply::Reset(ResetReply::Requested {
             case_id: CaseId::parse(&e.case_id).map_err(|_| internal())?,
             expires_at: e.expires_at,
-        }),
-        Some(Event::ResetApproved(e)) => Ok(Reply::ResetApproved {
+        })),
+        Some(Event::ResetApproved(e)) => Ok(Reply::Reset(ResetReply::Approved {
             execute_after: e.execute_after,
-        }),
-        Some(Event::ResetRejected(_)) => Ok(Reply::ResetRejected),
-        Some(Event::ResetCancelled(_)) => Ok(Reply::ResetCancelled),
-        Some(Event::ResetExecuted(_)) => Ok(Reply::ResetExecuted),
+        })),
+        Some(Event::ResetRejected(_)) => Ok(Reply::Reset(ResetReply::Rejected)),
+        Some(Event::ResetCancelled(_)) => Ok(Reply::Reset(ResetReply::Cancelled)),
+        Some(Event::ResetExecuted(_)) => Ok(Reply::Reset(ResetReply::Executed)),
         Some(_) | None => Err(internal()),
     }
 }
@@ -319,12 +332,12 @@ pub(super) fn login_by_password(
     now: Micros,
 ) -> Reply {
     let after_reset_days = account.after_reset_days(now);
-    Reply::LoginByPassword {
+    Reply::Login(LoginReply::ByPassword {
         account_id,
         vouched,
         audience,
         after_reset_days,
-    }
+    })
 }
 
 /// Returns the reply of a login that a code completed: the kind of the code, how many backup codes
@@ -340,7 +353,7 @@ pub(super) fn login_verified(
         .id
         .clone()
         .expect("a factor is on, so the account exists");
-    Reply::LoginVerified {
+    Reply::Login(LoginReply::Verified {
         account_id,
         vouched: *first_factor == FirstFactor::Vouched,
         method,
@@ -349,7 +362,7 @@ pub(super) fn login_verified(
         suspended: account.is_suspended_by_support(),
         audience,
         after_reset_days: account.after_reset_days(now),
-    }
+    })
 }
 
 /// Returns the kinds of code that a login may use now.

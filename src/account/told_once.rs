@@ -5,7 +5,7 @@ use countersign_schemas::ids::ChallengeId;
 use countersign_schemas::sealed::Protected;
 use zeroize::Zeroizing;
 
-use super::{Issued, Reply};
+use super::{Issued, LoginReply, Reply, SecretReply};
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret};
 
 impl Reply {
@@ -13,15 +13,16 @@ impl Reply {
     /// [`Reply::put_secret`] has put it back, the reply must not be sent.
     pub fn take_secret(&mut self) -> Option<Zeroizing<Vec<u8>>> {
         match self {
-            Self::EnrolmentStarted { secret, .. } => {
+            Self::Secret(SecretReply::EnrolmentStarted { secret, .. }) => {
                 let taken = Zeroizing::new(secret.as_bytes().to_vec());
                 *secret = TotpSecret::new(&[0; SECRET_BYTES]);
                 Some(taken)
             }
-            Self::CodeConfirmed { issued, .. } | Self::BackupCodesRegenerated { issued, .. } => {
+            Self::Secret(SecretReply::CodeConfirmed { issued, .. })
+            | Self::Secret(SecretReply::BackupCodesRegenerated { issued, .. }) => {
                 Some(issued.take_codes())
             }
-            Self::CodeRequired { challenge_id, .. } => {
+            Self::Login(LoginReply::CodeRequired { challenge_id, .. }) => {
                 let taken = Zeroizing::new(challenge_id.reveal().as_bytes().to_vec());
                 *challenge_id = ChallengeId::from_random([0; 16]);
                 Some(taken)
@@ -33,11 +34,14 @@ impl Reply {
     /// Puts back the secret that [`Reply::take_secret`] took; `None` if it is not of this reply.
     pub fn put_secret(&mut self, taken: &[u8]) -> Option<()> {
         match self {
-            Self::EnrolmentStarted { secret, .. } => *secret = TotpSecret::from_slice(taken)?,
-            Self::CodeConfirmed { issued, .. } | Self::BackupCodesRegenerated { issued, .. } => {
+            Self::Secret(SecretReply::EnrolmentStarted { secret, .. }) => {
+                *secret = TotpSecret::from_slice(taken)?
+            }
+            Self::Secret(SecretReply::CodeConfirmed { issued, .. })
+            | Self::Secret(SecretReply::BackupCodesRegenerated { issued, .. }) => {
                 issued.put_codes(taken)?;
             }
-            Self::CodeRequired { challenge_id, .. } => {
+            Self::Login(LoginReply::CodeRequired { challenge_id, .. }) => {
                 let text = std::str::from_utf8(taken).ok()?;
                 *challenge_id = ChallengeId::parse(text).ok()?;
             }
@@ -90,40 +94,43 @@ mod tests {
         };
         let (display_name, expires_at) = ("ada".to_owned(), Micros(1));
         [
-            Reply::EnrolmentStarted {
+            Reply::Secret(SecretReply::EnrolmentStarted {
                 authenticator_id: AuthenticatorId::parse("a").unwrap(),
                 secret: TotpSecret::new(&[7; SECRET_BYTES]),
                 display_name: display_name.clone(),
                 expires_at,
-            },
-            Reply::CodeConfirmed {
+            }),
+            Reply::Secret(SecretReply::CodeConfirmed {
                 set_no: 1,
                 issued: issued.clone(),
                 display_name: display_name.clone(),
-            },
-            Reply::BackupCodesRegenerated {
+            }),
+            Reply::Secret(SecretReply::BackupCodesRegenerated {
                 set_no: 2,
                 issued,
                 display_name,
                 superseded_unused: 3,
-            },
-            Reply::CodeRequired {
+            }),
+            Reply::Login(LoginReply::CodeRequired {
                 account_id: AccountId::parse("ada").unwrap(),
                 challenge_id: ChallengeId::from_random([9; 16]),
                 methods: Vec::new(),
                 expires_at,
-            },
+            }),
         ]
     }
 
     /// Returns the secrets that a reply would show.
     fn told(reply: &Reply) -> Vec<String> {
         match reply {
-            Reply::EnrolmentStarted { secret, .. } => vec![secret.base32()],
-            Reply::CodeConfirmed { issued, .. } | Reply::BackupCodesRegenerated { issued, .. } => {
+            Reply::Secret(SecretReply::EnrolmentStarted { secret, .. }) => vec![secret.base32()],
+            Reply::Secret(SecretReply::CodeConfirmed { issued, .. })
+            | Reply::Secret(SecretReply::BackupCodesRegenerated { issued, .. }) => {
                 issued.codes.iter().map(BackupCode::reveal).collect()
             }
-            Reply::CodeRequired { challenge_id, .. } => vec![challenge_id.reveal().to_owned()],
+            Reply::Login(LoginReply::CodeRequired { challenge_id, .. }) => {
+                vec![challenge_id.reveal().to_owned()]
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -8,7 +8,7 @@ use countersign_schemas::event::backup_codes::v1::{BackupCodesIssued, IssueCause
 use super::codes::GivenCode;
 use super::{codes, credentials};
 use crate::account::evidence::{Created, Evidence, Issued};
-use crate::account::outcome::Reply;
+use crate::account::outcome::{Reply, SecretReply};
 use crate::account::{Account, Ctx, Decision, Step};
 
 /// Issues a new set of ten backup codes, which voids every code of the old one.
@@ -41,12 +41,12 @@ pub(in crate::account) fn regenerate(
     let superseded_unused = code.as_ref().map_or(on.codes.left(), |code| code.left);
     let cause = IssueCause::Regenerated(proof);
     let event = issue(account, issued, cause, superseded_unused);
-    let reply = Reply::BackupCodesRegenerated {
+    let reply = Reply::Secret(SecretReply::BackupCodesRegenerated {
         set_no: account.set_no + 1,
         issued: issued.clone(),
         display_name: evidence.display_name.clone(),
         superseded_unused,
-    };
+    });
     let spent = code.map(|accepted| accepted.event);
     Decision::recorded(spent.into_iter().chain([event]).collect(), reply)
 }

@@ -17,7 +17,7 @@ use countersign_schemas::sealed::Protected;
 use super::codes::GivenCode;
 use super::{backup_codes, codes, credentials};
 use crate::account::evidence::{CodeEvidence, Created, Evidence};
-use crate::account::outcome::{Reply, enrolment_code_refusal};
+use crate::account::outcome::{Reply, SecretReply, enrolment_code_refusal};
 use crate::account::{Account, Ctx, Decision, Factor, Pending, Step};
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret};
 
@@ -67,12 +67,12 @@ pub(in crate::account) fn enable(
         proof,
     }));
     let display_name = evidence.display_name.clone();
-    let reply = Reply::EnrolmentStarted {
+    let reply = Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         display_name,
         expires_at,
-    };
+    });
     Decision::recorded(events, reply)
 }
 
@@ -126,11 +126,11 @@ pub(in crate::account) fn confirm(
         drift: codes::drift(step, step_now),
     });
     let codes = backup_codes::issue(account, issued, IssueCause::Enrolment, 0);
-    let reply = Reply::CodeConfirmed {
+    let reply = Reply::Secret(SecretReply::CodeConfirmed {
         set_no: account.set_no + 1,
         issued: issued.clone(),
         display_name: evidence.display_name.clone(),
-    };
+    });
     Decision::recorded(vec![enabled, codes], reply)
 }
 

@@ -16,7 +16,7 @@ use super::codes::{Accepted, Attempt, clock_is_behind};
 use super::{credentials, pair, rotation};
 use crate::account::evidence::Evidence;
 use crate::account::outcome::{
-    Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods,
+    LoginReply, Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods,
 };
 use crate::account::{Account, Challenge, Ctx, Decision};
 
@@ -76,12 +76,12 @@ pub(in crate::account) fn start(
         audience: command.audience.clone().map(String::from),
     });
     let methods = methods(account);
-    let reply = Reply::CodeRequired {
+    let reply = Reply::Login(LoginReply::CodeRequired {
         account_id,
         challenge_id,
         methods,
         expires_at,
-    };
+    });
     Decision::recorded(rehashed.into_iter().chain([event]).collect(), reply)
 }
 

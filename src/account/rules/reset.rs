@@ -28,7 +28,7 @@ use countersign_schemas::support::{
 use countersign_schemas::time::Micros;
 
 use super::quota;
-use crate::account::outcome::Reply;
+use crate::account::outcome::{Reply, ResetReply};
 use crate::account::state::{AfterReset, Case};
 use crate::account::{Account, CodeAttempts, Ctx, Decision, Factor};
 
@@ -80,10 +80,10 @@ pub(in crate::account) fn request(
     let events = lapsed.into_iter().chain([requested]).collect();
     Decision::recorded(
         events,
-        Reply::ResetRequested {
+        Reply::Reset(ResetReply::Requested {
             case_id,
             expires_at,
-        },
+        }),
     )
 }
 
@@ -120,7 +120,10 @@ pub(in crate::account) fn approve(
         execute_after,
         reason: sealed(&command.reason),
     });
-    Decision::recorded(vec![event], Reply::ResetApproved { execute_after })
+    Decision::recorded(
+        vec![event],
+        Reply::Reset(ResetReply::Approved { execute_after }),
+    )
 }
 
 /// Rejects an open case, within the agent's quota; records `reset-rejected`.
@@ -136,7 +139,7 @@ pub(in crate::account) fn reject(account: &Account, command: &RejectReset, ctx: 
         case_id: case.case_id.clone(),
         reason: sealed(&command.reason),
     });
-    Decision::recorded(vec![event], Reply::ResetRejected)
+    Decision::recorded(vec![event], Reply::Reset(ResetReply::Rejected))
 }
 
 /// Cancels an open case on behalf of an agent, within the agent's quota; records `reset-cancelled`.
@@ -153,7 +156,7 @@ pub(in crate::account) fn cancel(account: &Account, command: &CancelReset, ctx: 
         by: CancelledBy::Agent,
         reason: Some(sealed(&command.reason)),
     });
-    Decision::recorded(vec![event], Reply::ResetCancelled)
+    Decision::recorded(vec![event], Reply::Reset(ResetReply::Cancelled))
 }
 
 /// Cancels an open case because the owner objects; records `reset-cancelled`.
@@ -171,7 +174,7 @@ pub(in crate::account) fn user_cancel(
     match &account.reset {
         Some(case) if !case.has_lapsed(ctx.now) => Decision::recorded(
             vec![case.cancelled(CancelledBy::User)],
-            Reply::ResetCancelled,
+            Reply::Reset(ResetReply::Cancelled),
         ),
         Some(_) | None => Decision::refused(ErrorCode::ResetNone),
     }
@@ -206,7 +209,7 @@ pub(in crate::account) fn execute(
         told_until: ctx.now.plus_s(ctx.policy.reset_told_s),
         reason: sealed(&command.reason),
     });
-    Decision::recorded(vec![event], Reply::ResetExecuted)
+    Decision::recorded(vec![event], Reply::Reset(ResetReply::Executed))
 }
 
 /// Returns the case that a command names, while it is open.

@@ -8,7 +8,7 @@ use countersign_schemas::time::Micros;
 use super::scenario::Password::{Right, Vouched, Wrong};
 use super::scenario::{Scenario, given, nobody};
 use super::sentences::*;
-use crate::account::{CHALLENGES_MAX, Reply};
+use crate::account::{CHALLENGES_MAX, LoginReply, Reply};
 use crate::crypto::otp::{TotpSecret, hotp};
 
 fn spends(step: u64) -> impl Fn(&Event) -> bool {
@@ -404,9 +404,10 @@ fn is_vouched(mut scenario: Scenario, ask: BoxedAsk) -> bool {
     let (command, password) = ask(&scenario);
     let evidence = scenario.gather(&command, password);
     match scenario.submit(&command, &evidence).reply {
-        Ok(Ok(Reply::LoginVerified { vouched, .. } | Reply::LoginByPassword { vouched, .. })) => {
-            vouched
-        }
+        Ok(Ok(
+            Reply::Login(LoginReply::Verified { vouched, .. })
+            | Reply::Login(LoginReply::ByPassword { vouched, .. }),
+        )) => vouched,
         other => panic!("no login: {other:?}"),
     }
 }

@@ -9,7 +9,7 @@ use countersign_schemas::support::{
 
 use super::scenario::{Password, START, Scenario};
 use super::sentences::{Ask, account_id};
-use crate::account::Reply;
+use crate::account::{Reply, ResetReply};
 
 pub(in crate::account) fn clear_attempts(_: &Scenario) -> Ask {
     let command = Command::ClearAttempts(ClearAttempts {
@@ -139,15 +139,15 @@ pub(in crate::account) fn execute(s: &Scenario) -> Ask {
 pub(in crate::account) fn tell_reset(reply: &Reply) -> String {
     let hours = |at: &countersign_schemas::time::Micros| at.seconds_since(START) / 3_600;
     match reply {
-        Reply::ResetRequested { expires_at, .. } => {
+        Reply::Reset(ResetReply::Requested { expires_at, .. }) => {
             format!("reset requested, open until +{}h", hours(expires_at))
         }
-        Reply::ResetApproved { execute_after } => {
+        Reply::Reset(ResetReply::Approved { execute_after }) => {
             format!("approved, to execute after +{}h", hours(execute_after))
         }
-        Reply::ResetRejected => "rejected".into(),
-        Reply::ResetCancelled => "cancelled".into(),
-        Reply::ResetExecuted => "executed".into(),
+        Reply::Reset(ResetReply::Rejected) => "rejected".into(),
+        Reply::Reset(ResetReply::Cancelled) => "cancelled".into(),
+        Reply::Reset(ResetReply::Executed) => "executed".into(),
         other => panic!("no answer about a reset: {other:?}"),
     }
 }

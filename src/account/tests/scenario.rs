@@ -22,7 +22,8 @@ use crate::account::explain::recording::{Across, Recording, Rerun};
 use crate::account::explain::rerun::rerun;
 use crate::account::rules::quota::Act;
 use crate::account::{
-    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide,
+    Account, Ctx, Decision, ENTROPY_LEN, Evidence, LoginReply, Policy, Recorded, Reply, ResetReply,
+    SecretReply, Step, decide,
 };
 use crate::crypto::otp::{TotpSecret, step_at};
 
@@ -394,33 +395,35 @@ impl Scenario {
     /// Keeps what the caller and the owner learn from a reply.
     fn learn(&mut self, reply: &Reply) {
         match reply {
-            Reply::EnrolmentStarted {
+            Reply::Secret(SecretReply::EnrolmentStarted {
                 authenticator_id,
                 secret,
                 ..
-            } => {
+            }) => {
                 self.authenticators.push(authenticator_id.clone());
                 self.secrets.push(secret.clone());
             }
-            Reply::CodeConfirmed { set_no, issued, .. }
-            | Reply::BackupCodesRegenerated { set_no, issued, .. } => {
+            Reply::Secret(SecretReply::CodeConfirmed { set_no, issued, .. })
+            | Reply::Secret(SecretReply::BackupCodesRegenerated { set_no, issued, .. }) => {
                 self.sets.insert(*set_no, issued.codes.clone());
             }
-            Reply::CodeRequired { challenge_id, .. } => self.challenges.push(challenge_id.clone()),
-            Reply::ResetRequested { case_id, .. } => self.cases.push(case_id.clone()),
+            Reply::Login(LoginReply::CodeRequired { challenge_id, .. }) => {
+                self.challenges.push(challenge_id.clone())
+            }
+            Reply::Reset(ResetReply::Requested { case_id, .. }) => self.cases.push(case_id.clone()),
             Reply::FactorSuspended
-            | Reply::ResetApproved { .. }
-            | Reply::ResetRejected
-            | Reply::ResetCancelled
-            | Reply::ResetExecuted
+            | Reply::Reset(ResetReply::Approved { .. })
+            | Reply::Reset(ResetReply::Rejected)
+            | Reply::Reset(ResetReply::Cancelled)
+            | Reply::Reset(ResetReply::Executed)
             | Reply::AccountRegistered { .. }
             | Reply::PasswordChanged
             | Reply::FactorOff
             | Reply::AttemptsCleared
             | Reply::AccountErased
             | Reply::KeysRotated { .. }
-            | Reply::LoginByPassword { .. }
-            | Reply::LoginVerified { .. } => {}
+            | Reply::Login(LoginReply::ByPassword { .. })
+            | Reply::Login(LoginReply::Verified { .. }) => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use countersign_schemas::time::Micros;
 
 use super::reset_words::tell_reset;
 use super::scenario::{ACCOUNT, Password, Scenario, nobody, offset};
-use crate::account::{Account, Policy, Reply, Step, outcome};
+use crate::account::{Account, LoginReply, Policy, Reply, ResetReply, SecretReply, Step, outcome};
 use crate::crypto::otp::{hotp, matching_steps, step_at};
 
 /// Registered a day ago, 2FA off.
@@ -355,37 +355,37 @@ fn tell_reply(reply: &Reply) -> String {
     match reply {
         Reply::AccountRegistered { .. } => "registered".into(),
         Reply::PasswordChanged => "password changed".into(),
-        Reply::EnrolmentStarted { .. } => "enrolment started".into(),
-        Reply::CodeConfirmed { set_no, .. } => format!("on, set {set_no}"),
-        Reply::BackupCodesRegenerated {
+        Reply::Secret(SecretReply::EnrolmentStarted { .. }) => "enrolment started".into(),
+        Reply::Secret(SecretReply::CodeConfirmed { set_no, .. }) => format!("on, set {set_no}"),
+        Reply::Secret(SecretReply::BackupCodesRegenerated {
             set_no,
             superseded_unused,
             ..
-        } => format!("set {set_no}, {superseded_unused} superseded"),
+        }) => format!("set {set_no}, {superseded_unused} superseded"),
         Reply::FactorOff => "off".into(),
         Reply::AttemptsCleared => "attempts cleared".into(),
         Reply::FactorSuspended => "suspended".into(),
-        Reply::ResetRequested { .. }
-        | Reply::ResetApproved { .. }
-        | Reply::ResetRejected
-        | Reply::ResetCancelled
-        | Reply::ResetExecuted => tell_reset(reply),
+        Reply::Reset(ResetReply::Requested { .. })
+        | Reply::Reset(ResetReply::Approved { .. })
+        | Reply::Reset(ResetReply::Rejected)
+        | Reply::Reset(ResetReply::Cancelled)
+        | Reply::Reset(ResetReply::Executed) => tell_reset(reply),
         Reply::AccountErased => "erased".into(),
         Reply::KeysRotated { key_id } => format!("keys {key_id}"),
-        Reply::CodeRequired { methods, .. } => {
+        Reply::Login(LoginReply::CodeRequired { methods, .. }) => {
             let methods: Vec<_> = methods.iter().copied().map(name).collect();
             format!("code required: {}", methods.join(" or "))
         }
-        Reply::LoginByPassword {
+        Reply::Login(LoginReply::ByPassword {
             audience,
             after_reset_days,
             ..
-        } => format!(
+        }) => format!(
             "logged in by password{}{}",
             after_reset(*after_reset_days),
             asserted(audience.as_ref())
         ),
-        Reply::LoginVerified {
+        Reply::Login(LoginReply::Verified {
             method,
             left,
             low,
@@ -393,7 +393,7 @@ fn tell_reply(reply: &Reply) -> String {
             audience,
             after_reset_days,
             ..
-        } => {
+        }) => {
             let low = if *low { ", low" } else { "" };
             let suspended = if *suspended { ", app suspended" } else { "" };
             let days = after_reset(*after_reset_days);
@@ -446,8 +446,8 @@ pub(in crate::account) fn assert_recalled(
 
 /// Returns a reply as it is derived from its events, which do not hold the audience of a login.
 fn without_audience(mut reply: Reply) -> Reply {
-    if let Reply::LoginByPassword { audience, .. } | Reply::LoginVerified { audience, .. } =
-        &mut reply
+    if let Reply::Login(LoginReply::ByPassword { audience, .. })
+    | Reply::Login(LoginReply::Verified { audience, .. }) = &mut reply
     {
         *audience = None;
     }

@@ -4,7 +4,7 @@ use countersign_schemas::refusal::ErrorCode;
 use serde_json::json;
 
 use super::fixture::{Fixture, PASSWORD};
-use crate::account::Reply;
+use crate::account::{LoginReply, Reply};
 
 /// a right code brings no other answer than a wrong one, in no other time.
 #[test]
@@ -14,7 +14,8 @@ fn no_code_is_compared_of_a_login_that_names_another_audience_than_its_start() {
     let (secret, codes) = fixture.enrol(&engine, "ada");
     fixture.pass(60);
     let body = json!({"username": "ada", "password": PASSWORD, "audience": "shop"});
-    let Ok(Reply::CodeRequired { challenge_id, .. }) = fixture.send(&engine, "start-login", body)
+    let Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) =
+        fixture.send(&engine, "start-login", body)
     else {
         panic!("a challenge opens");
     };
@@ -40,7 +41,8 @@ fn the_audience_of_a_start_is_remembered_through_restarts_and_without_the_derive
     let mut engine = fixture.start();
     let (_, codes) = fixture.enrol(&engine, "ada");
     let body = json!({"username": "ada", "password": PASSWORD, "audience": "shop"});
-    let Ok(Reply::CodeRequired { challenge_id, .. }) = fixture.send(&engine, "start-login", body)
+    let Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) =
+        fixture.send(&engine, "start-login", body)
     else {
         panic!("a challenge opens");
     };
@@ -63,7 +65,7 @@ fn the_audience_of_a_start_is_remembered_through_restarts_and_without_the_derive
     assert_eq!(refusal.errors[0].pointer, "/audience");
     let id = fixture.fresh_id();
     let done = fixture.send_as(&engine, &id, "verify-login", ending(None));
-    let Reply::LoginVerified { audience, .. } = done.result.unwrap().reply else {
+    let Reply::Login(LoginReply::Verified { audience, .. }) = done.result.unwrap().reply else {
         panic!("the login completes");
     };
     assert_eq!(audience.map(String::from).as_deref(), Some("shop"));

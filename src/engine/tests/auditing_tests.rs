@@ -12,6 +12,7 @@ use serde_json::json;
 use signed_note::{Note, StandardVerifier, VerifierList};
 
 use super::fixture::{Fixture, PASSWORD, verify};
+use crate::account::{Reply, SecretReply};
 use crate::engine::Engine;
 
 fn ada() -> AccountId {
@@ -60,11 +61,11 @@ pub(super) fn commands(
     send("register-account", register("ada")).unwrap();
     for account in ["ada", "bob", "ada"] {
         let begun = send("enable-2fa", json!({"account_id": account, "proof": proof}));
-        let Ok(crate::account::Reply::EnrolmentStarted {
+        let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        }) = begun
+        })) = begun
         else {
             panic!("an enrolment starts");
         };

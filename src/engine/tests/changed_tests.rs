@@ -10,7 +10,7 @@ use redb::{
 use serde_json::json;
 
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::{Account, Reply};
+use crate::account::{Account, LoginReply, Reply};
 use crate::crypto::otp::TotpSecret;
 use crate::engine::accounts::snapshots::TAIL_MAX;
 use crate::engine::followers::rehash;
@@ -225,7 +225,10 @@ fn a_name_that_is_taken_out_of_the_index_is_not_free_and_one_that_is_moved_leads
     let _ = restarted(&fixture, |engine| {
         let login = json!({"username": "ada", "password": PASSWORD});
         let started = fixture.send(engine, "start-login", login)?;
-        assert!(matches!(started, Reply::CodeRequired { .. }));
+        assert!(matches!(
+            started,
+            Reply::Login(LoginReply::CodeRequired { .. })
+        ));
         let card = engine
             .queries()
             .login_status(&AccountId::parse("ada").unwrap(), None);

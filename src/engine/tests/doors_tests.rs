@@ -6,7 +6,7 @@ use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD};
-use crate::account::Reply;
+use crate::account::{LoginReply, Reply, ResetReply, SecretReply};
 use crate::engine::{Engine, EngineOptions};
 
 /// Where passwords are held.
@@ -85,11 +85,11 @@ fn bring(fixture: &Fixture, engine: &Engine, mode: Mode, state: State, account: 
         send("start-login", mode.login(account));
         return;
     }
-    let Reply::EnrolmentStarted {
+    let Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         ..
-    } = send("enable-2fa", mode.proven(of.clone()))
+    }) = send("enable-2fa", mode.proven(of.clone()))
     else {
         panic!("an enrolment begins");
     };
@@ -322,14 +322,15 @@ fn a_restart_changes_no_answer_of_a_challenge_or_a_case_known_or_unknown() {
     fixture.enrol(&engine, "ada");
     fixture.enrol(&engine, "eve");
     let login = json!({"account_id": "ada", "password": PASSWORD});
-    let Ok(Reply::CodeRequired { challenge_id, .. }) = fixture.send(&engine, "start-login", login)
+    let Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) =
+        fixture.send(&engine, "start-login", login)
     else {
         panic!("a code is asked for");
     };
     let request = |account: &str| json!({"account_id": account, "reason": "r", "ticket": "T"});
     let case = |account: &str| {
         let opened = fixture.send(&engine, "request-reset", request(account));
-        let Ok(Reply::ResetRequested { case_id, .. }) = opened else {
+        let Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) = opened else {
             panic!("a case is opened");
         };
         case_id.as_str().to_owned()

@@ -9,7 +9,7 @@ use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::{Reply, service};
+use crate::account::{LoginReply, Reply, ResetReply, service};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::TotpSecret;
 use crate::engine::accounts::snapshots::TAIL_MAX;
@@ -63,7 +63,10 @@ pub(in crate::engine) fn restored() -> (Fixture, TotpSecret, Vec<String>) {
     let bob = json!({"account_id": "bob", "username": "bob", "password": PASSWORD});
     fixture.send(&engine, "register-account", bob).unwrap();
     let opened = fixture.send(&engine, "start-login", login("ada", PASSWORD));
-    assert!(matches!(opened, Ok(Reply::CodeRequired { .. })));
+    assert!(matches!(
+        opened,
+        Ok(Reply::Login(LoginReply::CodeRequired { .. }))
+    ));
     drop(engine);
     let backup = fixture.folder().join("yesterday");
     copy(&fixture.data(), &backup);
@@ -232,7 +235,10 @@ fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
     assert_eq!(status(&engine, "ada"), (FactorState::On, 0, 0));
     assert_eq!(status(&engine, "eve"), (FactorState::On, 2, 10));
     let opened = fixture.send(&engine, "start-login", login("eve", PASSWORD));
-    assert!(matches!(opened, Ok(Reply::CodeRequired { .. })));
+    assert!(matches!(
+        opened,
+        Ok(Reply::Login(LoginReply::CodeRequired { .. }))
+    ));
     let refused = fixture.send(&engine, "start-login", login("ada", PASSWORD));
     assert_eq!(refused.map(|_| ()), suspended);
 }
@@ -320,7 +326,8 @@ fn after_a_loss_a_reset_lets_the_owner_in_again() {
     };
     for account in ["ada", "bob"] {
         let body = json!({"account_id": account, "reason": "the loss", "ticket": "T-1"});
-        let Reply::ResetRequested { case_id, .. } = by(&engine, "alice", "request-reset", body)
+        let Reply::Reset(ResetReply::Requested { case_id, .. }) =
+            by(&engine, "alice", "request-reset", body)
         else {
             panic!("a case is opened");
         };
@@ -330,7 +337,10 @@ fn after_a_loss_a_reset_lets_the_owner_in_again() {
         by(&engine, "alice", "execute-reset", case);
         assert_eq!(status(&engine, account).0, FactorState::Off);
         let login = fixture.send(&engine, "start-login", login(account, PASSWORD));
-        assert!(matches!(login, Ok(Reply::LoginByPassword { .. })));
+        assert!(matches!(
+            login,
+            Ok(Reply::Login(LoginReply::ByPassword { .. }))
+        ));
         // A snapshot of after the reset does not go through the loss once more.
         let stream = StreamKey::of(&AccountId::parse(account).unwrap());
         folds_alike_from_every_snapshot(&fixture, &engine, stream);
@@ -342,7 +352,10 @@ fn after_a_loss_a_reset_lets_the_owner_in_again() {
     for account in ["ada", "bob"] {
         assert_eq!(status(&engine, account).0, FactorState::Off);
         let login = fixture.send(&engine, "start-login", login(account, PASSWORD));
-        assert!(matches!(login, Ok(Reply::LoginByPassword { .. })));
+        assert!(matches!(
+            login,
+            Ok(Reply::Login(LoginReply::ByPassword { .. }))
+        ));
     }
 }
 

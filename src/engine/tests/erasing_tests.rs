@@ -11,7 +11,7 @@ use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::{Held, Reply};
+use crate::account::{Held, LoginReply, Reply};
 use crate::engine::intake::pool::Pool;
 use crate::engine::message::Job;
 use crate::engine::message::Submission;
@@ -167,7 +167,9 @@ fn id_and_name_are_free_again_and_the_next_life_goes_on_counting() {
     std::fs::remove_file(fixture.data().join("index.redb")).unwrap();
     let engine = fixture.start();
     for (name, id) in [("ada", "eve"), ("ada2", "ada")] {
-        let Ok(Reply::LoginByPassword { account_id, .. }) = log_in(&fixture, &engine, name) else {
+        let Ok(Reply::Login(LoginReply::ByPassword { account_id, .. })) =
+            log_in(&fixture, &engine, name)
+        else {
             panic!("{name} logs in");
         };
         assert_eq!(account_id.as_str(), id);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::auditing_tests::commands;
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::{Account, Reply};
+use crate::account::{Account, LoginReply, Reply, ResetReply, SecretReply};
 use crate::crypto::otp::TotpSecret;
 use crate::engine::Engine;
 
@@ -80,11 +80,11 @@ impl Life {
 
     /// Begins an enrolment, and gives its authenticator.
     fn begun(&mut self) -> Value {
-        let Ok(Reply::EnrolmentStarted {
+        let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        }) = self.with_proof("enable-2fa")
+        })) = self.with_proof("enable-2fa")
         else {
             panic!("an enrolment starts");
         };
@@ -95,7 +95,9 @@ impl Life {
     fn enrol(&mut self) {
         let mut body = self.begun();
         body["code"] = self.code().into();
-        let Ok(Reply::CodeConfirmed { issued, .. }) = self.user("confirm-code", body) else {
+        let Ok(Reply::Secret(SecretReply::CodeConfirmed { issued, .. })) =
+            self.user("confirm-code", body)
+        else {
             panic!("the first code confirms");
         };
         self.codes = issued.codes.iter().map(|code| code.reveal()).collect();
@@ -105,7 +107,7 @@ impl Life {
         let body = json!({"account_id": "ada", "reason": "all is lost", "ticket": "T-1",
             "lost": "both"});
         match self.by(agent, "request-reset", body) {
-            Ok(Reply::ResetRequested { case_id, .. }) => {
+            Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) => {
                 json!({"case_id": case_id.as_str(), "reason": "as agreed"})
             }
             other => panic!("a case is opened: {other:?}"),
@@ -171,7 +173,7 @@ impl Life {
         both(PASSWORD, "000000").unwrap_err();
         both(PASSWORD, &self.codes[2]).unwrap();
         let opened = self.user("start-login", with(PASSWORD)).unwrap();
-        let Reply::CodeRequired { challenge_id, .. } = opened else {
+        let Reply::Login(LoginReply::CodeRequired { challenge_id, .. }) = opened else {
             panic!("a code is asked for");
         };
         let code = self.code();

@@ -6,7 +6,7 @@ use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD};
-use crate::account::Policy;
+use crate::account::{LoginReply, Policy, Reply};
 use crate::engine::{Engine, Outcome};
 
 const SPRAYER: &str = "203.0.113.9";
@@ -97,7 +97,8 @@ fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before
         let body = json!({"account_id": "ada", "password": PASSWORD, "context": {"ip": ip}});
         fixture.send(&engine, "start-login", body)
     };
-    let Ok(crate::account::Reply::CodeRequired { challenge_id, .. }) = log_in("192.0.2.1") else {
+    let Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) = log_in("192.0.2.1")
+    else {
         panic!("a challenge opens");
     };
     let code = fixture.code(&secret, 0);
@@ -127,7 +128,7 @@ fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before
     let verified = fixture.send(&engine, "start-login", both);
     assert!(matches!(
         verified,
-        Ok(crate::account::Reply::LoginVerified { .. })
+        Ok(Reply::Login(LoginReply::Verified { .. }))
     ));
 }
 

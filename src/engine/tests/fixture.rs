@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use crate::account::{Policy, Reply};
+use crate::account::{Policy, Reply, SecretReply};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
 use crate::engine::accounts::snapshots::Snapshots;
@@ -221,18 +221,19 @@ impl Fixture {
         let body = json!({"account_id": account, "username": username, "password": PASSWORD});
         self.send(engine, "register-account", body).unwrap();
         let body = json!({"account_id": account, "proof": {"password": PASSWORD}});
-        let Ok(Reply::EnrolmentStarted {
+        let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        }) = self.send(engine, "enable-2fa", body)
+        })) = self.send(engine, "enable-2fa", body)
         else {
             panic!("enrolment starts");
         };
         let code = self.code(&secret, 0);
         let body =
             json!({"account_id": account, "authenticator_id": authenticator_id, "code": code});
-        let Ok(Reply::CodeConfirmed { issued, .. }) = self.send(engine, "confirm-code", body)
+        let Ok(Reply::Secret(SecretReply::CodeConfirmed { issued, .. })) =
+            self.send(engine, "confirm-code", body)
         else {
             panic!("the first code confirms");
         };

@@ -13,7 +13,7 @@ use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD};
-use crate::account::Reply;
+use crate::account::{Reply, SecretReply};
 use crate::crypto::otp::TotpSecret;
 use crate::engine::{Engine, Outcome};
 
@@ -34,11 +34,11 @@ fn person(fixture: &Fixture, engine: &Engine, name: &str) -> Person {
     let body = json!({"account_id": pending, "username": pending, "password": PASSWORD});
     fixture.send(engine, "register-account", body).unwrap();
     let body = json!({"account_id": pending, "proof": {"password": PASSWORD}});
-    let Ok(Reply::EnrolmentStarted {
+    let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret: new,
         ..
-    }) = fixture.send(engine, "enable-2fa", body)
+    })) = fixture.send(engine, "enable-2fa", body)
     else {
         panic!("enrolment starts");
     };

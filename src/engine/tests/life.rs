@@ -8,7 +8,7 @@ use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::Reply;
+use crate::account::{LoginReply, Reply, SecretReply};
 use crate::engine::{Done, Engine, Outcome};
 
 #[test]
@@ -50,11 +50,11 @@ fn the_whole_life_survives_a_restart_between_any_two_steps() {
         ErrorCode::CodeInvalid
     );
     let proof = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
-    let Ok(Reply::BackupCodesRegenerated {
+    let Ok(Reply::Secret(SecretReply::BackupCodesRegenerated {
         set_no: 2,
         superseded_unused: 9,
         ..
-    }) = fixture.send(&engine, "regenerate-backup-codes", proof.clone())
+    })) = fixture.send(&engine, "regenerate-backup-codes", proof.clone())
     else {
         panic!("a second set, nine old codes void");
     };
@@ -70,7 +70,7 @@ fn the_whole_life_survives_a_restart_between_any_two_steps() {
     let login = json!({"username": "ADA", "password": PASSWORD});
     assert!(matches!(
         fixture.send(&engine, "start-login", login),
-        Ok(Reply::LoginByPassword { .. })
+        Ok(Reply::Login(LoginReply::ByPassword { .. }))
     ));
     let ada = AccountId::parse("ada").unwrap();
     let status = engine.queries().login_status(&ada, None).unwrap();
@@ -84,7 +84,8 @@ fn a_challenge_survives_a_restart_and_is_spent_by_a_success() {
     let (secret, _) = fixture.enrol(&engine, "ada");
     fixture.pass(30);
     let login = json!({"username": "ada", "password": PASSWORD});
-    let Ok(Reply::CodeRequired { challenge_id, .. }) = fixture.send(&engine, "start-login", login)
+    let Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) =
+        fixture.send(&engine, "start-login", login)
     else {
         panic!("2FA is on");
     };
@@ -237,7 +238,8 @@ fn every_query_says_that_codes_run_low_as_a_login_does() {
         let account = format!("a-{low_codes}");
         let (_, codes) = fixture.enrol(&engine, &account);
         let body = json!({"account_id": account, "code": codes[0]});
-        let Ok(Reply::LoginVerified { low, .. }) = fixture.send(&engine, "verify-login", body)
+        let Ok(Reply::Login(LoginReply::Verified { low, .. })) =
+            fixture.send(&engine, "verify-login", body)
         else {
             panic!("the code is right");
         };
@@ -265,11 +267,11 @@ fn a_directory_elsewhere_needs_no_registration_and_no_password() {
     let eve = AccountId::parse("eve").unwrap();
     let status = engine.queries().login_status(&eve, None).unwrap();
     assert_eq!(status.second_factor, FactorState::Off);
-    let Ok(Reply::EnrolmentStarted {
+    let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         ..
-    }) = fixture.send(&engine, "enable-2fa", json!({"account_id": "eve"}))
+    })) = fixture.send(&engine, "enable-2fa", json!({"account_id": "eve"}))
     else {
         panic!("the caller answers for the first factor");
     };
@@ -277,7 +279,10 @@ fn a_directory_elsewhere_needs_no_registration_and_no_password() {
     let body = json!({"account_id": "eve", "authenticator_id": authenticator_id, "code": code});
     assert!(fixture.send(&engine, "confirm-code", body).is_ok());
     let login = fixture.send(&engine, "start-login", json!({"account_id": "eve"}));
-    assert!(matches!(login, Ok(Reply::CodeRequired { .. })), "{login:?}");
+    assert!(
+        matches!(login, Ok(Reply::Login(LoginReply::CodeRequired { .. }))),
+        "{login:?}"
+    );
     assert!(
         fixture
             .send(&engine, "disable-2fa", json!({"account_id": "eve"}))

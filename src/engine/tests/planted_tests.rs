@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::explaining_tests::{HOUR_S, Life, explain, strict};
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Reply, decide};
+use crate::account::{
+    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Reply, ResetReply, SecretReply, decide,
+};
 use crate::engine::start::foundation::Foundation;
 use crate::engine::system_random;
 use crate::log::LogOptions;
@@ -161,11 +163,11 @@ fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
     life.user("register-account", register).unwrap();
     let begin = json!({"account_id": "u-9", "proof": {"password": PASSWORD}});
     let begun = life.user("enable-2fa", begin).unwrap();
-    let Reply::EnrolmentStarted {
+    let Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         ..
-    } = begun
+    }) = begun
     else {
         panic!("an enrolment starts");
     };
@@ -173,7 +175,8 @@ fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
         "code": life.fixture.code(&secret, 2)});
     life.user("confirm-code", confirm).unwrap();
     let request = json!({"account_id": "u-9", "reason": "all is lost", "ticket": "T-1"});
-    let Ok(Reply::ResetRequested { case_id, .. }) = life.by("agent-1", "request-reset", request)
+    let Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) =
+        life.by("agent-1", "request-reset", request)
     else {
         panic!("a case is opened");
     };

@@ -7,7 +7,7 @@ use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::Reply;
+use crate::account::{LoginReply, Reply, SecretReply};
 use crate::engine::{Engine, system_random};
 
 fn hardened(fixture: &Fixture) -> Engine {
@@ -36,11 +36,11 @@ fn where_policy_asks_for_both_a_code_of_either_kind_is_needed_and_spent() {
     let changed = fixture.send(&engine, "change-password", change(&app_code));
     assert!(matches!(changed, Ok(Reply::PasswordChanged)), "{changed:?}");
     let new_codes = fixture.send(&engine, "regenerate-backup-codes", with_code(&codes[0]));
-    let Ok(Reply::BackupCodesRegenerated {
+    let Ok(Reply::Secret(SecretReply::BackupCodesRegenerated {
         superseded_unused: 9,
         issued,
         ..
-    }) = new_codes
+    })) = new_codes
     else {
         panic!("one is spent, nine are superseded: {new_codes:?}");
     };
@@ -73,7 +73,9 @@ fn a_repeated_command_with_a_code_has_one_effect() {
 fn open_challenge(fixture: &Fixture, engine: &Engine) -> String {
     let login = json!({"username": "ada", "password": PASSWORD});
     match fixture.send(engine, "start-login", login) {
-        Ok(Reply::CodeRequired { challenge_id, .. }) => challenge_id.reveal().to_owned(),
+        Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) => {
+            challenge_id.reveal().to_owned()
+        }
         other => panic!("2FA is on: {other:?}"),
     }
 }

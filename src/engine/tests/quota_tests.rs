@@ -9,7 +9,7 @@ use countersign_schemas::reply::AuditEvent;
 use serde_json::{Value, json};
 
 use super::fixture::Fixture;
-use crate::account::{Policy, Reply};
+use crate::account::{Policy, Reply, ResetReply};
 use crate::engine::Engine;
 
 const MAX: usize = 3;
@@ -117,7 +117,7 @@ fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
         let wrong = json!({"account_id": name, "code": "000000"});
         fixture.send(&engine, "verify-login", wrong).unwrap_err();
         let reset = send_by(&fixture, &engine, "alice", "request-reset", &of(name));
-        let Ok(Reply::ResetRequested { case_id, .. }) = reset else {
+        let Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) = reset else {
             panic!("a case is opened");
         };
         let over = name == &names[MAX];

@@ -12,7 +12,7 @@ use countersign_schemas::support::CaseState;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::Reply;
+use crate::account::{LoginReply, Reply, ResetReply, SecretReply};
 use crate::engine::intake::pool::Pool;
 use crate::engine::message::Job;
 use crate::engine::message::{Submission, ToWriter};
@@ -66,7 +66,7 @@ fn requested(fixture: &Fixture, engine: &Engine, agent: &str, account: &str) -> 
         &request_of(account),
     );
     match told(outcome) {
-        Ok(Reply::ResetRequested { case_id, .. }) => case_id.as_str().to_owned(),
+        Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) => case_id.as_str().to_owned(),
         other => panic!("a case is opened: {other:?}"),
     }
 }
@@ -74,7 +74,10 @@ fn requested(fixture: &Fixture, engine: &Engine, agent: &str, account: &str) -> 
 fn approved(fixture: &Fixture, engine: &Engine, account: &str) -> String {
     let case = requested(fixture, engine, "alice", account);
     let outcome = send_by(fixture, engine, "bob", "approve-reset", &on_case(&case));
-    assert!(matches!(told(outcome), Ok(Reply::ResetApproved { .. })));
+    assert!(matches!(
+        told(outcome),
+        Ok(Reply::Reset(ResetReply::Approved { .. }))
+    ));
     case
 }
 
@@ -97,7 +100,10 @@ fn rs04_a_reset_lives_through_restarts_and_is_executed_once() {
         assert_eq!(word(refused), Some(ErrorCode::ApprovalSelf), "{own}");
     }
     let other = send_by(&fixture, &engine, "bob", "approve-reset", &on_case(&case));
-    assert!(matches!(told(other), Ok(Reply::ResetApproved { .. })));
+    assert!(matches!(
+        told(other),
+        Ok(Reply::Reset(ResetReply::Approved { .. }))
+    ));
     engine = again(engine);
     fixture.pass(72 * HOUR_S - 1);
     let early = send_by(&fixture, &engine, "alice", "execute-reset", &on_case(&case));
@@ -109,10 +115,13 @@ fn rs04_a_reset_lives_through_restarts_and_is_executed_once() {
         let key = ("alice", "execute-once");
         send_again(&fixture, engine, key, "execute-reset", &on_case(&case))
     };
-    assert!(matches!(told(executing(&engine)), Ok(Reply::ResetExecuted)));
+    assert!(matches!(
+        told(executing(&engine)),
+        Ok(Reply::Reset(ResetReply::Executed))
+    ));
     engine = again(engine);
     let repeated = executing(&engine);
-    assert!(repeated.replayed && matches!(told(repeated), Ok(Reply::ResetExecuted)));
+    assert!(repeated.replayed && matches!(told(repeated), Ok(Reply::Reset(ResetReply::Executed))));
     let closed = send_by(&fixture, &engine, "bob", "execute-reset", &on_case(&case));
     assert_eq!(word(closed), Some(ErrorCode::ResetClosed));
     let old = fixture.send(&engine, "verify-login", verify(&codes[0]));
@@ -130,9 +139,9 @@ fn rs04_a_reset_lives_through_restarts_and_is_executed_once() {
     engine = again(engine);
     fixture.pass(40 * 24 * HOUR_S);
     let days = |outcome: Outcome| match told(outcome) {
-        Ok(Reply::LoginByPassword {
+        Ok(Reply::Login(LoginReply::ByPassword {
             after_reset_days, ..
-        }) => after_reset_days,
+        })) => after_reset_days,
         other => panic!("{other:?}"),
     };
     assert_eq!(days(login), Some(1));
@@ -163,9 +172,9 @@ fn a_repeated_login_after_a_reset_answers_as_it_did() {
     let again = fixture.send_as(&engine, "l-1", "start-login", body);
     assert!(again.replayed);
     let days = |outcome| match told(outcome) {
-        Ok(Reply::LoginByPassword {
+        Ok(Reply::Login(LoginReply::ByPassword {
             after_reset_days, ..
-        }) => after_reset_days,
+        })) => after_reset_days,
         other => panic!("{other:?}"),
     };
     assert_eq!((days(first), days(again)), (Some(1), Some(1)));
@@ -179,11 +188,11 @@ fn rs02_an_agent_is_told_from_the_owner_by_id_and_by_username() {
     let body = json!({"account_id": "u-1", "username": "alice", "password": PASSWORD});
     fixture.send(&engine, "register-account", body).unwrap();
     let body = json!({"account_id": "u-1", "proof": {"password": PASSWORD}});
-    let Ok(Reply::EnrolmentStarted {
+    let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         ..
-    }) = fixture.send(&engine, "enable-2fa", body)
+    })) = fixture.send(&engine, "enable-2fa", body)
     else {
         panic!("enrolment starts");
     };
@@ -458,10 +467,10 @@ fn an_erasure_ends_the_case_and_the_next_account_of_that_id_is_not_concerned() {
     assert!(
         matches!(
             login,
-            Ok(Reply::LoginVerified {
+            Ok(Reply::Login(LoginReply::Verified {
                 after_reset_days: None,
                 ..
-            })
+            }))
         ),
         "{login:?}"
     );

@@ -7,7 +7,8 @@ use countersign_schemas::ids::AccountId;
 use countersign_schemas::time::Micros;
 
 use crate::account::{
-    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, ProofEvidence, Reply, decide,
+    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, ProofEvidence, Reply, SecretReply,
+    decide,
 };
 use crate::crypto::otp::SECRET_BYTES;
 use crate::engine::system_random;
@@ -51,7 +52,7 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
     };
     match decide(&Account::default(), &command, &evidence, &ctx) {
         Decision::Done {
-            reply: Ok(Reply::EnrolmentStarted { secret, .. }),
+            reply: Ok(Reply::Secret(SecretReply::EnrolmentStarted { secret, .. })),
             ..
         } => *secret.as_bytes(),
         other => panic!("{other:?}"),

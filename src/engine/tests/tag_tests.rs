@@ -9,7 +9,7 @@ use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD};
-use crate::account::Reply;
+use crate::account::{LoginReply, Reply};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::tag::{derived_key, tag};
 use crate::crypto::tag_keys::TagKeys;
@@ -256,7 +256,7 @@ fn beyond_two_minutes_a_repeat_is_recognised_by_what_is_no_secret() {
             login("ada", "wrong password", "192.0.2.8"),
         ] {
             let (again, replayed) = send(&fixture, engine, body);
-            assert!(replayed && matches!(again, Ok(Reply::LoginByPassword { .. })));
+            assert!(replayed && matches!(again, Ok(Reply::Login(LoginReply::ByPassword { .. }))));
         }
         is_mismatch(send(&fixture, engine, login("eve", PASSWORD, IP)));
         assert_eq!(engine.shared.progress.committed(), head);

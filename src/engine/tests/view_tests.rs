@@ -9,7 +9,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::json;
 
 use super::fixture::{Fixture, PASSWORD, verify};
-use crate::account::Reply;
+use crate::account::{LoginReply, Reply};
 use crate::engine::Engine;
 
 type Rows = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
@@ -78,13 +78,16 @@ fn j05_a_login_view_that_was_edited_is_built_again_and_tells_the_truth() {
         assert_eq!(status(&engine), Ok(FactorState::On));
         let login = json!({"username": "ada", "password": PASSWORD});
         let started = fixture.send(&engine, "start-login", login).unwrap();
-        assert!(matches!(started, Reply::CodeRequired { .. }), "{started:?}");
+        assert!(
+            matches!(started, Reply::Login(LoginReply::CodeRequired { .. })),
+            "{started:?}"
+        );
         fixture.pass(30);
         let code = fixture.code(&secret, 0);
         let done = fixture
             .send(&engine, "verify-login", verify(&code))
             .unwrap();
-        assert!(matches!(done, Reply::LoginVerified { .. }));
+        assert!(matches!(done, Reply::Login(LoginReply::Verified { .. })));
     }
 }
 

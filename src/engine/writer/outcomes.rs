@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::account::outcome::recall;
-use crate::account::{Account, Reply};
+use crate::account::{Account, LoginReply, Reply};
 use crate::engine::accounts::HistoryError;
 use crate::engine::keys::vault::Vault;
 use crate::engine::shared::Shared;
@@ -219,7 +219,9 @@ pub fn asked(by: [&[u8]; 2], command: &Command) -> [u8; 32] {
 /// A login that was asserted is not told again: there is no second assertion.
 fn without_assertion(done: Done, is_asserted: bool) -> Result<Done, Refusal> {
     match done.reply {
-        Reply::LoginByPassword { .. } | Reply::LoginVerified { .. } if is_asserted => {
+        Reply::Login(LoginReply::ByPassword { .. }) | Reply::Login(LoginReply::Verified { .. })
+            if is_asserted =>
+        {
             Err(Refusal::new(ErrorCode::OutcomeUnseen))
         }
         _ => Ok(done),
