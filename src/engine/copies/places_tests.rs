@@ -136,7 +136,7 @@ fn a_target_that_holds_anything_but_copies_is_refused() {
     let site = Site::new();
     assert!(site.refuses("").contains("which the service uses"));
     fs::create_dir_all(site.at("full/of/something")).unwrap();
-    assert!(site.refuses("full").contains("written by no backup"));
+    assert!(site.refuses("full").contains("not written by a backup"));
     assert!(site.refuses("keys").contains("outside of it"));
     let log = site.claimed("copies").join("log");
     site.ours().refuse(&site.at("copies"), Part::Log).unwrap();
@@ -147,7 +147,7 @@ fn a_target_that_holds_anything_but_copies_is_refused() {
     assert!(site.refuses("copies").contains("which the service uses"));
     fs::remove_file(log.join("00000003.redb")).unwrap();
     symlink(site.at("data/log/00000001.redb"), log.join("00000003.redb")).unwrap();
-    assert!(site.refuses("copies").contains("written by no backup"));
+    assert!(site.refuses("copies").contains("not written by a backup"));
     fs::remove_file(log.join("00000003.redb")).unwrap();
     for (name, why) in [
         ("index.redb", "index.redb"),
@@ -161,7 +161,7 @@ fn a_target_that_holds_anything_but_copies_is_refused() {
     }
     // Copies of nobody knows what.
     fs::remove_file(site.at("copies").join(MANIFEST)).unwrap();
-    assert!(site.refuses("copies").contains("written by no backup"));
+    assert!(site.refuses("copies").contains("not written by a backup"));
 }
 
 #[test]

@@ -124,7 +124,9 @@ impl<T: Send + 'static> Pool<T> {
     pub fn stop(&self) {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_all();
-        for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
+        for thread in
+            std::mem::take(&mut *self.threads.lock().expect("no holder of this lock panics"))
+        {
             if thread.join().is_err() {
                 tracing::error!("a proof thread had panicked");
             }

@@ -18,7 +18,7 @@ use countersign_schemas::time::Micros;
 use data_encoding::HEXLOWER;
 
 use super::followers::feed::Feed;
-use super::followers::key_rewriter::Keeper;
+use super::followers::key_rewriter::KeyRewriter;
 use super::followers::{indexer, projector, rehash};
 use super::intake::pool::Pool;
 use super::intake::prove;
@@ -52,7 +52,7 @@ pub struct Engine {
     pub(super) pool: Arc<Pool<Job>>,
     pub(super) queue: ToWriter,
     pub(super) admin: Admin,
-    pub(super) keeper: Keeper,
+    pub(super) key_rewriter: KeyRewriter,
     pub(super) draining: AtomicBool,
     pub(super) followers: Mutex<Vec<JoinHandle<()>>>,
     pub(super) writer: Mutex<Writing>,
@@ -126,7 +126,7 @@ impl Engine {
             pool,
             queue,
             admin,
-            keeper: Keeper::start(keeping, writing),
+            key_rewriter: KeyRewriter::start(keeping, writing),
             draining: AtomicBool::new(false),
             followers: Mutex::new(followers),
             writer: Mutex::new(Writing::Thread(writer)),
@@ -144,7 +144,7 @@ impl Engine {
                 replayed: false,
             });
         }
-        let reply = self.keeper.hold_back(&request.command, reply);
+        let reply = self.key_rewriter.hold_back(&request.command, reply);
         self.queue.submit(Submission::new(request, reply));
     }
 

@@ -45,7 +45,7 @@ impl Engine {
                 }
             }
         }
-        let mut writer = self.writer.lock().expect("nobody panics holding it");
+        let mut writer = self.writer.lock().expect("no holder of this lock panics");
         let log = match std::mem::replace(&mut *writer, Writing::Stopped(None)) {
             Writing::Stopped(log) => log,
             Writing::Thread(thread) => thread.join().unwrap_or_else(|_| {
@@ -61,15 +61,19 @@ impl Engine {
     pub fn drain(&self, within: Duration) {
         self.finish(within);
         self.shared.progress.stop();
-        let followers =
-            std::mem::take(&mut *self.followers.lock().expect("nobody panics holding it"));
+        let followers = std::mem::take(
+            &mut *self
+                .followers
+                .lock()
+                .expect("no holder of this lock panics"),
+        );
         for thread in followers {
             if thread.join().is_err() {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
         self.close_log();
-        self.keeper.stop();
+        self.key_rewriter.stop();
         reached("checkpoint-unsigned");
         indexer::sign(&self.shared);
         reached("views-unflushed");
@@ -80,7 +84,7 @@ impl Engine {
     }
 
     fn close_log(&self) {
-        let mut writer = self.writer.lock().expect("nobody panics holding it");
+        let mut writer = self.writer.lock().expect("no holder of this lock panics");
         if let Writing::Stopped(log) = &mut *writer
             && let Some(log) = log.take()
             && let Err(error) = log.close()

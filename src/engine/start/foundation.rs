@@ -24,7 +24,7 @@ use crate::engine::entries::decode;
 use crate::engine::entries::record;
 use crate::engine::epochs::{Epoch, epoch_at};
 use crate::engine::followers::indexer::UNDURABLE_ENTRIES_MAX;
-use crate::engine::followers::projector::TELL_EVERY;
+use crate::engine::followers::projector::REPORT_EVERY;
 use crate::engine::keys::vault::{Random, Vault, VaultError};
 use crate::engine::origin::service_meta;
 use crate::engine::writer::erasing;
@@ -258,7 +258,7 @@ fn catch_up(
     let wrong = |why: String| StartError::Record(why);
     let flush = || index.flush(true, now, |position| record(reader, position));
     let mut erasures = Erasures::of(reader, vault);
-    let mut told_at = Instant::now();
+    let mut reported_at = Instant::now();
     loop {
         let from = index.tail().position + 1;
         let page = reader
@@ -295,11 +295,11 @@ fn catch_up(
         if index.waiting() >= CATCH_UP_ENTRIES_MAX {
             flush()?;
         }
-        if told_at.elapsed() >= TELL_EVERY {
+        if reported_at.elapsed() >= REPORT_EVERY {
             let (position, head) = (index.tail().position, reader.head());
             let percent = position * 100 / head.max(1);
             tracing::info!(position, head, percent, "the index catches up");
-            told_at = Instant::now();
+            reported_at = Instant::now();
         }
     }
     if index.waiting() as u64 >= UNDURABLE_ENTRIES_MAX {

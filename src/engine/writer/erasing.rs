@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   tombstone beside the keyring ─▶ AccountErased in the log ─▶ keys.redb rewritten ─▶ replies
-//!   (writer, durable)               (writer, commit)            (keeper)               (keeper)
+//!   (writer, durable)               (writer, commit)            (key rewriter)         (the same)
 //! ```
 //! The tombstone holds the record that is to follow it, so an erasure that a crash cut short has
 //! the same caller, command and time as if it had not. From the tombstone on nobody is given the

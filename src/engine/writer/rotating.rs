@@ -5,7 +5,7 @@
 //!   (writer)                 (writer, commit)           │ in the background
 //!                                                       ▼
 //!              keys.redb rewritten under the new key ─▶ DataKeysRewrapped in the log
-//!              (keeper)                                 (writer, commit)
+//!              (key rewriter)                           (writer, commit)
 //! ```
 //! The numbers of keys count rotations, so the keyring and the counts of both events say together
 //! how far the last one came.
