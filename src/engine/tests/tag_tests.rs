@@ -199,13 +199,13 @@ fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
     );
     let erase = json!({"account_id": "ada", "reason": "r", "context": {"ip": IP}});
     fixture.send(&engine, "erase-account", erase).unwrap();
-    // Of an account without a data key it is that of a stranger: a key of this process's.
-    let stranger = vault.stranger_source_key(&ip_source());
+    // An account without a data key has the source key of an unknown user, from a key of this process.
+    let unknown = vault.unknown_user_source_key(&ip_source());
     assert_eq!(
         vault.source_key(Some(stream("ada")), &ip_source()).unwrap(),
-        stranger
+        unknown
     );
-    assert_ne!(stranger, before);
+    assert_ne!(unknown, before);
     let erased = records(&engine);
     assert_eq!(of(&erased, "ada").last().unwrap().meta.source_key, before);
     fixture.send(&engine, "register-account", register).unwrap();

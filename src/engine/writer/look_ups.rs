@@ -43,7 +43,7 @@ impl Writer {
         let recorded = batch.record(&self.shared, &group);
         match &recorded {
             Ok(_) => self.recorded_at(group.now),
-            Err(error) => tracing::error!(%error, "a look-up could not be recorded"),
+            Err(error) => tracing::error!(%error, "an access record could not be written"),
         }
         recorded.is_ok()
     }

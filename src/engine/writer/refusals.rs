@@ -20,7 +20,7 @@ use crate::engine::intake::evidence;
 use crate::engine::message::Gated;
 use crate::engine::{Done, Outcome, Request};
 
-const TOO_MANY_REFUSED: &str = "an agent's refused commands and its queries about accounts that it did not look at in the ten minutes before may be 60 in a minute together";
+const TOO_MANY_REFUSED: &str = "an agent may have at most 60 a minute in all of refused commands and of queries about accounts that it did not query in the ten minutes before";
 
 impl Writer {
     /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what
