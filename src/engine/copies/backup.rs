@@ -171,7 +171,7 @@ pub struct Source<'a> {
     pub root_at: &'a dyn Fn(u64) -> Result<Hash, String>,
     /// Copies the keys; called once the log's copy is staged.
     pub copy_keys: &'a dyn Fn(&Path) -> Result<(), DataKeysError>,
-    /// The files and folders that the copies must not touch.
+    /// What the copies must not touch.
     pub ours: Ours,
 }
 
@@ -386,8 +386,7 @@ fn root_of(reader: &LogReader, size: u64) -> Result<Hash, String> {
     Ok(tree.root())
 }
 
-/// Returns when the older of the two copies was taken; `None` if one is missing, unfinished or of
-/// another log.
+/// Returns when the older copy was taken; `None` if one is missing, unfinished or of another log.
 pub fn newest(folders: &BackupFolders, log_id: &str) -> Option<Micros> {
     let taken = |folder: &Path| {
         let manifest = Manifest::read(folder).ok()??;

@@ -199,7 +199,8 @@ fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
     );
     let erase = json!({"account_id": "ada", "reason": "r", "context": {"ip": IP}});
     fixture.send(&engine, "erase-account", erase).unwrap();
-    // An account without a data key has the source key of an unknown user, from a key of this process.
+    // An account without a data key has the source key of an unknown user: from a key of this
+    // process.
     let unknown = vault.unknown_user_source_key(&ip_source());
     assert_eq!(
         vault.source_key(Some(stream("ada")), &ip_source()).unwrap(),
