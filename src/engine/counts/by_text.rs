@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_there_again_and_what_somebody_else_wrote_is_not() {
+    fn stored_counts_return_and_those_written_by_others_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts.redb");
         let open = |key| TextFile::open(&Storage::default(), &path, FileKey::new(&[key; 32]));

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_waits_ends_the_lingering() {
+    fn a_waiting_reader_ends_the_lingering() {
         let progress = Progress::default();
         progress.commit(1);
         std::thread::scope(|threads| {

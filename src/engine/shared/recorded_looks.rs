@@ -62,8 +62,8 @@ impl RecordedLooks {
         }
     }
 
-    /// Counts a refused access: one count per caller and query. The person for whom the caller says
-    /// it acts is ignored, so that the caller cannot fill the log by varying it.
+    /// Counts a refused access: one count per caller and query. The person that the caller says it
+    /// acts for is ignored, so that the caller cannot fill the log by varying it.
     pub fn refused(&mut self, viewer: &Viewer, query: &str, now: Micros) {
         let viewer = Viewer {
             on_behalf_of: None,
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_stands_for_ten_minutes_and_not_longer_and_counts_what_it_stands_for() {
+    fn a_record_covers_ten_minutes_and_no_longer_and_counts_the_further_accesses() {
         let mut recorded = RecordedLooks::default();
         assert!(!recorded.counts(&key(1), NOW));
         recorded.insert(key(1), look(), NOW);

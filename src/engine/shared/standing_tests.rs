@@ -32,7 +32,7 @@ fn watched(fixture: &Fixture) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_renamed_away_or_exchanged_ends_readiness_until_it_is_back() {
+fn a_file_that_is_renamed_or_replaced_ends_readiness_until_it_is_back() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -99,7 +99,7 @@ fn what_the_service_does_itself_is_no_alarm() {
 }
 
 #[test]
-fn a_keyring_of_another_installation_is_an_exchange() {
+fn a_keyring_of_another_installation_is_a_replaced_file() {
     let (fixture, other) = (Fixture::new(), Fixture::new());
     let engine = fixture.start();
     let ours = fs::read(fixture.keyring()).unwrap();
@@ -111,7 +111,7 @@ fn a_keyring_of_another_installation_is_an_exchange() {
 
 /// One key or another, retired or not: the next start reads all of them.
 #[test]
-fn any_other_line_in_the_keyring_is_an_exchange() {
+fn any_other_line_in_the_keyring_is_a_replaced_file() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");

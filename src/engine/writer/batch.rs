@@ -252,7 +252,7 @@ impl Batch {
         shared.vault.seal_event(stream.key, version, &mut event)?;
         let event_type = event.type_code();
         // The log's own stream has no data key that an erasure could destroy, so it keeps no user's
-        // source. An access record names the person for whom an agent acted, who is not a user.
+        // source. An access record names the person that an agent acted for, who is not a user.
         let keeps_source = stream.kind == StreamKind::Account || event.is_look_up();
         let source = match keeps_source {
             true => {

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accounts_attempts_are_told_once_its_minute_is_over() {
+    fn an_accounts_attempts_are_reported_once_its_minute_is_over() {
         let mut counts = Coalesced::default();
         for _ in 0..1_000 {
             counts.attempt(stream(1), NOW);

@@ -31,7 +31,7 @@ use crate::engine::shared::Shared;
 use crate::engine::{Done, Outcome, Request};
 use crate::log::index::CommandPlace;
 
-// BUG: unknown-user-repeats: a repeat after it tells an unknown user from a known one.
+// BUG: unknown-user-repeats: a repeat after it distinguishes an unknown user from a known one.
 /// How long, in seconds, an outcome is kept as it was sent
 /// (docs/reference/contract.md#command-ids-and-repeats).
 const KEPT_S: u64 = 120;
