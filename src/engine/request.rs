@@ -28,7 +28,7 @@ pub struct Caller {
 pub struct Viewer {
     /// The caller of the query.
     pub caller: Caller,
-    /// The person for whom the caller says it acts; sealed, never trusted.
+    /// The person that the caller says it acts for; sealed, never trusted.
     pub on_behalf_of: Option<String>,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
@@ -52,7 +52,7 @@ pub struct Request {
     pub command_id: CommandId,
     /// The caller.
     pub caller: Caller,
-    /// The person for whom the caller says it acts; recorded, never trusted.
+    /// The person that the caller says it acts for; recorded, never trusted.
     pub on_behalf_of: Option<String>,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,

@@ -1,5 +1,5 @@
-//! What speaks for a record that no checkpoint beside the keyring covers: its seal, behind the record
-//! that it was written behind, or the copy of a checkpoint that was signed for this very log.
+//! What proves a record that no checkpoint beside the keyring covers: its seal, for the record
+//! before it, or the copy of a checkpoint that was signed for this log.
 
 use std::fs;
 
@@ -17,14 +17,14 @@ use crate::log::checkpoints::{Archive, COPY, CheckpointRefusal};
 use crate::log::index::Finding;
 use crate::log::tree::{Frontier, leaf_hash};
 
-/// Every record of a stopped log, the first one first.
+/// Reads every record of a stopped log, the first one first.
 pub(super) fn records(fixture: &Fixture) -> Vec<Vec<u8>> {
     let log = open(fixture);
     let page = log.reader().read(1, usize::MAX, usize::MAX).unwrap();
     page.iter().map(|(_, bytes)| bytes.to_vec()).collect()
 }
 
-/// Makes these the records of the log from a position on, the last ones, and forgets its index.
+/// Replaces the records of the log from a position to its end, and deletes its index.
 pub(super) fn exchange(fixture: &Fixture, from: u64, records: &[Vec<u8>]) {
     edit(fixture, "log/00000001.redb", |txn| {
         let mut table = txn.open_table(RECORDS).unwrap();
@@ -55,7 +55,7 @@ fn lose_checkpoints(fixture: &Fixture) {
     }
 }
 
-/// Which record a new epoch refuses; none where it begins.
+/// Returns the record for which a new epoch is refused; `None` if the epoch begins.
 fn refused_by_new_epoch(fixture: &Fixture) -> Option<u64> {
     let head = records(fixture).len() as u64;
     match begin(fixture, head + 1) {
@@ -83,8 +83,8 @@ fn every_record_of_the_service_is_sealed_the_first_one_too() {
     }
 }
 
-/// both were written by the service at that position, one of them in a history that a cut end
-/// gave up.
+/// the service wrote both at that position, one of them in a history that a new epoch gave
+/// up.
 #[test]
 fn records_of_two_histories_of_one_epoch_do_not_mix() {
     let (fixture, codes) = enrolled();
@@ -116,7 +116,7 @@ fn records_of_two_histories_of_one_epoch_do_not_mix() {
     }
 }
 
-/// Without any checkpoint a new epoch signs for what is sealed, all of it, and for nothing else.
+/// Without any checkpoint a new epoch signs every sealed record, and nothing else.
 #[test]
 fn a_new_epoch_without_checkpoints_signs_for_sealed_records_only() {
     type Change = fn(&mut Vec<Vec<u8>>);
@@ -165,7 +165,7 @@ fn a_new_epoch_without_checkpoints_signs_for_sealed_records_only() {
 }
 
 #[test]
-fn a_new_epoch_without_checkpoints_refuses_what_somebody_appended() {
+fn a_new_epoch_without_checkpoints_refuses_appended_records() {
     let (fixture, _) = enrolled();
     let mut log = open(&fixture);
     let head = log.head();
@@ -180,9 +180,9 @@ fn a_new_epoch_without_checkpoints_refuses_what_somebody_appended() {
     fixture.start();
 }
 
-/// Between the checkpoint that a log still agrees to and the place where it ends too early, too.
+/// Also between the last checkpoint that the log still matches and the log's early end.
 #[test]
-fn a_new_epoch_refuses_what_somebody_put_in_the_place_of_the_lost_end() {
+fn a_new_epoch_refuses_records_put_in_the_place_of_the_lost_end() {
     let (fixture, codes) = enrolled();
     let engine = fixture.start();
     for code in &codes[..3] {
@@ -203,8 +203,8 @@ fn a_new_epoch_refuses_what_somebody_put_in_the_place_of_the_lost_end() {
     assert_eq!(refused_by_new_epoch(&fixture), Some(agreed + 1));
 }
 
-/// A stopped log that an older build wrote, without seals, and signed for at 1, `AGREED` and its end.
-/// Gives what stood beside the keyring at `AGREED`, and a backup code.
+/// Makes a stopped log that an older build wrote, without seals, and signed at 1, `AGREED` and its
+/// end. Returns the files beside the keyring at `AGREED`, and a backup code.
 fn of_an_older_build() -> (Fixture, Signed, String) {
     let (fixture, codes) = enrolled();
     let old: Vec<_> = records(&fixture).iter().map(|r| unsealed(r)).collect();
@@ -229,11 +229,11 @@ fn of_an_older_build() -> (Fixture, Signed, String) {
     (fixture, older.unwrap(), codes[0].clone())
 }
 
-/// What the checkpoints of before an upgrade cover.
+/// The records that the checkpoints from before an upgrade cover.
 const AGREED: u64 = 3;
 
-/// A log that an older build wrote and this build went on with. What stands beside the keyring is from
-/// before: it covers the first `AGREED` records.
+/// Makes a log that an older build began and this build continued. The files beside the keyring are
+/// older: they cover the first `AGREED` records.
 fn upgraded() -> Fixture {
     let (fixture, older, code) = of_an_older_build();
     let engine = fixture.start();
@@ -245,9 +245,9 @@ fn upgraded() -> Fixture {
     fixture
 }
 
-/// the copy in the data folder was signed for this log, so it speaks for what is not sealed.
+/// the copy in the data folder was signed for this log, so it proves the unsealed records.
 #[test]
-fn a_keyring_folder_of_before_an_upgrade_starts_with_the_copy_of_the_newest_checkpoint() {
+fn a_keyring_folder_from_before_an_upgrade_starts_with_the_copy_of_the_newest_checkpoint() {
     let fixture = upgraded();
     assert_eq!(archive(&fixture).newest().unwrap().size, AGREED);
     let head = records(&fixture).len() as u64;
@@ -260,7 +260,7 @@ fn a_keyring_folder_of_before_an_upgrade_starts_with_the_copy_of_the_newest_chec
 }
 
 #[test]
-fn a_copy_that_is_of_another_log_or_of_another_keyring_or_gone_speaks_for_nothing() {
+fn a_copy_that_is_of_another_log_or_of_another_keyring_or_missing_proves_nothing() {
     let other = Fixture::new();
     drop(other.start());
     for choice in 0..4 {
@@ -271,7 +271,7 @@ fn a_copy_that_is_of_another_log_or_of_another_keyring_or_gone_speaks_for_nothin
             0 => fs::remove_file(&copy).unwrap(),
             1 => drop(fs::copy(other.data().join(COPY), &copy).unwrap()),
             2 => {
-                // The copy is right, and a record that it speaks for was changed.
+                // The copy is right, and a record that it covers was changed.
                 let mut records = records(&fixture);
                 *records[4].last_mut().unwrap() ^= 1;
                 exchange(&fixture, 1, &records);
@@ -291,7 +291,7 @@ fn a_copy_that_is_of_another_log_or_of_another_keyring_or_gone_speaks_for_nothin
 /// Page size of a segment, in bytes.
 pub(super) const PAGE: usize = 4_096;
 
-/// Changes numbers in the pages of a segment behind redb's back.
+/// Changes numbers in the pages of a segment without redb.
 pub(super) fn patch(fixture: &Fixture, mut change: impl FnMut(&mut [u8])) {
     let file = fixture.data().join("log/00000001.redb");
     let mut bytes = fs::read(&file).unwrap();
@@ -299,7 +299,7 @@ pub(super) fn patch(fixture: &Fixture, mut change: impl FnMut(&mut [u8])) {
     fs::write(&file, bytes).unwrap();
 }
 
-/// Replaces a number at each of these offsets that holds it.
+/// Replaces a number at each of these offsets that contains it.
 pub(super) fn renumber(
     page: &mut [u8],
     offsets: impl Iterator<Item = usize>,
@@ -316,9 +316,9 @@ pub(super) fn renumber(
     replaced
 }
 
-/// Makes a segment that shows `forged` at the last position to who comes from before it, and what is
-/// really there to who looks for that position: two leaves of the tree hold it, and the key between
-/// them leads into the second.
+/// Makes a segment that shows `forged` at the last position to a reader that comes from the
+/// position before, and the real record to one that searches for the position: two leaves of the
+/// tree hold it, and the key between them leads into the second.
 fn show_two(fixture: &Fixture, forged: &[u8]) {
     const LEAF: u8 = 1;
     const BRANCH: u8 = 2;
@@ -349,7 +349,7 @@ fn show_two(fixture: &Fixture, forged: &[u8]) {
     forget(fixture, &["index.redb", "snapshots.redb", "views.redb"]);
 }
 
-/// what was checked is not what is taken in.
+/// the record that was checked is not the one that is used.
 #[test]
 fn a_segment_that_shows_two_records_at_one_position_is_refused() {
     let (fixture, codes) = enrolled();
@@ -365,7 +365,7 @@ fn a_segment_that_shows_two_records_at_one_position_is_refused() {
     drop(log);
     let head = records(&fixture).len() as u64;
     assert_eq!(archive(&fixture).newest().unwrap().size, head - 1);
-    // In the place of the login, and too long to share a page with anything.
+    // In place of the login, and too long to share a page with another record.
     record.version -= 1;
     record.meta.caller = "x".repeat(3 * PAGE).into();
     record.seal = None;
@@ -381,9 +381,9 @@ fn a_segment_that_shows_two_records_at_one_position_is_refused() {
     assert_eq!(refusal(&fixture), Some(head));
 }
 
-/// The newest epoch has signed for none of it, and the one before, whose lines are in the history, has.
+/// The newest epoch has signed none of it; the one before, whose lines are in the history, has.
 #[test]
-fn a_checkpoint_of_an_ended_epoch_speaks_for_records_without_seals() {
+fn a_checkpoint_of_an_ended_epoch_proves_records_without_seals() {
     for is_changed in [false, true] {
         let (fixture, ..) = of_an_older_build();
         let next = AGREED + 1;
@@ -403,7 +403,7 @@ fn a_checkpoint_of_an_ended_epoch_speaks_for_records_without_seals() {
     }
 }
 
-/// A log that was cut to its first record is no new one because its checkpoints are lost.
+/// A log that was cut to its first record does not count as new because its checkpoints are lost.
 #[test]
 fn a_log_of_one_record_without_checkpoints_is_refused() {
     let (fixture, _) = enrolled();

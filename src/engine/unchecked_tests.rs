@@ -1,5 +1,5 @@
-//! A start that did not hold the end of the log to its seals must not sign for it, and what the
-//! keys say for one start must not stand in an index that later ones believe.
+//! A start that did not check the seals at the end of the log must not sign it, and what the keys
+//! say during one start must not remain in an index that later starts trust.
 
 use std::fs;
 
@@ -30,18 +30,19 @@ fn ada() -> StreamKey {
     StreamKey::of(&AccountId::parse("ada").unwrap())
 }
 
-/// The log is refused, and nothing more was signed for.
+/// The log is refused, and nothing more was signed.
 fn is_refused(fixture: &Fixture) {
     let signed = archive(fixture).newest().unwrap().size;
     assert!(fixture.try_start().is_err());
     assert_eq!(archive(fixture).newest().unwrap().size, signed);
 }
 
-/// Four logins behind the last checkpoint, as after a crash, and what the attacker wants behind them.
-/// The file shows an epoch of another log to who looks the last login up, and the login to who comes
-/// from before it: leaves `…, login | forged | epoch | forged`, the last two numbered down by two.
+/// Four logins after the last checkpoint, as after a crash, and the attacker's records after them.
+/// The file shows an epoch of another log to a reader that searches for the last login, and the
+/// login to one that comes from before it: leaves `…, login | forged | epoch | forged`, the last
+/// two numbered down by two.
 #[test]
-fn an_epoch_that_only_a_look_up_finds_excuses_no_unsealed_record() {
+fn an_epoch_that_only_a_search_finds_excuses_no_unsealed_record() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let (_, codes) = fixture.enrol(&engine, "ada");
@@ -56,7 +57,7 @@ fn an_epoch_that_only_a_look_up_finds_excuses_no_unsealed_record() {
     forget(&fixture, &[COPY]);
     let login = records(&fixture).len() as u64;
     assert!(archive(&fixture).newest().unwrap().size + 1 < login - 1);
-    // Each too long to share a page.
+    // Each is too long to share a page.
     let mut off = forged(&open(&fixture));
     (off.seal, off.meta.caller) = (None, "x".repeat(3 * PAGE).into());
     let off = off.encode().unwrap();
@@ -92,7 +93,7 @@ fn an_epoch_that_only_a_look_up_finds_excuses_no_unsealed_record() {
     is_refused(&fixture);
 }
 
-/// Unsealed, behind a right event that begins another epoch: the keyring's own epoch again.
+/// Unsealed, after a genuine event that begins another epoch: the keyring's own epoch again.
 fn append_the_epoch_of_the_keyring(fixture: &Fixture, before_it: Vec<Vec<u8>>) {
     let log_id = *Keyring::load(&fixture.keyring()).unwrap().log_id();
     let all = records(fixture);
@@ -107,8 +108,8 @@ fn append_the_epoch_of_the_keyring(fixture: &Fixture, before_it: Vec<Vec<u8>>) {
     exchange(fixture, all.len() as u64 + 1, &end);
 }
 
-/// `log new-epoch` was killed after its first step, and the checkpoint beside the keyring is of this log,
-/// as where the stream knows more.
+/// `log new-epoch` was killed after its first step, and the checkpoint beside the keyring is of
+/// this log, as if the stream has more than the log.
 #[test]
 fn behind_an_interrupted_new_epoch_the_old_one_does_not_begin_again() {
     let fixture = Fixture::new();
@@ -127,7 +128,8 @@ fn behind_an_interrupted_new_epoch_the_old_one_does_not_begin_again() {
     is_refused(&fixture);
 }
 
-/// The keyring folder is of the day before `log new-epoch`. Ada is reset by nobody.
+/// The keyring folder is from the day before `log new-epoch`. The forged record resets Ada, which
+/// no agent did.
 #[test]
 fn an_older_keyring_does_not_go_on_where_its_own_epoch_is_made_to_begin_again() {
     let (fixture, ..) = restored();
@@ -170,8 +172,8 @@ fn an_older_keyring_does_not_go_on_where_its_own_epoch_is_made_to_begin_again() 
 
 const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
 
-/// For one start the key store says that Ada was erased, and the index is built then; then it says
-/// again what it said.
+/// During one start the key store marks Ada as erased, and the index is built; then the mark is
+/// removed.
 #[test]
 fn a_key_store_that_calls_an_account_erased_frees_no_name() {
     let fixture = Fixture::new();
@@ -208,7 +210,7 @@ fn erase(id: &str) -> serde_json::Value {
 }
 
 /// The service was killed between the tombstone of the second erasure and its record, and its index
-/// is gone. Several accounts, since which tombstone is read last depends on the name.
+/// is gone. There are several accounts, since the tombstone that is read last depends on the name.
 #[test]
 fn an_account_that_is_erased_twice_stops_no_start() {
     for n in 0..8 {
@@ -236,8 +238,8 @@ fn an_account_that_is_erased_twice_stops_no_start() {
     }
 }
 
-/// The erasure was lost with the log, which begins a new epoch; its tombstone stays beside the
-/// keyring.
+/// The erasure was lost with the end of the log, which begins a new epoch; its tombstone stays
+/// beside the keyring.
 #[test]
 fn a_tombstone_of_a_lost_life_frees_no_name_of_a_later_one() {
     let fixture = Fixture::new();

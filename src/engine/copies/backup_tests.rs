@@ -1,4 +1,4 @@
-//! Backups of a service that lives on meanwhile, and what they never do to what is there.
+//! Backups of a running service, and what they never do to existing files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -49,7 +49,7 @@ fn bytes_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// The keys that a record needs are durable before it, and are copied after it was read.
+/// The keys that a record needs are durable before the record, and are copied after it was read.
 #[test]
 fn a_backup_has_the_keys_of_accounts_that_were_made_while_it_ran() {
     let fixture = Arc::new(Fixture::new());
@@ -84,9 +84,9 @@ fn a_backup_has_the_keys_of_accounts_that_were_made_while_it_ran() {
     }
 }
 
-/// The other way round the copy would not be whole: the test above looks for just that.
+/// In the other order the copy would not be whole, which the test above looks for.
 #[test]
-fn a_copy_whose_records_need_a_key_that_is_not_copied_does_not_prove_itself() {
+fn a_copy_whose_records_need_a_key_that_is_not_copied_is_not_verified() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     register(&fixture, &engine, "ada");
@@ -162,7 +162,7 @@ fn a_backup_folder_belongs_to_one_log_and_one_part() {
     assert_eq!(bytes_of(&log), copied);
 }
 
-/// A data folder that was set back does not make the copies worse.
+/// A data folder that was set back does not worsen the copies.
 #[test]
 fn a_backup_that_would_shorten_or_fork_an_earlier_one_is_refused() {
     let fixture = Fixture::new();
@@ -238,7 +238,7 @@ fn a_worse_key_store_does_not_replace_a_better_copy() {
     verify(&fixture, true).unwrap();
 }
 
-/// Writes into the key store of a stopped service as somebody without the keyring: the key of an
+/// Writes into the key store of a stopped service as an attacker without the keyring: the key of an
 /// account is gone, and marked as erased.
 fn mark_erased(fixture: &Fixture, account: &str) {
     const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
@@ -286,7 +286,7 @@ fn a_key_that_was_marked_as_erased_by_hand_is_believed_by_no_start_no_backup_and
     let unproven = matches!(refused, NoBackup::Keys(DataKeysError::UnprovenErasure(_)));
     assert!(unproven, "{refused}");
     assert!(bytes_of(&folders.keys) == copied);
-    // Into empty folders nothing stands against it but what the copy itself is.
+    // In empty folders, only the copy itself can show the fault.
     for folder in [&folders.log, &folders.keys] {
         fs::remove_dir_all(folder).unwrap();
     }
@@ -298,7 +298,7 @@ fn a_key_that_was_marked_as_erased_by_hand_is_believed_by_no_start_no_backup_and
 }
 
 #[test]
-fn a_backup_proves_itself_and_shows_what_was_done_to_it() {
+fn a_backup_is_verified_and_shows_what_was_changed_in_it() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -355,7 +355,7 @@ fn a_backup_proves_itself_and_shows_what_was_done_to_it() {
     assert!(matches!(verify(&fixture, false), Err(BadBackup::Place(_))));
 }
 
-/// Nobody signs a checkpoint with the keyring of another installation.
+/// No checkpoint is signed with the keyring of another installation.
 #[test]
 fn a_backup_of_another_installation_is_not_proven_by_this_keyring() {
     let (fixture, other) = (Fixture::new(), Fixture::new());

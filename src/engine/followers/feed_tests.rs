@@ -1,4 +1,4 @@
-//! What is read to be published, after a long backlog too: whole commands.
+//! The events read for publication arrive as whole commands, also after a long backlog.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ fn a_commands_events_stay_together_wherever_a_portion_ends() {
     let feed = engine.feed();
     let all = published_in(&feed, 0);
     assert_eq!(all.last().unwrap().position, feed.head());
-    // Begun at each of the first events, a portion ends at each place that it can within a command.
+    // Started at each of the first events, a portion ends at each possible place within a command.
     let ends = all.iter().filter(|e| e.group.index + 1 == e.group.size);
     let ends: Vec<_> = ends.map(|event| event.position).take(5).collect();
     assert!(
@@ -34,7 +34,7 @@ fn a_commands_events_stay_together_wherever_a_portion_ends() {
     }
 }
 
-/// Everything after a position, portion by portion; each of them holds whole commands.
+/// Reads everything after a position, portion by portion; each portion holds whole commands.
 fn published_in(feed: &Feed, begin: u64) -> Vec<PublishedEvent> {
     let (mut events, mut through, mut portions) = (Vec::new(), begin, 0);
     while through < feed.head() {

@@ -1,8 +1,9 @@
-//! The word of the published stream against the log: an event that stands there and not here.
+//! Evidence of the published stream against the log: an event that the stream has and the log does
+//! not.
 //!
-//! The stream is a copy elsewhere of what was told to others. Where it knows more than the log, or
-//! something else, events are lost that nobody signed for, or data folder and keyring were both set
-//! back to an older day. The broker may be away at the next start, so its word is kept in a file.
+//! The stream is a separate copy of what was published. If it has more than the log, or something
+//! else, then unsigned events are lost, or data folder and keyring were both set back to an older
+//! day. The broker may be away at the next start, so the evidence is kept in a file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -17,7 +18,7 @@ use crate::log::LogReader;
 
 const FILE: &str = "stream-witness";
 
-/// An event of the stream that the log did not have.
+/// An event of the stream that the log does not have.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Witness {
     /// The hexadecimal id of the log in that stream.
@@ -29,7 +30,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Writes it durably beside the keyring, in place of an earlier one.
+    /// Writes the evidence durably beside the keyring, in place of an earlier one.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -57,7 +58,7 @@ impl Witness {
 /// Whether the log has an event at its position.
 ///
 /// # Errors
-/// A sentence when the log cannot be read.
+/// A sentence if the log cannot be read.
 pub fn has(log: &LogReader, event: &PublishedEvent) -> Result<bool, String> {
     let Some(bytes) = log.get(event.position).map_err(|error| error.to_string())? else {
         return Ok(false);
@@ -67,7 +68,7 @@ pub fn has(log: &LogReader, event: &PublishedEvent) -> Result<bool, String> {
     Ok(PublishedEvent::of(ours, group).is_same_event(event))
 }
 
-/// Where it is, beside the keyring.
+/// Returns the path of the evidence, beside the keyring.
 pub fn path(keyring_file: &Path) -> PathBuf {
     keyring_file.with_file_name(FILE)
 }

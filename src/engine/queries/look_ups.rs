@@ -1,13 +1,14 @@
-//! Looking at somebody's history leaves a record: before the answer leaves, and without a flood.
+//! Viewing a person's history leaves an access record: before the answer leaves, and without a
+//! flood.
 //!
 //! ```text
 //!   query ─▶ answer from the views ─▶ recorded within 10 minutes? ─yes─▶ reply
 //!                                       │ no
 //!                                       └─▶ writer: SubjectViewed, one commit ─▶ reply
 //! ```
-//! A record stands for every further look by the same caller, on behalf of the same person, at the
-//! same subject by the same query for ten minutes of the monotonic clock. The table of those that
-//! were recorded is in memory and bounded; what it forgets is recorded once more.
+//! An access record covers every further access by the same caller, on behalf of the same person,
+//! to the same subject by the same query, for ten minutes of the monotonic clock. The table of
+//! these records is in memory and bounded; an access whose record it forgot is recorded once more.
 
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -24,21 +25,21 @@ use crate::engine::message::Message;
 use crate::engine::request::Viewer;
 use crate::engine::shared::recorded_looks::{Recorded, key_of};
 
-/// How long an answer waits for its record to be durable.
+/// How long an answer waits for its access record to be durable.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
-const TOO_MANY: &str = "each caller has 60 requests a minute that leave a new access record: one for each account, username or list that it did not look at in the ten minutes before, and one for each act";
+const TOO_MANY: &str = "each caller has 60 requests a minute that leave a new access record: one for each account, username or list that it did not query in the ten minutes before, and one for each act";
 
-/// What is looked at or taken away.
+/// The access that a record describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookUp<'a> {
-    /// One account, or several at once, by the query of this name.
+    /// One account, or several at once, viewed by the query of this name.
     Viewed(Option<&'a AccountId>, &'static str),
-    /// Events in this form; what was asked for beside the account is JSON.
+    /// Events exported in this form; the filter beside the account is JSON.
     Exported(Option<&'a AccountId>, &'static str, String),
 }
 
 impl LookUp<'_> {
-    /// The query's name.
+    /// Returns the query's name.
     pub fn query(&self) -> &'static str {
         match self {
             Self::Viewed(_, query) => query,
@@ -58,9 +59,9 @@ impl LookUp<'_> {
 }
 
 impl Queries {
-    /// Says whether a caller may name somebody now: sixty that are not on record in a minute,
-    /// whether they exist or not. `look_up` is the look, where the request alone says at whom.
-    /// What is refused is counted, and `look-ups-counted` says how many there were.
+    /// Admits or refuses a query: a caller may name at most sixty subjects a minute that have no
+    /// access record, whether they exist or not. `look_up` is the access, if the request alone
+    /// shows its subject. Refused queries are counted, and `look-ups-counted` reports their number.
     ///
     /// # Errors
     /// `quota.exceeded`, with the seconds to wait.
@@ -90,13 +91,12 @@ impl Queries {
         })
     }
 
-    /// Makes sure that a look is on record before its answer leaves; waits for a commit where no
-    /// record of the last ten minutes stands for it. To be called once the answer is known to be
-    /// a success.
+    /// Makes sure that an access is recorded before its answer leaves; waits for a commit if no
+    /// record of the last ten minutes covers it. To be called once the answer is known to be a
+    /// success.
     ///
     /// # Errors
-    /// `store.unavailable` when the record did not become durable in time: the answer must not
-    /// leave.
+    /// `store.unavailable` if the record did not become durable in time: the answer must not leave.
     pub fn record_look_up(&self, viewer: &Viewer, look_up: &LookUp) -> Result<(), Refusal> {
         let event = look_up.event();
         let key = key_of(viewer, &event);
@@ -139,7 +139,7 @@ impl Queries {
             viewer: viewer.clone(),
             durable,
         };
-        // Each thread of the queries has one at most under way.
+        // Each query thread has at most one under way.
         let sent = self.queue.send(Message::LookedUp(Box::new(looking)));
         sent.map_err(|_| unavailable())?;
         recorded

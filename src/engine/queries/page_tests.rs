@@ -1,4 +1,4 @@
-//! Pages: where they end, and that nothing that somebody else chose makes one impossible.
+//! Pages: where they end, and that no text chosen by a sender makes one impossible.
 
 use countersign_schemas::audit::{AuditExportQuery, ExportFormat};
 use countersign_schemas::ids::AccountId;
@@ -12,15 +12,15 @@ use crate::engine::Engine;
 use crate::engine::queries::support::CASES_MAX;
 use crate::engine::tests::fixture::{Fixture, PASSWORD};
 
-/// What a page's frame takes beside its items, in bytes.
+/// Bytes of a page's frame beside its items.
 const FRAME_BYTES: usize = 64;
 
-/// The longest agent, of characters that JSON writes with six.
+/// Returns the longest agent, of characters that take six bytes in JSON.
 fn agent() -> Value {
     json!({"ip": "2001:db8::7", "agent": "\u{1}".repeat(999)})
 }
 
-/// Asks until the views have caught up: how long that takes is no matter here.
+/// Repeats a query until the views have caught up; how long that takes is no matter here.
 fn caught_up<T>(ask: impl Fn() -> Result<T, Refusal>) -> T {
     loop {
         match ask() {
@@ -40,7 +40,7 @@ fn register(fixture: &Fixture, engine: &Engine) {
     fixture.send(engine, "register-account", body).unwrap();
 }
 
-/// Follows `next` to the end; the positions of every page, each of which keeps the bound.
+/// Follows `next` to the end; returns the positions of every page, each of which keeps the bound.
 fn followed(page: impl Fn(u64) -> AuditPage) -> Vec<Vec<u64>> {
     let (mut after, mut found) = (0, Vec::new());
     loop {
@@ -82,11 +82,11 @@ fn the_longest_agents_make_a_page_shorter_and_no_history_impossible() {
     });
     assert_eq!(everything.concat(), (1..=head).collect::<Vec<_>>());
     assert_eq!(timeline.concat().len(), usize::from(PAGE_MAX) + 2);
-    // Were pages ended by their count alone, two would do.
+    // If pages ended by their count alone, there would be two.
     assert!(timeline.len() > 2 && timeline.iter().all(|page| !page.is_empty()));
 }
 
-/// One of them is an export's and the other a page's: both end before it.
+/// An export has one of the end times, a page the other: both end before it.
 #[test]
 fn a_time_up_to_which_is_asked_is_not_in_it() {
     let fixture = Fixture::new();
@@ -133,7 +133,7 @@ fn more_open_cases_than_a_page_holds_are_all_found_by_its_next() {
     for n in 0..cases {
         let account = format!("a-{n}");
         fixture.enrol(&engine, &account);
-        // The first are long, so that bytes end a page, and then the count does.
+        // The first reasons are long, so that bytes end a page; later the count does.
         let reason = if n < CASES_MAX * 3 / 4 {
             reason.as_str()
         } else {

@@ -1,6 +1,6 @@
-//! Which looks at histories have a record, and how many further ones each stands for.
+//! The recent access records, and how many further accesses each of them covers.
 //!
-//! In memory and bounded; it knows no clock, times are arguments.
+//! In memory and bounded; it has no clock, times are arguments.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,33 +12,33 @@ use super::look_rates::LookRates;
 use crate::account::service;
 use crate::engine::request::Viewer;
 
-/// How long one record stands for further looks at the same.
+/// How long one record covers further accesses to the same subject, in seconds.
 pub const WINDOW_S: u64 = 600;
-/// Looks that are remembered as recorded; the oldest is forgotten for one more.
+/// Access records that are remembered; beyond that, the oldest is forgotten.
 pub const RECORDED_MAX: usize = 65_536;
-/// A look that has a record, and how many it stands for.
+/// A remembered access record, and how many accesses it covers.
 #[derive(Debug)]
 pub struct Recorded {
     pub event: Event,
     pub viewer: Viewer,
-    /// Further looks at the same.
+    /// Further accesses to the same subject.
     pub further: u32,
 }
 
-/// Which looks were recorded lately, and how many further ones each record stands for.
+/// The recent access records, and how many further accesses each of them covers.
 #[derive(Debug, Default)]
 pub struct RecordedLooks {
     pub looks: HashMap<[u8; 16], Recorded>,
-    /// The same, oldest first, with when they were recorded.
+    /// The keys of the same records, oldest first, with the time of their recording.
     order: VecDeque<(Micros, [u8; 16])>,
-    /// Those whose time is over and whose count waits for its record.
+    /// Records whose time is over and whose count waits to be recorded.
     counted: VecDeque<Recorded>,
-    /// How often callers named somebody new.
+    /// How often callers named a new subject.
     pub rates: LookRates,
 }
 
 impl RecordedLooks {
-    /// Whether a record that is not older than the window stands for a look; it then counts it.
+    /// Whether a record within the window covers this access; if so, the access is counted.
     pub fn counts(&mut self, key: &[u8; 16], now: Micros) -> bool {
         self.forget_old(now);
         let recorded = self.looks.get_mut(key);
@@ -49,7 +49,7 @@ impl RecordedLooks {
         stands
     }
 
-    /// Remembers a look whose record is durable; another thread may have recorded the same.
+    /// Remembers an access whose record is durable; another thread may have recorded the same.
     pub fn insert(&mut self, key: [u8; 16], look: Recorded, now: Micros) {
         if let Some(recorded) = self.looks.get_mut(&key) {
             recorded.further = recorded.further.saturating_add(1);
@@ -62,8 +62,8 @@ impl RecordedLooks {
         }
     }
 
-    /// Counts a look that was refused: one count for each caller and query, for whomever the caller
-    /// says it acts, so that it cannot fill the log by varying that.
+    /// Counts a refused access: one count per caller and query. The person that the caller says it
+    /// acts for is ignored, so that the caller cannot fill the log by varying it.
     pub fn refused(&mut self, viewer: &Viewer, query: &str, now: Micros) {
         let viewer = Viewer {
             on_behalf_of: None,
@@ -72,7 +72,7 @@ impl RecordedLooks {
         };
         let event = service::subject_viewed(None, query);
         let mut key = key_of(&viewer, &event);
-        // Beside the key of a look that was answered and has a record.
+        // Different from the key of an answered access that has a record.
         key.iter_mut().for_each(|byte| *byte ^= 0xff);
         let look = Recorded {
             event,
@@ -82,7 +82,7 @@ impl RecordedLooks {
         self.insert(key, look, now);
     }
 
-    /// Takes the counts that are to be recorded, at most `max` of them.
+    /// Takes the counts that must be recorded, at most `max` of them.
     pub fn due(&mut self, now: Micros, max: usize) -> Vec<Recorded> {
         self.forget_old(now);
         let due = self.counted.len().min(max);
@@ -103,13 +103,15 @@ impl RecordedLooks {
             if self.counted.len() < RECORDED_MAX {
                 self.counted.push_back(look);
             } else {
-                tracing::warn!("more look-ups wait to be counted than are kept; one count is lost");
+                tracing::warn!(
+                    "more access records wait to be counted than are kept; one count is lost"
+                );
             }
         }
     }
 }
 
-/// The first 16 bytes of SHA-256 over who looks at what, each part behind its length.
+/// Returns the first 16 bytes of SHA-256 over viewer and subject, each part after its length.
 pub fn key_of(viewer: &Viewer, event: &Event) -> [u8; 16] {
     let caller = &viewer.caller;
     let parts = [
@@ -166,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_stands_for_ten_minutes_and_not_longer_and_counts_what_it_stands_for() {
+    fn a_record_covers_ten_minutes_and_no_longer_and_counts_the_further_accesses() {
         let mut recorded = RecordedLooks::default();
         assert!(!recorded.counts(&key(1), NOW));
         recorded.insert(key(1), look(), NOW);
-        // Two threads that both found none.
+        // Two threads that both found no record.
         recorded.insert(key(1), look(), NOW.plus_s(300));
         recorded.insert(key(2), look(), NOW.plus_s(300));
         assert!(recorded.counts(&key(1), NOW.plus_s(WINDOW_S - 1)));

@@ -1,4 +1,5 @@
-//! What is moved, exchanged or opened up under a running service is seen, and seen to be put right.
+//! Files that are moved, replaced or opened to others under a running service are noticed, and so
+//! is their repair.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -31,7 +32,7 @@ fn watched(fixture: &Fixture) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_renamed_away_or_exchanged_ends_readiness_until_it_is_back() {
+fn a_file_that_is_renamed_or_replaced_ends_readiness_until_it_is_back() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -88,7 +89,7 @@ fn what_the_service_does_itself_is_no_alarm() {
     let erase = json!({"account_id": "ada", "reason": "a wish"});
     fixture.send(&engine, "erase-account", erase).unwrap();
     assert_eq!(look(&engine), None);
-    // Its rewriting goes on beside the look.
+    // The rewrite of the keys runs beside the check.
     let rotated = fixture.send(&engine, "rotate-keys", json!({"reason": "a drill"}));
     assert!(rotated.is_ok(), "{rotated:?}");
     assert_eq!(look(&engine), None);
@@ -98,19 +99,19 @@ fn what_the_service_does_itself_is_no_alarm() {
 }
 
 #[test]
-fn a_keyring_of_another_installation_is_an_exchange() {
+fn a_keyring_of_another_installation_is_a_replaced_file() {
     let (fixture, other) = (Fixture::new(), Fixture::new());
     let engine = fixture.start();
     let ours = fs::read(fixture.keyring()).unwrap();
     fs::write(fixture.keyring(), fs::read(other.keyring()).unwrap()).unwrap();
-    assert!(look(&engine).unwrap().contains("exchanged"));
+    assert!(look(&engine).unwrap().contains("replaced"));
     fs::write(fixture.keyring(), ours).unwrap();
     assert_eq!(look(&engine), None);
 }
 
 /// One key or another, retired or not: the next start reads all of them.
 #[test]
-fn any_other_line_in_the_keyring_is_an_exchange() {
+fn any_other_line_in_the_keyring_is_a_replaced_file() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -135,7 +136,7 @@ fn any_other_line_in_the_keyring_is_an_exchange() {
         let text = format!("{changed}\n[check]\nsha256 = \"{check}\"\n");
         fs::write(fixture.keyring(), text).unwrap();
         let wrong = look(&engine).unwrap();
-        assert!(wrong.contains("exchanged"), "{wrong}");
+        assert!(wrong.contains("replaced"), "{wrong}");
     }
     fs::write(fixture.keyring(), good).unwrap();
     assert_eq!(look(&engine), None);

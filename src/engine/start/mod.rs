@@ -1,4 +1,4 @@
-//! Starting: what must hold before the first command is taken. And making what is started on.
+//! Starting: what must hold before the first command is accepted; and initialising an installation.
 
 pub(super) mod accepted_clock;
 pub(super) mod completing;
@@ -61,37 +61,37 @@ use private::make_private;
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
-/// Where everything is and how it decides.
+/// The files, the sizes and the policy of an engine.
 pub struct EngineOptions {
     /// The data folder: `log/`, `keys.redb`, `views.redb`.
     pub data: PathBuf,
     /// The keyring file, outside the data folder.
     pub keyring: PathBuf,
-    /// The numbers to decide by.
+    /// The policy that decides.
     pub policy: Policy,
-    /// Whether callers answer for the first factor (`[directory] mode = "vouched"`).
+    /// Whether callers vouch for the first factor (`[directory] mode = "vouched"`).
     pub vouched: bool,
-    /// Whether another service checks passwords (`[directory] mode = "nats"`).
+    /// Whether the password service checks passwords (`[directory] mode = "nats"`).
     pub elsewhere: bool,
-    /// The callers that may answer for the first factor (`[directory] vouching`); all when none.
+    /// The callers that may vouch for the first factor (`[directory] vouching`); all if `None`.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
     pub clock: Clock,
-    /// A clock that nobody sets, from any beginning.
+    /// A monotonic clock, which cannot be set and may begin at any value.
     pub monotonic: Clock,
-    /// The operator's reason to take a wall clock for right that lies behind the log.
+    /// The operator's reason to accept a wall clock behind the log as right.
     pub accept_clock_back: Option<String>,
-    /// Where secrets, salts and nonces come from.
+    /// The source of secrets, salts and nonces.
     pub random: Random,
     /// Sizes of the log.
     pub log: LogOptions,
-    /// Where `admin.backup` copies to, if anywhere.
+    /// The folders for `admin.backup`, if configured.
     pub backup: Option<BackupFolders>,
 }
 
 impl EngineOptions {
-    /// The default policy, passwords checked here, this machine's clocks and randomness, no folder
-    /// for backups.
+    /// Sets the default policy, passwords checked here, this machine's clocks and randomness, and
+    /// no folders for backups.
     pub fn new(data: impl Into<PathBuf>, keyring: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
@@ -110,10 +110,10 @@ impl EngineOptions {
     }
 }
 
-/// Creates keyring, key store, log and first checkpoint; both places must be free.
+/// Creates keyring, key store, log and first checkpoint; neither place may be in use.
 ///
 /// # Errors
-/// [`InitError`]; where the keyring was made and the rest was not, the sentence says so.
+/// [`InitError`]; if the keyring was made and the rest was not, the sentence says so.
 pub fn init(
     data: &Path,
     keyring_file: &Path,
@@ -151,7 +151,7 @@ pub fn init(
     let bytes = RecordSeals::of(&keyring)
         .encode(1, &NOTHING_BEFORE, &mut service_record(&begun, 1, now))
         .expect("the first record is small and holds nothing sealed");
-    // First, so that there is never a log of which nothing says what it must be.
+    // First, so that no log ever exists without a checkpoint that says what it must hold.
     let root = leaf_hash(&bytes);
     let mut archive = Archive::open(keyring_file, signer(&keyring))?;
     archive.sign(1, &root, |_| Ok(root))?;
@@ -168,7 +168,7 @@ fn fresh<const N: usize>() -> Result<[u8; N], InitError> {
     }
 }
 
-/// Refuses numbers outside their ranges, and folders that are in each other's way.
+/// Refuses numbers outside their ranges, and folders that overlap.
 fn check_options(options: &EngineOptions) -> Result<(), StartError> {
     options.policy.check()?;
     refuse_keyring(&options.keyring, &options.data)?;
@@ -181,8 +181,8 @@ fn check_options(options: &EngineOptions) -> Result<(), StartError> {
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
-/// Nothing is appended before the log was compared with what was signed for, and a log that was
-/// never signed for is signed for first: one that lost its archive must not look like a new one.
+/// Nothing is appended before the log was compared with the signed checkpoints. A log that was
+/// never signed is signed first: a log that lost its archive must not look like a new one.
 pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
     check_options(&options)?;
     let now = (options.clock)();
@@ -256,7 +256,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     Ok((Arc::new(shared), log))
 }
 
-/// Holds the log to what was signed for, and signs for what it is now.
+/// Compares the log with the signed checkpoints, and signs its present state.
 fn signed_for(found: &Foundation, data: &Path, keyring: &Path) -> Result<Archive, StartError> {
     let mut archive = epoch::archive(found, data, keyring)?;
     archive.keep_copy_in(data);
@@ -264,13 +264,13 @@ fn signed_for(found: &Foundation, data: &Path, keyring: &Path) -> Result<Archive
     Ok(archive)
 }
 
-/// Opens the views, if they are there, while the rest is opened: every page of either is read. Where
-/// there are none, there may be no log either, and then nothing is made.
+/// Opens the views, if they exist, while the rest is opened: every page of either is read. If there
+/// are none, there may be no log either, and then nothing is made.
 fn existing_views(data: &Path, seal: &Seal) -> Option<Result<Views, StartError>> {
     views_file(data).exists().then(|| open_views(data, seal))
 }
 
-/// The tags over the views, under a key of their file's own.
+/// Returns the tags over the views, under a key of their own.
 pub(super) fn views_seal(keyring: &Keyring) -> Seal {
     let key = keyring.file_key(VIEWS_LABEL);
     Arc::new(move |parts| key.tag(parts))
@@ -292,7 +292,7 @@ pub(super) fn open_views(data: &Path, seal: &Seal) -> Result<Views, StartError> 
     Ok(views)
 }
 
-/// Empties the views that were folded from another log than this one: a restored, a forked.
+/// Empties the views that were folded from another log: a restored or a forked one.
 pub(super) fn rebuild_strange_views(views: &Views, log: &LogReader) -> Result<(), StartError> {
     let strange = views
         .rebuild_forked(|position| record(log, position))

@@ -1,4 +1,4 @@
-//! What a refused start leaves behind: nothing that a later one believes.
+//! What a refused start leaves behind: nothing that a later start trusts.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ fn foundation(fixture: &Fixture) -> Result<Foundation, StartError> {
     Foundation::open(&data, &keyring, LogOptions::default(), system_random, now)
 }
 
-/// Takes everything into the index, durably, and is killed before anything is checked further.
+/// Takes everything into the index, durably, and is killed before any further check.
 fn killed_start(fixture: &Fixture) {
     let found = foundation(fixture).unwrap();
     let reader = found.log.reader();
@@ -39,7 +39,7 @@ fn killed_start(fixture: &Fixture) {
     flushed.unwrap();
 }
 
-/// Whether the index is one that the next start goes on with.
+/// Whether the next start continues with this index.
 fn index_is_believed(fixture: &Fixture) -> bool {
     let db = Database::open(fixture.data().join("index.redb")).unwrap();
     let table = db.begin_read().unwrap().open_table(TAIL).unwrap();
@@ -53,7 +53,7 @@ fn put_record(fixture: &Fixture, position: u64, bytes: &[u8]) {
     });
 }
 
-/// Ada, two of whose logins no checkpoint covers, as after a crash; gives the last position.
+/// Ada, two of whose logins no checkpoint covers, as after a crash; returns the last position.
 fn crashed() -> (Fixture, Signed, u64) {
     let fixture = Fixture::new();
     let engine = fixture.start();
@@ -70,7 +70,7 @@ fn crashed() -> (Fixture, Signed, u64) {
     (fixture, signed, head)
 }
 
-/// Whether every record is the one that the index, and what is signed, says it is.
+/// Whether every record matches the index and the signed checkpoints.
 fn is_consistent(fixture: &Fixture) -> bool {
     let engine = fixture.start();
     let log = engine.admin().log.clone();
@@ -104,8 +104,8 @@ fn an_index_that_names_an_epoch_which_is_not_in_the_log_is_built_again_once() {
     assert!(is_consistent(&fixture));
 }
 
-/// while the checkpoints were away nothing was compared, so what was taken in then is not
-/// believed when they are back.
+/// while the checkpoints were missing nothing was compared, so an index built then is not
+/// trusted once they are back.
 #[test]
 fn an_index_that_was_made_without_checkpoints_is_not_believed_with_them() {
     let (fixture, signed, head) = crashed();
@@ -179,7 +179,7 @@ fn a_new_epoch_that_is_refused_leaves_no_index_either() {
     assert!(!index_is_believed(&fixture));
 }
 
-/// A view that is built from a log that a start refuses would be believed beside the restored one.
+/// A view built from a log that a start refuses would be trusted beside the restored log.
 #[test]
 fn no_view_is_built_from_a_log_that_was_not_signed_for() {
     let fixture = Fixture::new();
@@ -206,7 +206,7 @@ fn no_view_is_built_from_a_log_that_was_not_signed_for() {
     assert!(fs::read(fixture.data().join("views.redb")).unwrap() == views);
 }
 
-/// Between the two runs of `log new-epoch` somebody changes a record of before the loss.
+/// Between the two runs of `log new-epoch`, a record from before the loss is changed.
 #[test]
 fn an_interrupted_new_epoch_is_not_finished_over_a_log_that_changed_meanwhile() {
     for steps in [1, 2] {

@@ -1,5 +1,5 @@
-//! Who can write the data folder but has no keyring cannot append what no rule decided, and what a
-//! crash left unsigned still starts.
+//! An attacker who can write the data folder but has no keyring cannot append an event that no rule
+//! decided, and a log that a crash left unsigned still starts.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ fn ada() -> AccountId {
     AccountId::parse("ada").unwrap()
 }
 
-/// What was signed for at a moment.
+/// The signed checkpoints of a moment.
 pub(in crate::engine) struct Signed(Vec<(PathBuf, Vec<u8>)>);
 
 impl Signed {
@@ -37,7 +37,7 @@ impl Signed {
         )
     }
 
-    /// Takes back what was signed for since, as where a crash came before it.
+    /// Restores the signed checkpoints of that moment, as if a crash had come before the next ones.
     pub(in crate::engine) fn restore(&self) {
         for (file, bytes) in &self.0 {
             std::fs::write(file, bytes).unwrap();
@@ -79,7 +79,7 @@ pub(in crate::engine) fn refusal(fixture: &Fixture) -> Option<u64> {
 
 /// without a seal, with the seal of the record before it, and with one that is made up.
 #[test]
-fn a_record_that_somebody_appends_to_a_stopped_log_stops_the_start() {
+fn a_record_appended_to_a_stopped_log_stops_the_start() {
     for choice in 0..3 {
         let fixture = Fixture::new();
         let engine = fixture.start();
@@ -113,9 +113,9 @@ fn a_record_of_the_service_at_another_position_stops_the_start() {
     assert_eq!(refusal(&fixture), Some(head + 1));
 }
 
-/// What the service wrote behind its last signature, as before a crash, starts and counts.
+/// Records that the service wrote after its last signature, as before a crash, start and count.
 #[test]
-fn what_the_service_wrote_and_nobody_signed_for_yet_starts() {
+fn records_that_the_service_wrote_and_did_not_sign_yet_start() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let (_, codes) = fixture.enrol(&engine, "ada");
@@ -134,8 +134,8 @@ fn what_the_service_wrote_and_nobody_signed_for_yet_starts() {
     assert_eq!(status.unwrap().second_factor, FactorState::On);
 }
 
-/// the index of a refused start would speak for the forged record once the honest log is back
-/// for a moment, and it would be signed for. So nothing is derived from what was not checked.
+/// the index of a refused start would vouch for the forged record once the honest log is back
+/// for a moment, and the record would be signed. So nothing is derived from unchecked records.
 #[test]
 fn a_start_that_refuses_a_record_has_derived_nothing_from_it() {
     let fixture = Fixture::new();
@@ -149,7 +149,7 @@ fn a_start_that_refuses_a_record_has_derived_nothing_from_it() {
     }
     let head = engine.readings().head;
     drop(engine);
-    // As after a crash: two records behind the last signature.
+    // As after a crash: two records after the last signature.
     signed.restore();
     let (log, index) = (
         fixture.data().join("log/00000001.redb"),
@@ -170,8 +170,8 @@ fn a_start_that_refuses_a_record_has_derived_nothing_from_it() {
     );
 }
 
-/// an event that begins another epoch, without a seal, excuses no record and starts no
-/// remedy: the sentence about an interrupted `log new-epoch` would make an operator sign for it.
+/// an unsealed event that begins another epoch excuses no record and starts no remedy: the
+/// message about an interrupted `log new-epoch` would make an operator sign it.
 #[test]
 fn a_forged_epoch_is_refused_as_what_it_is() {
     let fixture = Fixture::new();

@@ -1,4 +1,5 @@
-//! The audience of a login, over the real engine: it is remembered, and it goes before any code.
+//! The audience of a login, over the real engine: it is remembered, and it is checked before any
+//! code.
 
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::json;
@@ -6,7 +7,7 @@ use serde_json::json;
 use super::fixture::{Fixture, PASSWORD};
 use crate::account::{LoginReply, Reply};
 
-/// a right code brings no other answer than a wrong one, in no other time.
+/// a right code gets the same answer as a wrong one, in the same time.
 #[test]
 fn no_code_is_compared_of_a_login_that_names_another_audience_than_its_start() {
     let fixture = Fixture::new();
@@ -24,8 +25,8 @@ fn no_code_is_compared_of_a_login_that_names_another_audience_than_its_start() {
             "challenge_id": challenge_id.reveal(), "code": code, "audience": audience
         });
         let before = engine.readings().comparisons;
-        let told = fixture.send(&engine, "verify-login", body);
-        (told.err(), engine.readings().comparisons - before)
+        let reply = fixture.send(&engine, "verify-login", body);
+        (reply.err(), engine.readings().comparisons - before)
     };
     for code in [fixture.code(&secret, 0), codes[0].clone(), "000000".into()] {
         let refused = Some(ErrorCode::RequestInvalid);
@@ -34,7 +35,7 @@ fn no_code_is_compared_of_a_login_that_names_another_audience_than_its_start() {
     assert_eq!(send("000000", "shop"), (Some(ErrorCode::CodeInvalid), 1));
 }
 
-/// Otherwise a restart would free it.
+/// Otherwise a restart would release the login from its audience.
 #[test]
 fn the_audience_of_a_start_is_remembered_through_restarts_and_without_the_derived_files() {
     let fixture = Fixture::new();
@@ -69,7 +70,7 @@ fn the_audience_of_a_start_is_remembered_through_restarts_and_without_the_derive
         panic!("the login completes");
     };
     assert_eq!(audience.map(String::from).as_deref(), Some("shop"));
-    // There is no second assertion, whoever named the audience.
+    // There is no second assertion, for any audience.
     drop(engine);
     engine = fixture.start();
     let late = fixture.send_as(&engine, &id, "verify-login", ending(None));

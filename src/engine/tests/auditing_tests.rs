@@ -37,7 +37,7 @@ fn at_time(engine: &Engine, at: Micros) -> Result<LoginStatus, ErrorCode> {
     status.map_err(|refusal| refusal.code)
 }
 
-/// What a login check is told now; none where the account does not exist.
+/// Returns what a login check sees now; an error if the account does not exist.
 fn live(engine: &Engine) -> Result<LoginStatus, ErrorCode> {
     let status = engine.queries().login_status(&ada(), None);
     status.map_err(|refusal| refusal.code)
@@ -102,7 +102,7 @@ fn an_account_is_shown_exactly_as_a_login_check_saw_it_at_every_position_and_tim
         .collect();
     assert!(states.len() >= 5, "the life has many states: {states:?}");
     drop(engine);
-    // Another process, which has everything from the files alone.
+    // Another process, which derives everything from the files.
     let engine = fixture.start();
     for (head, time, expected) in seen {
         assert_eq!(at_position(&engine, head), expected, "after {head}");
@@ -143,7 +143,7 @@ fn what_a_moment_waits_for_is_measured_from_that_moment() {
 }
 
 #[test]
-fn strangers_check_every_proof_with_public_tools_alone() {
+fn outsiders_check_every_proof_with_public_tools_alone() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let queries = engine.queries();
@@ -197,7 +197,7 @@ fn strangers_check_every_proof_with_public_tools_alone() {
 }
 
 #[test]
-fn proofs_of_what_the_log_has_not_are_refused() {
+fn proofs_of_what_the_log_does_not_have_are_refused() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let (queries, head) = (engine.queries(), engine.admin.log.head());
@@ -315,8 +315,8 @@ fn an_export_has_the_events_that_its_filter_asks_for_and_no_more() {
     }
 }
 
-/// Page after page: nothing is left out between two of them, nothing comes twice, and none is
-/// larger than the 512 events of its bound.
+/// Page after page: no event is left out between two pages, none comes twice, and no page has more
+/// than its 512 events.
 #[test]
 fn an_export_of_many_pages_is_what_its_filter_asks_for() {
     let fixture = Fixture::new();

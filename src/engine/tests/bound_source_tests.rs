@@ -1,4 +1,5 @@
-//! What binds the source of a request to its record: in exports, and not for those without the key.
+//! The commitments that bind the source of a request to its record: in exports, and useless without
+//! the key.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,7 @@ fn exported(engine: &Engine, proofs: bool) -> Vec<ExportedEvent> {
     engine.queries().audit_export(&query).unwrap().events
 }
 
-/// Salt and commitment of each event of ada's, as somebody with the export has them.
+/// Returns salt and commitment of each of ada's events, as a reader of the export has them.
 fn bound(engine: &Engine) -> Vec<(Option<[u8; 16]>, [u8; COMMITMENT_BYTES])> {
     let hers = |exported: &ExportedEvent| {
         let record = BASE64.decode(exported.record.as_ref()?.as_bytes()).unwrap();
@@ -61,7 +62,7 @@ fn an_export_opens_what_binds_a_source_until_its_account_is_erased() {
     for (salt, commitment) in &two {
         assert_eq!(facts.commitment(&salt.unwrap()), *commitment);
     }
-    // The same source twice is linked by nothing that the records show.
+    // Nothing in the records links two events with the same source.
     let distinct: BTreeSet<_> = two.iter().collect();
     assert_eq!(distinct.len(), 2);
     drop(engine);

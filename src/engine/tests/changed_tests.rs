@@ -1,5 +1,5 @@
-//! Somebody writes the data folder of a stopped service, without any key: what is derived from the
-//! log is not believed, and what is in the log is not either.
+//! An attacker writes the data folder of a stopped service, without any key: neither derived files
+//! nor changed records are trusted.
 
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::refusal::ErrorCode;
@@ -68,8 +68,8 @@ fn rows<K: Key + 'static, V: Value + 'static, T>(
     rows.collect()
 }
 
-/// Starts it until it is what it was again: a change that is met after the start stops it, and the
-/// next start builds the index from the log.
+/// Starts the service until it is as before: a change found after the start stops it, and the next
+/// start builds the index from the log.
 fn restarted(
     fixture: &Fixture,
     mut attempt: impl FnMut(&Engine) -> Result<(), ErrorCode>,
@@ -102,7 +102,7 @@ fn ada_and_bob() -> (Fixture, TotpSecret, String) {
     (fixture, secret, used)
 }
 
-/// The used code is refused as used, and a good one is taken.
+/// The used code is refused as used, and a good one is accepted.
 fn holds(fixture: &Fixture, used: &str, secret: &TotpSecret) {
     let engine = restarted(fixture, |engine| {
         match fixture.send(engine, "verify-login", verify(used)) {
@@ -389,7 +389,7 @@ pub(in crate::engine) fn change_record(fixture: &Fixture, position: u64) {
 }
 
 #[test]
-fn a_changed_record_is_met_when_its_account_is_folded_and_nothing_is_decided_after() {
+fn a_changed_record_is_found_when_its_account_is_folded_and_nothing_is_decided_after() {
     let (fixture, ..) = ada_and_bob();
     let engine = fixture.start();
     let ada = engine.shared.index.positions(&stream("ada"), 0, 9).unwrap();
@@ -410,7 +410,7 @@ fn a_changed_record_is_met_when_its_account_is_folded_and_nothing_is_decided_aft
 
 ///
 #[test]
-fn a_changed_record_that_nobody_folds_is_met_by_hashing_the_log_again() {
+fn a_changed_record_that_is_never_folded_is_found_by_hashing_the_log_again() {
     let (fixture, ..) = ada_and_bob();
     let engine = fixture.start();
     let bob = engine.shared.index.positions(&stream("bob"), 0, 9).unwrap();
@@ -428,7 +428,7 @@ fn a_changed_record_that_nobody_folds_is_met_by_hashing_the_log_again() {
 }
 
 #[test]
-fn a_changed_record_is_met_where_views_are_built_from_it_and_where_the_index_is() {
+fn a_changed_record_is_found_when_views_or_the_index_are_built_from_it() {
     for (file, is_checkpoint) in [("views.redb", false), ("index.redb", true)] {
         let (fixture, ..) = ada_and_bob();
         let engine = fixture.start();
@@ -440,7 +440,7 @@ fn a_changed_record_is_met_where_views_are_built_from_it_and_where_the_index_is(
             Some(StartError::Changed(Finding::Record { position })) if !is_checkpoint => {
                 assert_eq!(position, bob[2]);
             }
-            // What is folded into the index is compared with what was signed for.
+            // What is folded into the index is compared with the signed checkpoints.
             Some(StartError::Checkpoint(_) | StartError::Record(_)) if is_checkpoint => {}
             other => panic!("{file}: {other:?}"),
         }

@@ -1,4 +1,4 @@
-//! The engine on a disk that fails: nothing is told that is not durable, and then it stops.
+//! The engine on a disk that fails: it reports nothing that is not durable, and then it stops.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -87,13 +87,14 @@ fn a_commit_that_fails_answers_outcome_unknown_and_stops_and_a_restart_is_safe()
     let code = fixture.code(&secret, 0);
     let lost = fixture.send_as(&engine, "lost", "verify-login", verify(&code));
     assert_eq!(lost.result.unwrap_err().code, ErrorCode::OutcomeUnknown);
-    assert!(*failed.borrow(), "the process is told to stop");
+    assert!(*failed.borrow(), "the process must stop");
     let later = fixture.send(&engine, "verify-login", verify(&codes[0]));
     assert_eq!(later.unwrap_err(), ErrorCode::StoreUnavailable);
     drop(engine);
     broken.store(false, Ordering::SeqCst);
     let engine = fixture.start();
-    // The code was spent or it was not: the same command id learns which, a new one gets in once.
+    // The code is used or it is not: a repeat of the command id learns which, and a new code logs
+    // in once.
     let again = fixture.send_as(&engine, "lost", "verify-login", verify(&code));
     assert!(again.result.is_ok());
     let twice = fixture.send(&engine, "verify-login", verify(&code));

@@ -1,4 +1,4 @@
-//! One answer per account, whichever door is asked: in every mode and state, and after a restart.
+//! One answer per account through every door: in every mode and state, and after a restart.
 
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -9,7 +9,7 @@ use super::fixture::{Fixture, PASSWORD};
 use crate::account::{LoginReply, Reply, ResetReply, SecretReply};
 use crate::engine::{Engine, EngineOptions};
 
-/// Where passwords are held.
+/// The holder of the passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Here,
@@ -17,7 +17,7 @@ enum Mode {
     Elsewhere,
 }
 
-/// What became of an account before it is looked at.
+/// The state of an account before the doors are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Unseen,
@@ -111,7 +111,7 @@ fn bring(fixture: &Fixture, engine: &Engine, mode: Mode, state: State, account: 
     }
 }
 
-/// What each door must answer where the status says this; `None` is that it is done.
+/// Returns the answer due at each door for a status; `None` means success.
 fn expected(
     mode: Mode,
     state: State,
@@ -125,12 +125,14 @@ fn expected(
     match status {
         Err(ErrorCode::AccountNotFound) => {
             assert_eq!((mode, state), (Mode::Here, State::Unseen));
-            let nobody = Some(ErrorCode::AccountNotFound);
+            let not_found = Some(ErrorCode::AccountNotFound);
             let wrong = Some(ErrorCode::CredentialsInvalid);
-            let mut told = doors(wrong, nobody, wrong, nobody, nobody, nobody, nobody);
+            let mut answers = doors(
+                wrong, not_found, wrong, not_found, not_found, not_found, not_found,
+            );
             // The code came with a password, which is judged first.
-            told[2] = wrong;
-            told
+            answers[2] = wrong;
+            answers
         }
         Ok(FactorState::Off | FactorState::Pending) => {
             let off = Some(ErrorCode::FactorNotOn);
@@ -180,7 +182,7 @@ fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
                 let status = status.map(|status| status.second_factor);
                 status.map_err(|refusal| refusal.code)
             };
-            let told = status();
+            let seen = status();
             let of = json!({"account_id": account});
             let with_code = |mut body: Value| {
                 body["code"] = "000000".into();
@@ -217,7 +219,7 @@ fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
                 request,
                 suspend,
                 clear,
-            ] = expected(mode, state, &told);
+            ] = expected(mode, state, &seen);
             let expected = [
                 verify, pair, disable, regenerate, confirm, cancel, reset, clear, request, suspend,
                 login,
@@ -232,12 +234,12 @@ fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
                 };
                 assert_eq!(answer.err(), expected, "{context}");
             }
-            assert_eq!(status(), told, "{mode:?} {state:?}");
+            assert_eq!(status(), seen, "{mode:?} {state:?}");
         }
     }
 }
 
-/// What a door answers, to the second of its wait.
+/// Returns the answer of a door, with its wait in seconds.
 fn answer(
     fixture: &Fixture,
     engine: &Engine,
@@ -266,7 +268,7 @@ fn wrong(door: &str, name: &str) -> Value {
     }
 }
 
-/// C-7: otherwise a restart tells which names somebody has.
+/// C-7: otherwise a restart shows which names exist.
 #[test]
 fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
     const DOORS: [&str; 6] = [
@@ -279,7 +281,7 @@ fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
     ];
     let fixture = Fixture::new();
     let engine = fixture.start();
-    let names = |nth: usize| [format!("known-{nth}"), format!("nobody-{nth}")];
+    let names = |nth: usize| [format!("known-{nth}"), format!("unknown-{nth}")];
     let command = |door: &'static str| match door {
         "by-name" => "start-login",
         door => door,
@@ -287,32 +289,42 @@ fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
     let mut before = Vec::new();
     for (nth, door) in DOORS.into_iter().enumerate() {
         fixture.enrol(&engine, &names(nth)[0]);
-        let told = names(nth).map(|name| {
+        let answers = names(nth).map(|name| {
             let body = wrong(door, &name);
             let tries = (0..13).map(|_| answer(&fixture, &engine, command(door), &body));
             tries.collect::<Vec<_>>()
         });
-        assert_eq!(told[0], told[1], "{door}");
-        assert_eq!(told[0][12], (ErrorCode::AccountThrottled, Some(5)));
-        before.push(told[0][12]);
+        assert_eq!(answers[0], answers[1], "{door}");
+        assert_eq!(answers[0][12], (ErrorCode::AccountThrottled, Some(5)));
+        before.push(answers[0][12]);
     }
     drop(engine);
     let engine = fixture.start();
-    let told = |pass_s: u64| {
+    let answers_after = |pass_s: u64| {
         fixture.pass(pass_s);
         let of = |(nth, door): (usize, &'static str)| {
             names(nth).map(|name| answer(&fixture, &engine, command(door), &wrong(door, &name)))
         };
         DOORS.into_iter().enumerate().map(of).collect::<Vec<_>>()
     };
-    for (known, unknown) in told(0).into_iter().map(|[a, b]| (a, b)) {
+    for (known, unknown) in answers_after(0).into_iter().map(|[a, b]| (a, b)) {
         assert_eq!((known, unknown), (before[0], before[0]));
     }
-    // And what comes next is counted on from there.
+    // The next attempts continue these counts.
     let invalid = (ErrorCode::CredentialsInvalid, None);
-    assert!(told(5).iter().flatten().all(|told| *told == invalid));
+    assert!(
+        answers_after(5)
+            .iter()
+            .flatten()
+            .all(|answer| *answer == invalid)
+    );
     let waits = (ErrorCode::AccountThrottled, Some(10));
-    assert!(told(0).iter().flatten().all(|told| *told == waits));
+    assert!(
+        answers_after(0)
+            .iter()
+            .flatten()
+            .all(|answer| *answer == waits)
+    );
 }
 
 #[test]
@@ -354,14 +366,14 @@ fn a_restart_changes_no_answer_of_a_challenge_or_a_case_known_or_unknown() {
             .flat_map(|step| [&closed, &lapsed, "no-case"].map(|case| (step, on(case)))),
         )
         .collect();
-    let told = |engine: &Engine| {
+    let answers_of = |engine: &Engine| {
         let answers = asks
             .iter()
             .map(|(door, body)| answer(&fixture, engine, door, body));
         answers.collect::<Vec<_>>()
     };
-    let before = told(&engine);
+    let before = answers_of(&engine);
     assert_eq!(before[0], before[1], "a challenge that lapsed and none");
     drop(engine);
-    assert_eq!(told(&fixture.start()), before);
+    assert_eq!(answers_of(&fixture.start()), before);
 }

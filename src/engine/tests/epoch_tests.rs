@@ -1,4 +1,5 @@
-//! A log that is not what was signed for is refused, and the one way on voids what may be wrong.
+//! A log that differs from the signed checkpoints is refused, and the one remedy voids what may be
+//! wrong.
 
 use std::fs;
 use std::path::Path;
@@ -104,7 +105,7 @@ fn the_head_is_signed_for_when_a_log_is_made_when_it_starts_and_when_it_stops() 
     let fixture = Fixture::new();
     assert_eq!(archive(&fixture).newest().unwrap().size, 1);
     let engine = fixture.start();
-    // Before there is anything that the clock could have signed for meanwhile.
+    // Before anything that the timer could have signed meanwhile.
     assert_eq!(archive(&fixture).newest().unwrap().size, 1);
     fixture.enrol(&engine, "ada");
     engine.shared.sign_checkpoint().unwrap();
@@ -153,12 +154,13 @@ fn a_log_that_lost_its_checkpoints_does_not_pass_for_a_new_one() {
 }
 
 #[test]
-fn a_log_that_went_another_way_than_signed_for_is_refused_where_it_parts() {
+fn a_log_that_diverges_from_what_was_signed_is_refused_where_it_parts() {
     let (fixture, ..) = restored();
     let keys = fixture.keyring().parent().unwrap().to_owned();
     let kept = fixture.folder().join("keys of the longer one");
     copy(&keys, &kept);
-    // Whoever brings an older archive back too can go on from there, until the newest turns up.
+    // An attacker who also restores an older archive can continue from there, until the newest
+    // returns.
     fs::remove_file(keys.join("checkpoint")).unwrap();
     let history = fs::read_to_string(keys.join("checkpoint-history")).unwrap();
     let old: Vec<_> = history
@@ -200,30 +202,30 @@ fn nothing_is_given_up_of_a_log_that_is_whole() {
 }
 
 #[test]
-fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
+fn after_a_loss_no_earlier_secret_opens_an_account_and_new_accounts_work() {
     let (fixture, secret, codes) = restored();
     begin(&fixture, 12).unwrap();
     let engine = fixture.start();
     fixture.pass(300);
     let suspended = Err(ErrorCode::FactorSuspended);
-    let told = |name: &str, body: Value| fixture.send(&engine, name, body).map(|_| ());
+    let sent = |name: &str, body: Value| fixture.send(&engine, name, body).map(|_| ());
     for code in [&codes[0], &codes[9], &fixture.code(&secret, 0)] {
-        assert_eq!(told("verify-login", verify(code)), suspended);
+        assert_eq!(sent("verify-login", verify(code)), suspended);
     }
     let proof = |account: &str| json!({"account_id": account, "proof": {"password": PASSWORD}});
     for account in ["ada", "bob"] {
-        assert_eq!(told("start-login", login(account, PASSWORD)), suspended);
+        assert_eq!(sent("start-login", login(account, PASSWORD)), suspended);
         assert_eq!(
-            told("start-login", login(account, "wrong password")),
+            sent("start-login", login(account, "wrong password")),
             Err(ErrorCode::CredentialsInvalid)
         );
-        assert_eq!(told("enable-2fa", proof(account)), suspended);
-        assert_eq!(told("disable-2fa", proof(account)), suspended);
-        assert_eq!(told("regenerate-backup-codes", proof(account)), suspended);
+        assert_eq!(sent("enable-2fa", proof(account)), suspended);
+        assert_eq!(sent("disable-2fa", proof(account)), suspended);
+        assert_eq!(sent("regenerate-backup-codes", proof(account)), suspended);
         let change = json!({"account_id": account, "password": PASSWORD, "new_password": "another password"});
-        assert_eq!(told("change-password", change), suspended);
+        assert_eq!(sent("change-password", change), suspended);
         let clear = json!({"account_id": account, "reason": "locked out"});
-        assert_eq!(told("clear-attempts", clear), suspended);
+        assert_eq!(sent("clear-attempts", clear), suspended);
         assert_eq!(status(&engine, account), (FactorState::On, 0, 0));
     }
     fixture.enrol(&engine, "eve");
@@ -243,8 +245,8 @@ fn after_a_loss_nothing_of_before_opens_an_account_and_new_ones_work() {
     assert_eq!(refused.map(|_| ()), suspended);
 }
 
-/// A snapshot of before a loss must not bring back what the loss took: neither one that was kept
-/// before it nor one that is kept after it.
+/// A snapshot must not restore what a loss took, whether it was written before the loss or after
+/// it.
 #[test]
 fn a_loss_suspends_an_account_that_has_a_snapshot_too() {
     let fixture = Fixture::new();
@@ -262,7 +264,7 @@ fn a_loss_suspends_an_account_that_has_a_snapshot_too() {
     fixture
         .send(&engine, "start-login", login("ada", PASSWORD))
         .unwrap();
-    // Whatever the indexer has not come to yet.
+    // Whatever the indexer did not reach yet.
     engine.shared.accounts.save_snapshots();
     drop(engine);
     let kept = fixture.snapshots(&fixture.data().join("snapshots.redb"));
@@ -282,17 +284,17 @@ fn a_loss_suspends_an_account_that_has_a_snapshot_too() {
     for _ in 0..2 {
         let engine = fixture.start();
         for code in &codes[..2] {
-            let told = fixture.send(&engine, "verify-login", verify(code));
-            assert_eq!(told.unwrap_err(), ErrorCode::FactorSuspended);
+            let reply = fixture.send(&engine, "verify-login", verify(code));
+            assert_eq!(reply.unwrap_err(), ErrorCode::FactorSuspended);
         }
         for _ in 0..=TAIL_MAX {
-            let told = fixture.send(&engine, "start-login", login("ada", PASSWORD));
-            assert_eq!(told.unwrap_err(), ErrorCode::FactorSuspended);
+            let reply = fixture.send(&engine, "start-login", login("ada", PASSWORD));
+            assert_eq!(reply.unwrap_err(), ErrorCode::FactorSuspended);
         }
     }
 }
 
-/// What support sees is what the owner meets.
+/// Support sees what the owner meets.
 #[test]
 fn the_card_after_a_loss_says_suspended_and_no_way_but_a_reset() {
     let (fixture, ..) = restored();
@@ -311,7 +313,7 @@ fn the_card_after_a_loss_says_suspended_and_no_way_but_a_reset() {
     assert!(!card.suspended && card.methods.len() == 2);
 }
 
-/// What a loss suspended, with the factor on or off, a reset lets in again, for good.
+/// A reset restores, for good, an account that a loss suspended, with the factor on or off.
 #[test]
 fn after_a_loss_a_reset_lets_the_owner_in_again() {
     let (fixture, ..) = restored();
@@ -341,7 +343,7 @@ fn after_a_loss_a_reset_lets_the_owner_in_again() {
             login,
             Ok(Reply::Login(LoginReply::ByPassword { .. }))
         ));
-        // A snapshot of after the reset does not go through the loss once more.
+        // A snapshot from after the reset does not apply the loss once more.
         let stream = StreamKey::of(&AccountId::parse(account).unwrap());
         folds_alike_from_every_snapshot(&fixture, &engine, stream);
     }
@@ -383,7 +385,7 @@ fn a_second_loss_counts_on() {
     let engine = fixture.start();
     assert_eq!(status(&engine, "eve"), (FactorState::On, 0, 0));
     drop(engine);
-    // A log of the first epoch is not this one's, whatever it holds.
+    // A log of the first epoch is refused, whatever it holds.
     restore(&fixture.folder().join("yesterday"), &fixture.data());
     assert!(matches!(
         refusal(&fixture),
@@ -464,7 +466,7 @@ fn folds_alike_from_every_snapshot(fixture: &Fixture, engine: &Engine, stream: S
     }
 }
 
-/// Without its archive a log of one record passes for new, but not where the keyring knows better.
+/// Without its archive a log of one record looks new, but not if the keyring has a later epoch.
 #[test]
 fn a_log_of_an_earlier_epoch_is_refused_without_its_archive_too() {
     let fixture = Fixture::new();
@@ -493,7 +495,7 @@ fn an_older_copy_of_the_keyring_does_not_go_on_with_a_later_epoch() {
     let keys = fixture.keyring().parent().unwrap().to_owned();
     let older = fixture.folder().join("older keys");
     copy(&keys, &older);
-    // The archive of that day, from before what was lost.
+    // The archive of that day, from before the lost events.
     fs::remove_file(older.join("checkpoint")).unwrap();
     let history = fs::read_to_string(older.join("checkpoint-history")).unwrap();
     let old: Vec<_> = history

@@ -1,4 +1,4 @@
-//! Erasing accounts: what is gone, what stays, and what a start makes good.
+//! Erasing accounts: what is gone, what stays, and what a start completes.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -59,7 +59,7 @@ fn log_in(fixture: &Fixture, engine: &Engine, name: &str) -> Result<Reply, Error
     fixture.send(engine, "start-login", body)
 }
 
-/// Whether the last `account-erased` of the log tells its reason.
+/// Returns the reason of the log's last `account-erased`, if it can be read.
 fn reason(engine: &Engine) -> Option<String> {
     let shared = &engine.shared;
     let found = (1..=shared.progress.committed())
@@ -84,9 +84,9 @@ fn reason(engine: &Engine) -> Option<String> {
 
 fn assert_gone(fixture: &Fixture, engine: &Engine, events: usize) {
     assert_eq!(status(engine), Err(ErrorCode::AccountNotFound));
-    let told = history(engine);
-    assert_eq!(told.len(), events);
-    assert_eq!(told.last().unwrap().0, "account-erased");
+    let shown = history(engine);
+    assert_eq!(shown.len(), events);
+    assert_eq!(shown.last().unwrap().0, "account-erased");
     let refused = log_in(fixture, engine, "ada").unwrap_err();
     assert_eq!(refused, ErrorCode::CredentialsInvalid);
     let shared = &engine.shared;
@@ -110,7 +110,7 @@ fn an_erased_account_is_gone_and_its_history_stays_without_what_was_sealed() {
 }
 
 #[test]
-fn what_was_told_of_an_erased_account_is_repeated_to_nobody() {
+fn replies_about_an_erased_account_are_not_repeated() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture
@@ -126,7 +126,7 @@ fn what_was_told_of_an_erased_account_is_repeated_to_nobody() {
     assert_eq!(refused.code, ErrorCode::OutcomeUnseen);
 }
 
-/// Every derived file is made anew from a log whose sealed names have no key any more.
+/// Every derived file is rebuilt from a log whose sealed names have no key any more.
 #[test]
 fn an_erased_account_stays_gone_over_restarts_and_rebuilds() {
     let fixture = Fixture::new();
@@ -191,7 +191,7 @@ fn begin_erasure(
 }
 
 #[test]
-fn a_second_erasure_within_the_minute_is_told_only_after_it_and_so_is_its_repetition() {
+fn a_second_erasure_within_the_minute_and_its_repeat_are_answered_only_after_it() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -201,7 +201,7 @@ fn a_second_erasure_within_the_minute_is_told_only_after_it_and_so_is_its_repeti
     erase(&fixture, &engine);
     let body = json!({"account_id": "bob", "reason": "he too"});
     let first = begin_erasure(&fixture, &engine, "bob-1", &body);
-    // Its event is durable and answers the next command, its reply is not told yet.
+    // Its event is durable and decides the next command, but its reply is still held back.
     while engine
         .queries()
         .login_status(&AccountId::parse("bob").unwrap(), None)
@@ -213,9 +213,9 @@ fn a_second_erasure_within_the_minute_is_told_only_after_it_and_so_is_its_repeti
     let refused = log_in(&fixture, &engine, "bob");
     assert_eq!(refused.unwrap_err(), ErrorCode::CredentialsInvalid);
     assert!(first.try_recv().is_err() && repeated.try_recv().is_err());
-    // Meanwhile the id is free, and its new life is not touched by the old one's end.
-    let anew = fixture.send(&engine, "register-account", register("bob", "bob"));
-    assert!(anew.is_ok(), "{anew:?}");
+    // Meanwhile the id is free, and its new life is not touched by the end of the old one.
+    let again = fixture.send(&engine, "register-account", register("bob", "bob"));
+    assert!(again.is_ok(), "{again:?}");
     assert!(engine.shared.vault.has_condemned());
     fixture.pass(60);
     let (first, repeated) = (first.recv().unwrap(), repeated.recv().unwrap());
@@ -274,10 +274,10 @@ fn a_restored_old_key_store_is_erased_again() {
     assert_gone(&fixture, &engine, 6);
 }
 
-/// The log is restored to a time before the erasure and goes on as a new epoch: the keys are gone
-/// all the same, so the account must be too. Its own record is completed with what is known.
+/// The log is restored to a time before the erasure and continues as a new epoch: the keys are gone
+/// all the same, so the account must be too. The erasure's record is completed with what is known.
 #[test]
-fn a_restored_old_log_is_told_of_the_erasure_once() {
+fn a_restored_old_log_gets_the_erasure_once() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -296,7 +296,7 @@ fn a_restored_old_log_is_told_of_the_erasure_once() {
     }
 }
 
-/// Restores the data folder to an older copy and goes on as a new epoch.
+/// Restores the data folder to an older copy and continues as a new epoch.
 fn go_back(fixture: &Fixture, old: &Path) {
     copy(old, &fixture.data());
     let Some(StartError::Checkpoint(refusal)) = fixture.try_start().err() else {
@@ -308,7 +308,7 @@ fn go_back(fixture: &Fixture, old: &Path) {
     new_epoch(&data, &keyring, lost_from, "lost", fixture.time(), options).unwrap();
 }
 
-/// A tombstone whose record was lost with its whole life speaks of that life, not of the next.
+/// A tombstone whose record was lost with its whole life concerns that life, not the next.
 #[test]
 fn a_tombstone_of_a_lost_life_does_not_erase_the_next_one() {
     let fixture = Fixture::new();
@@ -327,13 +327,13 @@ fn a_tombstone_of_a_lost_life_does_not_erase_the_next_one() {
     assert!(log_in(&fixture, &engine, "ada").is_ok());
 }
 
-/// Nothing of an account is sealed where others check its password and it only logged in.
+/// Nothing of an account is sealed if another service checks its password and it only logged in.
 fn begin_unsealed(fixture: &Fixture, engine: &Engine) {
     let login = fixture.send(engine, "start-login", json!({"account_id": "ada"}));
     assert!(login.is_ok(), "{login:?}");
 }
 
-/// No key tells which life it is.
+/// No key identifies the life.
 #[test]
 fn a_tombstone_of_a_lost_life_does_not_erase_a_next_one_of_which_nothing_is_sealed() {
     let fixture = Fixture::new();
@@ -354,9 +354,9 @@ fn a_tombstone_of_a_lost_life_does_not_erase_a_next_one_of_which_nothing_is_seal
     assert_eq!(history(&start()), before);
 }
 
-/// The same account where the erasure was cut short: that life is the one that is meant.
+/// The same account with an interrupted erasure: this life is the one to erase.
 #[test]
-fn an_erasure_that_was_cut_short_is_completed_although_nothing_is_sealed() {
+fn an_interrupted_erasure_is_completed_although_nothing_is_sealed() {
     let fixture = Fixture::new();
     let start = || fixture.start_with(|options| options.vouched = true);
     let engine = start();
@@ -419,11 +419,11 @@ fn erasures_give_way_to_what_is_queued_behind_them() {
     let pool = Arc::new(Pool::start(|_: Job| {}));
     let last_leaf = shared.index.last_leaf();
     let mut writer = Writer::new(shared, pool, queue.clone(), log);
-    let (told, order) = mpsc::channel();
+    let (answered, order) = mpsc::channel();
     let named = erasures.into_iter().map(|request| (request, "erasure"));
     for (request, name) in named.chain([(login, "login")]) {
-        let told = told.clone();
-        let reply = Box::new(move |_| told.send(name).unwrap());
+        let answered = answered.clone();
+        let reply = Box::new(move |_| answered.send(name).unwrap());
         queue.submit(Submission::new(request, reply));
     }
     for _ in 0..2 {
@@ -431,7 +431,7 @@ fn erasures_give_way_to_what_is_queued_behind_them() {
         writer.drain(&mut batch, &inbox);
         assert!(writer.commit(batch).is_ok());
     }
-    drop(told);
+    drop(answered);
     let order: Vec<_> = order.try_iter().collect();
     let login = order.iter().position(|name| *name == "login");
     assert_eq!(order.len(), BATCH_ALONE_MAX + BEYOND + 1);
@@ -456,7 +456,7 @@ fn a_damaged_tombstone_stops_the_start() {
     assert!(refused.contains("is damaged"), "{refused}");
 }
 
-/// A place for tombstones that cannot be written to: nothing is begun.
+/// The folder for tombstones cannot be written: nothing is begun.
 #[test]
 fn an_erasure_that_cannot_be_entombed_is_refused_and_changes_nothing() {
     let fixture = Fixture::new();
@@ -472,10 +472,10 @@ fn an_erasure_that_cannot_be_entombed_is_refused_and_changes_nothing() {
     log.close().unwrap();
 }
 
-/// The file cannot be written anew: what was to be destroyed still is there, so it is not told as
-/// done.
+/// The file cannot be rewritten: the keys to destroy are still there, so the erasure is not
+/// reported as done.
 #[test]
-fn an_erasure_whose_rewriting_fails_is_not_told_as_done_and_the_next_start_does_it() {
+fn an_erasure_whose_rewrite_fails_is_not_reported_as_done_and_the_next_start_completes_it() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");

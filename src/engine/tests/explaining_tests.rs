@@ -57,8 +57,8 @@ impl Life {
         let (sender, receiver) = std::sync::mpsc::channel();
         let mut request = self.fixture.request(name, &body, &id, &self.engine);
         request.caller.name = caller.into();
-        let told = Box::new(move |outcome: crate::engine::Outcome| sender.send(outcome).unwrap());
-        self.engine.submit(request, told);
+        let reply = Box::new(move |outcome: crate::engine::Outcome| sender.send(outcome).unwrap());
+        self.engine.submit(request, reply);
         let outcome = receiver.recv().unwrap();
         let done = outcome.result.map_err(|refusal| refusal.code)?;
         Ok(done.reply)
@@ -78,7 +78,7 @@ impl Life {
         self.fixture.code(self.secret.as_ref().unwrap(), 2)
     }
 
-    /// Begins an enrolment, and gives its authenticator.
+    /// Begins an enrolment, and returns its authenticator.
     fn begun(&mut self) -> Value {
         let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
@@ -124,7 +124,7 @@ impl Life {
         (*account).clone()
     }
 
-    /// Wrong codes until no more are compared.
+    /// Sends wrong codes until no more are compared.
     fn guess(&self) {
         loop {
             let single = self.user("verify-login", verify("000000"));
@@ -134,8 +134,8 @@ impl Life {
                 ErrorCode::CodeSecondRequired => {
                     let mut pair = verify("000000");
                     pair["next_code"] = "000000".into();
-                    let told = self.user("verify-login", pair).unwrap_err();
-                    if told == ErrorCode::AccountThrottled {
+                    let refused = self.user("verify-login", pair).unwrap_err();
+                    if refused == ErrorCode::AccountThrottled {
                         self.fixture.pass(HOUR_S);
                     }
                 }
@@ -236,20 +236,20 @@ impl Life {
         let change = json!({"account_id": "ada", "password": PASSWORD,
             "new_password": "another good password"});
         self.user("change-password", change).unwrap();
-        let stranger = json!({"username": "nobody", "password": PASSWORD});
-        self.user("start-login", stranger).unwrap_err();
+        let unknown = json!({"username": "unknown", "password": PASSWORD});
+        self.user("start-login", unknown).unwrap_err();
         let erase = json!({"account_id": "ada", "reason": "she asked for it"});
         self.by("op", "erase-account", erase).unwrap();
     }
 }
 
-/// A policy under which a row of wrong codes is soon too long.
+/// A policy with a low limit for a row of wrong codes.
 pub(super) fn strict(options: &mut crate::engine::EngineOptions) {
     options.policy.code_failures_budget = 5;
     options.policy.suspend_after = 10;
 }
 
-/// The same, with a clock that goes on between any two readings, as a real one does.
+/// The same policy with a clock that moves between any two readings, as a real one does.
 fn ticking(options: &mut crate::engine::EngineOptions) {
     strict(options);
     let (clock, readings) = (Arc::clone(&options.clock), AtomicU64::new(0));
@@ -259,10 +259,10 @@ fn ticking(options: &mut crate::engine::EngineOptions) {
     });
 }
 
-/// Of every event type that a command leads to: each is explained, by the policy that was in force
-/// then and although the account is erased, and comes out the same.
+/// For every event type of the commands: each decision is explained, by the policy then in force
+/// and although the account is erased, and deciding it again gives the same result.
 #[test]
-fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
+fn every_kind_of_decision_has_the_same_result_from_the_log_alone() {
     let mut life = Life::under(ticking);
     life.with_proof("disable-2fa").unwrap();
     life.enrolments();
@@ -295,7 +295,7 @@ fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
             }
         }
     }
-    // A name that nobody has leads to no account that could be decided on.
+    // An unknown name leads to no account that could be decided on.
     let is_decided = |name: &&str| {
         let by_command = [Some(Cause::Done), Some(Cause::Refused)];
         by_command.contains(&Event::cause_of(name)) && *name != "unknown-name-refused"
@@ -305,7 +305,7 @@ fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
     assert_eq!(same, expected);
 }
 
-/// What only the keyring and the key store know is said, not claimed.
+/// Facts that only the keyring and the key store hold are named as such, not claimed.
 #[test]
 fn what_the_log_cannot_show_of_an_erasure_and_a_rotation_is_said_in_words() {
     let mut life = Life::new();
@@ -334,21 +334,21 @@ fn what_the_log_cannot_show_of_an_erasure_and_a_rotation_is_said_in_words() {
     let rotated = of_rotation.unwrap();
     assert_eq!(rotated.rerun, RerunResult::Same);
     assert!(rotated.taken_as_recorded[0].contains("the keyring file"));
-    // Until the data keys are wrapped anew, no rotation had a number to take.
+    // Until the data keys are wrapped again, no rotation had a number to take.
     let position = rotated.events[0].position;
     let next = |before| life.engine.queries().next_key_id_before(before).unwrap();
     assert_eq!((next(position), next(position + 1)), (Some(2), None));
 }
 
-/// Every decision of a life comes out the same from the log alone, in another process too, and
-/// under the policy that was in force then.
+/// Deciding each command of a life again from the log alone gives the same result, in another
+/// process too, and under the policy then in force.
 #[test]
-fn every_decision_is_explained_and_comes_out_the_same_again() {
+fn every_decision_is_explained_and_has_the_same_result_again() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     commands(&fixture, &engine, |_, _| {});
     drop(engine);
-    // Another policy since, under which the same would have come out otherwise.
+    // The policy has changed since, and would give a different result.
     let engine = fixture.start_with(|options| options.policy.code_failures_free = 0);
     let head = engine.admin.log.head();
     let mut results = std::collections::BTreeMap::<String, u32>::new();

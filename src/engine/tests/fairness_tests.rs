@@ -20,7 +20,7 @@ fn register(fixture: &Fixture, engine: &Engine, name: &str) {
     fixture.send(engine, "register-account", body).unwrap();
 }
 
-fn told(fixture: &Fixture, engine: &Engine, body: Value) -> Option<ErrorCode> {
+fn refusal_of(fixture: &Fixture, engine: &Engine, body: Value) -> Option<ErrorCode> {
     fixture.send(engine, "start-login", body).err()
 }
 
@@ -33,13 +33,13 @@ fn one_password_on_every_name_is_slowed_down_by_the_address_it_comes_from() {
     register(&fixture, &engine, "bob");
     // Ada has logged in from the office that the attacker shares.
     assert_eq!(
-        told(&fixture, &engine, sign_in("ada", PASSWORD, SPRAYER)),
+        refusal_of(&fixture, &engine, sign_in("ada", PASSWORD, SPRAYER)),
         None
     );
     let mut compared = 0;
     for n in 0..300 {
         let name = format!("name-{n}");
-        let refused = told(&fixture, &engine, sign_in(&name, "Summer2026!", SPRAYER));
+        let refused = refusal_of(&fixture, &engine, sign_in(&name, "Summer2026!", SPRAYER));
         compared += u32::from(refused == Some(ErrorCode::CredentialsInvalid));
         fixture.pass(1);
     }
@@ -47,21 +47,22 @@ fn one_password_on_every_name_is_slowed_down_by_the_address_it_comes_from() {
     assert_eq!(compared, 106);
     let throttled = Some(ErrorCode::AccountThrottled);
     assert_eq!(
-        told(&fixture, &engine, sign_in("bob", PASSWORD, SPRAYER)),
+        refusal_of(&fixture, &engine, sign_in("bob", PASSWORD, SPRAYER)),
         throttled
     );
     assert_eq!(
-        told(&fixture, &engine, sign_in("bob", PASSWORD, "192.0.2.7")),
+        refusal_of(&fixture, &engine, sign_in("bob", PASSWORD, "192.0.2.7")),
         None
     );
     assert_eq!(
-        told(&fixture, &engine, sign_in("ada", PASSWORD, SPRAYER)),
+        refusal_of(&fixture, &engine, sign_in("ada", PASSWORD, SPRAYER)),
         None,
         "known here"
     );
 }
 
-/// What has passed the gate together is decided together: a comparison is never refused afterwards.
+/// Commands that passed the gate together are decided together: a comparison is never refused
+/// later.
 #[test]
 fn what_an_address_sends_at_once_is_compared_and_counted_or_neither() {
     let fixture = Fixture::new();
@@ -75,18 +76,18 @@ fn what_an_address_sends_at_once_is_compared_and_counted_or_neither() {
         engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     }
     drop(sender);
-    let told: Vec<_> = receiver
+    let answers: Vec<_> = receiver
         .iter()
         .map(|o| o.result.unwrap_err().code)
         .collect();
-    let count = |code| told.iter().filter(|told| **told == code).count() as u64;
+    let count = |code| answers.iter().filter(|answer| **answer == code).count() as u64;
     let compared = engine.readings().comparisons - before;
     assert_eq!(count(ErrorCode::CredentialsInvalid), compared);
     assert_eq!(count(ErrorCode::AccountThrottled), 40 - compared);
     assert!((10..=12).contains(&compared), "{compared}");
 }
 
-/// only the user name is needed for it: the owner's known place is not concerned.
+/// the attack needs only the user name, and the owner's known place is not affected.
 #[test]
 fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before() {
     let fixture = Fixture::new();
@@ -106,7 +107,7 @@ fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before
     fixture.send(&engine, "verify-login", body).unwrap();
     for n in 0..110 {
         let ip = format!("198.51.100.{n}");
-        let refused = told(&fixture, &engine, sign_in("ada", "a wrong password", &ip));
+        let refused = refusal_of(&fixture, &engine, sign_in("ada", "a wrong password", &ip));
         assert!(refused.is_some());
     }
     let refused = |ip| log_in(ip).err();
@@ -114,14 +115,14 @@ fn a_crowd_at_an_account_does_not_keep_its_owner_out_where_they_logged_in_before
     assert_eq!(refused("192.0.2.2"), None, "and at a new one");
     for _ in 0..2 {
         fixture.pass(60);
-        told(
+        refusal_of(
             &fixture,
             &engine,
             sign_in("ada", "a wrong password", "198.51.100.7"),
         );
     }
     assert_eq!(refused("198.51.100.7"), Some(ErrorCode::AccountThrottled));
-    // With a code too the crowd's own address is one to log in from.
+    // With a code too, the owner can log in even from one of the crowd's addresses.
     let code = fixture.code(&secret, 1);
     let both = json!({"account_id": "ada", "password": PASSWORD, "code": code,
         "context": {"ip": "198.51.100.7"}});
@@ -144,7 +145,7 @@ fn while_one_address_keeps_eighty_sign_ins_waiting_every_owner_elsewhere_is_answ
     for n in 0..owners {
         register(&fixture, &engine, &format!("owner-{n}"));
     }
-    let (floods, flood_told) = mpsc::channel::<Outcome>();
+    let (floods, flood_replies) = mpsc::channel::<Outcome>();
     let mut sent = 0;
     let mut flood = |count: usize| {
         for _ in 0..count {
@@ -158,9 +159,9 @@ fn while_one_address_keeps_eighty_sign_ins_waiting_every_owner_elsewhere_is_answ
     flood(80);
     for n in 0..owners {
         let body = sign_in(&format!("owner-{n}"), PASSWORD, &format!("192.0.2.{n}"));
-        assert_eq!(told(&fixture, &engine, body), None, "owner {n}");
+        assert_eq!(refusal_of(&fixture, &engine, body), None, "owner {n}");
         // The attacker keeps its eighty.
-        let answered = flood_told.try_iter().count();
+        let answered = flood_replies.try_iter().count();
         flood(answered);
     }
 }
@@ -185,7 +186,7 @@ fn until_it_waits(fixture: &Fixture, engine: &Engine, ip: Option<&str>) {
     assert!((0..1_000).any(|n| wait(&n)), "it never waits");
 }
 
-/// How many of 500 wrong passwords are compared that come with a code.
+/// Returns how many of 500 wrong passwords with a code are compared.
 fn compared(fixture: &Fixture, engine: &Engine, code: &str, ip: Option<&str>) -> usize {
     let tries = (0..500).map(|n| pair(&format!("guess {n}"), code, ip));
     let refused = tries.map(|body| fixture.send(engine, "start-login", body).unwrap_err());
@@ -194,8 +195,8 @@ fn compared(fixture: &Fixture, engine: &Engine, code: &str, ip: Option<&str>) ->
         .count()
 }
 
-/// Who has a backup code of the owner's and not the password, from one address, from many, and
-/// through a platform that reports none.
+/// An attacker who has one of the owner's backup codes and not the password, from one address, from
+/// many, and through a platform that reports none.
 #[test]
 fn a_right_code_lets_few_wrong_passwords_past_a_wait() {
     let free = Policy::default().password_failures_free as usize;
@@ -217,7 +218,7 @@ fn a_right_code_lets_few_wrong_passwords_past_a_wait() {
     }
 }
 
-/// Otherwise an account has one count for each text that names it.
+/// Otherwise an account would have one count for each text that names it.
 #[test]
 fn an_account_has_one_count_beside_a_right_code_whatever_names_it() {
     let ways = [("account_id", "ada"), ("username", "someone")];
@@ -239,8 +240,9 @@ fn an_account_has_one_count_beside_a_right_code_whatever_names_it() {
             assert!((0..1_000).any(|n| waits(&n)), "it never waits");
         }
         let compared = |way| {
-            let told = (0..100).map(|n| named(way, n, Some(&codes[0])));
-            told.filter(|code| *code == ErrorCode::CredentialsInvalid)
+            let answers = (0..100).map(|n| named(way, n, Some(&codes[0])));
+            answers
+                .filter(|code| *code == ErrorCode::CredentialsInvalid)
                 .count()
         };
         assert_eq!(compared(first), free + 1, "{}", ways[first].0);
@@ -248,7 +250,8 @@ fn an_account_has_one_count_beside_a_right_code_whatever_names_it() {
     }
 }
 
-/// Who has no code cannot keep the owner's pair out, and one caller or address has its bound.
+/// An attacker without a code cannot lock the owner's pair out, and one caller or address has its
+/// bound.
 #[test]
 fn wrong_codes_beside_wrong_passwords_keep_no_owner_out() {
     let fixture = Fixture::new();

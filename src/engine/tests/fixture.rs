@@ -1,4 +1,4 @@
-//! An installation for tests of the engine: a real log in a temporary folder, clocks as arguments.
+//! The fixture of the engine's tests: a real log in a temporary folder, with clocks as arguments.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -76,7 +76,7 @@ impl Fixture {
         self.folder.path().join("keys").join("keyring.toml")
     }
 
-    /// Where its backups go.
+    /// Returns the folders of its backups.
     pub(in crate::engine) fn backups(&self) -> BackupFolders {
         BackupFolders {
             log: self.folder.path().join("backup"),
@@ -88,7 +88,7 @@ impl Fixture {
         Micros(self.now.load(Ordering::SeqCst))
     }
 
-    /// The snapshots in a file of this installation.
+    /// Opens the snapshots in a file of this installation.
     pub(in crate::engine) fn snapshots(&self, path: &std::path::Path) -> Snapshots {
         let key = Keyring::load(&self.keyring()).unwrap();
         let key = key.file_key(SNAPSHOTS_LABEL);
@@ -183,7 +183,7 @@ impl Fixture {
         receiver.recv().unwrap()
     }
 
-    /// A command id that was not used before.
+    /// Returns a command id that was not used before.
     pub(in crate::engine) fn fresh_id(&self) -> String {
         format!("c-{}", self.next_id.fetch_add(1, Ordering::SeqCst))
     }
@@ -202,7 +202,7 @@ impl Fixture {
             .map_err(|refusal| refusal.code)
     }
 
-    /// Registers and enrols an account; gives its secret and its backup codes.
+    /// Registers and enrols an account; returns its secret and its backup codes.
     pub(in crate::engine) fn enrol(
         &self,
         engine: &Engine,
@@ -211,7 +211,7 @@ impl Fixture {
         self.enrol_as(engine, account, account)
     }
 
-    /// The same where the username is another text than the id.
+    /// The same with a username that differs from the id.
     pub(in crate::engine) fn enrol_as(
         &self,
         engine: &Engine,

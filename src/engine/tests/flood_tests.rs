@@ -1,4 +1,5 @@
-//! Floods over the real engine: the log stays small, auditors see them, nothing tells names apart.
+//! Floods over the real engine: the log stays small, auditors see the floods, and no answer
+//! distinguishes names.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,7 @@ fn flood() -> u64 {
     std::env::var("COUNTERSIGN_FLOOD").map_or(20_000, |text| text.parse().unwrap())
 }
 
-/// Events in the log, and the counts of those of one type.
+/// Returns the number of events in the log, and the counts in those of one type.
 fn recorded(engine: &Engine, kind: &str) -> (u64, Vec<u64>) {
     let page = |types, after| AuditPageQuery {
         types,
@@ -43,8 +44,8 @@ fn recorded(engine: &Engine, kind: &str) -> (u64, Vec<u64>) {
             break;
         }
     }
-    let told = ask(page(Some(vec![kind.into()]), None)).events;
-    let counts = told
+    let shown = ask(page(Some(vec![kind.into()]), None)).events;
+    let counts = shown
         .iter()
         .map(|event| event.data["count"].as_u64().unwrap());
     (last, counts.collect())
@@ -63,7 +64,7 @@ fn waiting_an_hour(fixture: &Fixture, engine: &Engine) -> String {
 }
 
 /// S-05: a million wrong attempts at a throttled account grow its log by less than one event a
-/// minute, and every one of them is told of.
+/// minute, and every attempt is reported.
 #[test]
 fn s05_a_flood_at_a_throttled_account_grows_the_log_by_less_than_an_event_a_minute() {
     let fixture = Fixture::new();
@@ -76,8 +77,8 @@ fn s05_a_flood_at_a_throttled_account_grows_the_log_by_less_than_an_event_a_minu
         for n in 0..attempts / minutes {
             let body = bodies[(n % 2) as usize].clone();
             let id = format!("{minute}-{n}");
-            let told = fixture.send_as(&engine, &id, "verify-login", body);
-            assert_eq!(told.result.unwrap_err().code, ErrorCode::AccountThrottled);
+            let reply = fixture.send_as(&engine, &id, "verify-login", body);
+            assert_eq!(reply.result.unwrap_err().code, ErrorCode::AccountThrottled);
         }
         fixture.pass(60);
     }
@@ -97,9 +98,9 @@ fn s05_a_flood_at_a_throttled_account_grows_the_log_by_less_than_an_event_a_minu
     assert_eq!(counts.iter().sum::<u64>(), attempts / minutes * minutes);
 }
 
-/// A clean stop tells what waits for its minute.
+/// A clean stop records the counts that wait for the end of their minute.
 #[test]
-fn a_stop_tells_the_counts_that_wait() {
+fn a_stop_records_the_counts_that_wait() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     waiting_an_hour(&fixture, &engine);
@@ -109,7 +110,7 @@ fn a_stop_tells_the_counts_that_wait() {
             .unwrap_err();
     }
     for n in 0..12 {
-        let body = json!({"username": "nobody", "password": format!("wrong {n}")});
+        let body = json!({"username": "unknown", "password": format!("wrong {n}")});
         fixture.send(&engine, "start-login", body).unwrap_err();
     }
     assert!(recorded(&engine, "attempts-suppressed").1.is_empty());
@@ -132,12 +133,12 @@ fn a_flood_of_unknown_names_has_a_few_records_and_then_one_a_minute() {
     let engine = fixture.start();
     for minute in 0..3 {
         for n in 0..50 {
-            let told = fixture.send(
+            let reply = fixture.send(
                 &engine,
                 "start-login",
-                login(&format!("nobody-{minute}-{n}")),
+                login(&format!("unknown-{minute}-{n}")),
             );
-            assert_eq!(told.unwrap_err(), ErrorCode::CredentialsInvalid);
+            assert_eq!(reply.unwrap_err(), ErrorCode::CredentialsInvalid);
         }
         fixture.pass(60);
     }
@@ -146,7 +147,7 @@ fn a_flood_of_unknown_names_has_a_few_records_and_then_one_a_minute() {
     assert_eq!(counts, [1, 1, 1, 1, 1, 45, 50, 50]);
 }
 
-/// The file of the log, whose syncs are counted.
+/// The file of the log, which counts its syncs.
 #[derive(Debug)]
 struct Counting(FileBackend, Arc<AtomicU64>);
 
@@ -171,7 +172,7 @@ impl StorageBackend for Counting {
 
 /// an unknown name costs a durable commit as a known one does, with a record or without.
 #[test]
-fn every_wrong_password_rests_on_a_commit_whoever_it_is_for() {
+fn every_wrong_password_rests_on_a_commit_for_known_and_unknown_names() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -186,7 +187,7 @@ fn every_wrong_password_rests_on_a_commit_whoever_it_is_for() {
         });
     });
     for n in 0..20 {
-        for name in ["ada".to_owned(), format!("nobody-{n}")] {
+        for name in ["ada".to_owned(), format!("unknown-{n}")] {
             let before = syncs.load(Ordering::SeqCst);
             fixture
                 .send(&engine, "start-login", login(&name))
@@ -199,27 +200,30 @@ fn every_wrong_password_rests_on_a_commit_whoever_it_is_for() {
     }
 }
 
-/// A repeat within two minutes is told the same, counted or recorded.
+/// A repeat within two minutes gets the same answer, whether counted or recorded.
 #[test]
 fn a_repeated_login_of_an_unknown_name_counts_once() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     for n in 0..8 {
         fixture
-            .send(&engine, "start-login", login(&format!("nobody-{n}")))
+            .send(&engine, "start-login", login(&format!("unknown-{n}")))
             .unwrap_err();
     }
     for _ in 0..20 {
-        let told = fixture.send_as(&engine, "again", "start-login", login("nobody"));
-        assert_eq!(told.result.unwrap_err().code, ErrorCode::CredentialsInvalid);
+        let reply = fixture.send_as(&engine, "again", "start-login", login("unknown"));
+        assert_eq!(
+            reply.result.unwrap_err().code,
+            ErrorCode::CredentialsInvalid
+        );
     }
     let (sender, receiver) = mpsc::channel();
-    let request = fixture.request("start-login", &login("nobody"), "new", &engine);
+    let request = fixture.request("start-login", &login("unknown"), "new", &engine);
     engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
-    let told = receiver.recv().unwrap().result.unwrap_err().code;
-    assert_eq!(told, ErrorCode::CredentialsInvalid);
+    let refusal = receiver.recv().unwrap().result.unwrap_err().code;
+    assert_eq!(refusal, ErrorCode::CredentialsInvalid);
     fixture.pass(61);
-    // Whatever comes next brings what is due.
+    // The next command records what is due.
     fixture.enrol(&engine, "ada");
     let (_, counts) = recorded(&engine, "unknown-name-refused");
     assert_eq!(counts.iter().sum::<u64>(), 8 + 1 + 1, "{counts:?}");
@@ -229,7 +233,7 @@ fn a_repeated_login_of_an_unknown_name_counts_once() {
 fn refusals_that_record_nothing_cannot_keep_a_batch_open() {
     let fixture = Fixture::new();
     let engine = fixture.start();
-    let body = json!({"account_id": "nobody", "code": "123456"});
+    let body = json!({"account_id": "unknown", "code": "123456"});
     let requests: Vec<_> = (0..QUEUE_MAX)
         .map(|n| fixture.request("verify-login", &body, &format!("f-{n}"), &engine))
         .collect();

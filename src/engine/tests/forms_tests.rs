@@ -1,4 +1,4 @@
-//! What a log says of stored forms, and the build that would misread them.
+//! The stored forms that a log names, and the build that would misread them.
 
 use countersign_schemas::event::log::v1::Form;
 use countersign_schemas::stored_forms;
@@ -21,7 +21,7 @@ fn foundation(fixture: &Fixture) -> Foundation {
     .unwrap()
 }
 
-/// A log to which another build names a form.
+/// Makes a log in which another build names a form.
 fn named(fixture: &Fixture, name: &str, fingerprint: [u8; 16]) {
     let mut found = foundation(fixture);
     let form = Form {

@@ -1,5 +1,5 @@
-//! Whatever makes a command fail late, either nothing of it was compared or its failure is on
-//! record; and where it is refused, a right secret costs what a wrong one costs.
+//! However a command fails late, either nothing of it was compared or its failure is on record; and
+//! where it is refused, a right secret costs as much as a wrong one.
 //!
 //! Costs are counted, in comparisons and in Argon2id: no clock is read.
 
@@ -22,7 +22,7 @@ struct Person {
     account: String,
     secret: TotpSecret,
     codes: Vec<String>,
-    /// A code of somebody else's set, well-formed and wrong.
+    /// A code of another account's set, well-formed and wrong.
     foreign_code: String,
     pending: (String, String, TotpSecret),
 }
@@ -68,7 +68,7 @@ const ASKS: [(&str, &str); 12] = [
     ("verify-login", "backup code"),
 ];
 
-/// The body of a command: everything in it is right but for the secret that is asked about.
+/// Returns the body of a command, right in everything except perhaps the secret in question.
 fn body(fixture: &Fixture, person: &Person, (name, secret): (&str, &str), is_right: bool) -> Value {
     let id = &person.account;
     let password = match (secret, is_right) {
@@ -117,7 +117,7 @@ impl WithoutNulls for Value {
     }
 }
 
-/// What a command cost and left.
+/// What a command cost and recorded.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     code: Option<ErrorCode>,
@@ -143,7 +143,7 @@ fn seen(engine: &Engine, ask: impl FnOnce() -> Outcome) -> Seen {
     }
 }
 
-/// Makes the command fail late, for a right and for a wrong secret, and holds the two laws.
+/// Makes the command fail late, for a right and for a wrong secret, and checks both laws.
 fn assert_fails_alike(
     way: &str,
     refused: impl Fn((&str, &str)) -> Option<ErrorCode>,
@@ -172,7 +172,7 @@ fn assert_fails_alike(
         }
         assert_eq!(right, wrong, "{way} {ask:?}");
         assert_eq!(right.code, Some(expected), "{way} {ask:?}");
-        // Before a code comes the password, which is right here.
+        // The password comes before the code, and is right here.
         let most = u64::from(brings_password(ask));
         assert!(
             right.comparisons <= most || right.events > 0,
@@ -294,7 +294,7 @@ fn another_body_under_a_used_id_is_not_compared() {
     );
 }
 
-/// A clock that each look at it moves on by a millisecond, so that a deadline passes anywhere.
+/// A clock that each reading moves on by a millisecond, so that a deadline passes anywhere.
 fn restless(fixture: &Fixture) -> (Engine, Arc<AtomicU64>) {
     let now = Arc::new(AtomicU64::new(fixture.time().0));
     let clock = Arc::clone(&now);
@@ -319,24 +319,27 @@ fn whenever_a_deadline_passes_nothing_was_compared_or_the_failure_is_on_record()
             let mut request = fixture.request(ask.0, &body, "late", &engine);
             request.received_at = fixture.time();
             let (sender, receiver) = mpsc::channel();
-            let told = seen(&engine, || {
+            let result = seen(&engine, || {
                 let at = now.load(Ordering::SeqCst) + after_ms * 1_000;
                 request.deadline = Some(Micros(at));
                 engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
                 receiver.recv().unwrap()
             });
-            match told.code {
+            match result.code {
                 Some(ErrorCode::DeadlineExceeded) => {
                     late += 1;
                     assert_eq!(
-                        (told.comparisons, told.hashes, told.events),
+                        (result.comparisons, result.hashes, result.events),
                         (0, 0, 0),
                         "{ask:?}"
                     );
                 }
                 _ => {
                     decided += 1;
-                    assert!(told.comparisons > 0 && told.events > 0, "{ask:?} {told:?}");
+                    assert!(
+                        result.comparisons > 0 && result.events > 0,
+                        "{ask:?} {result:?}"
+                    );
                 }
             }
         }
@@ -367,9 +370,9 @@ fn flood(fixture: &Fixture, engine: &Engine, count: usize) -> mpsc::Receiver<Out
     receiver
 }
 
-fn refusals(told: &[Outcome], code: ErrorCode) -> u64 {
+fn refusals(answers: &[Outcome], code: ErrorCode) -> u64 {
     let is = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(|r| r.code == code);
-    told.iter().filter(is).count() as u64
+    answers.iter().filter(is).count() as u64
 }
 
 #[test]
@@ -380,16 +383,17 @@ fn a_full_pool_and_a_stop_turn_away_only_what_was_not_compared() {
         let engine = fixture.start_with(|options| options.policy.kdf_memory_kib = 8_192);
         let registered = counts(&engine);
         let flood = flood(&fixture, &engine, 200);
-        let mut told = Vec::new();
-        while stops && refusals(&told, ErrorCode::CredentialsInvalid) == 0 {
-            told.push(flood.recv().unwrap());
+        let mut answers = Vec::new();
+        while stops && refusals(&answers, ErrorCode::CredentialsInvalid) == 0 {
+            answers.push(flood.recv().unwrap());
         }
         if stops {
             engine.finish(Duration::ZERO);
         }
-        told.extend(flood.iter().take(200 - told.len()));
-        let counted = refusals(&told, ErrorCode::CredentialsInvalid);
-        let away = refusals(&told, ErrorCode::Overloaded) + refusals(&told, ErrorCode::Draining);
+        answers.extend(flood.iter().take(200 - answers.len()));
+        let counted = refusals(&answers, ErrorCode::CredentialsInvalid);
+        let away =
+            refusals(&answers, ErrorCode::Overloaded) + refusals(&answers, ErrorCode::Draining);
         assert_eq!(counted + away, 200, "stops: {stops}");
         assert!(
             counted > 0 && away > 0,
@@ -407,7 +411,7 @@ fn a_full_pool_and_a_stop_turn_away_only_what_was_not_compared() {
 }
 
 ///
-/// Nothing is made before it is decided that it may: ten codes cost ten hashes, a verifier one.
+/// Nothing is made before its decision: ten codes cost ten hashes, a verifier one.
 #[test]
 fn codes_and_verifiers_are_made_only_for_what_is_accepted() {
     for (ask, right_costs) in [
@@ -422,37 +426,41 @@ fn codes_and_verifiers_are_made_only_for_what_is_accepted() {
             let engine = fixture.start();
             let person = person(&fixture, &engine, "ada");
             let body = body(&fixture, &person, ask, is_right);
-            let told = seen(&engine, || fixture.send_as(&engine, "once", ask.0, body));
+            let result = seen(&engine, || fixture.send_as(&engine, "once", ask.0, body));
             let wrong_costs = u64::from(ask.0 != "confirm-code");
             let (code, cost) = match (is_right, ask.1) {
                 (true, _) => (None, right_costs),
                 (false, "password") => (Some(ErrorCode::CredentialsInvalid), wrong_costs),
                 (false, _) => (Some(ErrorCode::CodeInvalid), wrong_costs),
             };
-            assert_eq!((told.code, told.hashes), (code, cost), "{ask:?} {is_right}");
-            assert!(told.events > 0, "{ask:?} {is_right}");
+            assert_eq!(
+                (result.code, result.hashes),
+                (code, cost),
+                "{ask:?} {is_right}"
+            );
+            assert!(result.events > 0, "{ask:?} {is_right}");
         }
     }
 }
 
-/// A name that nobody has costs the same hashes as one that somebody has.
+/// An unknown name costs the same hashes as a known one.
 #[test]
 fn an_unknown_name_costs_as_many_hashes_as_a_known_one() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
-    for name in ["ada", "nobody"] {
+    for name in ["ada", "unknown"] {
         let body = json!({"username": name, "password": "a wrong password"});
-        let told = seen(&engine, || {
+        let result = seen(&engine, || {
             fixture.send_as(&engine, name, "start-login", body)
         });
-        assert_eq!(told.code, Some(ErrorCode::CredentialsInvalid));
-        assert_eq!((told.comparisons, told.hashes), (1, 1), "{name}");
+        assert_eq!(result.code, Some(ErrorCode::CredentialsInvalid));
+        assert_eq!((result.comparisons, result.hashes), (1, 1), "{name}");
     }
 }
 
-/// nothing is overtaken, so nothing goes stale. Two commands under one id for two accounts:
-/// the second is refused while the first is under way.
+/// no command overtakes another, so none goes stale. Two commands under one id for two
+/// accounts: the second is refused while the first is under way.
 #[test]
 fn an_id_is_under_way_for_one_command_only() {
     let fixture = Fixture::new();
@@ -471,14 +479,14 @@ fn an_id_is_under_way_for_one_command_only() {
         );
     }
     drop(sender);
-    let told: Vec<_> = receiver.iter().collect();
-    assert_eq!(refusals(&told, ErrorCode::CredentialsInvalid), 1);
-    assert_eq!(refusals(&told, ErrorCode::IdempotencyMismatch), 1);
+    let answers: Vec<_> = receiver.iter().collect();
+    assert_eq!(refusals(&answers, ErrorCode::CredentialsInvalid), 1);
+    assert_eq!(refusals(&answers, ErrorCode::IdempotencyMismatch), 1);
     let after = counts(&engine);
     assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1));
 }
 
-/// The same command twice at once, where the account's id is made up for each: one account.
+/// The same command twice at once, for which the service chooses the account's id: one account.
 #[test]
 fn the_same_command_again_waits_for_the_first_and_gets_its_outcome() {
     let fixture = Fixture::new();
@@ -494,10 +502,10 @@ fn the_same_command_again_waits_for_the_first_and_gets_its_outcome() {
         );
     }
     drop(sender);
-    let told: Vec<_> = receiver.iter().collect();
+    let answers: Vec<_> = receiver.iter().collect();
     assert!(
-        told.iter().all(|outcome| outcome.result.is_ok()),
-        "{told:?}"
+        answers.iter().all(|outcome| outcome.result.is_ok()),
+        "{answers:?}"
     );
-    assert_eq!(told.iter().filter(|outcome| outcome.replayed).count(), 1);
+    assert_eq!(answers.iter().filter(|outcome| outcome.replayed).count(), 1);
 }

@@ -111,14 +111,14 @@ fn the_same_command_id_has_one_effect_and_one_outcome() {
     let (secret, _) = fixture.enrol(&engine, "ada");
     fixture.pass(30);
     let body = verify(&fixture.code(&secret, 0));
-    let told = |outcome: &Outcome| match &outcome.result {
+    let place = |outcome: &Outcome| match &outcome.result {
         Ok(Done { details, .. }) => (details.position, outcome.replayed),
         Err(refusal) => panic!("{refusal:?}"),
     };
     let first = fixture.send_as(&engine, "one", "verify-login", body.clone());
-    let (position, _) = told(&first);
+    let (position, _) = place(&first);
     assert_eq!(
-        told(&fixture.send_as(&engine, "one", "verify-login", body.clone())),
+        place(&fixture.send_as(&engine, "one", "verify-login", body.clone())),
         (position, true)
     );
     let other = fixture.send_as(&engine, "one", "verify-login", verify("000000"));
@@ -129,7 +129,7 @@ fn the_same_command_id_has_one_effect_and_one_outcome() {
     drop(engine);
     let engine = fixture.start();
     let after_restart = fixture.send_as(&engine, "one", "verify-login", body.clone());
-    assert_eq!(told(&after_restart), (position, true));
+    assert_eq!(place(&after_restart), (position, true));
     fixture.pass(86_401);
     let a_day_later = fixture.send_as(&engine, "one", "verify-login", body);
     assert_eq!(a_day_later.result.unwrap_err().code, ErrorCode::CodeInvalid);
@@ -213,7 +213,7 @@ fn an_unknown_user_and_a_wrong_password_answer_alike_and_both_wait() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
-    for name in ["ada", "nobody"] {
+    for name in ["ada", "unknown"] {
         let body = json!({"username": name, "password": "wrong password"});
         for n in 1..=11 {
             let answer = fixture.send(&engine, "start-login", body.clone());
@@ -229,7 +229,7 @@ fn an_unknown_user_and_a_wrong_password_answer_alike_and_both_wait() {
     }
 }
 
-/// One number, whoever asks.
+/// The same number in every query.
 #[test]
 fn every_query_says_that_codes_run_low_as_a_login_does() {
     let fixture = Fixture::new();
@@ -261,7 +261,7 @@ fn every_query_says_that_codes_run_low_as_a_login_does() {
 }
 
 #[test]
-fn a_directory_elsewhere_needs_no_registration_and_no_password() {
+fn with_vouched_logins_no_registration_and_no_password_is_needed() {
     let fixture = Fixture::new();
     let engine = fixture.start_with(|options| options.vouched = true);
     let eve = AccountId::parse("eve").unwrap();
@@ -302,7 +302,7 @@ fn a_login_without_a_password_is_invalid_where_this_service_holds_them() {
 }
 
 #[test]
-fn only_a_listed_caller_answers_for_the_first_factor() {
+fn only_a_listed_caller_vouches_for_the_first_factor() {
     let fixture = Fixture::new();
     let forbidden = |engine: &Engine, name: &str, body: Value| {
         matches!(

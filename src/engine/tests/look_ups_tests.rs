@@ -1,4 +1,4 @@
-//! Given, when, then.
+//! Access records: who viewed whose history, over the real engine.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::audit::v1::OperatorAct;
@@ -43,7 +43,7 @@ fn recorded(engine: &Engine) -> Vec<AuditEvent> {
 }
 
 #[test]
-fn a_look_is_on_record_with_who_looked_and_for_whom() {
+fn an_access_record_names_the_viewer_and_the_person_acted_for() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let look = LookUp::Viewed(Some(&ada()), "audit-timeline");
@@ -81,7 +81,7 @@ fn a_look_is_on_record_with_who_looked_and_for_whom() {
 }
 
 #[test]
-fn one_record_stands_for_ten_minutes_of_the_same_and_no_other() {
+fn one_record_covers_ten_minutes_of_the_same_access_and_no_other() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let queries = engine.queries();
@@ -110,7 +110,7 @@ fn one_record_stands_for_ten_minutes_of_the_same_and_no_other() {
 }
 
 #[test]
-fn a_look_is_the_logs_last_durable_record_when_it_is_answered() {
+fn an_access_record_is_durable_when_its_query_is_answered() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let look = LookUp::Viewed(Some(&ada()), "audit-page");
@@ -136,7 +136,7 @@ fn what_cannot_be_recorded_is_not_shown() {
 }
 
 #[test]
-fn looking_changes_no_account() {
+fn an_access_changes_no_account() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -163,7 +163,7 @@ fn counts(engine: &Engine) -> Vec<serde_json::Value> {
 
 ///
 #[test]
-fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
+fn once_its_time_is_over_a_second_record_counts_the_further_accesses() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let queries = engine.queries();
@@ -177,13 +177,13 @@ fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
     queries.record_look_up(&auditor, &once).unwrap();
     fixture.pass(WINDOW_S);
     assert_eq!(counts(&engine), [0; 0]);
-    // Whatever comes next brings what is due.
+    // The next command records what is due.
     queries.record_look_up(&auditor, &timeline).unwrap();
-    let told = counts(&engine);
-    assert_eq!(told.len(), 1, "one look has its record already");
+    let counted = counts(&engine);
+    assert_eq!(counted.len(), 1, "one access has its record already");
     let data = serde_json::json!({"account_id": "ada", "query": "audit-timeline", "count": 999});
-    assert_eq!(told[0]["data"], data);
-    assert_eq!(told[0]["caller"]["name"], "auditor");
+    assert_eq!(counted[0]["data"], data);
+    assert_eq!(counted[0]["caller"]["name"], "auditor");
     let hers = AuditPageQuery {
         types: Some(vec!["look-ups-counted".into()]),
         account_id: Some(ada()),
@@ -192,9 +192,9 @@ fn once_its_time_is_over_a_second_record_says_how_many_looks_there_were() {
     assert_eq!(queries.audit_page(&hers, None).unwrap().events.len(), 1);
 }
 
-/// C9: neither names nor what a caller says of itself make a new record each.
+/// C9: neither names nor the caller's claims about itself make a new record each.
 #[test]
-fn a_caller_names_sixty_that_are_not_on_record_in_a_minute_and_what_is_refused_is_counted() {
+fn a_caller_names_sixty_new_subjects_in_a_minute_and_refused_ones_are_counted() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let queries = engine.queries();
@@ -218,14 +218,14 @@ fn a_caller_names_sixty_that_are_not_on_record_in_a_minute_and_what_is_refused_i
     assert_eq!(admit(&viewer("bob", None), None), Ok(()));
     fixture.pass(WINDOW_S);
     queries.record_look_up(&eve, &card).unwrap();
-    let told = counts(&engine);
+    let counted = counts(&engine);
     let data = serde_json::json!({"account_id": null, "query": "find-account", "count": 100});
-    assert_eq!(told.len(), 1, "one for them all");
-    assert_eq!(told[0]["data"], data);
+    assert_eq!(counted.len(), 1, "one for them all");
+    assert_eq!(counted[0]["data"], data);
     assert_eq!(admit(&eve, None), Ok(()), "a minute is over");
 }
 
-/// What waits is recorded when the service stops.
+/// A stop records the counts that wait.
 #[test]
 fn a_stop_loses_no_count() {
     let fixture = Fixture::new();
@@ -241,9 +241,9 @@ fn a_stop_loses_no_count() {
     assert_eq!(counts(&fixture.start())[0]["data"]["count"], 2);
 }
 
-/// A refusal says whether the account is there, and leaves no record.
+/// A refusal shows whether the account exists, and leaves no record.
 #[test]
-fn an_agents_refused_commands_count_as_looks_at_new_subjects() {
+fn an_agents_refused_commands_count_as_new_subjects() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -252,7 +252,7 @@ fn an_agents_refused_commands_count_as_looks_at_new_subjects() {
         fixture.send(&engine, "clear-attempts", body).unwrap_err()
     };
     for n in 0..NEW_LOOKS_MAX {
-        let id = format!("nobody-{n}");
+        let id = format!("unknown-{n}");
         assert_eq!(clear(&id), ErrorCode::AccountNotFound, "{n}");
     }
     let agent = Viewer {
@@ -268,14 +268,14 @@ fn an_agents_refused_commands_count_as_looks_at_new_subjects() {
         .queries()
         .admit_look_up(&agent, "support-account", None);
     assert_eq!(look.unwrap_err().code, ErrorCode::QuotaExceeded);
-    for id in ["ada", "nobody"] {
+    for id in ["ada", "unknown"] {
         assert_eq!(clear(id), ErrorCode::QuotaExceeded);
     }
     let suspend = serde_json::json!({"account_id": "ada", "reason": "stolen", "ticket": "T-1"});
     let done = fixture.send(&engine, "suspend-factor", suspend);
     assert!(done.is_ok(), "what is recorded is no look: {done:?}");
     fixture.pass(RATE_WINDOW_S);
-    assert_eq!(clear("nobody"), ErrorCode::AccountNotFound);
+    assert_eq!(clear("unknown"), ErrorCode::AccountNotFound);
 }
 
 /// What a stopped service cannot record is not done either.

@@ -1,5 +1,5 @@
-//! A mark of erasure proves only that a service made it: for a checked log alone a key is
-//! destroyed, and no copy of keys makes way for less than that.
+//! A mark of erasure proves only that a service made it: a key is destroyed only for a checked log,
+//! and no copy of keys is replaced for less than that.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn name(generation: u32) -> [u8; 20] {
     name
 }
 
-/// The mark that a service with this keyring makes of Ada.
+/// Returns the mark that a service with this keyring makes of Ada.
 pub(in crate::engine) fn true_mark(fixture: &Fixture, last: u32) -> [u8; 20] {
     let keyring = Keyring::load(&fixture.keyring()).unwrap();
     let tag = keyring
@@ -96,7 +96,7 @@ fn check(fixture: &Fixture, with_keyring: bool) -> Result<CheckedBackup, BadBack
     verify_backup(&asked, |_, _| {})
 }
 
-/// "Ada was erased", without reason, made of another record.
+/// "Ada was erased", without reason, made from another record.
 fn erased_record(of: &[u8], version: u32, seal: Option<[u8; 8]>) -> Vec<u8> {
     let mut record = Record::decode(of).unwrap().into_owned();
     let event = service::account_erased();
@@ -129,7 +129,7 @@ fn is_unproven(fixture: &Fixture) {
     assert!(refused.contains("find out who could write"), "{refused}");
 }
 
-/// A false erasure stands in the middle of the log for one start, and is taken back.
+/// A false erasure is in the middle of the log for one start, and is then taken out.
 #[test]
 fn a_start_destroys_no_key_and_makes_no_mark_for_a_log_that_it_has_not_checked() {
     let fixture = stopped();
@@ -144,7 +144,7 @@ fn a_start_destroys_no_key_and_makes_no_mark_for_a_log_that_it_has_not_checked()
             .insert(target, &*erased_record(&record, 99, None))
             .unwrap();
     });
-    // Also where the index is built from that log.
+    // Also if the index is built from that log.
     for files in [&[][..], &["index.redb", "snapshots.redb", "views.redb"]] {
         for file in files {
             fs::remove_file(fixture.data().join(file)).unwrap();
@@ -166,7 +166,7 @@ fn a_start_destroys_no_key_and_makes_no_mark_for_a_log_that_it_has_not_checked()
 
 /// Ada's one life had one key.
 #[test]
-fn an_erasure_in_the_log_speaks_for_the_numbers_that_its_lives_had_and_for_no_other() {
+fn an_erasure_in_the_log_proves_the_key_numbers_of_its_lives_and_no_other() {
     let fixture = stopped();
     let engine = fixture.start();
     let erase = json!({"account_id": "ada", "reason": "a wish"});
@@ -189,7 +189,7 @@ fn an_erasure_in_the_log_speaks_for_the_numbers_that_its_lives_had_and_for_no_ot
     }
 }
 
-/// The erasure follows or not, has a seal or none, and the mark is a true one.
+/// With or without the erasure, with or without a seal; the mark is a true one.
 #[test]
 fn a_backup_of_a_stopped_service_believes_no_erasure_that_the_service_did_not_write() {
     for with_keyring in [false, true] {
@@ -244,7 +244,7 @@ fn a_true_mark_beside_its_key_is_in_no_backup() {
     }
 }
 
-/// The copies are of a first backup, against which nothing stands.
+/// The copies are those of a first backup, so no earlier copy contradicts them.
 #[test]
 fn a_true_mark_is_no_proof_of_an_erasure_that_the_copied_log_does_not_have() {
     let fixture = stopped();

@@ -1,4 +1,4 @@
-//! Logs that hold a decision no rule makes: explained, it comes out otherwise.
+//! Logs with a decision that no rule makes: deciding it again gives a different result.
 
 use countersign_schemas::audit::RerunResult;
 use countersign_schemas::command::Command;
@@ -15,11 +15,11 @@ use crate::engine::start::foundation::Foundation;
 use crate::engine::system_random;
 use crate::log::LogOptions;
 
-/// A decision as a wrong build would have made it, in the log.
+/// A decision as a faulty build would have recorded it.
 struct Wrong<'a> {
     /// The account that it was decided on.
     account: Account,
-    /// Who the record says asked.
+    /// The caller in the record.
     caller: &'a str,
     role: Role,
     name: &'a str,
@@ -27,7 +27,7 @@ struct Wrong<'a> {
 }
 
 impl<'a> Wrong<'a> {
-    /// By an agent.
+    /// Makes the caller an agent.
     fn by(caller: &'a str, account: Account, name: &'a str, body: &'a Value) -> Self {
         Self {
             account,
@@ -39,7 +39,7 @@ impl<'a> Wrong<'a> {
     }
 }
 
-/// Decides with what is not so, and appends it to the log of a stopped service.
+/// Decides with false facts, and appends the result to the log of a stopped service.
 fn plant(fixture: &Fixture, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let policy = Policy::default();
     let mut ctx = Ctx {
@@ -65,7 +65,7 @@ fn plant(fixture: &Fixture, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     append(fixture, wrong, decided)
 }
 
-/// Appends the one event of a decision as the service would; gives its position.
+/// Appends the one event of a decision as the service would; returns its position.
 fn append(fixture: &Fixture, wrong: &Wrong, decided: Decision) -> u64 {
     let Decision::Done { mut events, .. } = decided else {
         panic!("decided without any step");
@@ -121,8 +121,8 @@ fn append(fixture: &Fixture, wrong: &Wrong, decided: Decision) -> u64 {
     head + 1
 }
 
-/// What comes of a planted decision when it is explained.
-fn told(life: Life, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> String {
+/// Explains a planted decision, and returns the difference that the explanation finds.
+fn difference(life: Life, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> String {
     let Life {
         fixture, engine, ..
     } = life;
@@ -135,16 +135,19 @@ fn told(life: Life, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> String {
 }
 
 #[test]
-fn an_approval_by_whoever_asked_comes_out_otherwise() {
+fn an_approval_by_the_requester_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     let wrong = Wrong::by("agent-1", life.account("ada"), "approve-reset", &body);
     let expected = "[] comes out (approval.self: the agent who requested the reset cannot approve it), [reset-approved] was recorded";
-    assert_eq!(told(life, &wrong, |ctx| ctx.caller = "agent-2"), expected);
+    assert_eq!(
+        difference(life, &wrong, |ctx| ctx.caller = "agent-2"),
+        expected
+    );
 }
 
 #[test]
-fn an_approval_that_no_agent_sent_comes_out_otherwise() {
+fn an_approval_that_no_agent_sent_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     let wrong = Wrong {
@@ -152,12 +155,12 @@ fn an_approval_that_no_agent_sent_comes_out_otherwise() {
         ..Wrong::by("shop", life.account("ada"), "approve-reset", &body)
     };
     let expected = "the caller's role may not send the command of these events";
-    assert_eq!(told(life, &wrong, |_| {}), expected);
+    assert_eq!(difference(life, &wrong, |_| {}), expected);
 }
 
 /// By the username, which the log holds only sealed.
 #[test]
-fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
+fn an_approval_by_the_accounts_own_holder_gives_a_different_result() {
     let life = Life::new();
     let register = json!({"account_id": "u-9", "username": "Grace", "password": PASSWORD});
     life.user("register-account", register).unwrap();
@@ -182,15 +185,15 @@ fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
     };
     let body = json!({"case_id": case_id.as_str(), "reason": "as agreed"});
     let wrong = Wrong::by("grace", life.account("u-9"), "approve-reset", &body);
-    let told = told(life, &wrong, |_| {});
+    let found = difference(life, &wrong, |_| {});
     assert!(
-        told.contains("approval.self: you cannot take part"),
-        "{told}"
+        found.contains("approval.self: you cannot take part"),
+        "{found}"
     );
 }
 
 #[test]
-fn an_execution_before_its_time_comes_out_otherwise() {
+fn an_execution_before_its_time_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     life.by("agent-2", "approve-reset", body.clone()).unwrap();
@@ -198,12 +201,12 @@ fn an_execution_before_its_time_comes_out_otherwise() {
     let wrong = Wrong::by("agent-1", life.account("ada"), "execute-reset", &body);
     let expected =
         "[] comes out (reset.cooling_off, 3600 s too early), [reset-executed] was recorded";
-    let told = told(life, &wrong, |ctx| ctx.now = ctx.now.plus_s(2 * HOUR_S));
-    assert_eq!(told, expected);
+    let found = difference(life, &wrong, |ctx| ctx.now = ctx.now.plus_s(2 * HOUR_S));
+    assert_eq!(found, expected);
 }
 
 #[test]
-fn an_execution_after_the_owners_veto_comes_out_otherwise() {
+fn an_execution_after_the_owners_veto_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     life.by("agent-2", "approve-reset", body.clone()).unwrap();
@@ -213,11 +216,11 @@ fn an_execution_after_the_owners_veto_comes_out_otherwise() {
     life.user("user-cancel-reset", veto).unwrap();
     let wrong = Wrong::by("agent-1", before, "execute-reset", &body);
     let expected = "[] comes out (reset.closed), [reset-executed] was recorded";
-    assert_eq!(told(life, &wrong, |_| {}), expected);
+    assert_eq!(difference(life, &wrong, |_| {}), expected);
 }
 
 #[test]
-fn a_sixth_request_in_a_day_comes_out_otherwise_and_a_fifth_the_same() {
+fn a_sixth_request_in_a_day_gives_a_different_result_and_a_fifth_the_same() {
     let life = Life::new();
     for _ in 0..5 {
         let case = life.requested("agent-1");
@@ -232,25 +235,25 @@ fn a_sixth_request_in_a_day_comes_out_otherwise_and_a_fifth_the_same() {
     life.by("agent-2", "reject-reset", case).unwrap();
     let body = json!({"account_id": "ada", "reason": "all is lost", "ticket": "T-1"});
     let wrong = Wrong::by("agent-1", life.account("ada"), "request-reset", &body);
-    let told = told(life, &wrong, |_| {});
+    let found = difference(life, &wrong, |_| {});
     assert!(
-        told.starts_with("[] comes out (quota.exceeded, 85"),
-        "{told}"
+        found.starts_with("[] comes out (quota.exceeded, 85"),
+        "{found}"
     );
 }
 
 #[test]
-fn a_second_clearing_in_a_week_comes_out_otherwise() {
+fn a_second_clearing_in_a_week_gives_a_different_result() {
     let life = Life::new();
     let body = json!({"account_id": "ada", "reason": "she called"});
     life.user("verify-login", verify("000000")).unwrap_err();
     life.by("agent-1", "clear-attempts", body.clone()).unwrap();
     life.user("verify-login", verify("000000")).unwrap_err();
     let wrong = Wrong::by("agent-2", life.account("ada"), "clear-attempts", &body);
-    let told = told(life, &wrong, |ctx| {
+    let found = difference(life, &wrong, |ctx| {
         ctx.now = ctx.now.plus_s(8 * 24 * HOUR_S);
     });
     let expected =
         "[] comes out (quota.exceeded, 604740 s too early), [attempts-cleared] was recorded";
-    assert_eq!(told, expected);
+    assert_eq!(found, expected);
 }

@@ -1,4 +1,4 @@
-//! What the service writes is its owner's alone, whatever it was before.
+//! Only the owner can read the files of the service, whatever their modes were before.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -57,7 +57,7 @@ fn busy(fixture: &Fixture) {
 
 ///
 #[test]
-fn nobody_but_its_owner_reads_what_the_service_writes_and_what_was_open_is_closed() {
+fn only_the_owner_reads_what_the_service_writes_and_what_was_open_is_closed() {
     let fixture = Fixture::new();
     busy(&fixture);
     let (data, backup) = (fixture.data(), fixture.folder().join("backup"));

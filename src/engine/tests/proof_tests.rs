@@ -140,13 +140,13 @@ fn a_new_password_and_disabling_void_open_challenges() {
     }
 }
 
-/// E-08: whoever has the password cannot shut the owner out by backup codes.
+/// E-08: an attacker who has the password cannot lock the owner out by backup codes.
 #[test]
 fn a_flood_of_wrong_backup_codes_leaves_the_owners_right_one_working() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let (_, codes) = fixture.enrol(&engine, "ada");
-    // Another account's codes: well formed, of no worth here.
+    // Another account's codes: well formed, and useless here.
     let (_, foreign) = fixture.enrol(&engine, "eve");
     let (sender, receiver) = mpsc::channel();
     for n in 0..200 {
@@ -156,11 +156,15 @@ fn a_flood_of_wrong_backup_codes_leaves_the_owners_right_one_working() {
         engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     }
     drop(sender);
-    let told: Vec<_> = receiver.iter().map(|o| o.result.unwrap_err()).collect();
-    assert!(told.iter().all(|refusal| refusal.retry_after_s.is_none()));
-    let told: std::collections::BTreeSet<_> = told.iter().map(|r| r.code).collect();
+    let refusals: Vec<_> = receiver.iter().map(|o| o.result.unwrap_err()).collect();
+    assert!(
+        refusals
+            .iter()
+            .all(|refusal| refusal.retry_after_s.is_none())
+    );
+    let errors: std::collections::BTreeSet<_> = refusals.iter().map(|r| r.code).collect();
     let allowed = [ErrorCode::CodeInvalid, ErrorCode::Overloaded].into();
-    assert!(told.is_subset(&allowed), "{told:?}");
+    assert!(errors.is_subset(&allowed), "{errors:?}");
     assert!(
         fixture
             .send(&engine, "verify-login", verify(&codes[0]))
@@ -171,7 +175,7 @@ fn a_flood_of_wrong_backup_codes_leaves_the_owners_right_one_working() {
 /// Whether the generator of the test below works.
 static GENERATOR_WORKS: AtomicBool = AtomicBool::new(true);
 
-/// E-12: nothing is made of bytes that are not random, and nothing is recorded.
+/// E-12: nothing is made from bytes that are not random, and nothing is recorded.
 #[test]
 fn e12_while_the_generator_fails_nothing_is_enrolled_and_nothing_appended() {
     let fixture = Fixture::new();
@@ -189,8 +193,8 @@ fn e12_while_the_generator_fails_nothing_is_enrolled_and_nothing_appended() {
     let ada = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
     GENERATOR_WORKS.store(false, Ordering::SeqCst);
     for (name, body) in [("enable-2fa", &bob), ("regenerate-backup-codes", &ada)] {
-        let told = fixture.send(&engine, name, body.clone()).unwrap_err();
-        assert_eq!(told, ErrorCode::StoreUnavailable, "{name}");
+        let refusal = fixture.send(&engine, name, body.clone()).unwrap_err();
+        assert_eq!(refusal, ErrorCode::StoreUnavailable, "{name}");
     }
     GENERATOR_WORKS.store(true, Ordering::SeqCst);
     assert_eq!(position("enable", "enable-2fa", &bob), before + 1);

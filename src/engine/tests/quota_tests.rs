@@ -1,4 +1,5 @@
-//! What one agent may do over all accounts, over the real engine: restarts, lost indexes, records.
+//! The limits of one agent over all accounts, over the real engine: restarts, lost indexes,
+//! records.
 
 use std::sync::mpsc;
 
@@ -57,7 +58,7 @@ fn events(engine: &Engine, name: &str) -> Vec<AuditEvent> {
     engine.queries().audit_page(&query, None).unwrap().events
 }
 
-/// A-21, S-09: through restarts, and where the index is made anew from the log.
+/// A-21, S-09: through restarts, and after the index is rebuilt from the log.
 #[test]
 fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_auditors_hear_of_it() {
     let fixture = Fixture::new();
@@ -90,12 +91,12 @@ fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_audit
     let twice = send_by(&fixture, &engine, "bob", "suspend-factor", &last);
     assert_eq!(twice.unwrap_err().code, ErrorCode::FactorSuspended);
     fixture.pass(61);
-    // Whatever comes next brings what is due.
+    // The next command records what is due.
     let next = of(&format!("a-{}", MAX + 1));
     send_by(&fixture, &engine, "bob", "suspend-factor", &next).unwrap();
-    let told = events(&engine, "agent-acts-refused");
-    let shown = serde_json::to_value(&told).unwrap();
-    assert_eq!(told.len(), 1);
+    let reported = events(&engine, "agent-acts-refused");
+    let shown = serde_json::to_value(&reported).unwrap();
+    assert_eq!(reported.len(), 1);
     let data = json!({"by": "eve", "act": "suspend-factor", "count": 5});
     assert_eq!(shown[0]["data"], data);
     assert_eq!(shown[0]["caller"]["name"], "countersign");
@@ -104,7 +105,7 @@ fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_audit
     send_by(&fixture, &engine, "eve", "suspend-factor", &next).unwrap();
 }
 
-/// Each is decided again from the log as it was, and comes out as it did.
+/// Deciding each act again from the log as it was gives the same result.
 #[test]
 fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
     let fixture = Fixture::new();
@@ -153,7 +154,7 @@ fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
     }
 }
 
-/// An erasure is counted where a start completes it or the index is made anew.
+/// An erasure is counted also if a start completes it or the index is rebuilt.
 #[test]
 fn an_operators_erasures_are_counted_through_a_restart_and_a_lost_index() {
     let fixture = Fixture::new();

@@ -11,8 +11,14 @@ use crate::engine::Engine;
 /// Guesses of one burst.
 const BURST: usize = 1_000;
 
-/// Sends so many of the same command at once, and gives how many were told this.
-fn burst(fixture: &Fixture, engine: &Engine, name: &str, body: &Value, told: ErrorCode) -> usize {
+/// Sends many of the same command at once, and returns how many got this error.
+fn burst(
+    fixture: &Fixture,
+    engine: &Engine,
+    name: &str,
+    body: &Value,
+    expected: ErrorCode,
+) -> usize {
     let (sender, receiver) = mpsc::channel();
     for _ in 0..BURST {
         let id = fixture.fresh_id();
@@ -24,8 +30,11 @@ fn burst(fixture: &Fixture, engine: &Engine, name: &str, body: &Value, told: Err
         );
     }
     drop(sender);
-    let refused =
-        |answer: &Result<(), Refusal>| answer.as_ref().is_err_and(|refusal| refusal.code == told);
+    let refused = |answer: &Result<(), Refusal>| {
+        answer
+            .as_ref()
+            .is_err_and(|refusal| refusal.code == expected)
+    };
     receiver.iter().filter(refused).count()
 }
 
@@ -39,8 +48,8 @@ fn zitadel_cve_2023_47111_of_a_thousand_parallel_wrong_codes_only_the_budget_is_
     let wrong = verify("000000");
     for n in 0..7 {
         fixture.pass(900);
-        let told = fixture.send(&engine, "verify-login", wrong.clone());
-        assert_eq!(told.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
+        let reply = fixture.send(&engine, "verify-login", wrong.clone());
+        assert_eq!(reply.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
     }
     let mut compared = Vec::new();
     for _ in 0..5 {
@@ -54,8 +63,8 @@ fn zitadel_cve_2023_47111_of_a_thousand_parallel_wrong_codes_only_the_budget_is_
         ));
     }
     assert_eq!(compared, [1, 1, 1, 0, 0], "three were left of the budget");
-    let told = fixture.send(&engine, "verify-login", wrong).unwrap_err();
-    assert_eq!(told, ErrorCode::CodeSecondRequired);
+    let reply = fixture.send(&engine, "verify-login", wrong).unwrap_err();
+    assert_eq!(reply, ErrorCode::CodeSecondRequired);
 }
 
 /// The same for passwords, as it was there: ten are free, the eleventh sets the wait.
@@ -65,10 +74,10 @@ fn zitadel_cve_2023_47111_of_a_thousand_parallel_wrong_passwords_eleven_are_comp
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
     let wrong = json!({"username": "ada", "password": "wrong password"});
-    let told = ErrorCode::CredentialsInvalid;
+    let expected = ErrorCode::CredentialsInvalid;
     // At least one of a burst is compared while any may be.
     let compared: usize = (0..12)
-        .map(|_| burst(&fixture, &engine, "start-login", &wrong, told))
+        .map(|_| burst(&fixture, &engine, "start-login", &wrong, expected))
         .sum();
     assert_eq!(compared, 11);
 }
@@ -81,20 +90,20 @@ fn nextcloud_cve_2021_41177_a_restart_forgets_no_failure_and_ends_no_wait() {
     let (secret, _) = fixture.enrol(&engine, "ada");
     fixture.pass(30);
     for n in 0..10 {
-        let told = fixture.send(&engine, "verify-login", verify("000000"));
-        assert_eq!(told.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
+        let reply = fixture.send(&engine, "verify-login", verify("000000"));
+        assert_eq!(reply.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
         drop(engine);
         engine = fixture.start();
         if n >= 3 {
             let right = verify(&fixture.code(&secret, 0));
-            let told = fixture.send(&engine, "verify-login", right);
-            assert_eq!(told.unwrap_err(), ErrorCode::AccountThrottled, "{n}");
+            let reply = fixture.send(&engine, "verify-login", right);
+            assert_eq!(reply.unwrap_err(), ErrorCode::AccountThrottled, "{n}");
         }
         fixture.pass(900);
     }
     let right = verify(&fixture.code(&secret, 0));
-    let told = fixture.send(&engine, "verify-login", right).unwrap_err();
-    assert_eq!(told, ErrorCode::CodeSecondRequired);
+    let reply = fixture.send(&engine, "verify-login", right).unwrap_err();
+    assert_eq!(reply, ErrorCode::CodeSecondRequired);
     let wrong = json!({"username": "ada", "password": "wrong password"});
     for _ in 0..11 {
         fixture
@@ -104,6 +113,6 @@ fn nextcloud_cve_2021_41177_a_restart_forgets_no_failure_and_ends_no_wait() {
     drop(engine);
     let engine = fixture.start();
     let right = json!({"username": "ada", "password": PASSWORD});
-    let told = fixture.send(&engine, "start-login", right).unwrap_err();
-    assert_eq!(told, ErrorCode::AccountThrottled);
+    let reply = fixture.send(&engine, "start-login", right).unwrap_err();
+    assert_eq!(reply, ErrorCode::AccountThrottled);
 }

@@ -40,13 +40,13 @@ fn send_again(
     receiver.recv().unwrap()
 }
 
-fn told(outcome: Outcome) -> Result<Reply, ErrorCode> {
+fn reply_of(outcome: Outcome) -> Result<Reply, ErrorCode> {
     let done = outcome.result.map_err(|refusal| refusal.code)?;
     Ok(done.reply)
 }
 
 fn word(outcome: Outcome) -> Option<ErrorCode> {
-    told(outcome).err()
+    reply_of(outcome).err()
 }
 
 fn request_of(account: &str) -> Value {
@@ -65,7 +65,7 @@ fn requested(fixture: &Fixture, engine: &Engine, agent: &str, account: &str) -> 
         "request-reset",
         &request_of(account),
     );
-    match told(outcome) {
+    match reply_of(outcome) {
         Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) => case_id.as_str().to_owned(),
         other => panic!("a case is opened: {other:?}"),
     }
@@ -75,7 +75,7 @@ fn approved(fixture: &Fixture, engine: &Engine, account: &str) -> String {
     let case = requested(fixture, engine, "alice", account);
     let outcome = send_by(fixture, engine, "bob", "approve-reset", &on_case(&case));
     assert!(matches!(
-        told(outcome),
+        reply_of(outcome),
         Ok(Reply::Reset(ResetReply::Approved { .. }))
     ));
     case
@@ -101,7 +101,7 @@ fn rs04_a_reset_lives_through_restarts_and_is_executed_once() {
     }
     let other = send_by(&fixture, &engine, "bob", "approve-reset", &on_case(&case));
     assert!(matches!(
-        told(other),
+        reply_of(other),
         Ok(Reply::Reset(ResetReply::Approved { .. }))
     ));
     engine = again(engine);
@@ -116,12 +116,14 @@ fn rs04_a_reset_lives_through_restarts_and_is_executed_once() {
         send_again(&fixture, engine, key, "execute-reset", &on_case(&case))
     };
     assert!(matches!(
-        told(executing(&engine)),
+        reply_of(executing(&engine)),
         Ok(Reply::Reset(ResetReply::Executed))
     ));
     engine = again(engine);
     let repeated = executing(&engine);
-    assert!(repeated.replayed && matches!(told(repeated), Ok(Reply::Reset(ResetReply::Executed))));
+    assert!(
+        repeated.replayed && matches!(reply_of(repeated), Ok(Reply::Reset(ResetReply::Executed)))
+    );
     let closed = send_by(&fixture, &engine, "bob", "execute-reset", &on_case(&case));
     assert_eq!(word(closed), Some(ErrorCode::ResetClosed));
     let old = fixture.send(&engine, "verify-login", verify(&codes[0]));
@@ -138,7 +140,7 @@ fn rs04_a_reset_lives_through_restarts_and_is_executed_once() {
     );
     engine = again(engine);
     fixture.pass(40 * 24 * HOUR_S);
-    let days = |outcome: Outcome| match told(outcome) {
+    let days = |outcome: Outcome| match reply_of(outcome) {
         Ok(Reply::Login(LoginReply::ByPassword {
             after_reset_days, ..
         })) => after_reset_days,
@@ -154,7 +156,7 @@ fn rs04_a_reset_lives_through_restarts_and_is_executed_once() {
     assert_eq!(days(later), None);
 }
 
-/// The stored outcome of a login after a reset tells the day of the login, not that of the repeat.
+/// The stored outcome of a login after a reset has the day of the login, not that of the repeat.
 #[test]
 fn a_repeated_login_after_a_reset_answers_as_it_did() {
     let fixture = Fixture::new();
@@ -171,7 +173,7 @@ fn a_repeated_login_after_a_reset_answers_as_it_did() {
     fixture.pass(2 * HOUR_S);
     let again = fixture.send_as(&engine, "l-1", "start-login", body);
     assert!(again.replayed);
-    let days = |outcome| match told(outcome) {
+    let days = |outcome| match reply_of(outcome) {
         Ok(Reply::Login(LoginReply::ByPassword {
             after_reset_days, ..
         })) => after_reset_days,
@@ -182,7 +184,7 @@ fn a_repeated_login_after_a_reset_answers_as_it_did() {
 
 /// RS-02: by the account's id and by its username, in whatever case.
 #[test]
-fn rs02_an_agent_is_told_from_the_owner_by_id_and_by_username() {
+fn rs02_an_agent_is_distinguished_from_the_owner_by_id_and_by_username() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let body = json!({"account_id": "u-1", "username": "alice", "password": PASSWORD});
@@ -268,7 +270,7 @@ fn rs09_the_sixth_request_of_an_agent_in_a_day_is_refused_whatever_the_account()
     let refusal = sixth.result.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::QuotaExceeded);
     assert_eq!(refusal.retry_after_s, Some(20 * HOUR_S));
-    // Another agent's are another's.
+    // The requests of another agent count for that agent.
     requested(&fixture, &engine, "bob", "a-5");
     fixture.pass(20 * HOUR_S);
     requested(&fixture, &engine, "alice", "a-6");
@@ -282,7 +284,7 @@ fn rs09_the_sixth_request_of_an_agent_in_a_day_is_refused_whatever_the_account()
     assert_eq!(word(seventh), Some(ErrorCode::ResetOpen));
 }
 
-/// RS-09: what one batch decides is seen by what it decides next.
+/// RS-09: decisions of one batch are visible to the later ones of the same batch.
 #[test]
 fn rs09_of_two_sixth_requests_in_one_batch_neither_and_of_two_fifth_one_wins() {
     let fixture = Fixture::new();
@@ -316,7 +318,7 @@ fn rs09_of_two_sixth_requests_in_one_batch_neither_and_of_two_fifth_one_wins() {
 
 /// RS-08, RS-09: refused requests are counted for the auditors, with the agent and the reason.
 #[test]
-fn rs08_refused_requests_are_told_to_the_auditors_within_a_minute() {
+fn rs08_refused_requests_are_reported_to_the_auditors_within_a_minute() {
     let fixture = Fixture::new();
     let engine = fixture.start_with(|options| options.policy.reset_requests_max = 1);
     fixture.enrol(&engine, "ada");
@@ -341,11 +343,11 @@ fn rs08_refused_requests_are_told_to_the_auditors_within_a_minute() {
     );
     assert_eq!(word(over), Some(ErrorCode::QuotaExceeded));
     fixture.pass(61);
-    // Whatever comes next brings what is due.
+    // The next command records what is due.
     fixture
         .send(&engine, "verify-login", verify("000000"))
         .unwrap_err();
-    let told: BTreeSet<String> = events(&engine, "reset-requests-refused")
+    let reported: BTreeSet<String> = events(&engine, "reset-requests-refused")
         .into_iter()
         .map(|(by, data)| format!("{by}: {data}"))
         .collect();
@@ -353,7 +355,7 @@ fn rs08_refused_requests_are_told_to_the_auditors_within_a_minute() {
         r#"countersign: {"by":"alice","cause":"quota","count":1}"#,
         r#"countersign: {"by":"carol","cause":"open","count":3}"#,
     ];
-    assert_eq!(told, expected.map(str::to_owned).into());
+    assert_eq!(reported, expected.map(str::to_owned).into());
 }
 
 /// RS-12: no answer, event or view of a reset holds a secret, a code or the whole username.
@@ -398,7 +400,7 @@ fn rs12_an_agent_reads_no_secret_no_code_and_no_username() {
 }
 
 #[test]
-fn a_case_that_nobody_touches_shows_that_it_has_lapsed() {
+fn an_untouched_case_shows_that_it_has_lapsed() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -421,7 +423,7 @@ fn a_case_that_nobody_touches_shows_that_it_has_lapsed() {
 }
 
 #[test]
-fn what_nobody_has_is_not_found() {
+fn unknown_cases_and_accounts_are_not_found() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let unknown = send_by(&fixture, &engine, "alice", "approve-reset", &on_case("c-1"));
@@ -444,7 +446,7 @@ fn what_nobody_has_is_not_found() {
     assert_eq!(found.unwrap_err().code, ErrorCode::AccountNotFound);
 }
 
-/// The case is gone with the account, whoever has the id next.
+/// The case ends with the account, whichever account has the id next.
 #[test]
 fn an_erasure_ends_the_case_and_the_next_account_of_that_id_is_not_concerned() {
     let fixture = Fixture::new();

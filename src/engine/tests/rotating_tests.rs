@@ -1,4 +1,5 @@
-//! Rotating keys: nothing is lost, nothing stays under the old one, and a start goes on.
+//! Rotating keys: nothing is lost, nothing stays under the old key, and a start continues a
+//! rotation.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ fn log_in(fixture: &Fixture, engine: &Engine) -> Reply {
 }
 
 /// The names of the events that are about keys and verifiers, in order.
-fn told(engine: &Engine) -> Vec<&'static str> {
+fn key_events(engine: &Engine) -> Vec<&'static str> {
     let shared = &engine.shared;
     let events = (1..=shared.progress.committed())
         .map(|position| shared.accounts.record(position).unwrap().event().unwrap());
@@ -39,7 +40,7 @@ fn told(engine: &Engine) -> Vec<&'static str> {
     of_keys.map(|event| event.name()).collect()
 }
 
-/// Waits until every rotation has come to its end, and says which key wraps how many.
+/// Waits until every rotation is complete, and returns how many keys each key wraps.
 fn settled(engine: &Engine) -> BTreeMap<u32, u64> {
     while crate::engine::keys::rotations::is_under_way(&engine.shared.index).unwrap() {
         std::thread::yield_now();
@@ -67,11 +68,15 @@ fn after_a_rotation_the_new_key_wraps_everything_and_everything_still_opens() {
     log_in(&fixture, &engine);
     log_in(&fixture, &engine);
     let once = ["keys-rotated", "data-keys-rewrapped", "password-rehashed"];
-    assert_eq!(told(&engine), once, "the pepper follows at the first login");
+    assert_eq!(
+        key_events(&engine),
+        once,
+        "the pepper follows at the first login"
+    );
     drop(engine);
     let engine = fixture.start();
     log_in(&fixture, &engine);
-    assert_eq!(told(&engine), once);
+    assert_eq!(key_events(&engine), once);
     assert_eq!(settled(&engine), BTreeMap::from([(2, 2)]));
 }
 
@@ -100,7 +105,7 @@ fn one_rotation_waits_for_the_one_before() {
     fixture.enrol(&engine, "ada");
     let erase = json!({"account_id": "ada", "reason": "she asked for it"});
     fixture.send(&engine, "erase-account", erase).unwrap();
-    // The key store was rewritten a moment ago, so it is not again within the minute.
+    // The key store was rewritten a moment ago, so the next rewrite waits for the minute.
     assert_eq!(rotate(&fixture, &engine), Ok(2));
     assert_eq!(rotate(&fixture, &engine), Err(ErrorCode::Overloaded));
     fixture.pass(60);
@@ -127,12 +132,12 @@ fn a_rotation_that_stands_in_the_keyring_alone_is_recorded_and_completed() {
     assert_eq!(settled(&engine), BTreeMap::from([(2, 2)]));
     log_in(&fixture, &engine);
     let once = ["keys-rotated", "data-keys-rewrapped", "password-rehashed"];
-    assert_eq!(told(&engine), once);
+    assert_eq!(key_events(&engine), once);
     assert_eq!(rotate(&fixture, &engine), Ok(3));
 }
 
 #[test]
-fn a_restored_old_key_store_is_wrapped_anew_and_an_old_keyring_is_refused_with_either() {
+fn a_restored_old_key_store_is_wrapped_again_and_an_old_keyring_is_refused_with_either() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -166,7 +171,7 @@ fn a_restored_old_key_store_is_wrapped_anew_and_an_old_keyring_is_refused_with_e
 }
 
 #[test]
-fn a_keyring_that_was_exchanged_meanwhile_is_not_written_over() {
+fn a_keyring_that_was_replaced_meanwhile_is_not_overwritten() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -181,7 +186,7 @@ fn a_keyring_that_was_exchanged_meanwhile_is_not_written_over() {
 }
 
 #[test]
-fn a_login_under_a_stronger_policy_keeps_the_password_anew_once() {
+fn a_login_under_a_stronger_policy_hashes_the_password_again_once() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
@@ -197,14 +202,18 @@ fn a_login_under_a_stronger_policy_keeps_the_password_anew_once() {
     let engine = with_memory(16);
     log_in(&fixture, &engine);
     log_in(&fixture, &engine);
-    assert_eq!(told(&engine), ["password-rehashed"]);
+    assert_eq!(key_events(&engine), ["password-rehashed"]);
     drop(engine);
     let engine = with_memory(8);
     log_in(&fixture, &engine);
-    assert_eq!(told(&engine), ["password-rehashed"], "never a weaker one");
+    assert_eq!(
+        key_events(&engine),
+        ["password-rehashed"],
+        "never a weaker one"
+    );
 }
 
-/// One damaged row must hold up neither the others nor every rotation to come.
+/// One damaged row must delay neither the others nor every future rotation.
 #[test]
 fn a_rotation_comes_to_its_end_although_a_data_key_is_damaged() {
     let fixture = Fixture::new();
@@ -225,7 +234,7 @@ fn a_rotation_comes_to_its_end_although_a_data_key_is_damaged() {
     assert_eq!(rotate(&fixture, &engine), Ok(3));
 }
 
-/// Changes the last byte of the wrapped key that stands last in the key store.
+/// Changes the last byte of the wrapped key that is last in the key store.
 fn damage_last_row(path: &std::path::Path) {
     let table = redb::TableDefinition::<&[u8; 20], &[u8; 64]>::new("data_keys_v1");
     let store = redb::Database::open(path).unwrap();

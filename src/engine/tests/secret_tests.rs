@@ -1,4 +1,4 @@
-//! TOTP secrets as the rules make them of the operating system's generator.
+//! TOTP secrets as the rules make them from the operating system's generator.
 
 use std::collections::HashSet;
 
@@ -15,14 +15,14 @@ use crate::engine::system_random;
 
 /// Secrets that must look uniform.
 const SECRETS: u64 = 1_000_000;
-/// Secrets that are enough to find a bad generator out.
+/// Secrets that are enough to detect a bad generator.
 const FEW: u64 = 100_000;
 /// Chi-square with 255 degrees of freedom passes this with a probability of 5e-11.
 const BYTE_BOUND: f64 = 430.0;
-/// Standard deviations that one bit's ones may lie off a half: 1e-11, two-sided.
+/// Standard deviations by which the ones of a bit may differ from a half: 1e-11, two-sided.
 const BIT_BOUND: f64 = 6.8;
 
-/// The secret of a first enrolment, out of so much randomness.
+/// Returns the secret of a first enrolment, given its random bytes.
 fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
     let command = Command::Enable2fa(Enable2fa {
         account_id: AccountId::parse("ada").unwrap(),
@@ -59,7 +59,7 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
     }
 }
 
-/// What speaks against the secrets being uniform: bytes, bits, or one that came twice.
+/// Returns the evidence against uniform secrets: bytes, bits, or a secret that came twice.
 fn findings(random: fn(&mut [u8]) -> bool, count: u64) -> Vec<String> {
     let mut bytes = [[0_u64; 256]; SECRET_BYTES];
     let mut seen = HashSet::new();

@@ -1,4 +1,4 @@
-//! Snapshots: folding on from one gives what folding everything gives.
+//! Snapshots: folding on from a snapshot gives the same account as folding everything.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
@@ -126,7 +126,7 @@ fn every_file_that_folds_an_account_is_in_the_fingerprint() {
     assert!(folding > 3, "the files are found");
 }
 
-/// Appends so many events to an account, as a long attack would, behind the service's back.
+/// Appends this many events to an account, as a long attack would, without the service.
 fn prolong(fixture: &Fixture, account: &AccountId, from: u32, events: u32) {
     let mut log = EventLog::open(&fixture.data().join("log"), LogOptions::default()).unwrap();
     let event = Event::AttemptsSuppressed(AttemptsSuppressed { count: 1 });

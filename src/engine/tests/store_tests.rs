@@ -1,4 +1,5 @@
-//! The engine's stores: what is shown of them, and what a start refuses or makes anew.
+//! The engine's stores: what operators and auditors see of them, and what a start refuses or
+//! rebuilds.
 
 use countersign_schemas::admin::ViewName;
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey};
@@ -14,7 +15,7 @@ use crate::engine::new_epoch;
 use crate::log::{EventLog, LogOptions};
 
 #[test]
-fn the_history_tells_the_life_in_order_without_a_secret() {
+fn the_history_shows_the_life_in_order_without_a_secret() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let (secret, codes) = fixture.enrol(&engine, "ada");
@@ -86,7 +87,7 @@ fn pages_of_any_size_give_the_whole_history_and_split_no_command() {
     }
 }
 
-/// V-09, J-04: an event of a later build is named, never passed over.
+/// V-09, J-04: an event of a later build is named, never skipped.
 #[test]
 fn v09_an_event_of_a_future_version_stops_the_start_and_is_named() {
     let fixture = Fixture::new();
@@ -106,8 +107,8 @@ fn v09_an_event_of_a_future_version_stops_the_start_and_is_named() {
     record.command_key = CommandKey::of(&record.meta.caller, &command_id);
     fixture.append(&mut log, vec![record.into_owned()]);
     log.close().unwrap();
-    let told = fixture.try_start().err().unwrap().to_string();
-    assert!(told.contains("version 77 is unknown"), "{told}");
+    let message = fixture.try_start().err().unwrap().to_string();
+    assert!(message.contains("version 77 is unknown"), "{message}");
 }
 
 #[test]
@@ -190,7 +191,8 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
             .is_ok()
     );
     drop(engine);
-    // Restored, the log is as it was at the backup: one event shorter, and that one is given up.
+    // After the restore the log is as it was at the backup: one event shorter, and that event is
+    // given up.
     take_the_backup_for_the_data(&fixture);
     let shorter = fixture.try_start().err().unwrap().to_string();
     assert!(shorter.contains("new-epoch --lost-from 9"), "{shorter}");
@@ -202,8 +204,8 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
         .queries()
         .audit_page(&AuditPageQuery::default(), None);
     assert_eq!(restored.unwrap().events[..8], before.events);
-    // What is sealed opens with the keys of the copy: a password is judged. That events were lost
-    // suspends the factor, which only the right one hears.
+    // Sealed fields open with the copied keys, so a password is judged. The loss of events suspends
+    // the factor, which only the right password reveals.
     let login = |password: &str| {
         let body = json!({"username": "ada", "password": password});
         fixture.send(&engine, "start-login", body).unwrap_err()
@@ -246,7 +248,7 @@ fn the_numbers_of_the_log_are_those_of_its_records_and_files() {
     let cache = engine.admin().log_stats().unwrap().cache;
     assert!(cache.accounts == 2 && (1..cache.bytes_max).contains(&cache.bytes));
     drop(engine);
-    // What was counted in memory has gone through the file.
+    // The counts in memory were written to the file and read back.
     let engine = fixture.start();
     assert_numbers(&fixture, &engine);
     let stats = engine.admin().log_stats().unwrap();
@@ -297,7 +299,7 @@ fn a_restart_shows_the_history_at_once() {
 }
 
 #[test]
-fn the_views_that_can_be_built_anew_are_those_that_there_are() {
+fn the_views_that_can_be_rebuilt_are_the_existing_ones() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let views = engine.admin().view_list().views;

@@ -1,5 +1,5 @@
-//! Ciphertexts that stand where they do not belong: the account answers that its store is not to
-//! be had, never that it has no second factor.
+//! Ciphertexts in the wrong place: the account answers that its store is unavailable, never that it
+//! has no second factor.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn on(account: &mut Account) -> &mut On {
     }
 }
 
-/// The account of the engine's cache, as if its history had said so.
+/// Puts an account into the engine's cache, as if its history had led to it.
 fn put(engine: &Engine, name: &str, account: Account) {
     let stream = StreamKey::of(&id(name));
     engine.shared.accounts.committed(stream, Arc::new(account));
@@ -67,9 +67,9 @@ fn a_secret_of_another_account_place_or_key_makes_the_store_unavailable_and_neve
         };
         put(&engine, "ada", account);
         let code = fixture.code(&secret, 0);
-        let told = fixture.send(&engine, "verify-login", verify(&code));
-        assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
-        // The password alone does not do either.
+        let reply = fixture.send(&engine, "verify-login", verify(&code));
+        assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
+        // The password alone is not enough either.
         let body = json!({"account_id": "ada", "password": PASSWORD});
         let started = fixture.send(&engine, "start-login", body).unwrap();
         assert!(started.is_secret(), "a challenge, not a login: {started:?}");
@@ -98,7 +98,7 @@ fn a_verifier_of_another_account_makes_the_store_unavailable_and_counts_no_failu
     account.credential.as_mut().unwrap().verifier.value = foreign;
     put(&engine, "ada", account.clone());
     let body = json!({"account_id": "ada", "password": PASSWORD});
-    let told = fixture.send(&engine, "start-login", body);
-    assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
+    let reply = fixture.send(&engine, "start-login", body);
+    assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
     assert_eq!(load(&engine, "ada"), account);
 }

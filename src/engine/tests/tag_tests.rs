@@ -1,4 +1,4 @@
-//! What the log keeps of secrets and addresses as keyed hashes, and what they are worth to whoever
+//! The keyed hashes of secrets and addresses in the log, and what they are worth to an attacker who
 //! has the log and the keyring.
 
 use std::fs;
@@ -38,7 +38,7 @@ fn login(name: &str, password: &str, ip: &str) -> Value {
     json!({"username": name, "password": password, "context": {"ip": ip}})
 }
 
-/// Sends it under always the same id.
+/// Sends it, always under the same id.
 fn send(fixture: &Fixture, engine: &Engine, body: Value) -> (Result<Reply, ErrorCode>, bool) {
     let outcome = fixture.send_as(engine, "one-id", "start-login", body);
     let result = outcome.result.map(|done| done.reply);
@@ -61,7 +61,7 @@ fn ip_source() -> Source {
     Source::of(Some(&context), "test")
 }
 
-/// Every key that the keyring file holds, and what the code derives from it.
+/// Returns every key in the keyring file, and what the code derives from it.
 fn keys_of(keyring: &Keyring) -> Vec<[u8; 32]> {
     let mut keys = vec![*keyring.name_key(), *keyring.checkpoint_seed()];
     for about in keyring.keks() {
@@ -80,7 +80,7 @@ fn keys_of(keyring: &Keyring) -> Vec<[u8; 32]> {
     keys
 }
 
-/// Every key of the keyring file as it stands there, whatever it is for.
+/// Returns every key as the keyring file contains it, for any purpose.
 fn hex_keys_of(fixture: &Fixture) -> Vec<[u8; 32]> {
     let text = fs::read_to_string(fixture.keyring()).unwrap();
     let quoted = text.split('"').skip(1).step_by(2);
@@ -89,10 +89,10 @@ fn hex_keys_of(fixture: &Fixture) -> Vec<[u8; 32]> {
 }
 
 /// A-13.
-/// T-LOG-KEYRING: the attack on builds before, one HMAC a guess: the whole body with a password in
-/// it, under each key.
+/// T-LOG-KEYRING: the attack on earlier builds, one HMAC per guess: the whole body with a password
+/// in it, under each key.
 #[test]
-fn who_has_the_log_and_the_keyring_tests_no_password_with_it() {
+fn the_log_and_the_keyring_together_test_no_password() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let commands = [
@@ -156,7 +156,7 @@ fn two_accounts_with_one_address_have_source_keys_without_relation() {
                 .unwrap();
         }
     }
-    let _ = fixture.send(&engine, "start-login", login("nobody", PASSWORD, IP));
+    let _ = fixture.send(&engine, "start-login", login("unknown", PASSWORD, IP));
     let records = records(&engine);
     let keys = |account: &str| -> Vec<_> {
         let all = of(&records, account).into_iter();
@@ -199,13 +199,14 @@ fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
     );
     let erase = json!({"account_id": "ada", "reason": "r", "context": {"ip": IP}});
     fixture.send(&engine, "erase-account", erase).unwrap();
-    // Of an account without a data key it is that of a stranger: a key of this process's.
-    let stranger = vault.stranger_source_key(&ip_source());
+    // An account without a data key has the source key of an unknown user: from a key of this
+    // process.
+    let unknown = vault.unknown_user_source_key(&ip_source());
     assert_eq!(
         vault.source_key(Some(stream("ada")), &ip_source()).unwrap(),
-        stranger
+        unknown
     );
-    assert_ne!(stranger, before);
+    assert_ne!(unknown, before);
     let erased = records(&engine);
     assert_eq!(of(&erased, "ada").last().unwrap().meta.source_key, before);
     fixture.send(&engine, "register-account", register).unwrap();
@@ -288,7 +289,7 @@ fn without_its_tag_key_a_repeat_is_unseen_and_has_no_second_effect() {
     assert_eq!(engine.shared.progress.committed(), head);
 }
 
-/// The key of a tag lives as long as anybody may repeat what it tagged, and no day longer.
+/// The key of a tag lives as long as a repeat of the tagged command may come, and no day longer.
 #[test]
 fn a_tag_key_is_destroyed_while_the_service_runs_and_when_it_starts() {
     let fixture = Fixture::new();
@@ -364,7 +365,7 @@ fn a_rotation_of_the_keys_leaves_repeats_recognised() {
     fixture
         .send(&engine, "rotate-keys", json!({"reason": "r"}))
         .unwrap();
-    // The file is wrapped by the new key at once: the old one may be forgotten.
+    // The file is wrapped with the new key at once, so the old one may be forgotten.
     let keyring = Keyring::load(&fixture.keyring()).unwrap();
     let file = TagKeys::read(&tag_keys_file(&fixture.data()), &keyring).unwrap();
     assert!(!file.is_due(&keyring, fixture.time().0));

@@ -1,4 +1,4 @@
-//! Wrong passwords by the text that names an account: as an id and as a username, had or not.
+//! Wrong passwords by the text that names an account: as an id and as a username, known or unknown.
 
 use std::sync::mpsc;
 
@@ -33,7 +33,8 @@ fn register(fixture: &Fixture, engine: &Engine, id: &str, username: &str) {
     fixture.send(engine, "register-account", body).unwrap();
 }
 
-/// Who has the text `ada`: nobody, an account of that id, one of that name, both, or one account.
+/// The owners of the text `ada`: no account, one with that id, one with that name, both, or one
+/// account with both.
 const HAVE_IT: [&[(&str, &str)]; 6] = [
     &[],
     &[("ada", "someone")],
@@ -52,9 +53,9 @@ fn with(accounts: &[(&str, &str)]) -> (Fixture, Engine) {
     (fixture, engine)
 }
 
-/// otherwise the wait of one and the answer of the other tell which of them exists.
+/// otherwise the wait of one and the answer of the other show which of them exists.
 #[test]
-fn the_same_text_as_id_and_as_username_has_one_failure_bucket_whoever_has_it() {
+fn the_same_text_as_id_and_as_username_has_one_failure_bucket_for_every_account() {
     let ways = [
         ((BY_ID, "ada"), (BY_NAME, "ada")),
         ((BY_NAME, "ada"), (BY_ID, "ada")),
@@ -64,27 +65,28 @@ fn the_same_text_as_id_and_as_username_has_one_failure_bucket_whoever_has_it() {
     for accounts in HAVE_IT {
         for (first, other) in ways {
             let (fixture, engine) = with(accounts);
-            let told = |way, ip| {
+            let answer = |way, ip| {
                 let refusal = refused(tries(&fixture, &engine, way, ip, false));
                 (refusal.code, refusal.retry_after_s)
             };
             let counted = (ErrorCode::CredentialsInvalid, None);
             for n in 0..11 {
                 let way = if n % 3 == 2 { other } else { first };
-                assert_eq!(told(way, HERE), counted, "{accounts:?} {way:?}");
+                assert_eq!(answer(way, HERE), counted, "{accounts:?} {way:?}");
             }
             let waits = (ErrorCode::AccountThrottled, Some(5));
             for way in [first, other] {
-                assert_eq!(told(way, HERE), waits, "{accounts:?} {way:?}");
-                assert_eq!(told(way, ELSEWHERE), counted, "another source");
+                assert_eq!(answer(way, HERE), waits, "{accounts:?} {way:?}");
+                assert_eq!(answer(way, ELSEWHERE), counted, "another source");
             }
         }
     }
 }
 
-/// what is no address is the caller, however it is written. Of a list the last counts.
+/// text that is not an address counts as its caller, however it is written. In a list the
+/// last address counts.
 #[test]
-fn whoever_chooses_the_text_of_an_address_has_no_new_tries_by_it() {
+fn a_caller_that_chooses_the_text_of_an_address_gets_no_new_attempts() {
     let written: [fn(usize) -> String; 2] = [
         |n| [format!("host-{n}"), format!("203.0.113.{n}, {n}.x")][n % 2].clone(),
         |n| format!("203.0.113.{n}, 198.51.100.7"),
@@ -92,20 +94,24 @@ fn whoever_chooses_the_text_of_an_address_has_no_new_tries_by_it() {
     for accounts in [HAVE_IT[0], HAVE_IT[5]] {
         for write in written {
             let (fixture, engine) = with(accounts);
-            let told =
+            let answer =
                 |ip: &str| refused(tries(&fixture, &engine, (BY_NAME, "ada"), ip, false)).code;
             for n in 0..11 {
-                assert_eq!(told(&write(n)), ErrorCode::CredentialsInvalid, "{n}");
+                assert_eq!(answer(&write(n)), ErrorCode::CredentialsInvalid, "{n}");
             }
             for n in 11..20 {
-                assert_eq!(told(&write(n)), ErrorCode::AccountThrottled, "{n}");
+                assert_eq!(answer(&write(n)), ErrorCode::AccountThrottled, "{n}");
             }
-            assert_eq!(told(HERE), ErrorCode::CredentialsInvalid, "another source");
+            assert_eq!(
+                answer(HERE),
+                ErrorCode::CredentialsInvalid,
+                "another source"
+            );
         }
     }
 }
 
-/// A wait is the source's and the text's, and ends where the owner is known.
+/// A wait belongs to the source and the text, and does not apply to a source known at the account.
 #[test]
 fn other_texts_other_sources_and_known_ones_do_not_wait() {
     let (fixture, engine) = with(&[("ada", "someone"), ("u-1", "ada")]);
@@ -122,23 +128,23 @@ fn other_texts_other_sources_and_known_ones_do_not_wait() {
     assert!(logs_in((BY_ID, "ada"), HERE));
 }
 
-/// As at the account itself: the right password begins anew for its source. With a second factor
-/// that makes no source known.
+/// As at the account itself: the right password clears the count of its source. With a second
+/// factor it makes no source known.
 #[test]
 fn the_right_password_forgets_the_failures_of_its_source_at_the_text() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
-    let told = |right| tries(&fixture, &engine, (BY_ID, "ada"), HERE, right);
+    let answer = |right| tries(&fixture, &engine, (BY_ID, "ada"), HERE, right);
     for _ in 0..3 {
         for _ in 0..10 {
-            assert_eq!(refused(told(false)).code, ErrorCode::CredentialsInvalid);
+            assert_eq!(refused(answer(false)).code, ErrorCode::CredentialsInvalid);
         }
-        assert!(told(true).result.is_ok());
+        assert!(answer(true).result.is_ok());
     }
 }
 
-/// Whoever waits at a text that nobody has costs nothing, so at one that somebody has neither.
+/// A source that waits at an unknown text costs nothing, so at a known one it costs nothing either.
 #[test]
 fn nothing_is_compared_for_a_source_that_waits_at_the_text() {
     for accounts in HAVE_IT {
@@ -161,7 +167,8 @@ fn nothing_is_compared_for_a_source_that_waits_at_the_text() {
     }
 }
 
-/// A failure at the other account of the text, decided meanwhile, makes nobody wait who was let in.
+/// A failure at the text's other account, decided meanwhile, gives no wait to a user who was let
+/// in.
 #[test]
 fn what_is_compared_at_two_accounts_of_a_text_at_once_is_on_record() {
     let fixture = Fixture::new();
@@ -181,11 +188,11 @@ fn what_is_compared_at_two_accounts_of_a_text_at_once_is_on_record() {
         engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     }
     drop(sender);
-    let told: Vec<_> = receiver.iter().map(|o| refused(o).code).collect();
+    let codes: Vec<_> = receiver.iter().map(|o| refused(o).code).collect();
     let counted = |code: &&ErrorCode| **code == ErrorCode::CredentialsInvalid;
-    let counted = told.iter().filter(counted).count() as u64;
+    let counted = codes.iter().filter(counted).count() as u64;
     let after = engine.readings();
-    assert_eq!(after.comparisons - before.comparisons, counted, "{told:?}");
-    assert_eq!(after.head - before.head, counted, "{told:?}");
-    assert!((1..=2).contains(&counted), "one at each account: {told:?}");
+    assert_eq!(after.comparisons - before.comparisons, counted, "{codes:?}");
+    assert_eq!(after.head - before.head, counted, "{codes:?}");
+    assert!((1..=2).contains(&counted), "one at each account: {codes:?}");
 }

@@ -1,4 +1,4 @@
-//! Wall clocks that somebody set, over the real engine.
+//! Wall clocks that were set forward or back, over the real engine.
 
 use countersign_schemas::query::AuditPageQuery;
 use countersign_schemas::refusal::ErrorCode;
@@ -23,12 +23,12 @@ fn recorded(engine: &Engine, kind: &str) -> Vec<Value> {
     page.events.into_iter().map(|event| event.data).collect()
 }
 
-/// A wrong password, which is counted whatever the clock says.
+/// Sends a wrong password, which is counted at any time.
 fn wrong_password(fixture: &Fixture, engine: &Engine) {
     let body = json!({"username": "ada", "password": "wrong password"});
     let before = recorded(engine, "password-rejected").len();
-    let told = fixture.send(engine, "start-login", body);
-    assert_eq!(told.unwrap_err(), ErrorCode::CredentialsInvalid);
+    let reply = fixture.send(engine, "start-login", body);
+    assert_eq!(reply.unwrap_err(), ErrorCode::CredentialsInvalid);
     assert_eq!(recorded(engine, "password-rejected").len(), before + 1);
 }
 
@@ -61,15 +61,15 @@ fn tm03_with_the_clock_ten_minutes_back_no_code_is_checked_and_passwords_count()
     let (secret, codes) = fixture.enrol(&engine, "ada");
     fixture.set_wall(-600);
     for code in [fixture.code(&secret, 0), codes[0].clone()] {
-        let told = fixture.send(&engine, "verify-login", verify(&code));
-        assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
+        let reply = fixture.send(&engine, "verify-login", verify(&code));
+        assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
     }
     wrong_password(&fixture, &engine);
     drop(engine);
     let engine = fixture.start();
-    let told = fixture.send(&engine, "verify-login", verify(&codes[0]));
+    let reply = fixture.send(&engine, "verify-login", verify(&codes[0]));
     assert_eq!(
-        told.unwrap_err(),
+        reply.unwrap_err(),
         ErrorCode::StoreUnavailable,
         "after a restart too"
     );
@@ -81,7 +81,7 @@ fn tm03_with_the_clock_ten_minutes_back_no_code_is_checked_and_passwords_count()
     );
 }
 
-/// What is shown to other services is good for a minute of their clocks.
+/// The time of an assertion is valid for a minute on other services' clocks.
 #[test]
 fn a_login_says_when_it_was_decided_though_the_log_is_ahead() {
     let fixture = Fixture::new();
@@ -101,7 +101,11 @@ fn a_login_says_when_it_was_decided_though_the_log_is_ahead() {
     let done = login("l-2");
     let ahead_s = done.details.at.seconds_since(done.decided_at);
     assert!((3_599..=3_601).contains(&ahead_s), "{ahead_s}");
-    assert_eq!(login("l-2").decided_at, done.decided_at, "as it was told");
+    assert_eq!(
+        login("l-2").decided_at,
+        done.decided_at,
+        "as in the first reply"
+    );
 }
 
 /// TM-04: a day forward and back frees no old code and ends no wait early.
@@ -118,13 +122,13 @@ fn tm04_a_clock_a_day_ahead_and_back_frees_no_old_code() {
     fixture.set_wall(DAY_S);
     wrong_password(&fixture, &engine);
     fixture.set_wall(-DAY_S);
-    let told = fixture.send(&engine, "verify-login", verify(&spent));
-    assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
+    let reply = fixture.send(&engine, "verify-login", verify(&spent));
+    assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
     drop(engine);
     let engine = with_reason(&fixture, "the time server was wrong");
     for used in [&spent, &spent] {
-        let told = fixture.send(&engine, "verify-login", verify(used));
-        assert_eq!(told.unwrap_err(), ErrorCode::CodeInvalid);
+        let reply = fixture.send(&engine, "verify-login", verify(used));
+        assert_eq!(reply.unwrap_err(), ErrorCode::CodeInvalid);
     }
     for _ in 0..2 {
         fixture
@@ -132,9 +136,9 @@ fn tm04_a_clock_a_day_ahead_and_back_frees_no_old_code() {
             .unwrap_err();
     }
     fixture.pass(3_600);
-    let told = fixture.send(&engine, "verify-login", verify(&fixture.code(&secret, 0)));
+    let reply = fixture.send(&engine, "verify-login", verify(&fixture.code(&secret, 0)));
     assert_eq!(
-        told.unwrap_err(),
+        reply.unwrap_err(),
         ErrorCode::AccountThrottled,
         "log time stands still"
     );
@@ -163,7 +167,7 @@ fn an_accepted_clock_checks_codes_until_it_has_caught_up_and_no_longer() {
     let again = fixture.send(&engine, "verify-login", verify(&code));
     assert_eq!(again.unwrap_err(), ErrorCode::CodeInvalid);
     drop(engine);
-    // The log remembers it, so the next start needs no word.
+    // The log remembers the acceptance, so the next start needs no option.
     let engine = fixture.start();
     fixture.pass(30);
     assert!(
@@ -226,7 +230,7 @@ fn a_deadline_is_met_by_the_wall_clock_while_log_time_stands_ahead() {
 }
 
 #[test]
-fn a_clock_that_is_not_behind_needs_no_word() {
+fn a_clock_that_is_not_behind_needs_no_acceptance() {
     let fixture = Fixture::new();
     let engine = with_reason(&fixture, "just in case");
     assert_eq!(recorded(&engine, "clock-back-accepted"), [] as [Value; 0]);

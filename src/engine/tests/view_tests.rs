@@ -32,7 +32,7 @@ fn tamper(fixture: &Fixture, rows: Rows, change: impl FnOnce(Vec<u8>) -> Vec<u8>
     txn.commit().unwrap();
 }
 
-/// Stops it once its views have everything.
+/// Stops the service once its views have everything.
 fn stop(engine: Engine) {
     let all = AuditPageQuery::default();
     engine.queries().audit_page(&all, None).unwrap();
@@ -59,9 +59,10 @@ fn status(engine: &Engine) -> Result<FactorState, ErrorCode> {
         .map_err(|refusal| refusal.code)
 }
 
-/// J-05: the view says off, the log says on. Who edits a view cannot seal it, so it is built again.
+/// J-05: the view says off, the log says on. An attacker who edits a view cannot seal it, so it is
+/// rebuilt.
 #[test]
-fn j05_a_login_view_that_was_edited_is_built_again_and_tells_the_truth() {
+fn j05_a_login_view_that_was_edited_is_rebuilt_and_shows_the_truth() {
     let off = |row: Vec<u8>| {
         let row: Row = postcard::from_bytes(&row).unwrap();
         let factor = countersign_projections::Factor::Off;
@@ -91,7 +92,7 @@ fn j05_a_login_view_that_was_edited_is_built_again_and_tells_the_truth() {
     }
 }
 
-/// A row that is gone would be an account that nobody knows, or, where callers vouch, one without 2FA.
+/// A missing row would mean an unknown account or, if callers vouch, one without 2FA.
 #[test]
 fn a_login_view_that_lacks_a_row_or_has_one_of_another_day_is_built_again() {
     let fixture = Fixture::new();
@@ -126,7 +127,7 @@ fn a_login_view_that_lacks_a_row_or_has_one_of_another_day_is_built_again() {
     }
 }
 
-/// A checkpoint that lies further on would let the view pass over what lies between.
+/// A checkpoint that was set too far would make the view skip events.
 #[test]
 fn a_view_whose_checkpoint_was_set_on_is_built_again() {
     let fixture = Fixture::new();
@@ -172,9 +173,9 @@ fn a_view_whose_checkpoint_was_set_on_is_built_again() {
     assert_eq!(checkpoint(&engine), newest.0);
 }
 
-/// J-01, J-03: a view that halts is behind for ever; logins are decided from the log alone.
+/// J-01, J-03: a halted view stays behind; logins are decided from the log alone.
 #[test]
-fn j03_a_halted_view_is_told_and_commands_go_on_without_it() {
+fn j03_a_halted_view_is_reported_and_commands_go_on_without_it() {
     let fixture = Fixture::new();
     let engine = fixture.start();
     let (secret, _) = fixture.enrol(&engine, "ada");
@@ -195,7 +196,7 @@ fn j03_a_halted_view_is_told_and_commands_go_on_without_it() {
     let card = |engine: &Engine| engine.queries().account_card(&ada(), None);
     assert!(card(&engine).is_err(), "what is behind is not shown");
     assert_eq!(status(&engine), Ok(FactorState::On), "the others go on");
-    // The trail goes on too, and has the login.
+    // The trail continues too, and has the login.
     let query = AuditPageQuery {
         types: Some(vec!["totp-accepted".into()]),
         ..AuditPageQuery::default()

@@ -1,14 +1,15 @@
-//! Rotating the keys that protect keys; what a crash left of it is completed at the next start.
+//! Rotating the keys that protect keys; the next start completes a rotation that a crash
+//! interrupted.
 //!
 //! ```text
 //!   keyring file, durably ─▶ KeysRotated in the log ─▶ reply
 //!   (writer)                 (writer, commit)           │ in the background
 //!                                                       ▼
 //!              keys.redb rewritten under the new key ─▶ DataKeysRewrapped in the log
-//!              (keeper)                                 (writer, commit)
+//!              (key rewriter)                           (writer, commit)
 //! ```
-//! The numbers of keys count rotations, so the keyring and the counts of both events say together
-//! how far the last one came.
+//! The numbers of keys count rotations, so the keyring and the counts of both events show together
+//! how far the last rotation is.
 
 use countersign_schemas::event::Event;
 
@@ -32,16 +33,16 @@ impl Writer {
         let Event::KeysRotated(rotated) = &entry.event else {
             return Ok(());
         };
-        // Nothing may be staged: the log's own first data key, perhaps, which seals the reason.
+        // Nothing may be staged, not even the log's own first data key, which seals the reason.
         self.shared.vault.commit_keys()?;
         reached("keyring-unrotated");
         self.shared
             .vault
             .rotate(rotated.key_id, entry.record.recorded_at)?;
         reached("keyring-rotated");
-        // By the wall clock, which ages them: log time may be ahead of it.
+        // By the wall clock, which determines their age: log time may be ahead of it.
         if let Err(error) = self.shared.vault.tend_tag_keys(self.shared.now()) {
-            tracing::error!(%error, "the tag keys are still wrapped by the key before; it is tried again");
+            tracing::error!(%error, "the tag keys are still wrapped by the old key; the service tries again");
         }
         tracing::info!(
             key_id = rotated.key_id,
@@ -52,12 +53,12 @@ impl Writer {
 
     /// Records the end of a rotation, once.
     pub(super) fn record_rewrapped(&mut self, key_id: u32, count: u64, batch: &mut Batch) {
-        let told = batch
+        let is_recorded = batch
             .entries
             .iter()
             .any(|entry| matches!(entry.event, Event::DataKeysRewrapped(_)));
         match is_under_way(&self.shared.index) {
-            Ok(true) if !told => {
+            Ok(true) if !is_recorded => {
                 self.record_own(service::data_keys_rewrapped(key_id, count), None, batch);
             }
             Ok(_) => {}
