@@ -1,4 +1,4 @@
-//! The answers of the rules, and how an answer is found again from a command's own events.
+//! The replies of the rules, and how a reply is derived again from a command's own events.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
@@ -14,48 +14,48 @@ use super::evidence::Issued;
 use super::{Account, Policy};
 use crate::crypto::otp::TotpSecret;
 
-/// The version that stands where no password did: the caller's word did.
+/// The credential version of a login without a password, for which the caller vouched.
 pub(super) const VOUCHED_CREDENTIAL: u32 = 0;
 
-/// What a command that was done answers; rendered as JSON outside the rules.
+/// The reply of a command that was done; code outside the rules renders it as JSON.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// The account was made.
+    /// The account was registered.
     AccountRegistered {
-        /// Its id.
+        /// The account's id.
         account_id: AccountId,
     },
     /// The password was replaced.
     PasswordChanged,
-    /// An enrolment began; the one reply with this secret.
+    /// An enrolment began; the only reply with this secret.
     EnrolmentStarted {
         /// The new authenticator.
         authenticator_id: AuthenticatorId,
-        /// Its secret.
+        /// The secret of the new authenticator.
         secret: TotpSecret,
         /// The name that the app shows.
         display_name: String,
-        /// When it lapses.
+        /// When the enrolment expires.
         expires_at: Micros,
     },
-    /// 2FA is on; the one reply with these codes.
+    /// 2FA is on; the only reply with these codes.
     CodeConfirmed {
-        /// The set's number.
+        /// The number of the code set.
         set_no: u32,
-        /// The codes.
+        /// The new codes.
         issued: Issued,
         /// The name that the sheet shows.
         display_name: String,
     },
-    /// A new set was issued; the one reply with these codes.
+    /// A new set was issued; the only reply with these codes.
     BackupCodesRegenerated {
-        /// The set's number.
+        /// The number of the code set.
         set_no: u32,
-        /// The codes.
+        /// The new codes.
         issued: Issued,
         /// The name that the sheet shows.
         display_name: String,
-        /// Unused codes of the old set, now void.
+        /// How many codes of the old set were unused; they are void now.
         superseded_unused: u8,
     },
     /// The second factor, or its enrolment, is off.
@@ -66,74 +66,74 @@ pub enum Reply {
     FactorSuspended,
     /// A reset case was opened.
     ResetRequested {
-        /// Its id.
+        /// The id of the case.
         case_id: CaseId,
-        /// When it ends by itself.
+        /// When the case expires.
         expires_at: Micros,
     },
     /// A reset case was approved.
     ResetApproved {
-        /// When it may be executed.
+        /// When the reset may be executed.
         execute_after: Micros,
     },
-    /// A reset case was turned down.
+    /// A reset case was rejected.
     ResetRejected,
-    /// A reset case was called off.
+    /// A reset case was cancelled.
     ResetCancelled,
     /// The second factor was reset.
     ResetExecuted,
-    /// The account is gone and its data keys with it.
+    /// The account and its data keys are gone.
     AccountErased,
     /// New keys are in use.
     KeysRotated {
-        /// Their number.
+        /// The number of the new keys.
         key_id: u32,
     },
-    /// The password was right and a code is needed; the one reply with this challenge.
+    /// The password was right and a code is required; the only reply with this challenge.
     CodeRequired {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// To be presented with the code.
+        /// The challenge's id, which must come with the code.
         challenge_id: ChallengeId,
-        /// The kinds of code that will be taken.
+        /// The kinds of code that are accepted now.
         methods: Vec<Method>,
-        /// When the challenge lapses.
+        /// When the challenge expires.
         expires_at: Micros,
     },
     /// The password sufficed.
     LoginByPassword {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// Whether the caller's word stood for the password.
+        /// Whether the caller vouched instead of a password.
         vouched: bool,
-        /// Whom it is asserted to, which the events do not say.
+        /// The audience of the assertion, which the events do not hold.
         audience: Option<Audience>,
-        /// Which day it is since support reset the second factor.
+        /// The number of the day since support reset the second factor, from 1.
         after_reset_days: Option<u32>,
     },
     /// Both factors were right.
     LoginVerified {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// Whether the caller's word stood for the first factor.
+        /// Whether the caller vouched for the first factor.
         vouched: bool,
         /// The kind of code.
         method: Method,
-        /// Unused backup codes.
+        /// The number of unused backup codes.
         left: u8,
-        /// Whether they run low.
+        /// Whether the backup codes run low.
         low: bool,
-        /// Whether support suspended the authenticator, which this login did not end.
+        /// Whether a suspension by support is in force, which this login did not end.
         suspended: bool,
-        /// Whom it is asserted to, which the events do not say.
+        /// The audience of the assertion, which the events do not hold.
         audience: Option<Audience>,
-        /// Which day it is since support reset the second factor.
+        /// The number of the day since support reset the second factor, from 1.
         after_reset_days: Option<u32>,
     },
 }
 
 impl Reply {
-    /// Whether the reply reveals something that no other reply may repeat after two minutes.
+    /// Returns whether the reply holds a secret, which no repeat may show after two minutes.
     pub fn is_secret(&self) -> bool {
         match self {
             Self::EnrolmentStarted { .. }
@@ -158,14 +158,14 @@ impl Reply {
     }
 }
 
-/// The answer of a command whose events stand in the log: a pure function of those events and the
-/// account after the last of them, equal to what was answered the first time.
+/// Derives the reply of a command from its events and from the account after the last of them.
 ///
-/// `at` is when they were recorded.
+/// The reply equals the first one, except that it names no audience, which the events do not hold.
+/// `at` is when the events were recorded.
 ///
 /// # Errors
-/// The refusal that the events record; [`ErrorCode::OutcomeUnseen`] for a secret reply, which cannot
-/// be found again; [`ErrorCode::Internal`] for events that no command leads to.
+/// The refusal that the events record; [`ErrorCode::OutcomeUnseen`] for a secret reply, which
+/// cannot be derived; [`ErrorCode::Internal`] for events that no command records.
 pub fn recall(
     events: &[Event],
     after: &Account,
@@ -175,7 +175,7 @@ pub fn recall(
     match events.first() {
         Some(Event::AccountErased(_)) => return Ok(Reply::AccountErased),
         Some(Event::KeysRotated(e)) => return Ok(Reply::KeysRotated { key_id: e.key_id }),
-        // It stands before the login that brought it.
+        // It comes before the events of its login.
         Some(Event::PasswordRehashed(_)) => return recall(&events[1..], after, policy, at),
         _ => {}
     }
@@ -186,7 +186,7 @@ pub fn recall(
     recall_of_account(events, (after, account_id), policy, at)
 }
 
-/// The answer of a command to an account.
+/// Derives the reply of a command to an account.
 fn recall_of_account(
     events: &[Event],
     (after, account_id): (&Account, AccountId),
@@ -199,7 +199,7 @@ fn recall_of_account(
             _ if events.len() == 2 && after.credential.is_some() => {
                 Ok(Reply::AccountRegistered { account_id })
             }
-            // The first login of an account that needs no registration makes it.
+            // The first login of an account that needs no registration registers it.
             Some(Event::LoginCompleted(_)) => recall(&events[1..], after, policy, at),
             _ => unseen(),
         },
@@ -217,7 +217,7 @@ fn recall_of_account(
         Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
         Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
         Some(Event::AttemptsCleared(_)) => Ok(Reply::AttemptsCleared),
-        // A code that was a proof stands before what it proved.
+        // A code that was a proof comes before the events that it proved.
         Some(
             Event::TotpAccepted(TotpAccepted { purpose, .. })
             | Event::BackupCodeAccepted(BackupCodeAccepted { purpose, .. }),
@@ -251,6 +251,7 @@ fn recall_of_account(
             | Event::SubjectViewed(_)
             | Event::LookUpsCounted(_)
             | Event::AgentActsRefused(_)
+            | Event::OperatorActed(_)
             | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
@@ -263,7 +264,7 @@ fn recall_of_account(
     }
 }
 
-/// The answer of a completed login.
+/// Derives the reply of a completed login; it names no audience.
 fn recall_login(
     event: &Event,
     (after, account_id): (&Account, AccountId),
@@ -288,11 +289,11 @@ fn recall_login(
     }
 }
 
-/// The answer of what agents and the owner did about a reset.
+/// Derives the reply of a command of an agent or the owner about a reset.
 fn recall_reset(events: &[Event]) -> Result<Reply, Refusal> {
     let internal = || Refusal::new(ErrorCode::Internal);
     match events.first() {
-        // It stands before the request that follows a case that had lapsed.
+        // A new request records first that the earlier case expired.
         Some(Event::ResetExpired(_)) if events.len() > 1 => recall_reset(&events[1..]),
         Some(Event::ResetExpired(_)) => Err(Refusal::new(ErrorCode::ResetClosed)),
         Some(Event::ResetRequested(e)) => Ok(Reply::ResetRequested {
@@ -309,7 +310,7 @@ fn recall_reset(events: &[Event]) -> Result<Reply, Refusal> {
     }
 }
 
-/// A completed login by password alone.
+/// Returns the reply of a login that the first factor alone completed.
 pub(super) fn login_by_password(
     account: &Account,
     account_id: AccountId,
@@ -326,8 +327,8 @@ pub(super) fn login_by_password(
     }
 }
 
-/// A completed login with a code: its kind, how many backup codes are left, and what proved the
-/// owner before.
+/// Returns the reply of a login that a code completed: the kind of the code, how many backup codes
+/// are left, and the first factor.
 pub(super) fn login_verified(
     account: &Account,
     (method, left, first_factor): (Method, u8, &FirstFactor),
@@ -351,7 +352,7 @@ pub(super) fn login_verified(
     }
 }
 
-/// The kinds of code that a login may use now.
+/// Returns the kinds of code that a login may use now.
 pub(super) fn methods(account: &Account) -> Vec<Method> {
     let mut methods = Vec::with_capacity(2);
     if account.attempts.suspended.is_none() {
@@ -363,7 +364,7 @@ pub(super) fn methods(account: &Account) -> Vec<Method> {
     methods
 }
 
-/// The refusal of a wrong confirming code, with what is known of why.
+/// Returns the refusal of a wrong confirming code, with how far the phone's clock is off if known.
 pub(super) fn enrolment_code_refusal(event: &EnrolmentCodeRejected) -> Refusal {
     let diagnosis = match event.reason {
         Mismatch::ClockOff(steps) => Some(Diagnosis::ClockOff { steps }),

@@ -1,4 +1,4 @@
-//! What a reply tells once, taken out of it to be kept sealed, and put back for a repeat.
+//! The secret that a reply shows once: taken out to be kept sealed, and put back for a repeat.
 
 use countersign_schemas::code::{BACKUP_CODE_CHARS, Code};
 use countersign_schemas::ids::ChallengeId;
@@ -9,8 +9,8 @@ use super::{Issued, Reply};
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret};
 
 impl Reply {
-    /// Takes out what the reply tells once: the seed, the codes or the challenge. The reply is not to
-    /// be told until [`Reply::put_secret`] has put it back.
+    /// Takes out the secret that the reply shows once: the seed, the codes or the challenge. Until
+    /// [`Reply::put_secret`] has put it back, the reply must not be sent.
     pub fn take_secret(&mut self) -> Option<Zeroizing<Vec<u8>>> {
         match self {
             Self::EnrolmentStarted { secret, .. } => {
@@ -30,7 +30,7 @@ impl Reply {
         }
     }
 
-    /// Puts back what [`Reply::take_secret`] took; none where it is not of this reply.
+    /// Puts back the secret that [`Reply::take_secret`] took; `None` if it is not of this reply.
     pub fn put_secret(&mut self, taken: &[u8]) -> Option<()> {
         match self {
             Self::EnrolmentStarted { secret, .. } => *secret = TotpSecret::from_slice(taken)?,
@@ -48,11 +48,11 @@ impl Reply {
 }
 
 impl Issued {
-    /// Takes out the codes, and the verifiers that no answer shows.
+    /// Takes out the codes, and drops the verifiers, which no reply shows.
     fn take_codes(&mut self) -> Zeroizing<Vec<u8>> {
         self.verifiers = Protected::clear(&[]);
         let codes = std::mem::take(&mut self.codes);
-        // Of its full size at once, so that no part of it is left behind.
+        // Allocated at its full size, so that growing leaves no copy of a part behind.
         let mut taken = Zeroizing::new(Vec::with_capacity(codes.len() * BACKUP_CODE_CHARS));
         for code in &codes {
             taken.extend_from_slice(code.canonical());
@@ -60,7 +60,7 @@ impl Issued {
         taken
     }
 
-    /// Puts the codes back; none where they are no codes.
+    /// Puts the codes back; `None` if the bytes are not codes.
     fn put_codes(&mut self, taken: &[u8]) -> Option<()> {
         let code = |characters: &[u8]| match Code::parse(std::str::from_utf8(characters).ok()?) {
             Ok(Code::Backup(code)) => Some(code),
@@ -116,7 +116,7 @@ mod tests {
         ]
     }
 
-    /// What a reply would tell.
+    /// Returns the secrets that a reply would show.
     fn told(reply: &Reply) -> Vec<String> {
         match reply {
             Reply::EnrolmentStarted { secret, .. } => vec![secret.base32()],
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_gone_and_put_back_it_is_told_again() {
+    fn a_secret_that_is_taken_is_gone_and_put_back_it_is_shown_again() {
         for mut reply in secret_replies() {
             assert!(reply.is_secret());
             let before = told(&reply);
@@ -142,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_tells_nothing_once_has_nothing_to_take() {
+    fn a_reply_without_a_secret_has_nothing_to_take() {
         let mut reply = Reply::PasswordChanged;
         assert!(!reply.is_secret() && reply.take_secret().is_none());
         assert!(reply.put_secret(b"anything").is_none());
     }
 
     #[test]
-    fn what_is_of_another_reply_is_not_put_back() {
+    fn the_secret_of_another_reply_is_not_put_back() {
         for mut reply in secret_replies() {
             assert!(reply.put_secret(b"neither a seed nor codes!").is_none());
         }

@@ -1,6 +1,7 @@
 //! Answers a query, and leaves its access record.
 
 use bytes::Bytes;
+use countersign_schemas::event::audit::v1::OperatorAct;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
@@ -23,7 +24,7 @@ pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), 
     engine.queries().reached(request.min_position)
 }
 
-/// Answers a query, and leaves a record of who looked at whom before the answer leaves.
+/// Answers a query, and makes its access record before the answer leaves.
 pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
     is_reached(engine, request)?;
     let viewer = &request.viewer;
@@ -42,7 +43,7 @@ pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, R
         (_, None) => {}
     }
     let body = body(engine, query, request);
-    // An id that nobody has is on record too: trying them out must not stay unseen.
+    // An unknown id has an access record too, so that guessing ids is visible.
     if let (Err(refusal), Some(Access::Viewed(Some(_), query))) = (&body, &access)
         && refusal.code == ErrorCode::AccountNotFound
     {
@@ -88,33 +89,27 @@ fn body(engine: &Engine, query: &Query, request: &QueryRequest) -> Result<Bytes,
     }
 }
 
-/// Answers an operator's request, which shows nobody's history.
+/// Answers an operator's request. An act leaves a record before it begins.
 fn operators(
     engine: &Engine,
     request: &OperatorsRequest,
     viewer: &Viewer,
 ) -> Result<Bytes, Refusal> {
-    let admin = engine.admin();
+    let (admin, queries) = (engine.admin(), engine.queries());
     match request {
-        OperatorsRequest::Backup => {
-            is_on_log(viewer, "backup");
+        OperatorsRequest::Backup(reason) => {
+            queries.record_act(viewer, (OperatorAct::Backup, None), reason)?;
             json(&admin.backup()?)
         }
         OperatorsRequest::LogStats => json(&admin.log_stats()?),
         OperatorsRequest::KeyList => json(&admin.key_list()?),
         OperatorsRequest::ViewList => json(&admin.view_list()),
-        OperatorsRequest::ViewRebuild(view) => {
-            is_on_log(viewer, "view-rebuild");
+        OperatorsRequest::ViewRebuild(view, reason) => {
+            let act = (OperatorAct::ViewRebuild, Some(view.as_str()));
+            queries.record_act(viewer, act, reason)?;
             json(&admin.view_rebuild(view.as_str())?)
         }
     }
-}
-
-/// Writes who asked for an act into the service's own log: it changes no account, so it is no
-/// event. Not why: a reason may say something of a person, and that log is in clear.
-fn is_on_log(viewer: &Viewer, act: &str) {
-    let caller = viewer.caller.name.as_str();
-    tracing::info!(caller, "an operator asked for {act}");
 }
 
 /// Returns the access record for a query that shows a user's history; `None` for the other queries.

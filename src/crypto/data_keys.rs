@@ -69,8 +69,8 @@ impl DataKeys {
     /// exist.
     ///
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
-    /// A key that a mark calls destroyed is given to nobody, and is among the
-    /// [`DataKeys::condemned_keys`], which are to be proven before [`DataKeys::rewrite`].
+    /// A key that a mark calls destroyed is never handed out. It is among the
+    /// [`DataKeys::condemned_keys`], which must be proven before [`DataKeys::rewrite`].
     ///
     /// # Errors
     /// [`DataKeysError::Missing`] without a file, [`DataKeysError::NotAFile`] for a link,
@@ -168,7 +168,6 @@ impl DataKeys {
         }
     }
 
-    // BUG: restored-keys-reuse-number: a key that an older store never had does not count.
     /// Makes an account's next key, visible at once and durable after [`Self::commit`].
     ///
     /// Generations count from 1 for the life of the account id. Both arguments must come from the

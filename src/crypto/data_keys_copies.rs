@@ -1,9 +1,9 @@
 //! Copies of the key store for backups: the keys stay wrapped, and no free page is copied.
 //!
-//! A copy replaces an earlier one that knows no more. The file itself proves little of that, since
-//! who can write the data folder can write it: a key is gone for good only where a mark of this
-//! keyring and the log say so, and a row that differs must open. Without the keyring nothing tells
-//! a true mark from another, so a copy then only grows by keys.
+//! A copy replaces an earlier one that does not hold more. The file itself proves little of that,
+//! since anyone who can write the data folder can write it: a key is gone for good only if a mark
+//! of this keyring and the log say so, and a row that differs must open. Without the keyring a true
+//! mark cannot be distinguished from a false one, so a copy then only gains keys.
 
 use std::fs;
 use std::io;
@@ -99,7 +99,7 @@ fn copy(
     key_file::sync_folder(folder).map_err(io_error)
 }
 
-/// Refuses a new copy that has not everything of the one before.
+/// Refuses a new copy that lacks something of the previous one.
 fn refuse_loss(
     copied: &Database,
     target: &Path,
@@ -241,7 +241,7 @@ impl KeysCopy {
     /// Counts the keys; reads the whole copy.
     ///
     /// # Errors
-    /// [`DataKeysError::UnprovenErasure`] where a key stands beside its mark;
+    /// [`DataKeysError::UnprovenErasure`] if a key is still there beside its mark;
     /// [`DataKeysError::Storage`].
     pub fn count(&self) -> Result<u64, DataKeysError> {
         key_marks::refuse_risen(&self.path, &self.store)?;

@@ -37,7 +37,7 @@ impl DataKeys {
         Ok(newest.max(self.marks.last(&**store, stream_key)?))
     }
 
-    /// What stands under the file's name, where it is the file that is open; else none.
+    /// Returns the metadata of the file under the store's name; `None` if it is not the open file.
     ///
     /// # Errors
     /// The error of the operating system.

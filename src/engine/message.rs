@@ -55,7 +55,8 @@ pub struct Gated {
     /// The seconds that the source still had to wait at the gate, over all names and at the text
     /// that names the account.
     pub source_waits_s: Option<u64>,
-    /// The seconds that its address must wait after wrong pairs of password and code.
+    /// The seconds for which a pair of password and code passes no wait for passwords: because of
+    /// wrong pairs from its source, or of wrong passwords beside a right code at the account.
     pub pair_waits_s: Option<u64>,
 }
 

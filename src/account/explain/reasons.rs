@@ -1,4 +1,4 @@
-//! Why a recorded decision came out as it did, in plain words and without a secret.
+//! Why a recorded decision had its result, in plain words and without a secret.
 
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected};
 use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
@@ -15,18 +15,18 @@ use crate::account::{Account, Factor};
 /// The verdict of a group of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// What was asked for was done.
+    /// The command was done.
     Allowed,
-    /// It was not.
+    /// The command was refused.
     Refused,
-    /// Nobody had asked for anything.
+    /// No command was decided: the service recorded the events by itself.
     Recorded,
 }
 
-/// Whether what was asked for was done.
+/// Returns the verdict of a group of events, by its first event.
 pub fn verdict(events: &[Event]) -> Verdict {
     match events.first() {
-        // A step on a case that had lapsed; before a request it clears the way.
+        // A step on an expired case; before a request, the same event makes room for a new case.
         Some(Event::ResetExpired(_)) if events.len() == 1 => Verdict::Refused,
         Some(event) => match event.cause() {
             Cause::Done => Verdict::Allowed,
@@ -37,7 +37,8 @@ pub fn verdict(events: &[Event]) -> Verdict {
     }
 }
 
-/// The reasons, from the account right before, the events and the policy that was in force.
+/// Returns the reasons for a group of events, one sentence each, from the account right before, the
+/// events and the policy in force at `at`.
 pub fn reasons(before: &Account, events: &[Event], at: Micros, policy: &Policy) -> Vec<String> {
     let mut told = Vec::new();
     for event in events {
@@ -90,7 +91,7 @@ fn first_factor_told(first_factor: FirstFactor) -> String {
     }
 }
 
-/// What is said of a code of either kind.
+/// Adds the reasons for the result of a code of either kind.
 fn code_told(before: &Account, event: &Event, at: Micros, policy: &Policy, told: &mut Vec<String>) {
     let window = policy.window_steps;
     let last = before.on().map_or(0, |on| on.last_step);
@@ -147,12 +148,12 @@ fn code_told(before: &Account, event: &Event, at: Micros, policy: &Policy, told:
 fn gate_told(before: &Account, at: Micros, policy: &Policy) -> String {
     match before.attempts.gate(at, policy) {
         Gate::Open => {
-            "Nothing stood in the way of comparing the code: no wait, no suspension.".to_owned()
+            "The code could be compared: no wait and no suspension was in force.".to_owned()
         }
         Gate::DoubleCode => {
-            "Two consecutive codes were asked for, because of the wrong ones before.".to_owned()
+            "Two consecutive codes were required because of earlier wrong codes.".to_owned()
         }
-        Gate::Wait(seconds) => format!("A wait of {seconds} s more was in force."),
+        Gate::Wait(seconds) => format!("A wait was in force for {seconds} s more."),
         Gate::Suspended => "App codes were suspended.".to_owned(),
     }
 }
@@ -172,11 +173,11 @@ fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String
             "Passwords waited, so only both right would have been taken: the password that the account's version {} set, and a code behind an open gate of its own. A wrong code is counted where the password was right.",
             e.credential
         ),
-        Event::UnknownNameRefused(_) => "Nobody has the name that was given.".to_owned(),
+        Event::UnknownNameRefused(_) => "No account has the given name.".to_owned(),
         Event::PasswordSet(e) => match e.cause {
-            PasswordCause::Registered => "The policy takes the password.".to_owned(),
+            PasswordCause::Registered => "The password meets the policy.".to_owned(),
             PasswordCause::Changed => {
-                "The password of before was proved, and the policy takes the new one.".to_owned()
+                "The old password was verified and the new one meets the policy.".to_owned()
             }
         },
         Event::AccountRegistered(_) => {
@@ -218,7 +219,7 @@ fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String
         ),
         Event::EnrolmentCancelled(_) => "The enrolment was waiting.".to_owned(),
         Event::AttemptsThrottled(_) => format!(
-            "More than {} failures in a row set a wait, {} s doubling up to {} s.",
+            "Each failure of the budget beyond the first {} sets a wait: {} s, doubling up to {} s.",
             policy.code_failures_free, policy.wait_first_s, policy.wait_max_s
         ),
         Event::DoubleCodeRequired(_) => format!(

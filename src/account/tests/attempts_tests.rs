@@ -1,4 +1,4 @@
-//! Wrong codes and what they lead to, in sentences.
+//! Wrong codes and their consequences, in sentences.
 
 use countersign_schemas::event::Event;
 
@@ -12,7 +12,7 @@ fn spends(step: u64) -> impl Fn(&Event) -> bool {
     move |event| matches!(event, Event::TotpAccepted(e) if e.step == step)
 }
 
-/// C-18; privacyidea-keycloak #71, where a locked account told a right code from a wrong one.
+/// C-18; privacyidea-keycloak #71, where a locked account revealed whether a code was right.
 #[test]
 fn c18_a_throttled_account_answers_right_and_wrong_codes_alike_and_counts_neither() {
     let throttled = enabled_account().wrong_codes(4);
@@ -55,7 +55,7 @@ fn a_wait_doubles_with_each_failure_and_a_success_ends_it_without_clearing_the_b
         .then("account.throttled for 80 s");
 }
 
-/// C-16; AIL CVE-2026-56450 was mended with a limit that the next hour forgets.
+/// C-16; the mend of AIL CVE-2026-56450 was a limit that the next hour forgets.
 #[test]
 fn c16_good_logins_do_not_clear_the_budget() {
     let mut scenario = enabled_account();
@@ -141,7 +141,7 @@ fn c17_a_pair_with_a_used_code_is_refused() {
         .then("code.invalid");
 }
 
-/// No clock says so, but evidence could.
+/// No clock shows this time, but evidence could.
 #[test]
 fn a_pair_at_the_end_of_time_has_no_second_step() {
     let mode = in_double_code_mode();
@@ -203,7 +203,7 @@ fn the_budget_is_free_again_when_the_tenth_last_failure_is_thirty_days_old() {
         .then("logged in by totp, 10 left");
 }
 
-/// Whoever can turn 2FA off has no use for guessing.
+/// An attacker who can turn 2FA off does not need to guess.
 #[test]
 fn another_enrolment_begins_with_a_whole_budget() {
     given(enabled_account().wrong_codes(14))
@@ -247,7 +247,7 @@ fn c19_the_hundredth_failure_in_a_row_suspends_until_a_backup_code() {
 }
 
 #[test]
-fn ninety_nine_failures_and_a_success_start_the_row_anew() {
+fn ninety_nine_failures_and_a_success_restart_the_row() {
     enabled_account()
         .wrong_codes(99)
         .later("+1h")

@@ -144,7 +144,7 @@ fn a_backup_code_works_while_the_app_waits_and_ends_the_wait() {
         .then("logged in by totp, 9 left");
 }
 
-/// X-08, Zitadel CVE-2025-64102: the owner gets in at once, whatever the thief of the password
+/// X-08, Zitadel CVE-2025-64102: the owner can log in at once, whatever the thief of the password
 /// does.
 #[test]
 fn x08_a_backup_code_works_in_double_code_mode_and_leaves_the_budget_spent() {

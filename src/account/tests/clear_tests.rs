@@ -45,7 +45,7 @@ fn a_suspension_stays_and_so_does_the_row_that_leads_to_it() {
         .records(&["totp-rejected", "factor-suspended"]);
 }
 
-/// What is refused costs nothing: the same agent can still help once a backup code has been used.
+/// A refusal costs nothing: the same agent can still help once a backup code has been used.
 #[test]
 fn after_a_backup_code_the_agent_that_was_refused_can_clear_the_attempts() {
     let refused = cleared(enabled_account().wrong_codes(100), "agent-1").then("factor.suspended");
@@ -72,8 +72,8 @@ fn the_attempts_are_cleared_once_in_seven_days_and_by_the_same_agent_once_in_thi
     cleared(twice.at("+30d"), "agent-1").then("attempts cleared");
 }
 
-/// Otherwise a password thief could have a fresh budget by turning 2FA off and on, or an agent by
-/// asking for it.
+/// Otherwise a password thief could get a new budget by turning 2FA off and on, or an agent by
+/// asking the owner to.
 #[test]
 fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
     let again = cleared(enabled_account().wrong_codes(1), "agent-1")
@@ -85,7 +85,7 @@ fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
     cleared(again, "agent-2").then("quota.exceeded for 604800 s");
 }
 
-/// A clear that would let nobody in costs neither the account's quota nor the agent's.
+/// A clear that would not help the owner costs neither the account's quota nor the agent's.
 #[test]
 fn where_a_clear_would_not_help_it_is_refused_for_free_and_says_what_would_help() {
     let free = |scenario: Scenario, told: &str| {

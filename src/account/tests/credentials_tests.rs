@@ -48,7 +48,7 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes_and_is_no_common_one(
         ("🔑".repeat(2), true),
         ("é".repeat(129), false),
         ("nul\0inside".into(), true),
-        // Long enough, and among the first that anybody tries.
+        // Long enough, and among the first that an attacker tries.
         ("Password1".into(), false),
     ];
     for (password, acceptable) in rows {
@@ -90,7 +90,7 @@ fn a_password_is_not_changed_with_a_wrong_one() {
         .records(&["password-rejected"]);
 }
 
-/// P-11: the way round 2FA that a password change would be.
+/// P-11: a password change must not be a way around 2FA.
 #[test]
 fn a_password_change_leaves_2fa_on_and_voids_open_challenges() {
     given(enabled_account())
@@ -142,8 +142,7 @@ fn an_unknown_account_answers_as_a_wrong_password_does() {
     }
 }
 
-/// Where the caller vouches for an account that nobody made, nothing is made of it but by
-/// enrolling.
+/// If the caller vouches for an unknown account, only an enrolment registers it.
 #[test]
 fn a_vouched_command_makes_no_account_in_passing() {
     given(nobody())
@@ -266,7 +265,7 @@ fn a_sources_wrong_passwords_are_forgotten_after_a_day() {
         .then("credentials.invalid");
 }
 
-/// Memory is bounded; who rotates sources wins ten tries a source, as with new ones.
+/// Memory is bounded: an attacker who rotates sources gets ten tries a source, as with new ones.
 #[test]
 fn of_too_many_sources_the_one_idle_longest_is_forgotten() {
     let policy = Policy {
@@ -309,7 +308,7 @@ fn a_hundred_wrong_passwords_in_a_day_make_a_crowd_wait_a_minute_at_most_and_no_
             .with_source(source)
             .when(start_login(Right))
     };
-    // One that failed three times in the day is none that is new.
+    // A source that failed three times in the day is not new.
     for _ in 0..2 {
         scenario = scenario.with_source(7).when(start_login(Wrong));
     }
@@ -325,7 +324,7 @@ fn a_hundred_wrong_passwords_in_a_day_make_a_crowd_wait_a_minute_at_most_and_no_
     from(&scenario.later("+1m"), 7).then("logged in by password");
 }
 
-/// D-03: what is waited for is in the log, not in the process.
+/// D-03: the end of a wait is in the log, not in the process.
 #[test]
 fn the_wait_of_a_source_is_an_instant_in_the_log() {
     given(wrong_passwords(registered_account(), 30))
@@ -333,7 +332,7 @@ fn the_wait_of_a_source_is_an_instant_in_the_log() {
         .then("account.throttled for 900 s");
 }
 
-/// So many wrong passwords, each as soon as it is compared.
+/// Sends `count` wrong passwords, each as soon as it is compared.
 fn wrong_passwords(mut scenario: Scenario, count: usize) -> Scenario {
     for _ in 0..count {
         let (now, source) = (scenario.now(), scenario.source_key);
@@ -348,7 +347,7 @@ fn wrong_passwords(mut scenario: Scenario, count: usize) -> Scenario {
     scenario
 }
 
-/// What is known of an account may be out of date after a loss, its password too.
+/// After a loss of events, the known state of an account may be out of date, its password too.
 #[test]
 fn while_an_account_waits_for_its_reset_no_right_first_factor_is_enough() {
     let mut waiting = enabled_account();

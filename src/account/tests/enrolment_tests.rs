@@ -180,7 +180,7 @@ fn e05_the_fifth_wrong_code_drops_the_enrolment() {
 }
 
 #[test]
-fn a_code_of_another_time_tells_how_far_the_phones_clock_is_off() {
+fn a_code_of_another_time_shows_how_far_the_phones_clock_is_off() {
     for steps in [-10_i64, -2, 2, 10] {
         given(pending_account())
             .when(confirm(code_now(steps)))
@@ -195,7 +195,7 @@ fn a_code_of_another_time_tells_how_far_the_phones_clock_is_off() {
 }
 
 #[test]
-fn of_several_steps_with_the_code_the_nearest_tells_how_far_the_clock_is_off() {
+fn of_several_steps_with_the_code_the_nearest_shows_how_far_the_clock_is_off() {
     given(pending_account())
         .when_with(confirm(wrong_code()), |evidence| {
             if let CodeEvidence::Totp {
@@ -231,7 +231,7 @@ fn tm03_a_clock_that_went_back_confirms_nothing_and_costs_no_try() {
         .then("on, set 1");
 }
 
-/// E-08, twofactor_totp #214: an enrolment that was not finished locks nobody out.
+/// E-08, twofactor_totp #214: an unfinished enrolment locks no user out.
 #[test]
 fn e08_a_pending_enrolment_asks_no_login_for_a_code() {
     given(pending_account())

@@ -6,7 +6,7 @@ use super::scenario::{given, nobody};
 use super::sentences::*;
 
 #[test]
-fn an_erased_account_is_nobody_and_keeps_its_count_of_events_alone() {
+fn an_erased_account_is_unknown_and_keeps_only_its_count_of_events() {
     let alive = enabled_account().when(start_login(Right)).wrong_codes(4);
     let version = alive.account.version;
     let gone = alive
@@ -28,7 +28,7 @@ fn an_erased_account_is_nobody_and_keeps_its_count_of_events_alone() {
 }
 
 #[test]
-fn nobody_cannot_be_erased() {
+fn an_unknown_account_cannot_be_erased() {
     given(nobody())
         .when(erase)
         .then("account.not_found")
@@ -36,7 +36,7 @@ fn nobody_cannot_be_erased() {
 }
 
 #[test]
-fn the_id_can_be_registered_anew_and_goes_on_counting_versions() {
+fn the_id_can_be_registered_again_and_continues_its_count_of_versions() {
     let gone = enabled_account().when(erase).then("erased");
     let version = gone.account.version;
     let anew = gone

@@ -117,7 +117,7 @@ fn c13_of_two_steps_with_one_code_the_higher_is_spent() {
         .records(&["code-replayed"]);
 }
 
-/// C-13, seen one step early: the twin lies outside the window when the first is taken.
+/// C-13, seen one step early: the twin is outside the window when the first is accepted.
 #[test]
 fn c13_digits_equal_to_the_last_accepted_code_are_refused_though_a_later_step_has_them_too() {
     given(enabled_account())
@@ -261,7 +261,7 @@ fn a_challenge_is_answered_by_the_caller_that_opened_it() {
 
 /// P-10, C-20.
 #[test]
-fn a_challenge_that_nobody_opened_is_expired() {
+fn an_unknown_challenge_is_expired() {
     for scenario in [enabled_account(), registered_account(), nobody()] {
         given(scenario)
             .when(verify_unknown(wrong_backup_code(1)))
@@ -368,7 +368,7 @@ fn a_login_that_was_started_for_an_audience_is_asserted_to_that_one_alone() {
 }
 
 #[test]
-fn a_login_that_was_started_for_nobody_is_asserted_to_whom_its_end_names() {
+fn a_login_that_was_started_without_an_audience_is_asserted_to_the_one_that_its_end_names() {
     let started = given(enabled_account()).when(start_login(Right));
     started
         .clone()
@@ -385,9 +385,9 @@ fn a_login_that_was_started_for_nobody_is_asserted_to_whom_its_end_names() {
         .then("logged in by password, asserted to mail");
 }
 
-/// Somebody else's challenge, or a lapsed one, says nothing of whom it was opened for.
+/// The challenge of another caller, or an expired one, does not reveal its audience.
 #[test]
-fn a_challenge_that_is_not_open_to_the_caller_does_not_tell_its_audience() {
+fn a_challenge_that_is_not_open_to_the_caller_does_not_reveal_its_audience() {
     let started = given(enabled_account()).when(to("shop", start_login(Right)));
     for other in [started.clone().by("other"), started.at("+6m")] {
         for audience in ["shop", "mail"] {
@@ -399,7 +399,7 @@ fn a_challenge_that_is_not_open_to_the_caller_does_not_tell_its_audience() {
     }
 }
 
-/// What the last command answered about who checked the first factor.
+/// Returns whether the last reply says that the caller vouched for the first factor.
 fn is_vouched(mut scenario: Scenario, ask: BoxedAsk) -> bool {
     let (command, password) = ask(&scenario);
     let evidence = scenario.gather(&command, password);
@@ -428,9 +428,9 @@ fn an_answer_says_whether_the_caller_answered_for_the_first_factor() {
     }
 }
 
-/// `audit explain` called each of these a decision that the rules do not make.
+/// `audit explain` once reported each of these as a decision that the rules do not make.
 #[test]
-fn where_passwords_are_checked_elsewhere_every_step_is_decided_again_the_same() {
+fn where_the_password_service_checks_passwords_every_step_is_decided_again_the_same() {
     let mut stranger = nobody();
     stranger.is_elsewhere = true;
     let on = stranger

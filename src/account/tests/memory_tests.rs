@@ -1,4 +1,4 @@
-//! How much memory an account is counted with: the cache of accounts is bounded by it.
+//! The estimated memory of an account, by which the cache of accounts is bounded.
 
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
@@ -8,7 +8,7 @@ use crate::account::Account;
 use crate::account::memory::CHALLENGE_BYTES_MAX;
 use crate::account::passwords::KNOWN_MAX;
 
-/// What a bare account is counted with.
+/// Returns the estimate of an empty account.
 fn bare() -> usize {
     size_of::<Account>() + 64 + 5 * 128 + KNOWN_MAX * 48
 }

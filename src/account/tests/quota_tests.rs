@@ -66,7 +66,7 @@ fn s09_one_agent_does_so_many_in_a_day_over_all_accounts_and_another_agent_the_n
     }
 }
 
-/// A failure that suspends, and what the owner ends, is nobody's act.
+/// A suspension by failures and an act of the owner count for no agent.
 #[test]
 fn what_no_agent_did_counts_for_none() {
     let suspended = enabled_account().wrong_codes(100);

@@ -1,4 +1,4 @@
-//! Why a decision came out as it did, in the sentences that `audit explain` shows.
+//! Why a decision had its result, in the sentences that `audit explain` shows.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::login::v1::LoginPairRejected;
@@ -11,16 +11,16 @@ use crate::account::explain::reasons::{Verdict, reasons, verdict};
 use crate::account::{Account, Policy, service};
 
 const VOUCHED: &str = "The caller answered for the first factor.";
-const OPEN: &str = "Nothing stood in the way of comparing the code: no wait, no suspension.";
+const OPEN: &str = "The code could be compared: no wait and no suspension was in force.";
 
-/// What is told of one more command.
+/// Returns the reasons for one more command.
 fn told(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> Vec<String> {
     let after = before.clone().when(ask);
     reasons(&before.account, &after.events, after.now(), &before.policy)
 }
 
 #[test]
-fn a_wrong_secret_is_told_with_what_it_was_compared_with() {
+fn a_wrong_secret_is_explained_with_what_it_was_compared_with() {
     let ada = enabled_account();
     let counted = "It was counted: failure 1 of the 10 that 30 days allow, 1 in a row.";
     let none = "The code belongs to none of the steps within 1 of the one at which it arrived.";
@@ -41,11 +41,11 @@ fn a_wrong_secret_is_told_with_what_it_was_compared_with() {
     assert_eq!(told(&ada, start_login(Wrong)), [password]);
     let nobody = service::unknown_names_refused(3);
     let reasons = reasons(&Account::default(), &[nobody], START, &Policy::default());
-    assert_eq!(reasons, ["Nobody has the name that was given."]);
+    assert_eq!(reasons, ["No account has the given name."]);
 }
 
 #[test]
-fn a_right_secret_is_told_with_why_it_was_free() {
+fn a_right_secret_is_explained_with_why_it_was_free() {
     let ada = enabled_account();
     let proved = "The password was right: it is the one that the account's version 2 set.";
     let asked = "Two-factor authentication was on, so a code was asked for.";
@@ -62,7 +62,7 @@ fn a_right_secret_is_told_with_why_it_was_free() {
 }
 
 #[test]
-fn what_ended_a_case_is_told() {
+fn the_end_of_a_case_is_explained() {
     let case = enabled_account().by("agent-1").when(request_reset);
     let agent = "The case was open, and the agent had ended cases fewer than 20 times in 24 h.";
     let user = "A case was open, and the platform's word that the owner objects is enough.";
@@ -78,7 +78,7 @@ fn what_ended_a_case_is_told() {
 }
 
 #[test]
-fn what_support_did_to_the_attempts_is_told() {
+fn acts_of_support_on_the_attempts_are_explained() {
     let ada = enabled_account().by("agent-1");
     let cleared = "Two-factor authentication was on, app codes were not suspended and failures were counted; 168 h had passed since any agent cleared the attempts and 720 h since this one did, and it had cleared any fewer than 20 times in 24 h.";
     let failed = enabled_account().wrong_codes(1).by("agent-1");
@@ -120,13 +120,13 @@ fn a_verdict_is_that_of_the_first_event() {
     assert_eq!(verdict(&[pair]), Verdict::Refused);
 }
 
-/// The last sentence of one more command.
+/// Returns the last reason for one more command.
 fn told_last(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> String {
     told(before, ask).pop().unwrap_or_default()
 }
 
 #[test]
-fn what_an_enrolment_came_to_is_told() {
+fn the_result_of_an_enrolment_is_explained() {
     let (registered, pending) = (registered_account(), pending_account());
     let started = "Two-factor authentication was not on.";
     let again = "Two-factor authentication was not on; the enrolment replaced one that waited.";
@@ -150,9 +150,10 @@ fn what_an_enrolment_came_to_is_told() {
 }
 
 #[test]
-fn what_wrong_codes_led_to_is_told() {
+fn the_consequences_of_wrong_codes_are_explained() {
     let three = enabled_account().wrong_codes(3);
-    let waits = "More than 3 failures in a row set a wait, 5 s doubling up to 900 s.";
+    let waits =
+        "Each failure of the budget beyond the first 3 sets a wait: 5 s, doubling up to 900 s.";
     assert_eq!(told_last(&three, verify_vouched(wrong_code())), waits);
     let nine = enabled_account().wrong_codes(9).at("+1d");
     let spent = "The budget of 10 failures was spent.";
@@ -160,7 +161,7 @@ fn what_wrong_codes_led_to_is_told() {
 }
 
 #[test]
-fn what_became_of_a_case_is_told() {
+fn the_steps_of_a_case_are_explained() {
     let case = enabled_account().by("agent-1").when(request_reset);
     let other = case.clone().by("agent-2");
     let approved = told_last(&other, approve);
@@ -182,18 +183,18 @@ fn what_became_of_a_case_is_told() {
 }
 
 #[test]
-fn what_an_operator_did_is_told() {
+fn acts_of_an_operator_are_explained() {
     let erased = "The account existed, an operator's word is enough, and this one had erased fewer than 100 times in 24 h.";
     assert_eq!(told(&enabled_account().by("operator"), erase), [erased]);
-    let rotated = "The data keys of every rotation before were wrapped anew, and 2 is the number after the last one.";
+    let rotated = "The data keys of every earlier rotation had been rewrapped, and 2 is the number after the last one.";
     assert_eq!(told_last(&super::scenario::nobody(), rotate_keys), rotated);
 }
 
 #[test]
-fn what_a_registration_and_a_spent_code_came_to_is_told() {
+fn a_registration_and_a_spent_code_are_explained() {
     let nobody = super::scenario::nobody();
     let free = "The account did not exist, and its name was free.";
-    let taken = "The policy takes the password.";
+    let taken = "The password meets the policy.";
     assert_eq!(told(&nobody, register("a good password")), [free, taken]);
     let used = enabled_account().when(verify_vouched(code_now(1)));
     let spent = format!(

@@ -1,4 +1,4 @@
-//! The words of the scenarios for what support agents and operators ask, and how it reads.
+//! The words of the scenarios for commands of support agents and operators, and for their replies.
 
 use countersign_schemas::command::{ClearAttempts, Command, EraseAccount, RotateKeys};
 use countersign_schemas::ids::{CaseId, Reason, Ticket};
@@ -74,11 +74,11 @@ pub(in crate::account) fn user_cancel(_: &Scenario) -> Ask {
     (command, Password::Absent)
 }
 
-/// The case before the latest by so many; one that nobody opened where there is none.
+/// Returns the case so many before the latest; an unknown one if there is none.
 pub(in crate::account) fn case_back(s: &Scenario, back: usize) -> CaseId {
     let nth = s.cases.len().checked_sub(1 + back);
     nth.map_or_else(
-        || CaseId::parse("nobody-opened-this").expect("an id"),
+        || CaseId::parse("unknown-case").expect("an id"),
         |nth| s.cases[nth].clone(),
     )
 }
@@ -135,7 +135,7 @@ pub(in crate::account) fn execute(s: &Scenario) -> Ask {
     with_case(Step::Execute, case_back(s, 0))
 }
 
-/// An answer about a reset in words.
+/// Returns a reply about a reset in words.
 pub(in crate::account) fn tell_reset(reply: &Reply) -> String {
     let hours = |at: &countersign_schemas::time::Micros| at.seconds_since(START) / 3_600;
     match reply {

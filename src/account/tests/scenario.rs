@@ -1,7 +1,7 @@
 //! Given, when, then: the rules as sentences.
 //!
-//! A scenario is one account with what its owner and the callers know of it: plain secrets, codes
-//! and challenges. It gathers evidence as the engine does, lets `decide` judge, folds the events
+//! A scenario is one account with what its owner and the callers know: plain secrets, codes and
+//! challenges. It gathers evidence as the engine does, lets `decide` judge, folds the events
 //! with `evolve`, and holds for each decision that it comes out alike a second time and that
 //! `recall` finds its answer again. Times are offsets of [`START`], randomness is counted.
 
@@ -32,7 +32,7 @@ pub(in crate::account) const START: Micros = Micros(1_771_750_800 * Micros::SECO
 const RFC_SECRET: &[u8; 20] = b"12345678901234567890";
 pub(in crate::account) const ACCOUNT: &str = "acct-A";
 
-/// What is true of the password that a command brings.
+/// Whether the password of a command is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::account) enum Password {
     Right,
@@ -41,7 +41,7 @@ pub(in crate::account) enum Password {
     Vouched,
 }
 
-/// What came of a command: its events and its answer, or the step that it still needs.
+/// The result of a command: its events and its reply, or the step that it still needs.
 #[derive(Debug)]
 pub(in crate::account) struct Outcome {
     pub(in crate::account) events: Vec<Event>,
@@ -54,7 +54,7 @@ pub(in crate::account) struct Scenario {
     pub(in crate::account) account: Account,
     /// The wall clock; it may run backwards.
     pub(in crate::account) wall: Micros,
-    /// The wall clock that an operator took for right.
+    /// The wall clock that an operator accepted as right.
     pub(in crate::account) accepted_wall: Option<Micros>,
     /// When the log last recorded something.
     pub(in crate::account) recorded_at: Micros,
@@ -65,12 +65,12 @@ pub(in crate::account) struct Scenario {
     pub(in crate::account) is_elsewhere: bool,
     pub(in crate::account) name_taken: bool,
     pub(in crate::account) next_key_id: Option<u32>,
-    /// Which agent did what that is counted over all accounts, and when.
+    /// The acts that are counted over all accounts: the agent, the act and the time.
     pub(in crate::account) acts: Vec<(&'static str, Act, Micros)>,
     pub(in crate::account) is_own_account: bool,
     /// The cases, oldest first.
     pub(in crate::account) cases: Vec<CaseId>,
-    /// Whether a proven password is kept in an outdated way.
+    /// Whether the verifier of a right password is outdated.
     pub(in crate::account) outdated: bool,
     pub(in crate::account) secrets: Vec<TotpSecret>,
     pub(in crate::account) authenticators: Vec<AuthenticatorId>,
@@ -79,11 +79,11 @@ pub(in crate::account) struct Scenario {
     pub(in crate::account) seed: u64,
     pub(in crate::account) draws: u64,
     told: String,
-    /// What the last command recorded.
+    /// The events of the last command.
     pub(in crate::account) events: Vec<Event>,
 }
 
-/// Nobody has registered yet.
+/// Returns a scenario before any registration.
 pub(in crate::account) fn nobody() -> Scenario {
     Scenario {
         policy: Policy::default(),
@@ -117,7 +117,7 @@ pub(in crate::account) fn given(scenario: Scenario) -> Scenario {
     scenario
 }
 
-/// The offset `"+1d2h3m4s"` or `"-1h"` of [`START`].
+/// Returns the time at the offset `"+1d2h3m4s"` or `"-1h"` of [`START`].
 pub(in crate::account) fn offset(text: &str) -> Micros {
     let (sign, mut rest) = text.split_at(1);
     let mut seconds = 0;
@@ -176,13 +176,13 @@ impl Scenario {
         self
     }
 
-    /// Lets the command happen.
+    /// Runs the command.
     #[track_caller]
     pub(in crate::account) fn when(self, ask: impl FnOnce(&Self) -> (Command, Password)) -> Self {
         self.when_with(ask, |_| {})
     }
 
-    /// Lets the command happen with evidence that was tampered with.
+    /// Runs the command with changed evidence.
     #[track_caller]
     pub(in crate::account) fn when_with(
         mut self,
@@ -206,7 +206,7 @@ impl Scenario {
         opened.when(verify_login(code))
     }
 
-    /// Gets `count` codes wrong, each as soon as it is compared.
+    /// Sends `count` wrong codes, each as soon as it is compared.
     pub(in crate::account) fn wrong_codes(mut self, count: usize) -> Self {
         for _ in 0..count {
             if let Gate::Wait(s) = self.account.attempts.gate(self.now(), &self.policy) {
@@ -221,7 +221,7 @@ impl Scenario {
         self
     }
 
-    /// Compares the answer, in the words of [`tell`].
+    /// Compares the reply, in the words of [`tell`].
     #[track_caller]
     pub(in crate::account) fn then(self, told: &str) -> Self {
         assert_eq!(self.told, told);
@@ -236,7 +236,7 @@ impl Scenario {
         self
     }
 
-    /// What was recorded last.
+    /// Returns the events of the last command.
     pub(in crate::account) fn events(&self) -> &[Event] {
         &self.events
     }
@@ -248,14 +248,14 @@ impl Scenario {
         self
     }
 
-    /// Looks at the account.
+    /// Checks the account.
     #[track_caller]
     pub(in crate::account) fn where_account(self, holds: impl Fn(&Account) -> bool) -> Self {
         assert!(holds(&self.account), "{:?}", self.account);
         self
     }
 
-    /// Log time: it never runs backwards.
+    /// Returns log time, which never runs backwards.
     pub(in crate::account) fn now(&self) -> Micros {
         self.wall.max(self.recorded_at)
     }
@@ -264,7 +264,7 @@ impl Scenario {
         step_at(self.wall.unix_s())
     }
 
-    /// Decides, folds, and holds what is true of every decision.
+    /// Decides, folds, and checks what is true of every decision.
     #[track_caller]
     pub(in crate::account) fn submit(&mut self, command: &Command, evidence: &Evidence) -> Outcome {
         let mut entropy = self.random(b"decision");
@@ -306,7 +306,7 @@ impl Scenario {
         }
     }
 
-    /// The step that a decision waits for with this evidence; none where it is decided.
+    /// Returns the step that a decision waits for with this evidence; `None` if it is decided.
     pub(in crate::account) fn step_needed(
         &self,
         command: &Command,
@@ -346,7 +346,7 @@ impl Scenario {
         }
     }
 
-    /// From the events alone the same is decided again, where there is an account.
+    /// Asserts that the events alone give the same decision again, if there is an account.
     fn assert_same_again(&self, command: &Command, events: &[Event], across: Across, now: Micros) {
         let again = rerun(&Recording {
             before: &self.account,
@@ -391,7 +391,7 @@ impl Scenario {
         }
     }
 
-    /// What the caller and the owner take from an answer.
+    /// Keeps what the caller and the owner learn from a reply.
     fn learn(&mut self, reply: &Reply) {
         match reply {
             Reply::EnrolmentStarted {

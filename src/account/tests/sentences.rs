@@ -1,4 +1,4 @@
-//! The words of the scenarios: what may be asked, which codes are typed, how an answer reads.
+//! The words of the scenarios: the commands, the typed codes, and how a reply reads.
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::{
@@ -48,7 +48,7 @@ pub(in crate::account) type Ask = (Command, Password);
 
 pub(in crate::account) type BoxedAsk = Box<dyn FnOnce(&Scenario) -> Ask>;
 
-/// Brings different asks into one list.
+/// Boxes an ask, so that different ones fit into one list.
 pub(in crate::account) fn boxed(ask: impl FnOnce(&Scenario) -> Ask + 'static) -> BoxedAsk {
     Box::new(ask)
 }
@@ -86,7 +86,7 @@ pub(in crate::account) fn change_password(
     move |_| (command, password)
 }
 
-/// Brings a code with the proof of a command, and where given the one that follows it.
+/// Adds a code to the proof of a command, and the next code if one is given.
 pub(in crate::account) fn with_code(
     ask: impl FnOnce(&Scenario) -> Ask,
     code: impl Fn(&Scenario) -> Code,
@@ -239,7 +239,7 @@ pub(in crate::account) fn verify_nth(
     move |s| verify(Some(s.challenges[nth].clone()), code(s), None)
 }
 
-/// Answers a challenge that nobody opened.
+/// Answers an unknown challenge.
 pub(in crate::account) fn verify_unknown(
     code: impl Fn(&Scenario) -> Code,
 ) -> impl FnOnce(&Scenario) -> Ask {
@@ -329,7 +329,7 @@ pub(in crate::account) fn wrong_backup_code(ordinal: u8) -> impl Fn(&Scenario) -
     move |_| Code::Backup(BackupCode::from_parts(ordinal, &[0xa5; 9]))
 }
 
-/// An answer in words.
+/// Returns a reply in words.
 pub(in crate::account) fn tell(reply: &Result<Result<Reply, Refusal>, Step>) -> String {
     match reply {
         Err(step) => format!("needs {step:?}"),
@@ -421,7 +421,7 @@ fn name(method: Method) -> &'static str {
     }
 }
 
-/// Holds that an answer is found again from its events: itself, or `outcome.unseen` where it
+/// Asserts that a reply is derived again from its events: the same reply, or `outcome.unseen` if it
 /// carried a secret.
 #[track_caller]
 pub(in crate::account) fn assert_recalled(
@@ -434,7 +434,7 @@ pub(in crate::account) fn assert_recalled(
     let recalled = outcome::recall(events, after, policy, at);
     match reply {
         Ok(reply) if reply.is_secret() => {
-            let refusal = recalled.expect_err("a secret is told once");
+            let refusal = recalled.expect_err("a secret is shown once");
             assert_eq!(refusal, Refusal::new(ErrorCode::OutcomeUnseen));
         }
         other => {
@@ -444,7 +444,7 @@ pub(in crate::account) fn assert_recalled(
     }
 }
 
-/// A reply as it is found again: the events do not say whom a login was asserted to.
+/// Returns a reply as it is derived from its events, which do not hold the audience of a login.
 fn without_audience(mut reply: Reply) -> Reply {
     if let Reply::LoginByPassword { audience, .. } | Reply::LoginVerified { audience, .. } =
         &mut reply

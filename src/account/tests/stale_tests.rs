@@ -1,4 +1,5 @@
-//! Evidence about another password, secret or set is never judged: the step is asked for again.
+//! Evidence about another password, secret or set is never judged: the rules ask for the step
+//! again.
 
 use countersign_schemas::time::Micros;
 
@@ -50,7 +51,7 @@ fn a_password_that_was_not_compared_is_not_judged_once_its_wait_is_over() {
     }
 }
 
-/// An account without a password has none that could be right.
+/// No password is right for an account without one.
 #[test]
 fn a_password_is_never_right_where_none_is_set() {
     let right = ProofEvidence::Compared {
@@ -99,7 +100,7 @@ fn code(code: CodeEvidence) -> impl Fn(&mut Evidence) {
     move |evidence| evidence.code = code.clone()
 }
 
-/// Evidence of an app code that is right in every way but the enrolment.
+/// Returns evidence of an app code that is right except for its enrolment.
 fn totp_of(scenario: &Scenario, enrolment: u32) -> CodeEvidence {
     let t = scenario.step_now();
     CodeEvidence::Totp {

@@ -142,7 +142,11 @@ pub fn init(
     }
     let keyring = Arc::new(Keyring::create(keyring_file, &entropy, now.0)?);
     private_folder(data).map_err(folder)?;
-    DataKeys::open(&keys_file(data), Arc::clone(&keyring), true)?;
+    let keys = DataKeys::open(&keys_file(data), Arc::clone(&keyring), true)?;
+    // The log's own key is in the first store, so a restored older one never lacks it.
+    keys.stage_new(&StreamKey::LOG.0, fresh()?, fresh()?)?;
+    keys.commit()?;
+    drop(keys);
     let begun = service::log_begun(*keyring.log_id());
     let bytes = RecordSeals::of(&keyring)
         .encode(1, &NOTHING_BEFORE, &mut service_record(&begun, 1, now))
@@ -154,6 +158,14 @@ pub fn init(
     EventLog::create(&log_folder(data), options, std::slice::from_ref(&bytes))?;
     archive.keep_copy_in(data);
     Ok(())
+}
+
+fn fresh<const N: usize>() -> Result<[u8; N], InitError> {
+    let mut bytes = [0; N];
+    match system_random(&mut bytes) {
+        true => Ok(bytes),
+        false => Err(InitError::Entropy),
+    }
 }
 
 /// Refuses numbers outside their ranges, and folders that overlap.

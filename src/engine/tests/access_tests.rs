@@ -1,12 +1,15 @@
 //! Access records: who viewed whose history, over the real engine.
 
-use countersign_schemas::ids::AccountId;
+use countersign_schemas::event::Event;
+use countersign_schemas::event::audit::v1::OperatorAct;
+use countersign_schemas::ids::{AccountId, Reason};
 use countersign_schemas::query::{AuditPageQuery, AuditTimelineQuery};
 use countersign_schemas::record::{Record, Role};
 use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::reply::AuditEvent;
 
 use super::fixture::Fixture;
+use crate::account::Held;
 use crate::engine::queries::access::Access;
 use crate::engine::request::Viewer;
 use crate::engine::shared::access_records::WINDOW_S;
@@ -270,4 +273,41 @@ fn an_agents_refused_commands_count_as_new_subjects() {
     assert!(done.is_ok(), "a recorded command is no access: {done:?}");
     fixture.pass(RATE_WINDOW_S);
     assert_eq!(clear("unknown"), ErrorCode::AccountNotFound);
+}
+
+/// What a stopped service cannot record is not done either.
+#[test]
+fn an_operators_act_is_durable_with_its_sealed_reason_before_it_begins() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let queries = engine.queries();
+    let reason = Reason::parse("the disk is changed on Friday").unwrap();
+    let backup = (OperatorAct::Backup, None);
+    let eve = viewer("eve", None);
+    queries.record_act(&eve, backup, &reason).unwrap();
+    let shared = &engine.shared;
+    let record = shared.accounts.record(engine.admin.log.head()).unwrap();
+    let Event::OperatorActed(acted) = record.event().unwrap() else {
+        panic!("the act is the last durable record");
+    };
+    assert_eq!((acted.act, acted.view.as_deref()), backup);
+    assert_eq!(record.meta.caller, "eve");
+    let held = Held {
+        value: acted.reason,
+        version: record.version,
+        event_type: record.event_type,
+        field: 1,
+    };
+    let opened = shared.vault.open(record.stream_key, &held).unwrap();
+    assert_eq!(*opened, reason.as_str().as_bytes());
+    // Each act has its own record, up to sixty in a minute.
+    for _ in 1..NEW_SUBJECTS_MAX {
+        queries.record_act(&eve, backup, &reason).unwrap();
+    }
+    let refused = queries.record_act(&eve, backup, &reason).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::QuotaExceeded);
+    assert_eq!(refused.retry_after_s, Some(RATE_WINDOW_S));
+    drop(engine);
+    let refused = queries.record_act(&viewer("bob", None), backup, &reason);
+    assert_eq!(refused.unwrap_err().code, ErrorCode::StoreUnavailable);
 }

@@ -19,6 +19,7 @@ mod forms_tests;
 mod gate_tests;
 mod life;
 pub(super) mod marks_tests;
+mod missing_key_tests;
 mod planted_tests;
 mod private_tests;
 mod proof_tests;

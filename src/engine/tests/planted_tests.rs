@@ -137,7 +137,7 @@ fn an_approval_by_the_requester_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     let wrong = Wrong::by("agent-1", life.account("ada"), "approve-reset", &body);
-    let expected = "[] comes out (approval.self: whoever asked for the reset cannot approve it), [reset-approved] was recorded";
+    let expected = "[] comes out (approval.self: the agent who requested the reset cannot approve it), [reset-approved] was recorded";
     assert_eq!(
         difference(life, &wrong, |ctx| ctx.caller = "agent-2"),
         expected
@@ -152,7 +152,7 @@ fn an_approval_that_no_agent_sent_gives_a_different_result() {
         role: Role::Platform,
         ..Wrong::by("shop", life.account("ada"), "approve-reset", &body)
     };
-    let expected = "the caller's role does not reach the command for this";
+    let expected = "the caller's role may not send the command of these events";
     assert_eq!(difference(life, &wrong, |_| {}), expected);
 }
 
@@ -184,7 +184,7 @@ fn an_approval_by_the_accounts_own_holder_gives_a_different_result() {
     let wrong = Wrong::by("grace", life.account("u-9"), "approve-reset", &body);
     let found = difference(life, &wrong, |_| {});
     assert!(
-        found.contains("approval.self: nobody has a hand"),
+        found.contains("approval.self: you cannot take part"),
         "{found}"
     );
 }

@@ -207,6 +207,7 @@ impl Batch {
     /// # Errors
     /// [`RecordingError`] with the reason; nothing was added.
     pub fn record(&mut self, shared: &Shared, group: &Group) -> Result<Details, RecordingError> {
+        expect_key(shared, group)?;
         let stream = self.stream_of(shared, group)?;
         let mut group_entries = Vec::with_capacity(group.events.len());
         let mut last_leaf = self.last_leaf;
@@ -332,6 +333,21 @@ impl Batch {
         let position = self.head + self.records.len() as u64 + 1;
         CommandId::parse(&format!("{}-{position}", event.name()))
             .expect("an event name and a number are printable")
+    }
+}
+
+/// Checks that an account that exists still has the data key that its first event was given.
+///
+/// A restored `keys.redb` may be older than the account. A new key would get the number of the
+/// missing one, and then the true file could not be brought back. Only an erasure goes on, because
+/// it destroys the missing key too.
+///
+/// # Errors
+/// [`VaultError::NoKey`] without the key, [`VaultError::Keys`] if the store cannot be read.
+fn expect_key(shared: &Shared, group: &Group) -> Result<(), VaultError> {
+    match (group.account.stream_key(), group.events.first()) {
+        (None, _) | (_, Some(Event::AccountErased(_))) => Ok(()),
+        (Some(stream), _) => shared.vault.expect_key(stream),
     }
 }
 
