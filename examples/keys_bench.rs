@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign::account::{Policy, Reply};
+use countersign::account::{Policy, Reply, SecretReply};
 use countersign::crypto::data_keys::{DataKeys, STAGED_KEYS_MAX};
 use countersign::crypto::keyring::Keyring;
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
@@ -208,11 +208,11 @@ impl Fixture {
     fn enrol_one(&self, account: &str) -> Outcome<TotpSecret> {
         let body = json!({"account_id": account});
         let begun = self.ask("enable-2fa", &format!("enable-{account}"), &body)?;
-        let Reply::EnrolmentStarted {
+        let Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        } = begun
+        }) = begun
         else {
             return Err("no enrolment".into());
         };

@@ -101,7 +101,7 @@ impl Submission {
 pub type Job = (Box<Submission>, Step);
 
 /// An access record on its way to the writer.
-pub struct Looking {
+pub struct PendingAccess {
     pub event: Event,
     pub viewer: Viewer,
     /// Signalled once the record is durable; dropped if it will not become durable.
@@ -118,7 +118,7 @@ pub enum Message {
     /// data keys, and it wraps this many.
     Rewrapped(u32, u64),
     /// A caller viewed an account or exported events.
-    LookedUp(Box<Looking>),
+    Accessed(Box<PendingAccess>),
     /// Finish what is under way and stop; the sender is dropped when that is done.
     Stop(SyncSender<()>),
 }

@@ -20,14 +20,14 @@ pub const UNDURABLE_ENTRIES_MAX: u64 = 16_384;
 /// How often a growing log is signed; a start detects the loss of anything signed.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
 /// How often it checks whether the files are where the start found them.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How often it checks for work.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Flushes until the service stops, and then once more, durably.
 pub fn run(shared: &Shared, log: &LogReader) {
     let (mut flushed_at, mut durable_at) = (Instant::now(), Instant::now());
-    let (mut signed_at, mut looked_at) = (Instant::now(), Instant::now());
+    let (mut signed_at, mut checked_at) = (Instant::now(), Instant::now());
     let mut volatile = 0;
     while !shared.progress.is_stopping(TICK) {
         shared.watch_findings();
@@ -49,9 +49,9 @@ pub fn run(shared: &Shared, log: &LogReader) {
             sign(shared);
             signed_at = Instant::now();
         }
-        if looked_at.elapsed() >= LOOK_EVERY {
+        if checked_at.elapsed() >= CHECK_EVERY {
             shared.standing.look(&shared.vault, log);
-            looked_at = Instant::now();
+            checked_at = Instant::now();
         }
     }
     if shared.index.finding() == Some(Finding::Index) {

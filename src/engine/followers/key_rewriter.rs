@@ -186,7 +186,7 @@ fn rewrite(shared: &Shared, left_behind: &mut Option<u32>) -> bool {
     if let Err(error) = &rewritten {
         tracing::error!(
             %error,
-            "ALARM: keys.redb could not be rewritten, so keys that must be destroyed or replaced are still there: the next attempt is in a minute, and one at the next start"
+            "ALARM: keys.redb could not be rewritten, so keys that must be destroyed or replaced are still there: the next attempts are in a minute and at the next start"
         );
     }
     // If another rotation made it outdated in between, that is no damage.

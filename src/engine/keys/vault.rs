@@ -273,7 +273,8 @@ impl Vault {
     /// Checks that a stream has a data key that seals.
     ///
     /// # Errors
-    /// [`VaultError::NoKey`] if it has none, or none that was not destroyed; [`VaultError::Keys`].
+    /// [`VaultError::NoKey`] if it has none, or only destroyed ones; [`VaultError::Keys`] if the
+    /// store cannot be read.
     pub fn expect_key(&self, stream: StreamKey) -> Result<(), VaultError> {
         match self.keys.current(&stream.0)? {
             Some(_) => Ok(()),

@@ -1,11 +1,11 @@
 //! Answers from the views; nothing here decides.
 
+pub(super) mod access;
 pub(super) mod admin;
 pub(super) mod audit;
 pub(super) mod explain;
 pub(super) mod explain_across;
 pub(super) mod export;
-pub(super) mod look_ups;
 pub(super) mod page_room;
 pub(super) mod support;
 

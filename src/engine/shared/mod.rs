@@ -1,12 +1,12 @@
 //! The state that all threads of the engine share.
 
+pub(super) mod access_records;
 pub(super) mod asked_password;
 pub(super) mod gauges;
-pub(super) mod look_rates;
 pub(super) mod progress;
 pub(super) mod publication;
-pub(super) mod recorded_looks;
 pub(super) mod standing;
+pub(super) mod subject_rates;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -28,11 +28,11 @@ use super::keys::checkpoints::{sign, signer};
 use super::keys::vault::Vault;
 use super::message::Subject;
 use super::request::unavailable;
+use super::shared::access_records::AccessRecords;
 use super::shared::asked_password::PasswordService;
 use super::shared::gauges::Gauges;
 use super::shared::progress::Progress;
 use super::shared::publication::Publication;
-use super::shared::recorded_looks::RecordedLooks;
 use super::shared::standing::Standing;
 use crate::account::{Account, Policy};
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
@@ -72,7 +72,7 @@ pub struct Shared {
     /// When the last durable event was recorded, in microseconds.
     pub recorded_at: AtomicU64,
     /// The access records of the last minutes.
-    pub look_ups: Mutex<RecordedLooks>,
+    pub access_records: Mutex<AccessRecords>,
     /// The read models.
     pub views: Views,
     /// How far the log is committed and shown by the views.
@@ -101,8 +101,10 @@ impl Shared {
         self.now().max(recorded_at)
     }
 
-    pub fn look_ups(&self) -> MutexGuard<'_, RecordedLooks> {
-        self.look_ups.lock().expect("no holder of this lock panics")
+    pub fn access_records(&self) -> MutexGuard<'_, AccessRecords> {
+        self.access_records
+            .lock()
+            .expect("no holder of this lock panics")
     }
 
     /// Signs a checkpoint if the log has grown; the note is durable beside the keyring.

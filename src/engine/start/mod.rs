@@ -244,7 +244,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         checkpoints: Mutex::new(archive),
         log_version: AtomicU32::new(log_version),
         recorded_at,
-        look_ups: Mutex::default(),
+        access_records: Mutex::default(),
         views,
         progress,
         gauges,

@@ -181,7 +181,7 @@ fn assert_fails_alike(
     }
 }
 
-/// Whether the right password is compared before the code is looked at.
+/// Whether the right password is compared before the code is checked.
 fn brings_password((name, secret): (&str, &str)) -> bool {
     secret != "password" && !matches!(name, "verify-login" | "confirm-code")
 }

@@ -1,5 +1,6 @@
 //! The engine over real files, with clocks and randomness as arguments.
 
+mod access_tests;
 pub(super) mod appended_tests;
 mod audience_tests;
 mod auditing_tests;
@@ -17,7 +18,6 @@ mod flood_tests;
 mod forms_tests;
 mod gate_tests;
 mod life;
-mod look_ups_tests;
 pub(super) mod marks_tests;
 mod missing_key_tests;
 mod planted_tests;

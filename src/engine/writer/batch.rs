@@ -65,7 +65,7 @@ pub struct Batch {
     /// Commands that each get a batch of their own, after this one.
     pub alone: Vec<Submission>,
     /// The queries that wait for their access record.
-    pub looks: Vec<SyncSender<()>>,
+    pub accesses: Vec<SyncSender<()>>,
 }
 
 /// A decision that is to be recorded.

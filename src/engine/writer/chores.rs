@@ -26,7 +26,7 @@ impl Writer {
         if let Err(error) = self.shared.vault.tend_tag_keys(self.shared.now()) {
             tracing::error!(%error, "the tag keys that are due could not be made or destroyed yet");
         }
-        self.count_look_ups(monotonic, REPORTED_MAX, batch);
+        self.count_accesses(monotonic, REPORTED_MAX, batch);
     }
 
     /// Raises an alarm if the wall clock jumped ahead or is behind the log.
@@ -66,7 +66,7 @@ impl Writer {
         let room = super::batch::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
         self.report_counts(THE_END, room, batch);
         let room = super::batch::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
-        self.count_look_ups(THE_END, room, batch);
+        self.count_accesses(THE_END, room, batch);
     }
 
     /// Records an event of the service itself; one that cannot be recorded is logged and dropped.

@@ -4,6 +4,7 @@
 //! It owns the log's write side, and it alone gives events their version, their time and their
 //! seal. It drains its queue without waiting for more: commands gather during the running commit.
 
+pub(super) mod access;
 pub(super) mod across;
 pub(super) mod advance;
 pub(super) mod batch;
@@ -13,7 +14,6 @@ pub(super) mod coalesce;
 pub(super) mod erasing;
 pub(super) mod facts;
 pub(super) mod lanes;
-pub(super) mod look_ups;
 pub(super) mod outcomes;
 pub(super) mod refusals;
 pub(super) mod rotating;
@@ -187,7 +187,7 @@ impl Writer {
             }
             Message::Stepped(submission, stepped) => self.stepped(submission, stepped, batch),
             Message::Rewrapped(key_id, count) => self.record_rewrapped(key_id, count, batch),
-            Message::LookedUp(next) => self.record_look_up(*next, batch),
+            Message::Accessed(next) => self.record_access(*next, batch),
             Message::Stop(done) => self.stopping = Some(done),
         }
     }
@@ -253,7 +253,7 @@ impl Writer {
             reply(outcome);
             reached("after-reply");
         }
-        for durable in batch.looks {
+        for durable in batch.accesses {
             // Queries that waited too long were refused.
             let _ = durable.try_send(());
         }

@@ -74,7 +74,7 @@ impl Writer {
         }
         let caller = (Role::Support, request.caller.name.as_str());
         let now = (self.shared.monotonic)();
-        let taken = self.shared.look_ups().rates.take(caller, now);
+        let taken = self.shared.access_records().rates.take(caller, now);
         taken.map_or_else(
             |seconds| Refusal {
                 detail: Some(TOO_MANY_REFUSED),

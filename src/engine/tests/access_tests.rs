@@ -10,10 +10,10 @@ use countersign_schemas::reply::AuditEvent;
 
 use super::fixture::Fixture;
 use crate::account::Held;
-use crate::engine::queries::look_ups::LookUp;
+use crate::engine::queries::access::Access;
 use crate::engine::request::Viewer;
-use crate::engine::shared::look_rates::{NEW_LOOKS_MAX, RATE_WINDOW_S};
-use crate::engine::shared::recorded_looks::WINDOW_S;
+use crate::engine::shared::access_records::WINDOW_S;
+use crate::engine::shared::subject_rates::{NEW_SUBJECTS_MAX, RATE_WINDOW_S};
 use crate::engine::{Caller, Engine};
 
 fn ada() -> AccountId {
@@ -46,10 +46,10 @@ fn recorded(engine: &Engine) -> Vec<AuditEvent> {
 fn an_access_record_names_the_viewer_and_the_person_acted_for() {
     let fixture = Fixture::new();
     let engine = fixture.start();
-    let look = LookUp::Viewed(Some(&ada()), "audit-timeline");
+    let access = Access::Viewed(Some(&ada()), "audit-timeline");
     let queries = engine.queries();
     queries
-        .record_look_up(&viewer("auditor", Some("Grace H.")), &look)
+        .record_access(&viewer("auditor", Some("Grace H.")), &access)
         .unwrap();
     let events = recorded(&engine);
     let hers = AuditPageQuery {
@@ -58,10 +58,7 @@ fn an_access_record_names_the_viewer_and_the_person_acted_for() {
         ..AuditPageQuery::default()
     };
     let hers = queries.audit_page(&hers, None).unwrap();
-    assert_eq!(
-        hers.events, events,
-        "found by the account that was looked at"
-    );
+    assert_eq!(hers.events, events, "found by the viewed account");
     let shown = serde_json::to_value(&events[0]).unwrap();
     assert_eq!(
         shown["data"],
@@ -86,26 +83,26 @@ fn one_record_covers_ten_minutes_of_the_same_access_and_no_other() {
     let engine = fixture.start();
     let queries = engine.queries();
     let (ada, bob) = (ada(), AccountId::parse("bob").unwrap());
-    let timeline = LookUp::Viewed(Some(&ada), "audit-timeline");
-    let look = |viewer: &Viewer, what: &LookUp| queries.record_look_up(viewer, what).unwrap();
+    let timeline = Access::Viewed(Some(&ada), "audit-timeline");
+    let access = |viewer: &Viewer, what: &Access| queries.record_access(viewer, what).unwrap();
     let auditor = viewer("auditor", None);
     for _ in 0..1_000 {
-        look(&auditor, &timeline);
+        access(&auditor, &timeline);
     }
     assert_eq!(recorded(&engine).len(), 1);
-    look(&viewer("other", None), &timeline);
-    look(&viewer("auditor", Some("Grace")), &timeline);
-    look(&auditor, &LookUp::Viewed(Some(&bob), "audit-timeline"));
-    look(&auditor, &LookUp::Viewed(Some(&ada), "account-card"));
-    look(&auditor, &LookUp::Viewed(None, "reset-queue"));
-    look(&auditor, &LookUp::Exported(None, "jsonl", "{}".into()));
+    access(&viewer("other", None), &timeline);
+    access(&viewer("auditor", Some("Grace")), &timeline);
+    access(&auditor, &Access::Viewed(Some(&bob), "audit-timeline"));
+    access(&auditor, &Access::Viewed(Some(&ada), "account-card"));
+    access(&auditor, &Access::Viewed(None, "reset-queue"));
+    access(&auditor, &Access::Exported(None, "jsonl", "{}".into()));
     assert_eq!(recorded(&engine).len(), 7);
     fixture.pass(WINDOW_S - 1);
-    look(&auditor, &timeline);
+    access(&auditor, &timeline);
     assert_eq!(recorded(&engine).len(), 7);
     fixture.pass(1);
-    look(&auditor, &timeline);
-    look(&auditor, &timeline);
+    access(&auditor, &timeline);
+    access(&auditor, &timeline);
     assert_eq!(recorded(&engine).len(), 8);
 }
 
@@ -113,9 +110,9 @@ fn one_record_covers_ten_minutes_of_the_same_access_and_no_other() {
 fn an_access_record_is_durable_when_its_query_is_answered() {
     let fixture = Fixture::new();
     let engine = fixture.start();
-    let look = LookUp::Viewed(Some(&ada()), "audit-page");
+    let access = Access::Viewed(Some(&ada()), "audit-page");
     let auditor = viewer("auditor", None);
-    engine.queries().record_look_up(&auditor, &look).unwrap();
+    engine.queries().record_access(&auditor, &access).unwrap();
     let log = &engine.admin.log;
     let record = log.get(log.head()).unwrap().unwrap();
     let event = Record::decode(&record).unwrap().event().unwrap();
@@ -130,8 +127,8 @@ fn what_cannot_be_recorded_is_not_shown() {
     let engine = fixture.start();
     let queries = engine.queries();
     drop(engine);
-    let look = LookUp::Viewed(Some(&ada()), "audit-page");
-    let refused = queries.record_look_up(&viewer("auditor", None), &look);
+    let access = Access::Viewed(Some(&ada()), "audit-page");
+    let refused = queries.record_access(&viewer("auditor", None), &access);
     assert_eq!(refused.unwrap_err().code, ErrorCode::StoreUnavailable);
 }
 
@@ -145,9 +142,9 @@ fn an_access_changes_no_account() {
         engine.queries().audit_timeline(&ada(), &query, None)
     };
     let before = page(&engine).unwrap();
-    let look = LookUp::Viewed(Some(&ada()), "audit-timeline");
+    let access = Access::Viewed(Some(&ada()), "audit-timeline");
     let auditor = viewer("auditor", None);
-    engine.queries().record_look_up(&auditor, &look).unwrap();
+    engine.queries().record_access(&auditor, &access).unwrap();
     assert_eq!(page(&engine).unwrap(), before);
 }
 
@@ -168,17 +165,17 @@ fn once_its_time_is_over_a_second_record_counts_the_further_accesses() {
     let engine = fixture.start();
     let queries = engine.queries();
     let timeline = ada();
-    let timeline = LookUp::Viewed(Some(&timeline), "audit-timeline");
+    let timeline = Access::Viewed(Some(&timeline), "audit-timeline");
     let auditor = viewer("auditor", None);
     for _ in 0..1_000 {
-        queries.record_look_up(&auditor, &timeline).unwrap();
+        queries.record_access(&auditor, &timeline).unwrap();
     }
-    let once = LookUp::Viewed(None, "reset-queue");
-    queries.record_look_up(&auditor, &once).unwrap();
+    let once = Access::Viewed(None, "reset-queue");
+    queries.record_access(&auditor, &once).unwrap();
     fixture.pass(WINDOW_S);
     assert_eq!(counts(&engine), [0; 0]);
     // The next command records what is due.
-    queries.record_look_up(&auditor, &timeline).unwrap();
+    queries.record_access(&auditor, &timeline).unwrap();
     let counted = counts(&engine);
     assert_eq!(counted.len(), 1, "one access has its record already");
     let data = serde_json::json!({"account_id": "ada", "query": "audit-timeline", "count": 999});
@@ -198,15 +195,15 @@ fn a_caller_names_sixty_new_subjects_in_a_minute_and_refused_ones_are_counted() 
     let fixture = Fixture::new();
     let engine = fixture.start();
     let queries = engine.queries();
-    let admit = |viewer: &Viewer, look_up: Option<&LookUp>| {
-        let admitted = queries.admit_look_up(viewer, "find-account", look_up);
+    let admit = |viewer: &Viewer, access: Option<&Access>| {
+        let admitted = queries.admit_access(viewer, "find-account", access);
         admitted.map_err(|refusal| (refusal.code, refusal.retry_after_s))
     };
     let ada = ada();
-    let card = LookUp::Viewed(Some(&ada), "account-card");
+    let card = Access::Viewed(Some(&ada), "account-card");
     let eve = viewer("eve", None);
-    queries.record_look_up(&eve, &card).unwrap();
-    for n in 0..NEW_LOOKS_MAX {
+    queries.record_access(&eve, &card).unwrap();
+    for n in 0..NEW_SUBJECTS_MAX {
         let named = viewer("eve", Some(&n.to_string()));
         assert_eq!(admit(&named, Some(&card)), Ok(()), "for another each time");
     }
@@ -217,7 +214,7 @@ fn a_caller_names_sixty_new_subjects_in_a_minute_and_refused_ones_are_counted() 
     assert_eq!(admit(&eve, Some(&card)), Ok(()), "it is on record");
     assert_eq!(admit(&viewer("bob", None), None), Ok(()));
     fixture.pass(WINDOW_S);
-    queries.record_look_up(&eve, &card).unwrap();
+    queries.record_access(&eve, &card).unwrap();
     let counted = counts(&engine);
     let data = serde_json::json!({"account_id": null, "query": "find-account", "count": 100});
     assert_eq!(counted.len(), 1, "one for them all");
@@ -230,11 +227,11 @@ fn a_caller_names_sixty_new_subjects_in_a_minute_and_refused_ones_are_counted() 
 fn a_stop_loses_no_count() {
     let fixture = Fixture::new();
     let engine = fixture.start();
-    let look = LookUp::Viewed(None, "audit-page");
+    let access = Access::Viewed(None, "audit-page");
     for _ in 0..3 {
         engine
             .queries()
-            .record_look_up(&viewer("auditor", None), &look)
+            .record_access(&viewer("auditor", None), &access)
             .unwrap();
     }
     drop(engine);
@@ -248,10 +245,10 @@ fn an_agents_refused_commands_count_as_new_subjects() {
     let engine = fixture.start();
     fixture.enrol(&engine, "ada");
     let clear = |id: &str| {
-        let body = serde_json::json!({"account_id": id, "reason": "looking"});
+        let body = serde_json::json!({"account_id": id, "reason": "curious"});
         fixture.send(&engine, "clear-attempts", body).unwrap_err()
     };
-    for n in 0..NEW_LOOKS_MAX {
+    for n in 0..NEW_SUBJECTS_MAX {
         let id = format!("unknown-{n}");
         assert_eq!(clear(&id), ErrorCode::AccountNotFound, "{n}");
     }
@@ -264,16 +261,16 @@ fn an_agents_refused_commands_count_as_new_subjects() {
         on_behalf_of: None,
         trace_id: None,
     };
-    let look = engine
+    let access = engine
         .queries()
-        .admit_look_up(&agent, "support-account", None);
-    assert_eq!(look.unwrap_err().code, ErrorCode::QuotaExceeded);
+        .admit_access(&agent, "support-account", None);
+    assert_eq!(access.unwrap_err().code, ErrorCode::QuotaExceeded);
     for id in ["ada", "unknown"] {
         assert_eq!(clear(id), ErrorCode::QuotaExceeded);
     }
     let suspend = serde_json::json!({"account_id": "ada", "reason": "stolen", "ticket": "T-1"});
     let done = fixture.send(&engine, "suspend-factor", suspend);
-    assert!(done.is_ok(), "what is recorded is no look: {done:?}");
+    assert!(done.is_ok(), "a recorded command is no access: {done:?}");
     fixture.pass(RATE_WINDOW_S);
     assert_eq!(clear("unknown"), ErrorCode::AccountNotFound);
 }
@@ -304,7 +301,7 @@ fn an_operators_act_is_durable_with_its_sealed_reason_before_it_begins() {
     let opened = shared.vault.open(record.stream_key, &held).unwrap();
     assert_eq!(*opened, reason.as_str().as_bytes());
     // Each act has its own record, up to sixty in a minute.
-    for _ in 1..NEW_LOOKS_MAX {
+    for _ in 1..NEW_SUBJECTS_MAX {
         queries.record_act(&eve, backup, &reason).unwrap();
     }
     let refused = queries.record_act(&eve, backup, &reason).unwrap_err();

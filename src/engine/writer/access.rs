@@ -7,24 +7,24 @@ use countersign_schemas::time::Micros;
 use super::Writer;
 use super::batch::{Batch, Group, Origin};
 use crate::account::service;
-use crate::engine::message::Looking;
+use crate::engine::message::PendingAccess;
 use crate::engine::request::Viewer;
 
 impl Writer {
     /// Adds an access record to the batch; if it cannot be made, this is logged and the access is
     /// refused.
-    pub(super) fn record_look_up(&mut self, looking: Looking, batch: &mut Batch) {
-        if self.record_of_viewer(looking.event, &looking.viewer, batch) {
-            batch.looks.push(looking.durable);
+    pub(super) fn record_access(&mut self, pending: PendingAccess, batch: &mut Batch) {
+        if self.record_of_viewer(pending.event, &pending.viewer, batch) {
+            batch.accesses.push(pending.durable);
         }
     }
 
     /// Records how many further accesses the expired records cover, at most `max` records.
-    pub(super) fn count_look_ups(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
-        let due = self.shared.look_ups().due(monotonic, max);
-        for look in due {
-            let event = counted(&look.event, look.further);
-            self.record_of_viewer(event, &look.viewer, batch);
+    pub(super) fn count_accesses(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
+        let due = self.shared.access_records().due(monotonic, max);
+        for record in due {
+            let event = counted(&record.event, record.further);
+            self.record_of_viewer(event, &record.viewer, batch);
         }
     }
 

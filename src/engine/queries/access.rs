@@ -20,10 +20,10 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 
 use crate::account::service;
 use crate::engine::Queries;
-use crate::engine::message::Looking;
 use crate::engine::message::Message;
+use crate::engine::message::PendingAccess;
 use crate::engine::request::Viewer;
-use crate::engine::shared::recorded_looks::{Recorded, key_of};
+use crate::engine::shared::access_records::{Recorded, key_of};
 
 /// How long an answer waits for its access record to be durable.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
@@ -31,14 +31,14 @@ const TOO_MANY: &str = "each caller has 60 requests a minute that leave a new ac
 
 /// The access that a record describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LookUp<'a> {
+pub enum Access<'a> {
     /// One account, or several at once, viewed by the query of this name.
     Viewed(Option<&'a AccountId>, &'static str),
     /// Events exported in this form; the filter beside the account is JSON.
     Exported(Option<&'a AccountId>, &'static str, String),
 }
 
-impl LookUp<'_> {
+impl Access<'_> {
     /// Returns the query's name.
     pub fn query(&self) -> &'static str {
         match self {
@@ -60,30 +60,30 @@ impl LookUp<'_> {
 
 impl Queries {
     /// Admits or refuses a query: a caller may name at most sixty subjects a minute that have no
-    /// access record, whether they exist or not. `look_up` is the access, if the request alone
+    /// access record, whether they exist or not. `access` is given if the request alone
     /// shows its subject. Refused queries are counted, and `look-ups-counted` reports their number.
     ///
     /// # Errors
     /// `quota.exceeded`, with the seconds to wait.
-    pub fn admit_look_up(
+    pub fn admit_access(
         &self,
         viewer: &Viewer,
         query: &'static str,
-        look_up: Option<&LookUp>,
+        access: Option<&Access>,
     ) -> Result<(), Refusal> {
         let now = (self.shared.monotonic)();
-        let mut looks = self.shared.look_ups();
-        looks.forget_old(now);
-        let is_on_record = |look_up: &LookUp| {
-            let key = key_of(viewer, &look_up.event());
-            looks.looks.contains_key(&key)
+        let mut records = self.shared.access_records();
+        records.forget_old(now);
+        let is_on_record = |access: &Access| {
+            let key = key_of(viewer, &access.event());
+            records.recent.contains_key(&key)
         };
-        if look_up.is_some_and(is_on_record) {
+        if access.is_some_and(is_on_record) {
             return Ok(());
         }
         let caller = (viewer.caller.role, viewer.caller.name.as_str());
-        looks.rates.take(caller, now).map_err(|seconds| {
-            looks.refused(viewer, query, now);
+        records.rates.take(caller, now).map_err(|seconds| {
+            records.refused(viewer, query, now);
             Refusal {
                 detail: Some(TOO_MANY),
                 ..Refusal::after(ErrorCode::QuotaExceeded, seconds)
@@ -97,25 +97,25 @@ impl Queries {
     ///
     /// # Errors
     /// `store.unavailable` if the record did not become durable in time: the answer must not leave.
-    pub fn record_look_up(&self, viewer: &Viewer, look_up: &LookUp) -> Result<(), Refusal> {
-        let event = look_up.event();
+    pub fn record_access(&self, viewer: &Viewer, access: &Access) -> Result<(), Refusal> {
+        let event = access.event();
         let key = key_of(viewer, &event);
         let now = (self.shared.monotonic)();
-        if self.shared.look_ups().counts(&key, now) {
+        if self.shared.access_records().counts(&key, now) {
             return Ok(());
         }
         self.record(viewer, event.clone())?;
-        let look = Recorded {
+        let record = Recorded {
             event,
             viewer: viewer.clone(),
             further: 0,
         };
-        self.shared.look_ups().insert(key, look, now);
+        self.shared.access_records().insert(key, record, now);
         Ok(())
     }
 
     /// Records an operator's act with its reason, before the act begins. Each act has a record of
-    /// its own; one operator may ask for sixty in a minute, look-ups included.
+    /// its own; one operator may cause sixty records a minute, accesses included.
     ///
     /// # Errors
     /// `quota.exceeded`, with the seconds to wait. `store.unavailable` if the record did not become
@@ -126,7 +126,7 @@ impl Queries {
         (act, view): (OperatorAct, Option<&str>),
         reason: &Reason,
     ) -> Result<(), Refusal> {
-        self.admit_look_up(viewer, act.as_str(), None)?;
+        self.admit_access(viewer, act.as_str(), None)?;
         self.record(viewer, service::operator_acted(act, view, reason.as_str()))
     }
 
@@ -134,13 +134,13 @@ impl Queries {
     fn record(&self, viewer: &Viewer, event: Event) -> Result<(), Refusal> {
         let unavailable = || Refusal::new(ErrorCode::StoreUnavailable);
         let (durable, recorded) = sync_channel(1);
-        let looking = Looking {
+        let pending = PendingAccess {
             event,
             viewer: viewer.clone(),
             durable,
         };
         // Each query thread has at most one under way.
-        let sent = self.queue.send(Message::LookedUp(Box::new(looking)));
+        let sent = self.queue.send(Message::Accessed(Box::new(pending)));
         sent.map_err(|_| unavailable())?;
         recorded
             .recv_timeout(COMMIT_WAIT)
