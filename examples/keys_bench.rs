@@ -24,7 +24,8 @@ use countersign::crypto::data_keys::{DataKeys, STAGED_KEYS_MAX};
 use countersign::crypto::keyring::Keyring;
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
 use countersign::engine::{
-    Caller, Clock, Done, Engine, EngineOptions, Request, init, system_random, wall_clock,
+    Caller, Clock, Done, Engine, EngineOptions, PasswordsBy, Request, init, system_random,
+    wall_clock,
 };
 use countersign::log::LogOptions;
 use countersign_schemas::admin::{KeyEntry, KeyState};
@@ -132,7 +133,7 @@ impl Fixture {
                 kdf_memory_kib: 8,
                 ..Policy::default()
             },
-            vouched: true,
+            passwords_by: PasswordsBy::Caller,
             monotonic: Arc::clone(&clock),
             clock,
             ..EngineOptions::new(data, keyring)

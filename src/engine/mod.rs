@@ -47,7 +47,7 @@ pub use queries::access::Access;
 pub use queries::admin::Admin;
 pub use queries::export::filter_text;
 pub use record_seals::RecordSeals;
-pub use request::{BodyTags, Caller, Done, Outcome, ReplyTo, Request, Viewer};
+pub use request::{BodyTags, Caller, Done, Outcome, PasswordsBy, ReplyTo, Request, Viewer};
 pub use running::Engine;
 pub use running::readings::{Readings, free_bytes};
 pub use shared::asked_password::{AskedPassword, PasswordService};

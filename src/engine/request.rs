@@ -141,12 +141,24 @@ impl Outcome {
     }
 }
 
+/// Who checks passwords (`[directory] mode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordsBy {
+    /// This service, which holds their verifiers (`builtin`).
+    #[default]
+    Countersign,
+    /// The password service, over NATS (`nats`); accounts need no registration.
+    PasswordService,
+    /// The caller, who vouches for the first factor (`vouched`); accounts need no registration.
+    Caller,
+}
+
 /// Whether a command trusts its caller for the first factor: a login that names the account itself,
-/// or no password where `vouched` says that callers check passwords.
-pub fn is_vouched(command: &Command, vouched: bool) -> bool {
+/// or no password where callers check passwords.
+pub fn is_vouched(command: &Command, passwords_by: PasswordsBy) -> bool {
     match command.proof().first {
         FirstFactor::Vouched => true,
-        FirstFactor::Password(None) => vouched,
+        FirstFactor::Password(None) => passwords_by == PasswordsBy::Caller,
         FirstFactor::Password(Some(_)) | FirstFactor::Own(_) | FirstFactor::NotAsked => false,
     }
 }

@@ -19,6 +19,7 @@ use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
 use crate::crypto::password::SALT_BYTES;
 use crate::engine::Request;
 use crate::engine::keys::vault::VaultError;
+use crate::engine::request::PasswordsBy;
 use crate::engine::shared::Shared;
 
 /// Returns the evidence before any step: whether a password was given or the caller vouches for it.
@@ -38,7 +39,7 @@ pub fn first(shared: &Shared, request: &Request, account: &Account) -> Result<Ev
     if let Some(given) = request.command.proof().first.may_bring() {
         evidence.proof = match given {
             Some(_) => ProofEvidence::NotCompared,
-            None if shared.vouched => ProofEvidence::Vouched,
+            None if shared.passwords_by == PasswordsBy::Caller => ProofEvidence::Vouched,
             None => ProofEvidence::Absent,
         };
     }

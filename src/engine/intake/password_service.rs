@@ -7,6 +7,7 @@ use countersign_schemas::secret::SecretText;
 
 use crate::account::ProofEvidence;
 use crate::engine::message::{Submission, ToWriter};
+use crate::engine::request::PasswordsBy;
 use crate::engine::shared::Shared;
 use crate::engine::shared::asked_password::AskedPassword;
 
@@ -39,7 +40,7 @@ pub(in crate::engine) fn ask(
 /// Whether the password service holds the password that proves this command's owner; a password
 /// that the command replaces is this service's own.
 pub(in crate::engine) fn is_elsewhere(shared: &Shared, command: &Command) -> bool {
-    shared.elsewhere && password(command).is_some()
+    shared.passwords_by == PasswordsBy::PasswordService && password(command).is_some()
 }
 
 fn password(command: &Command) -> Option<&SecretText> {

@@ -25,6 +25,7 @@ use countersign_schemas::time::Micros;
 use super::keys::vault::{OpenedSource, VaultError};
 use super::message::ToWriter;
 use super::shared::Shared;
+use crate::engine::request::PasswordsBy;
 use crate::log::LogReader;
 use page_room::PageRoom;
 
@@ -75,7 +76,9 @@ impl Queries {
             .map_err(|error| unavailable(&error))?;
         match row {
             Some(row) => Ok(row.status(self.shared.now(), position, self.shared.policy.low_codes)),
-            None if self.shared.vouched || self.shared.elsewhere => Ok(unseen(account, position)),
+            None if self.shared.passwords_by != PasswordsBy::Countersign => {
+                Ok(unseen(account, position))
+            }
             None => Err(Refusal::new(ErrorCode::AccountNotFound)),
         }
     }

@@ -26,7 +26,7 @@ use super::keys::assertions;
 use super::message::{Job, Submission, ToWriter, spawn};
 use super::queries::Queries;
 use super::queries::admin::Admin;
-use super::request::{BodyTags, Outcome, ReplyTo, Request, is_vouched};
+use super::request::{BodyTags, Outcome, PasswordsBy, ReplyTo, Request, is_vouched};
 use super::shared::Shared;
 use super::shared::asked_password::PasswordService;
 use super::start;
@@ -165,14 +165,17 @@ impl Engine {
                 let id = uuid::Uuid::now_v7().to_string();
                 command.account_id = Some(AccountId::parse(&id).expect("a UUID is a word"));
             }
-            Command::StartLogin(command) if command.password.is_none() && !self.shared.vouched => {
+            Command::StartLogin(command)
+                if command.password.is_none()
+                    && self.shared.passwords_by != PasswordsBy::Caller =>
+            {
                 return Err(DecodeError::at("/password", "this field is required").into());
             }
             _ => {}
         }
         let may_vouch = |names: &BTreeSet<String>| names.contains(&request.caller.name);
         let is_allowed = self.shared.vouching.as_ref().is_none_or(may_vouch);
-        match is_vouched(&request.command, self.shared.vouched) && !is_allowed {
+        match is_vouched(&request.command, self.shared.passwords_by) && !is_allowed {
             true => Err(Refusal::because(ErrorCode::ActorForbidden, MAY_NOT_VOUCH)),
             false => Ok(()),
         }

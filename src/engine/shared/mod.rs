@@ -27,7 +27,7 @@ use super::counts::by_text::TextFile;
 use super::keys::checkpoints::{sign, signer};
 use super::keys::vault::Vault;
 use super::message::Subject;
-use super::request::unavailable;
+use super::request::{PasswordsBy, unavailable};
 use super::shared::access_records::AccessRecords;
 use super::shared::asked_password::PasswordService;
 use super::shared::gauges::Gauges;
@@ -45,10 +45,8 @@ pub struct Shared {
     pub vault: Vault,
     /// The policy that decides.
     pub policy: Policy,
-    /// Whether callers vouch for the first factor.
-    pub vouched: bool,
-    /// Whether the password service checks passwords.
-    pub elsewhere: bool,
+    /// Who checks passwords.
+    pub passwords_by: PasswordsBy,
     /// The password service, once it can be asked.
     pub password_service: OnceLock<PasswordService>,
     /// The callers that may vouch for the first factor; all if `None`.

@@ -49,6 +49,7 @@ use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::engine::copies::places::KeyringPlaceError;
 use crate::engine::data_folder::{keys_file, log_folder, snapshots_file, views_file};
 use crate::engine::keys::checkpoints::signer;
+use crate::engine::request::PasswordsBy;
 use crate::log::checkpoints::Archive;
 use crate::log::tree::{NOTHING_BEFORE, leaf_hash};
 use crate::log::{EventLog, LogOptions, LogReader, Storage, private_folder};
@@ -69,10 +70,8 @@ pub struct EngineOptions {
     pub keyring: PathBuf,
     /// The policy that decides.
     pub policy: Policy,
-    /// Whether callers vouch for the first factor (`[directory] mode = "vouched"`).
-    pub vouched: bool,
-    /// Whether the password service checks passwords (`[directory] mode = "nats"`).
-    pub elsewhere: bool,
+    /// Who checks passwords.
+    pub passwords_by: PasswordsBy,
     /// The callers that may vouch for the first factor (`[directory] vouching`); all if `None`.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
@@ -97,8 +96,7 @@ impl EngineOptions {
             data: data.into(),
             keyring: keyring.into(),
             policy: Policy::default(),
-            vouched: false,
-            elsewhere: false,
+            passwords_by: PasswordsBy::default(),
             vouching: None,
             clock: Arc::new(wall_clock),
             monotonic: Arc::new(monotonic_clock),
@@ -231,8 +229,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let shared = Shared {
         vault,
         policy: options.policy,
-        vouched: options.vouched,
-        elsewhere: options.elsewhere,
+        passwords_by: options.passwords_by,
         password_service: OnceLock::new(),
         vouching: options.vouching,
         clock: options.clock,

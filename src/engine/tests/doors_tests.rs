@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD};
 use crate::account::{LoginReply, Reply, ResetReply, SecretReply};
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, PasswordsBy};
 
 /// The holder of the passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl Mode {
     fn start(self, fixture: &Fixture) -> Engine {
         let engine = fixture.start_with(|options: &mut EngineOptions| match self {
             Self::Here => {}
-            Self::Vouched => options.vouched = true,
-            Self::Elsewhere => options.elsewhere = true,
+            Self::Vouched => options.passwords_by = PasswordsBy::Caller,
+            Self::Elsewhere => options.passwords_by = PasswordsBy::PasswordService,
         });
         if self == Self::Elsewhere {
             engine.ask_about_passwords(Box::new(|asked| {

@@ -19,7 +19,7 @@ use crate::engine::message::ToWriter;
 use crate::engine::start::error::StartError;
 use crate::engine::writer::Writer;
 use crate::engine::writer::batch::{BATCH_ALONE_MAX, Batch};
-use crate::engine::{Engine, Outcome, new_epoch, start};
+use crate::engine::{Engine, Outcome, PasswordsBy, new_epoch, start};
 use crate::log::{EventLog, LogOptions};
 
 fn ada() -> AccountId {
@@ -337,7 +337,7 @@ fn begin_unsealed(fixture: &Fixture, engine: &Engine) {
 #[test]
 fn a_tombstone_of_a_lost_life_does_not_erase_a_next_one_of_which_nothing_is_sealed() {
     let fixture = Fixture::new();
-    let start = || fixture.start_with(|options| options.vouched = true);
+    let start = || fixture.start_with(|options| options.passwords_by = PasswordsBy::Caller);
     let old = fixture.folder().join("old");
     drop(start());
     copy(&fixture.data(), &old);
@@ -358,7 +358,7 @@ fn a_tombstone_of_a_lost_life_does_not_erase_a_next_one_of_which_nothing_is_seal
 #[test]
 fn an_interrupted_erasure_is_completed_although_nothing_is_sealed() {
     let fixture = Fixture::new();
-    let start = || fixture.start_with(|options| options.vouched = true);
+    let start = || fixture.start_with(|options| options.passwords_by = PasswordsBy::Caller);
     let engine = start();
     begin_unsealed(&fixture, &engine);
     drop(engine);

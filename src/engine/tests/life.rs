@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{Fixture, PASSWORD, verify};
 use crate::account::{LoginReply, Reply, SecretReply};
-use crate::engine::{Done, Engine, Outcome};
+use crate::engine::{Done, Engine, Outcome, PasswordsBy};
 
 #[test]
 fn the_whole_life_survives_a_restart_between_any_two_steps() {
@@ -263,7 +263,7 @@ fn every_query_says_that_codes_run_low_as_a_login_does() {
 #[test]
 fn with_vouched_logins_no_registration_and_no_password_is_needed() {
     let fixture = Fixture::new();
-    let engine = fixture.start_with(|options| options.vouched = true);
+    let engine = fixture.start_with(|options| options.passwords_by = PasswordsBy::Caller);
     let eve = AccountId::parse("eve").unwrap();
     let status = engine.queries().login_status(&eve, None).unwrap();
     assert_eq!(status.second_factor, FactorState::Off);
@@ -321,7 +321,7 @@ fn only_a_listed_caller_vouches_for_the_first_factor() {
     drop(engine);
     for (name, is_listed) in [("another", false), ("test", true)] {
         let engine = fixture.start_with(|options| {
-            options.vouched = true;
+            options.passwords_by = PasswordsBy::Caller;
             options.vouching = listed(name);
         });
         for (name, body) in [

@@ -29,7 +29,7 @@ use crate::engine::intake::password_service;
 use crate::engine::intake::pool::Sender;
 use crate::engine::intake::{evidence, subject};
 use crate::engine::message::{Gated, Submission};
-use crate::engine::{Done, Outcome};
+use crate::engine::{Done, Outcome, PasswordsBy};
 
 /// Steps of one command; no rule needs more.
 const STEPS_MAX: u8 = 4;
@@ -327,7 +327,7 @@ impl Writer {
             source_key: gated.at_account,
             source_waits_s: gated.source_waits_s,
             pair_waits_s: gated.pair_waits_s,
-            is_elsewhere: self.shared.vouched || self.shared.elsewhere,
+            is_elsewhere: self.shared.passwords_by != PasswordsBy::Countersign,
             name_taken: across::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: across::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,
@@ -352,7 +352,11 @@ impl Writer {
                 return Verdict::refused(ErrorCode::StoreUnavailable);
             }
         };
-        let begun = self.entomb(batch).and_then(|()| self.rotate(batch));
+        let begun = match group.events.last() {
+            Some(Event::AccountErased(_)) => self.entomb(batch),
+            Some(Event::KeysRotated(rotated)) => self.rotate(rotated.key_id, group.now),
+            _ => Ok(()),
+        };
         if let Err(error) = begun {
             tracing::error!(%error, "a change of the keys could not be begun; it is dropped");
             *batch = self.empty_batch();

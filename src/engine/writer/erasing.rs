@@ -8,7 +8,7 @@
 //! completed with the same caller, command and time. From the tombstone on, the account's keys are
 //! no longer handed out.
 
-use countersign_schemas::event::{Event, EventError};
+use countersign_schemas::event::EventError;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{Record, RecordError};
 use countersign_schemas::time::Micros;
@@ -74,18 +74,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes sure that an erasure will be completed whatever happens from now on; any other batch
-    /// is left as it is. The erasure is alone in its batch, so its record follows the durable log.
+    /// Makes sure that the erasure that the batch ends with will be completed whatever happens from
+    /// now on. The erasure is alone in its batch, so its record follows the durable log.
     ///
     /// # Errors
     /// [`VaultError`]: nothing was begun, and the batch must not be appended.
     pub(super) fn entomb(&self, batch: &Batch) -> Result<(), VaultError> {
-        let (Some(entry), Some(bytes)) = (batch.entries.last(), batch.records.last()) else {
-            return Ok(());
-        };
-        let Event::AccountErased(_) = entry.event else {
-            return Ok(());
-        };
+        let last = batch.entries.last().zip(batch.records.last());
+        let (entry, bytes) = last.expect("the batch ends with the erasure");
         let vault = &self.shared.vault;
         // The log's own key, under which the reason is sealed, must outlive a crash too.
         vault.commit_keys()?;
