@@ -5,14 +5,14 @@
 //! else, then unsigned events are lost, or data folder and keyring were both set back to an older
 //! day. The broker may be away at the next start, so the evidence is kept in a file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self};
 use std::path::{Path, PathBuf};
 
 use countersign_projections::audit_event;
 use countersign_schemas::published::{Group, PublishedEvent};
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::engine::entries::decode;
 use crate::log::LogReader;
 
@@ -35,23 +35,7 @@ impl Witness {
     /// # Errors
     /// Those of the operating system.
     pub fn write(&self, keyring_file: &Path) -> io::Result<()> {
-        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        let path = path(keyring_file);
-        let staging = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&staging)?;
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&staging, &path)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        durable::replace(&path(keyring_file), &serde_json::to_vec(self)?)
     }
 }
 

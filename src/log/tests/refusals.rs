@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::durable;
 
 #[test]
 fn creation_is_refused_where_anything_is() {
@@ -25,7 +26,7 @@ fn creation_without_records_is_refused_and_leaves_nothing() {
 #[test]
 fn an_interrupted_creation_is_no_log_and_can_be_done_again() {
     let (_parent, folder) = place();
-    let staging = folder::unpublished(&folder);
+    let staging = durable::staging(&folder);
     fs::create_dir(&staging).unwrap();
     fs::write(segment(&staging, 1), b"half a file").unwrap();
     assert!(matches!(
@@ -40,7 +41,7 @@ fn an_interrupted_creation_is_no_log_and_can_be_done_again() {
 fn a_segment_that_was_never_published_is_swept_away() {
     let (_parent, folder) = place();
     log_with(&folder, 20, 50).close().unwrap();
-    let leftover = folder::unpublished(&segment(&folder, 4));
+    let leftover = durable::staging(&segment(&folder, 4));
     fs::write(&leftover, b"half a file").unwrap();
     let log = EventLog::open(&folder, options(20)).unwrap();
     assert_holds(&log, 50);
