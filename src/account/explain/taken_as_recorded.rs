@@ -84,7 +84,7 @@ mod tests {
     use crate::account::explain::recording::Across;
     use crate::account::tests::reset_words::*;
     use crate::account::tests::scenario::Password::{Right, Vouched, Wrong};
-    use crate::account::tests::scenario::{ACCOUNT, START, Scenario, nobody};
+    use crate::account::tests::scenario::{ACCOUNT, START, Scenario, unregistered};
     use crate::account::tests::sentences::*;
 
     fn taken(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> Vec<&'static str> {
@@ -137,6 +137,6 @@ mod tests {
         let lapsed = case.by("agent-2").at("+8d");
         assert_eq!(taken(&lapsed, approve), [LAPSED_BY]);
         assert_eq!(taken(&enabled_account(), erase), [ERASED]);
-        assert_eq!(taken(&nobody(), rotate_keys), [ROTATED]);
+        assert_eq!(taken(&unregistered(), rotate_keys), [ROTATED]);
     }
 }

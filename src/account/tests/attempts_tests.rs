@@ -3,7 +3,7 @@
 use countersign_schemas::event::Event;
 
 use super::scenario::Password::Right;
-use super::scenario::{Scenario, given};
+use super::scenario::Scenario;
 use super::sentences::*;
 use crate::account::CodeEvidence;
 use crate::account::policy::Policy;
@@ -134,7 +134,7 @@ fn c17_any_other_pair_is_refused_and_counted() {
 /// C-17.
 #[test]
 fn c17_a_pair_with_a_used_code_is_refused() {
-    given(in_double_code_mode())
+    in_double_code_mode()
         .when(verify_pair(code_now(-1), code_now(0)))
         .then("logged in by totp, 10 left")
         .when(verify_pair(code_now(0), code_now(1)))
@@ -173,7 +173,8 @@ fn after_four_wrong_pairs_in_an_hour_the_next_waits() {
 
 #[test]
 fn thirty_days_after_the_failures_one_code_suffices_again() {
-    given(enabled_account().wrong_codes(10))
+    enabled_account()
+        .wrong_codes(10)
         .at("+29d23h")
         .log_in_with(code_now(0))
         .then("code.second_required")
@@ -184,7 +185,8 @@ fn thirty_days_after_the_failures_one_code_suffices_again() {
 
 #[test]
 fn failures_older_than_thirty_days_set_no_wait() {
-    given(enabled_account().wrong_codes(3))
+    enabled_account()
+        .wrong_codes(3)
         .at("+30d")
         .wrong_codes(3)
         .when(verify_vouched(code_now(0)))
@@ -194,7 +196,9 @@ fn failures_older_than_thirty_days_set_no_wait() {
 #[test]
 fn the_budget_is_free_again_when_the_tenth_last_failure_is_thirty_days_old() {
     let failed = enabled_account().wrong_codes(9).at("+10d").wrong_codes(1);
-    given(failed.at("+20d").wrong_codes(9))
+    failed
+        .at("+20d")
+        .wrong_codes(9)
         .at("+39d23h")
         .log_in_with(code_now(0))
         .then("code.second_required")
@@ -206,7 +210,8 @@ fn the_budget_is_free_again_when_the_tenth_last_failure_is_thirty_days_old() {
 /// An attacker who can turn 2FA off does not need to guess.
 #[test]
 fn another_enrolment_begins_with_a_whole_budget() {
-    given(enabled_account().wrong_codes(14))
+    enabled_account()
+        .wrong_codes(14)
         .when(disable(Right))
         .when(enable(Right))
         .when(confirm(code_now(0)))
@@ -264,7 +269,9 @@ fn a_failure_that_suspends_still_spends_the_budget() {
         suspend_after: 10,
         ..Policy::default()
     };
-    given(enabled_account().under(policy).wrong_codes(10))
+    enabled_account()
+        .under(policy)
+        .wrong_codes(10)
         .when(verify_vouched(code_now(0)))
         .then("factor.suspended")
         .when(verify_vouched(backup_code(1)))

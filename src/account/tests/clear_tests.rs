@@ -5,7 +5,7 @@ use countersign_schemas::time::Micros;
 
 use super::reset_words::*;
 use super::scenario::Password::{Absent, Right};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::CodeAttempts;
 
@@ -38,7 +38,7 @@ fn a_suspension_stays_and_so_does_the_row_that_leads_to_it() {
     suspended
         .when(verify_vouched(code_now(0)))
         .then("factor.suspended");
-    given(cleared(enabled_account().wrong_codes(99), "agent-1"))
+    cleared(enabled_account().wrong_codes(99), "agent-1")
         .where_account(|a| a.attempts.consecutive == 99)
         .when(verify_vouched(wrong_code()))
         .then("code.invalid")
@@ -130,6 +130,6 @@ fn a_wait_or_double_code_mode_can_be_cleared_by_itself_and_until_it_ends() {
 fn without_a_second_factor_there_is_nothing_to_clear() {
     cleared(registered_account(), "agent-1").then("factor.not_on");
     cleared(pending_account(), "agent-1").then("factor.not_on");
-    cleared(nobody(), "agent-1").then("account.not_found");
-    assert!(matches!(clear_attempts(&nobody()).1, Absent));
+    cleared(unregistered(), "agent-1").then("account.not_found");
+    assert!(matches!(clear_attempts(&unregistered()).1, Absent));
 }

@@ -1,7 +1,7 @@
 //! Accounts and passwords, in sentences.
 
 use super::scenario::Password::{Absent, Right, Vouched, Wrong};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::evidence::ProofEvidence;
 use crate::account::passwords::SOURCES_MAX;
@@ -9,7 +9,7 @@ use crate::account::policy::Policy;
 
 #[test]
 fn an_account_is_registered_with_a_name_and_a_password() {
-    given(nobody())
+    unregistered()
         .when(register("a good password"))
         .then("registered")
         .records(&["account-registered", "password-set"])
@@ -18,7 +18,7 @@ fn an_account_is_registered_with_a_name_and_a_password() {
 
 #[test]
 fn an_id_is_registered_only_once() {
-    given(registered_account())
+    registered_account()
         .when(register("another password"))
         .then("account.exists")
         .records(&[]);
@@ -26,9 +26,9 @@ fn an_id_is_registered_only_once() {
 
 #[test]
 fn a_name_that_another_account_holds_is_taken() {
-    let mut scenario = nobody();
+    let mut scenario = unregistered();
     scenario.name_taken = true;
-    given(scenario)
+    scenario
         .when(register("a good password"))
         .then("account.exists")
         .records(&[]);
@@ -56,8 +56,8 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes_and_is_no_common_one(
             true => ("registered", "password changed"),
             false => ("password.unacceptable", "password.unacceptable"),
         };
-        given(nobody()).when(register(&password)).then(registered);
-        given(registered_account())
+        unregistered().when(register(&password)).then(registered);
+        registered_account()
             .when(change_password(Right, &password))
             .then(changed);
     }
@@ -65,7 +65,7 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes_and_is_no_common_one(
 
 #[test]
 fn an_unacceptable_password_is_refused_without_counting_the_old_one() {
-    given(registered_account())
+    registered_account()
         .when(change_password(Wrong, "short"))
         .then("password.unacceptable")
         .records(&[]);
@@ -75,7 +75,7 @@ fn an_unacceptable_password_is_refused_without_counting_the_old_one() {
 fn a_changed_password_is_another_credential() {
     let before = registered_account();
     let old = before.account.credential.clone();
-    given(before)
+    before
         .when(change_password(Right, "a new password"))
         .then("password changed")
         .records(&["password-set"])
@@ -84,7 +84,7 @@ fn a_changed_password_is_another_credential() {
 
 #[test]
 fn a_password_is_not_changed_with_a_wrong_one() {
-    given(registered_account())
+    registered_account()
         .when(change_password(Wrong, "a new password"))
         .then("credentials.invalid")
         .records(&["password-rejected"]);
@@ -93,7 +93,7 @@ fn a_password_is_not_changed_with_a_wrong_one() {
 /// P-11: a password change must not be a way around 2FA.
 #[test]
 fn a_password_change_leaves_2fa_on_and_voids_open_challenges() {
-    given(enabled_account())
+    enabled_account()
         .when(start_login(Right))
         .when(change_password(Right, "a new password"))
         .then("password changed")
@@ -106,7 +106,7 @@ fn a_password_change_leaves_2fa_on_and_voids_open_challenges() {
 /// E-09.
 #[test]
 fn a_password_change_drops_a_pending_enrolment() {
-    given(pending_account())
+    pending_account()
         .when(change_password(Right, "a new password"))
         .when(confirm(code_now(0)))
         .then("factor.not_pending");
@@ -115,13 +115,13 @@ fn a_password_change_drops_a_pending_enrolment() {
 #[test]
 fn a_proof_that_is_missing_is_no_proof() {
     for ask in [boxed(enable(Absent)), boxed(start_login(Absent))] {
-        given(registered_account())
+        registered_account()
             .when(ask)
             .then("credentials.invalid")
             .records(&[]);
     }
     for ask in [boxed(regenerate(Absent)), boxed(disable(Absent))] {
-        given(enabled_account())
+        enabled_account()
             .when(ask)
             .then("credentials.invalid")
             .records(&[]);
@@ -133,7 +133,7 @@ fn a_proof_that_is_missing_is_no_proof() {
 fn an_unknown_account_answers_as_a_wrong_password_does() {
     for password in [Right, Wrong] {
         for ask in [boxed(start_login(password)), boxed(enable(password))] {
-            given(nobody())
+            unregistered()
                 .when(ask)
                 .then("credentials.invalid")
                 .records(&["unknown-name-refused"])
@@ -145,7 +145,7 @@ fn an_unknown_account_answers_as_a_wrong_password_does() {
 /// If the caller vouches for an unknown account, only an enrolment registers it.
 #[test]
 fn a_vouched_command_makes_no_account_in_passing() {
-    given(nobody())
+    unregistered()
         .when(change_password(Vouched, "a new password"))
         .then("credentials.invalid")
         .records(&[])
@@ -153,7 +153,7 @@ fn a_vouched_command_makes_no_account_in_passing() {
         .then("credentials.invalid")
         .records(&[]);
     for ask in [boxed(regenerate(Vouched)), boxed(disable(Vouched))] {
-        given(nobody())
+        unregistered()
             .when(ask)
             .then("account.not_found")
             .records(&[]);
@@ -168,7 +168,7 @@ fn an_unknown_account_without_a_password_is_not_found() {
         boxed(disable(Absent)),
         boxed(regenerate(Absent)),
     ] {
-        given(nobody())
+        unregistered()
             .when(ask)
             .then("account.not_found")
             .records(&[]);
@@ -258,7 +258,7 @@ fn every_success_clears_the_failures_of_its_source_and_of_no_other() {
 
 #[test]
 fn a_sources_wrong_passwords_are_forgotten_after_a_day() {
-    given(wrong_passwords(registered_account(), 10))
+    wrong_passwords(registered_account(), 10)
         .later("+1d")
         .when(start_login(Wrong))
         .when(start_login(Wrong))
@@ -327,7 +327,7 @@ fn a_hundred_wrong_passwords_in_a_day_make_a_crowd_wait_a_minute_at_most_and_no_
 /// D-03: the end of a wait is in the log, not in the process.
 #[test]
 fn the_wait_of_a_source_is_an_instant_in_the_log() {
-    given(wrong_passwords(registered_account(), 30))
+    wrong_passwords(registered_account(), 30)
         .when(start_login(Right))
         .then("account.throttled for 900 s");
 }
@@ -357,14 +357,15 @@ fn while_an_account_waits_for_its_reset_no_right_first_factor_is_enough() {
         ProofEvidence::Elsewhere { right: true },
     ] {
         for ask in [boxed(disable(Right)), boxed(regenerate(Right))] {
-            given(waiting.clone())
+            waiting
+                .clone()
                 .when_with(ask, |evidence| evidence.proof = right)
                 .then("factor.suspended")
                 .records(&[]);
         }
     }
     for ask in [boxed(disable(Right)), boxed(start_login(Right))] {
-        let refused = given(waiting.clone()).when(ask).then("factor.suspended");
+        let refused = waiting.clone().when(ask).then("factor.suspended");
         refused.records(&[]);
     }
 }
@@ -381,7 +382,8 @@ fn a_place_is_known_once_a_login_was_completed_there_and_not_before() {
 
 #[test]
 fn while_app_codes_are_suspended_the_password_can_be_changed_by_itself() {
-    given(enabled_account().wrong_codes(100))
+    enabled_account()
+        .wrong_codes(100)
         .when(change_password(Right, "another good password"))
         .then("password changed");
 }

@@ -2,7 +2,7 @@
 
 use super::reset_words::*;
 use super::scenario::Password::Right;
-use super::scenario::{given, nobody};
+use super::scenario::unregistered;
 use super::sentences::*;
 
 #[test]
@@ -29,7 +29,7 @@ fn an_erased_account_is_unknown_and_keeps_only_its_count_of_events() {
 
 #[test]
 fn an_unknown_account_cannot_be_erased() {
-    given(nobody())
+    unregistered()
         .when(erase)
         .then("account.not_found")
         .records(&[]);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::gathering::steps_showing;
 use super::model::{Deed, Meaning, Proven};
 use super::reset_words::*;
-use super::scenario::{Password, Scenario, nobody};
+use super::scenario::{Password, Scenario, unregistered};
 use super::sentences::*;
 use crate::account::Policy;
 
@@ -208,7 +208,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
 }
 
 pub(super) fn begin(policy: Policy, seed: u64) -> Scenario {
-    let mut scenario = nobody().under(policy);
+    let mut scenario = unregistered().under(policy);
     scenario.seed = seed;
     scenario
 }

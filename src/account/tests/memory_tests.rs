@@ -2,7 +2,7 @@
 
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
-use super::scenario::{Scenario, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::Account;
 use crate::account::memory::CHALLENGE_BYTES_MAX;
@@ -19,7 +19,7 @@ fn more(before: &Scenario, after: &Scenario) -> usize {
 
 #[test]
 fn everything_that_an_account_keeps_is_counted() {
-    assert_eq!(nobody().account.memory_bytes(), bare());
+    assert_eq!(unregistered().account.memory_bytes(), bare());
     let ada = enabled_account();
     let (registered, ten_codes) = (registered_account(), 10 * 97);
     assert_eq!(more(&registered, &ada), ten_codes);

@@ -5,7 +5,7 @@ use countersign_schemas::code::Code;
 use super::reset_words::{request_reset, suspend_factor};
 use super::scenario::Password;
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::Step;
 use crate::account::attempts::Gate;
@@ -81,16 +81,16 @@ fn the_right_password_with_a_code_of_either_kind_is_a_login_in_one_step() {
 
 #[test]
 fn where_passwords_do_not_wait_each_of_both_has_its_own_answer() {
-    given(enabled_account())
+    enabled_account()
         .when(both(Right, WRONG_APP))
         .then("code.invalid")
         .records(&["totp-rejected"]);
-    given(enabled_account())
+    enabled_account()
         .when(both(Vouched, WRONG_BACKUP))
         .then("code.invalid")
         .records(&["backup-code-rejected"]);
     for code in CODES {
-        given(enabled_account())
+        enabled_account()
             .when(both(Wrong, code))
             .then("credentials.invalid")
             .records(&["password-rejected"]);
@@ -105,7 +105,7 @@ fn where_passwords_do_not_wait_each_of_both_has_its_own_answer() {
         .when(both_digits(Right))
         .then("factor.not_on")
         .records(&[]);
-    nobody()
+    unregistered()
         .when(both_digits(Wrong))
         .then("credentials.invalid");
 }
@@ -228,7 +228,7 @@ fn a_pair_passes_the_waits_beside_the_account_until_its_own_address_had_too_many
 /// An unknown name has no account with a right password.
 #[test]
 fn a_pair_at_an_unknown_name_has_the_same_cost_and_refusal() {
-    let mut scenario = nobody();
+    let mut scenario = unregistered();
     scenario.source_waits_s = Some(7);
     let steps = steps_of(&scenario, both_digits(Wrong));
     assert_eq!(steps, [Step::ComparePassword, Step::CompareCode]);

@@ -39,8 +39,8 @@ fn a_wrong_secret_is_explained_with_what_it_was_compared_with() {
     );
     let password = "The password did not match the one that the account's version 2 set; failure 1 of this source, 10 are free, and 1 of all in the day.";
     assert_eq!(told(&ada, start_login(Wrong)), [password]);
-    let nobody = service::unknown_names_refused(3);
-    let reasons = reasons(&Account::default(), &[nobody], START, &Policy::default());
+    let refused = service::unknown_names_refused(3);
+    let reasons = reasons(&Account::default(), &[refused], START, &Policy::default());
     assert_eq!(reasons, ["No account has the given name."]);
 }
 
@@ -114,8 +114,8 @@ fn a_verdict_is_that_of_the_first_event() {
     for recorded in by_the_service {
         assert_eq!(verdict(&[recorded]), Verdict::Recorded);
     }
-    let nobody = service::unknown_names_refused(3);
-    assert_eq!(verdict(&[nobody]), Verdict::Refused);
+    let refused = service::unknown_names_refused(3);
+    assert_eq!(verdict(&[refused]), Verdict::Refused);
     let pair = Event::LoginPairRejected(LoginPairRejected { credential: 2 });
     assert_eq!(verdict(&[pair]), Verdict::Refused);
 }
@@ -187,12 +187,15 @@ fn acts_of_an_operator_are_explained() {
     let erased = "The account existed, an operator's word is enough, and this one had erased fewer than 100 times in 24 h.";
     assert_eq!(told(&enabled_account().by("operator"), erase), [erased]);
     let rotated = "The data keys of every earlier rotation had been rewrapped, and 2 is the number after the last one.";
-    assert_eq!(told_last(&super::scenario::nobody(), rotate_keys), rotated);
+    assert_eq!(
+        told_last(&super::scenario::unregistered(), rotate_keys),
+        rotated
+    );
 }
 
 #[test]
 fn a_registration_and_a_spent_code_are_explained() {
-    let nobody = super::scenario::nobody();
+    let nobody = super::scenario::unregistered();
     let free = "The account did not exist, and its name was free.";
     let taken = "The password meets the policy.";
     assert_eq!(told(&nobody, register("a good password")), [free, taken]);

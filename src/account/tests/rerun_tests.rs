@@ -54,9 +54,9 @@ fn different(what: &str) -> Rerun {
 
 #[test]
 fn events_that_do_not_follow_from_the_account_give_a_different_result() {
-    let nobody = Account::default();
+    let absent = Account::default();
     let completed = |credential| [Event::LoginCompleted(LoginCompleted { credential })];
-    let of = |events: [Event; 1]| again(&nobody, Role::Platform, &events, START, None);
+    let of = |events: [Event; 1]| again(&absent, Role::Platform, &events, START, None);
     assert_eq!(
         of(completed(2)),
         different("the evidence does not fit the account")
@@ -136,9 +136,9 @@ fn a_case_that_was_not_open_does_not_lapse_and_an_account_that_was_not_there_is_
         reason: Some(Protected::clear(b"r")),
     });
     let what = "[] comes out (account.not_found), [account-erased] was recorded";
-    let nobody = Account::default();
+    let absent = Account::default();
     let again = again(
-        &nobody,
+        &absent,
         Role::Operator,
         std::slice::from_ref(&erased),
         START,
@@ -151,12 +151,12 @@ fn a_case_that_was_not_open_does_not_lapse_and_an_account_that_was_not_there_is_
 
 #[test]
 fn keys_of_another_number_or_before_the_last_ones_are_done_give_a_different_result() {
-    let nobody = Account::default();
+    let absent = Account::default();
     let rotated = [Event::KeysRotated(KeysRotated {
         key_id: 3,
         reason: Some(Protected::clear(b"r")),
     })];
-    let with = |next| again(&nobody, Role::Operator, &rotated, START, next);
+    let with = |next| again(&absent, Role::Operator, &rotated, START, next);
     assert_eq!(with(Some(3)), Rerun::Same);
     let what = r#"keys-rotated comes out as {"key_id":2} and was recorded as {"key_id":3}"#;
     assert_eq!(with(Some(2)), different(what));

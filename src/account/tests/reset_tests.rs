@@ -8,7 +8,7 @@ use countersign_schemas::ids::CaseId;
 use super::reset_words::*;
 use super::scenario::Password;
 use super::scenario::Password::Right;
-use super::scenario::{Scenario, given, nobody, offset};
+use super::scenario::{Scenario, offset, unregistered};
 use super::sentences::*;
 use crate::account::Factor;
 use crate::account::Policy;
@@ -85,7 +85,7 @@ fn rs04_the_cooling_off_time_is_waited_out_by_log_time() {
         .when(execute)
         .then("reset.cooling_off for 60 s")
         .records(&[]);
-    given(waiting).at("+72h1m").when(execute).then("executed");
+    waiting.at("+72h1m").when(execute).then("executed");
     requested()
         .at("+100h")
         .when(execute)
@@ -276,7 +276,7 @@ fn execution_turns_the_factor_off_and_voids_every_code_and_challenge() {
         .wrong_codes(100)
         .at("+80h")
         .when(start_login(Right));
-    given(before)
+    before
         .by("agent-2")
         .when(execute)
         .then("executed")
@@ -334,11 +334,11 @@ fn without_a_factor_there_is_nothing_to_reset() {
         .when(request_reset)
         .then("factor.not_on");
     pending_account().when(request_reset).then("factor.not_on");
-    nobody().when(request_reset).then("account.not_found");
+    unregistered().when(request_reset).then("account.not_found");
     for step in [approve, reject, cancel_reset, execute] {
-        nobody().when(step).then("case.not_found");
+        unregistered().when(step).then("case.not_found");
     }
-    nobody().when(user_cancel).then("account.not_found");
+    unregistered().when(user_cancel).then("account.not_found");
     enabled_account().when(user_cancel).then("reset.none");
 }
 
@@ -380,7 +380,9 @@ fn while_support_suspended_the_phone_only_a_backup_code_or_the_owner_calls_the_r
     registered_account()
         .when(suspend_factor)
         .then("factor.not_on");
-    nobody().when(suspend_factor).then("account.not_found");
+    unregistered()
+        .when(suspend_factor)
+        .then("account.not_found");
 }
 
 fn loss() -> EpochStarted {

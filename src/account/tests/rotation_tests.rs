@@ -4,12 +4,12 @@ use countersign_schemas::event::Event;
 
 use super::reset_words::*;
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{given, nobody};
+use super::scenario::unregistered;
 use super::sentences::*;
 
 #[test]
 fn a_rotation_takes_the_next_number_and_waits_for_the_one_before() {
-    let mut scenario = given(nobody())
+    let mut scenario = unregistered()
         .when(rotate_keys)
         .then("keys 2")
         .records(&["keys-rotated"]);

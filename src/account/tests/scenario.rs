@@ -85,7 +85,7 @@ pub(in crate::account) struct Scenario {
 }
 
 /// Returns a scenario before any registration.
-pub(in crate::account) fn nobody() -> Scenario {
+pub(in crate::account) fn unregistered() -> Scenario {
     Scenario {
         policy: Policy::default(),
         account: Account::default(),
@@ -112,10 +112,6 @@ pub(in crate::account) fn nobody() -> Scenario {
         told: String::new(),
         events: Vec::new(),
     }
-}
-
-pub(in crate::account) fn given(scenario: Scenario) -> Scenario {
-    scenario
 }
 
 /// Returns the time at the offset `"+1d2h3m4s"` or `"-1h"` of [`START`].

@@ -13,13 +13,13 @@ use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
 use super::reset_words::tell_reset;
-use super::scenario::{ACCOUNT, Password, Scenario, nobody, offset};
+use super::scenario::{ACCOUNT, Password, Scenario, offset, unregistered};
 use crate::account::{Account, LoginReply, Policy, Reply, ResetReply, SecretReply, Step, outcome};
 use crate::crypto::otp::{hotp, matching_steps, step_at};
 
 /// Registered a day ago, 2FA off.
 pub(in crate::account) fn registered_account() -> Scenario {
-    nobody()
+    unregistered()
         .at("-1d")
         .when(register("a good password"))
         .then("registered")
