@@ -26,8 +26,8 @@ pub mod outcome;
 pub mod policy;
 pub mod rules;
 pub mod service;
+mod shown_once;
 mod state;
-mod told_once;
 
 #[cfg(test)]
 mod tests;

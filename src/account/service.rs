@@ -187,12 +187,12 @@ mod tests {
     #[test]
     fn a_refused_request_for_a_reset_is_recorded_only_if_one_was_open_or_too_many() {
         for code in ErrorCode::ALL.iter().copied() {
-            let told = match code {
+            let expected = match code {
                 ErrorCode::ResetOpen => Some(RequestRefused::Open),
                 ErrorCode::QuotaExceeded => Some(RequestRefused::Quota),
                 _ => None,
             };
-            assert_eq!(request_refused(code), told, "{code:?}");
+            assert_eq!(request_refused(code), expected, "{code:?}");
         }
     }
 }

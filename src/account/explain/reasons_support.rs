@@ -11,7 +11,7 @@ use crate::account::policy::Policy;
 const HOUR_S: u64 = 3_600;
 
 /// Returns the reason for one event of these commands; `None` for any other event.
-pub(super) fn support_told(
+pub(super) fn support_reason(
     before: &Account,
     event: &Event,
     at: Micros,

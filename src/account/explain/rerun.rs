@@ -86,7 +86,7 @@ fn compared(decision: Decision, recording: &Recording) -> Rerun {
     if decided == recorded {
         return Rerun::Same;
     }
-    Rerun::Different(told(&decided, &recorded, reply.err().as_ref()))
+    Rerun::Different(difference(&decided, &recorded, reply.err().as_ref()))
 }
 
 /// Returns whether accounts needed no registration: only then does one begin without a name.
@@ -116,7 +116,7 @@ fn comparable(events: &[Event]) -> Vec<Event> {
 }
 
 /// Describes the first difference, without a secret.
-fn told(decided: &[Event], recorded: &[Event], refusal: Option<&Refusal>) -> String {
+fn difference(decided: &[Event], recorded: &[Event], refusal: Option<&Refusal>) -> String {
     let names = |events: &[Event]| {
         let names: Vec<_> = events.iter().map(Event::name).collect();
         names.join(", ")

@@ -17,7 +17,7 @@ use crate::account::evidence::{CodeEvidence, Created, Kept};
 use crate::crypto::otp::step_at;
 
 const OWN: &str = "the service recorded this by itself, no command was decided";
-const NOBODY: &str = "no account has this name, so there is no decision to make again";
+const NO_ACCOUNT: &str = "no account has this name, so there is no decision to make again";
 
 /// Reconstructs the decision from its events.
 ///
@@ -104,7 +104,7 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
             }
             IssueCause::Enrolment => Err(no_command()),
         },
-        Event::UnknownNameRefused(_) => Err(Rerun::Not(NOBODY)),
+        Event::UnknownNameRefused(_) => Err(Rerun::Not(NO_ACCOUNT)),
         event if event.is_of_the_service() => Err(match events.len() {
             1 => Rerun::Not(OWN),
             _ => no_command(),

@@ -88,8 +88,8 @@ fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
 /// A clear that would not help the owner costs neither the account's quota nor the agent's.
 #[test]
 fn where_a_clear_would_not_help_it_is_refused_for_free_and_says_what_would_help() {
-    let free = |scenario: Scenario, told: &str| {
-        let refused = cleared(scenario, "agent-1").then(told).records(&[]);
+    let free = |scenario: Scenario, words: &str| {
+        let refused = cleared(scenario, "agent-1").then(words).records(&[]);
         assert!(refused.account.clears.is_empty() && refused.acts.len() < 2);
     };
     free(enabled_account(), "attempts.none");
@@ -117,11 +117,11 @@ fn a_wait_or_double_code_mode_can_be_cleared_by_itself_and_until_it_ends() {
         |attempts, end| attempts.double_code_until = Some(end),
     ];
     for end_at in ends {
-        for (seconds, told) in [(1, "attempts cleared"), (0, "attempts.none")] {
+        for (seconds, words) in [(1, "attempts cleared"), (0, "attempts.none")] {
             let mut scenario = enabled_account();
             let end = scenario.now().plus_s(seconds);
             end_at(&mut scenario.account.attempts, end);
-            cleared(scenario, "agent-1").then(told);
+            cleared(scenario, "agent-1").then(words);
         }
     }
 }

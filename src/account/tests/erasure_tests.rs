@@ -39,10 +39,10 @@ fn an_unknown_account_cannot_be_erased() {
 fn the_id_can_be_registered_again_and_continues_its_count_of_versions() {
     let gone = enabled_account().when(erase).then("erased");
     let version = gone.account.version;
-    let anew = gone
+    let again = gone
         .when(register("a good password"))
         .then("registered")
         .when(start_login(Right))
         .then("logged in by password");
-    assert_eq!(anew.account.version, version + 3);
+    assert_eq!(again.account.version, version + 3);
 }

@@ -293,8 +293,8 @@ fn execution_turns_the_factor_off_and_voids_every_code_and_challenge() {
 
 #[test]
 fn every_login_reports_for_thirty_days_that_there_was_a_reset() {
-    let day = |s: &Scenario, at: &str, told: &str| {
-        s.clone().at(at).when(start_login(Right)).then(told);
+    let day = |s: &Scenario, at: &str, words: &str| {
+        s.clone().at(at).when(start_login(Right)).then(words);
     };
     let s = executed();
     day(&s, "+74h", "logged in by password, day 1 after a reset");

@@ -136,7 +136,7 @@ pub(in crate::account) fn execute(s: &Scenario) -> Ask {
 }
 
 /// Returns a reply about a reset in words.
-pub(in crate::account) fn tell_reset(reply: &Reply) -> String {
+pub(in crate::account) fn reset_in_words(reply: &Reply) -> String {
     let hours = |at: &countersign_schemas::time::Micros| at.seconds_since(START) / 3_600;
     match reply {
         Reply::Reset(ResetReply::Requested { expires_at, .. }) => {

@@ -47,7 +47,7 @@ fn the_outdated_verifier_of_a_right_password_is_replaced_before_the_login() {
 /// Only a right password replaces its verifier.
 #[test]
 fn a_wrong_or_absent_password_is_never_kept() {
-    for (password, told) in [
+    for (password, words) in [
         (Wrong, "credentials.invalid"),
         (Vouched, "logged in by password"),
     ] {
@@ -55,7 +55,7 @@ fn a_wrong_or_absent_password_is_never_kept() {
         scenario.outdated = true;
         scenario
             .when(start_login(password))
-            .then(told)
+            .then(words)
             .where_event(|e| !matches!(e, Event::PasswordRehashed(_)));
     }
 }

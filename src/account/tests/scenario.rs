@@ -15,7 +15,7 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::sentences::{
-    assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
+    assert_recalled, in_words, start_login, verify_login, verify_pair, verify_vouched, wrong_code,
 };
 use crate::account::attempts::Gate;
 use crate::account::explain::recording::{Across, Recording, Rerun};
@@ -79,7 +79,7 @@ pub(in crate::account) struct Scenario {
     pub(in crate::account) challenges: Vec<ChallengeId>,
     pub(in crate::account) seed: u64,
     pub(in crate::account) draws: u64,
-    told: String,
+    words: String,
     /// The events of the last command.
     pub(in crate::account) events: Vec<Event>,
 }
@@ -109,7 +109,7 @@ pub(in crate::account) fn unregistered() -> Scenario {
         challenges: Vec::new(),
         seed: 0,
         draws: 0,
-        told: String::new(),
+        words: String::new(),
         events: Vec::new(),
     }
 }
@@ -190,7 +190,7 @@ impl Scenario {
         let mut evidence = self.gather(&command, password);
         change(&mut evidence);
         let outcome = self.submit(&command, &evidence);
-        self.told = tell(&outcome.reply);
+        self.words = in_words(&outcome.reply);
         self.events = outcome.events;
         self
     }
@@ -199,7 +199,11 @@ impl Scenario {
     #[track_caller]
     pub(in crate::account) fn log_in_with(self, code: impl Fn(&Self) -> Code) -> Self {
         let opened = self.when(start_login(Password::Right));
-        assert!(opened.told.starts_with("code required"), "{}", opened.told);
+        assert!(
+            opened.words.starts_with("code required"),
+            "{}",
+            opened.words
+        );
         opened.when(verify_login(code))
     }
 
@@ -218,10 +222,10 @@ impl Scenario {
         self
     }
 
-    /// Compares the reply, in the words of [`tell`].
+    /// Compares the reply, in the words of [`in_words`].
     #[track_caller]
-    pub(in crate::account) fn then(self, told: &str) -> Self {
-        assert_eq!(self.told, told);
+    pub(in crate::account) fn then(self, words: &str) -> Self {
+        assert_eq!(self.words, words);
         self
     }
 

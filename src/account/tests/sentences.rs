@@ -12,7 +12,7 @@ use countersign_schemas::reply::Method;
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
-use super::reset_words::tell_reset;
+use super::reset_words::reset_in_words;
 use super::scenario::{ACCOUNT, Password, Scenario, offset, unregistered};
 use crate::account::{Account, LoginReply, Policy, Reply, ResetReply, SecretReply, Step, outcome};
 use crate::crypto::otp::{hotp, matching_steps, step_at};
@@ -330,28 +330,28 @@ pub(in crate::account) fn wrong_backup_code(ordinal: u8) -> impl Fn(&Scenario) -
 }
 
 /// Returns a reply in words.
-pub(in crate::account) fn tell(reply: &Result<Result<Reply, Refusal>, Step>) -> String {
+pub(in crate::account) fn in_words(reply: &Result<Result<Reply, Refusal>, Step>) -> String {
     match reply {
         Err(step) => format!("needs {step:?}"),
-        Ok(Err(refusal)) => tell_refusal(refusal),
-        Ok(Ok(reply)) => tell_reply(reply),
+        Ok(Err(refusal)) => refusal_in_words(refusal),
+        Ok(Ok(reply)) => reply_in_words(reply),
     }
 }
 
-fn tell_refusal(refusal: &Refusal) -> String {
-    let mut told = refusal.code.as_str().to_owned();
+fn refusal_in_words(refusal: &Refusal) -> String {
+    let mut words = refusal.code.as_str().to_owned();
     if let Some(s) = refusal.retry_after_s {
-        told += &format!(" for {s} s");
+        words += &format!(" for {s} s");
     }
     match refusal.diagnosis {
-        Some(Diagnosis::ClockOff { steps }) => told += &format!(", clock off by {steps}"),
-        Some(Diagnosis::Replayed) => told += ", replayed",
+        Some(Diagnosis::ClockOff { steps }) => words += &format!(", clock off by {steps}"),
+        Some(Diagnosis::Replayed) => words += ", replayed",
         None => {}
     }
-    told
+    words
 }
 
-fn tell_reply(reply: &Reply) -> String {
+fn reply_in_words(reply: &Reply) -> String {
     match reply {
         Reply::AccountRegistered { .. } => "registered".into(),
         Reply::PasswordChanged => "password changed".into(),
@@ -369,7 +369,7 @@ fn tell_reply(reply: &Reply) -> String {
         | Reply::Reset(ResetReply::Approved { .. })
         | Reply::Reset(ResetReply::Rejected)
         | Reply::Reset(ResetReply::Cancelled)
-        | Reply::Reset(ResetReply::Executed) => tell_reset(reply),
+        | Reply::Reset(ResetReply::Executed) => reset_in_words(reply),
         Reply::AccountErased => "erased".into(),
         Reply::KeysRotated { key_id } => format!("keys {key_id}"),
         Reply::Login(LoginReply::CodeRequired { methods, .. }) => {
@@ -438,8 +438,8 @@ pub(in crate::account) fn assert_recalled(
             assert_eq!(refusal, Refusal::new(ErrorCode::OutcomeUnseen));
         }
         other => {
-            let told = other.clone().map(without_audience);
-            assert_eq!(format!("{recalled:?}"), format!("{told:?}"));
+            let words = other.clone().map(without_audience);
+            assert_eq!(format!("{recalled:?}"), format!("{words:?}"));
         }
     }
 }

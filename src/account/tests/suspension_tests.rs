@@ -121,9 +121,9 @@ fn a_suspended_accounts_refusal_names_only_the_ways_that_are_open() {
             boxed(regenerate(Right)),
             boxed(clear_attempts),
         ] {
-            let told = way_told(&scenario, ask);
-            assert_eq!(told.contains("backup code"), used < 10, "{used}: {told}");
-            assert!(told.contains("reset"), "{told}");
+            let words = way_shown(&scenario, ask);
+            assert_eq!(words.contains("backup code"), used < 10, "{used}: {words}");
+            assert!(words.contains("reset"), "{words}");
         }
         if used < 10 {
             scenario = scenario.when(verify_vouched(backup_code(used + 1)));
@@ -144,13 +144,16 @@ fn a_suspended_accounts_refusal_names_only_the_ways_that_are_open() {
         boxed(clear_attempts),
         boxed(suspend_factor),
     ] {
-        let told = way_told(&lost, ask);
-        assert!(told.contains("reset") && !told.contains("backup"), "{told}");
+        let words = way_shown(&lost, ask);
+        assert!(
+            words.contains("reset") && !words.contains("backup"),
+            "{words}"
+        );
     }
 }
 
 /// Returns the detail of a refusal.
-fn way_told(scenario: &Scenario, ask: BoxedAsk) -> &'static str {
+fn way_shown(scenario: &Scenario, ask: BoxedAsk) -> &'static str {
     let (command, password) = ask(scenario);
     let evidence = scenario.gather(&command, password);
     let refused = scenario.clone().submit(&command, &evidence).reply;

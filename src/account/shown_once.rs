@@ -121,7 +121,7 @@ mod tests {
     }
 
     /// Returns the secrets that a reply would show.
-    fn told(reply: &Reply) -> Vec<String> {
+    fn shown(reply: &Reply) -> Vec<String> {
         match reply {
             Reply::Secret(SecretReply::EnrolmentStarted { secret, .. }) => vec![secret.base32()],
             Reply::Secret(SecretReply::CodeConfirmed { issued, .. })
@@ -139,12 +139,12 @@ mod tests {
     fn a_secret_that_is_taken_is_gone_and_put_back_it_is_shown_again() {
         for mut reply in secret_replies() {
             assert!(reply.is_secret());
-            let before = told(&reply);
+            let before = shown(&reply);
             let taken = reply.take_secret().unwrap();
-            let left = told(&reply);
+            let left = shown(&reply);
             assert!(before.iter().all(|word| !left.contains(word)), "{reply:?}");
             reply.put_secret(&taken).unwrap();
-            assert_eq!(told(&reply), before);
+            assert_eq!(shown(&reply), before);
         }
     }
 
