@@ -110,9 +110,10 @@ fn run(command: &mut Command) -> Outcome<(Duration, u64)> {
         most = memory(child.id(), "VmHWM").unwrap_or(most).max(most);
         std::thread::sleep(LOOK);
     };
-    match status.success() {
-        true => Ok((began.elapsed(), most)),
-        false => Err(format!("{command:?} ended with {status}").into()),
+    if status.success() {
+        Ok((began.elapsed(), most))
+    } else {
+        Err(format!("{command:?} ended with {status}").into())
     }
 }
 

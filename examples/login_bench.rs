@@ -306,8 +306,9 @@ async fn ask(client: &Client, name: &str, body: &Value) -> Outcome<Value> {
     let subject = format!("countersign.v1.command.{name}");
     let reply = client.request(subject, body.to_string().into()).await?;
     let value: Value = serde_json::from_slice(&reply.payload)?;
-    match value["details"]["position"].is_u64() {
-        true => Ok(value),
-        false => Err(format!("{name} was refused: {value}").into()),
+    if value["details"]["position"].is_u64() {
+        Ok(value)
+    } else {
+        Err(format!("{name} was refused: {value}").into())
     }
 }

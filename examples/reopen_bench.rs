@@ -156,8 +156,9 @@ async fn enable(client: &async_nats::Client, account: u64) -> Outcome<()> {
         .request_with_headers(subject, headers, body.into())
         .await?;
     let reply: Value = serde_json::from_slice(&message.payload)?;
-    match reply["details"]["position"].is_u64() {
-        true => Ok(()),
-        false => Err(format!("refused: {reply}").into()),
+    if reply["details"]["position"].is_u64() {
+        Ok(())
+    } else {
+        Err(format!("refused: {reply}").into())
     }
 }

@@ -212,9 +212,10 @@ impl Row {
         };
         // It is unknown whether 2FA was on when events were lost: with no method, no login can
         // succeed.
-        let second_factor = match self.until_reset {
-            true => FactorState::On,
-            false => second_factor,
+        let second_factor = if self.until_reset {
+            FactorState::On
+        } else {
+            second_factor
         };
         let is_on = second_factor == FactorState::On;
         LoginStatus {

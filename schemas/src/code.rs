@@ -78,9 +78,10 @@ impl Code {
     /// refused unread.
     pub fn parse(text: &str) -> Result<Self, MalformedCode> {
         let code = Self::shaped(text)?;
-        match code.is_mistyped() {
-            true => Err(MalformedCode),
-            false => Ok(code),
+        if code.is_mistyped() {
+            Err(MalformedCode)
+        } else {
+            Ok(code)
         }
     }
 

@@ -138,19 +138,21 @@ impl<'a> Meta<'a> {
             caller: rest.text()?.into(),
             verified: rest.flag()?,
             role: rest.role()?,
-            trace_id: match rest.flag()? {
-                true => Some(rest.array()?),
-                false => None,
+            trace_id: if rest.flag()? {
+                Some(rest.array()?)
+            } else {
+                None
             },
             body_tag: rest.array()?,
             source_key: rest.array()?,
-            source: match rest.flag()? {
-                true => Some(Sealed {
+            source: if rest.flag()? {
+                Some(Sealed {
                     key: rest.number()?,
                     nonce: rest.array()?,
                     ciphertext: rest.bytes()?.into(),
-                }),
-                false => None,
+                })
+            } else {
+                None
             },
             source_commitment: None,
         };

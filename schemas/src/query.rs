@@ -61,9 +61,10 @@ impl EventName {
 impl<'de> Deserialize<'de> for EventName {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let name = String::deserialize(d)?;
-        match Event::ALL.iter().any(|(_, _, known)| *known == name) {
-            true => Ok(Self(name)),
-            false => Err(D::Error::custom(Self::RULE)),
+        if Event::ALL.iter().any(|(_, _, known)| *known == name) {
+            Ok(Self(name))
+        } else {
+            Err(D::Error::custom(Self::RULE))
         }
     }
 }

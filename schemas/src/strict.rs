@@ -190,9 +190,10 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> DecodeErro
 fn known_names(message: &str) -> String {
     let (_, known) = message.rsplit_once(", expected ").unwrap_or_default();
     let names: Vec<_> = known.split('`').skip(1).step_by(2).collect();
-    match names.is_empty() {
-        true => "no fields are allowed here".into(),
-        false => format!("this field does not exist here, only {}", names.join(", ")),
+    if names.is_empty() {
+        "no fields are allowed here".into()
+    } else {
+        format!("this field does not exist here, only {}", names.join(", "))
     }
 }
 

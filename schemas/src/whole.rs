@@ -51,9 +51,10 @@ impl Visitor<'_> for WholeVisitor {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Whole, E> {
         let is_whole = number.fract() == 0.0 && (0.0..=Whole::MAX as f64).contains(&number);
-        match is_whole {
-            true => Ok(Whole(number as u64)),
-            false => Err(E::custom(Whole::RULE)),
+        if is_whole {
+            Ok(Whole(number as u64))
+        } else {
+            Err(E::custom(Whole::RULE))
         }
     }
 }

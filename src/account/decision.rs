@@ -124,9 +124,10 @@ pub struct Ctx<'a> {
 impl Account {
     /// Returns the refusal of a command that needs a second factor while none is on.
     pub(super) fn why_not_on(&self, ctx: &Ctx) -> ErrorCode {
-        match self.exists() || ctx.is_elsewhere {
-            true => ErrorCode::FactorNotOn,
-            false => ErrorCode::AccountNotFound,
+        if self.exists() || ctx.is_elsewhere {
+            ErrorCode::FactorNotOn
+        } else {
+            ErrorCode::AccountNotFound
         }
     }
 }

@@ -134,9 +134,10 @@ impl PasswordAttempts {
             .map_or(0, |s| s.failures);
         let failures = earlier.saturating_add(1);
         let wait_s = policy.wait_s(failures.saturating_sub(policy.password_failures_free));
-        let today = match now < self.day_began.plus_s(DAY_S) {
-            true => self.day_failures,
-            false => 0,
+        let today = if now < self.day_began.plus_s(DAY_S) {
+            self.day_failures
+        } else {
+            0
         };
         let day_failures = today.saturating_add(1);
         let all_wait_s = policy

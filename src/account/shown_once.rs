@@ -35,7 +35,7 @@ impl Reply {
     pub fn put_secret(&mut self, taken: &[u8]) -> Option<()> {
         match self {
             Self::Secret(SecretReply::EnrolmentStarted { secret, .. }) => {
-                *secret = TotpSecret::from_slice(taken)?
+                *secret = TotpSecret::from_slice(taken)?;
             }
             Self::Secret(SecretReply::CodeConfirmed { issued, .. })
             | Self::Secret(SecretReply::BackupCodesRegenerated { issued, .. }) => {

@@ -312,12 +312,11 @@ fn seed(what: &'static str, path: &Path) -> Result<(String, KeyPair), Connection
 /// Checks that a file contains such a PEM block: async-nats does not name a file that it cannot
 /// read, and ignores a file of authorities without one.
 fn holds(what: &'static str, path: &Path, block: &str) -> Result<(), ConnectionError> {
-    match read(what, path)?.contains(block) {
-        true => Ok(()),
-        false => {
-            let reason = format!("it has no line -----BEGIN {block}");
-            Err(unusable(what, path, &reason))
-        }
+    if read(what, path)?.contains(block) {
+        Ok(())
+    } else {
+        let reason = format!("it has no line -----BEGIN {block}");
+        Err(unusable(what, path, &reason))
     }
 }
 

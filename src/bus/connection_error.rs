@@ -89,9 +89,10 @@ impl ConnectionError {
 
 /// Returns advice for a server that says nothing: it may wait for the TLS handshake first.
 fn greeting_advice(servers: &str) -> &'static str {
-    match servers.contains("tls://") {
-        true => ", or add --tlsfirst if it has handshake_first",
-        false => "",
+    if servers.contains("tls://") {
+        ", or add --tlsfirst if it has handshake_first"
+    } else {
+        ""
     }
 }
 

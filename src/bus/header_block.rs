@@ -91,9 +91,10 @@ fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
         return None;
     }
     let name = std::str::from_utf8(name).ok()?;
-    let value = match is_acted_on(name) {
-        true => text(value)?.into(),
-        false => informing(value),
+    let value = if is_acted_on(name) {
+        text(value)?.into()
+    } else {
+        informing(value)
     };
     Some((name.parse().ok()?, value.parse().ok()?))
 }

@@ -70,9 +70,10 @@ impl RequestInfo {
         let is_key = |account: &str| {
             account.starts_with('A') && nkeys::KeyPair::from_public_key(account).is_ok()
         };
-        match is_key(&self.account) {
-            true => self.account,
-            false => self.user,
+        if is_key(&self.account) {
+            self.account
+        } else {
+            self.user
         }
     }
 }

@@ -171,9 +171,10 @@ fn fitting(
     if wire_bytes(&rendered) <= bytes_max {
         return rendered;
     }
-    let refusal = match is_done {
-        true => Refusal::new(ErrorCode::OutcomeUnknown),
-        false => Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE),
+    let refusal = if is_done {
+        Refusal::new(ErrorCode::OutcomeUnknown)
+    } else {
+        Refusal::because(ErrorCode::RequestInvalid, TOO_LARGE)
     };
     render(Response::Refused(refusal), reply_headers, speaker)
 }

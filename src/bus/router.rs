@@ -213,12 +213,11 @@ impl Router {
         message: &Message,
     ) -> Result<Caller, Refusal> {
         let map = message.headers.as_ref();
-        match endpoint.names_user() {
-            false => self.identity.caller_of_command(map, role),
-            true => {
-                let named = endpoint.user_in(&message.subject);
-                self.identity.caller_in_subject(map, role, named)
-            }
+        if !endpoint.names_user() {
+            self.identity.caller_of_command(map, role)
+        } else {
+            let named = endpoint.user_in(&message.subject);
+            self.identity.caller_in_subject(map, role, named)
         }
     }
 

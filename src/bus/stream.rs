@@ -51,13 +51,12 @@ pub async fn open(client: &Client, feed: &Feed, replicas: usize) -> Result<End, 
         }
     };
     check(&stream.name, &info.config, replicas)?;
-    let position = match info.is_empty() {
-        true => where_it_went_on(client, newest, earlier).await?,
-        false => {
-            let stored = stream.event(info.last).await?;
-            belongs_to(&stream.name, &stored, std::slice::from_ref(newest))?;
-            agree(&stream, &info, stored, feed).await?
-        }
+    let position = if info.is_empty() {
+        where_it_went_on(client, newest, earlier).await?
+    } else {
+        let stored = stream.event(info.last).await?;
+        belongs_to(&stream.name, &stored, std::slice::from_ref(newest))?;
+        agree(&stream, &info, stored, feed).await?
     };
     Ok(End {
         stream: stream.name,
@@ -203,15 +202,16 @@ fn belongs_to(
     stored: &StreamEvent,
     epochs: &[PublishedEpoch],
 ) -> Result<(), StreamError> {
-    match epochs
+    if epochs
         .iter()
         .any(|epoch| source(&epoch.log_id) == stored.source)
     {
-        true => Ok(()),
-        false => Err(StreamError::Foreign {
+        Ok(())
+    } else {
+        Err(StreamError::Foreign {
             stream: stream.into(),
             found: format!("its last event is of {}", stored.source),
-        }),
+        })
     }
 }
 

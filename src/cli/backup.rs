@@ -69,9 +69,10 @@ fn document(checked: &CheckedBackup) -> serde_json::Value {
 }
 
 fn text(checked: &CheckedBackup) -> String {
-    let key = match checked.by_keyring {
-        true => "the keyring's key",
-        false => "the key beside it: use --keyring to verify with your own",
+    let key = if checked.by_keyring {
+        "the keyring's key"
+    } else {
+        "the key beside it: use --keyring to verify with your own"
     };
     let keys = checked.keys.map_or_else(
         || "not checked: use --keys DIR".to_owned(),

@@ -133,11 +133,12 @@ impl Backup {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        match self.folder.is_some() == self.keys_folder.is_some() {
-            true => Ok(()),
-            false => Err(
+        if self.folder.is_some() == self.keys_folder.is_some() {
+            Ok(())
+        } else {
+            Err(
                 "[backup] needs both folder, for the log, and keys_folder, for the data keys: a copy that holds both is as good to a thief as the service's disk",
-            ),
+            )
         }
     }
 }

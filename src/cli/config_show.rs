@@ -55,12 +55,11 @@ pub fn run(verb: &ConfigVerb, client: &ClientArgs) -> Result<(), Fault> {
         }
     }
     settings.sort_by(|a, b| a.name.cmp(&b.name));
-    match client.json {
-        true => {
-            let document = serde_json::json!({"settings": settings});
-            show::line(&format!("{document:#}"))
-        }
-        false => show::line(&table(&settings)),
+    if client.json {
+        let document = serde_json::json!({"settings": settings});
+        show::line(&format!("{document:#}"))
+    } else {
+        show::line(&table(&settings))
     }
 }
 
@@ -109,9 +108,12 @@ fn redacted(urls: &str) -> String {
             .find(|url| url.contains('@') || url.contains("://"));
         next.is_some_and(|url| !url.contains("://"))
     };
-    let shown = |(at, url): (usize, &&str)| match url.contains('@') {
-        false if may_begin(at) => REDACTED.to_owned(),
-        _ => one(url),
+    let shown = |(at, url): (usize, &&str)| {
+        if !url.contains('@') && may_begin(at) {
+            REDACTED.to_owned()
+        } else {
+            one(url)
+        }
     };
     urls.iter()
         .enumerate()

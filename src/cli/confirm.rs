@@ -35,10 +35,11 @@ pub fn confirm(args: &ClientArgs, assent: &Assent, account: &str, plan: &str) ->
     }
     let mut line = String::new();
     stdin().lock().read_line(&mut line).map_err(Fault::failed)?;
-    match line.trim_end_matches(['\r', '\n']) == account {
-        true => Ok(()),
-        false => Err(Fault::Usage(format!(
+    if line.trim_end_matches(['\r', '\n']) == account {
+        Ok(())
+    } else {
+        Err(Fault::Usage(format!(
             "nothing was sent: type the account id {account} to confirm, or use --yes"
-        ))),
+        )))
     }
 }

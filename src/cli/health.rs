@@ -18,8 +18,9 @@ pub async fn run(args: HealthArgs, client: &ClientArgs) -> Result<(), Fault> {
     let answer = readiness(asked_at(args.http), client.timeout).await;
     let (is_ready, page) = answer.map_err(|error| Fault::Unavailable(error.to_string()))?;
     show::line(&page)?;
-    match is_ready {
-        true => Ok(()),
-        false => Err(Fault::Negative("the service is not ready".into())),
+    if is_ready {
+        Ok(())
+    } else {
+        Err(Fault::Negative("the service is not ready".into()))
     }
 }

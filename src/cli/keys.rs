@@ -100,9 +100,10 @@ async fn list_files(keyring: &Path, data: Option<&Path>, args: &ClientArgs) -> R
         },
         Some(Err(error)) => return Err(Fault::failed(error)),
     };
-    match args.json {
-        true => show::line(&serde_json::to_string_pretty(&list).map_err(Fault::failed)?),
-        false => show::line(&table(&list)),
+    if args.json {
+        show::line(&serde_json::to_string_pretty(&list).map_err(Fault::failed)?)
+    } else {
+        show::line(&table(&list))
     }
 }
 

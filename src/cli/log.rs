@@ -200,9 +200,10 @@ fn one_of_stopped(data: &Path, args: &ClientArgs, position: u64) -> Result<(), F
 fn print_entry(args: &ClientArgs, position: u64, record: Record) -> Result<(), Fault> {
     let entry = Entry::decode(position, record).map_err(Fault::failed)?;
     let event = serde_json::to_value(audit_event(&entry, None)).map_err(Fault::failed)?;
-    match args.json {
-        true => show::line(&event.to_string()),
-        false => show::line(&show::events(&json!({"events": [event]}))),
+    if args.json {
+        show::line(&event.to_string())
+    } else {
+        show::line(&show::events(&json!({"events": [event]})))
     }
 }
 

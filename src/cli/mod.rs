@@ -123,9 +123,10 @@ fn command() -> Command {
 fn without_empty_variables(command: Command) -> Command {
     let without = |argument: Arg| {
         let value = argument.get_env().and_then(std::env::var_os);
-        match value.is_some_and(|value| value.is_empty()) {
-            true => argument.env(Resettable::Reset),
-            false => argument,
+        if value.is_some_and(|value| value.is_empty()) {
+            argument.env(Resettable::Reset)
+        } else {
+            argument
         }
     };
     command

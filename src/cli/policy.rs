@@ -40,9 +40,10 @@ pub fn run(verb: &PolicyVerb, client: &ClientArgs) -> Result<(), Fault> {
     let PolicyVerb::Explain(args) = verb;
     let policy = Config::read(args.config.as_deref())?.policy;
     let explained = explain(&policy);
-    match client.json {
-        true => show::line(&serde_json::to_string_pretty(&explained).map_err(Fault::failed)?),
-        false => show::line(&text(&explained)),
+    if client.json {
+        show::line(&serde_json::to_string_pretty(&explained).map_err(Fault::failed)?)
+    } else {
+        show::line(&text(&explained))
     }
 }
 
@@ -195,9 +196,10 @@ fn text(explained: &Explained) -> String {
     for row in &explained.limits {
         text.push_str(&line(row));
     }
-    let bar = match explained.within_odds_max {
-        true => "met",
-        false => "NOT met: the numbers of this configuration are weaker than the shipped ones",
+    let bar = if explained.within_odds_max {
+        "met"
+    } else {
+        "NOT met: the numbers of this configuration are weaker than the shipped ones"
     };
     text.push_str(&format!(
         "\nThe limit of {:.1e} per account and month is {bar}.\n\n\

@@ -45,9 +45,10 @@ pub async fn schema(verb: SchemaVerb, args: &ClientArgs) -> Result<(), Fault> {
 
 fn names(args: &ClientArgs) -> Result<(), Fault> {
     let names: Vec<_> = catalogue::documents().into_iter().map(|d| d.0).collect();
-    match args.json {
-        true => show::line(&json!({"schemas": names}).to_string()),
-        false => show::line(&names.join("\n")),
+    if args.json {
+        show::line(&json!({"schemas": names}).to_string())
+    } else {
+        show::line(&names.join("\n"))
     }
 }
 

@@ -161,9 +161,10 @@ async fn take(
     action: &Action,
     step: Step,
 ) -> Result<(), Fault> {
-    let case = match step.assent.is_given() && args.json {
-        true => None,
-        false => open_case(client, &step.case).await?,
+    let case = if step.assent.is_given() && args.json {
+        None
+    } else {
+        open_case(client, &step.case).await?
     };
     // The service refuses a case that is not open, and says why; there is nothing to confirm.
     if let Some(case) = &case {

@@ -181,11 +181,12 @@ async fn serve(
     if let Some(finding) = finding {
         return Err(Fault::failed(finding));
     }
-    match had_failed {
-        true => Err(Fault::failed(
+    if had_failed {
+        Err(Fault::failed(
             "the log could not be written: see the log lines above, repair the disk and start again",
-        )),
-        false => Ok(()),
+        ))
+    } else {
+        Ok(())
     }
 }
 
@@ -216,9 +217,10 @@ fn start_logging() {
     let is_harmless =
         filter_fn(|line| line.target().starts_with("countersign") || *line.level() <= Level::INFO);
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
-    let lines = match stderr().is_terminal() {
-        true => lines.boxed(),
-        false => lines.json().boxed(),
+    let lines = if stderr().is_terminal() {
+        lines.boxed()
+    } else {
+        lines.json().boxed()
     };
     tracing_subscriber::registry()
         .with(lines.with_filter(filter.and(is_harmless)))

@@ -88,9 +88,10 @@ pub fn qr(text: &str) -> Result<String, Fault> {
         let inside = |at: usize| at.checked_sub(QUIET).filter(|at| *at < code.size);
         matches!((inside(x), inside(y)), (Some(x), Some(y)) if code[y][x].value())
     };
-    let (begin, end) = match stdout().is_terminal() {
-        true => (BLACK_ON_WHITE, PLAIN),
-        false => ("", ""),
+    let (begin, end) = if stdout().is_terminal() {
+        (BLACK_ON_WHITE, PLAIN)
+    } else {
+        ("", "")
     };
     let lines = (0..side).step_by(2).map(|y| {
         let blocks = (0..side).map(|x| match (is_dark(x, y), is_dark(x, y + 1)) {

@@ -232,9 +232,10 @@ impl KeysCopy {
         if key_store::has(&self.store, stream_key, generation)? {
             return Ok(InCopy::Kept);
         }
-        match generation <= key_marks::claimed(&self.store, stream_key)? {
-            true => Ok(InCopy::Erased),
-            false => Ok(InCopy::Missing),
+        if generation <= key_marks::claimed(&self.store, stream_key)? {
+            Ok(InCopy::Erased)
+        } else {
+            Ok(InCopy::Missing)
         }
     }
 

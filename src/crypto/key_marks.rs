@@ -49,9 +49,10 @@ impl Marks {
 
     fn read(&self, stream_key: &StreamKey, mark: &Mark) -> Result<u32, DataKeysError> {
         let last = last_of(mark);
-        match self.make(stream_key, last).ct_eq(mark).into() {
-            true => Ok(last),
-            false => Err(DataKeysError::UnprovenErasure(self.path.clone())),
+        if self.make(stream_key, last).ct_eq(mark).into() {
+            Ok(last)
+        } else {
+            Err(DataKeysError::UnprovenErasure(self.path.clone()))
         }
     }
 
@@ -178,9 +179,10 @@ pub(super) fn refuse_risen(
     path: &Path,
     store: &impl ReadableDatabase,
 ) -> Result<(), DataKeysError> {
-    match risen(store)?.is_empty() {
-        true => Ok(()),
-        false => Err(DataKeysError::UnprovenErasure(path.to_owned())),
+    if risen(store)?.is_empty() {
+        Ok(())
+    } else {
+        Err(DataKeysError::UnprovenErasure(path.to_owned()))
     }
 }
 

@@ -202,9 +202,10 @@ impl Keyring {
         let before = self.keks.len();
         self.keks
             .retain(|(about, _)| about.id != kek_id || about.state == KeyState::Active);
-        match self.keks.len() < before {
-            true => self.replace(path).map(Some),
-            false => Ok(None),
+        if self.keks.len() < before {
+            self.replace(path).map(Some)
+        } else {
+            Ok(None)
         }
     }
 

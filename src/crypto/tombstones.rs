@@ -89,12 +89,11 @@ impl Tombstones {
     /// # Errors
     /// The error of the operating system; the next start may then erase the account.
     pub fn withdraw(&self, tombstone: &Tombstone) -> io::Result<()> {
-        match self.folder.is_dir() {
-            true => {
-                durable::remove_if_there(&self.folder.join(name_of(tombstone)))?;
-                durable::sync_folder(&self.folder)
-            }
-            false => Ok(()),
+        if self.folder.is_dir() {
+            durable::remove_if_there(&self.folder.join(name_of(tombstone)))?;
+            durable::sync_folder(&self.folder)
+        } else {
+            Ok(())
         }
     }
 

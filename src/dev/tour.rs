@@ -293,11 +293,12 @@ pub(super) fn text(reply: &Value, name: &str) -> Result<String, Fault> {
 }
 
 pub(super) fn holds(what: &str, is_so: bool) -> Result<(), Fault> {
-    match is_so {
-        true => Ok(()),
-        false => Err(Fault::Failed(format!(
+    if is_so {
+        Ok(())
+    } else {
+        Err(Fault::Failed(format!(
             "the tour expected that {what}, but this does not hold"
-        ))),
+        )))
     }
 }
 

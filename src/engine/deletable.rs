@@ -20,9 +20,12 @@ pub(super) fn open(
     builder
         .set_cache_size(cache_bytes)
         .set_check_integrity_on_open(true);
-    let open = || match path.exists() {
-        true => (storage.open)(&builder, path),
-        false => (storage.create)(&builder, path),
+    let open = || {
+        if path.exists() {
+            (storage.open)(&builder, path)
+        } else {
+            (storage.create)(&builder, path)
+        }
     };
     open().or_else(|error| {
         let file = path.file_name().unwrap_or_default().display();

@@ -70,9 +70,10 @@ impl Verdict {
     /// fails.
     pub fn page(&self, is_verbose: bool) -> Page {
         let holds = self.checks.iter().all(|check| check.wrong.is_none());
-        let status = match holds {
-            true => StatusCode::OK,
-            false => StatusCode::SERVICE_UNAVAILABLE,
+        let status = if holds {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
         };
         if holds && !is_verbose {
             return text(status, PLAIN, "ok\n".into());

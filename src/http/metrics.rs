@@ -222,12 +222,13 @@ impl Text {
             .iter()
             .map(|(name, value)| format!("{name}=\"{value}\""))
             .collect();
-        match labels.is_empty() {
-            true => self.line(format_args!("countersign_{name} {value}")),
-            false => self.line(format_args!(
+        if labels.is_empty() {
+            self.line(format_args!("countersign_{name} {value}"));
+        } else {
+            self.line(format_args!(
                 "countersign_{name}{{{}}} {value}",
                 labels.join(",")
-            )),
+            ));
         }
     }
 

@@ -181,8 +181,9 @@ pub fn asked_at(listening: SocketAddr) -> SocketAddr {
         SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     };
-    match listening.ip().is_unspecified() {
-        true => SocketAddr::new(loopback, listening.port()),
-        false => listening,
+    if listening.ip().is_unspecified() {
+        SocketAddr::new(loopback, listening.port())
+    } else {
+        listening
     }
 }

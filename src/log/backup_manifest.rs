@@ -127,9 +127,10 @@ impl Manifest {
         }
         let manifest: Self =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        match manifest.position == 0 || manifest.root_hash().is_some() {
-            true => Ok(Some(manifest)),
-            false => Err(damaged("it names no root".into())),
+        if manifest.position == 0 || manifest.root_hash().is_some() {
+            Ok(Some(manifest))
+        } else {
+            Err(damaged("it names no root".into()))
         }
     }
 

@@ -31,9 +31,10 @@ impl Said {
     fn page(&self, after: usize) -> Value {
         let end = self.records.len().min(after + PAGE);
         let records = self.records.get(after..end).unwrap_or_default();
-        let next = match self.goes_round {
-            true => Some(0),
-            false => (end < self.records.len()).then_some(end),
+        let next = if self.goes_round {
+            Some(0)
+        } else {
+            (end < self.records.len()).then_some(end)
         };
         json!({"records": records, "next": next})
     }
@@ -49,9 +50,10 @@ async fn sit_in(client: Client, said: Arc<Mutex<Said>>) {
             let after = body["after"].as_u64().unwrap_or(0);
             let answer = {
                 let said = said.lock().unwrap();
-                match message.subject.ends_with("checkpoint") {
-                    true => said.checkpoint.clone(),
-                    false => said.page(usize::try_from(after).unwrap()),
+                if message.subject.ends_with("checkpoint") {
+                    said.checkpoint.clone()
+                } else {
+                    said.page(usize::try_from(after).unwrap())
                 }
             };
             let reply = message.reply.unwrap();

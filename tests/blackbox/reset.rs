@@ -102,9 +102,10 @@ async fn agents_at_their_shells_see_what_will_change_and_type_the_account_back()
     };
     let run = |shell: &Shell, words: &[String], json: bool, typed: &str| {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        match json {
-            true => shell.json(&words, typed),
-            false => shell.plain(&words, typed),
+        if json {
+            shell.json(&words, typed)
+        } else {
+            shell.plain(&words, typed)
         }
     };
     run(&alice, &step("approve", &["--yes"]), true, "").refused(3, "approval.self");

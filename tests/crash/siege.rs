@@ -333,9 +333,10 @@ fn check_repeat(first: &Ack, again: &Ack) {
         Answer::Done(reply) => is_secret(reply),
         Answer::Refused(code) => code == "outcome.unseen",
     };
-    let same = match was_secret {
-        true => again.answer.code() == Some("outcome.unseen"),
-        false => again.replayed && again.answer == first.answer,
+    let same = if was_secret {
+        again.answer.code() == Some("outcome.unseen")
+    } else {
+        again.replayed && again.answer == first.answer
     };
     assert!(same, "{first:?} {again:?}");
 }

@@ -40,10 +40,13 @@ impl Tally {
     pub fn count(&mut self, ack: &Ack) {
         self.acks += 1;
         match (&ack.answer, ack.sent.name) {
-            (Answer::Done(reply), "verify-login") => match reply["method"] == "totp" {
-                true => self.totp_logins += 1,
-                false => self.backup_logins += 1,
-            },
+            (Answer::Done(reply), "verify-login") => {
+                if reply["method"] == "totp" {
+                    self.totp_logins += 1;
+                } else {
+                    self.backup_logins += 1;
+                }
+            }
             (Answer::Refused(code), _) if code.ends_with(".invalid") => self.counted_failures += 1,
             (Answer::Done(_) | Answer::Refused(_), _) => {}
         }

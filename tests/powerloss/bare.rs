@@ -90,8 +90,9 @@ fn check(disk: &Disk, folder: &Path, borders: [u64; 2], acknowledged: u64) -> Re
     let head = opened
         .map_err(panicked)?
         .map_err(|error| error.to_string())?;
-    match borders.contains(&head) && head >= acknowledged {
-        true => Ok(()),
-        false => Err(format!("{acknowledged} acknowledged, {head} found")),
+    if borders.contains(&head) && head >= acknowledged {
+        Ok(())
+    } else {
+        Err(format!("{acknowledged} acknowledged, {head} found"))
     }
 }

@@ -173,9 +173,10 @@ fn check_all(index: &Index) -> Result<(), String> {
         tail == 0 || index.root_at(tail).ok() == Some(tree.root()),
     );
     wrong.dedup();
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(wrong.join(", ")),
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join(", "))
     }
 }
 

@@ -88,9 +88,10 @@ fn check(disk: &Disk, folder: &Path, acknowledged: u64) -> Result<(), String> {
         return Err(format!("another account than at version {version}"));
     }
     save(&snapshots, 60);
-    match load(&snapshots, 0) == Some(account(0, 60)) {
-        true => Ok(()),
-        false => Err("it keeps no further snapshot".into()),
+    if load(&snapshots, 0) == Some(account(0, 60)) {
+        Ok(())
+    } else {
+        Err("it keeps no further snapshot".into())
     }
 }
 

@@ -181,9 +181,10 @@ fn flushing(name: &'static str, before: u64, commits: &'static [u64]) -> Shape {
                 return Err(format!("it shows something else at {found}"));
             }
             catch_up(&views, HEAD)?;
-            match shown(&views)? == whole {
-                true => Ok(()),
-                false => Err(format!("it shows something else, going on from {found}")),
+            if shown(&views)? == whole {
+                Ok(())
+            } else {
+                Err(format!("it shows something else, going on from {found}"))
             }
         }),
         open: |disk, folder| drop(open(disk, folder)),

@@ -62,9 +62,10 @@ fn arguments(command: &Command) -> BTreeSet<String> {
     for argument in command.get_positionals() {
         let choices = argument.get_possible_values();
         let names = argument.get_value_names().unwrap_or_default();
-        match choices.is_empty() {
-            true => found.extend(names.iter().map(|name| name.to_string())),
-            false => found.extend(choices.iter().map(|choice| choice.get_name().to_owned())),
+        if choices.is_empty() {
+            found.extend(names.iter().map(|name| name.to_string()));
+        } else {
+            found.extend(choices.iter().map(|choice| choice.get_name().to_owned()));
         }
     }
     found
@@ -82,21 +83,17 @@ fn said(cell: &str, command: &Command) -> BTreeSet<String> {
     for quoted in quoted(cell) {
         let mut words = quoted.split(' ');
         while let Some(word) = words.next() {
-            match word.starts_with('-') {
-                // The word after a flag is its value, unless it is a flag too.
-                true => {
-                    found.insert(short(word));
-                    words = match words.clone().next() {
-                        Some(next) if !next.starts_with('-') => {
-                            words.next();
-                            words
-                        }
-                        _ => words,
-                    };
-                }
-                false => {
-                    found.insert(word.to_owned());
-                }
+            if word.starts_with('-') {
+                found.insert(short(word));
+                words = match words.clone().next() {
+                    Some(next) if !next.starts_with('-') => {
+                        words.next();
+                        words
+                    }
+                    _ => words,
+                };
+            } else {
+                found.insert(word.to_owned());
             }
         }
     }
@@ -210,9 +207,10 @@ fn the_program_accepts_every_command_line_that_a_page_shows() {
     fn below(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => below(&path, files),
-                false => files.push(path),
+            if path.is_dir() {
+                below(&path, files);
+            } else {
+                files.push(path);
             }
         }
     }

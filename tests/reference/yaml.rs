@@ -57,8 +57,9 @@ fn key(name: &str) -> String {
     let is_plain = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    match is_plain && !name.is_empty() {
-        true => name.to_owned(),
-        false => Value::from(name).to_string(),
+    if is_plain && !name.is_empty() {
+        name.to_owned()
+    } else {
+        Value::from(name).to_string()
     }
 }

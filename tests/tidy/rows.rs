@@ -29,9 +29,10 @@ fn id(word: &str, is_name: bool) -> Option<String> {
     if group == "H" && harness() {
         return Some(word.into());
     }
-    let group = match is_name {
-        true => group.to_ascii_uppercase(),
-        false => group.strip_suffix('-')?.to_owned(),
+    let group = if is_name {
+        group.to_ascii_uppercase()
+    } else {
+        group.strip_suffix('-')?.to_owned()
     };
     let is_row = number.len() == 2 && GROUPS.contains(&group.as_str());
     is_row.then(|| format!("{group}-{number}"))

@@ -69,9 +69,10 @@ fn long_lines(source: &Source) -> Vec<usize> {
 fn width(line: &str, code: &str) -> usize {
     let shown = code.trim_end();
     let rest = line.get(shown.len()..).unwrap_or_default();
-    let comment = match rest.trim_start().starts_with("//") {
-        true => rest.chars().count(),
-        false => 0,
+    let comment = if rest.trim_start().starts_with("//") {
+        rest.chars().count()
+    } else {
+        0
     };
     let indent = shown.len() - shown.trim_start().len();
     // Every second part is the inside of a text, which counts as its two quotes.
@@ -82,9 +83,10 @@ fn width(line: &str, code: &str) -> usize {
             .iter()
             .map(|part| part.chars().count())
             .sum::<usize>();
-    match shown.is_empty() {
-        true => comment,
-        false => indent.min(COLUMNS_MAX / 2) + columns + comment,
+    if shown.is_empty() {
+        comment
+    } else {
+        indent.min(COLUMNS_MAX / 2) + columns + comment
     }
 }
 

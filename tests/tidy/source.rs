@@ -33,9 +33,10 @@ impl Source {
     /// Prepares a file; `only_tests` says that no product code is in it.
     pub fn new(path: &str, text: &str, only_tests: bool) -> Self {
         let code = blank_comments_and_texts(text);
-        let product = match only_tests {
-            true => blank(&code, &[(0, code.len())]),
-            false => blank_tests(&code),
+        let product = if only_tests {
+            blank(&code, &[(0, code.len())])
+        } else {
+            blank_tests(&code)
         };
         Self {
             path: path.into(),

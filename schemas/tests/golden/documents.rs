@@ -38,12 +38,11 @@ fn pages() -> [(PathBuf, String); 2] {
 fn escaped(json: &[u8]) -> Vec<u8> {
     let mut text = String::new();
     for c in std::str::from_utf8(json).unwrap().chars() {
-        match c.is_ascii() && c != '\u{7f}' {
-            true => text.push(c),
-            false => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(text, "\\u{unit:04x}").unwrap();
-                }
+        if c.is_ascii() && c != '\u{7f}' {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(text, "\\u{unit:04x}").unwrap();
             }
         }
     }

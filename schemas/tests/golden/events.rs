@@ -54,9 +54,10 @@ impl Fixture {
 
     /// The file of the reading in the latest form: a file beside if that is a later version.
     fn reading_path(&self, latest: u16) -> String {
-        match self.version == latest {
-            true => format!("{}.json", self.stem),
-            false => format!("{}.v{latest}.json", self.stem),
+        if self.version == latest {
+            format!("{}.json", self.stem)
+        } else {
+            format!("{}.v{latest}.json", self.stem)
         }
     }
 }

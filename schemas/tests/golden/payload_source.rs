@@ -135,11 +135,10 @@ fn findings(name: &str, source: &str, known: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     for (at, line) in source.lines().enumerate() {
         let attribute = line.trim().starts_with("#[serde") || line.contains("cfg_attr");
-        let what = match attribute {
-            true => {
-                Some("payloads carry no serde attribute: it would change the bytes unseen".into())
-            }
-            false => finding(line, known),
+        let what = if attribute {
+            Some("payloads carry no serde attribute: it would change the bytes unseen".into())
+        } else {
+            finding(line, known)
         };
         found.extend(what.map(|what| format!("src/event/{name}:{}: {what}", at + 1)));
     }

@@ -240,9 +240,10 @@ fn password_reason(e: &PasswordRejected, policy: &Policy) -> String {
     format!(
         "The password did not match the one that the account's version {} set{}; failure {} of this source, {} are free, and {} of all in the day.",
         e.credential,
-        match policy.require_code_too {
-            true => ", or the code that policy asks for beside it was missing",
-            false => "",
+        if policy.require_code_too {
+            ", or the code that policy asks for beside it was missing"
+        } else {
+            ""
         },
         e.failures,
         policy.password_failures_free,

@@ -152,14 +152,15 @@ fn presented(recording: &Recording) -> Result<Presented, Rerun> {
     Ok(match &recording.events[0] {
         Event::TotpAccepted(e) => {
             let step_now = e.step.saturating_add_signed(-i64::from(e.drift));
-            let evidence = match e.double_code {
-                false => totp(e.enrolment, step_now, vec![e.step], Vec::new()),
-                true => totp(
+            let evidence = if !e.double_code {
+                totp(e.enrolment, step_now, vec![e.step], Vec::new())
+            } else {
+                totp(
                     e.enrolment,
                     step_now,
                     vec![e.step.saturating_sub(1)],
                     vec![e.step],
-                ),
+                )
             };
             (
                 e.purpose,
@@ -219,9 +220,10 @@ pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
                 && recording.at < open.expires_at
         };
         let open = recording.before.challenges.iter().find(same);
-        scene.challenge = challenge.or(match is_accepted {
-            true => None,
-            false => open.map(|open| open.hash),
+        scene.challenge = challenge.or(if is_accepted {
+            None
+        } else {
+            open.map(|open| open.hash)
         });
         if let (None, FirstFactor::Password(_)) = (scene.challenge, proof) {
             // The code came together with the password.
@@ -263,12 +265,11 @@ pub(super) fn proof_scene(purpose: Purpose, recording: &Recording, code: Option<
     };
     if let Some(code) = code {
         let is_proof = matches!(purpose, Purpose::Regenerate | Purpose::Disable);
-        match is_proof {
-            true => {
-                body["proof"] = json!({});
-                code.put(&mut body["proof"]);
-            }
-            false => code.put(&mut body),
+        if is_proof {
+            body["proof"] = json!({});
+            code.put(&mut body["proof"]);
+        } else {
+            code.put(&mut body);
         }
     }
     Scene::new(name, body, recording.at)

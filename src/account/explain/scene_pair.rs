@@ -11,27 +11,24 @@ use crate::account::evidence::{CodeEvidence, ProofEvidence};
 /// were not both right.
 pub(super) fn pair_scene(recording: &Recording, credential: u32) -> Result<Scene, Rerun> {
     let rest = &recording.events[1..];
-    let mut scene = match rest.is_empty() {
-        false => {
-            let mut scene = code_scene(&Recording {
-                events: rest,
-                ..*recording
-            })?;
-            scene.name = "start-login";
-            scene.challenge = None;
-            scene.proven_by(first_factor(credential))
-        }
-        true => {
-            let mut scene = proof_scene(Purpose::Login, recording, Some(Given::App));
-            scene.name = "start-login";
-            scene.evidence.code = CodeEvidence::Nothing;
-            // The events do not say which of the two was wrong; the result is the same.
-            scene.evidence.proof = match credential {
-                0 => ProofEvidence::Vouched,
-                credential => password_judged(credential, false),
-            };
-            scene
-        }
+    let mut scene = if !rest.is_empty() {
+        let mut scene = code_scene(&Recording {
+            events: rest,
+            ..*recording
+        })?;
+        scene.name = "start-login";
+        scene.challenge = None;
+        scene.proven_by(first_factor(credential))
+    } else {
+        let mut scene = proof_scene(Purpose::Login, recording, Some(Given::App));
+        scene.name = "start-login";
+        scene.evidence.code = CodeEvidence::Nothing;
+        // The events do not say which of the two was wrong; the result is the same.
+        scene.evidence.proof = match credential {
+            0 => ProofEvidence::Vouched,
+            credential => password_judged(credential, false),
+        };
+        scene
     };
     scene.passwords_wait = true;
     Ok(scene)

@@ -197,9 +197,10 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
         };
         match (refusal.code, refusal.retry_after_s) {
             (ErrorCode::CodeInvalid, _) => {
-                match pair {
-                    false => self.compared.singles += 1,
-                    true => self.compared.pairs += 1,
+                if !pair {
+                    self.compared.singles += 1;
+                } else {
+                    self.compared.pairs += 1;
                 }
                 Ok(Attempt::Compared)
             }

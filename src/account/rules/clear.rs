@@ -58,9 +58,10 @@ pub(in crate::account) fn clear(account: &Account, command: &ClearAttempts, ctx:
 /// Returns the seconds until this agent may clear the attempts; `None` if it may now.
 fn waiting_s(clears: &[Clear], ctx: &Ctx) -> Option<u64> {
     let again = |clear: &Clear| {
-        let after_s = match is_same_person(&clear.by, ctx.caller) {
-            true => ctx.policy.clear_same_agent_after_s,
-            false => ctx.policy.clear_again_after_s,
+        let after_s = if is_same_person(&clear.by, ctx.caller) {
+            ctx.policy.clear_same_agent_after_s
+        } else {
+            ctx.policy.clear_again_after_s
         };
         clear.at.plus_s(after_s)
     };

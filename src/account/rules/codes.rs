@@ -147,9 +147,10 @@ impl Attempt<'_> {
                 return refused(Decision::Needs(Step::CompareCode));
             }
         };
-        let accepted = match pair {
-            false => self.single(matched, step_now, ctx.policy),
-            true => self.pair(matched, next_matched, step_now, ctx.policy),
+        let accepted = if !pair {
+            self.single(matched, step_now, ctx.policy)
+        } else {
+            self.pair(matched, next_matched, step_now, ctx.policy)
         };
         match accepted {
             Ok(step) => Ok(self.accept_totp(step, step_now, pair)),
@@ -163,10 +164,7 @@ impl Attempt<'_> {
     /// A code with the digits of the last accepted one is refused while that one could still be
     /// valid, even if the digits belong to a later step too (NIST SP 800-63B §3.1.4.2).
     fn single(&self, matched: &[u64], step_now: u64, policy: &Policy) -> Result<u64, WrongTotp> {
-        let last = match IS_MUTANT {
-            true => 0,
-            false => self.on.last_step,
-        };
+        let last = if IS_MUTANT { 0 } else { self.on.last_step };
         let last_is_fresh = step_now <= last.saturating_add(2 * policy.window_steps + 1);
         if last_is_fresh && matched.contains(&last) {
             return Err(WrongTotp::Replayed(last));
@@ -341,10 +339,7 @@ pub(super) fn drift(step: u64, step_now: u64) -> i8 {
 /// most `i64::MAX`. Every distance between steps is computed here.
 pub(super) fn steps_off(step: u64, from: u64) -> i64 {
     let apart = i64::try_from(step.abs_diff(from)).unwrap_or(i64::MAX);
-    match step < from {
-        true => -apart,
-        false => apart,
-    }
+    if step < from { -apart } else { apart }
 }
 
 #[cfg(test)]

@@ -181,9 +181,10 @@ pub(super) fn judge(account: &Account, evidence: &Evidence) -> Judged {
 
 /// Returns the refusal of a command that lacks a required first factor.
 pub(super) fn missing(account: &Account, ctx: &Ctx) -> Decision {
-    Decision::refused(match account.exists() || ctx.is_elsewhere {
-        true => ErrorCode::CredentialsInvalid,
-        false => ErrorCode::AccountNotFound,
+    Decision::refused(if account.exists() || ctx.is_elsewhere {
+        ErrorCode::CredentialsInvalid
+    } else {
+        ErrorCode::AccountNotFound
     })
 }
 

@@ -133,9 +133,10 @@ impl Pair<'_> {
     /// Refuses a pair without revealing which secret was wrong; `counted` are the records of a
     /// wrong code.
     fn rejected(&self, credential: u32, counted: Vec<Event>) -> Decision {
-        let event = match self.account.exists() {
-            true => Event::LoginPairRejected(LoginPairRejected { credential }),
-            false => Event::UnknownNameRefused(UnknownNameRefused { count: 1 }),
+        let event = if self.account.exists() {
+            Event::LoginPairRejected(LoginPairRejected { credential })
+        } else {
+            Event::UnknownNameRefused(UnknownNameRefused { count: 1 })
         };
         let events = [event].into_iter().chain(counted).collect();
         Decision::recorded_refusal(events, Refusal::new(ErrorCode::CredentialsInvalid))

@@ -264,9 +264,10 @@ impl Account {
     /// case.
     pub(super) fn reset_ended_by(&self, by: CancelledBy, now: Micros) -> Option<Event> {
         let case = self.reset.as_ref()?;
-        Some(match case.has_lapsed(now) {
-            true => case.expired(),
-            false => case.cancelled(by),
+        Some(if case.has_lapsed(now) {
+            case.expired()
+        } else {
+            case.cancelled(by)
         })
     }
 

@@ -80,9 +80,10 @@ impl Account {
     /// open.
     pub(super) fn refused_as_suspended(&self) -> Decision {
         let left = self.on().map_or(0, |on| on.codes.left());
-        let detail = match left > 0 && !self.until_reset {
-            true => BACKUP_CODE_OR_RESET,
-            false => RESET_ONLY,
+        let detail = if left > 0 && !self.until_reset {
+            BACKUP_CODE_OR_RESET
+        } else {
+            RESET_ONLY
         };
         Decision::refused_because(ErrorCode::FactorSuspended, detail)
     }

@@ -295,13 +295,15 @@ fn csv(exported: &ExportedEvent) -> String {
 /// A cell that no spreadsheet reads as a formula: callers choose some of these texts.
 fn cell(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    let text = match is_formula {
-        true => format!("'{text}"),
-        false => text.to_owned(),
+    let text = if is_formula {
+        format!("'{text}")
+    } else {
+        text.to_owned()
     };
-    match text.contains(['"', ',', '\r', '\n']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
+    if text.contains(['"', ',', '\r', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
     }
 }
 

@@ -69,15 +69,16 @@ pub fn verify_export(
         let wrong = |what| Fault::Negative(format!("position {position}: {what}"));
         compared.take(&line.exported, &line.record).map_err(wrong)
     };
-    let checked = match manifest.filter.is_empty() {
-        true => whole(&mut lines, &manifest, &known, &mut compare, &mut show),
-        false => part(
+    let checked = if manifest.filter.is_empty() {
+        whole(&mut lines, &manifest, &known, &mut compare, &mut show)
+    } else {
+        part(
             &mut lines,
             (&manifest, &head),
             &known,
             &mut compare,
             &mut show,
-        ),
+        )
     };
     drop(progress);
     let (count, mut report) = checked?;

@@ -71,12 +71,13 @@ impl Known {
     /// [`Fault::Negative`] when it does not.
     pub fn names_one_of(&self, origins: &[String]) -> Result<(), Fault> {
         let name = self.key.name();
-        match origins.iter().any(|origin| origin == name) {
-            true => Ok(()),
-            false => Err(Fault::Negative(format!(
+        if origins.iter().any(|origin| origin == name) {
+            Ok(())
+        } else {
+            Err(Fault::Negative(format!(
                 "the history is that of {}, but the key is of {name}, an epoch that the history does not have: it is older than this epoch, or was given up",
                 origins.join(", ")
-            ))),
+            )))
         }
     }
 

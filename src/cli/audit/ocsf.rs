@@ -41,9 +41,10 @@ pub fn ocsf(event: &AuditEvent) -> Value {
         0 => (0, "Uncategorized"),
         _ => (3, "Identity & Access Management"),
     };
-    let (status_id, status) = match class.is_success {
-        true => (1, "Success"),
-        false => (2, "Failure"),
+    let (status_id, status) = if class.is_success {
+        (1, "Success")
+    } else {
+        (2, "Failure")
     };
     let (severity_id, severity) = severity_of(event);
     let mut body = json!({

@@ -201,11 +201,12 @@ pub fn report(verified: &Verified, known: &Known) -> Result<Report, Fault> {
 
 /// The line that says which key the verification rests on.
 pub fn key_line(known: &Known) -> String {
-    match known.is_given {
-        true => format!("key       {}\n", known.key.vkey()),
-        false => format!(
+    if known.is_given {
+        format!("key       {}\n", known.key.vkey())
+    } else {
+        format!(
             "key       {} (found beside the log itself: compare it with your own copy, or use --key)\n",
             known.key.vkey()
-        ),
+        )
     }
 }

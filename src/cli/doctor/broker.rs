@@ -181,12 +181,13 @@ async fn inboxes(
     });
     let is_refused = is_refused.await.unwrap_or(false);
     let _ = all.unsubscribe().await;
-    match is_refused {
-        true => findings.ok("inboxes", "this user cannot listen to all replies"),
-        false => findings.wrong(
-            "inboxes",
-            "this user can listen to all replies, and they carry secrets: allow each user only its own inbox, as docker/nats.conf does",
-        ),
+    if is_refused {
+        findings.ok("inboxes", "this user cannot listen to all replies");
+    } else {
+        findings.wrong(
+        "inboxes",
+        "this user can listen to all replies, and they carry secrets: allow each user only its own inbox, as docker/nats.conf does",
+    );
     }
 }
 

@@ -83,9 +83,10 @@ pub fn checkpoint(keyring: &Path, findings: &mut Findings) {
             ),
         ),
         Some(age_s) => {
-            let old = match age_s > CHECKPOINT_OLD_S {
-                true => Verdict::Note,
-                false => Verdict::Ok,
+            let old = if age_s > CHECKPOINT_OLD_S {
+                Verdict::Note
+            } else {
+                Verdict::Ok
             };
             findings.add(
                 "checkpoint",

@@ -117,9 +117,10 @@ fn report(findings: &[Finding], as_json: bool) -> Result<(), Fault> {
         Verdict::Wrong => "WRONG",
     };
     let line = |f: &Finding| format!("{}  {:<13}  {}\n", mark(f.verdict), f.what, f.said);
-    let text = match as_json {
-        true => format!("{:#}", json!({"findings": findings})),
-        false => findings.iter().map(line).collect(),
+    let text = if as_json {
+        format!("{:#}", json!({"findings": findings}))
+    } else {
+        findings.iter().map(line).collect()
     };
     show::line(&text)?;
     let wrong = findings.iter().filter(|f| f.verdict == Verdict::Wrong);

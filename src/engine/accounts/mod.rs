@@ -169,9 +169,10 @@ impl Accounts {
         let bytes = self.log.at(&place);
         let bytes = bytes.map_err(|error| HistoryError::at(position, error))?;
         let record = decode(position, &bytes)?;
-        match record.stream_key == stream && record.version == account.version {
-            true => Ok(Some(account)),
-            false => Err(HistoryError::Astray { position }),
+        if record.stream_key == stream && record.version == account.version {
+            Ok(Some(account))
+        } else {
+            Err(HistoryError::Astray { position })
         }
     }
 

@@ -253,12 +253,13 @@ impl Source<'_> {
         }
         let is_same = copied == 0
             || Some((self.root_at)(copied).map_err(NoBackup::Unread)?) == manifest.root_hash();
-        match is_same {
-            true => Ok(copied),
-            false => Err(NoBackup::Forked {
+        if is_same {
+            Ok(copied)
+        } else {
+            Err(NoBackup::Forked {
                 folder: folder.into(),
                 copied,
-            }),
+            })
         }
     }
 

@@ -250,9 +250,10 @@ pub fn refuse_in_copies(path: &Path) -> Result<(), PlaceError> {
 /// # Errors
 /// [`PlaceError::Together`] if they are not apart; [`PlaceError::Io`] if a path cannot be resolved.
 pub fn refuse_together(one: &Path, other: &Path) -> Result<(), PlaceError> {
-    match lies_in(one, other)? || lies_in(other, one)? {
-        true => Err(PlaceError::Together(one.into(), other.into())),
-        false => Ok(()),
+    if lies_in(one, other)? || lies_in(other, one)? {
+        Err(PlaceError::Together(one.into(), other.into()))
+    } else {
+        Ok(())
     }
 }
 
@@ -282,9 +283,10 @@ pub fn lies_in(path: &Path, folder: &Path) -> Result<bool, PlaceError> {
 pub fn refuse_among_ours(file: &Path) -> Result<(), PlaceError> {
     refuse_below_ours(file)?;
     let folder = folder_of(file);
-    match WEAK_MARKS.iter().any(|mark| folder.join(mark).exists()) {
-        true => Err(inside(file, folder)),
-        false => Ok(()),
+    if WEAK_MARKS.iter().any(|mark| folder.join(mark).exists()) {
+        Err(inside(file, folder))
+    } else {
+        Ok(())
     }
 }
 
@@ -325,9 +327,10 @@ pub fn refuse_keyring(keyring: &Path, data: &Path) -> Result<(), KeyringPlaceErr
     }
     let name = keyring.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(UNFINISHED).unwrap_or(&name);
-    match BESIDE_THE_KEYRING.contains(&name) {
-        true => Err(KeyringPlaceError::Name(keyring.into())),
-        false => Ok(()),
+    if BESIDE_THE_KEYRING.contains(&name) {
+        Err(KeyringPlaceError::Name(keyring.into()))
+    } else {
+        Ok(())
     }
 }
 
@@ -352,9 +355,10 @@ fn resolved(path: &Path) -> Result<(PathBuf, PathBuf), PlaceError> {
                 let Some(Component::Normal(name)) = existing.components().next_back() else {
                     return Err(failed(error));
                 };
-                rest = match rest.as_os_str().is_empty() {
-                    true => name.into(),
-                    false => Path::new(name).join(&rest),
+                rest = if rest.as_os_str().is_empty() {
+                    name.into()
+                } else {
+                    Path::new(name).join(&rest)
                 };
                 existing.pop();
             }

@@ -75,9 +75,10 @@ pub fn sign(shared: &Shared) {
 }
 
 fn flush(shared: &Shared, log: &LogReader, durable: bool) {
-    let [before, after] = match durable {
-        true => ["index-unflushed", "index-flushed"],
-        false => ["index-unwritten", "index-written"],
+    let [before, after] = if durable {
+        ["index-unflushed", "index-flushed"]
+    } else {
+        ["index-unwritten", "index-written"]
     };
     reached(before);
     if let Err(error) = shared

@@ -129,9 +129,10 @@ fn run(
             true
         };
         for (reply, outcome) in waiting {
-            reply(match is_done {
-                true => outcome,
-                false => Outcome::refused(ErrorCode::OutcomeUnknown),
+            reply(if is_done {
+                outcome
+            } else {
+                Outcome::refused(ErrorCode::OutcomeUnknown)
             });
         }
         if is_last {

@@ -42,9 +42,10 @@ impl Inquiry<'_> {
         let is_weak = verifier
             .params()
             .is_weaker_than(params(&self.shared.policy));
-        match verifier.pepper_id() == pepper_id && !is_weak {
-            true => Ok(Kept::AsPolicyAsks),
-            false => Ok(Kept::Outdated),
+        if verifier.pepper_id() == pepper_id && !is_weak {
+            Ok(Kept::AsPolicyAsks)
+        } else {
+            Ok(Kept::Outdated)
         }
     }
 

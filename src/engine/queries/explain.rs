@@ -33,13 +33,13 @@ impl Queries {
         let events: Vec<Event> = entries.iter().map(|entry| entry.event.clone()).collect();
         let (policy_position, policy) = self.policy_before(first.position)?;
         let is_of_account = record.stream_kind == StreamKind::Account;
-        let before = match is_of_account {
-            true => self
-                .shared
+        let before = if is_of_account {
+            self.shared
                 .accounts
                 .rebuild(record.stream_key, record.version - 1, first.position)
-                .map_err(|error| unavailable(&error))?,
-            false => Account::default(),
+                .map_err(|error| unavailable(&error))?
+        } else {
+            Account::default()
         };
         let found = self.across(first, &events, &before, &policy)?;
         let recording = Recording {
@@ -58,9 +58,10 @@ impl Queries {
             Rerun::Different(what) => (RerunResult::Different, Some(what)),
             Rerun::Not(why) => (RerunResult::NotMade, Some(why.to_owned())),
         };
-        let status_before = match is_of_account {
-            true => self.status_before(first)?,
-            false => None,
+        let status_before = if is_of_account {
+            self.status_before(first)?
+        } else {
+            None
         };
         Ok(Explanation {
             verdict: match verdict(&events) {

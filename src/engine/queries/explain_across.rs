@@ -54,13 +54,15 @@ impl Queries {
             None => Vec::new(),
         };
         let has_a_hand = ["reset-requested", "reset-approved", "reset-executed"];
-        let is_own_account = match has_a_hand.into_iter().any(asks_for) {
-            true => self.was_own_account(before, caller)?,
-            false => Some(false),
+        let is_own_account = if has_a_hand.into_iter().any(asks_for) {
+            self.was_own_account(before, caller)?
+        } else {
+            Some(false)
         };
-        let next_key_id = match asks_for("keys-rotated") {
-            true => self.next_key_id_before(first.position)?,
-            false => None,
+        let next_key_id = if asks_for("keys-rotated") {
+            self.next_key_id_before(first.position)?
+        } else {
+            None
         };
         Ok(FoundAcross {
             requested_at,

@@ -34,9 +34,10 @@ impl Queries {
     /// `store.unavailable`.
     pub fn audit_export(&self, query: &AuditExportQuery) -> Result<ExportPage, Refusal> {
         let through = self.size(Some(query.through), "/through")?;
-        let found = match query.is_everything() {
-            true => self.consecutive(query.after.unwrap_or(0), through)?,
-            false => self.chosen(query, through)?,
+        let found = if query.is_everything() {
+            self.consecutive(query.after.unwrap_or(0), through)?
+        } else {
+            self.chosen(query, through)?
         };
         let mut page = ExportPage {
             events: Vec::new(),
@@ -78,9 +79,10 @@ impl Queries {
             .filter(|_| query.proofs && is_committed)
             .map(|opened| BASE64.encode(&opened.salt));
         let event = audit_event(&entry, opened.map(|opened| opened.facts));
-        let inclusion = match query.proofs && !query.is_everything() {
-            true => Some(self.inclusion(position, size)?),
-            false => None,
+        let inclusion = if query.proofs && !query.is_everything() {
+            Some(self.inclusion(position, size)?)
+        } else {
+            None
         };
         Ok(ExportedEvent {
             event,

@@ -250,9 +250,10 @@ impl Queries {
 }
 
 fn in_time(reached: bool) -> Result<(), Refusal> {
-    match reached {
-        true => Ok(()),
-        false => Err(Refusal::after(ErrorCode::ProjectionBehind, 1)),
+    if reached {
+        Ok(())
+    } else {
+        Err(Refusal::after(ErrorCode::ProjectionBehind, 1))
     }
 }
 

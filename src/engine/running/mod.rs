@@ -175,9 +175,10 @@ impl Engine {
         }
         let may_vouch = |names: &BTreeSet<String>| names.contains(&request.caller.name);
         let is_allowed = self.shared.vouching.as_ref().is_none_or(may_vouch);
-        match is_vouched(&request.command, self.shared.passwords_by) && !is_allowed {
-            true => Err(Refusal::because(ErrorCode::ActorForbidden, MAY_NOT_VOUCH)),
-            false => Ok(()),
+        if is_vouched(&request.command, self.shared.passwords_by) && !is_allowed {
+            Err(Refusal::because(ErrorCode::ActorForbidden, MAY_NOT_VOUCH))
+        } else {
+            Ok(())
         }
     }
 

@@ -131,9 +131,10 @@ impl Standing {
     /// The next start reads the keyring's file as it is now. A rotation replaces it.
     fn check_keyring(&self, ours: &Keyring) -> Result<(), String> {
         let file = Keyring::load(&self.keyring).map_err(|error| error.to_string())?;
-        match file.is_same(ours) {
-            true => Ok(()),
-            false => Err(exchanged(&self.keyring)),
+        if file.is_same(ours) {
+            Ok(())
+        } else {
+            Err(exchanged(&self.keyring))
         }
     }
 }

@@ -90,9 +90,10 @@ fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, St
             Ok(_) | Err(_) => true,
         };
     let is_known = keyring.log_ids().any(|id| *id == epoch.begun.log_id);
-    match (has_keyring && is_signed) || (!has_keyring && is_known) {
-        true => Ok(None),
-        false => Ok(epoch.begun.lost_from),
+    if (has_keyring && is_signed) || (!has_keyring && is_known) {
+        Ok(None)
+    } else {
+        Ok(epoch.begun.lost_from)
     }
 }
 
@@ -257,11 +258,12 @@ fn check_witness(log: &LogReader, log_id: &[u8], keyring_file: &Path) -> Result<
     if witness.log_id != data_encoding::HEXLOWER.encode(log_id) {
         return Ok(());
     }
-    match stream_witness::has(log, &witness.event).map_err(StartError::Record)? {
-        true => Ok(()),
-        false => Err(StartError::StreamKnowsMore {
+    if stream_witness::has(log, &witness.event).map_err(StartError::Record)? {
+        Ok(())
+    } else {
+        Err(StartError::StreamKnowsMore {
             published: witness.event.position,
             lost_from: witness.lost_from,
-        }),
+        })
     }
 }

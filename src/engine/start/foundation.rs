@@ -221,9 +221,10 @@ fn named(
     let positions = index.read_at_start(event_type)?.into_iter();
     let events = positions.map(|position| {
         let event = recorded(reader, position)?;
-        match event.type_code() == event_type {
-            true => Ok((position, event)),
-            false => Err(gone(position)),
+        if event.type_code() == event_type {
+            Ok((position, event))
+        } else {
+            Err(gone(position))
         }
     });
     events.collect()
@@ -307,11 +308,12 @@ fn catch_up(
     if index.waiting() as u64 >= UNDURABLE_ENTRIES_MAX {
         flush()?;
     }
-    match index.is_whole() {
-        true => Ok(()),
-        false => Err(wrong(
+    if index.is_whole() {
+        Ok(())
+    } else {
+        Err(wrong(
             "its last command is recorded in part: restore the log from a backup".into(),
-        )),
+        ))
     }
 }
 

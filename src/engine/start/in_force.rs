@@ -71,8 +71,9 @@ fn put_forms_in_force(found: &mut Foundation, now: Micros) -> Result<(), StartEr
     }
     let mut new = stored_forms();
     new.retain(|form| !named.contains(&(form.name.clone(), form.version)));
-    match new.is_empty() {
-        true => Ok(()),
-        false => found.append(&service::schemas_in_force(new), now),
+    if new.is_empty() {
+        Ok(())
+    } else {
+        found.append(&service::schemas_in_force(new), now)
     }
 }

@@ -160,9 +160,10 @@ pub fn init(
 
 fn fresh<const N: usize>() -> Result<[u8; N], InitError> {
     let mut bytes = [0; N];
-    match system_random(&mut bytes) {
-        true => Ok(bytes),
-        false => Err(InitError::Entropy),
+    if system_random(&mut bytes) {
+        Ok(bytes)
+    } else {
+        Err(InitError::Entropy)
     }
 }
 

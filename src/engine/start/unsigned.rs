@@ -72,9 +72,10 @@ pub(super) fn check(
         |at| epoch_at(reader, at).is_some_and(|epoch| epoch.begun.log_id != *keyring.log_id());
     // The event that begins an epoch is sealed by the epoch before: an unsealed one excuses
     // nothing.
-    match (signed + 1..position).any(is_of_another) {
-        true => Ok(End::Unchecked { from: position }),
-        false => Err(Finding::Appended { position }.into()),
+    if (signed + 1..position).any(is_of_another) {
+        Ok(End::Unchecked { from: position })
+    } else {
+        Err(Finding::Appended { position }.into())
     }
 }
 

@@ -201,9 +201,10 @@ impl Writer {
     /// Returns the outcome of a command that finds no room: nothing of it was compared.
     fn no_room(&self) -> Outcome {
         self.shared.gauges.shed();
-        Outcome::refused(match self.is_stopping() {
-            true => ErrorCode::Draining,
-            false => ErrorCode::Overloaded,
+        Outcome::refused(if self.is_stopping() {
+            ErrorCode::Draining
+        } else {
+            ErrorCode::Overloaded
         })
     }
 

@@ -255,14 +255,13 @@ impl Batch {
         // The log's own stream has no data key that an erasure could destroy, so it keeps no user's
         // source. An access record names the person that an agent acted for, who is not a user.
         let keeps_source = stream.kind == StreamKind::Account || event.is_look_up();
-        let source = match keeps_source {
-            true => {
-                let facts = &group.origin.source;
-                shared
-                    .vault
-                    .seal_source(stream.key, version, event_type, facts)?
-            }
-            false => None,
+        let source = if keeps_source {
+            let facts = &group.origin.source;
+            shared
+                .vault
+                .seal_source(stream.key, version, event_type, facts)?
+        } else {
+            None
         };
         let mut record = Record {
             event_type,

@@ -143,9 +143,10 @@ impl Coalesced {
     pub fn is_name_recorded(&mut self, now: Micros) -> bool {
         self.names.begin_window(now);
         let is_recorded = self.names.recorded < NAMES_RECORDED_MAX;
-        match is_recorded {
-            true => self.names.recorded += 1,
-            false => self.names.waiting = self.names.waiting.saturating_add(1),
+        if is_recorded {
+            self.names.recorded += 1;
+        } else {
+            self.names.waiting = self.names.waiting.saturating_add(1);
         }
         is_recorded
     }

@@ -115,9 +115,10 @@ impl Writer {
         loop {
             let mut batch = self.empty_batch();
             let is_idle;
-            let wait = match self.stopping.is_some() && self.lanes.is_empty() {
-                true => Duration::ZERO,
-                false => IDLE,
+            let wait = if self.stopping.is_some() && self.lanes.is_empty() {
+                Duration::ZERO
+            } else {
+                IDLE
             };
             match queue.recv_timeout(wait) {
                 Ok(first) => {

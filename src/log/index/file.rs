@@ -97,9 +97,10 @@ impl IndexFile {
             let row = row.ok_or_else(changed)?;
             let (tag, bytes) = row.value();
             let is_right = self.seals.tile_tag(level, index, bytes) == *tag;
-            match is_right && bytes.len() == width * HASH_BYTES {
-                true => Ok(Some(bytes.to_vec())),
-                false => Err(changed()),
+            if is_right && bytes.len() == width * HASH_BYTES {
+                Ok(Some(bytes.to_vec()))
+            } else {
+                Err(changed())
             }
         });
         read.map_err(|error| TileError::new(level, index, error))
@@ -138,9 +139,10 @@ impl IndexFile {
             };
             let (key, _) = row?;
             let (found, version) = key.value();
-            match *found == stream.0 {
-                true => Ok(version),
-                false => Err(changed()),
+            if *found == stream.0 {
+                Ok(version)
+            } else {
+                Err(changed())
             }
         })
     }
@@ -187,9 +189,10 @@ impl IndexFile {
             rows.map(|row| {
                 let (key, at) = row?;
                 let (found, position) = key.value();
-                match found == agent {
-                    true => Ok((position, Micros(at.value()))),
-                    false => Err(changed()),
+                if found == agent {
+                    Ok((position, Micros(at.value())))
+                } else {
+                    Err(changed())
                 }
             })
             .collect()

@@ -126,13 +126,14 @@ impl Index {
     /// # Errors
     /// [`PushError`] if the version is not the next one, or the file cannot be read.
     pub fn check_version(&self, position: u64, record: &Record) -> Result<(), PushError> {
-        match self.version(&record.stream_key)? + 1 == record.version {
-            true => Ok(()),
-            false => Err(NotNext {
+        if self.version(&record.stream_key)? + 1 == record.version {
+            Ok(())
+        } else {
+            Err(NotNext {
                 position,
                 what: "version",
             }
-            .into()),
+            .into())
         }
     }
 

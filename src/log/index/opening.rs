@@ -70,9 +70,10 @@ impl IndexFile {
         builder
             .set_cache_size(cache_bytes)
             .set_check_integrity_on_open(true);
-        let open = match path.exists() {
-            true => &storage.open,
-            false => &storage.create,
+        let open = if path.exists() {
+            &storage.open
+        } else {
+            &storage.create
         };
         let db = open(&builder, path).map_err(|error| failed(error.into()))?;
         let made = (|| -> Result<Option<Seals>, redb::Error> {

@@ -323,9 +323,10 @@ fn findings(canaries: &Canaries, folders: &[&Path]) -> Vec<String> {
     let mut found = Vec::new();
     for path in &files {
         let bytes = fs::read(path).unwrap();
-        let search = match path.ends_with("keyring.toml") {
-            true => &in_keyring,
-            false => &elsewhere,
+        let search = if path.ends_with("keyring.toml") {
+            &in_keyring
+        } else {
+            &elsewhere
         };
         let forms = search.found_in(&bytes);
         found.extend(
@@ -340,9 +341,10 @@ fn findings(canaries: &Canaries, folders: &[&Path]) -> Vec<String> {
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => walk(&path, files),
-            false => files.push(path),
+        if path.is_dir() {
+            walk(&path, files);
+        } else {
+            files.push(path);
         }
     }
 }

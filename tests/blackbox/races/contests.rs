@@ -116,9 +116,10 @@ async fn login_or_disable(rig: &mut Rig, round: usize) -> Result<&'static str, S
     let mut person = Person::with_2fa(&rig.bus, &format!("off-{round}")).await;
     let code = person.phone().lasting();
     let with_code = round.is_multiple_of(2);
-    let proof = match with_code {
-        true => person.proven_with(&code),
-        false => person.proven(),
+    let proof = if with_code {
+        person.proven_with(&code)
+    } else {
+        person.proven()
     };
     let mut crowd = entries("verify-login", &person.vouching(&code), CROWD / 2);
     crowd.extend(entries("disable-2fa", &proof, CROWD / 2));
@@ -155,9 +156,10 @@ async fn login_or_regenerate(rig: &mut Rig, round: usize) -> Result<&'static str
     let person = Person::with_2fa(&rig.bus, &format!("set-{round}")).await;
     let code = &person.codes[round % 10];
     let with_code = round.is_multiple_of(2);
-    let (proof, renewing) = match with_code {
-        true => (person.proven_with(code), CROWD / 2),
-        false => (person.proven(), 2),
+    let (proof, renewing) = if with_code {
+        (person.proven_with(code), CROWD / 2)
+    } else {
+        (person.proven(), 2)
     };
     let mut crowd = entries("regenerate-backup-codes", &proof, renewing);
     crowd.extend(entries(
