@@ -127,9 +127,10 @@ async fn names_and_ids_can_be_tried_sixty_times_a_minute_and_are_recorded() {
         for n in 0..times {
             let pairs = [(CALLER, caller)];
             let subject = subject.replace('#', &n.to_string());
-            let query = match subject.ends_with("find-account") {
-                true => json!({"username": format!("name-{n}")}).to_string(),
-                false => String::new(),
+            let query = if subject.ends_with("find-account") {
+                json!({"username": format!("name-{n}")}).to_string()
+            } else {
+                String::new()
             };
             let reply = ask(&client, &subject, &pairs, query.as_bytes()).await;
             match header(&reply, ERROR).unwrap() {

@@ -31,9 +31,10 @@ fn copy(from: &Path, to: &Path) {
             let entry = entry.unwrap();
             (entry.path(), entry.file_name())
         };
-        match entry.is_dir() {
-            true => copy(&entry, &to.join(name)),
-            false => _ = fs::copy(&entry, to.join(name)).unwrap(),
+        if entry.is_dir() {
+            copy(&entry, &to.join(name));
+        } else {
+            fs::copy(&entry, to.join(name)).unwrap();
         }
     }
 }

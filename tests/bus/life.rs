@@ -106,9 +106,10 @@ async fn stopping_loses_no_request() {
     let client = connect(&broker).await;
     let answers = Arc::new(AtomicUsize::new(0));
     let requesters = (0..IN_FLIGHT).map(|at| {
-        let asking = match at < REGISTERING {
-            true => Asking::Accounts,
-            false => Asking::Nothing,
+        let asking = if at < REGISTERING {
+            Asking::Accounts
+        } else {
+            Asking::Nothing
         };
         let answers = Arc::clone(&answers);
         let asking = ask_until_no_responder(client.clone(), format!("a{at}"), asking, answers);

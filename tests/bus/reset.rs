@@ -186,26 +186,23 @@ async fn rs05_the_owner_cancels_a_reset_by_objecting_or_by_logging_in() {
         let approved = reply_of(&desk.bob, "support.bob.approve-reset", on(&case)).await;
         assert!(approved.is_ok());
         desk.pass(40 * HOUR_S);
-        match objects {
-            true => {
-                let none = desk
-                    .platform("cancel-reset", json!({"account_id": "eve"}))
-                    .await;
-                assert_eq!(none.unwrap_err(), "404 account.not_found");
-                let objected = desk
-                    .platform("cancel-reset", json!({"account_id": "ada"}))
-                    .await;
-                assert_eq!(objected.unwrap()["state"], "cancelled");
-                let twice = desk
-                    .platform("cancel-reset", json!({"account_id": "ada"}))
-                    .await;
-                assert_eq!(twice.unwrap_err(), "409 reset.none");
-            }
-            false => {
-                let login = json!({"account_id": "ada", "code": desk.code(&secret, 0)});
-                let login = desk.platform("verify-login", login).await.unwrap();
-                assert_eq!(login["status"], "complete");
-            }
+        if objects {
+            let none = desk
+                .platform("cancel-reset", json!({"account_id": "eve"}))
+                .await;
+            assert_eq!(none.unwrap_err(), "404 account.not_found");
+            let objected = desk
+                .platform("cancel-reset", json!({"account_id": "ada"}))
+                .await;
+            assert_eq!(objected.unwrap()["state"], "cancelled");
+            let twice = desk
+                .platform("cancel-reset", json!({"account_id": "ada"}))
+                .await;
+            assert_eq!(twice.unwrap_err(), "409 reset.none");
+        } else {
+            let login = json!({"account_id": "ada", "code": desk.code(&secret, 0)});
+            let login = desk.platform("verify-login", login).await.unwrap();
+            assert_eq!(login["status"], "complete");
         }
         desk.pass(40 * HOUR_S);
         let late = reply_of(&desk.bob, "support.bob.execute-reset", on(&case)).await;

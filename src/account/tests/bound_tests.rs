@@ -125,9 +125,10 @@ fn the_rules_take_as_many_pairs_as_the_formula_counts() {
         let is_right = |offset: i64| {
             let matching = |guess: Guess| {
                 let step = guess.step_now.wrapping_add_signed(offset);
-                match guess.pair {
-                    true => (vec![step], vec![step + 1]),
-                    false => (Vec::new(), Vec::new()),
+                if guess.pair {
+                    (vec![step], vec![step + 1])
+                } else {
+                    (Vec::new(), Vec::new())
                 }
             };
             let attack = Attack::new(&policy, Strategy::Greedy, matching);
@@ -159,9 +160,10 @@ fn attacked(strategy: Strategy, owner: Owner, codes: u64, seed: u64) -> Option<G
                 .collect()
         };
         let first = steps_of_a_guess();
-        let next = match guess.pair {
-            true => steps_of_a_guess(),
-            false => Vec::new(),
+        let next = if guess.pair {
+            steps_of_a_guess()
+        } else {
+            Vec::new()
         };
         (first, next)
     };

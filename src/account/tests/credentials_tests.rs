@@ -52,9 +52,10 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes_and_is_no_common_one(
         ("Password1".into(), false),
     ];
     for (password, acceptable) in rows {
-        let (registered, changed) = match acceptable {
-            true => ("registered", "password changed"),
-            false => ("password.unacceptable", "password.unacceptable"),
+        let (registered, changed) = if acceptable {
+            ("registered", "password changed")
+        } else {
+            ("password.unacceptable", "password.unacceptable")
         };
         unregistered().when(register(&password)).then(registered);
         registered_account()

@@ -214,9 +214,10 @@ pub(super) fn begin(policy: Policy, seed: u64) -> Scenario {
 }
 
 fn password(right: bool) -> Password {
-    match right {
-        true => Password::Right,
-        false => Password::Wrong,
+    if right {
+        Password::Right
+    } else {
+        Password::Wrong
     }
 }
 

@@ -351,9 +351,12 @@ fn a_login_that_was_started_for_an_audience_is_asserted_to_that_one_alone() {
         .then("logged in by totp, 10 left, asserted to shop");
     // Nothing is compared, so nothing is counted and the challenge stays.
     for is_right in [true, false] {
-        let code = move |s: &Scenario| match is_right {
-            true => code_now(0)(s),
-            false => wrong_code()(s),
+        let code = move |s: &Scenario| {
+            if is_right {
+                code_now(0)(s)
+            } else {
+                wrong_code()(s)
+            }
         };
         started
             .clone()

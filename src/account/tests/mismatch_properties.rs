@@ -101,9 +101,10 @@ fn evidence() -> impl Strategy<Value = (Evidence, bool)> {
             code,
             created,
             display_name: String::new(),
-            kept: match fits {
-                true => Kept::Rehashed(Protected::clear(&[])),
-                false => Kept::Outdated,
+            kept: if fits {
+                Kept::Rehashed(Protected::clear(&[]))
+            } else {
+                Kept::Outdated
             },
         };
         (evidence, fits)

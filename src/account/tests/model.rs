@@ -215,9 +215,10 @@ impl Model {
             }
             Deed::StartLogin(proven) => {
                 self.password(proven.right, world)?;
-                match self.is_on() {
-                    true => self.open_challenge(world),
-                    false => self.login_completed(world.source, world.now),
+                if self.is_on() {
+                    self.open_challenge(world);
+                } else {
+                    self.login_completed(world.source, world.now);
                 }
             }
         }
@@ -237,9 +238,10 @@ impl Model {
             (false, _) => self.password(proven.right, world),
         };
         let both = first.and_then(|()| self.code_beside(proven, world));
-        match waits {
-            true => both.map_err(|_| "credentials.invalid")?,
-            false => both?,
+        if waits {
+            both.map_err(|_| "credentials.invalid")?;
+        } else {
+            both?;
         }
         self.login_completed(world.source, world.now);
         self.reset = None;
@@ -421,9 +423,10 @@ impl Model {
 
     /// While app codes are suspended, the password alone cannot change the factor.
     fn suspended_asks(&self, proven: &Proven) -> Result<(), Word> {
-        match self.is_on() && self.suspended && proven.code.is_none() {
-            true => Err("factor.suspended"),
-            false => Ok(()),
+        if self.is_on() && self.suspended && proven.code.is_none() {
+            Err("factor.suspended")
+        } else {
+            Ok(())
         }
     }
 
@@ -575,8 +578,9 @@ fn in_window(steps: &[u64], world: World) -> Vec<u64> {
 }
 
 fn clock(world: World) -> Result<(), Word> {
-    match world.wall.plus_s(60) < world.now {
-        true => Err("store.unavailable"),
-        false => Ok(()),
+    if world.wall.plus_s(60) < world.now {
+        Err("store.unavailable")
+    } else {
+        Ok(())
     }
 }

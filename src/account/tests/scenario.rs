@@ -408,7 +408,7 @@ impl Scenario {
                 self.sets.insert(*set_no, issued.codes.clone());
             }
             Reply::Login(LoginReply::CodeRequired { challenge_id, .. }) => {
-                self.challenges.push(challenge_id.clone())
+                self.challenges.push(challenge_id.clone());
             }
             Reply::Reset(ResetReply::Requested { case_id, .. }) => self.cases.push(case_id.clone()),
             Reply::FactorSuspended

@@ -45,9 +45,10 @@ fn a_file_that_is_renamed_or_replaced_ends_readiness_until_it_is_back() {
             wrong.contains("bring it back") || wrong.contains("does not exist"),
             "{wrong}"
         );
-        match away.is_dir() {
-            true => fs::create_dir(&path).unwrap(),
-            false => fs::write(&path, fs::read(&away).unwrap()).unwrap(),
+        if away.is_dir() {
+            fs::create_dir(&path).unwrap();
+        } else {
+            fs::write(&path, fs::read(&away).unwrap()).unwrap();
         }
         chmod(
             &path,
@@ -56,9 +57,10 @@ fn a_file_that_is_renamed_or_replaced_ends_readiness_until_it_is_back() {
         let wrong = look(&engine);
         // The same keyring in another file is the same keyring.
         assert_eq!(wrong.is_none(), path == fixture.keyring(), "{wrong:?}");
-        match path.is_dir() {
-            true => fs::remove_dir_all(&path).unwrap(),
-            false => fs::remove_file(&path).unwrap(),
+        if path.is_dir() {
+            fs::remove_dir_all(&path).unwrap();
+        } else {
+            fs::remove_file(&path).unwrap();
         }
         fs::rename(&away, &path).unwrap();
         assert_eq!(look(&engine), None, "{}", path.display());

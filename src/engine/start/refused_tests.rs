@@ -226,9 +226,10 @@ fn an_interrupted_new_epoch_is_not_finished_over_a_log_that_changed_meanwhile() 
             let bytes = opened.reader().get(5).unwrap().unwrap();
             drop(opened);
             let mut record = Record::decode(&bytes).unwrap().into_owned();
-            match strips_the_seal {
-                true => record.seal = None,
-                false => record.seal = Some([1; 8]),
+            if strips_the_seal {
+                record.seal = None;
+            } else {
+                record.seal = Some([1; 8]);
             }
             put_record(&fixture, 5, &record.encode().unwrap());
             fs::remove_file(fixture.data().join("index.redb")).unwrap();

@@ -23,9 +23,10 @@ struct Failing {
 
 impl Failing {
     fn check(&self) -> io::Result<()> {
-        match self.broken.load(Ordering::SeqCst) {
-            true => Err(io::Error::other("the disk is gone")),
-            false => Ok(()),
+        if self.broken.load(Ordering::SeqCst) {
+            Err(io::Error::other("the disk is gone"))
+        } else {
+            Ok(())
         }
     }
 }

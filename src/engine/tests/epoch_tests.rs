@@ -26,11 +26,10 @@ pub(in crate::engine) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(file.file_name());
-        match file.path().is_dir() {
-            true => copy(&file.path(), &to),
-            false => {
-                fs::copy(file.path(), to).unwrap();
-            }
+        if file.path().is_dir() {
+            copy(&file.path(), &to);
+        } else {
+            fs::copy(file.path(), to).unwrap();
         }
     }
 }

@@ -248,9 +248,10 @@ fn copy(from: &Path, to: &Path) {
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap().path();
         let target = to.join(file.file_name().unwrap());
-        match file.is_dir() {
-            true => copy(&file, &target),
-            false => drop(std::fs::copy(&file, &target).unwrap()),
+        if file.is_dir() {
+            copy(&file, &target);
+        } else {
+            std::fs::copy(&file, &target).unwrap();
         }
     }
 }

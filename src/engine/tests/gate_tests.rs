@@ -89,9 +89,10 @@ fn body(fixture: &Fixture, person: &Person, (name, secret): (&str, &str), is_rig
         }),
         "confirm-code" => {
             let (id, authenticator, secret) = &person.pending;
-            let code = match is_right {
-                true => fixture.code(secret, 0),
-                false => "000000".into(),
+            let code = if is_right {
+                fixture.code(secret, 0)
+            } else {
+                "000000".into()
             };
             json!({"account_id": id, "authenticator_id": authenticator, "code": code})
         }

@@ -181,9 +181,10 @@ fn an_erasure_in_the_log_proves_the_key_numbers_of_its_lives_and_no_other() {
             let mut keys = txn.open_table(KEYS).unwrap();
             keys.insert(&name(generation), &[0; 64]).unwrap();
         });
-        match is_said {
-            true => drop(fixture.start()),
-            false => is_unproven(&fixture),
+        if is_said {
+            drop(fixture.start());
+        } else {
+            is_unproven(&fixture);
         }
         assert_eq!(has_key(&fixture, generation), !is_said);
     }
