@@ -239,3 +239,16 @@ fn a_copy_that_rots_is_found_within_a_round_and_made_again() {
     std::fs::remove_file(good).unwrap();
     assert_holds(&target, 35);
 }
+
+#[test]
+fn a_manifest_that_cannot_be_looked_for_is_not_taken_for_none() {
+    use super::super::{Manifest, ManifestError};
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Manifest::read(folder.path()).unwrap(), None);
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"no folder").unwrap();
+    assert!(matches!(
+        Manifest::read(&file),
+        Err(ManifestError::Io { .. })
+    ));
+}

@@ -151,7 +151,13 @@ fn a_contradiction_is_never_signed() {
     // A tree with right tiles and a wrong frontier.
     let (tree, other) = (honest(11), log(11, 11));
     let refused = archive.sign(11, &other.root(), root_at(&tree)).unwrap_err();
-    assert!(matches!(refused, CheckpointRefusal::Forked { .. }));
+    assert!(matches!(
+        refused,
+        CheckpointRefusal::Forked {
+            archived: 11,
+            lost_from: 11,
+        }
+    ));
     let refused = archive.sign(10, &other.root(), root_at(&tree)).unwrap_err();
     assert!(matches!(refused, CheckpointRefusal::Forked { .. }));
     assert_eq!(
@@ -361,4 +367,35 @@ fn a_folder_that_cannot_be_written_signs_nothing() {
     assert_eq!(archive.newest().unwrap().size, 1);
     fs::remove_dir_all(place.path("checkpoint")).unwrap();
     sign(&mut archive, &honest(2)).unwrap();
+}
+
+#[test]
+fn the_copy_beside_the_log_is_the_newest_checkpoint_after_each_signature() {
+    let (place, data) = (Place::new(), tempfile::tempdir().unwrap());
+    let mut archive = place.open().unwrap();
+    archive.keep_copy_in(data.path());
+    assert!(archive.copy_in(data.path()).is_none());
+    for size in [1, 5, 9] {
+        sign(&mut archive, &honest(size)).unwrap();
+        let copy = archive.copy_in(data.path()).unwrap();
+        assert_eq!(Some(&copy.checkpoint), archive.newest());
+    }
+    // A folder that has no copy yet gets the one that was signed before.
+    let other = tempfile::tempdir().unwrap();
+    archive.keep_copy_in(other.path());
+    assert_eq!(archive.copy_in(other.path()).unwrap().checkpoint.size, 9);
+}
+
+#[test]
+fn a_file_of_exactly_the_bound_is_read_and_one_byte_more_is_refused() {
+    let place = Place::new();
+    let path = place.path("text");
+    for (length, is_read) in [(9, true), (10, true), (11, false), (12, false)] {
+        fs::write(&path, "x".repeat(length)).unwrap();
+        let text = read(&path, 10);
+        assert_eq!(text.is_ok(), is_read, "{length} bytes");
+        if let Ok(text) = text {
+            assert_eq!(text.unwrap().len(), length);
+        }
+    }
 }
