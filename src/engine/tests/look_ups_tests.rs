@@ -274,3 +274,27 @@ fn an_agents_refused_commands_count_as_looks_at_new_subjects() {
     house.pass(RATE_WINDOW_S);
     assert_eq!(clear("nobody"), ErrorCode::AccountNotFound);
 }
+
+#[test]
+fn a_look_is_named_by_its_query() {
+    for (look, name) in [
+        (LookUp::Viewed(None, "reset-queue"), "reset-queue"),
+        (
+            LookUp::Exported(None, "records", "{}".into()),
+            "audit-records",
+        ),
+        (LookUp::Exported(None, "jsonl", "{}".into()), "audit-export"),
+    ] {
+        assert_eq!(look.query(), name);
+    }
+}
+
+#[test]
+fn a_position_is_reached_once_the_log_has_it() {
+    let house = House::new();
+    let engine = house.start();
+    let (queries, head) = (engine.queries(), engine.feed().head());
+    for (asked, is_reached) in [(None, true), (Some(head), true), (Some(head + 1), false)] {
+        assert_eq!(queries.has_reached(asked), is_reached, "{asked:?}");
+    }
+}
