@@ -399,3 +399,58 @@ fn a_file_of_exactly_the_bound_is_read_and_one_byte_more_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_history_is_thinned_by_the_note_after_its_last_line() {
+    let (place, tree) = (Place::new(), honest(1_100));
+    let root = |size| root_at(&tree)(size).unwrap();
+    let full = HISTORY_LINES_MAX as u64;
+    let notes: Vec<_> = (1..full)
+        .map(|size| signer().sign(size, &root(size)))
+        .collect();
+    let lines: Vec<_> = notes.iter().map(|note| line_of(note) + "\n").collect();
+    fs::write(place.path("checkpoint-history"), lines.concat()).unwrap();
+    fs::write(place.path("checkpoint"), notes.last().unwrap()).unwrap();
+    let mut archive = place.open().unwrap();
+    for (size, kept) in [
+        (full, HISTORY_LINES_MAX),
+        (full + 1, HISTORY_LINES_MAX / 2 + 1),
+    ] {
+        archive.sign(size, &root(size), root_at(&tree)).unwrap();
+        let lines = place.text("checkpoint-history").lines().count();
+        assert_eq!((lines, archive.checkpoints().count()), (kept, kept));
+        assert_eq!(archive.newest().unwrap().size, size);
+    }
+}
+
+#[test]
+fn what_is_no_note_is_damage_and_not_the_archive_of_another_log() {
+    let place = Place::with(&[1]);
+    fs::write(place.path("checkpoint"), "no note\n").unwrap();
+    let refused = place.open().unwrap_err();
+    assert!(matches!(refused, CheckpointRefusal::Damaged { .. }));
+}
+
+#[test]
+fn an_archive_that_cannot_be_looked_for_is_not_taken_for_none() {
+    let place = Place::with(&[1]);
+    let below_a_file = place.path("checkpoint").join("keyring");
+    let refused = Archive::open(&below_a_file, signer()).unwrap_err();
+    assert!(matches!(refused, CheckpointRefusal::Io { .. }));
+}
+
+#[test]
+fn a_copy_that_is_adopted_is_the_newest_checkpoint_after_a_restart() {
+    let (place, data) = (Place::new(), tempfile::tempdir().unwrap());
+    let mut archive = place.open().unwrap();
+    archive.keep_copy_in(data.path());
+    for size in [1, 9] {
+        sign(&mut archive, &honest(size)).unwrap();
+    }
+    let older = Place::with(&[1, 5]);
+    let mut archive = older.open().unwrap();
+    let copy = archive.copy_in(data.path()).unwrap();
+    archive.adopt(copy).unwrap();
+    assert_eq!(archive.newest().unwrap().size, 9);
+    assert_eq!(older.sizes(), [1, 5, 9]);
+}

@@ -1,5 +1,6 @@
 //! Appending and reading, one sentence each.
 
+mod private;
 mod refusals;
 
 use std::fs;
@@ -158,6 +159,31 @@ fn a_batch_or_record_over_its_bound_is_refused_and_the_log_goes_on() {
         log.reader().get(4).unwrap().unwrap().len(),
         RECORD_BYTES_MAX
     );
+}
+
+#[test]
+fn a_batch_of_exactly_its_bounds_is_taken() {
+    let (_parent, folder) = place();
+    let mut log = log_with(&folder, 2_000, 3);
+    let many = vec![vec![0]; BATCH_RECORDS_MAX];
+    assert_eq!(log.append(3, &many).unwrap(), 1_027);
+    let mut heavy = vec![vec![0; RECORD_BYTES_MAX]; BATCH_BYTES_MAX / RECORD_BYTES_MAX];
+    heavy.push(vec![0; BATCH_BYTES_MAX % RECORD_BYTES_MAX + 1]);
+    let refused = log.append(1_027, &heavy);
+    assert!(matches!(refused, Err(AppendError::BatchTooLarge { .. })));
+    heavy.last_mut().unwrap().pop();
+    let head = 1_027 + heavy.len() as u64;
+    assert_eq!(log.append(1_027, &heavy).unwrap(), head);
+}
+
+#[test]
+fn a_dropped_log_refuses_its_readers_and_can_be_opened_again_at_once() {
+    let (_parent, folder) = place();
+    let log = log_with(&folder, 20, 50);
+    let reader = log.reader();
+    drop(log);
+    assert!(matches!(reader.get(50), Err(ReadLogError::Closed)));
+    assert_holds(&EventLog::open(&folder, options(20)).unwrap(), 50);
 }
 
 #[test]
