@@ -300,3 +300,26 @@ fn candidate_steps(
     let ahead = reach.max(policy.window_steps);
     step_now.saturating_sub(back)..=step_now.saturating_add(ahead)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_compared_with_the_steps_that_can_count_and_at_enrolment_with_those_of_a_wrong_clock()
+     {
+        let policy = Policy {
+            window_steps: 1,
+            diagnosis_steps: 20,
+            ..Policy::default()
+        };
+        assert_eq!(candidate_steps(100, &policy, false), 97..=101);
+        assert_eq!(candidate_steps(100, &policy, true), 80..=120);
+        assert_eq!(candidate_steps(1, &policy, false), 0..=2);
+        let wide = Policy {
+            window_steps: 2,
+            ..policy
+        };
+        assert_eq!(candidate_steps(100, &wide, false), 95..=102);
+    }
+}

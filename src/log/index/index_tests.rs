@@ -326,6 +326,7 @@ fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
     let index = fixture.open();
     fixture.push(&index, ADA, NOW, 0);
     let whole = index.tree_head().unwrap();
+    assert!(index.is_whole());
     for group_index in 0..3 {
         let record = Record {
             group_index,
@@ -338,6 +339,8 @@ fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
         index.push(position, &record, &bytes, None, NOW).unwrap();
     }
     assert_eq!(index.tree_head().unwrap().0, 4);
+    let place = index.command(&CommandKey([1; 16]), NOW).unwrap().unwrap();
+    assert_eq!((place.first, place.len), (2, 3), "all of the command");
 }
 
 #[test]

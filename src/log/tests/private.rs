@@ -52,3 +52,14 @@ fn what_is_no_file_is_not_taken_for_absent() {
     folder::remove_if_there(&path).unwrap_err();
     assert!(path.exists());
 }
+
+#[test]
+fn a_file_that_is_named_without_a_folder_is_in_the_working_folder() {
+    for (path, expected) in [
+        ("keyring", "."),
+        ("keys/keyring", "keys"),
+        ("/keyring", "/"),
+    ] {
+        assert_eq!(folder::parent(Path::new(path)), Path::new(expected));
+    }
+}

@@ -37,6 +37,31 @@ fn an_interrupted_creation_is_no_log_and_can_be_done_again() {
 }
 
 #[test]
+fn only_eight_digits_name_a_segment() {
+    for (name, number) in [
+        ("00000007.redb", Some(7)),
+        ("99999999.redb", Some(99_999_999)),
+        ("0000007.redb", None),
+        ("000000007.redb", None),
+        ("0000000a.redb", None),
+        ("+0000007.redb", None),
+        ("00000007.redb.new", None),
+    ] {
+        assert_eq!(folder::segment_number(name), number, "{name}");
+    }
+}
+
+#[test]
+fn what_may_not_be_written_is_named_as_read_only() {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let refused = |kind: std::io::ErrorKind| folder::io_error(Path::new("log"), &kind.into());
+    for kind in [PermissionDenied, ReadOnlyFilesystem] {
+        assert!(matches!(refused(kind), OpenLogError::ReadOnly(_)));
+    }
+    assert!(matches!(refused(StorageFull), OpenLogError::Io { .. }));
+}
+
+#[test]
 fn a_creation_that_was_interrupted_before_its_first_file_can_be_done_again() {
     let (_parent, folder) = place();
     fs::create_dir(folder::unpublished(&folder)).unwrap();
