@@ -363,6 +363,11 @@ fn every_record_of_several_tiles_agrees_with_its_leaf_and_a_changed_one_does_not
     let (first, last) = (log("as-it-was", &bytes), 600);
     let reader = first.reader().checked_by(&index);
     assert_eq!(reader.read(1, 600, usize::MAX).unwrap().len(), last);
+    let places = index.places(&ADA, 0, 600).unwrap();
+    for place in &places {
+        let at = usize::try_from(place.position).unwrap() - 1;
+        assert_eq!(reader.at(place).unwrap(), bytes[at]);
+    }
     let mut count = 0;
     reader.read_each(&positions, |_, _| count += 1).unwrap();
     assert_eq!((count, index.finding()), (last, None));
@@ -374,6 +379,12 @@ fn every_record_of_several_tiles_agrees_with_its_leaf_and_a_changed_one_does_not
     let mut count = 0;
     assert!(reader.read_each(&positions, |_, _| count += 1).is_err());
     assert_eq!(count, 300, "those before it are right");
+    assert!(reader.at(&places[299]).is_ok() && reader.at(&places[300]).is_err());
+    let beyond = Place {
+        position: 601,
+        ..places[0]
+    };
+    assert!(reader.at(&beyond).is_err());
     assert_eq!(index.finding(), Some(Finding::Record { position: 301 }));
 }
 

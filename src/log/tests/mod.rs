@@ -93,6 +93,13 @@ fn scattered_records_are_handed_over_in_order_from_every_segment() {
         });
         assert!(taken.is_ok() && found == positions, "{step}: {found:?}");
     }
+    for position in 1..=100 {
+        let mut found = None;
+        let taken = log
+            .reader()
+            .read_each(&[position], |at, bytes| found = Some((at, bytes.to_vec())));
+        assert!(taken.is_ok() && found == Some((position, record(position))));
+    }
     let beyond = log.reader().read_each(&[99, 101], |_, _| {});
     assert!(matches!(beyond, Err(ReadLogError::Segment { .. })));
 }
