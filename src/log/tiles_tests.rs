@@ -113,6 +113,8 @@ fn a_tree_resumed_from_stored_tiles_goes_on_as_if_never_stored() {
         let (kept, table) = stored(&[size / 3 + 1, size]);
         let last = (size - 1).to_le_bytes();
         let mut resumed = Tree::resume(kept.frontier().clone(), &last, from(&table)).unwrap();
+        assert_eq!(resumed.last_leaf(), leaf_hash(&last));
+        assert_eq!(kept.last_leaf(), leaf_hash(&last));
         let whole = tree(size + 600);
         for leaf in leaves(size + 600)
             .into_iter()

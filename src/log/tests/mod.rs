@@ -284,7 +284,15 @@ fn more_segments_than_are_kept_open_are_read_in_any_order() {
     for position in (1..=100).rev().chain([1, 99, 2, 50, 3]) {
         assert_eq!(reader.get(position).unwrap(), Some(record(position)));
     }
+    assert!(open_files(&folder) <= 6);
+    log.close().unwrap();
+    assert_eq!(open_files(&folder), 0, "though a reader is left");
+    assert!(reader.get(1).is_err());
+}
+
+/// How many files of a folder this process has open, and the folder itself.
+fn open_files(folder: &Path) -> usize {
     let open = fs::read_dir(format!("/proc/{}/fd", std::process::id())).unwrap();
-    let ours = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
-    assert!(ours.filter(|path| path.starts_with(&folder)).count() <= 6);
+    let paths = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    paths.filter(|path| path.starts_with(folder)).count()
 }
