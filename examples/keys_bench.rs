@@ -19,12 +19,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign::account::{Policy, Reply};
+use countersign::account::{Policy, Reply, SecretReply};
 use countersign::crypto::data_keys::{DataKeys, STAGED_KEYS_MAX};
 use countersign::crypto::keyring::Keyring;
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
 use countersign::engine::{
-    Caller, Clock, Done, Engine, EngineOptions, Request, init, system_random, wall_clock,
+    Caller, Clock, Done, Engine, EngineOptions, PasswordsBy, Request, init, system_random,
+    wall_clock,
 };
 use countersign::log::LogOptions;
 use countersign_schemas::admin::{KeyEntry, KeyState};
@@ -132,7 +133,7 @@ impl Fixture {
                 kdf_memory_kib: 8,
                 ..Policy::default()
             },
-            vouched: true,
+            passwords_by: PasswordsBy::Caller,
             monotonic: Arc::clone(&clock),
             clock,
             ..EngineOptions::new(data, keyring)
@@ -208,11 +209,11 @@ impl Fixture {
     fn enrol_one(&self, account: &str) -> Outcome<TotpSecret> {
         let body = json!({"account_id": account});
         let begun = self.ask("enable-2fa", &format!("enable-{account}"), &body)?;
-        let Reply::EnrolmentStarted {
+        let Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        } = begun
+        }) = begun
         else {
             return Err("no enrolment".into());
         };

@@ -23,7 +23,7 @@ use countersign::bus::{BusConfig, Connection, Identity, Publishing, headers, ser
 use countersign::crypto::otp::{TotpSecret, hotp, step_at};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{Clock, Engine, EngineOptions, init, wall_clock};
+use countersign::engine::{Clock, Engine, EngineOptions, PasswordsBy, init, wall_clock};
 use countersign::log::LogOptions;
 use countersign_schemas::code::Code;
 use futures_util::StreamExt;
@@ -135,7 +135,7 @@ fn engine(folder: &Path, skipped_s: Arc<AtomicU64>) -> Outcome<Arc<Engine>> {
             kdf_memory_kib: 8,
             ..Policy::default()
         },
-        vouched: true,
+        passwords_by: PasswordsBy::Caller,
         monotonic: Arc::clone(&clock),
         clock,
         ..EngineOptions::new(data, keyring)

@@ -40,6 +40,7 @@ pub mod cli;
 pub mod crash_point;
 pub mod crypto;
 pub mod dev;
+mod durable;
 #[allow(clippy::disallowed_methods)]
 pub mod engine;
 pub mod fair_queue;

@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use countersign::crypto::note::NoteSigner;
-use countersign::engine::{Engine, EngineOptions, Queries, init, rebuild_stopped_view, wall_clock};
+use countersign::engine::{
+    Engine, EngineOptions, PasswordsBy, Queries, init, rebuild_stopped_view, wall_clock,
+};
 use countersign::log::offline::verify_folder;
 use countersign::log::proof::check_inclusion;
 use countersign::log::tiles::Tree;
@@ -75,7 +77,7 @@ fn measure(folder: &Path, events: u64) -> Outcome<()> {
 
 fn options(data: &Path, keyring: &Path) -> EngineOptions {
     EngineOptions {
-        vouched: true,
+        passwords_by: PasswordsBy::Caller,
         ..EngineOptions::new(data, keyring)
     }
 }

@@ -22,7 +22,7 @@ use async_nats::{Client, HeaderMap};
 use countersign::bus::{BusConfig, Connection, Identity, serve};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign::dev::find::{find_or_fetch, tools_folder};
-use countersign::engine::{Clock, Engine, EngineOptions, init, wall_clock};
+use countersign::engine::{Clock, Engine, EngineOptions, PasswordsBy, init, wall_clock};
 use countersign::log::LogOptions;
 use countersign_schemas::time::Micros;
 use futures_util::future::join_all;
@@ -72,7 +72,7 @@ async fn main() -> Outcome<()> {
 async fn published(data: &Path, keyring: &Path, url: &str) -> Outcome<f64> {
     let clock: Clock = Arc::new(wall_clock);
     let options = EngineOptions {
-        vouched: true,
+        passwords_by: PasswordsBy::Caller,
         monotonic: Arc::clone(&clock),
         clock,
         ..EngineOptions::new(data, keyring)

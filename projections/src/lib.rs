@@ -15,9 +15,11 @@
 //! view is, `cover.rs` which rows the service wrote, `views/building.rs` rebuilds a view beside the
 //! one that serves, `login_status.rs` the fold and its row, `login_view.rs` the overlay over the
 //! table, `audit_trail.rs` the indexes, `account_card.rs` and `reset_queue.rs` what support sees,
-//! `sentences.rs` and `reset_sentences.rs` the words, `notices.rs` the notices to the owner.
+//! `sentences.rs`, `access_sentences.rs` and `reset_sentences.rs` the words, `notices.rs` the
+//! notices to the owner.
 //! Absences: no clock, no thread, no randomness; nothing here is read while deciding.
 
+mod access_sentences;
 mod account_card;
 mod audit_trail;
 mod checkpoint;

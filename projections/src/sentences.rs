@@ -3,9 +3,6 @@
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use countersign_schemas::event::attempts::v1::SuspendedCause;
-use countersign_schemas::event::audit::v1::{
-    AgentAct, AgentActsRefused, AuditExported, LookUpsCounted, SubjectViewed,
-};
 use countersign_schemas::event::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -20,6 +17,7 @@ use countersign_schemas::reply::{AuditEvent, Caller, Source};
 use countersign_schemas::time::Micros;
 
 use crate::Entry;
+use crate::access_sentences as access;
 use crate::reset_sentences as reset;
 
 /// The number of the rendering with which this build writes an event's readable text. It is raised
@@ -87,10 +85,11 @@ pub fn sentence(event: &Event) -> String {
         }
         Event::KeysRotated(e) => keys_rotated(e),
         Event::DataKeysRewrapped(e) => data_keys_rewrapped(e),
-        Event::SubjectViewed(e) => subject_viewed(e),
-        Event::AuditExported(e) => audit_exported(e),
-        Event::LookUpsCounted(e) => look_ups_counted(e),
-        Event::AgentActsRefused(e) => agent_acts_refused(e),
+        Event::SubjectViewed(e) => access::subject_viewed(e),
+        Event::AuditExported(e) => access::audit_exported(e),
+        Event::LookUpsCounted(e) => access::look_ups_counted(e),
+        Event::AgentActsRefused(e) => access::agent_acts_refused(e),
+        Event::OperatorActed(e) => access::operator_acted(e),
     }
 }
 
@@ -175,50 +174,6 @@ fn keys_rotated(e: &KeysRotated) -> String {
 fn data_keys_rewrapped(e: &DataKeysRewrapped) -> String {
     let (count, key_id) = (e.count, e.key_id);
     format!("All {count} data keys are protected by key-encryption key {key_id}.")
-}
-
-fn subject_viewed(e: &SubjectViewed) -> String {
-    match &e.account_id {
-        Some(account) => format!("Account {account} was looked at ({}).", e.query),
-        None => format!("Several accounts were looked at ({}).", e.query),
-    }
-}
-
-fn audit_exported(e: &AuditExported) -> String {
-    let whose = match &e.account_id {
-        Some(account) => format!("The history of account {account}"),
-        None => "The history".to_owned(),
-    };
-    format!("{whose} was exported ({}).", e.format)
-}
-
-fn look_ups_counted(e: &LookUpsCounted) -> String {
-    let times = match e.count {
-        1 => "once more".to_owned(),
-        count => format!("{count} more times"),
-    };
-    match &e.account_id {
-        Some(account) => format!("Account {account} was looked at {times} ({}).", e.query),
-        None => format!("The same was asked {times} ({}).", e.query),
-    }
-}
-
-fn agent_acts_refused(e: &AgentActsRefused) -> String {
-    let what = match e.act {
-        AgentAct::SuspendFactor => "suspend app codes",
-        AgentAct::ClearAttempts => "clear attempts",
-        AgentAct::EndReset => "reject or cancel resets",
-        AgentAct::EraseAccount => "erase accounts",
-    };
-    let requests = match e.count {
-        1 => "1 request".to_owned(),
-        count => format!("{count} requests"),
-    };
-    let verb = if e.count == 1 { "was" } else { "were" };
-    format!(
-        "{requests} of {} to {what} {verb} refused because one agent may make only so many.",
-        e.by
-    )
 }
 
 fn epoch_started(e: &EpochStarted) -> String {

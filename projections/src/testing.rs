@@ -153,7 +153,17 @@ pub fn one_of_each() -> Vec<Event> {
         Event::AuditExported(AuditExported { account_id: None, format: "jsonl".into(), filter: "{}".into() }),
         Event::LookUpsCounted(LookUpsCounted { account_id: Some("ada".into()), query: "audit-timeline".into(), count: 12 }),
         Event::AgentActsRefused(AgentActsRefused { by: "agent-1".into(), act: AgentAct::SuspendFactor, count: 3 }),
+        operator_acted(OperatorAct::ViewRebuild, Some("audit-trail")),
     ]
+}
+
+/// An operator asked for this act.
+pub fn operator_acted(act: OperatorAct, view: Option<&str>) -> Event {
+    Event::OperatorActed(OperatorActed {
+        act,
+        view: view.map(Into::into),
+        reason: sealed(),
+    })
 }
 
 /// An account was registered with a username.

@@ -10,7 +10,7 @@ use crate::time::Micros;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackupRequest {
-    /// The reason, for the service's own log.
+    /// The reason, which is sealed in the `operator-acted` record.
     pub reason: Reason,
 }
 
@@ -21,7 +21,7 @@ pub struct ViewRebuildRequest {
     /// The view's name.
     #[serde(deserialize_with = "crate::strict::word")]
     pub view: ViewName,
-    /// The reason, for the service's own log.
+    /// The reason, which is sealed in the `operator-acted` record.
     pub reason: Reason,
 }
 

@@ -357,7 +357,7 @@ impl Command {
         self.concerns().1
     }
 
-    /// Whom an assertion is asked for.
+    /// Returns the audience of the requested assertion.
     pub fn audience(&self) -> Option<&Audience> {
         match self {
             Self::StartLogin(c) => c.audience.as_ref(),

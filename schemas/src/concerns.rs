@@ -1,4 +1,4 @@
-//! What every command says of itself, whatever it asks for: whom it concerns and what proves it.
+//! What every command says of itself: which account it concerns, and what proves it.
 
 use crate::code::Code;
 use crate::command::Proof;

@@ -1,4 +1,4 @@
-//! Wrong app codes: what is remembered, and what it leads to.
+//! Wrong app codes: what the account remembers of them, and their consequences.
 //!
 //! ```text
 //!            wrong code 1–3          wrong code 4…10            10 in 30 days
@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A success ends a row of failures and a wait, never the budget. A backup code works in every
-//! state and ends a suspension by failures, so a password thief cannot shut the owner out. What
-//! support suspended stays so: see `suspension`.
+//! state and ends a suspension by failures, so a password thief cannot shut the owner out. It does
+//! not end a suspension by support: see `suspension`.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::{
@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::policy::Policy;
 
-/// Failures whose times are remembered: as many as any policy may count.
+/// The number of failures whose times are remembered: the most that any policy may count.
 pub const FAILURES_MAX: usize = 100;
 const HOUR_S: u64 = 3_600;
 const DAY_S: u64 = 86_400;
 
-/// Who suspended app codes, and so what ends it.
+/// Why app codes are suspended, which decides what ends the suspension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Suspended {
     /// Too many failures in a row: a backup code ends it.
@@ -38,35 +38,36 @@ pub enum Suspended {
 /// Wrong app codes of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeAttempts {
-    /// When the last failures were, oldest first.
+    /// The times of the last failures, oldest first.
     pub failed_at: Vec<Micros>,
-    /// When the last wrong pairs were, oldest first.
+    /// The times of the last wrong pairs, oldest first.
     pub pair_failed_at: Vec<Micros>,
     /// Failures since the last accepted code.
     pub consecutive: u16,
-    /// Until when nothing is compared.
+    /// The end of the wait during which no app code is compared.
     pub throttled_until: Option<Micros>,
-    /// Until when two consecutive codes are asked for.
+    /// The end of double-code mode, which requires two consecutive codes.
     pub double_code_until: Option<Micros>,
-    /// Who suspended app codes; none while they are taken.
+    /// Why app codes are suspended; none while they are accepted.
     pub suspended: Option<Suspended>,
 }
 
-/// What stands between an app code and its comparison.
+/// What an account does with an app code before it compares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// One code is compared.
+    /// It compares one code.
     Open,
-    /// A pair is compared.
+    /// It compares only a pair of consecutive codes.
     DoubleCode,
-    /// Nothing is compared for so many seconds.
+    /// It compares nothing for so many seconds.
     Wait(u64),
-    /// Nothing is compared.
+    /// It compares nothing until the suspension ends.
     Suspended,
 }
 
 impl CodeAttempts {
-    /// What stands between an app code and its comparison now.
+    /// Returns what happens to an app code at `now`. A suspension comes first, then a wait, then
+    /// double-code mode with its wrong pairs of the last hour.
     pub fn gate(&self, now: Micros, policy: &Policy) -> Gate {
         if self.suspended.is_some() {
             return Gate::Suspended;
@@ -90,7 +91,7 @@ impl CodeAttempts {
         }
     }
 
-    /// The counts with one failure more: in the budget's window, and in a row.
+    /// Returns the failures in the budget's window and the failures in a row, each with one more.
     pub fn counted(&self, now: Micros, policy: &Policy) -> (u16, u16) {
         let since = now.minus_s(policy.code_failures_window_s);
         let earlier = self.failed_at.iter().filter(|at| **at > since).count();
@@ -98,14 +99,15 @@ impl CodeAttempts {
         (failures, self.consecutive.saturating_add(1))
     }
 
-    /// The failures of the last 24 hours with one more.
+    /// Returns the failures of the last 24 hours with one more, at most [`FAILURES_MAX`].
     pub fn counted_today(&self, now: Micros) -> u16 {
         let since = now.minus_s(DAY_S);
         let earlier = self.failed_at.iter().filter(|at| **at > since).count();
         (earlier + 1).min(FAILURES_MAX) as u16
     }
 
-    /// What one failure more (of a pair or a single code) leads to, beyond the event that counts it.
+    /// Returns the events of one more failure, of a pair or a single code, beside the event that
+    /// counts it: a suspension or a wait, and double-code mode.
     pub fn consequences(&self, now: Micros, pair: bool, policy: &Policy) -> Vec<Event> {
         let (failures, consecutive) = self.counted(now, policy);
         let mut events = Vec::new();
@@ -124,8 +126,8 @@ impl CodeAttempts {
             let until = now.plus_s(wait_s);
             events.push(Event::AttemptsThrottled(AttemptsThrottled { until }));
         }
-        // Said of a failure that suspends too: the backup code that ends the suspension would
-        // otherwise bring single codes back with the budget spent.
+        // Also recorded for a failure that suspends: otherwise the backup code that ends the
+        // suspension would allow single codes again although the budget is spent.
         if failures >= policy.code_failures_budget {
             let until = self.budget_free_at(now, policy);
             events.push(Event::DoubleCodeRequired(DoubleCodeRequired { until }));
@@ -133,7 +135,7 @@ impl CodeAttempts {
         events
     }
 
-    /// When the window will hold fewer failures than the budget, one at `now` included.
+    /// Returns when the window holds fewer failures than the budget, with one at `now` included.
     fn budget_free_at(&self, now: Micros, policy: &Policy) -> Micros {
         let budget = usize::from(policy.code_failures_budget);
         let mut times = self.failed_at.clone();
@@ -150,14 +152,14 @@ impl CodeAttempts {
         self.consecutive = consecutive;
     }
 
-    /// Remembers an accepted code; the budget stays, and what support suspended.
+    /// Remembers an accepted code; the budget and a suspension by support stay.
     pub(in crate::account) fn succeeded(&mut self) {
         self.consecutive = 0;
         self.throttled_until = None;
         self.suspended = self.suspended.filter(|by| *by == Suspended::Support);
     }
 
-    /// Whether there is something that support could clear now.
+    /// Returns whether there is a wait, double-code mode or a counted failure to clear now.
     pub(super) fn has_counted(&self, now: Micros, policy: &Policy) -> bool {
         let since = now.minus_s(policy.code_failures_window_s);
         let is_ahead = |until: Option<Micros>| until.is_some_and(|until| now < until);
@@ -166,7 +168,7 @@ impl CodeAttempts {
             || self.failed_at.iter().any(|at| *at > since)
     }
 
-    /// Forgets what support cleared: all but the row of failures and a suspension.
+    /// Forgets everything that support clears: all but the row of failures and a suspension.
     pub(super) fn cleared(&mut self) {
         self.failed_at.clear();
         self.pair_failed_at.clear();

@@ -1,8 +1,8 @@
-//! Passwords that everybody tries first (NIST SP 800-63B §3.1.1.2): a bundled list, compiled in.
+//! Common passwords, which attackers try first (NIST SP 800-63B §3.1.1.2): a list compiled in.
 //!
 //! The list is Django 5.2's (`common-passwords.txt.gz`, 19,640 passwords in lower case that Royce
-//! Williams took from breaches; BSD-3-Clause, see `common_passwords.LICENSE`), less those that are
-//! shorter than any policy allows, in the order of their bytes.
+//! Williams took from breaches; BSD-3-Clause, see `common_passwords.LICENSE`), without those
+//! that are shorter than any policy allows, in the order of their bytes.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 static COMMON: LazyLock<Vec<&str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
-/// Whether a password is on the list, whatever its case.
+/// Returns whether a password is on the list, in any letter case.
 pub fn is_common(password: &SecretText) -> bool {
     let lowercase = Zeroizing::new(password.reveal().to_lowercase());
     COMMON.binary_search(&lowercase.as_str()).is_ok()

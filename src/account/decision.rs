@@ -1,4 +1,4 @@
-//! What a command came to.
+//! The result of a command.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
@@ -11,31 +11,31 @@ use countersign_schemas::time::Micros;
 /// A verdict and its events in one value, so that neither can be forgotten.
 #[derive(Debug)]
 pub enum Decision {
-    /// Decided: the events to record (perhaps none) and the answer.
+    /// Decided: the events to record (perhaps none) and the reply.
     Done {
-        /// What is to be recorded, in order, as one group.
+        /// The events to record, in order, as one group.
         events: Vec<Event>,
-        /// What is answered once that is durable.
+        /// The reply, to be sent once the events are durable.
         reply: Result<Reply, Refusal>,
     },
-    /// The gate is open and the decision waits for this step; evidence of another account, set or
-    /// secret counts as none.
+    /// The gate is open and the decision waits for this step. Evidence about another account, code
+    /// set or secret counts as none.
     Needs(Step),
 }
 
-/// What a decision waits for. A rule asks for one step at a time, so nothing is compared behind a
-/// closed gate, and nothing is made for a command that is refused.
+/// The step that a decision waits for. A rule asks for one step at a time, so nothing is compared
+/// behind a closed gate, and nothing is made for a command that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The password is to be compared.
+    /// Compare the password.
     ComparePassword,
-    /// The code is to be compared.
+    /// Compare the code.
     CompareCode,
-    /// A verifier of the new password is to be made.
+    /// Make a verifier of the new password.
     MakeVerifier,
-    /// Ten backup codes are to be made.
+    /// Make ten backup codes.
     MakeCodes,
-    /// A verifier is to be made that takes the place of the outdated one.
+    /// Make a verifier that replaces the outdated one.
     Rehash,
 }
 
@@ -61,7 +61,7 @@ impl Decision {
         }
     }
 
-    /// The same with one safe sentence more.
+    /// Refuses with one more sentence, which must be safe to show.
     pub(super) fn refused_because(code: ErrorCode, detail: &'static str) -> Self {
         Self::Done {
             events: Vec::new(),
@@ -77,49 +77,52 @@ impl Decision {
     }
 }
 
-/// Random bytes that one decision may use.
+/// The number of random bytes that one decision may use.
 pub const ENTROPY_LEN: usize = 64;
 
-/// What a decision may know of the world beyond the account.
+/// The facts from outside the account that a decision may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Ctx<'a> {
-    /// Log time: it never runs backwards, and what the decision leads to counts from it.
+    /// Log time, which never runs backwards. Every time in the decision's events counts from it.
     pub now: Micros,
-    /// Log time when the command reached its gate. Whether something still waits or has lapsed is
-    /// judged as of then, so that the time that a comparison takes changes no answer.
+    /// Log time when the command reached its gate. Waits and expiries are judged as of this time,
+    /// so the time that a comparison takes does not change the reply.
     pub gated_at: Micros,
-    /// What the wall clock must have reached for codes to be checked: log time, or the wall clock
-    /// that an operator took for right while it lies behind.
+    /// The time that the wall clock must have reached for codes to be checked: log time, or the
+    /// earlier wall clock that an operator accepted as right.
     pub clock_floor: Micros,
-    /// The numbers to decide by.
+    /// The policy to decide by.
     pub policy: &'a Policy,
-    /// Random bytes for what the decision creates.
+    /// Random bytes for the ids and secrets that the decision creates.
     pub entropy: &'a [u8; ENTROPY_LEN],
     /// The caller's name.
     pub caller: &'a str,
-    /// Keyed hash of where the request came from.
+    /// Keyed hash of the request's source.
     pub source_key: [u8; 8],
-    /// How many seconds the source still waits for wrong passwords beside the account: over all
-    /// accounts and names, or at the text that names this one, whoever has it.
+    /// How many seconds the source still waits for wrong passwords that are counted outside the
+    /// account: over all accounts and names, or under the text that names this account, whichever
+    /// account that text names.
     pub source_waits_s: Option<u64>,
-    /// How many seconds the source still waits for wrong pairs of password and code.
+    /// How many seconds a password and a code that come together do not pass a wait for passwords:
+    /// because of the source's wrong pairs, or of wrong passwords beside a right code at this
+    /// account, whatever source they came from.
     pub pair_waits_s: Option<u64>,
-    /// Whether passwords are checked elsewhere or vouched for, so that accounts need no
-    /// registration: one that nothing is known of is then one whose second factor is off.
+    /// Whether the password service checks passwords or the caller vouches for them, so that
+    /// accounts need no registration: an unknown account then counts as one with 2FA off.
     pub is_elsewhere: bool,
     /// Whether another account holds the username that the command names.
     pub name_taken: bool,
-    /// The number of the next keys; none while the last ones still replace those before.
+    /// The number of the next keys; none while the last rotation still replaces older keys.
     pub next_key_id: Option<u32>,
-    /// When the caller did what the command asks for, to any account, within the policy's window at
-    /// least; empty for what is not counted so.
+    /// When the caller did the same act to any account, at least as far back as the policy's
+    /// window; empty for a command that is not counted by caller.
     pub requested_at: &'a [Micros],
     /// Whether the caller's own name is that of the account.
     pub is_own_account: bool,
 }
 
 impl Account {
-    /// The refusal of a command that needs a factor in force where there is none.
+    /// Returns the refusal of a command that needs a second factor while none is on.
     pub(super) fn why_not_on(&self, ctx: &Ctx) -> ErrorCode {
         match self.exists() || ctx.is_elsewhere {
             true => ErrorCode::FactorNotOn,

@@ -1,5 +1,5 @@
-//! What was found out about a command, step by step, as its rule asked for it: slow, but only ever
-//! facts. Each fact names what it was computed against, so that a stale one is noticed.
+//! The facts that are gathered about a command, step by step, as its rule asks for them. Each fact
+//! names what it was computed against, so that a stale one is noticed.
 
 use countersign_schemas::code::BackupCode;
 use countersign_schemas::sealed::Protected;
@@ -8,22 +8,23 @@ use countersign_schemas::time::Micros;
 /// The facts about one command.
 #[derive(Debug)]
 pub struct Evidence {
-    /// When the request arrived, by the wall clock: the only instant that time steps are taken of.
+    /// When the request arrived, by the wall clock: the only time that time steps are computed
+    /// from.
     pub received_at: Micros,
-    /// What was found out about the password.
+    /// The evidence about the first factor.
     pub proof: ProofEvidence,
-    /// What was found out about the code.
+    /// The evidence about the code.
     pub code: CodeEvidence,
-    /// What the command would create.
+    /// The verifier or codes made for the command.
     pub created: Created,
-    /// The name that the app and the sheet of codes show; empty where the reply shows none.
+    /// The name that the app and the sheet of codes show; empty if the reply shows none.
     pub display_name: String,
-    /// How the right password's verifier is kept.
+    /// How the verifier of the right password is kept.
     pub kept: Kept,
 }
 
 impl Evidence {
-    /// Nothing was found out yet, and no password was given.
+    /// Returns the evidence of a command without a password, before anything is compared or made.
     pub fn none(received_at: Micros) -> Self {
         Self {
             received_at,
@@ -35,8 +36,8 @@ impl Evidence {
         }
     }
 
-    /// Whether a secret was compared, here or by another service: from then on the command is
-    /// decided and what it got wrong is counted, whatever the clock says.
+    /// Returns whether a secret was compared, here or by the password service. From then on the
+    /// command is decided and a wrong secret is counted, whatever the clock says.
     pub fn has_compared(&self) -> bool {
         let password = match self.proof {
             ProofEvidence::Compared { .. } | ProofEvidence::Elsewhere { .. } => true,
@@ -46,51 +47,50 @@ impl Evidence {
     }
 }
 
-/// What was found out about the first factor.
+/// The evidence about the first factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofEvidence {
-    /// None was asked for, or none was given.
+    /// No password was given, and the caller does not vouch.
     Absent,
-    /// One was given and is not compared yet.
+    /// A password was given and is not compared yet.
     NotCompared,
-    /// Compared with the verifier set at that version of the account; 0 when there is none, and
-    /// then never right.
+    /// This service compared the password.
     Compared {
-        /// The version.
+        /// The account's version that set the verifier; 0 if there is none, and then never right.
         credential: u32,
         /// Whether it matched.
         right: bool,
     },
-    /// Another service was asked.
+    /// The password service was asked.
     Elsewhere {
-        /// Whether it took the password for right.
+        /// Whether it reported the password as right.
         right: bool,
     },
-    /// The caller answers for it.
+    /// The caller vouches for the first factor.
     Vouched,
 }
 
-/// What was found out about the code.
+/// The evidence about the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeEvidence {
-    /// Nothing is compared yet.
+    /// No code is compared yet.
     None,
-    /// There was nothing to compare it with; that took as long.
+    /// There was nothing to compare the code with; this took as long as a comparison.
     Nothing,
-    /// An app code against the secret of that enrolment.
+    /// An app code was compared with the secret of an enrolment.
     Totp {
         /// The account's version that began the enrolment.
         enrolment: u32,
-        /// The step of arrival.
+        /// The time step at which the request arrived.
         step_now: u64,
-        /// Every step near now whose code it is, ascending.
+        /// The steps near `step_now` that show this code, ascending.
         matched: Vec<u64>,
-        /// The same for the second code, where one was given.
+        /// The same for the second code, if one was given.
         next_matched: Vec<u64>,
     },
-    /// A backup code against the verifier of its ordinal in that set.
+    /// A backup code was compared with the verifier of its ordinal.
     Backup {
-        /// The set's number.
+        /// The number of the code set.
         set_no: u32,
         /// The ordinal that the code names.
         ordinal: u8,
@@ -100,7 +100,7 @@ pub enum CodeEvidence {
 }
 
 impl CodeEvidence {
-    /// Whether the code was one of the owner's, spent or not.
+    /// Returns whether the code is one of the owner's, spent or not.
     pub fn has_matched(&self) -> bool {
         match self {
             Self::Totp { matched, .. } => !matched.is_empty(),
@@ -110,18 +110,18 @@ impl CodeEvidence {
     }
 }
 
-/// How the verifier of a password that was right is kept.
+/// How the verifier of a right password is kept.
 #[derive(Debug)]
 pub enum Kept {
-    /// Under the active pepper and at the cost that policy asks for, or it is not known yet.
+    /// Under the active pepper and at the cost of the policy, or not known yet.
     AsPolicyAsks,
     /// Under an older pepper, or at a lower cost.
     Outdated,
-    /// It was outdated, and this one takes its place.
+    /// Outdated, and replaced by this verifier.
     Rehashed(Protected),
 }
 
-/// What the command creates, made once it is decided that it may.
+/// The secrets made for a command, once its decision asks for them.
 #[derive(Debug)]
 pub enum Created {
     /// Nothing.
@@ -132,7 +132,7 @@ pub enum Created {
     Codes(Issued),
 }
 
-/// A new set of backup codes with the encoded list of its verifiers.
+/// A new set of backup codes with its verifiers.
 #[derive(Clone, Debug)]
 pub struct Issued {
     /// The ten codes, by ordinal.
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_has_compared_once_a_password_or_a_code_was_looked_at() {
+    fn a_command_has_compared_once_a_password_or_a_code_was_compared() {
         let codes = [
             (CodeEvidence::None, false),
             (

@@ -1,4 +1,4 @@
-//! How an account remembers: one event at a time, without judgement.
+//! How an account folds its events: one at a time, without judging them.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{
@@ -22,25 +22,25 @@ use super::{
     Pending, USERNAME_FIELD,
 };
 
-/// One event of an account as the log has it.
+/// One event of an account, as the log holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
     /// The account's id, which the record's decoding has checked.
     pub account_id: &'a str,
-    /// The account's version with it.
+    /// The account's version after this event.
     pub version: u32,
     /// When it was recorded.
     pub at: Micros,
-    /// Who caused it.
+    /// The caller that caused it.
     pub caller: &'a str,
-    /// Keyed hash of where the request came from.
+    /// Keyed hash of the request's source.
     pub source_key: [u8; 8],
     /// The event.
     pub event: &'a Event,
 }
 
 impl Account {
-    /// Takes one event in. Total: any history folds, and the order alone decides.
+    /// Folds one event into the account. Total: every history folds, in the order of its events.
     pub fn evolve(&mut self, recorded: &Recorded) {
         self.version = recorded.version;
         match recorded.event {
@@ -94,7 +94,7 @@ impl Account {
             Event::ResetExecuted(e) => self.reset_executed(recorded.at, e),
             Event::AccountErased(_) => self.erased(),
             Event::PasswordRehashed(e) => self.password_rehashed(recorded, e),
-            // Log-wide events belong to no account; an epoch goes through all, see `went_through`.
+            // Log-wide events belong to no account; `went_through` applies an epoch to all of them.
             Event::EpochStarted(_)
             | Event::PolicyInForce(_)
             | Event::SchemasInForce(_)
@@ -106,21 +106,24 @@ impl Account {
             | Event::SubjectViewed(_)
             | Event::LookUpsCounted(_)
             | Event::AgentActsRefused(_)
+            | Event::OperatorActed(_)
             | Event::AuditExported(_) => {}
         }
     }
 
-    /// Voids whatever an event that was lost before this epoch could have decided otherwise.
+    /// Voids everything that an event lost before this epoch could have changed.
     ///
     /// A lost acceptance spent a code, a lost reset turned 2FA off, a lost change made the password
-    /// worthless: so codes, challenges and enrolments are void, and the account waits for a reset.
-    /// Doing it twice is the same as doing it once; an account that does not exist has lost nothing.
+    /// worthless. So backup codes, challenges, enrolments, known sources and an open reset case are
+    /// void, app steps up to the epoch's last one are spent, and the account waits for a reset.
+    /// Applying it twice has the same result as once; an account that does not exist stays as it
+    /// is.
     pub fn went_through(&mut self, epoch: &EpochStarted) {
         if epoch.lost_from.is_none() || !self.exists() {
             return;
         }
         self.until_reset = true;
-        // Whoever called it off may have done so in what was lost.
+        // The event that called it off may be among the lost ones.
         self.reset = None;
         self.challenges.clear();
         self.passwords.forget_known();
@@ -152,7 +155,8 @@ impl Account {
         self.passwords.succeeded(recorded.source_key);
     }
 
-    /// The same password: challenges and evidence that rest on it go on to hold.
+    /// Keeps the credential's version, since the password is the same: challenges and evidence that
+    /// rest on it stay valid.
     fn password_rehashed(&mut self, recorded: &Recorded, e: &PasswordRehashed) {
         if let Some(credential) = &mut self.credential {
             credential.verifier = held(&e.verifier, recorded, 1);
@@ -210,7 +214,7 @@ impl Account {
         self.passwords.succeeded(recorded.source_key);
     }
 
-    /// A code completed a login: the place where it began is known from now on.
+    /// Remembers the source at which a login began, once a code completed it.
     fn login_completed(
         &mut self,
         recorded: &Recorded,
@@ -220,7 +224,7 @@ impl Account {
         if purpose != Purpose::Login {
             return;
         }
-        // The password came with the code: a right one clears its source, as where it comes alone.
+        // A right password that came with the code clears its source, as one that came alone does.
         if let (None, FirstFactor::Password(_)) = (challenge, first_factor) {
             self.passwords.succeeded(recorded.source_key);
         }
@@ -265,7 +269,7 @@ impl Account {
         self.passwords.succeeded(recorded.source_key);
     }
 
-    /// Puts a pending enrolment in force; its codes follow in an event of the same group.
+    /// Turns a pending enrolment on; its backup codes follow in an event of the same group.
     fn enabled(&mut self, step: u64, at: Micros) {
         if let Factor::Pending(pending) = std::mem::take(&mut self.factor) {
             self.factor = Factor::On(On {
@@ -296,7 +300,7 @@ impl Account {
     }
 }
 
-/// A protected field with the place where it stands.
+/// Returns a protected field with its place in the log.
 fn held(value: &Protected, recorded: &Recorded, field: u16) -> Held {
     Held {
         value: value.clone(),

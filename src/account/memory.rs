@@ -2,11 +2,11 @@
 
 use super::Account;
 
-/// Bytes of memory that an open challenge takes at most, caller and audience included.
+/// The most memory that an open challenge takes, in bytes, caller and audience included.
 pub(super) const CHALLENGE_BYTES_MAX: usize = 320;
 
 impl Account {
-    /// About how much memory the account takes, in bytes, for a cache that is bounded by them.
+    /// Estimates how much memory the account takes, in bytes, for a cache that is bounded by it.
     pub fn memory_bytes(&self) -> usize {
         let codes = self.on().map_or(0, |on| on.codes.unused.len());
         let variable = self.attempts.failed_at.len() * 16
@@ -15,7 +15,7 @@ impl Account {
             + self.clears.len() * 96
             + self.reset.as_ref().map_or(0, |_| 128)
             + codes;
-        // The struct itself, the id and up to five sealed fields, of which the codes' is the largest.
+        // The struct, the id and up to five sealed fields, of which the codes' is the largest.
         size_of::<Self>() + 64 + 5 * 128 + codes * 96 + variable
     }
 }

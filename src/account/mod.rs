@@ -1,8 +1,8 @@
 //! The rules: one account, what it remembers (`evolve`) and what it answers (`decide`).
 //!
-//! Pure: no clock, no randomness, no IO. What a decision needs of the world comes as arguments
-//! ([`Evidence`], [`Ctx`]) and what it led to stands in its events, so folding the same log gives
-//! the same account on any machine, for ever. No event is built anywhere else.
+//! Pure: no clock, no randomness, no IO. What a decision needs from outside comes as arguments
+//! ([`Evidence`], [`Ctx`]), and its result is in its events, so folding the same log gives the same
+//! account on any machine, for ever. No event is built anywhere else.
 //!
 //! ```text
 //!          enable-2fa                 confirm-code
@@ -26,8 +26,8 @@ pub mod outcome;
 pub mod policy;
 pub mod rules;
 pub mod service;
+mod shown_once;
 mod state;
-mod told_once;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,7 @@ pub use attempts::CodeAttempts;
 pub use decision::{Ctx, Decision, ENTROPY_LEN, Step};
 pub use evidence::{CodeEvidence, Created, Evidence, Issued, Kept, ProofEvidence};
 pub use evolve::Recorded;
-pub use outcome::Reply;
+pub use outcome::{LoginReply, Reply, ResetReply, SecretReply};
 pub use passwords::PasswordAttempts;
 pub use policy::Policy;
 pub use state::{
@@ -49,9 +49,9 @@ pub use state::{
 /// Decides one command against the account as it is now.
 ///
 /// Total and deterministic: the same account, command, evidence and context give the same
-/// decision. It is the only gate: asked without evidence it refuses what is refused uncompared, and
-/// otherwise says which step it needs next. Refusals that count an attempt carry the event that
-/// counts it.
+/// decision. It is the only gate: without evidence it refuses every command that can be refused
+/// before a comparison, and otherwise returns the step that it needs next. A refusal that counts an
+/// attempt carries the event that counts it.
 pub fn decide(account: &Account, command: &Command, evidence: &Evidence, ctx: &Ctx) -> Decision {
     match command {
         Command::RegisterAccount(c) => rules::credentials::register(account, c, evidence, ctx),

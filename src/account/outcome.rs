@@ -1,4 +1,4 @@
-//! The answers of the rules, and how an answer is found again from a command's own events.
+//! The replies of the rules, and how a reply is derived again from a command's own events.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::Purpose;
@@ -14,158 +14,171 @@ use super::evidence::Issued;
 use super::{Account, Policy};
 use crate::crypto::otp::TotpSecret;
 
-/// The version that stands where no password did: the caller's word did.
+/// The credential version of a login without a password, for which the caller vouched.
 pub(super) const VOUCHED_CREDENTIAL: u32 = 0;
 
-/// What a command that was done answers; rendered as JSON outside the rules.
+/// The reply of a command that was done; code outside the rules renders it as JSON.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// The account was made.
+    /// The account was registered.
     AccountRegistered {
-        /// Its id.
+        /// The account's id.
         account_id: AccountId,
     },
     /// The password was replaced.
     PasswordChanged,
-    /// An enrolment began; the one reply with this secret.
-    EnrolmentStarted {
-        /// The new authenticator.
-        authenticator_id: AuthenticatorId,
-        /// Its secret.
-        secret: TotpSecret,
-        /// The name that the app shows.
-        display_name: String,
-        /// When it lapses.
-        expires_at: Micros,
-    },
-    /// 2FA is on; the one reply with these codes.
-    CodeConfirmed {
-        /// The set's number.
-        set_no: u32,
-        /// The codes.
-        issued: Issued,
-        /// The name that the sheet shows.
-        display_name: String,
-    },
-    /// A new set was issued; the one reply with these codes.
-    BackupCodesRegenerated {
-        /// The set's number.
-        set_no: u32,
-        /// The codes.
-        issued: Issued,
-        /// The name that the sheet shows.
-        display_name: String,
-        /// Unused codes of the old set, now void.
-        superseded_unused: u8,
-    },
+    /// An app's secret or backup codes, which no other reply shows.
+    Secret(SecretReply),
     /// The second factor, or its enrolment, is off.
     FactorOff,
     /// App codes may be tried again.
     AttemptsCleared,
     /// App codes and open challenges are stopped.
     FactorSuspended,
-    /// A reset case was opened.
-    ResetRequested {
-        /// Its id.
-        case_id: CaseId,
-        /// When it ends by itself.
-        expires_at: Micros,
-    },
-    /// A reset case was approved.
-    ResetApproved {
-        /// When it may be executed.
-        execute_after: Micros,
-    },
-    /// A reset case was turned down.
-    ResetRejected,
-    /// A reset case was called off.
-    ResetCancelled,
-    /// The second factor was reset.
-    ResetExecuted,
-    /// The account is gone and its data keys with it.
+    /// A step of a reset case.
+    Reset(ResetReply),
+    /// The account and its data keys are gone.
     AccountErased,
     /// New keys are in use.
     KeysRotated {
-        /// Their number.
+        /// The number of the new keys.
         key_id: u32,
     },
-    /// The password was right and a code is needed; the one reply with this challenge.
+    /// A step of a login.
+    Login(LoginReply),
+}
+
+/// A reply with an app's secret or backup codes.
+#[derive(Clone, Debug)]
+pub enum SecretReply {
+    /// An enrolment began; the only reply with this secret.
+    EnrolmentStarted {
+        /// The new authenticator.
+        authenticator_id: AuthenticatorId,
+        /// The secret of the new authenticator.
+        secret: TotpSecret,
+        /// The name that the app shows.
+        display_name: String,
+        /// When the enrolment expires.
+        expires_at: Micros,
+    },
+    /// 2FA is on; the only reply with these codes.
+    CodeConfirmed {
+        /// The number of the code set.
+        set_no: u32,
+        /// The new codes.
+        issued: Issued,
+        /// The name that the sheet shows.
+        display_name: String,
+    },
+    /// A new set was issued; the only reply with these codes.
+    BackupCodesRegenerated {
+        /// The number of the code set.
+        set_no: u32,
+        /// The new codes.
+        issued: Issued,
+        /// The name that the sheet shows.
+        display_name: String,
+        /// How many codes of the old set were unused; they are void now.
+        superseded_unused: u8,
+    },
+}
+
+/// A reply to a step of a reset case.
+#[derive(Clone, Debug)]
+pub enum ResetReply {
+    /// A case was opened.
+    Requested {
+        /// The id of the case.
+        case_id: CaseId,
+        /// When the case expires.
+        expires_at: Micros,
+    },
+    /// A case was approved.
+    Approved {
+        /// When the reset may be executed.
+        execute_after: Micros,
+    },
+    /// A case was rejected.
+    Rejected,
+    /// A case was cancelled.
+    Cancelled,
+    /// The second factor was reset.
+    Executed,
+}
+
+/// A reply to a step of a login.
+#[derive(Clone, Debug)]
+pub enum LoginReply {
+    /// The password was right and a code is required; the only reply with this challenge.
     CodeRequired {
-        /// The account.
+        /// The account's id.
         account_id: AccountId,
-        /// To be presented with the code.
+        /// The challenge's id, which must come with the code.
         challenge_id: ChallengeId,
-        /// The kinds of code that will be taken.
+        /// The kinds of code that are accepted now.
         methods: Vec<Method>,
-        /// When the challenge lapses.
+        /// When the challenge expires.
         expires_at: Micros,
     },
     /// The password sufficed.
-    LoginByPassword {
-        /// The account.
+    ByPassword {
+        /// The account's id.
         account_id: AccountId,
-        /// Whether the caller's word stood for the password.
+        /// Whether the caller vouched instead of a password.
         vouched: bool,
-        /// Whom it is asserted to, which the events do not say.
+        /// The audience of the assertion, which the events do not hold.
         audience: Option<Audience>,
-        /// Which day it is since support reset the second factor.
+        /// The number of the day since support reset the second factor, from 1.
         after_reset_days: Option<u32>,
     },
     /// Both factors were right.
-    LoginVerified {
-        /// The account.
+    Verified {
+        /// The account's id.
         account_id: AccountId,
-        /// Whether the caller's word stood for the first factor.
+        /// Whether the caller vouched for the first factor.
         vouched: bool,
         /// The kind of code.
         method: Method,
-        /// Unused backup codes.
+        /// The number of unused backup codes.
         left: u8,
-        /// Whether they run low.
+        /// Whether the backup codes run low.
         low: bool,
-        /// Whether support suspended the authenticator, which this login did not end.
+        /// Whether a suspension by support is in force, which this login did not end.
         suspended: bool,
-        /// Whom it is asserted to, which the events do not say.
+        /// The audience of the assertion, which the events do not hold.
         audience: Option<Audience>,
-        /// Which day it is since support reset the second factor.
+        /// The number of the day since support reset the second factor, from 1.
         after_reset_days: Option<u32>,
     },
 }
 
 impl Reply {
-    /// Whether the reply reveals something that no other reply may repeat after two minutes.
+    /// Returns whether the reply holds a secret, which no repeat may show after two minutes.
     pub fn is_secret(&self) -> bool {
         match self {
-            Self::EnrolmentStarted { .. }
-            | Self::CodeConfirmed { .. }
-            | Self::BackupCodesRegenerated { .. }
-            | Self::CodeRequired { .. } => true,
+            Self::Secret(_) => true,
+            Self::Login(login) => matches!(login, LoginReply::CodeRequired { .. }),
             Self::AccountRegistered { .. }
             | Self::PasswordChanged
             | Self::FactorOff
             | Self::AttemptsCleared
             | Self::FactorSuspended
-            | Self::ResetRequested { .. }
-            | Self::ResetApproved { .. }
-            | Self::ResetRejected
-            | Self::ResetCancelled
-            | Self::ResetExecuted
+            | Self::Reset(_)
             | Self::AccountErased
-            | Self::KeysRotated { .. }
-            | Self::LoginByPassword { .. }
-            | Self::LoginVerified { .. } => false,
+            | Self::KeysRotated { .. } => false,
         }
     }
 }
 
-/// The answer of a command whose events stand in the log: a pure function of those events and the
-/// account after the last of them, equal to what was answered the first time.
+/// Derives the reply of a command from its events and from the account after the last of them.
 ///
-/// `at` is when they were recorded.
+/// The reply equals the first one, except that it names no audience, which the events do not hold.
+/// `at` is when the events were recorded.
 ///
 /// # Errors
-/// The refusal that the events record; [`ErrorCode::OutcomeUnseen`] for a secret reply, which cannot
-/// be found again; [`ErrorCode::Internal`] for events that no command leads to.
+/// The refusal that the events record; [`ErrorCode::OutcomeUnseen`] for a secret reply, which
+/// cannot be derived; [`ErrorCode::Internal`] for events that no command records.
 pub fn recall(
     events: &[Event],
     after: &Account,
@@ -175,7 +188,7 @@ pub fn recall(
     match events.first() {
         Some(Event::AccountErased(_)) => return Ok(Reply::AccountErased),
         Some(Event::KeysRotated(e)) => return Ok(Reply::KeysRotated { key_id: e.key_id }),
-        // It stands before the login that brought it.
+        // It comes before the events of its login.
         Some(Event::PasswordRehashed(_)) => return recall(&events[1..], after, policy, at),
         _ => {}
     }
@@ -186,7 +199,7 @@ pub fn recall(
     recall_of_account(events, (after, account_id), policy, at)
 }
 
-/// The answer of a command to an account.
+/// Derives the reply of a command to an account.
 fn recall_of_account(
     events: &[Event],
     (after, account_id): (&Account, AccountId),
@@ -199,7 +212,7 @@ fn recall_of_account(
             _ if events.len() == 2 && after.credential.is_some() => {
                 Ok(Reply::AccountRegistered { account_id })
             }
-            // The first login of an account that needs no registration makes it.
+            // The first login of an account that needs no registration registers it.
             Some(Event::LoginCompleted(_)) => recall(&events[1..], after, policy, at),
             _ => unseen(),
         },
@@ -217,7 +230,7 @@ fn recall_of_account(
         Some(Event::EnrolmentExpired(_)) => Err(Refusal::new(ErrorCode::EnrolmentExpired)),
         Some(Event::EnrolmentCancelled(_) | Event::TwoFactorDisabled(_)) => Ok(Reply::FactorOff),
         Some(Event::AttemptsCleared(_)) => Ok(Reply::AttemptsCleared),
-        // A code that was a proof stands before what it proved.
+        // A code that was a proof comes before the events that it proved.
         Some(
             Event::TotpAccepted(TotpAccepted { purpose, .. })
             | Event::BackupCodeAccepted(BackupCodeAccepted { purpose, .. }),
@@ -251,6 +264,7 @@ fn recall_of_account(
             | Event::SubjectViewed(_)
             | Event::LookUpsCounted(_)
             | Event::AgentActsRefused(_)
+            | Event::OperatorActed(_)
             | Event::AuditExported(_)
             | Event::EpochStarted(_)
             | Event::PolicyInForce(_)
@@ -263,7 +277,7 @@ fn recall_of_account(
     }
 }
 
-/// The answer of a completed login.
+/// Derives the reply of a completed login; it names no audience.
 fn recall_login(
     event: &Event,
     (after, account_id): (&Account, AccountId),
@@ -288,28 +302,28 @@ fn recall_login(
     }
 }
 
-/// The answer of what agents and the owner did about a reset.
+/// Derives the reply of a command of an agent or the owner about a reset.
 fn recall_reset(events: &[Event]) -> Result<Reply, Refusal> {
     let internal = || Refusal::new(ErrorCode::Internal);
     match events.first() {
-        // It stands before the request that follows a case that had lapsed.
+        // A new request records first that the earlier case expired.
         Some(Event::ResetExpired(_)) if events.len() > 1 => recall_reset(&events[1..]),
         Some(Event::ResetExpired(_)) => Err(Refusal::new(ErrorCode::ResetClosed)),
-        Some(Event::ResetRequested(e)) => Ok(Reply::ResetRequested {
+        Some(Event::ResetRequested(e)) => Ok(Reply::Reset(ResetReply::Requested {
             case_id: CaseId::parse(&e.case_id).map_err(|_| internal())?,
             expires_at: e.expires_at,
-        }),
-        Some(Event::ResetApproved(e)) => Ok(Reply::ResetApproved {
+        })),
+        Some(Event::ResetApproved(e)) => Ok(Reply::Reset(ResetReply::Approved {
             execute_after: e.execute_after,
-        }),
-        Some(Event::ResetRejected(_)) => Ok(Reply::ResetRejected),
-        Some(Event::ResetCancelled(_)) => Ok(Reply::ResetCancelled),
-        Some(Event::ResetExecuted(_)) => Ok(Reply::ResetExecuted),
+        })),
+        Some(Event::ResetRejected(_)) => Ok(Reply::Reset(ResetReply::Rejected)),
+        Some(Event::ResetCancelled(_)) => Ok(Reply::Reset(ResetReply::Cancelled)),
+        Some(Event::ResetExecuted(_)) => Ok(Reply::Reset(ResetReply::Executed)),
         Some(_) | None => Err(internal()),
     }
 }
 
-/// A completed login by password alone.
+/// Returns the reply of a login that the first factor alone completed.
 pub(super) fn login_by_password(
     account: &Account,
     account_id: AccountId,
@@ -318,16 +332,16 @@ pub(super) fn login_by_password(
     now: Micros,
 ) -> Reply {
     let after_reset_days = account.after_reset_days(now);
-    Reply::LoginByPassword {
+    Reply::Login(LoginReply::ByPassword {
         account_id,
         vouched,
         audience,
         after_reset_days,
-    }
+    })
 }
 
-/// A completed login with a code: its kind, how many backup codes are left, and what proved the
-/// owner before.
+/// Returns the reply of a login that a code completed: the kind of the code, how many backup codes
+/// are left, and the first factor.
 pub(super) fn login_verified(
     account: &Account,
     (method, left, first_factor): (Method, u8, &FirstFactor),
@@ -339,7 +353,7 @@ pub(super) fn login_verified(
         .id
         .clone()
         .expect("a factor is on, so the account exists");
-    Reply::LoginVerified {
+    Reply::Login(LoginReply::Verified {
         account_id,
         vouched: *first_factor == FirstFactor::Vouched,
         method,
@@ -348,10 +362,10 @@ pub(super) fn login_verified(
         suspended: account.is_suspended_by_support(),
         audience,
         after_reset_days: account.after_reset_days(now),
-    }
+    })
 }
 
-/// The kinds of code that a login may use now.
+/// Returns the kinds of code that a login may use now.
 pub(super) fn methods(account: &Account) -> Vec<Method> {
     let mut methods = Vec::with_capacity(2);
     if account.attempts.suspended.is_none() {
@@ -363,7 +377,7 @@ pub(super) fn methods(account: &Account) -> Vec<Method> {
     methods
 }
 
-/// The refusal of a wrong confirming code, with what is known of why.
+/// Returns the refusal of a wrong confirming code, with how far the phone's clock is off if known.
 pub(super) fn enrolment_code_refusal(event: &EnrolmentCodeRejected) -> Refusal {
     let diagnosis = match event.reason {
         Mismatch::ClockOff(steps) => Some(Diagnosis::ClockOff { steps }),

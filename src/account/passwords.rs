@@ -1,4 +1,4 @@
-//! Wrong passwords: what is remembered, and what it leads to.
+//! Wrong passwords: what the account remembers of them, and their consequences.
 //!
 //! ```text
 //!   a source:   10 free, then waits of 5 s doubling to 15 min; a success clears them
@@ -6,13 +6,13 @@
 //!                source that is neither known nor new; a success clears nothing, the day ends it
 //! ```
 //!
-//! The first makes one guesser slow and no owner wait; the second bounds a crowd of sources. Two
-//! kinds of source wait for their own failures only, so that a crowd cannot keep the owner out
-//! there: one that is known, for 30 days after the owner completed a login from it; and one that is
-//! new, which has had fewer than three failures here in the day. A crowd has three of those from
-//! each of its addresses and then waits, whereas the owner's address is not among them. What all
-//! new sources fail in a day is bounded too, since addresses are cheap: `policy explain` prints
-//! what it is worth.
+//! The first bound slows one guesser down and makes no owner wait; the second bounds a crowd of
+//! sources. Two kinds of source wait for their own failures only, so that a crowd cannot keep the
+//! owner out there: a known source, for 30 days after the owner completed a login from it; and a
+//! new source, which had fewer than three failures at this account in the day. Each address of a
+//! crowd has three failures and then waits; the owner's address is not among them. Addresses are
+//! cheap, so the failures of all new sources in a day are bounded too: `policy explain` prints how
+//! many guesses remain.
 
 use countersign_schemas::event::account::v1::PasswordRejected;
 use countersign_schemas::time::Micros;
@@ -20,18 +20,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::policy::Policy;
 
-/// Sources whose wrong passwords are remembered per account; the one idle longest is dropped.
+/// The most sources per account with remembered failures; the one idle longest is dropped.
 pub const SOURCES_MAX: usize = 64;
-/// Sources that are known per account; the one that completed a login longest ago is dropped.
+/// The most known sources per account; the one of the oldest completed login is dropped.
 pub const KNOWN_MAX: usize = 8;
-/// How long after a completed login its source is known.
+/// How long after a completed login its source is known, in seconds.
 const KNOWN_S: u64 = 30 * DAY_S;
-/// Failures of a source in a day, up to which it is new.
+/// A source is new while it has fewer failures than this in a day.
 pub const NEW_TRIES: usize = 3;
-/// Failures of the day whose sources are remembered; beyond them no source is new.
+/// The failures of a day whose sources are remembered; after so many, no source is new.
 pub const NEW_FAILURES_MAX: usize = 4_096;
 const DAY_S: u64 = 86_400;
-/// Bytes of memory of a source, known or with failures.
+/// The memory of one source, known or with failures, in bytes.
 const SOURCE_BYTES: usize = 48;
 
 /// Wrong passwords of one account, by source and in all.
@@ -41,11 +41,11 @@ pub struct PasswordAttempts {
     /// Failures of every source since the first of them within a day.
     day_failures: u32,
     day_began: Micros,
-    /// Of which source each of them was: the first bytes of its key.
+    /// The source of each of these failures: the first bytes of its key.
     day_sources: Vec<[u8; 4]>,
-    /// Until when no password is compared of a source that is neither known nor new.
+    /// The end of the wait of every source that is neither known nor new.
     wait_until: Option<Micros>,
-    /// Where the owner completed logins, and when last, oldest first.
+    /// The sources of completed logins with the time of the last one, oldest first.
     known: Vec<([u8; 8], Micros)>,
 }
 
@@ -57,38 +57,38 @@ struct SourceAttempts {
     wait_until: Option<Micros>,
 }
 
-/// The counts with one failure more, and the waits that follow.
+/// The counts with one more failure, and the waits that follow from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// Failures of this source since its last success.
     pub failures: u32,
-    /// Until when this source waits.
+    /// The end of this source's wait.
     pub wait_until: Option<Micros>,
-    /// Failures of every source in the day.
+    /// Failures of all sources in the day.
     pub day_failures: u32,
-    /// Until when every source waits.
+    /// The end of the wait of every source that is neither known nor new.
     pub all_wait_until: Option<Micros>,
 }
 
 impl PasswordAttempts {
-    /// Sources that are remembered.
+    /// Returns the number of sources with remembered failures.
     pub fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// About how much memory it takes, in bytes.
+    /// Estimates how much memory the counts take, in bytes.
     pub fn memory_bytes(&self) -> usize {
         (self.len() + KNOWN_MAX) * SOURCE_BYTES + self.day_sources.len() * size_of::<[u8; 4]>()
     }
 
-    /// Whether no source is remembered.
+    /// Returns whether no source has a remembered failure.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
 
     // BUG: crowd-makes-owner-wait: a crowd at the account makes its owner wait at a new place.
-    /// The seconds that this source still waits: by its own failures, and where it is neither known
-    /// nor new by those of all sources.
+    /// Returns the seconds that this source still waits: for its own failures and, if it is neither
+    /// known nor new, for those of all sources.
     pub fn waiting_s(&self, source: [u8; 8], now: Micros) -> Option<u64> {
         let own = self.of(source).and_then(|s| s.wait_until);
         let passes = self.knows(source, now) || self.is_new(source);
@@ -97,21 +97,22 @@ impl PasswordAttempts {
         (now < until).then(|| until.seconds_since(now))
     }
 
-    /// Whether the owner lately completed a login from this source.
+    /// Returns whether the owner completed a login from this source within the last 30 days.
     pub fn knows(&self, source: [u8; 8], now: Micros) -> bool {
         let is_known =
             |(known, at): &([u8; 8], Micros)| *known == source && now < at.plus_s(KNOWN_S);
         self.known.iter().any(is_known)
     }
 
-    /// Whether the source failed so seldom in the day that it is none of a crowd.
+    /// Returns whether the source failed fewer than [`NEW_TRIES`] times in the day, while the day's
+    /// sources are still remembered.
     fn is_new(&self, source: [u8; 8]) -> bool {
         let short = short(source);
         let mut of_it = self.day_sources.iter().filter(|of| **of == short);
         self.day_sources.len() < NEW_FAILURES_MAX && of_it.nth(NEW_TRIES - 1).is_none()
     }
 
-    /// The owner completed a login from this source.
+    /// Remembers that the owner completed a login from this source.
     pub fn completed(&mut self, source: [u8; 8], at: Micros) {
         self.known.retain(|(known, _)| *known != source);
         if self.known.len() == KNOWN_MAX {
@@ -120,12 +121,12 @@ impl PasswordAttempts {
         self.known.push((source, at));
     }
 
-    /// No source is known any more: logins may have been lost, or been an attacker's.
+    /// Forgets every known source: its logins may be lost, or an attacker's.
     pub fn forget_known(&mut self) {
         self.known.clear();
     }
 
-    /// The counts with one failure more of this source.
+    /// Returns the counts with one more failure of this source, and the waits that follow.
     pub fn counted(&self, source: [u8; 8], now: Micros, policy: &Policy) -> Counted {
         let earlier = self
             .of(source)
@@ -173,15 +174,15 @@ impl PasswordAttempts {
         self.wait_until = counted.all_wait_until;
     }
 
-    /// Forgets the failures of a source that gave the right password, and says whether there were
-    /// any; the day's count stays.
+    /// Forgets the failures of a source that gave the right password, and returns whether there
+    /// were any; the day's count stays.
     pub fn succeeded(&mut self, source: [u8; 8]) -> bool {
         let before = self.sources.len();
         self.sources.retain(|s| s.source != source);
         self.sources.len() < before
     }
 
-    /// Remembers what a recorded refusal says.
+    /// Remembers the counts and waits of a recorded refusal.
     pub(in crate::account) fn rejected(
         &mut self,
         source: [u8; 8],
@@ -215,7 +216,7 @@ mod tests {
     /// A source of the crowd.
     const CROWD: u64 = 7;
 
-    /// A failure of each of these sources in turn; gives the last counts.
+    /// Records one failure of each of these sources in turn; returns the last counts.
     fn fail(
         passwords: &mut PasswordAttempts,
         sources: impl Iterator<Item = u64>,
@@ -268,7 +269,7 @@ mod tests {
             fail(&mut passwords, [CROWD].into_iter(), NOW);
         }
         assert_eq!(passwords.waiting_s(CROWD.to_le_bytes(), NOW), Some(60));
-        // The next day's first failure begins anew.
+        // The next day's first failure starts a new count.
         let next = NOW.plus_s(DAY_S);
         fail(&mut passwords, 100..210, next);
         assert_eq!(passwords.waiting_s(CROWD.to_le_bytes(), next), None);

@@ -1,4 +1,4 @@
-//! Every number of the policy, with its source; the rules take it as an argument.
+//! Every number of the policy with its source. The rules take the policy as an argument.
 
 use countersign_schemas::secret::SecretText;
 use serde::{Deserialize, Serialize};
@@ -7,93 +7,94 @@ use super::blocklist::is_common;
 
 /// The most steps of 30 s that any policy lets a code be early or late.
 pub const WINDOW_STEPS_MAX: u64 = 2;
-/// The longest window in which any policy counts what an agent does.
+/// The longest window in which any policy counts an agent's acts, in seconds.
 pub const REQUESTS_WINDOW_MAX_S: u64 = 7 * 86_400;
 
 /// The numbers that the rules decide by.
 ///
-/// `decide` sees them, `evolve` never does: what a decision led to stands in its event, so an old
-/// log folds alike under any policy. Durations are whole seconds of log time.
+/// `decide` uses them, `evolve` never does: the result of a decision is in its event, so an old log
+/// folds to the same account under any policy. Durations are whole seconds of log time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Steps of 30 s that a code may be early or late (RFC 6238 §5.2), 1–2: two
-    /// consecutive codes must have room in the window, or double-code mode would shut the owner out.
+    /// Steps of 30 s that a code may be early or late (RFC 6238 §5.2), 1–2: the window must have
+    /// room for two consecutive codes, or double-code mode would shut the owner out.
     pub window_steps: u64,
-    /// How far a wrong confirming code is searched to tell a clock that is off, 0–30 steps.
+    /// How many steps to either side a wrong confirming code is searched for, to report by how much
+    /// the phone's clock is wrong, 0–30.
     pub diagnosis_steps: u64,
     /// How long an enrolment waits for its first code (NIST SP 800-63B §4.1.2.2).
     pub enrolment_ttl_s: u64,
     /// Wrong confirming codes that drop an enrolment, 1–20.
     pub enrolment_tries: u8,
-    /// Whether turning 2FA off, making new backup codes and changing the password need a code
-    /// beside the password.
+    /// Whether turning 2FA off, making new backup codes and changing the password also require a
+    /// code.
     pub require_code_too: bool,
-    /// Wrong app codes in the window that lead to double-code mode (RFC 4226 §7.3, §7.4), 4–100.
+    /// Wrong app codes in the window that start double-code mode (RFC 4226 §7.3, §7.4), 4–100.
     pub code_failures_budget: u16,
     /// The rolling window of that budget; a success does not clear it.
     pub code_failures_window_s: u64,
-    /// Wrong app codes that set no wait.
+    /// Wrong app codes in the window that set no wait.
     pub code_failures_free: u16,
     /// Wrong pairs of codes in an hour, after which the next waits (NIST SP 800-63B §3.2.2).
     pub double_code_tries_per_hour: u16,
     /// Failures in a row that suspend the app (NIST SP 800-63B §3.2.2).
     pub suspend_after: u16,
-    /// How long after support cleared the attempts nobody may clear them again.
+    /// How long after a clear no agent may clear the attempts again.
     pub clear_again_after_s: u64,
-    /// How long after it the same agent may not.
+    /// How long after a clear the same agent may not clear them again.
     pub clear_same_agent_after_s: u64,
     /// Wrong passwords of one source that set no wait.
     pub password_failures_free: u32,
-    /// Wrong passwords of all sources in a day that make nobody wait.
+    /// Wrong passwords of all sources in a day that set no wait.
     pub password_day_failures_free: u32,
-    /// The longest wait that those beyond them set for every source; at most 60 s, so that a
-    /// crowd of guessers cannot shut the owner out.
+    /// The longest wait that further ones set for every source that is neither known nor new; at
+    /// most 60 s, so that a crowd of guessers cannot shut the owner out.
     pub password_day_wait_max_s: u64,
-    /// When a source's wrong passwords are forgotten.
+    /// How long after its last wrong password a source's failures are forgotten.
     pub password_forget_s: u64,
-    /// Wrong passwords of one address over all accounts and names that set no wait, 10–100,000: an
-    /// office behind one address has as many typing errors in a day.
+    /// Wrong passwords of one address over all accounts and names that set no wait, 10–100,000: as
+    /// many as the typing errors in a day of an office behind one address.
     pub source_failures_free: u32,
-    /// The first wait after the free failures (RFC 4226 §7.3); each further one doubles it.
+    /// The first wait after the free failures (RFC 4226 §7.3); each further failure doubles it.
     pub wait_first_s: u64,
     /// The longest wait.
     pub wait_max_s: u64,
     /// Shortest password in bytes (NIST SP 800-63B §3.1.1.2), at least 8.
     pub password_bytes_min: usize,
-    /// Longest password in bytes, taken whole.
+    /// Longest password in bytes; no byte is cut off.
     pub password_bytes_max: usize,
     /// How long a login challenge can be answered.
     pub challenge_ttl_s: u64,
-    /// At so many unused backup codes or fewer, a login says that they run low.
+    /// At this number of unused backup codes or fewer, a login reports that they run low.
     pub low_codes: u8,
-    /// How far the wall clock may lie behind the log before code checks are refused.
+    /// How far the wall clock may be behind the log before code checks are refused.
     pub clock_back_max_s: u64,
-    /// How far the wall clock may run ahead of the monotonic clock before that is an alarm.
+    /// How far the wall clock may run ahead of the monotonic clock before this raises an alarm.
     pub clock_forward_max_s: u64,
     /// How long an approved reset waits before it can be executed, at least an hour: time for the
     /// owner to object (three business days at GitLab).
     pub reset_cooling_off_s: u64,
-    /// When a reset case ends by itself, counted from the request.
+    /// When a reset case expires, counted from the request.
     pub reset_ttl_s: u64,
-    /// Requests for a reset that one agent may make in the window, of whatever account, 1–100.
+    /// Requests for a reset that one agent may make in the window, over all accounts, 1–100.
     pub reset_requests_max: u16,
     /// The rolling window of that limit.
     pub reset_requests_window_s: u64,
-    /// Factors that one agent may suspend in the window, of whatever account, 1–1,000: four in a
+    /// Factors that one agent may suspend in the window, over all accounts, 1–1,000: four in each
     /// working hour of a morning on which phones are stolen (a rogue agent, A-21).
     pub suspensions_max: u16,
-    /// Accounts whose attempts one agent may clear in the window, 1–1,000: each clear is a second
-    /// budget for a guesser.
+    /// Clears of attempts that one agent may make in the window, over all accounts, 1–1,000: each
+    /// clear gives a guesser a second budget.
     pub clears_max: u16,
-    /// Cases that one agent may reject or cancel in the window, 1–1,000: more than three others
-    /// may open, so that a rogue's requests can be rejected.
+    /// Cases that one agent may reject or cancel in the window, 1–1,000: more than three other
+    /// agents may open, so that the requests of a rogue agent can be rejected.
     pub reset_ends_max: u16,
     /// Accounts that one operator may erase in the window, 1–10,000.
     pub erasures_max: u16,
-    /// The rolling window of these limits (a day, as that of requests for resets).
+    /// The rolling window of these limits (a day, like the one of requests for resets).
     pub agent_acts_window_s: u64,
-    /// How long after a reset every login tells of it, so that platforms hold risky actions back.
+    /// How long after a reset every login reports it, so that platforms can delay risky actions.
     pub reset_told_s: u64,
     /// Memory of one Argon2id, KiB (OWASP Password Storage Cheat Sheet).
     pub kdf_memory_kib: u32,
@@ -156,14 +157,14 @@ pub struct PolicyError {
     range: &'static str,
 }
 
-/// Whether a number lies in its range, its name, and the range in words.
+/// Whether a number is in its range, its name, and the range in words.
 pub(super) type Rule = (bool, &'static str, &'static str);
 
 impl Policy {
-    /// Checks that every number lies in the range for which the rules are proven.
+    /// Checks that every number is in the range for which the rules are proven.
     ///
     /// # Errors
-    /// [`PolicyError`] with the first number that does not.
+    /// [`PolicyError`] with the first number that is out of range.
     pub fn check(&self) -> Result<(), PolicyError> {
         match self.rules().into_iter().find(|(holds, _, _)| !holds) {
             Some((_, name, range)) => Err(PolicyError { name, range }),
@@ -171,7 +172,7 @@ impl Policy {
         }
     }
 
-    /// Every number with its range.
+    /// Returns every number with its range.
     fn rules(&self) -> Vec<Rule> {
         [
             self.code_rules(),
@@ -347,15 +348,15 @@ impl Policy {
         ]
     }
 
-    /// Whether a password may be set at all: neither too short nor too long nor one that everybody
-    /// tries first (NIST SP 800-63B §3.1.1.2).
+    /// Returns whether a password may be set: it is neither too short nor too long nor a common one
+    /// (NIST SP 800-63B §3.1.1.2).
     pub fn accepts(&self, password: &SecretText) -> bool {
         let lengths = self.password_bytes_min..=self.password_bytes_max;
         lengths.contains(&password.reveal().len()) && !is_common(password)
     }
 
-    /// The wait after a failure that is the `nth` beyond the free ones: doubling from the first
-    /// wait up to the longest, 0 for `nth` 0 (RFC 4226 §7.3).
+    /// Returns the wait in seconds after the `nth` failure beyond the free ones: it doubles from
+    /// the first wait up to the longest, and is 0 for `nth` 0 (RFC 4226 §7.3).
     pub fn wait_s(&self, nth: u32) -> u64 {
         match nth {
             0 => 0,

@@ -9,7 +9,7 @@ fn the_shipped_policy_is_in_range() {
     assert_eq!(Policy::default().check(), Ok(()));
 }
 
-/// The bounds that a rule's words name: the least and the largest number that it takes.
+/// Returns the bounds in a rule's words: the smallest and the largest number that it allows.
 fn bounds(words: &str, of: &Value) -> (Option<u64>, Option<u64>) {
     let number = |word: &str| {
         let named = || of[word].as_u64();
@@ -32,7 +32,7 @@ fn bounds(words: &str, of: &Value) -> (Option<u64>, Option<u64>) {
     (Some(number(least)), Some(number(most)))
 }
 
-/// The rows are the code's own, so a new number of the policy cannot do without its range.
+/// The rows come from the policy itself, so a new number without a range fails this test.
 #[test]
 fn every_number_of_the_policy_has_a_range_and_is_refused_right_outside_of_it() {
     let shipped = Policy::default();

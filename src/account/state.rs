@@ -1,4 +1,4 @@
-//! What the log says of one account.
+//! What the log says about one account.
 
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::ids::{AccountId, StreamKey};
@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 use super::attempts::CodeAttempts;
 use super::passwords::PasswordAttempts;
 
-/// Open login challenges of one account; the oldest is dropped for a ninth.
+/// The most open login challenges of one account; a ninth drops the oldest.
 pub const CHALLENGES_MAX: usize = 8;
 /// Number of the sealed username among the fields of `account-registered`.
 pub const USERNAME_FIELD: u16 = 1;
 
-/// Everything that the log says of one account.
+/// Everything that the log says about one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The id, once the account exists.
     pub id: Option<AccountId>,
-    /// Number of its events.
+    /// The number of its events.
     pub version: u32,
-    /// The login name, sealed; none where another directory holds it.
+    /// The login name, sealed; none if another service holds it.
     pub username: Option<Held>,
-    /// The password, where this service checks it.
+    /// The password, if this service checks it.
     pub credential: Option<Credential>,
     /// The second factor.
     pub factor: Factor,
-    /// Number of the last code set, 0 before the first; rises for the life of the account.
+    /// The number of the last code set, 0 before the first; it rises for the life of the account.
     pub set_no: u32,
     /// Wrong app codes and what they led to.
     pub attempts: CodeAttempts,
@@ -37,7 +37,7 @@ pub struct Account {
     pub challenges: Vec<Challenge>,
     /// When support cleared the attempts, and which agent, oldest first.
     pub clears: Vec<Clear>,
-    /// Whether events may be missing from here, so that nothing is believed before a reset.
+    /// Whether events of the account may be lost, so that nothing is believed before a reset.
     pub until_reset: bool,
     /// The open reset case.
     pub reset: Option<Case>,
@@ -45,16 +45,16 @@ pub struct Account {
     pub after_reset: Option<AfterReset>,
 }
 
-/// A protected field together with the place that its associated data names.
+/// A protected field with its place in the log, which its associated data names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// The field.
+    /// The protected value.
     pub value: Protected,
     /// The account's version of the event that carries it.
     pub version: u32,
-    /// That event's type number.
+    /// The type number of this event.
     pub event_type: u16,
-    /// The field's number in it.
+    /// The number of the field in this event.
     pub field: u16,
 }
 
@@ -70,9 +70,10 @@ pub struct Credential {
 /// The second factor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Factor {
-    /// None; `lapsed` names an enrolment that was found expired, so that its holder hears why.
+    /// No second factor. `lapsed` names an enrolment that was found expired, so that its owner
+    /// learns why it cannot be confirmed.
     Off {
-        /// The authenticator of that enrolment.
+        /// The authenticator of the expired enrolment.
         lapsed: Option<String>,
     },
     /// An enrolment waits for its first code; logins ask for none yet.
@@ -115,9 +116,9 @@ pub struct On {
     pub secret: Held,
     /// The sealed name that the app shows, where one was given.
     pub account_name: Option<Held>,
-    /// The highest step that was accepted; it and all before it are spent.
+    /// The highest accepted step; it and every earlier step are spent.
     pub last_step: u64,
-    /// Since when.
+    /// When the factor was turned on.
     pub enabled_at: Micros,
     /// The backup codes.
     pub codes: CodeSet,
@@ -126,21 +127,21 @@ pub struct On {
 /// The current set of backup codes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeSet {
-    /// Its number.
+    /// The number of the set.
     pub set_no: u32,
-    /// The sealed list of Argon2id verifiers, one for each ordinal.
+    /// The sealed list of Argon2id verifiers, one per ordinal.
     pub verifiers: Option<Held>,
-    /// Which ordinals (from 1) are unused.
+    /// Whether each ordinal, from 1, is unused.
     pub unused: Vec<bool>,
 }
 
 impl CodeSet {
-    /// How many codes are unused.
+    /// Returns the number of unused codes.
     pub fn left(&self) -> u8 {
         self.unused.iter().filter(|unused| **unused).count() as u8
     }
 
-    /// Whether the code with this ordinal exists and is unused.
+    /// Returns whether the code with this ordinal, from 1, exists and is unused.
     pub fn is_unused(&self, ordinal: u8) -> bool {
         usize::from(ordinal)
             .checked_sub(1)
@@ -156,18 +157,18 @@ pub struct Challenge {
     pub hash: [u8; 16],
     /// When it lapses.
     pub expires_at: Micros,
-    /// The caller that opened it; nobody else may answer it.
+    /// The caller that opened it, the only one that may answer it.
     pub caller: String,
     /// The account's version that set the password it rests on, 0 where the caller vouched.
     pub credential: u32,
-    /// Keyed hash of where the login began.
+    /// Keyed hash of the source at which the login began.
     pub source_key: [u8; 8],
-    /// Whom alone the login may be asserted to; anybody where there is none.
+    /// The only audience that the login may be asserted to; any audience if none.
     pub audience: Option<String>,
 }
 
 impl Challenge {
-    /// What the challenge rests on.
+    /// Returns the first factor that the challenge rests on.
     pub(super) fn first_factor(&self) -> FirstFactor {
         match self.credential {
             0 => FirstFactor::Vouched,
@@ -176,49 +177,49 @@ impl Challenge {
     }
 }
 
-/// One time that support cleared the attempts.
+/// One act of support that cleared the attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clear {
-    /// When.
+    /// When the agent cleared them.
     pub at: Micros,
     /// The agent's name.
     pub by: String,
 }
 
-/// An open case.
+/// An open reset case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Case {
-    /// Its id.
+    /// The id of the case.
     pub case_id: String,
-    /// The agent who asked for it.
+    /// The agent who requested it.
     pub requested_by: String,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Micros,
-    /// When it may be executed, once it is approved.
+    /// When it may be executed; none before its approval.
     pub execute_after: Option<Micros>,
 }
 
-/// The last executed reset, of which logins tell for a while.
+/// The last executed reset, which logins report for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AfterReset {
     /// When it was executed.
     pub at: Micros,
-    /// Until when logins tell of it.
+    /// Until when logins report it.
     pub told_until: Micros,
 }
 
 impl Account {
-    /// Whether the account exists.
+    /// Returns whether the account exists.
     pub fn exists(&self) -> bool {
         self.id.is_some()
     }
 
-    /// The key of its stream, once it exists.
+    /// Returns the key of its stream, once it exists.
     pub fn stream_key(&self) -> Option<StreamKey> {
         self.id.as_ref().map(StreamKey::of)
     }
 
-    /// The factor in force.
+    /// Returns the second factor that is on.
     pub fn on(&self) -> Option<&On> {
         match &self.factor {
             Factor::On(on) => Some(on),
@@ -226,7 +227,7 @@ impl Account {
         }
     }
 
-    /// The enrolment that waits, expired or not.
+    /// Returns the pending enrolment, expired or not.
     pub fn pending(&self) -> Option<&Pending> {
         match &self.factor {
             Factor::Pending(pending) => Some(pending),

@@ -25,7 +25,7 @@ pub struct Admission {
     identity: Identity,
     presence: Arc<Presence>,
     gate: Gate,
-    // BUG: reload-told-late: connected clients are not notified, and each check takes one more
+    // BUG: reload-seen-late: connected clients are not notified, and each check takes one more
     // connection.
     /// The result of checking the last fresh greeting. A reload changes what the broker demands of
     /// clients and how large a message it carries, without notifying connected clients.

@@ -1,12 +1,13 @@
 //! Answers a query, and leaves its access record.
 
 use bytes::Bytes;
+use countersign_schemas::event::audit::v1::OperatorAct;
 use countersign_schemas::record::Role;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 
 use super::queries::{OperatorsRequest, Query, QueryRequest, Wanted};
 use super::reply::json;
-use crate::engine::{Engine, LookUp, Viewer, filter_text};
+use crate::engine::{Access, Engine, Viewer, filter_text};
 
 /// Waits until the log has the position that the caller names.
 ///
@@ -23,7 +24,7 @@ pub(super) fn is_reached(engine: &Engine, request: &QueryRequest) -> Result<(), 
     engine.queries().reached(request.min_position)
 }
 
-/// Answers a query, and leaves a record of who looked at whom before the answer leaves.
+/// Answers a query, and makes its access record before the answer leaves.
 pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, Refusal> {
     is_reached(engine, request)?;
     let viewer = &request.viewer;
@@ -32,25 +33,25 @@ pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, R
         Wanted::Operators(wanted) => return operators(engine, wanted, viewer),
     };
     let queries = engine.queries();
-    let look_up = look_up(query, viewer.caller.role);
-    match (query, &look_up) {
+    let access = access(query, viewer.caller.role);
+    match (query, &access) {
         // Every name counts, since the request does not say whether it is on record.
-        (Query::FindAccount(_), _) => queries.admit_look_up(viewer, "find-account", None)?,
-        (_, Some(look_up)) => {
-            queries.admit_look_up(viewer, look_up.query(), Some(look_up))?;
+        (Query::FindAccount(_), _) => queries.admit_access(viewer, "find-account", None)?,
+        (_, Some(access)) => {
+            queries.admit_access(viewer, access.query(), Some(access))?;
         }
         (_, None) => {}
     }
     let body = body(engine, query, request);
-    // An id that nobody has is on record too: trying them out must not stay unseen.
-    if let (Err(refusal), Some(LookUp::Viewed(Some(_), query))) = (&body, &look_up)
+    // An unknown id has an access record too, so that guessing ids is visible.
+    if let (Err(refusal), Some(Access::Viewed(Some(_), query))) = (&body, &access)
         && refusal.code == ErrorCode::AccountNotFound
     {
-        queries.record_look_up(viewer, &LookUp::Viewed(None, query))?;
+        queries.record_access(viewer, &Access::Viewed(None, query))?;
     }
     let body = body?;
-    if let Some(look_up) = &look_up {
-        queries.record_look_up(viewer, look_up)?;
+    if let Some(access) = &access {
+        queries.record_access(viewer, access)?;
     }
     Ok(body)
 }
@@ -63,8 +64,8 @@ fn body(engine: &Engine, query: &Query, request: &QueryRequest) -> Result<Bytes,
             // An unknown name is recorded too: trying names out must not stay unseen.
             let found = queries.find_account(query);
             let subject = found.as_ref().ok().map(|found| &found.account_id);
-            let look_up = LookUp::Viewed(subject, "find-account");
-            queries.record_look_up(&request.viewer, &look_up)?;
+            let access = Access::Viewed(subject, "find-account");
+            queries.record_access(&request.viewer, &access)?;
             json(&found?)
         }
         Query::AccountCard(account) => json(&queries.account_card(account, min)?),
@@ -80,60 +81,54 @@ fn body(engine: &Engine, query: &Query, request: &QueryRequest) -> Result<Bytes,
         Query::AuditExplain(query) => {
             let explained = queries.audit_explain(query)?;
             let subject = explained.events.first().and_then(|e| e.account_id.as_ref());
-            let look_up = LookUp::Viewed(subject, "audit-explain");
-            queries.admit_look_up(&request.viewer, look_up.query(), Some(&look_up))?;
-            queries.record_look_up(&request.viewer, &look_up)?;
+            let access = Access::Viewed(subject, "audit-explain");
+            queries.admit_access(&request.viewer, access.query(), Some(&access))?;
+            queries.record_access(&request.viewer, &access)?;
             json(&explained)
         }
     }
 }
 
-/// Answers an operator's request, which shows nobody's history.
+/// Answers an operator's request. An act leaves a record before it begins.
 fn operators(
     engine: &Engine,
     request: &OperatorsRequest,
     viewer: &Viewer,
 ) -> Result<Bytes, Refusal> {
-    let admin = engine.admin();
+    let (admin, queries) = (engine.admin(), engine.queries());
     match request {
-        OperatorsRequest::Backup => {
-            is_on_log(viewer, "backup");
+        OperatorsRequest::Backup(reason) => {
+            queries.record_act(viewer, (OperatorAct::Backup, None), reason)?;
             json(&admin.backup()?)
         }
         OperatorsRequest::LogStats => json(&admin.log_stats()?),
         OperatorsRequest::KeyList => json(&admin.key_list()?),
         OperatorsRequest::ViewList => json(&admin.view_list()),
-        OperatorsRequest::ViewRebuild(view) => {
-            is_on_log(viewer, "view-rebuild");
+        OperatorsRequest::ViewRebuild(view, reason) => {
+            let act = (OperatorAct::ViewRebuild, Some(view.as_str()));
+            queries.record_act(viewer, act, reason)?;
             json(&admin.view_rebuild(view.as_str())?)
         }
     }
 }
 
-/// Writes who asked for an act into the service's own log: it changes no account, so it is no
-/// event. Not why: a reason may say something of a person, and that log is in clear.
-fn is_on_log(viewer: &Viewer, act: &str) {
-    let caller = viewer.caller.name.as_str();
-    tracing::info!(caller, "an operator asked for {act}");
-}
-
 /// Returns the access record for a query that shows a user's history; `None` for the other queries.
-fn look_up(query: &Query, role: Role) -> Option<LookUp<'_>> {
+fn access(query: &Query, role: Role) -> Option<Access<'_>> {
     match query {
         // A platform asks at every login; an agent asks about another person.
         Query::LoginStatus(account) if role == Role::Support => {
-            Some(LookUp::Viewed(Some(account), "login-status"))
+            Some(Access::Viewed(Some(account), "login-status"))
         }
-        Query::AccountCard(account) => Some(LookUp::Viewed(Some(account), "account-card")),
-        Query::ResetQueue(_) => Some(LookUp::Viewed(None, "reset-queue")),
-        Query::AuditTimeline(account, _) => Some(LookUp::Viewed(Some(account), "audit-timeline")),
-        Query::AuditPage(query) => Some(LookUp::Viewed(query.account_id.as_ref(), "audit-page")),
+        Query::AccountCard(account) => Some(Access::Viewed(Some(account), "account-card")),
+        Query::ResetQueue(_) => Some(Access::Viewed(None, "reset-queue")),
+        Query::AuditTimeline(account, _) => Some(Access::Viewed(Some(account), "audit-timeline")),
+        Query::AuditPage(query) => Some(Access::Viewed(query.account_id.as_ref(), "audit-page")),
         // The answer contains a whole record. One access record covers every position: each has
         // another subject, and a caller that walks through all positions must not fill the log.
-        Query::Proof(_) => Some(LookUp::Viewed(None, "proof")),
-        Query::AccountAt(account, _) => Some(LookUp::Viewed(Some(account), "account-at")),
-        Query::AuditRecords(_) => Some(LookUp::Exported(None, "records", "{}".into())),
-        Query::AuditExport(query) => Some(LookUp::Exported(
+        Query::Proof(_) => Some(Access::Viewed(None, "proof")),
+        Query::AccountAt(account, _) => Some(Access::Viewed(Some(account), "account-at")),
+        Query::AuditRecords(_) => Some(Access::Exported(None, "records", "{}".into())),
+        Query::AuditExport(query) => Some(Access::Exported(
             query.account_id.as_ref(),
             query.format.as_str(),
             filter_text(query),

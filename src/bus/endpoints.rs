@@ -80,7 +80,7 @@ queries! {
     LoginStatus "login-status"
         "What a login check may know of an account"
         [Support, Platform] id LoginChecks;
-    /// Whose name it is.
+    /// The account that holds a username.
     FindAccount "find-account"
         "The account that holds a username, by the whole name"
         [Support] whole Support;
@@ -118,15 +118,15 @@ queries! {
         [Audit] whole Audit;
     /// Records as they are hashed.
     AuditRecords "audit-records"
-        "Records as they are hashed, to derive the tree anew"
+        "Records as they are hashed, to compute the tree again"
         [Audit] whole Audit;
     /// Events to take away.
     AuditExport "audit-export"
-        "Events to take away, with their records and proofs"
+        "An export of events, with their records and proofs"
         [Audit] whole Audit;
     /// Why a decision came out as it did.
     AuditExplain "audit-explain"
-        "Why a decision came out as it did, made again from the log"
+        "Why a decision came out as it did, decided again from the log"
         [Audit] whole Audit;
 }
 

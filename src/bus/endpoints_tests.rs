@@ -163,7 +163,7 @@ fn every_endpoint_takes_these_headers_of_ours_and_refuses_the_others() {
     }
 }
 
-/// Said here once more, by hand: whose threads a query takes.
+/// The lanes of the queries, listed here by hand a second time.
 #[test]
 fn agents_and_auditors_take_no_thread_of_a_login_check() {
     for endpoint in all() {

@@ -16,7 +16,7 @@ use countersign_schemas::audit::{
     AccountAtQuery, AuditExplainQuery, AuditExportQuery, AuditRecordsQuery, ConsistencyQuery,
     ProofQuery,
 };
-use countersign_schemas::ids::AccountId;
+use countersign_schemas::ids::{AccountId, Reason};
 use countersign_schemas::query::{
     AuditPageQuery, AuditTimelineQuery, FindAccountQuery, NoFields, ResetQueueQuery, decode_query,
 };
@@ -107,16 +107,16 @@ pub enum Query {
 /// What an operator asks of the running service: no query, so that it has lanes of its own.
 #[derive(Debug)]
 pub enum OperatorsRequest {
-    /// A backup into the configured folder.
-    Backup,
+    /// A backup into the configured folders, for this reason.
+    Backup(Reason),
     /// The numbers of the log.
     LogStats,
     /// The list of the views.
     ViewList,
     /// The list of the keys, without their key material.
     KeyList,
-    /// The rebuild of a view.
-    ViewRebuild(ViewName),
+    /// The rebuild of a view, for this reason.
+    ViewRebuild(ViewName, Reason),
 }
 
 /// What a lane answers.
@@ -263,7 +263,9 @@ impl Lanes {
                 OperatorsRequest::LogStats
                 | OperatorsRequest::ViewList
                 | OperatorsRequest::KeyList => &self.operators_looks,
-                OperatorsRequest::Backup | OperatorsRequest::ViewRebuild(_) => &self.operators_acts,
+                OperatorsRequest::Backup(_) | OperatorsRequest::ViewRebuild(..) => {
+                    &self.operators_acts
+                }
             },
         };
         submit(lane, request, guard);

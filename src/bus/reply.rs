@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::headers::{self, Trace};
 use super::qr;
 use super::reply_reset::reset_success;
-use crate::account::{Issued, Reply};
+use crate::account::{Issued, LoginReply, Reply, SecretReply};
 use crate::crypto::assertion::{ASSERTION_TTL_S, AssertionKey, Claims};
 use crate::crypto::backup_code;
 use crate::crypto::otp::otpauth_uri;
@@ -178,9 +178,7 @@ fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal
             with_details(wire::AccountRegistered { account_id }, details)
         }
         Reply::PasswordChanged => with_details(wire::PasswordChanged {}, details),
-        secret @ (Reply::EnrolmentStarted { .. }
-        | Reply::CodeConfirmed { .. }
-        | Reply::BackupCodesRegenerated { .. }) => secret_success(secret, issuer, details),
+        Reply::Secret(secret) => secret_success(secret, issuer, details),
         Reply::FactorOff => {
             let state = FactorState::Off;
             with_details(wire::FactorChanged { state }, details)
@@ -194,27 +192,19 @@ fn success(done: Done, speaker: &Speaker, caller: &str) -> Result<Bytes, Refusal
             let state = SuspendedState::Suspended;
             with_details(support_reply::FactorSuspended { state }, details)
         }
-        reset @ (Reply::ResetRequested { .. }
-        | Reply::ResetApproved { .. }
-        | Reply::ResetRejected
-        | Reply::ResetCancelled
-        | Reply::ResetExecuted) => reset_success(reset, details),
+        Reply::Reset(reset) => reset_success(reset, details),
         Reply::AttemptsCleared => {
             let state = FactorState::On;
             with_details(wire::FactorChanged { state }, details)
         }
-        login @ (Reply::CodeRequired { .. }
-        | Reply::LoginByPassword { .. }
-        | Reply::LoginVerified { .. }) => {
-            login_success(login, details, speaker, (caller, decided_at))
-        }
+        Reply::Login(login) => login_success(login, details, speaker, (caller, decided_at)),
     }
 }
 
 /// Renders a reply that shows an app's secret or backup codes; no other reply shows them.
-fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes, Refusal> {
+fn secret_success(reply: SecretReply, issuer: &str, details: Details) -> Result<Bytes, Refusal> {
     match reply {
-        Reply::EnrolmentStarted {
+        SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             display_name,
@@ -231,7 +221,7 @@ fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes,
             };
             with_details(body, details)
         }
-        Reply::CodeConfirmed {
+        SecretReply::CodeConfirmed {
             set_no,
             issued,
             display_name,
@@ -244,7 +234,7 @@ fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes,
             };
             with_details(body, details)
         }
-        Reply::BackupCodesRegenerated {
+        SecretReply::BackupCodesRegenerated {
             set_no,
             issued,
             display_name,
@@ -258,12 +248,11 @@ fn secret_success(reply: Reply, issuer: &str, details: Details) -> Result<Bytes,
             };
             with_details(body, details)
         }
-        _ => Err(Refusal::new(ErrorCode::Internal)),
     }
 }
 
 fn login_success(
-    reply: Reply,
+    reply: LoginReply,
     details: Details,
     speaker: &Speaker,
     (caller, decided_at): (&str, Micros),
@@ -279,7 +268,7 @@ fn login_success(
         audience.map(|audience| speaker.assertion(&audience, &login))
     };
     match reply {
-        Reply::CodeRequired {
+        LoginReply::CodeRequired {
             account_id,
             challenge_id,
             methods,
@@ -293,7 +282,7 @@ fn login_success(
             };
             with_details(body, details)
         }
-        Reply::LoginByPassword {
+        LoginReply::ByPassword {
             account_id,
             vouched,
             audience,
@@ -312,7 +301,7 @@ fn login_success(
             };
             with_details(body, details)
         }
-        Reply::LoginVerified {
+        LoginReply::Verified {
             account_id,
             vouched,
             method,
@@ -336,7 +325,6 @@ fn login_success(
             };
             with_details(body, details)
         }
-        _ => unreachable!("only the replies of logins come here"),
     }
 }
 

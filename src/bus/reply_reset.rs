@@ -7,12 +7,12 @@ use countersign_schemas::support::CaseState;
 use countersign_schemas::support_reply;
 
 use super::reply::with_details;
-use crate::account::Reply;
+use crate::account::ResetReply;
 
-pub(super) fn reset_success(reply: Reply, details: Details) -> Result<Bytes, Refusal> {
+pub(super) fn reset_success(reply: ResetReply, details: Details) -> Result<Bytes, Refusal> {
     let changed = |state| with_details(support_reply::CaseChanged { state }, details);
     match reply {
-        Reply::ResetRequested {
+        ResetReply::Requested {
             case_id,
             expires_at,
         } => {
@@ -23,16 +23,15 @@ pub(super) fn reset_success(reply: Reply, details: Details) -> Result<Bytes, Ref
             };
             with_details(body, details)
         }
-        Reply::ResetApproved { execute_after } => {
+        ResetReply::Approved { execute_after } => {
             let body = support_reply::ResetApproved {
                 state: CaseState::CoolingOff,
                 execute_after,
             };
             with_details(body, details)
         }
-        Reply::ResetRejected => changed(CaseState::Rejected),
-        Reply::ResetCancelled => changed(CaseState::Cancelled),
-        Reply::ResetExecuted => changed(CaseState::Executed),
-        _ => unreachable!("only the replies of resets come here"),
+        ResetReply::Rejected => changed(CaseState::Rejected),
+        ResetReply::Cancelled => changed(CaseState::Cancelled),
+        ResetReply::Executed => changed(CaseState::Executed),
     }
 }

@@ -91,12 +91,12 @@ fn modules(svg: &str) -> (usize, Vec<bool>) {
 #[test]
 fn the_qr_code_decodes_to_exactly_the_key_uri() {
     for name in ["ada", &"Zoë Ångström & co ".repeat(8)] {
-        let reply = body(Reply::EnrolmentStarted {
+        let reply = body(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id: AuthenticatorId::parse("auth-1").unwrap(),
             secret: TotpSecret::new(&[7; 20]),
             display_name: name.into(),
             expires_at: DETAILS.at,
-        });
+        }));
         let uri = reply["otpauth_uri"].as_str().unwrap();
         let secret = reply["secret"].as_str().unwrap();
         assert!(uri.starts_with("otpauth://totp/Countersign:") && uri.contains(secret));
@@ -119,17 +119,17 @@ fn the_qr_code_decodes_to_exactly_the_key_uri() {
 
 #[test]
 fn codes_are_shown_in_the_list_and_in_the_dated_file() {
-    let confirmed = body(Reply::CodeConfirmed {
+    let confirmed = body(Reply::Secret(SecretReply::CodeConfirmed {
         set_no: 3,
         issued: issued(),
         display_name: "ada".into(),
-    });
-    let regenerated = body(Reply::BackupCodesRegenerated {
+    }));
+    let regenerated = body(Reply::Secret(SecretReply::BackupCodesRegenerated {
         set_no: 3,
         issued: issued(),
         display_name: "ada".into(),
         superseded_unused: 9,
-    });
+    }));
     assert_eq!(confirmed["state"], "on");
     assert_eq!(regenerated["superseded_unused"], 9);
     for reply in [confirmed, regenerated] {
@@ -156,24 +156,24 @@ fn a_success_is_the_body_of_the_contract() {
     assert_eq!(registered["account_id"], "ada");
     assert_eq!(body(Reply::PasswordChanged).as_object().unwrap().len(), 1);
     assert_eq!(body(Reply::FactorOff)["state"], "off");
-    let required = body(Reply::CodeRequired {
+    let required = body(Reply::Login(LoginReply::CodeRequired {
         account_id: account(),
         challenge_id: ChallengeId::from_random([1; 16]),
         methods: vec![Method::Totp, Method::BackupCode],
         expires_at: DETAILS.at,
-    });
+    }));
     assert_eq!(required["status"], "second-factor-required");
     assert_eq!(required["methods"], json!(["totp", "backup-code"]));
     assert_eq!(required["challenge_id"].as_str().unwrap().len(), 32);
-    let by_password = body(Reply::LoginByPassword {
+    let by_password = body(Reply::Login(LoginReply::ByPassword {
         account_id: account(),
         vouched: false,
         audience: None,
         after_reset_days: None,
-    });
+    }));
     assert_eq!(by_password["status"], "complete");
     assert_eq!(by_password["method"], "password");
-    let verified = body(Reply::LoginVerified {
+    let verified = body(Reply::Login(LoginReply::Verified {
         account_id: account(),
         vouched: false,
         method: Method::BackupCode,
@@ -182,7 +182,7 @@ fn a_success_is_the_body_of_the_contract() {
         suspended: true,
         audience: None,
         after_reset_days: Some(1),
-    });
+    }));
     assert_eq!(verified["status"], "complete");
     assert_eq!(verified["method"], "backup-code");
     assert_eq!(verified["backup_codes_low"], true);
@@ -198,12 +198,12 @@ fn an_assertion_counts_from_the_wall_clock_and_not_from_a_log_that_is_ahead_of_i
     let decided_at = DETAILS.at.minus_s(3_600);
     let outcome = Outcome {
         result: Ok(Done {
-            reply: Reply::LoginByPassword {
+            reply: Reply::Login(LoginReply::ByPassword {
                 account_id: account(),
                 vouched: false,
                 audience: Some(Audience::parse("shop").unwrap()),
                 after_reset_days: None,
-            },
+            }),
             details: DETAILS,
             decided_at,
         }),

@@ -295,7 +295,6 @@ impl Router {
     }
 }
 
-// BUG: acts-drop-reasons: the reason of a backup and of a view's rebuild is required and not kept.
 /// Decodes an operator's request.
 ///
 /// # Errors
@@ -306,9 +305,10 @@ pub(super) fn operators_request(
 ) -> Result<OperatorsRequest, Refusal> {
     let nothing = || decode_query::<NoFields>(body);
     Ok(match asked {
-        AdminRequest::Backup => decode::<BackupRequest>(body).map(|_| OperatorsRequest::Backup)?,
+        AdminRequest::Backup => OperatorsRequest::Backup(decode::<BackupRequest>(body)?.reason),
         AdminRequest::ViewRebuild => {
-            OperatorsRequest::ViewRebuild(decode::<ViewRebuildRequest>(body)?.view)
+            let ViewRebuildRequest { view, reason } = decode(body)?;
+            OperatorsRequest::ViewRebuild(view, reason)
         }
         AdminRequest::LogStats => nothing().map(|_| OperatorsRequest::LogStats)?,
         AdminRequest::KeyList => nothing().map(|_| OperatorsRequest::KeyList)?,

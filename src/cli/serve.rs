@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::input;
 use super::settings::{SettingsArgs, effective};
 use crate::bus::{self, BusConfig, Identity, Publishing};
-use crate::engine::{self, Engine, EngineOptions};
+use crate::engine::{self, Engine, EngineOptions, PasswordsBy};
 use crate::http::{self, Watched};
 use crate::log::LogOptions;
 
@@ -76,8 +76,11 @@ pub async fn run(args: ServeArgs, client: &ClientArgs) -> Result<(), Fault> {
     };
     let options = EngineOptions {
         policy: config.policy.clone(),
-        vouched: config.directory.mode == DirectoryMode::Vouched,
-        elsewhere: config.directory.mode == DirectoryMode::Nats,
+        passwords_by: match config.directory.mode {
+            DirectoryMode::Builtin => PasswordsBy::Countersign,
+            DirectoryMode::Nats => PasswordsBy::PasswordService,
+            DirectoryMode::Vouched => PasswordsBy::Caller,
+        },
         vouching: config.directory.vouching.clone(),
         accept_clock_back: args.accept_clock_back,
         log: log_options(&config),

@@ -29,6 +29,7 @@ use super::key_store::{
 use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES};
 use crate::crash_point::reached;
+use crate::durable;
 
 pub use copies::{Erased, InCopy, KeysCopy, back_up_stopped};
 pub use error::DataKeysError;
@@ -69,8 +70,8 @@ impl DataKeys {
     /// exist.
     ///
     /// Every page's checksum is read, so a damaged store is refused here and not at a later login.
-    /// A key that a mark calls destroyed is given to nobody, and is among the
-    /// [`DataKeys::condemned_keys`], which are to be proven before [`DataKeys::rewrite`].
+    /// A key that a mark calls destroyed is never handed out. It is among the
+    /// [`DataKeys::condemned_keys`], which must be proven before [`DataKeys::rewrite`].
     ///
     /// # Errors
     /// [`DataKeysError::Missing`] without a file, [`DataKeysError::NotAFile`] for a link,
@@ -83,7 +84,7 @@ impl DataKeys {
             path: path.to_owned(),
             source,
         };
-        let staging = key_file::staging_path(path);
+        let staging = durable::staging(path);
         if !path.try_exists().map_err(io_error)? {
             if !create {
                 return Err(DataKeysError::Missing(path.to_owned()));
@@ -98,7 +99,7 @@ impl DataKeys {
         }
         let store = key_store::open(path)?;
         // An interrupted erasure leaves this file; it may hold the very key to be erased.
-        key_file::remove_if_there(&staging).map_err(io_error)?;
+        durable::remove_if_there(&staging).map_err(io_error)?;
         key_store::check_keyring(path, &store, &keyring)?;
         let marks = Marks::of(path, &keyring);
         marks.check(&store)?;
@@ -168,7 +169,6 @@ impl DataKeys {
         }
     }
 
-    // BUG: restored-keys-reuse-number: a key that an older store never had does not count.
     /// Makes an account's next key, visible at once and durable after [`Self::commit`].
     ///
     /// Generations count from 1 for the life of the account id. Both arguments must come from the

@@ -1,9 +1,9 @@
 //! Copies of the key store for backups: the keys stay wrapped, and no free page is copied.
 //!
-//! A copy replaces an earlier one that knows no more. The file itself proves little of that, since
-//! who can write the data folder can write it: a key is gone for good only where a mark of this
-//! keyring and the log say so, and a row that differs must open. Without the keyring nothing tells
-//! a true mark from another, so a copy then only grows by keys.
+//! A copy replaces an earlier one that does not hold more. The file itself proves little of that,
+//! since anyone who can write the data folder can write it: a key is gone for good only if a mark
+//! of this keyring and the log say so, and a row that differs must open. Without the keyring a true
+//! mark cannot be distinguished from a false one, so a copy then only gains keys.
 
 use std::fs;
 use std::io;
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase, ReadableTable};
 
 use super::{DataKeys, DataKeysError};
-use crate::crypto::key_file;
 use crate::crypto::key_marks::{self, Marks};
 use crate::crypto::key_store::{
     self, Condemned, KEYS, Name, Row, StreamKey, generation_of, stream_key_of,
 };
 use crate::crypto::keyring::Keyring;
 use crate::crypto::seal::DataKey;
+use crate::durable;
 
 /// Returns whether the log or a tombstone shows that a key of an account was erased.
 pub type Erased<'a> = dyn Fn(&StreamKey, u32) -> Result<bool, String> + 'a;
@@ -84,22 +84,22 @@ fn copy(
         path: target.to_owned(),
         source,
     };
-    let folder = key_file::folder_of(target);
-    key_file::create_folders(folder).map_err(io_error)?;
-    let staging = key_file::staging_path(target);
+    let folder = durable::folder_of(target);
+    durable::create_folders(folder).map_err(io_error)?;
+    let staging = durable::staging(target);
     let copied = key_store::create(&staging, fill)?;
     let allowed = key_marks::refuse_risen(store, &copied)
         .and_then(|()| refuse_loss(&copied, target, by_keyring));
     if let Err(refused) = allowed {
-        key_file::remove_if_there(&staging).map_err(io_error)?;
+        durable::remove_if_there(&staging).map_err(io_error)?;
         return Err(refused);
     }
     drop(copied);
     fs::rename(&staging, target).map_err(io_error)?;
-    key_file::sync_folder(folder).map_err(io_error)
+    durable::sync_folder(folder).map_err(io_error)
 }
 
-/// Refuses a new copy that has not everything of the one before.
+/// Refuses a new copy that lacks something of the previous one.
 fn refuse_loss(
     copied: &Database,
     target: &Path,
@@ -241,7 +241,7 @@ impl KeysCopy {
     /// Counts the keys; reads the whole copy.
     ///
     /// # Errors
-    /// [`DataKeysError::UnprovenErasure`] where a key stands beside its mark;
+    /// [`DataKeysError::UnprovenErasure`] if a key is still there beside its mark;
     /// [`DataKeysError::Storage`].
     pub fn count(&self) -> Result<u64, DataKeysError> {
         key_marks::refuse_risen(&self.path, &self.store)?;

@@ -57,7 +57,7 @@ pub enum DataKeysError {
     CopyKnowsMore(PathBuf),
     /// A copy has other checks or marks, and no keyring says whether the present ones are right.
     #[error(
-        "keys were rotated or erased since the copy {0} was taken, and only the keyring tells whether that is true: name it with --keyring, or name another folder"
+        "keys were rotated or erased since the copy {0} was taken, and only the keyring shows whether that is true: name it with --keyring, or name another folder"
     )]
     CopyNeedsKeyring(PathBuf),
     /// A copy is there and cannot be opened, so nothing says what would be lost with it.

@@ -14,6 +14,7 @@ use crate::crypto::key_store::{
 };
 use crate::crypto::keyring::Keyring;
 use crate::crypto::seal::DataKey;
+use crate::durable;
 
 impl DataKeys {
     /// Returns the last generation that an account's keys ever had, 0 if it never had one.
@@ -37,7 +38,7 @@ impl DataKeys {
         Ok(newest.max(self.marks.last(&**store, stream_key)?))
     }
 
-    /// What stands under the file's name, where it is the file that is open; else none.
+    /// Returns the metadata of the file under the store's name; `None` if it is not the open file.
     ///
     /// # Errors
     /// The error of the operating system.
@@ -143,7 +144,7 @@ impl DataKeys {
             source,
         };
         let keyring = self.keyring();
-        let staging = key_file::staging_path(&self.path);
+        let staging = durable::staging(&self.path);
         let new = key_store::create(&staging, |txn| {
             key_store::copy(condemned, Some(&keyring), &self.store_for_long(), txn)?;
             self.marks.add(condemned, txn)
@@ -168,7 +169,7 @@ impl DataKeys {
             .retain(|name, _| !is_condemned(condemned, name));
         self.newest
             .retain(|stream_key, _| !condemned.contains_key(stream_key));
-        key_file::sync_folder(key_file::folder_of(&self.path)).map_err(io_error)?;
+        durable::sync_folder(durable::folder_of(&self.path)).map_err(io_error)?;
         reached("keys-rewritten");
         // Keys of a later generation that were condemned meanwhile wait for the next rewriting.
         self.condemned()

@@ -7,6 +7,7 @@ use redb::ReadableTable;
 
 use super::*;
 use crate::crypto::keyring::KEYRING_ENTROPY_BYTES;
+use crate::durable;
 
 const ADA: StreamKey = [0xaa; 16];
 const BOB: StreamKey = [0xbb; 16];
@@ -155,7 +156,7 @@ fn a_missing_store_is_made_only_on_request_and_is_ours_alone() {
     assert!(!path.exists());
     drop(open(true).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-    assert!(!key_file::staging_path(&path).exists());
+    assert!(!durable::staging(&path).exists());
 }
 
 #[test]
@@ -275,7 +276,7 @@ fn an_erased_key_is_gone_from_memory_and_from_the_file() {
     assert_eq!(fixture.keys.get(&ADA, 1).unwrap(), None);
     assert_eq!(fixture.current(&BOB), Some((1, key(2))));
     assert!(!holds(&ada) && holds(&bob));
-    assert!(!key_file::staging_path(&path).exists());
+    assert!(!durable::staging(&path).exists());
     let second = DataKeys::open(&path, keyring(fixture.folder.path(), 1), false);
     assert!(matches!(second, Err(DataKeysError::InUse(_))));
     let fixture = fixture.reopened();
@@ -421,7 +422,7 @@ fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
 
 /// Puts a folder where the new file would be made: it can be neither removed nor written.
 fn blocked(fixture: &Fixture) -> PathBuf {
-    let staging = key_file::staging_path(&path_in(fixture.folder.path()));
+    let staging = durable::staging(&path_in(fixture.folder.path()));
     fs::create_dir(&staging).unwrap();
     fs::write(staging.join("in the way"), b"").unwrap();
     staging
@@ -500,7 +501,7 @@ fn a_link_to_a_key_store_is_refused() {
 fn what_an_interrupted_erasure_left_is_removed_at_open() {
     let Fixture { folder, keys } = fixture();
     drop(keys);
-    let left = key_file::staging_path(&path_in(folder.path()));
+    let left = durable::staging(&path_in(folder.path()));
     fs::write(&left, b"an old copy").unwrap();
     DataKeys::open(&path_in(folder.path()), keyring(folder.path(), 1), false).unwrap();
     assert!(!left.exists());

@@ -1,12 +1,14 @@
 //! Files that hold keys: written completely or not at all, read only if no other user can read
 //! them.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
+
+use crate::durable;
 
 /// Why a key file was not read; each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -143,9 +145,9 @@ pub(super) fn create_private(path: &Path, contents: &[u8]) -> Result<(), CreateE
     if fs::symlink_metadata(path).is_ok() {
         return Err(CreateError::Exists(path.to_owned()));
     }
-    create_folders(folder_of(path)).map_err(io_error)?;
-    let staging = staging_path(path);
-    let mut file = match open_new(&staging) {
+    durable::create_folders(durable::folder_of(path)).map_err(io_error)?;
+    let staging = durable::staging(path);
+    let mut file = match durable::new_private(&staging) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(CreateError::LeftOver(staging));
         }
@@ -166,13 +168,7 @@ pub(super) fn create_private(path: &Path, contents: &[u8]) -> Result<(), CreateE
 ///
 /// It is durable under its name when this returns.
 pub(super) fn replace_private(path: &Path, contents: &[u8]) -> Result<(), CreateError> {
-    let staging = staging_path(path);
-    let replaced = remove_if_there(&staging)
-        .and_then(|()| open_new(&staging))
-        .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&staging, path))
-        .and_then(|()| sync_folder(folder_of(path)));
-    replaced.map_err(|source| CreateError::Io {
+    durable::replace(path, contents).map_err(|source| CreateError::Io {
         path: path.to_owned(),
         source,
     })
@@ -182,7 +178,7 @@ pub(super) fn replace_private(path: &Path, contents: &[u8]) -> Result<(), Create
 pub(super) fn publish(staging: &Path, path: &Path) -> Result<(), CreateError> {
     let linked = fs::hard_link(staging, path)
         .and_then(|()| fs::remove_file(staging))
-        .and_then(|()| sync_folder(folder_of(path)));
+        .and_then(|()| durable::sync_folder(durable::folder_of(path)));
     linked.map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => CreateError::Exists(path.to_owned()),
         _ => CreateError::Io {
@@ -198,59 +194,9 @@ pub(super) fn id_of(path: &Path) -> io::Result<(u64, u64)> {
     Ok((meta.dev(), meta.ino()))
 }
 
-/// Returns the path beside `path` at which its contents are prepared.
-pub(super) fn staging_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    PathBuf::from(name)
-}
-
-/// Creates an empty file of mode 0600 for reading and writing, whatever the umask is; fails if the
-/// file exists.
-pub(super) fn open_new(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true).mode(0o600);
-    let file = options.open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(file)
-}
-
-/// Removes a file; succeeds if the file does not exist.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Returns the folder of a file.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// Creates a folder and its missing parents, durably and with mode 0700.
-pub(super) fn create_folders(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder_of(folder);
-    create_folders(parent)?;
-    DirBuilder::new().mode(0o700).create(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    sync_folder(parent)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -289,9 +235,9 @@ mod tests {
     fn a_name_taken_while_the_file_was_written_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        fs::write(staging_path(&path), b"second").unwrap();
+        fs::write(durable::staging(&path), b"second").unwrap();
         fs::write(&path, b"first").unwrap();
-        let published = publish(&staging_path(&path), &path);
+        let published = publish(&durable::staging(&path), &path);
         assert!(matches!(published, Err(CreateError::Exists(_))));
         assert_eq!(fs::read(&path).unwrap(), b"first");
     }
@@ -300,7 +246,7 @@ mod tests {
     fn the_rest_of_an_interrupted_creation_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        fs::write(staging_path(&path), b"half").unwrap();
+        fs::write(durable::staging(&path), b"half").unwrap();
         let created = create_private(&path, b"second");
         assert!(matches!(created, Err(CreateError::LeftOver(_))));
         assert!(!path.exists());
@@ -315,16 +261,16 @@ mod tests {
             matches!(refused, Err(CreateError::Io { .. })),
             "{refused:?}"
         );
-        assert!(remove_if_there(folder.path()).is_err());
-        assert!(remove_if_there(&folder.path().join("nothing")).is_ok());
-        assert!(sync_folder(&folder.path().join("nothing")).is_err());
+        assert!(durable::remove_if_there(folder.path()).is_err());
+        assert!(durable::remove_if_there(&folder.path().join("nothing")).is_ok());
+        assert!(durable::sync_folder(&folder.path().join("nothing")).is_err());
     }
 
     #[test]
     fn a_bare_name_is_in_the_working_folder() {
-        assert_eq!(folder_of(Path::new("keys")), Path::new("."));
-        assert_eq!(folder_of(Path::new("a/keys")), Path::new("a"));
-        assert_eq!(folder_of(Path::new("/")), Path::new("."));
+        assert_eq!(durable::folder_of(Path::new("keys")), Path::new("."));
+        assert_eq!(durable::folder_of(Path::new("a/keys")), Path::new("a"));
+        assert_eq!(durable::folder_of(Path::new("/")), Path::new("."));
     }
 
     #[test]

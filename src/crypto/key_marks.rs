@@ -1,9 +1,9 @@
 //! Marks of erasure in `keys.redb`: the last generation of an account's keys that was destroyed.
 //!
 //! Row: `stream key` → `generation (little-endian) ‖ tag`. The tag is made under a key of the
-//! keyring over both, so who can write the file alone makes no mark. One that a service made proves
-//! only that it was made: it may have been kept from elsewhere, so a key that stands beside its
-//! mark is destroyed by the word of log or tombstone alone.
+//! keyring over both, so an attacker who can write only the file cannot make a mark. A mark proves
+//! only that a service made it: it may have been copied from another store, so a key that is still
+//! there beside its mark is destroyed only if the log or a tombstone says so.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -173,7 +173,7 @@ pub(super) fn risen(store: &impl ReadableDatabase) -> Result<Condemned, DataKeys
     Ok(risen)
 }
 
-/// Refuses a store, about to be a copy or one already, in which a key stands beside its mark.
+/// Refuses a copy, or a store about to be copied, in which a key is still there beside its mark.
 pub(super) fn refuse_risen(
     path: &Path,
     store: &impl ReadableDatabase,

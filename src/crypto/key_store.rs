@@ -22,10 +22,10 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::data_keys::DataKeysError;
-use super::key_file;
 use super::key_marks;
 use super::keyring::Keyring;
 use super::seal::{self, DataKey, KEY_BYTES, NONCE_BYTES, TAG_BYTES};
+use crate::durable;
 
 pub(super) const KEYS: TableDefinition<&Name, &Row> = TableDefinition::new("data_keys_v1");
 
@@ -49,8 +49,8 @@ pub(super) fn create(
         path: path.to_owned(),
         source,
     };
-    key_file::remove_if_there(path).map_err(io_error)?;
-    let file = key_file::open_new(path).map_err(io_error)?;
+    durable::remove_if_there(path).map_err(io_error)?;
+    let file = durable::new_private(path).map_err(io_error)?;
     let store = builder().create_with_backend(FileBackend::new(file)?)?;
     let mut txn = store.begin_write()?;
     txn.set_durability(Durability::Immediate)?;

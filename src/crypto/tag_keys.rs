@@ -18,6 +18,7 @@ use super::key_file::{self, CreateError, ReadError};
 use super::keyring::Keyring;
 use super::seal::{DataKey, KEY_BYTES, NONCE_BYTES, TAG_BYTES as SEAL_TAG_BYTES, open, seal};
 use super::tag::{TAG_BYTES, tag};
+use crate::durable;
 
 /// How long a key tags commands, in seconds: a day.
 pub const USED_S: u64 = 24 * 3_600;
@@ -77,7 +78,7 @@ impl TagKeys {
     /// The error of the operating system, if the remains of an interrupted write cannot be removed.
     pub fn read(path: &Path, keyring: &Keyring) -> io::Result<Self> {
         // It may hold a key that was to be destroyed.
-        key_file::remove_if_there(&key_file::staging_path(path))?;
+        durable::remove_if_there(&durable::staging(path))?;
         let (keys, wrapped_by) = match read_rows(path, keyring) {
             Ok((keys, wrapped_by)) => (keys, Some(wrapped_by)),
             Err(Unreadable::File(ReadError::Missing(_))) => (Vec::new(), None),

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
 use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, ROTATION_ENTROPY_BYTES};
+use crate::durable;
 
 const NOW: u64 = 1_795_000_000 * SECOND_US;
 const HOUR: u64 = 3_600 * SECOND_US;
@@ -200,7 +201,7 @@ fn a_file_that_cannot_be_written_leaves_the_keys_as_they_are_and_is_tried_again(
 #[test]
 fn what_an_interrupted_writing_left_is_removed() {
     let fixture = Fixture::new();
-    let left = key_file::staging_path(&fixture.path());
+    let left = durable::staging(&fixture.path());
     fs::write(&left, b"half").unwrap();
     fixture.read();
     assert!(!left.exists());

@@ -13,6 +13,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 
 use super::key_file::{self, CreateError, ReadError};
+use crate::durable;
 
 /// The longest tombstone, in bytes: the longest record in base64 and a few lines.
 const TOMBSTONE_BYTES_MAX: u64 = 128 * 1024;
@@ -64,7 +65,7 @@ impl Tombstones {
     /// Returns the folder in the keyring file's folder; it need not exist.
     pub fn beside(keyring_file: &Path) -> Self {
         Self {
-            folder: key_file::folder_of(keyring_file).join(FOLDER),
+            folder: durable::folder_of(keyring_file).join(FOLDER),
         }
     }
 
@@ -76,7 +77,7 @@ impl Tombstones {
     /// durable.
     pub fn write(&self, tombstone: &Tombstone) -> Result<(), CreateError> {
         let path = self.folder.join(name_of(tombstone));
-        key_file::create_folders(&self.folder).map_err(|source| CreateError::Io {
+        durable::create_folders(&self.folder).map_err(|source| CreateError::Io {
             path: self.folder.clone(),
             source,
         })?;
@@ -90,8 +91,8 @@ impl Tombstones {
     pub fn withdraw(&self, tombstone: &Tombstone) -> io::Result<()> {
         match self.folder.is_dir() {
             true => {
-                key_file::remove_if_there(&self.folder.join(name_of(tombstone)))?;
-                key_file::sync_folder(&self.folder)
+                durable::remove_if_there(&self.folder.join(name_of(tombstone)))?;
+                durable::sync_folder(&self.folder)
             }
             false => Ok(()),
         }

@@ -1,8 +1,9 @@
-//! The clocks, as arguments, and what is made of a wall clock that somebody set.
+//! The clocks, as arguments, and how the engine treats a wall clock that was set forward or back.
 //!
-//! Log time never runs backwards, so a wall clock that was set back leaves it standing still until it
-//! has caught up: waits, challenges and enrolments do not end meanwhile. Codes are not checked then,
-//! since one that was seen earlier would be fresh again, until an operator takes the clock for right.
+//! Log time never runs backwards. After the wall clock was set back, log time stands still until
+//! the wall clock has caught up: waits, challenges and enrolments do not end meanwhile. Codes are
+//! not checked then, since a code that was seen earlier would be fresh again, until an operator
+//! accepts the clock as right.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -12,14 +13,15 @@ use countersign_schemas::time::Micros;
 /// A clock, as an argument.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
 
-/// The monotonic clock of this machine, since it was first read; nobody sets it.
+/// Returns the time since this function was first called, by the monotonic clock, which cannot be
+/// set.
 pub fn monotonic_clock() -> Micros {
     static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
     let since = BEGINNING.elapsed().as_micros();
     Micros(u64::try_from(since).unwrap_or(u64::MAX))
 }
 
-/// The wall clock of this machine.
+/// Returns the time by this machine's wall clock.
 pub fn wall_clock() -> Micros {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Micros(since.map_or(0, |since| {
@@ -27,8 +29,8 @@ pub fn wall_clock() -> Micros {
     }))
 }
 
-/// After so long the clocks are compared from anew: two right ones drift apart by less than 2 s an
-/// hour.
+/// The seconds after which the comparison starts again from the present: two right clocks drift
+/// apart by less than 2 s an hour.
 const COMPARED_S: u64 = 3_600;
 
 // BUG: clock-ahead-ends-waits: a jump ahead is recorded, and ends waits early all the same.
@@ -40,12 +42,13 @@ pub struct JumpWatch {
 }
 
 impl JumpWatch {
-    /// Begins to compare.
+    /// Starts to compare from this reading of both clocks.
     pub fn new(wall: Micros, monotonic: Micros) -> Self {
         Self { wall, monotonic }
     }
 
-    /// By how many microseconds the wall clock has run ahead, where that is more than `max_s`.
+    /// Returns by how many microseconds the wall clock has run ahead, if that is more than `max_s`
+    /// seconds. Each jump is reported once.
     pub fn jumped(&mut self, wall: Micros, monotonic: Micros, max_s: u64) -> Option<u64> {
         let max_us = max_s * Micros::SECOND;
         let ran_us = monotonic.0.saturating_sub(self.monotonic.0);
@@ -59,18 +62,19 @@ impl JumpWatch {
     }
 }
 
-/// A wall clock behind the log that an operator took for right.
+/// A wall clock behind the log that an operator accepted as right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedClock {
-    /// Log time then; once it moves on, the wall clock has caught up and nothing is accepted.
+    /// Log time at the acceptance; once log time moves on, the wall clock has caught up and the
+    /// acceptance ends.
     pub(super) at: Micros,
-    /// The wall clock then.
+    /// The wall clock at the acceptance.
     pub(super) wall: Micros,
 }
 
 impl AcceptedClock {
-    /// What the wall clock must have reached for codes to be checked, given log time and the
-    /// highest wall clock that was seen since.
+    /// Returns the time that the wall clock must have reached for codes to be checked, given log
+    /// time and the highest wall clock seen since.
     pub fn floor(accepted: Option<Self>, log_time: Micros, wall_seen: Micros) -> Micros {
         match accepted {
             Some(accepted) if accepted.at == log_time => accepted.wall.max(wall_seen),

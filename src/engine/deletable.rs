@@ -1,4 +1,4 @@
-//! Files that may be deleted: what is in them can be done without, or is made again.
+//! Files that may be deleted: the service does without their content or makes it again.
 
 use std::path::Path;
 
@@ -6,10 +6,11 @@ use redb::{Database, DatabaseError};
 
 use crate::log::Storage;
 
-/// Opens one, or makes it; one that is damaged is made anew. `cache_bytes` is its page cache.
+/// Opens a file or makes it; a damaged one is replaced by an empty one. `cache_bytes` is its page
+/// cache.
 ///
 /// # Errors
-/// [`DatabaseError`]: there is none, and none can be made.
+/// [`DatabaseError`] if the file cannot be opened and none can be made.
 pub(super) fn open(
     storage: &Storage,
     path: &Path,
@@ -25,7 +26,7 @@ pub(super) fn open(
     };
     open().or_else(|error| {
         let file = path.file_name().unwrap_or_default().display();
-        tracing::warn!(%error, %file, "the file is damaged and is made anew");
+        tracing::warn!(%error, %file, "the file is damaged and is made again");
         std::fs::remove_file(path).map_err(redb::StorageError::Io)?;
         open()
     })

@@ -1,4 +1,4 @@
-//! The epochs of the log: a new one begins where an operator gave up what was lost.
+//! The epochs of the log: an operator begins a new one to give up events that were lost.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::EpochStarted;
@@ -9,13 +9,13 @@ use crate::log::LogReader;
 /// An epoch of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// Where it begins.
+    /// The position of its first record.
     pub position: u64,
-    /// What was recorded then.
+    /// The event that began it.
     pub begun: EpochStarted,
 }
 
-/// The epoch that the record at a position begins; none where it begins none.
+/// Returns the epoch that the record at a position begins, if it begins one.
 pub fn epoch_at(reader: &LogReader, position: u64) -> Option<Epoch> {
     match record(reader, position)?.event().ok()? {
         Event::EpochStarted(begun) => Some(Epoch { position, begun }),

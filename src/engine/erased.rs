@@ -1,4 +1,5 @@
-//! What log and tombstones say was erased, and which life of an account is its present one.
+//! Which erasures the log and the tombstones prove, and which life of an account is its present
+//! one.
 
 use std::collections::HashMap;
 
@@ -15,21 +16,21 @@ use crate::crypto::tombstones::Tombstone;
 use crate::log::LogReader;
 use crate::log::index::Index;
 
-/// What speaks for an erasure, by account.
+/// The evidence for erasures, by account.
 pub struct Known {
-    /// The position of its last erasure in the log.
+    /// The position of the account's last erasure in the log.
     pub recorded: HashMap<StreamKey, u64>,
     /// The highest number of a data key that the log names for the lives that ended.
     ended: HashMap<StreamKey, u32>,
-    /// The number of the data key of the life after that one, where anything of it is sealed.
+    /// The number of the data key of the life that followed, if anything of that life is sealed.
     living: HashMap<StreamKey, u32>,
-    /// The last generation of data keys that a tombstone destroys. Not its position: a log that
-    /// lost the erasure goes on, and a later life may stand below it.
+    /// The last generation of data keys that a tombstone destroys. Not a position: a log that lost
+    /// the erasure continues, and a later life may have a lower position.
     pub through: HashMap<StreamKey, u32>,
 }
 
 impl Known {
-    /// Whether log or tombstones say that an account's key of this generation was erased.
+    /// Whether log or tombstones prove that an account's key of this generation was erased.
     pub fn says(&self, stream: StreamKey, generation: u32) -> bool {
         let living = self.living.get(&stream);
         let has_ended = self.ended.get(&stream).is_some_and(|e| generation <= *e);
@@ -38,16 +39,17 @@ impl Known {
     }
 }
 
-/// The present life of an account id, as the log has it.
+/// The present life of an account id, according to the log.
 #[derive(Debug, Default)]
 pub struct Life {
-    /// The highest number of a data key of the lives that an erasure ended.
+    /// The highest number of a data key in the lives that an erasure ended.
     ended: Option<u32>,
-    /// The same of this one.
+    /// The highest number of a data key in this life.
     highest: Option<u32>,
-    /// When it began; none where the last one was erased and nothing came since.
+    /// When this life began; `None` if the last life was erased and no event followed.
     pub since: Option<Micros>,
-    /// The number of its data key: each life has its own. None where nothing of it is sealed.
+    /// The number of this life's data key: each life has its own. `None` if nothing of it is
+    /// sealed.
     pub generation: Option<u32>,
 }
 
@@ -55,7 +57,7 @@ impl Life {
     /// Reads an account's events up to a version.
     ///
     /// # Errors
-    /// [`HistoryError`].
+    /// [`HistoryError`] if log or index cannot be read.
     pub fn of(
         index: &Index,
         accounts: &Accounts,
@@ -87,7 +89,7 @@ impl Life {
     }
 }
 
-/// The number of the account's data key that a record needs, where it needs one.
+/// Returns the number of the account's data key that a record needs, if it needs one.
 fn sealed_by(record: &Record, event: &mut Event) -> Option<u32> {
     let field = |(_, value): (_, &mut Protected)| match value {
         Protected::Sealed(sealed) => Some(sealed.key),
@@ -97,11 +99,11 @@ fn sealed_by(record: &Record, event: &mut Event) -> Option<u32> {
     sealed.or_else(|| record.meta.source.as_ref().map(|source| source.key))
 }
 
-/// Whether the log of a running service, or a tombstone of it, says that an account's key of this
-/// generation was erased.
+/// Whether the log of a running service, or one of its tombstones, proves that an account's key of
+/// this generation was erased.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// A sentence if log, index or tombstones cannot be read.
 pub fn says(
     index: &Index,
     accounts: &Accounts,
@@ -121,11 +123,11 @@ pub fn says(
     Ok(tombstones.iter().any(names))
 }
 
-/// The erasures of a log's records up to a position, and those that a crash cut short, whose
-/// tombstones are there. Keeps some 20 bytes in memory for each account.
+/// Reads the erasures of a log's records up to a position, and those that a crash interrupted after
+/// their tombstone was written. Takes some 20 bytes of memory per account.
 ///
 /// # Errors
-/// A sentence where the log cannot be read.
+/// A sentence if the log cannot be read.
 pub fn read(reader: &LogReader, last: u64, tombstones: &[Tombstone]) -> Result<Known, String> {
     let mut through = HashMap::new();
     for tombstone in tombstones {

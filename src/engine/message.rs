@@ -1,4 +1,4 @@
-//! What travels between the threads of the engine: a command with what was found out about it, and
+//! The messages between the threads of the engine: a command with the evidence gathered so far, and
 //! the queue that carries it to the writer.
 
 use std::sync::Arc;
@@ -19,58 +19,60 @@ use countersign_schemas::event::Event;
 use countersign_schemas::ids::StreamKey;
 use std::thread::JoinHandle;
 
-/// Commands that may wait for the writer; one more is `overloaded`.
+/// Commands that may wait for the writer; a further one is refused as `overloaded`.
 pub const QUEUE_MAX: usize = 4_096;
 
-/// A command with what was found out about it.
+/// A command with the evidence gathered so far.
 pub struct Submission {
     pub request: Request,
     pub reply: ReplyTo,
     pub evidence: Evidence,
     /// Steps taken so far.
     pub steps: u8,
-    /// Whether it has had a place among the slow steps; its later ones are not turned away.
+    /// Whether it was once admitted to the slow steps; its later ones are then not refused for want
+    /// of room.
     pub is_admitted: bool,
-    /// Whether its password counts as under way at its source.
+    /// Whether its password counts at its source as a comparison under way.
     pub is_under_way: bool,
-    /// What the writer knew when it passed the gate; none before.
+    /// What the writer knew when the command passed the gate; `None` before that.
     pub gated: Option<Gated>,
 }
 
-/// A command that has passed the gate, and against what.
+/// The state against which a command passed the gate.
 #[derive(Clone)]
 pub struct Gated {
     pub subject: Subject,
     pub account: Arc<Account>,
     pub key: CommandKey,
-    /// Log time then.
+    /// Log time at the gate.
     pub at: Micros,
-    /// What the wall clock must have reached then for codes to be checked.
+    /// The time that the wall clock must have reached, at the gate, for codes to be checked.
     pub clock_floor: Micros,
-    /// Under what failures of its source are counted at the account.
+    /// The key under which failures of its source are counted at the account.
     pub at_account: SourceKey,
-    /// The same at the text that names the account.
+    /// The key under which failures of its source are counted at the text that names the account.
     pub at_text: SourceKey,
-    /// How many seconds the source then still waited, over all names and at the text that names the
-    /// account.
+    /// The seconds that the source still had to wait at the gate, over all names and at the text
+    /// that names the account.
     pub source_waits_s: Option<u64>,
-    /// How long its address waits for wrong pairs of password and code.
+    /// The seconds for which a pair of password and code passes no wait for passwords: because of
+    /// wrong pairs from its source, or of wrong passwords beside a right code at the account.
     pub pair_waits_s: Option<u64>,
 }
 
-/// Whose history a command belongs to.
+/// The account that a command concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The account's stream; none where a name or a challenge belongs to nobody.
+    /// The account's stream; `None` if a name or a challenge belongs to no account.
     pub stream: Option<StreamKey>,
-    /// Keyed hash of the text that names the account, under which wrong passwords are counted
-    /// beside the account: the same whether it is taken as an id or as a username, and whoever has
-    /// it.
+    /// Keyed hash of the text that names the account. Wrong passwords are counted under it beside
+    /// the account: it is the same whether the text is an id or a username, and whichever account
+    /// has it.
     pub text: [u8; 16],
 }
 
 impl Subject {
-    /// The key under which the command's slow work is queued.
+    /// Returns the key under which the command's slow work is queued.
     pub fn queue_key(&self) -> StreamKey {
         self.stream.unwrap_or(StreamKey(self.text))
     }
@@ -89,42 +91,43 @@ impl Submission {
         }
     }
 
-    /// Refuses it: no answer rests on a commit.
+    /// Refuses the command; no answer rests on a commit.
     pub fn refuse(self, code: ErrorCode) {
         (self.reply)(Outcome::refused(code));
     }
 }
 
-/// A step that the pool takes.
+/// A step for the pool to take.
 pub type Job = (Box<Submission>, Step);
 
-/// A look on its way to the writer.
-pub struct Looking {
+/// An access record on its way to the writer.
+pub struct PendingAccess {
     pub event: Event,
     pub viewer: Viewer,
-    /// Told once the record is durable; dropped where it will not be.
+    /// Signalled once the record is durable; dropped if it will not become durable.
     pub durable: SyncSender<()>,
 }
 
-/// What the writer's queue carries.
+/// A message in the writer's queue.
 pub enum Message {
     /// A new command.
     Submission(Box<Submission>),
-    /// A step was taken, or why it could not be.
+    /// A step was taken, or could not be for this reason.
     Stepped(Box<Submission>, Result<(), ErrorCode>),
-    /// No key-encryption key but the active one wraps anything: this one, so many data keys.
+    /// A rotation is complete: only the active key-encryption key, with this number, still wraps
+    /// data keys, and it wraps this many.
     Rewrapped(u32, u64),
-    /// Somebody looked at an account, or took events away.
-    LookedUp(Box<Looking>),
-    /// Finish what is under way, and stop; the sender is dropped when that is done.
+    /// A caller viewed an account or exported events.
+    Accessed(Box<PendingAccess>),
+    /// Finish what is under way and stop; the sender is dropped when that is done.
     Stop(SyncSender<()>),
 }
 
-/// The way to the writer.
+/// The sending end of the writer's queue.
 ///
-/// New commands are bounded here. What comes back from a step, and what the service itself records,
-/// is bounded by those who do the work, and always arrives: a comparison that was made must not be
-/// lost for want of room.
+/// New commands are bounded here. The results of steps, and what the service itself records, are
+/// bounded by the threads that send them and always arrive: the result of a comparison must not be
+/// lost for lack of room.
 #[derive(Clone)]
 pub struct ToWriter {
     sender: Sender<Message>,
@@ -132,14 +135,14 @@ pub struct ToWriter {
 }
 
 impl ToWriter {
-    /// The two ends of a queue.
+    /// Opens a queue and returns its two ends.
     pub fn open() -> (Self, Receiver<Message>) {
         let (sender, receiver) = channel();
         let waiting = Arc::default();
         (Self { sender, waiting }, receiver)
     }
 
-    /// Hands a new command over; refuses it where there is no room, or no writer.
+    /// Queues a new command; refuses it if there is no room or no writer.
     pub fn submit(&self, submission: Submission) {
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= QUEUE_MAX {
             self.taken();
@@ -153,20 +156,20 @@ impl ToWriter {
         }
     }
 
-    /// Hands anything else over.
+    /// Queues any other message.
     ///
     /// # Errors
-    /// The message, where the writer has ended.
+    /// The message itself, if the writer has ended.
     pub fn send(&self, message: Message) -> Result<(), Message> {
         self.sender.send(message).map_err(|error| error.0)
     }
 
-    /// The writer has taken a new command.
+    /// Notes that the writer has taken a new command from the queue.
     pub fn taken(&self) {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// New commands that wait.
+    /// Returns the number of new commands that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }

@@ -1,12 +1,12 @@
-//! By whom the service itself records.
+//! The caller of the events that the service itself records.
 
 use countersign_schemas::ids::CommandId;
 use countersign_schemas::record::{Meta, Role};
 
-/// The name of the service where it is itself the caller.
+/// The service's name as a caller.
 const SERVICE: &str = "countersign";
 
-/// The meta block of what the service records of itself.
+/// Returns the meta block of an event that the service itself records.
 pub fn service_meta(id: &CommandId) -> Meta<'static> {
     Meta {
         account_id: "".into(),

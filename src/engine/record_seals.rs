@@ -1,9 +1,11 @@
-//! The seals of records: that this service wrote them, where, and behind which record.
+//! The seals of records: each proves that this service wrote the record, at which position, and
+//! behind which record.
 //!
-//! Until a checkpoint covers it, a record at the end of the log rests on its seal alone: who can write
-//! the data folder but has no keyring could otherwise append what no rule ever decided. A seal covers
-//! the leaf of the record before it, whose own seal stands in that leaf. So where one seal is right,
-//! so is every sealed record before it, and records of two histories of an epoch do not mix.
+//! Until a checkpoint covers it, a record at the end of the log rests on its seal alone. Without
+//! seals, an attacker who can write the data folder but has no keyring could append events that no
+//! rule decided. A seal covers the leaf of the preceding record, which contains that record's own
+//! seal. So if one seal is right, every sealed record before it is right too, and records of two
+//! histories of an epoch do not mix.
 
 use countersign_schemas::record::{Record, RecordError, SEAL_BYTES, seal_of};
 use data_encoding::HEXLOWER;
@@ -15,23 +17,24 @@ use crate::log::tree::{Hash, NOTHING_BEFORE, leaf_hash};
 use crate::log::{LogReader, ReadLogError};
 
 // BUG: seal-of-8-bytes: 8 bytes are all that speaks for a record without checkpoint and index.
-/// Makes and checks the seals of one epoch's records: one that another epoch gave up has no place
-/// in this one.
+/// Makes and checks the seals of one epoch's records: a record of a given-up epoch does not fit
+/// into this one.
 pub struct RecordSeals(FileKey);
 
 impl RecordSeals {
-    /// The seals of the keyring's present epoch.
+    /// Returns the seals of the keyring's present epoch.
     pub fn of(keyring: &Keyring) -> Self {
         Self::of_epoch(keyring, keyring.log_id())
     }
 
-    /// The seals of one of the keyring's epochs, by its log id.
+    /// Returns the seals of one of the keyring's epochs, by its log id.
     pub fn of_epoch(keyring: &Keyring, log_id: &[u8; LOG_ID_BYTES]) -> Self {
         let epoch = HEXLOWER.encode(log_id);
         Self(keyring.file_key(&format!("records of {epoch}")))
     }
 
-    /// Seals a record for a position behind the record with the leaf `before`, and gives its bytes.
+    /// Seals a record for a position, behind the record with the leaf `before`, and returns its
+    /// bytes.
     ///
     /// # Errors
     /// Those of [`Record::encode`].
@@ -44,7 +47,8 @@ impl RecordSeals {
         record.encode_sealed(|bytes| self.seal(position, before, bytes))
     }
 
-    /// Whether a record's bytes were sealed for that position behind that record.
+    /// Whether a record's bytes were sealed for that position, behind the record with the leaf
+    /// `before`.
     pub fn has_sealed(&self, position: u64, before: &Hash, bytes: &[u8]) -> bool {
         seal_of(bytes)
             .is_some_and(|(covered, seal)| self.seal(position, before, covered).ct_eq(seal).into())
@@ -56,11 +60,11 @@ impl RecordSeals {
     }
 }
 
-/// The first of the records behind a position that none of the seals is on, or is on behind another
-/// record than the one before it.
+/// Returns the position of the first record after a position that bears none of the seals, or one
+/// for another preceding record.
 ///
 /// # Errors
-/// [`ReadLogError`] when one cannot be read.
+/// [`ReadLogError`] if a record cannot be read.
 pub fn first_unsealed(
     reader: &LogReader,
     after: u64,

@@ -1,4 +1,4 @@
-//! A command on its way in, and what became of it on its way out.
+//! A command on its way in, and its outcome on its way out.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::concerns::FirstFactor;
@@ -11,62 +11,63 @@ use countersign_schemas::time::Micros;
 use super::counts::source::Source;
 use crate::account::Reply;
 
-/// Who asks.
+/// The caller of a command or query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The name: the broker's word in verified mode, the caller's own in dev mode.
+    /// The caller's name: vouched for by the broker in verified mode, claimed by the caller in dev
+    /// mode.
     pub name: String,
-    /// Whether the broker vouches for it.
+    /// Whether the broker vouches for the name.
     pub verified: bool,
-    /// The role that the subject stands for.
+    /// The role that the request's subject names.
     pub role: Role,
 }
 
-/// Who looks.
+/// The person who views a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Viewer {
     /// The caller of the query.
     pub caller: Caller,
-    /// For whom the caller says it acts; sealed, never trusted.
+    /// The person that the caller says it acts for; sealed, never trusted.
     pub on_behalf_of: Option<String>,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
 }
 
-/// What a repeat of a command is recognised by. Neither is written.
+/// The hashes that recognise a repeat of a command. Neither is written to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyTags {
     /// Keyed hash over caller, subject and every byte of the payload, of this process only.
     pub(super) exact: [u8; 16],
-    /// Hash over caller, subject and what is asked without its secrets; its tag is recorded.
+    /// Hash over caller, subject and the request without its secrets; its tag is recorded.
     pub(super) asked: [u8; 32],
 }
 
 /// One command on its way to a decision.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked.
+    /// The command itself.
     pub command: Command,
     /// The caller's idempotency key.
     pub command_id: CommandId,
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
-    /// For whom the caller says it acts; recorded, never trusted.
+    /// The person that the caller says it acts for; recorded, never trusted.
     pub on_behalf_of: Option<String>,
     /// The W3C trace id.
     pub trace_id: Option<[u8; 16]>,
-    /// What a repeat of it is recognised by.
+    /// The hashes that recognise a repeat of it.
     pub tags: BodyTags,
     /// When it arrived, by the wall clock.
     pub received_at: Micros,
-    /// Later than this nothing is appended.
+    /// The time after which nothing is appended.
     pub deadline: Option<Micros>,
-    /// Where it came from.
+    /// The address or caller that it came from.
     source: Source,
 }
 
 impl Request {
-    /// A request with a command, an id and a caller, and with nothing else that a request may have.
+    /// Builds a request from a command, an id and a caller, without any optional part.
     pub fn new(
         command: Command,
         command_id: CommandId,
@@ -87,13 +88,13 @@ impl Request {
         }
     }
 
-    /// Where it came from.
+    /// Returns the address or caller that the request came from.
     pub(super) fn source(&self) -> &Source {
         &self.source
     }
 }
 
-/// What became of a command, told after the commit that it rests on.
+/// The outcome of a command, reported after the commit that it rests on.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The answer.
@@ -102,20 +103,21 @@ pub struct Outcome {
     pub replayed: bool,
 }
 
-/// A command that was done.
+/// A successful command.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// What it answers.
+    /// The answer.
     pub reply: Reply,
-    /// Where its last event stands.
+    /// The place of its last event.
     pub details: Details,
-    /// The wall clock when it was decided: what an assertion counts its time from. Log time can lie
-    /// ahead of it for as long as somebody's clock was wrong.
+    /// The wall clock at the decision: an assertion counts its time from it. Log time is ahead of
+    /// it for as long as a clock was wrong.
     pub decided_at: Micros,
 }
 
 impl Done {
-    /// Pairs an answer with its place; one that stands nowhere was decided at no time.
+    /// Pairs an answer with its place, decided when its event was recorded but not after `wall`; an
+    /// answer without an event has time zero.
     pub(super) fn new(reply: Reply, details: Details, wall: Micros) -> Self {
         Self {
             reply,
@@ -125,11 +127,12 @@ impl Done {
     }
 }
 
-/// Takes the outcome; called exactly once, from the writer's or a pool's thread, and must not block.
+/// Receives the outcome; called exactly once, from the writer's or a pool's thread, and must not
+/// block.
 pub type ReplyTo = Box<dyn FnOnce(Outcome) + Send>;
 
 impl Outcome {
-    /// A refusal that rests on no stored outcome.
+    /// Returns a refusal that rests on no stored outcome.
     pub(super) fn refused(code: ErrorCode) -> Self {
         Self {
             result: Err(Refusal::new(code)),
@@ -138,17 +141,29 @@ impl Outcome {
     }
 }
 
-/// Whether a command rests on its caller's word for the first factor: a login that names the
-/// account itself, or no password where `vouched` says that callers hold them.
-pub fn is_vouched(command: &Command, vouched: bool) -> bool {
+/// Who checks passwords (`[directory] mode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordsBy {
+    /// This service, which holds their verifiers (`builtin`).
+    #[default]
+    Countersign,
+    /// The password service, over NATS (`nats`); accounts need no registration.
+    PasswordService,
+    /// The caller, who vouches for the first factor (`vouched`); accounts need no registration.
+    Caller,
+}
+
+/// Whether a command trusts its caller for the first factor: a login that names the account itself,
+/// or no password where callers check passwords.
+pub fn is_vouched(command: &Command, passwords_by: PasswordsBy) -> bool {
     match command.proof().first {
         FirstFactor::Vouched => true,
-        FirstFactor::Password(None) => vouched,
+        FirstFactor::Password(None) => passwords_by == PasswordsBy::Caller,
         FirstFactor::Password(Some(_)) | FirstFactor::Own(_) | FirstFactor::NotAsked => false,
     }
 }
 
-/// Says why a store cannot answer, and gives the word for it.
+/// Logs why a store cannot answer, and returns the error code for it.
 pub fn unavailable(error: &dyn std::fmt::Display) -> ErrorCode {
     tracing::error!(%error, "a command is refused because a store cannot be read");
     ErrorCode::StoreUnavailable

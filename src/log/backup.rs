@@ -20,6 +20,7 @@ use super::error::{OpenLogError, ReadLogError, SegmentFault};
 use super::reader::LogReader;
 use super::shared::Active;
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX, folder, segment};
+use crate::durable;
 
 /// The page cache, in bytes, for writing the copy of the open segment.
 const COPY_CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -262,10 +263,10 @@ impl LogReader {
     }
 
     fn copy_sealed(&self, segment: &SegmentState, path: &Path) -> Result<(), BackupError> {
-        let copy = folder::unpublished(path);
+        let copy = durable::staging(path);
         let source = self.shared().folder.join(&segment.name);
-        let copied = folder::remove_if_there(&copy)
-            .and_then(|()| folder::new_private(&copy))
+        let copied = durable::remove_if_there(&copy)
+            .and_then(|()| durable::new_private(&copy))
             .and_then(|mut file| {
                 io::copy(&mut File::open(source)?, &mut file)?;
                 file.sync_all()
@@ -282,8 +283,8 @@ impl LogReader {
     }
 
     fn copy_records(&self, segment: &SegmentState, path: &Path) -> Result<(), BackupError> {
-        let copy = folder::unpublished(path);
-        folder::remove_if_there(&copy).map_err(|source| target_error(&copy, source))?;
+        let copy = durable::staging(path);
+        durable::remove_if_there(&copy).map_err(|source| target_error(&copy, source))?;
         let failed = |fault| copy_error(&copy, fault);
         let storage = &self.shared().options.storage;
         let db = storage.create(&copy, COPY_CACHE_BYTES).map_err(failed)?;
@@ -318,7 +319,7 @@ impl StagedCopy {
     /// names stay.
     pub fn publish(self) -> Result<Backup, BackupError> {
         for (path, _) in self.files.iter().filter(|(_, is_new)| *is_new) {
-            folder::publish(path).map_err(|source| target_error(path, source))?;
+            durable::publish(path).map_err(|source| target_error(path, source))?;
         }
         Ok(Backup {
             position: self.position,

@@ -14,8 +14,8 @@ use countersign_schemas::time::Micros;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::history::replace;
 use super::tree::{HASH_BYTES, Hash};
+use crate::durable;
 
 /// The manifest's name in a folder of copies.
 pub const MANIFEST: &str = "backup.json";
@@ -140,7 +140,7 @@ impl Manifest {
     /// The error of the operating system.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        replace(&folder.join(MANIFEST), &(text + "\n"))
+        durable::replace(&folder.join(MANIFEST), (text + "\n").as_bytes())
     }
 
     /// Returns the root; `None` before the first copy is complete.

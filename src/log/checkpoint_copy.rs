@@ -12,9 +12,9 @@ use data_encoding::BASE64;
 
 use super::checkpoints::{Archive, CheckpointRefusal, Signed, read};
 use super::hashes::TileError;
-use super::history::replace;
 use super::tree::Hash;
 use crate::crypto::note::NOTE_BYTES_MAX;
+use crate::durable;
 
 /// The newest note and its public key in the data folder, in the form of `query.checkpoint`.
 pub const COPY: &str = "checkpoint.json";
@@ -40,7 +40,7 @@ impl Archive {
             vkey: self.signer.public().vkey(),
         };
         let text = serde_json::to_string(&document).expect("texts and a number");
-        if let Err(error) = replace(path, &(text + "\n")) {
+        if let Err(error) = durable::replace(path, (text + "\n").as_bytes()) {
             tracing::warn!(%error, path = %path.display(), "no copy of the checkpoint beside the log");
         }
     }

@@ -19,10 +19,11 @@ use std::path::{Path, PathBuf};
 pub use super::checkpoint_copy::COPY;
 pub use super::checkpoint_refusal::CheckpointRefusal;
 use super::hashes::TileError;
-use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, replace, thinned};
+use super::history::{HISTORY_LINES_MAX, append, every_second, line_of, note_of, thinned};
 use super::tree::Hash;
 use crate::crash_point::reached;
 use crate::crypto::note::{Checkpoint, NOTE_BYTES_MAX, NoteError, NoteSigner};
+use crate::durable;
 
 /// The longest history that is read, in bytes; a full history is a quarter of it.
 pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
@@ -244,12 +245,16 @@ impl Archive {
 
     /// Makes a note durable in both files, the newest-note file first.
     pub(super) fn store(&mut self, note: String) -> Result<(), CheckpointRefusal> {
-        replace(&self.newest_path, &note).map_err(|source| io_error(&self.newest_path, source))?;
+        durable::replace(&self.newest_path, note.as_bytes())
+            .map_err(|source| io_error(&self.newest_path, source))?;
         reached("checkpoint-replaced");
         self.history.push(line_of(&note));
         let written = if self.history_torn || self.history.len() > HISTORY_LINES_MAX {
             self.history = thinned(std::mem::take(&mut self.history));
-            replace(&self.history_path, &(self.history.join("\n") + "\n"))
+            durable::replace(
+                &self.history_path,
+                (self.history.join("\n") + "\n").as_bytes(),
+            )
         } else {
             append(&self.history_path, &(line_of(&note) + "\n"))
         };

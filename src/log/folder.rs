@@ -1,25 +1,16 @@
-//! The log's folder: the names in it, and the only two ways in which a name appears.
+//! The log's folder: the names in it, and who may read them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenLogError;
-
-/// The ending of a name that was never published; such a file may be deleted.
-const UNPUBLISHED: &str = ".new";
+use crate::durable::{self, create_folders, new_private};
 
 /// Returns the path of a segment's file: `00000001.redb` and up.
 pub(super) fn segment_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number:08}.redb"))
-}
-
-/// Returns the name of `path` until the file is complete.
-pub(super) fn unpublished(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(UNPUBLISHED);
-    PathBuf::from(name)
 }
 
 /// Makes an empty file that only its owner may read, unless it exists; redb itself makes files that
@@ -31,59 +22,16 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file that only its owner may read and write, whatever the umask is; fails if it exists.
-pub(super) fn new_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    Ok(file)
-}
-
 /// Makes a folder and its missing parents, for their owner alone whatever the umask is; an existing
 /// folder is closed to everybody but its owner.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
-    let mut missing: Vec<_> = path.ancestors().take_while(|at| !at.exists()).collect();
-    // The last ancestor of a relative path is empty.
-    missing.retain(|at| !at.as_os_str().is_empty());
-    for folder in missing.into_iter().rev() {
-        DirBuilder::new().mode(0o700).create(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-    }
+    create_folders(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
 /// Removes every permission on a copy except its owner's.
 pub(super) fn narrow(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-}
-
-/// Removes a file; succeeds if the file does not exist.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Gives a complete, synced file or folder its name, durably.
-pub(super) fn publish(path: &Path) -> io::Result<()> {
-    fs::rename(unpublished(path), path)?;
-    sync(parent(path))
-}
-
-pub(super) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-pub(super) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// Refuses a folder that is absent, a symbolic link, or read-only.
@@ -159,7 +107,7 @@ pub(super) fn count_segments(folder: &Path) -> Result<u32, OpenLogError> {
 pub(super) fn sweep(folder: &Path) -> Result<(), OpenLogError> {
     for name in names(folder)? {
         if name
-            .strip_suffix(UNPUBLISHED)
+            .strip_suffix(durable::STAGING)
             .and_then(segment_number)
             .is_some()
         {
@@ -175,7 +123,7 @@ pub(super) fn begin(folder: &Path) -> Result<PathBuf, OpenLogError> {
     if fs::symlink_metadata(folder).is_ok() {
         return Err(OpenLogError::AlreadyExists(folder.to_owned()));
     }
-    let staging = unpublished(folder);
+    let staging = durable::staging(folder);
     if fs::symlink_metadata(&staging).is_ok() {
         check(&staging)?;
         let first = segment_path(&staging, 1);

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::folder;
+use crate::durable;
 
 /// The number of lines at which the history is thinned.
 pub(super) const HISTORY_LINES_MAX: usize = 1_024;
@@ -45,20 +45,10 @@ pub(super) fn note_of(line: &str) -> String {
     format!("{origin}\n{size}\n{root}\n\n\u{2014} {origin} {signature}\n")
 }
 
-/// Replaces a file so that after a crash it is the old or the new one, complete.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let staging = folder::unpublished(path);
-    folder::remove_if_there(&staging)?;
-    let mut file = folder::new_private(&staging)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    folder::publish(path)
-}
-
 /// Appends a line durably; a crash leaves at most a part of it.
 pub(super) fn append(path: &Path, line: &str) -> io::Result<()> {
     if !path.exists() {
-        return replace(path, line);
+        return durable::replace(path, line.as_bytes());
     }
     let mut file = OpenOptions::new().append(true).open(path)?;
     file.write_all(line.as_bytes())?;

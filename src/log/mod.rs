@@ -44,6 +44,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::crash_point::reached;
+use crate::durable;
 pub use backup::{Backup, BackupError, SegmentState, StagedCopy};
 pub use backup_manifest::{MANIFEST, Manifest, ManifestError, Part};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
@@ -98,8 +99,8 @@ impl EventLog {
                 segment::close(db)
             })
             .map_err(|fault| fault.refuse_open(path))?;
-        folder::sync(&staging)
-            .and_then(|()| folder::publish(folder))
+        durable::sync_folder(&staging)
+            .and_then(|()| durable::publish(folder))
             .map_err(|error| folder::io_error(folder, &error))?;
         EventLog::open(folder, options)
     }
@@ -270,11 +271,11 @@ impl EventLog {
         let storage = &shared.options.storage;
         let cache_bytes = shared.options.active_cache_bytes;
         let db = storage
-            .create(&folder::unpublished(&path), cache_bytes)
+            .create(&durable::staging(&path), cache_bytes)
             .and_then(|db| {
                 segment::commit(&db, segment.first, records)?;
                 reached("segment-unpublished");
-                folder::publish(&path)
+                durable::publish(&path)
                     .map_err(|error| redb::Error::Io(error).into())
                     .map(|()| db)
             })

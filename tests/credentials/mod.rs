@@ -1,5 +1,5 @@
-//! What proves who somebody is to a broker: certificates, nkeys and credentials files, and brokers
-//! that ask for them.
+//! The credentials that prove a client's identity to a broker (certificates, nkeys and credentials
+//! files), and brokers that require them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,8 +47,8 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, key).unwrap()
 }
 
-/// A folder with an authority, what it signed for servers and for a client, and a client of an
-/// authority that nobody knows.
+/// A folder with an authority, its certificates for servers and for a client, and a client of an
+/// unknown authority.
 pub fn certificates() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (ours, unknown) = (authority(), authority());

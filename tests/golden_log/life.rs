@@ -1,6 +1,6 @@
 //! What happens in the golden log: every kind of event at least once.
 
-use countersign::account::Reply;
+use countersign::account::{LoginReply, Reply, SecretReply};
 use countersign::crypto::otp::TotpSecret;
 use countersign::engine::Engine;
 use countersign_schemas::refusal::ErrorCode;
@@ -57,11 +57,11 @@ impl Life<'_> {
         let body =
             json!({"proof": {"password": PASSWORD}, "account_name": account, "label": "phone"});
         match self.send("enable-2fa", account, body) {
-            Ok(Reply::EnrolmentStarted {
+            Ok(Reply::Secret(SecretReply::EnrolmentStarted {
                 authenticator_id,
                 secret,
                 ..
-            }) => (authenticator_id.as_str().into(), secret),
+            })) => (authenticator_id.as_str().into(), secret),
             other => panic!("{other:?}"),
         }
     }
@@ -77,7 +77,7 @@ impl Life<'_> {
         let (authenticator, secret) = self.enable(account);
         let code = self.house.code(&secret, 0);
         match self.confirm(account, &authenticator, &code) {
-            Ok(Reply::CodeConfirmed { issued, .. }) => {
+            Ok(Reply::Secret(SecretReply::CodeConfirmed { issued, .. })) => {
                 (secret, issued.codes.iter().map(|c| c.reveal()).collect())
             }
             other => panic!("{other:?}"),
@@ -100,13 +100,13 @@ impl Life<'_> {
         assert_eq!(self.refused("ada", &first_set[2]), ErrorCode::CodeInvalid);
         let proof = json!({"proof": {"password": PASSWORD}});
         let second_set = match self.send("regenerate-backup-codes", "ada", proof) {
-            Ok(Reply::BackupCodesRegenerated { issued, .. }) => issued.codes,
+            Ok(Reply::Secret(SecretReply::BackupCodesRegenerated { issued, .. })) => issued.codes,
             other => panic!("{other:?}"),
         };
         assert_eq!(self.refused("ada", &first_set[3]), ErrorCode::CodeInvalid);
         self.house.pass(60);
         let login = self.send("start-login", "ada", json!({"password": PASSWORD}));
-        let Ok(Reply::CodeRequired { challenge_id, .. }) = login else {
+        let Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) = login else {
             panic!("{login:?}");
         };
         let last = self.house.code(&secret, 0);

@@ -1,6 +1,6 @@
 //! Support resets in the golden log: every way that a case goes, and a stolen phone.
 
-use countersign::account::Reply;
+use countersign::account::{Reply, ResetReply};
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ impl Life<'_> {
 
     fn request(&self, agent: &str, account: &str) -> String {
         match self.support(agent, "request-reset", on_account(account)) {
-            Reply::ResetRequested { case_id, .. } => case_id.as_str().into(),
+            Reply::Reset(ResetReply::Requested { case_id, .. }) => case_id.as_str().into(),
             other => panic!("{other:?}"),
         }
     }

@@ -1,7 +1,7 @@
 //! The power-loss explorer on redb 4.1.0: prints a line for each disk that a growing append can leave
 //! and that cannot be opened again, or lacks what was acknowledged.
 //!
-//! redb 4.2 mended it: the header that tells of the longer file could arrive without the length.
+//! redb 4.2 fixed it: the header that describes the longer file could arrive without the length.
 #![allow(dead_code, clippy::unwrap_used)]
 
 #[path = "../powerloss/bare.rs"]
@@ -19,7 +19,7 @@ const SUBSETS: u64 = 1_024;
 const LINES_MAX: usize = 20;
 
 fn main() {
-    // Each one that cannot be opened is a panic, which is told below.
+    // Each disk that cannot be opened is a panic, which is reported below.
     std::panic::set_hook(Box::new(|_| {}));
     let shape = bare::growing_shape();
     let found = explore(&shape, SUBSETS, &mut Rng(1));

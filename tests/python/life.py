@@ -206,7 +206,7 @@ def live(service):
     assert types[0] == "account-registered" and types[-1] == "login-completed", types
     assert types.count("totp-accepted") == 1 and types.count("backup-code-accepted") == 2, types
     assert not any(secret in json.dumps(events) for secret in [app.secret, PASSWORD, *codes])
-    say(f"{len(events)} events tell it all")
+    say(f"{len(events)} events hold the whole life")
 
 
 if __name__ == "__main__":

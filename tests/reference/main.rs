@@ -9,6 +9,7 @@ mod command_line;
 mod configuration;
 mod exit_codes;
 mod policy;
+mod requests;
 mod tables;
 mod yaml;
 

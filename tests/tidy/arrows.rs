@@ -41,16 +41,22 @@ const ROOMS: &[Room] = &[
     },
     // A signed note is a text and a key, and so is the key of a derived file: they read no file and
     // know no log. A crash point is empty outside debug builds; it marks the moments at which the
-    // kill harness ends a process.
+    // kill harness ends a process. `durable` writes whole files.
     Room {
         place: "src/log",
         crates: &[SCHEMAS],
-        rooms: &["log", "crypto::note", "crypto::derived", "crash_point"],
+        rooms: &[
+            "log",
+            "crypto::note",
+            "crypto::derived",
+            "crash_point",
+            "durable",
+        ],
     },
     Room {
         place: "src/crypto",
         crates: &[SCHEMAS],
-        rooms: &["crypto", "crash_point"],
+        rooms: &["crypto", "crash_point", "durable"],
     },
     Room {
         place: "src/engine",
@@ -61,6 +67,7 @@ const ROOMS: &[Room] = &[
             "log",
             "engine",
             "crash_point",
+            "durable",
             "fair_queue",
         ],
     },

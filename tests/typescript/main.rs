@@ -1,4 +1,4 @@
-//! The login gateway in TypeScript, as it stands in `examples/gateway/`.
+//! The login gateway in TypeScript, as it is in `examples/gateway/`.
 //!
 //! It needs npm and Node 22.18 or later, the first that runs TypeScript as it is, so `cargo test`
 //! leaves it out. `.ci/run` fetches that Node and runs it:

@@ -76,7 +76,8 @@ pub mod v1 {
         pub wait_until: Option<Micros>,
         /// How many failures all sources had within a day of the first, this one included.
         pub day_failures: u32,
-        /// The end of the wait during which no source's passwords are compared.
+        /// The end of the wait of every source from which the owner did not lately complete a login
+        /// and which is not new.
         pub all_wait_until: Option<Micros>,
     }
 }

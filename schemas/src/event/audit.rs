@@ -1,8 +1,11 @@
-//! Access records: who viewed or exported a history, and which agents exceeded their limit.
+//! Access records: who viewed or exported a history, or acted on the whole service, and which
+//! agents exceeded their limit.
 
 /// Schema version 1, frozen.
 pub mod v1 {
     use serde::{Deserialize, Serialize};
+
+    use crate::sealed::Protected;
 
     /// A caller viewed an account by a query; the viewer is the record's caller.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,27 @@ pub mod v1 {
         pub query: String,
         /// How many accesses after the first, refused ones included.
         pub count: u32,
+    }
+
+    /// What an operator asks of a running service.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum OperatorAct {
+        /// `backup`
+        Backup,
+        /// `view-rebuild`
+        ViewRebuild,
+    }
+
+    /// An operator asked for an act that changes no account; the operator is the record's caller.
+    /// The record precedes the act, which can still fail.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct OperatorActed {
+        /// What the operator asked for.
+        pub act: OperatorAct,
+        /// The view's name; none for a backup.
+        pub view: Option<String>,
+        /// The operator's reason.
+        pub reason: Protected,
     }
 
     /// Acts that are limited for each agent in a window, over all accounts.

@@ -65,7 +65,7 @@ pub enum Cause {
     Refused,
     /// The service recorded the event by itself.
     Own,
-    /// A history was viewed or exported: an access record.
+    /// An access record: a history was viewed or exported, or an operator acted.
     Access,
 }
 
@@ -294,6 +294,8 @@ events! {
         sealed[] read[] LookUpsCounted(audit::v1::LookUpsCounted),
     54 1 "agent-acts-refused" Kept Own Informational
         sealed[] read[] AgentActsRefused(audit::v1::AgentActsRefused),
+    55 1 "operator-acted" Kept Access Informational
+        sealed[reason] read[] OperatorActed(audit::v1::OperatorActed),
 }
 
 impl Event {
@@ -302,7 +304,7 @@ impl Event {
         matches!(self.cause(), Cause::Own | Cause::Access)
     }
 
-    /// Returns whether the event is an access record: a history was viewed or exported.
+    /// Returns whether the event is an access record.
     pub fn is_look_up(&self) -> bool {
         self.cause() == Cause::Access
     }

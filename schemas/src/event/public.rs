@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::Event;
 use super::account::v1::{PasswordCause, PasswordRejected, Purpose};
 use super::attempts::v1::SuspendedCause;
-use super::audit::v1::{AgentAct, AgentActsRefused, AuditExported, LookUpsCounted};
+use super::audit::v1::{
+    AgentAct, AgentActsRefused, AuditExported, LookUpsCounted, OperatorAct, OperatorActed,
+};
 use super::backup_codes::v1::{
     BackupCodeAccepted, BackupCodeReason, BackupCodeRejected, BackupCodesIssued, IssueCause,
 };
@@ -84,6 +86,7 @@ impl Event {
             Self::AuditExported(e) => audit_exported(e),
             Self::LookUpsCounted(e) => look_ups_counted(e),
             Self::AgentActsRefused(e) => agent_acts_refused(e),
+            Self::OperatorActed(e) => operator_acted(e),
         }
     }
 }
@@ -94,6 +97,20 @@ fn look_ups_counted(e: &LookUpsCounted) -> Value {
 
 fn agent_acts_refused(e: &AgentActsRefused) -> Value {
     json!({"by": e.by, "act": e.act.as_str(), "count": e.count})
+}
+
+fn operator_acted(e: &OperatorActed) -> Value {
+    json!({"act": e.act.as_str(), "view": e.view})
+}
+
+impl OperatorAct {
+    /// Returns the name in public forms, which is the request's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::ViewRebuild => "view-rebuild",
+        }
+    }
 }
 
 impl AgentAct {

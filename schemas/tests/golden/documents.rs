@@ -34,7 +34,7 @@ fn pages() -> [(PathBuf, String); 2] {
     ]
 }
 
-/// JSON in ASCII: the patterns hold characters that nobody sees.
+/// JSON in ASCII: the patterns hold invisible characters.
 fn escaped(json: &[u8]) -> Vec<u8> {
     let mut text = String::new();
     for c in std::str::from_utf8(json).unwrap().chars() {

@@ -521,6 +521,8 @@ fn look_ups() -> Vec<Case> {
             count,
         })
     };
+    let operator =
+        |act, view, reason| Event::OperatorActed(audit::OperatorActed { act, view, reason });
     let acts = |by, act, count| Event::AgentActsRefused(audit::AgentActsRefused { by, act, count });
     vec![
         ("smallest", viewed(None, String::new())),
@@ -554,5 +556,25 @@ fn look_ups() -> Vec<Case> {
             acts("eve".into(), audit::AgentAct::ClearAttempts, 1),
         ),
         ("resets", acts("eve".into(), audit::AgentAct::EndReset, 128)),
+        (
+            "smallest",
+            operator(audit::OperatorAct::Backup, None, protected(0, 0)),
+        ),
+        (
+            "largest",
+            operator(
+                audit::OperatorAct::ViewRebuild,
+                Some(longest()),
+                protected(u32::MAX, 130),
+            ),
+        ),
+        (
+            "ordinary",
+            operator(
+                audit::OperatorAct::ViewRebuild,
+                Some("audit-trail".into()),
+                protected(1, 40),
+            ),
+        ),
     ]
 }

@@ -52,7 +52,7 @@ impl Fixture {
         Event::decode(self.event_type, self.version, bytes)
     }
 
-    /// Where the reading in the latest form stands: the form of a later version is a file beside.
+    /// The file of the reading in the latest form: a file beside if that is a later version.
     fn reading_path(&self, latest: u16) -> String {
         match self.version == latest {
             true => format!("{}.json", self.stem),

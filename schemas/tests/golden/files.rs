@@ -45,7 +45,7 @@ fn hold_in(folder: &Path, path: &str, made: &[u8], adding: bool) -> Result<(), S
             "golden/{path} is missing: UPDATE_GOLDEN=1 cargo test -p countersign-schemas --test golden"
         ));
     }
-    fs::create_dir_all(file.parent().expect("a file stands in a folder")).unwrap();
+    fs::create_dir_all(file.parent().expect("a file is in a folder")).unwrap();
     fs::File::create_new(&file)
         .unwrap()
         .write_all(made)

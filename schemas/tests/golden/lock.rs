@@ -24,7 +24,7 @@ fn line(form: &Registered) -> String {
     format!("{event_type} {version} {name} {fingerprint} {shape}")
 }
 
-/// What stands before the fingerprint: which form a line is about.
+/// The words before the fingerprint, which name the form of a line.
 fn identity(line: &str) -> Vec<&str> {
     line.split(' ').take(3).collect()
 }

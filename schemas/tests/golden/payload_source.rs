@@ -85,7 +85,7 @@ pub fn described_fields() -> BTreeMap<String, Described> {
                 .strip_prefix("pub ")
                 .and_then(|field| field.split_once(": "))
             {
-                let described = found.get_mut(&within).expect("a field stands in a struct");
+                let described = found.get_mut(&within).expect("a field is in a struct");
                 let kind = kind.trim_end_matches(',');
                 described.1.push((field.into(), kind.into(), doc.join(" ")));
                 doc.clear();

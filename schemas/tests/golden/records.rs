@@ -134,7 +134,7 @@ fn record_cases() -> Vec<(String, Record<'static>)> {
     cases
 }
 
-/// The meta block, with the commitment that stands behind it where there is one.
+/// The meta block, with the commitment behind it if there is one.
 fn meta_reading(meta: &Meta) -> serde_json::Value {
     let mut shown = serde_json::to_value(meta).unwrap();
     if let Some(commitment) = &meta.source_commitment {

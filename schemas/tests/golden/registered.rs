@@ -58,7 +58,7 @@ latest_events! {
     LoginStarted LoginCompleted TotpAccepted TotpRejected CodeReplayed LoginPairRejected
     AttemptsThrottled DoubleCodeRequired FactorSuspended AttemptsCleared AttemptsSuppressed
     AccountErased PasswordRehashed KeysRotated DataKeysRewrapped
-    SubjectViewed AuditExported LookUpsCounted AgentActsRefused
+    SubjectViewed AuditExported LookUpsCounted AgentActsRefused OperatorActed
 }
 
 fn value_of<T: Serialize>(payload: &T) -> Value {

@@ -1,4 +1,4 @@
-//! A recorded decision made again, and why it came out as it did.
+//! Makes a recorded decision again, and says why it had this result.
 
 pub mod reasons;
 pub(super) mod reasons_support;

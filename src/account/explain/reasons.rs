@@ -1,4 +1,4 @@
-//! Why a recorded decision came out as it did, in plain words and without a secret.
+//! Why a recorded decision had its result, in plain words and without a secret.
 
 use countersign_schemas::event::account::v1::{PasswordCause, PasswordRejected};
 use countersign_schemas::event::backup_codes::v1::{BackupCodeReason, IssueCause};
@@ -7,7 +7,7 @@ use countersign_schemas::event::login::v1::TotpReason;
 use countersign_schemas::event::{Cause, Event};
 use countersign_schemas::time::Micros;
 
-use super::reasons_support::support_told;
+use super::reasons_support::support_reason;
 use crate::account::attempts::Gate;
 use crate::account::policy::Policy;
 use crate::account::{Account, Factor};
@@ -15,18 +15,18 @@ use crate::account::{Account, Factor};
 /// The verdict of a group of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// What was asked for was done.
+    /// The command was done.
     Allowed,
-    /// It was not.
+    /// The command was refused.
     Refused,
-    /// Nobody had asked for anything.
+    /// No command was decided: the service recorded the events by itself.
     Recorded,
 }
 
-/// Whether what was asked for was done.
+/// Returns the verdict of a group of events, by its first event.
 pub fn verdict(events: &[Event]) -> Verdict {
     match events.first() {
-        // A step on a case that had lapsed; before a request it clears the way.
+        // A step on an expired case; before a request, the same event makes room for a new case.
         Some(Event::ResetExpired(_)) if events.len() == 1 => Verdict::Refused,
         Some(event) => match event.cause() {
             Cause::Done => Verdict::Allowed,
@@ -37,19 +37,20 @@ pub fn verdict(events: &[Event]) -> Verdict {
     }
 }
 
-/// The reasons, from the account right before, the events and the policy that was in force.
+/// Returns the reasons for a group of events, one sentence each, from the account right before, the
+/// events and the policy in force at `at`.
 pub fn reasons(before: &Account, events: &[Event], at: Micros, policy: &Policy) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut reasons = Vec::new();
     for event in events {
         if let Some(first_factor) = first_factor(event) {
-            told.push(first_factor_told(first_factor));
+            reasons.push(first_factor_reason(first_factor));
         }
-        code_told(before, event, at, policy, &mut told);
-        told.extend(other_told(before, event, policy));
-        told.extend(support_told(before, event, at, policy));
+        code_reason(before, event, at, policy, &mut reasons);
+        reasons.extend(other_reason(before, event, policy));
+        reasons.extend(support_reason(before, event, at, policy));
     }
-    told.dedup();
-    told
+    reasons.dedup();
+    reasons
 }
 
 fn first_factor(event: &Event) -> Option<FirstFactor> {
@@ -81,7 +82,7 @@ fn of_credential(credential: u32) -> FirstFactor {
     }
 }
 
-fn first_factor_told(first_factor: FirstFactor) -> String {
+fn first_factor_reason(first_factor: FirstFactor) -> String {
     match first_factor {
         FirstFactor::Vouched => "The caller answered for the first factor.".to_owned(),
         FirstFactor::Password(version) => format!(
@@ -90,24 +91,30 @@ fn first_factor_told(first_factor: FirstFactor) -> String {
     }
 }
 
-/// What is said of a code of either kind.
-fn code_told(before: &Account, event: &Event, at: Micros, policy: &Policy, told: &mut Vec<String>) {
+/// Adds the reasons for the result of a code of either kind.
+fn code_reason(
+    before: &Account,
+    event: &Event,
+    at: Micros,
+    policy: &Policy,
+    reasons: &mut Vec<String>,
+) {
     let window = policy.window_steps;
     let last = before.on().map_or(0, |on| on.last_step);
     match event {
         Event::TotpAccepted(e) => {
-            told.push(gate_told(before, at, policy));
-            told.push(format!(
+            reasons.push(gate_reason(before, at, policy));
+            reasons.push(format!(
                 "The code belongs to step {}, {} from the step at which it arrived; {window} either way are taken.",
                 e.step, e.drift
             ));
-            told.push(format!(
+            reasons.push(format!(
                 "The highest step spent before was {last}, so this one had not been used."
             ));
         }
         Event::TotpRejected(e) => {
-            told.push(gate_told(before, at, policy));
-            told.push(match e.reason {
+            reasons.push(gate_reason(before, at, policy));
+            reasons.push(match e.reason {
                 TotpReason::Wrong => format!(
                     "The code belongs to none of the steps within {window} of the one at which it arrived."
                 ),
@@ -116,21 +123,21 @@ fn code_told(before: &Account, event: &Event, at: Micros, policy: &Policy, told:
                         .to_owned()
                 }
             });
-            told.push(counted_told(e.failures, e.consecutive, policy));
+            reasons.push(counted_reason(e.failures, e.consecutive, policy));
         }
         Event::CodeReplayed(e) => {
-            told.push(gate_told(before, at, policy));
-            told.push(format!(
+            reasons.push(gate_reason(before, at, policy));
+            reasons.push(format!(
                 "The code belongs to step {}, and every step up to {last} was spent.",
                 e.step
             ));
-            told.push(counted_told(e.failures, e.consecutive, policy));
+            reasons.push(counted_reason(e.failures, e.consecutive, policy));
         }
-        Event::BackupCodeAccepted(e) => told.push(format!(
+        Event::BackupCodeAccepted(e) => reasons.push(format!(
             "Backup code {} of set {} matched its verifier and was unused; {} were left.",
             e.ordinal, e.set_no, e.remaining
         )),
-        Event::BackupCodeRejected(e) => told.push(match e.reason {
+        Event::BackupCodeRejected(e) => reasons.push(match e.reason {
             BackupCodeReason::Wrong => format!(
                 "The code that names ordinal {} matched no verifier of set {}.",
                 e.ordinal, e.set_no
@@ -144,20 +151,20 @@ fn code_told(before: &Account, event: &Event, at: Micros, policy: &Policy, told:
     }
 }
 
-fn gate_told(before: &Account, at: Micros, policy: &Policy) -> String {
+fn gate_reason(before: &Account, at: Micros, policy: &Policy) -> String {
     match before.attempts.gate(at, policy) {
         Gate::Open => {
-            "Nothing stood in the way of comparing the code: no wait, no suspension.".to_owned()
+            "The code could be compared: no wait and no suspension was in force.".to_owned()
         }
         Gate::DoubleCode => {
-            "Two consecutive codes were asked for, because of the wrong ones before.".to_owned()
+            "Two consecutive codes were required because of earlier wrong codes.".to_owned()
         }
-        Gate::Wait(seconds) => format!("A wait of {seconds} s more was in force."),
+        Gate::Wait(seconds) => format!("A wait was in force for {seconds} s more."),
         Gate::Suspended => "App codes were suspended.".to_owned(),
     }
 }
 
-fn counted_told(failures: u16, consecutive: u16, policy: &Policy) -> String {
+fn counted_reason(failures: u16, consecutive: u16, policy: &Policy) -> String {
     format!(
         "It was counted: failure {failures} of the {} that {} days allow, {consecutive} in a row.",
         policy.code_failures_budget,
@@ -165,18 +172,18 @@ fn counted_told(failures: u16, consecutive: u16, policy: &Policy) -> String {
     )
 }
 
-fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String> {
+fn other_reason(before: &Account, event: &Event, policy: &Policy) -> Option<String> {
     Some(match event {
-        Event::PasswordRejected(e) => password_told(e, policy),
+        Event::PasswordRejected(e) => password_reason(e, policy),
         Event::LoginPairRejected(e) => format!(
             "Passwords waited, so only both right would have been taken: the password that the account's version {} set, and a code behind an open gate of its own. A wrong code is counted where the password was right.",
             e.credential
         ),
-        Event::UnknownNameRefused(_) => "Nobody has the name that was given.".to_owned(),
+        Event::UnknownNameRefused(_) => "No account has the given name.".to_owned(),
         Event::PasswordSet(e) => match e.cause {
-            PasswordCause::Registered => "The policy takes the password.".to_owned(),
+            PasswordCause::Registered => "The password meets the policy.".to_owned(),
             PasswordCause::Changed => {
-                "The password of before was proved, and the policy takes the new one.".to_owned()
+                "The old password was verified and the new one meets the policy.".to_owned()
             }
         },
         Event::AccountRegistered(_) => {
@@ -218,7 +225,7 @@ fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String
         ),
         Event::EnrolmentCancelled(_) => "The enrolment was waiting.".to_owned(),
         Event::AttemptsThrottled(_) => format!(
-            "More than {} failures in a row set a wait, {} s doubling up to {} s.",
+            "Each failure of the budget beyond the first {} sets a wait: {} s, doubling up to {} s.",
             policy.code_failures_free, policy.wait_first_s, policy.wait_max_s
         ),
         Event::DoubleCodeRequired(_) => format!(
@@ -229,7 +236,7 @@ fn other_told(before: &Account, event: &Event, policy: &Policy) -> Option<String
     })
 }
 
-fn password_told(e: &PasswordRejected, policy: &Policy) -> String {
+fn password_reason(e: &PasswordRejected, policy: &Policy) -> String {
     format!(
         "The password did not match the one that the account's version {} set{}; failure {} of this source, {} are free, and {} of all in the day.",
         e.credential,

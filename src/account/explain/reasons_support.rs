@@ -1,4 +1,4 @@
-//! Why what agents, operators and an objecting owner asked for came out as it did.
+//! Why the command of an agent, an operator or an objecting owner had its result.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
@@ -10,8 +10,8 @@ use crate::account::policy::Policy;
 
 const HOUR_S: u64 = 3_600;
 
-/// The reason of one event, where it is one of these.
-pub(super) fn support_told(
+/// Returns the reason for one event of these commands; `None` for any other event.
+pub(super) fn support_reason(
     before: &Account,
     event: &Event,
     at: Micros,
@@ -71,14 +71,14 @@ pub(super) fn support_told(
             )
         }
         Event::KeysRotated(e) => format!(
-            "The data keys of every rotation before were wrapped anew, and {} is the number after the last one.",
+            "The data keys of every earlier rotation had been rewrapped, and {} is the number after the last one.",
             e.key_id
         ),
         _ => return None,
     })
 }
 
-/// A bound on what one agent may do: "20 times in 24 h".
+/// Words a bound on the acts of one agent: "20 times in 24 h".
 fn often(max: u16, policy: &Policy) -> String {
     format!("{max} times in {} h", policy.agent_acts_window_s / HOUR_S)
 }
@@ -92,7 +92,7 @@ fn ended(policy: &Policy) -> String {
 
 fn approved(before: &Account, e: &ResetApproved, policy: &Policy) -> String {
     let case = before.reset.as_ref();
-    let requester = case.map_or("somebody else", |case| case.requested_by.as_str());
+    let requester = case.map_or("another agent", |case| case.requested_by.as_str());
     format!(
         "The case was open and not approved yet, {requester} had asked for it and not this agent, the account is not the agent's own, and its cooling-off time of {} h ends at {:.0}, before it lapses.",
         policy.reset_cooling_off_s / HOUR_S,

@@ -1,4 +1,4 @@
-//! What is decided again, the scene that it is put into, and what can come of it.
+//! A recorded decision, the scene in which it is decided again, and the possible results.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
@@ -13,11 +13,11 @@ use crate::account::{Account, ENTROPY_LEN};
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::ids::ChallengeId;
 
-const NO_COMMAND: &str = "no command records these events as they stand here";
-/// The id of the challenge that stands for the one that was presented.
+const NO_COMMAND: &str = "no command records these events in this combination";
+/// The id of the challenge that replaces the presented one.
 const CHALLENGE: [u8; 16] = [0x5a; 16];
 
-/// A group of events as it was recorded, with what was in force then.
+/// A recorded group of events, with the facts that were in force then.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording<'a> {
     /// The account right before.
@@ -28,42 +28,43 @@ pub struct Recording<'a> {
     pub events: &'a [Event],
     /// Log time of the decision.
     pub at: Micros,
-    /// Who asked.
+    /// The caller of the command.
     pub caller: &'a str,
-    /// The role in which they asked.
+    /// The role of the caller.
     pub role: Role,
-    /// Keyed hash of where the request came from.
+    /// Keyed hash of the request's source.
     pub source_key: [u8; 8],
-    /// The numbers that were in force.
+    /// The policy that was in force.
     pub policy: &'a Policy,
-    /// What else the log said then, beside the account.
+    /// The other facts of the log at that time, beside the account.
     pub across: Across<'a>,
 }
 
-/// What a decision rested on beside its account, as the log before it says.
+/// The facts beside its account that a decision rested on, from the log before it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Across<'a> {
-    /// When the caller had done the same to any account, within the policy's window at least.
+    /// When the caller had done the same act to any account, at least as far back as the policy's
+    /// window.
     pub requested_at: &'a [Micros],
-    /// Whether the caller's own name is the account's; none where the log cannot tell any more,
-    /// since the account and its name were erased.
+    /// Whether the account has the caller's own name; none if the log no longer shows this, since
+    /// the account and its name were erased.
     pub is_own_account: Option<bool>,
-    /// The number of the next keys; none while the last ones still replaced those before.
+    /// The number of the next keys; none while the last rotation still replaced older keys.
     pub next_key_id: Option<u32>,
 }
 
-/// What came of deciding again.
+/// The result of deciding again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rerun {
-    /// The same events.
+    /// The decision has the same events.
     Same,
-    /// Others; said in words.
+    /// The decision has other events, described without a secret.
     Different(String),
-    /// It is no decision that this build makes again; why.
+    /// This build does not make the decision again, for this reason.
     Not(&'static str),
 }
 
-/// What is needed to decide again.
+/// The command, the evidence and the random bytes to decide again with.
 pub(super) struct Scene {
     pub(super) name: &'static str,
     body: Value,
@@ -71,7 +72,7 @@ pub(super) struct Scene {
     pub(super) entropy: [u8; ENTROPY_LEN],
     /// The hash of the challenge that was presented.
     pub(super) challenge: Option<[u8; 16]>,
-    /// Whether passwords waited, which the account need not say: a text's waits are not in the log.
+    /// Whether passwords waited. The account may not show it: waits by text are not in the log.
     pub(super) passwords_wait: bool,
 }
 
@@ -87,7 +88,7 @@ impl Scene {
         }
     }
 
-    /// An id was random: the bytes that it was made of stood there among the random ones.
+    /// Puts the bytes of a random id back to their place among the random bytes.
     pub(super) fn draws(&mut self, from: usize, id: &str) {
         if let Ok(id) = data_encoding::HEXLOWER_PERMISSIVE.decode(id.as_bytes())
             && id.len() == 16
@@ -104,7 +105,7 @@ impl Scene {
         self
     }
 
-    /// The role that may ask for it.
+    /// Returns the role that may send the command.
     pub(super) fn role(&self) -> Option<Role> {
         Command::kind_of(self.name).map(Role::from)
     }
@@ -115,14 +116,14 @@ impl Scene {
             Some(_) => {
                 body["challenge_id"] = ChallengeId::from_random(CHALLENGE).reveal().into();
             }
-            // A case leads to its account, and the keys are nobody's.
+            // A case leads to its account, and key rotations concern no account.
             None if body.get("case_id").is_some() || self.name == "rotate-keys" => {}
             None => body["account_id"] = recording.account_id.into(),
         }
         Command::decode(self.name, body.to_string().as_bytes()).ok()
     }
 
-    /// The account with the stand-in for the challenge that was presented.
+    /// Returns the account with the stand-in for the presented challenge.
     pub(in crate::account) fn account(&self, before: &Account) -> Account {
         let mut account = before.clone();
         for open in &mut account.challenges {
@@ -138,7 +139,7 @@ pub(super) fn no_command() -> Rerun {
     Rerun::Different(NO_COMMAND.into())
 }
 
-/// The evidence of a password that this service, or the password service, compared.
+/// Returns the evidence of a password that this service or the password service compared.
 pub(super) fn password_judged(credential: u32, right: bool) -> ProofEvidence {
     match credential {
         ELSEWHERE => ProofEvidence::Elsewhere { right },

@@ -1,9 +1,9 @@
-//! A recorded decision made again: the account as it was before, the policy that was in force, and
-//! the evidence that the events themselves hold.
+//! Makes a recorded decision again: from the account right before, the policy that was in force,
+//! and the evidence in the events themselves.
 //!
-//! What the log does not keep is put in by a stand-in that no rule looks into: the code's digits,
-//! the password, the challenge's id. What is sealed and what was random is taken over from the
-//! record. Everything else must come out as it was recorded.
+//! Secrets that the log does not keep are replaced by stand-ins that no rule reads: the code's
+//! digits, the password, the challenge's id. Sealed and random values are copied from the record.
+//! Everything else must have the recorded result.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::refusal::Refusal;
@@ -15,21 +15,23 @@ use super::scene::scene;
 use crate::account::evidence::{CodeEvidence, Created, Evidence, ProofEvidence};
 use crate::account::{Ctx, Decision, decide};
 
-/// How long before its record a command may have passed the gate, in seconds: a challenge that was open
-/// there may have ended while its backup code waited for its turn at the password hashes.
+/// How long before its record a command may have passed the gate, in seconds: a challenge that was
+/// open then may have ended while its backup code waited for its turn at the password hashes.
 const GATED_BEFORE_S: u64 = 60;
 
-/// Decides again and compares.
+/// Decides again and compares the result with the record.
 pub fn rerun(recording: &Recording) -> Rerun {
     let scene = match scene(recording) {
         Ok(scene) => scene,
         Err(unmade) => return unmade,
     };
     if scene.role() != Some(recording.role) {
-        return Rerun::Different("the caller's role does not reach the command for this".into());
+        return Rerun::Different(
+            "the caller's role may not send the command of these events".into(),
+        );
     }
     let Some(command) = scene.command(recording) else {
-        return Rerun::Not("this build cannot put the command together again");
+        return Rerun::Not("this build cannot reconstruct the command");
     };
     let account = scene.account(recording.before);
     let again = |gated_at| {
@@ -62,7 +64,7 @@ pub fn rerun(recording: &Recording) -> Rerun {
     }
 }
 
-/// Whether a decision waited for a hash between gate and record.
+/// Returns whether a decision waited for a hash between gate and record.
 fn has_waited(evidence: &Evidence) -> bool {
     let has_hashed = match evidence.proof {
         ProofEvidence::Compared { .. } | ProofEvidence::Elsewhere { .. } => true,
@@ -72,7 +74,7 @@ fn has_waited(evidence: &Evidence) -> bool {
     has_hashed || has_made || matches!(evidence.code, CodeEvidence::Backup { .. })
 }
 
-/// Whether a decision is the recorded one.
+/// Compares a decision with the recorded one.
 fn compared(decision: Decision, recording: &Recording) -> Rerun {
     let (decided, reply) = match decision {
         Decision::Done { events, reply } => (events, reply),
@@ -84,10 +86,10 @@ fn compared(decision: Decision, recording: &Recording) -> Rerun {
     if decided == recorded {
         return Rerun::Same;
     }
-    Rerun::Different(told(&decided, &recorded, reply.err().as_ref()))
+    Rerun::Different(difference(&decided, &recorded, reply.err().as_ref()))
 }
 
-/// Whether accounts needed no registration: only then does one begin without a name.
+/// Returns whether accounts needed no registration: only then does one begin without a name.
 fn is_elsewhere(recording: &Recording) -> bool {
     matches!(
         recording.events.first(),
@@ -95,7 +97,7 @@ fn is_elsewhere(recording: &Recording) -> bool {
     )
 }
 
-/// The events without what is sealed or random.
+/// Returns the events without their sealed and random values.
 fn comparable(events: &[Event]) -> Vec<Event> {
     let blank = |event: &Event| {
         let mut event = event.clone();
@@ -113,8 +115,8 @@ fn comparable(events: &[Event]) -> Vec<Event> {
     events.iter().map(blank).collect()
 }
 
-/// The first difference, in words without a secret.
-fn told(decided: &[Event], recorded: &[Event], refusal: Option<&Refusal>) -> String {
+/// Describes the first difference, without a secret.
+fn difference(decided: &[Event], recorded: &[Event], refusal: Option<&Refusal>) -> String {
     let names = |events: &[Event]| {
         let names: Vec<_> = events.iter().map(Event::name).collect();
         names.join(", ")

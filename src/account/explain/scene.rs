@@ -1,4 +1,4 @@
-//! The command and the evidence of a recorded decision, put together from its events.
+//! Reconstructs the command and the evidence of a recorded decision from its events.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{PasswordCause, Purpose};
@@ -17,13 +17,13 @@ use crate::account::evidence::{CodeEvidence, Created, Kept};
 use crate::crypto::otp::step_at;
 
 const OWN: &str = "the service recorded this by itself, no command was decided";
-const NOBODY: &str = "nobody has that name, so there is no account to decide on again";
+const NO_ACCOUNT: &str = "no account has this name, so there is no decision to make again";
 
-/// Puts the decision together from its events.
+/// Reconstructs the decision from its events.
 ///
 /// # Errors
-/// [`Rerun::Not`] where no command was decided, [`Rerun::Different`] where no command could have
-/// led to these events.
+/// [`Rerun::Not`] if no command was decided, [`Rerun::Different`] if no command records these
+/// events.
 pub(super) fn scene(recording: &Recording) -> Result<Scene, Rerun> {
     let Some(first) = recording.events.first() else {
         return Err(Rerun::Not(OWN));
@@ -104,7 +104,7 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
             }
             IssueCause::Enrolment => Err(no_command()),
         },
-        Event::UnknownNameRefused(_) => Err(Rerun::Not(NOBODY)),
+        Event::UnknownNameRefused(_) => Err(Rerun::Not(NO_ACCOUNT)),
         event if event.is_of_the_service() => Err(match events.len() {
             1 => Rerun::Not(OWN),
             _ => no_command(),
@@ -113,7 +113,7 @@ fn scene_of(recording: &Recording) -> Result<Scene, Rerun> {
     }
 }
 
-/// The confirmation of an enrolment by its first code.
+/// Reconstructs the confirmation of an enrolment by its first code.
 fn confirmed(recording: &Recording, event: &TwoFactorEnabled) -> Scene {
     let mut scene = confirmation(&event.authenticator_id, false, recording.at);
     scene.evidence.code = pending_code(recording, event.step, i64::from(event.drift));
@@ -128,11 +128,11 @@ pub(super) fn first_factor(credential: u32) -> FirstFactor {
     }
 }
 
-/// What a code was for, what proved the owner before, the challenge that its event names, the code
-/// and how it compared.
+/// The purpose of a code, the first factor before it, the challenge that its event names, the code
+/// and its evidence.
 type Presented = (Purpose, FirstFactor, Option<[u8; 16]>, Given, CodeEvidence);
 
-/// The code that the first event is about.
+/// Reconstructs the code of the first event.
 fn presented(recording: &Recording) -> Result<Presented, Rerun> {
     let policy = recording.policy;
     let now = step_at(recording.at.unix_s());
@@ -202,7 +202,7 @@ fn presented(recording: &Recording) -> Result<Presented, Rerun> {
     })
 }
 
-/// A command that a code completed, or that a wrong one ended.
+/// Reconstructs a command that a code completed or that a wrong code ended.
 pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
     let (purpose, proof, challenge, code, evidence) = presented(recording)?;
     let is_accepted = matches!(
@@ -211,8 +211,8 @@ pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
     );
     let mut scene = proof_scene(purpose, recording, Some(code));
     if purpose == Purpose::Login {
-        // A wrong code's event does not say which challenge it was for; one that rests on the same
-        // first factor stands for it.
+        // A wrong code's event does not name its challenge; one that rests on the same first factor
+        // is used instead.
         let same = |open: &&Challenge| {
             open.first_factor() == proof
                 && open.caller == recording.caller
@@ -224,7 +224,7 @@ pub(super) fn code_scene(recording: &Recording) -> Result<Scene, Rerun> {
             false => open.map(|open| open.hash),
         });
         if let (None, FirstFactor::Password(_)) = (scene.challenge, proof) {
-            // It came with its password.
+            // The code came together with the password.
             scene.name = "start-login";
             scene = scene.proven_by(proof);
         }
@@ -247,7 +247,7 @@ fn backup(set_no: u32, ordinal: u8, right: bool) -> CodeEvidence {
     }
 }
 
-/// The command of a purpose, with a code where there was one.
+/// Reconstructs the command of a purpose, with the code if there was one.
 pub(super) fn proof_scene(purpose: Purpose, recording: &Recording, code: Option<Given>) -> Scene {
     let mut body = json!({});
     let name = match purpose {

@@ -1,4 +1,4 @@
-//! What began, confirmed or failed to confirm an enrolment, put together again from its events.
+//! Reconstructs the commands that began, confirmed or failed to confirm an enrolment.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::enrolment::v1::Mismatch;
@@ -61,7 +61,7 @@ pub(super) fn rejected_confirmation(recording: &Recording, reason: Mismatch, id:
     scene
 }
 
-/// A code that matches a step of the enrolment that waits.
+/// Returns the evidence of a code that matches a step of the pending enrolment.
 pub(super) fn pending_code(recording: &Recording, step: u64, drift: i64) -> CodeEvidence {
     CodeEvidence::Totp {
         enrolment: recording

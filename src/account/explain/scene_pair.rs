@@ -1,4 +1,4 @@
-//! A password and a code that came together and were not both right, put together again.
+//! Reconstructs a login by password and code that were not both right.
 
 use countersign_schemas::event::account::v1::Purpose;
 
@@ -7,7 +7,8 @@ use super::scene::{code_scene, first_factor, proof_scene};
 use super::stand_ins::Given;
 use crate::account::evidence::{CodeEvidence, ProofEvidence};
 
-/// A password and a code that came together while passwords waited, and were not both right.
+/// Reconstructs a login by a password and a code that came together while passwords waited, and
+/// were not both right.
 pub(super) fn pair_scene(recording: &Recording, credential: u32) -> Result<Scene, Rerun> {
     let rest = &recording.events[1..];
     let mut scene = match rest.is_empty() {
@@ -24,7 +25,7 @@ pub(super) fn pair_scene(recording: &Recording, credential: u32) -> Result<Scene
             let mut scene = proof_scene(Purpose::Login, recording, Some(Given::App));
             scene.name = "start-login";
             scene.evidence.code = CodeEvidence::Nothing;
-            // Which of the two was wrong is not said, and comes to the same.
+            // The events do not say which of the two was wrong; the result is the same.
             scene.evidence.proof = match credential {
                 0 => ProofEvidence::Vouched,
                 credential => password_judged(credential, false),

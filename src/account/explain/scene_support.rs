@@ -1,4 +1,4 @@
-//! What agents, operators and an objecting owner decided, put together again from its events.
+//! Reconstructs the commands of agents, operators and an objecting owner from their events.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::SuspendedCause;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::recording::Scene;
 use super::recording::{Recording, Rerun};
 
-/// What stands for a reason and a ticket, which are sealed.
+/// The stand-in for a reason, which is sealed.
 const AS_RECORDED: &str = "as recorded";
-const ERASURE_COMPLETED: &str = "a start completed an erasure that a crash had cut short: its tombstone beside the keyring asked for it, and the log does not hold that";
-const ROTATION_COMPLETED: &str = "a start recorded a rotation that it found done in the keyring file, and the log does not hold that";
+const ERASURE_COMPLETED: &str = "a start completed an erasure that a crash had cut short: its tombstone beside the keyring asked for it, and the log does not hold tombstones";
+const ROTATION_COMPLETED: &str = "a start recorded a rotation that it found done in the keyring file, and the log does not hold the keyring";
 
-/// The scene of an event of theirs; none for an event that no command of theirs begins with.
+/// Reconstructs the command whose first event this is; `None` if it is no command of these callers.
 pub(super) fn support_scene(event: &Event, recording: &Recording) -> Option<Result<Scene, Rerun>> {
     let reason = json!({"reason": AS_RECORDED});
     let (name, body) = match event {
@@ -25,7 +25,7 @@ pub(super) fn support_scene(event: &Event, recording: &Recording) -> Option<Resu
         Event::ResetRequested(e) => return Some(Ok(request(e, recording))),
         Event::ResetExpired(e) => match recording.events.get(1) {
             Some(Event::ResetRequested(e)) => return Some(Ok(request(e, recording))),
-            // Whichever step found it lapsed: each would have.
+            // Any step on the case would have found it expired.
             Some(_) | None => ("approve-reset", on_case(&e.case_id)),
         },
         Event::ResetApproved(e) => ("approve-reset", on_case(&e.case_id)),

@@ -1,4 +1,4 @@
-//! What stands for a code that the log does not keep, and what the events hold of new secrets.
+//! Stand-ins for codes and passwords that the log does not keep, and the new secrets in the events.
 
 use countersign_schemas::code::BackupCode;
 use countersign_schemas::event::Event;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::account::evidence::{Created, Issued};
 use crate::account::policy::Policy;
 
-/// The code that was given; its digits are a stand-in.
+/// The kind of the given code; its digits are a stand-in.
 #[derive(Clone, Copy)]
 pub(super) enum Given {
     App,
@@ -35,7 +35,7 @@ impl Given {
     }
 }
 
-/// The new set that the events hold.
+/// Returns the new code set in the events.
 pub(super) fn created(events: &[Event]) -> Created {
     let issued = |e: &BackupCodesIssued| Issued {
         codes: (1..=e.slots)
@@ -51,7 +51,7 @@ pub(super) fn created(events: &[Event]) -> Created {
     found.unwrap_or(Created::None)
 }
 
-/// The new password's verifier that the events hold.
+/// Returns the verifier of the new password in the events.
 pub(super) fn changed(events: &[Event]) -> Created {
     let found = events.iter().find_map(|event| match event {
         Event::PasswordSet(e) => Some(Created::Verifier(e.verifier.clone())),
@@ -60,7 +60,7 @@ pub(super) fn changed(events: &[Event]) -> Created {
     found.unwrap_or(Created::None)
 }
 
-/// A password that every policy takes.
+/// Returns the fields of a password that meets this policy.
 pub(super) fn new_password(policy: &Policy) -> Value {
     let text = "the password as recorded ".chars().cycle();
     let length = policy.password_bytes_min.max(24);

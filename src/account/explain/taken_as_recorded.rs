@@ -1,24 +1,26 @@
-//! What a decision rests on that the log cannot show: it is taken over as it was recorded, and said.
+//! The facts that a decision rests on and the log cannot show: they are taken as recorded, and
+//! named.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::enrolment::v1::{DisabledBy, FirstFactor};
 
 use super::recording::Recording;
 
-const PASSWORD: &str = "Whether the password matched: neither it nor anything that it could be compared with in clear is in the log.";
+const PASSWORD: &str = "Whether the password matched: the log holds neither the password nor anything in clear to compare it with.";
 const VOUCHED: &str = "That the first factor was right: it is the caller's word.";
 const APP_CODE: &str = "Which time step the app's code belongs to: neither the code nor the app's secret in clear is in the log.";
 const BACKUP_CODE: &str =
     "Whether the backup code matched its verifier: neither is in the log in clear.";
 const PASSWORDS_WAITED: &str =
-    "That passwords waited: what is counted beside the account is not in the log.";
-const NAME_FREE: &str = "That nobody else had the name: names stand in the log only sealed.";
+    "That passwords waited: the counts that are kept beside the account are not in the log.";
+const NAME_FREE: &str =
+    "That no other account had the name: the log holds names only in sealed form.";
 const NOT_ONES_OWN: &str = "That the account is not the agent's own by its name: the name was erased with the account; by its id it is not.";
-const LAPSED_BY: &str = "Which step found that the case had lapsed: each of an agent's would have, and leaves the same event.";
+const LAPSED_BY: &str = "Which step found that the case had lapsed: each step of an agent would have found it, and leaves the same event.";
 const ERASED: &str = "That the account's data keys are destroyed: those are in keys.redb, and the order to destroy them is a tombstone beside the keyring. What the log shows is that the account existed, who asked and when, and that nothing of the old account was used after it.";
 const ROTATED: &str = "That new keys are in use: those are in the keyring file, and which key wraps what is in keys.redb. What the log shows is that the number is the next one, that no rotation was under way, who asked and when.";
 
-/// One plain sentence for each thing that the events alone say; a secret is in none of them.
+/// Returns one sentence for each fact that only the events show; no sentence holds a secret.
 pub fn taken_as_recorded(recording: &Recording) -> Vec<&'static str> {
     let mut taken = Vec::new();
     for event in recording.events {
@@ -82,7 +84,7 @@ mod tests {
     use crate::account::explain::recording::Across;
     use crate::account::tests::reset_words::*;
     use crate::account::tests::scenario::Password::{Right, Vouched, Wrong};
-    use crate::account::tests::scenario::{ACCOUNT, START, Scenario, nobody};
+    use crate::account::tests::scenario::{ACCOUNT, START, Scenario, unregistered};
     use crate::account::tests::sentences::*;
 
     fn taken(before: &Scenario, ask: impl FnOnce(&Scenario) -> Ask) -> Vec<&'static str> {
@@ -135,6 +137,6 @@ mod tests {
         let lapsed = case.by("agent-2").at("+8d");
         assert_eq!(taken(&lapsed, approve), [LAPSED_BY]);
         assert_eq!(taken(&enabled_account(), erase), [ERASED]);
-        assert_eq!(taken(&nobody(), rotate_keys), [ROTATED]);
+        assert_eq!(taken(&unregistered(), rotate_keys), [ROTATED]);
     }
 }

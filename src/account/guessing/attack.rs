@@ -14,20 +14,20 @@ use crate::account::{
 };
 use crate::crypto::otp::step_at;
 
-/// When the attack begins; any moment would do.
+/// When the attack begins; any time would do.
 const START: Micros = Micros(1_800_000_000 * Micros::SECOND);
 /// The account that is attacked.
 const ACCOUNT: &str = "owner";
 /// Backup codes of the virtual owner: one for every login of a month, and the most that ordinals
-/// name.
+/// can name.
 const OWNER_CODES: u8 = 31;
 
-/// What the attacker does about the limits.
+/// How the attacker treats the limits.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::account) enum Strategy {
-    /// Guesses whatever is compared.
+    /// Guesses whenever a guess is compared.
     Greedy,
-    /// Guesses while the window holds fewer failures than this, and never pairs.
+    /// Guesses while the window holds fewer failures than this, and never sends pairs.
     Patient { failures: u16 },
 }
 
@@ -42,11 +42,11 @@ pub(in crate::account) struct Guess {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::account) struct Month {
     pub(super) compared: Compared,
-    /// The guess that was right.
+    /// The right guess, if there was one.
     pub(in crate::account) right: Option<Guess>,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 enum Attempt {
     Compared,
     Right(Guess),
@@ -82,7 +82,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
         attack
     }
 
-    /// The account's owner turns the factor on, a day before.
+    /// Turns the factor on, one day before the attack.
     fn enrol(&mut self) {
         let enable = Command::Enable2fa(Enable2fa {
             account_id: account_id(),
@@ -160,7 +160,7 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
         .expect("a guess is right, wrong, or has to wait")
     }
 
-    /// Until when a patient attacker saves what is left of the budget.
+    /// Returns until when a patient attacker saves the rest of the budget.
     fn holds_back_until(&self) -> Option<Micros> {
         let Strategy::Patient { failures } = self.strategy else {
             return None;
@@ -182,7 +182,10 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
             .expect("a second code was asked for")
     }
 
-    /// Sends a guess; the refusal, where it is neither an answer to it nor a wait.
+    /// Sends a guess.
+    ///
+    /// # Errors
+    /// The refusal, if it is neither a judgement of the guess nor a wait.
     fn guess(&mut self, pair: bool) -> Result<Attempt, ErrorCode> {
         let step_now = step_at(self.now.unix_s());
         let guess = Guess { step_now, pair };
@@ -209,7 +212,8 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
         }
     }
 
-    /// Has a new agent clear a spent budget, or says when one may; never where it is not spent.
+    /// Has a new agent clear a spent budget, or returns when an agent may; never clears an unspent
+    /// one.
     fn support_clears(&mut self) -> Micros {
         let until = self.account.attempts.double_code_until;
         if until.is_none_or(|until| self.now >= until) {
@@ -230,7 +234,8 @@ impl<'a, F: FnMut(Guess) -> (Vec<u64>, Vec<u64>)> Attack<'a, F> {
         }
     }
 
-    /// By the app where that is taken, else by a backup code, which always is.
+    /// Logs in with the app if its codes are accepted, otherwise with a backup code, which always
+    /// works.
     fn owner_logs_in(&mut self) {
         self.owner_logins += 1;
         let step_now = step_at(self.now.unix_s());
@@ -309,7 +314,7 @@ fn account_id() -> AccountId {
     AccountId::parse(ACCOUNT).expect("a word")
 }
 
-/// A login whose first factor stands: the attacker has the password.
+/// Returns a login whose first factor is right: the attacker has the password.
 fn verify(code: Code, pair: bool) -> Command {
     Command::VerifyLogin(VerifyLogin {
         challenge_id: None,
@@ -321,7 +326,7 @@ fn verify(code: Code, pair: bool) -> Command {
     })
 }
 
-/// The digits do not matter: what they match is said by the evidence.
+/// Returns a code whose digits do not matter: the evidence says which steps it matches.
 fn some_code() -> Code {
     Code::Totp(TotpCode::from_number(0))
 }

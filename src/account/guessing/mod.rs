@@ -1,8 +1,9 @@
-//! What the attempts policy is worth: how likely somebody who holds the password guesses a code.
+//! Computes the odds that an attacker who has the password guesses a code under the attempts
+//! policy.
 //!
-//! The count of comparisons comes from running the rules themselves, [`super::decide`] and
+//! The number of comparisons comes from running the rules themselves, [`super::decide`] and
 //! [`super::Account::evolve`], for a virtual month of 30 days against an attacker who has every
-//! source, knows every number of the policy and guesses in the very second in which a guess is
+//! source, knows every number of the policy and guesses in the first second in which a guess is
 //! compared.
 //!
 //! # From comparisons to odds
@@ -19,9 +20,9 @@
 //!
 //! Spent steps only lower this, so they are not counted in the attacker's disfavour.
 //!
-//! Support's clear-attempts gives one budget of single codes more each time. What that is worth is
-//! counted too, with agents who clear whenever they may and a new one each time; the bar is for a
-//! month without.
+//! Each `clear-attempts` by support gives one more budget of single codes. These guesses are
+//! counted too, with a new agent who clears whenever one may; the limit on the odds is for a month
+//! without clears.
 
 pub(super) mod attack;
 pub mod password_bound;
@@ -34,7 +35,7 @@ use attack::{Attack, Guess, Strategy};
 
 /// The odds of the likeliest six-digit code (RFC 4226 A.4).
 pub const CODE_ODDS: f64 = 2_148.0 / 2_147_483_648.0;
-/// The odds that the shipped policy stays under, for an account and month.
+/// The limit on the odds of the shipped policy, per account and month.
 pub const ODDS_MAX: f64 = 3.1e-5;
 /// The virtual month, in seconds.
 pub const MONTH_S: u64 = 30 * DAY_S;
@@ -47,16 +48,17 @@ pub(super) const DAY_S: u64 = 86_400;
 pub enum Owner {
     /// Nothing.
     Away,
-    /// Logs in once in 24 hours, which ends a row of failures, a wait and a suspension.
+    /// Logs in once every 24 hours, which ends a row of failures, a wait and a suspension.
     Daily,
 }
 
 impl Owner {
-    /// When the owner logs in the `nth` time, counted from 1, in seconds after the attack began.
+    /// Returns when the owner logs in for the `nth` time, from 1, in seconds after the attack
+    /// began.
     pub(super) fn login_s(self, nth: u64) -> Option<u64> {
         match self {
             Self::Away => None,
-            // Not on the hour, where usual waits end anyway and a login would seem to give nothing.
+            // Not on the hour, when usual waits end anyway and a login would seem to gain nothing.
             Self::Daily => Some(nth * DAY_S + 450),
         }
     }
@@ -68,25 +70,25 @@ impl Owner {
 pub enum Support {
     /// Nothing.
     Idle,
-    /// Clears the attempts as soon as the budget is spent and the rules allow it, by another agent
-    /// each time.
+    /// Clears the attempts as soon as the budget is spent and the rules allow it, with another
+    /// agent each time.
     Clears,
 }
 
 /// Wrong guesses that were compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compared {
-    /// Of one code.
+    /// Guesses of a single code.
     pub singles: u64,
-    /// Of two consecutive codes.
+    /// Guesses of two consecutive codes.
     pub pairs: u64,
 }
 
 impl Compared {
-    /// The odds that one of them was right, 0–1.
+    /// Returns the odds that one of the guesses was right, 0–1.
     ///
-    /// `code_odds` is the probability of the likeliest code, `window_steps` how many steps a code
-    /// may be early or late.
+    /// `code_odds` is the probability of the likeliest code, `window_steps` the number of steps
+    /// that a code may be early or late.
     pub fn odds(self, code_odds: f64, window_steps: u64) -> f64 {
         let neighbours = 2.0 * window_steps as f64;
         let single_misses = (neighbours + 1.0) * (-code_odds).ln_1p();
@@ -95,11 +97,11 @@ impl Compared {
     }
 }
 
-/// Counts what the policy lets an attacker compare in 30 days, by running it.
+/// Counts the guesses that the policy lets an attacker compare in 30 days, by running the rules.
 ///
-/// Each kind is the most that any strategy reaches: to go on with pairs as long as they are asked
-/// for, or to stop after so many failures of a window and come back with single codes later. Where
-/// two strategies lead, no attacker has both counts, and the odds of their sum are an upper bound.
+/// Each count is the highest of any strategy: to send pairs as long as they are required, or to
+/// stop after some failures of a window and return with single codes later. If a different strategy
+/// leads for each count, no attacker reaches both, and the odds of their sum are an upper bound.
 pub fn compared(policy: &Policy, owner: Owner, support: Support) -> Compared {
     let patient = policy.code_failures_free.max(1)..=policy.code_failures_budget;
     let strategies = patient

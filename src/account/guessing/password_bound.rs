@@ -1,8 +1,9 @@
-//! What the limits on wrong passwords are worth: how many guesses an attacker has at one account.
+//! Counts how many passwords the limits let an attacker guess at one account.
 //!
-//! The count comes from running the rules themselves for a virtual day, against an attacker who knows
-//! every number and guesses in the very second in which a guess is compared. A pair of password and
-//! code is no guess of a password: one that is not right tells nothing of either.
+//! The count comes from running the rules themselves for a virtual day, against an attacker who
+//! knows every number and guesses in the first second in which a guess is compared. A pair of
+//! password and code does not count as a guess of a password: a wrong pair reveals nothing about
+//! either.
 
 use countersign_schemas::time::Micros;
 use serde::Serialize;
@@ -15,14 +16,14 @@ const MONTH_DAYS: u64 = 30;
 /// When the virtual day begins.
 const START: Micros = Micros(1_800_000_000 * Micros::SECOND);
 
-/// Passwords that are compared at one account.
+/// The number of passwords that are compared at one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PasswordGuesses {
     /// In a day, from one source.
     pub one_source_day: u64,
-    /// In a day, from as many sources as it takes: every guess has one of its own.
+    /// In a day, with a new source for every guess.
     pub any_sources_day: u64,
-    /// In 30 days, from as many sources as it takes.
+    /// In 30 days, with a new source for every guess.
     pub any_sources_month: u64,
 }
 
@@ -36,7 +37,7 @@ pub fn password_guesses(policy: &Policy) -> PasswordGuesses {
     }
 }
 
-/// The guesses of a day, each from the source that is given for it.
+/// Counts the guesses of a day, each from the source that `source_of` gives for it.
 fn day(policy: &Policy, source_of: impl Fn(u64) -> u64) -> u64 {
     let mut passwords = PasswordAttempts::default();
     let (mut now, mut guesses) = (START, 0);
@@ -48,7 +49,7 @@ fn day(policy: &Policy, source_of: impl Fn(u64) -> u64) -> u64 {
                 let counted = passwords.counted(source, now, policy);
                 passwords.failed(source, now, &counted);
                 guesses += 1;
-                // Without a wait a guess takes a second: a policy may have none.
+                // Counting stops here, since a policy may set no wait at all.
                 if guesses > GUESSES_MAX {
                     return GUESSES_MAX;
                 }
@@ -58,7 +59,7 @@ fn day(policy: &Policy, source_of: impl Fn(u64) -> u64) -> u64 {
     guesses
 }
 
-/// Guesses beyond which a policy is said to have no bound worth the name.
+/// The number of guesses a day at which counting stops, since the policy has no useful bound.
 const GUESSES_MAX: u64 = 1_000_000;
 
 #[cfg(test)]
@@ -71,7 +72,7 @@ mod tests {
         let guesses = password_guesses(&Policy::default());
         // 10 free, eight waits up to 640 s, and one each quarter of an hour.
         assert_eq!(guesses.one_source_day, 113);
-        // What new sources may fail, and one a minute.
+        // The failures of new sources, and one a minute.
         let crowd = NEW_FAILURES_MAX as u64 + DAY_S / 60 - 1;
         assert_eq!(guesses.any_sources_day, crowd);
         assert_eq!(guesses.any_sources_month, 30 * crowd);

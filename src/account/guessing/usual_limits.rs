@@ -1,25 +1,25 @@
-//! Limits that are usual elsewhere, to compare with: none of them is a rule of this service.
+//! Usual limits of other services, for comparison: none of them is a rule of this service.
 //!
-//! Each is a gate of its own, a few lines long, and is attacked for the same virtual month as
-//! [`crate::account::guessing`] attacks ours.
+//! Each is a gate of its own, and is attacked for the same virtual month as the policy in
+//! [`crate::account::guessing`].
 
 use super::{Compared, MONTH_S, Owner};
 
-/// One usual limit on single codes.
+/// A usual limit on single codes.
 #[derive(Clone, Copy, Debug)]
 pub struct UsualLimit {
-    /// What it is called.
+    /// The name of the limit in tables.
     pub name: &'static str,
     rule: Rule,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Rule {
-    /// After every so many failures, a wait.
+    /// A wait after each group of so many failures.
     Every { failures: u64, wait_s: u64 },
     /// A wait after each failure, doubling up to the longest.
     BackOff { first_s: u64, max_s: u64 },
-    /// No more after so many failures in a row.
+    /// No more guesses after so many failures in a row.
     Stop { failures: u64 },
 }
 
@@ -67,8 +67,8 @@ pub const USUAL_LIMITS: [UsualLimit; 6] = [
 ];
 
 impl UsualLimit {
-    /// Counts what it lets an attacker compare in 30 days; a login of the owner ends a row of
-    /// failures and a wait.
+    /// Counts the guesses that the limit lets an attacker compare in 30 days; a login of the owner
+    /// ends a row of failures and a wait.
     pub fn compared(&self, owner: Owner) -> Compared {
         let (mut now_s, mut in_a_row, mut singles, mut logins) = (0, 0, 0, 0);
         while now_s < MONTH_S {
@@ -90,7 +90,8 @@ impl UsualLimit {
         Compared { singles, pairs: 0 }
     }
 
-    /// Whether an attacker guesses: not where it would end what the owner's login starts anew.
+    /// Returns whether an attacker guesses now: not if the guess would end the row that a login of
+    /// the owner resets.
     fn is_worth_it(&self, in_a_row: u64, owner_returns: bool) -> bool {
         match self.rule {
             Rule::Stop { failures } => in_a_row + u64::from(owner_returns) < failures,
@@ -98,7 +99,7 @@ impl UsualLimit {
         }
     }
 
-    /// How long the attacker waits after that failure.
+    /// Returns how long the attacker waits after this failure, in seconds.
     fn wait_s(&self, in_a_row: u64, owner_returns: bool) -> u64 {
         match self.rule {
             Rule::Every { failures, wait_s } if in_a_row.is_multiple_of(failures) => wait_s,

@@ -1,4 +1,4 @@
-//! Sets of backup codes: issued as a whole, superseded as a whole.
+//! Sets of backup codes: issued and superseded as a whole.
 
 use countersign_schemas::command::RegenerateBackupCodes;
 use countersign_schemas::event::Event;
@@ -8,9 +8,14 @@ use countersign_schemas::event::backup_codes::v1::{BackupCodesIssued, IssueCause
 use super::codes::GivenCode;
 use super::{codes, credentials};
 use crate::account::evidence::{Created, Evidence, Issued};
-use crate::account::outcome::Reply;
+use crate::account::outcome::{Reply, SecretReply};
 use crate::account::{Account, Ctx, Decision, Step};
 
+/// Issues a new set of ten backup codes, which voids every code of the old one.
+///
+/// Checks the first factor, then that 2FA is on, then the code if one is given, if policy requires
+/// one, or while app codes are suspended. Records the accepted code and `backup-codes-issued`. A
+/// wrong password or code, and a missing code that policy requires, count as attempts.
 pub(in crate::account) fn regenerate(
     account: &Account,
     command: &RegenerateBackupCodes,
@@ -32,21 +37,21 @@ pub(in crate::account) fn regenerate(
     let Created::Codes(issued) = &evidence.created else {
         return Decision::Needs(Step::MakeCodes);
     };
-    // A code of the old set that proved the owner is spent, not superseded.
+    // A code of the old set that came as a proof is spent, not superseded.
     let superseded_unused = code.as_ref().map_or(on.codes.left(), |code| code.left);
     let cause = IssueCause::Regenerated(proof);
     let event = issue(account, issued, cause, superseded_unused);
-    let reply = Reply::BackupCodesRegenerated {
+    let reply = Reply::Secret(SecretReply::BackupCodesRegenerated {
         set_no: account.set_no + 1,
         issued: issued.clone(),
         display_name: evidence.display_name.clone(),
         superseded_unused,
-    };
+    });
     let spent = code.map(|accepted| accepted.event);
     Decision::recorded(spent.into_iter().chain([event]).collect(), reply)
 }
 
-/// The event that puts a new set in the place of whatever was there.
+/// Returns the event that issues a new set and voids the old one.
 pub(super) fn issue(
     account: &Account,
     issued: &Issued,

@@ -1,10 +1,10 @@
-//! Support lets app codes be tried again: a second budget for a guesser too, so it has limits of
-//! its own, which `policy explain` counts.
+//! Support clears the counted failures, so that app codes can be tried again. This gives a guesser
+//! a second budget too, so clears have limits of their own, which `policy explain` counts.
 //!
-//! Once per account in 7 days; an agent who did it may not do it again for 30 days, so that no
-//! single agent can keep an account open to guessing. How many accounts an agent may do it to in a
-//! day is `quota`'s. The row of failures that leads to a suspension (NIST SP 800-63B §3.2.2) stays.
-//! Where nothing is counted, or app codes are suspended, a clear would let nobody in: it is refused
+//! An account can be cleared once in 7 days, and by the same agent once in 30 days, so that no
+//! single agent can keep an account open to guessing. `quota` bounds how many clears one agent may
+//! make in a day. The row of failures that leads to a suspension (NIST SP 800-63B §3.2.2) stays. If
+//! nothing is counted, or app codes are suspended, a clear would not help the owner: it is refused
 //! and costs no quota.
 
 use countersign_schemas::command::ClearAttempts;
@@ -21,9 +21,14 @@ use crate::account::outcome::Reply;
 use crate::account::state::Clear;
 use crate::account::{Account, Ctx, Decision};
 
-/// Clears that are remembered: more than any policy lets happen in 30 days.
+/// The number of clears that are remembered: more than any policy allows in 30 days.
 pub const CLEARS_MAX: usize = 32;
 
+/// Clears waits, double-code mode and the counted failures of app codes.
+///
+/// Checks that the account waits for no reset, that 2FA is on, that app codes are not suspended,
+/// that something is counted, then the limits of the account and of the agent. Records
+/// `attempts-cleared`; a refusal carries no event and costs no quota.
 pub(in crate::account) fn clear(account: &Account, command: &ClearAttempts, ctx: &Ctx) -> Decision {
     if account.until_reset {
         return account.refused_as_suspended();
@@ -50,7 +55,7 @@ pub(in crate::account) fn clear(account: &Account, command: &ClearAttempts, ctx:
     Decision::recorded(vec![event], Reply::AttemptsCleared)
 }
 
-/// The seconds until this agent may clear the attempts, if it may not now.
+/// Returns the seconds until this agent may clear the attempts; `None` if it may now.
 fn waiting_s(clears: &[Clear], ctx: &Ctx) -> Option<u64> {
     let again = |clear: &Clear| {
         let after_s = match is_same_person(&clear.by, ctx.caller) {

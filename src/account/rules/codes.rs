@@ -1,4 +1,4 @@
-//! Judging a code of either kind, at login and as a proof: one gate, one count, spent once.
+//! Judges a code of either kind, at login and as a proof: one gate, one count, spent once.
 
 use countersign_schemas::code::{BackupCode, Code};
 use countersign_schemas::command::Proof;
@@ -18,10 +18,10 @@ use crate::account::evidence::{CodeEvidence, Evidence};
 use crate::account::policy::Policy;
 use crate::account::{Account, Ctx, Decision, On, Step};
 
-/// Whether this is the build that takes spent codes, which the race tests must find out.
+/// Whether this is the build that accepts spent codes, which the race tests must detect.
 const IS_MUTANT: bool = cfg!(feature = "mutant-spent-codes");
 
-/// A command whose first factor stands: what a code is judged against.
+/// A command whose first factor is right, and what its code is judged against.
 pub(super) struct Attempt<'a> {
     pub(in crate::account) account: &'a Account,
     pub(super) on: &'a On,
@@ -30,15 +30,15 @@ pub(super) struct Attempt<'a> {
     pub(super) challenge: Option<[u8; 16]>,
 }
 
-/// A code that is taken once its event is recorded.
+/// A right code, which is spent once its event is recorded.
 pub(super) struct Accepted {
     pub(super) event: Event,
     pub(super) method: Method,
-    /// Unused backup codes that remain then.
+    /// The number of backup codes that are unused then.
     pub(super) left: u8,
 }
 
-/// The code that a command brings with its proof.
+/// The code that a command sends with its first factor.
 #[derive(Clone, Copy)]
 pub(super) struct GivenCode<'a> {
     pub(super) code: Option<&'a Code>,
@@ -54,12 +54,12 @@ impl<'a> GivenCode<'a> {
     }
 }
 
-/// Judges the code of a command whose first factor stands, where policy or a suspension asks for one
-/// or one was given: a credential that was brought is never ignored. None where neither is so.
+/// Judges the code of a command whose first factor is right. A code that was given is never
+/// ignored; `None` if none was given and neither policy nor a suspension requires one.
 ///
 /// # Errors
-/// The decision that ends the command; a code that policy misses answers, and is counted, as a wrong
-/// password is.
+/// The decision that ends the command. A missing code that policy requires is refused and counted
+/// like a wrong password, or only refused if the caller vouched for the first factor.
 pub(super) fn prove(
     account: &Account,
     given: GivenCode,
@@ -99,11 +99,11 @@ pub(super) fn prove(
 }
 
 impl Attempt<'_> {
-    /// Judges a code of either kind; what is accepted is spent by its event.
+    /// Judges a code of either kind; the event of an accepted code spends it.
     ///
     /// # Errors
-    /// The decision that ends the command: a refusal, counted where the code was compared; or that
-    /// the code is to be compared now, which is asked for behind an open gate only.
+    /// The decision that ends the command: a refusal, counted if the code was compared, or the step
+    /// that compares the code, which only an open gate asks for.
     pub(super) fn judge(
         &self,
         code: &Code,
@@ -157,10 +157,11 @@ impl Attempt<'_> {
         }
     }
 
-    /// The step that one code spends: the highest that matches, above all that are spent.
+    /// Returns the step that one code spends: the highest matching step, if it is above every spent
+    /// one.
     ///
-    /// A code whose digits equal the last accepted one is refused while that one could still be
-    /// valid, even where they belong to a later step too (NIST SP 800-63B §3.1.4.2).
+    /// A code with the digits of the last accepted one is refused while that one could still be
+    /// valid, even if the digits belong to a later step too (NIST SP 800-63B §3.1.4.2).
     fn single(&self, matched: &[u64], step_now: u64, policy: &Policy) -> Result<u64, WrongTotp> {
         let last = match IS_MUTANT {
             true => 0,
@@ -177,7 +178,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The second step of a right pair: (s, s+1), both unspent and in the window.
+    /// Returns the second step of a right pair (s, s+1), both unspent and in the window.
     fn pair(
         &self,
         first: &[u64],
@@ -243,7 +244,7 @@ impl Attempt<'_> {
     }
 
     // BUG: backup-code-records: each wrong backup code is a record of its own.
-    /// Always compared, whatever the app's failures led to: at 70 random bits guessing is
+    /// Judges a backup code, whatever state app codes are in: at 70 random bits guessing is
     /// hopeless, and a limit would let a password thief shut the owner out.
     fn backup_code(
         &self,
@@ -298,7 +299,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether a command takes the second factor away or replaces its codes.
+/// Returns whether a command removes the second factor or replaces its codes.
 fn changes_factor(purpose: Purpose) -> bool {
     match purpose {
         Purpose::Disable | Purpose::Regenerate => true,
@@ -306,19 +307,19 @@ fn changes_factor(purpose: Purpose) -> bool {
     }
 }
 
-/// Why an app code is not taken.
+/// Why an app code is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WrongTotp {
     Replayed(u64),
     Reason(TotpReason),
 }
 
-/// Whether the wall clock lies so far back that a code of long ago could look fresh.
+/// Returns whether the wall clock is so far behind that an old code could look fresh.
 pub(super) fn clock_is_behind(evidence: &Evidence, ctx: &Ctx) -> bool {
     evidence.received_at.plus_s(ctx.policy.clock_back_max_s) < ctx.clock_floor
 }
 
-/// The highest of the matching steps that lies in the window (RFC 6238 §5.2).
+/// Returns the highest of the matching steps in the window (RFC 6238 §5.2).
 pub(super) fn highest_in_window(matched: &[u64], step_now: u64, policy: &Policy) -> Option<u64> {
     matched
         .iter()
@@ -331,13 +332,13 @@ fn in_window(step: u64, step_now: u64, policy: &Policy) -> bool {
     steps_off(step, step_now).unsigned_abs() <= policy.window_steps
 }
 
-/// How far the step lies from the step of arrival; the window keeps it small.
+/// Returns how far a step is from the step of arrival, in steps; the window keeps it small.
 pub(super) fn drift(step: u64, step_now: u64) -> i8 {
     steps_off(step, step_now) as i8
 }
 
-/// How far a step lies ahead of another one (positive) or behind it (negative), at most the largest
-/// number that there is room for: the one notion of distance between steps.
+/// Returns how many steps a step is ahead of another one (positive) or behind it (negative), at
+/// most `i64::MAX`. Every distance between steps is computed here.
 pub(super) fn steps_off(step: u64, from: u64) -> i64 {
     let apart = i64::try_from(step.abs_diff(from)).unwrap_or(i64::MAX);
     match step < from {
@@ -350,9 +351,9 @@ pub(super) fn steps_off(step: u64, from: u64) -> i64 {
 mod tests {
     use super::*;
 
-    /// A wrapped distance would call the step before the first one the nearest of all.
+    /// A distance that wraps would make the step furthest away the nearest one.
     #[test]
-    fn steps_are_as_far_apart_as_they_are_also_at_the_end_of_what_there_is_room_for() {
+    fn distances_between_steps_are_right_also_at_the_ends_of_their_range() {
         assert_eq!(
             (steps_off(3, 5), steps_off(5, 3), steps_off(5, 5)),
             (-2, 2, 0)

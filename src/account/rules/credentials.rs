@@ -16,9 +16,13 @@ use crate::account::evidence::{Created, Evidence, ProofEvidence};
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision, Step};
 
-/// The version that stands in events where another service holds the password.
+/// The credential version in events of an account whose password another service holds.
 pub const ELSEWHERE: u32 = u32::MAX;
 
+/// Registers an account with a username and a password.
+///
+/// Checks the password against the policy (NIST SP 800-63B §3.1.1.2), then that the id and the name
+/// are free. Records `account-registered` and `password-set`; no refusal counts as an attempt.
 pub(in crate::account) fn register(
     account: &Account,
     command: &RegisterAccount,
@@ -32,7 +36,7 @@ pub(in crate::account) fn register(
         return Decision::refused(ErrorCode::AccountExists);
     }
     let Some(account_id) = &command.account_id else {
-        // The engine names the account before it asks.
+        // The engine gives every new account an id before it asks for a decision.
         return Decision::refused(ErrorCode::Internal);
     };
     let Created::Verifier(verifier) = &evidence.created else {
@@ -54,6 +58,12 @@ pub(in crate::account) fn register(
     )
 }
 
+/// Replaces a password.
+///
+/// Checks the new password against the policy, then the first factor, then that the account exists,
+/// then the code if one is given or policy requires one. Records the accepted code and
+/// `password-set`. A wrong password or code, and a missing code that policy requires, count as
+/// attempts.
 pub(in crate::account) fn change_password(
     account: &Account,
     command: &ChangePassword,
@@ -93,11 +103,15 @@ pub(in crate::account) fn change_password(
     )
 }
 
-/// Judges the first factor: the proof in force, or the decision that ends the command.
+/// Judges the first factor of a command.
 ///
-/// Wrong passwords are counted by source: here, at the text that names the account, and over all
-/// names. An unknown account answers as a wrong password. A source that waits is not compared; one
-/// from which the owner lately completed a login waits for its own failures at this account only.
+/// Wrong passwords are counted by source: at the account, under the text that names it, and over
+/// all names. An unknown account is refused like a wrong password. No password is compared for a
+/// source that waits; a source from which the owner completed a login in the last 30 days waits
+/// only for its own failures at this account.
+///
+/// # Errors
+/// The decision that ends the command, or the step that compares the password.
 pub(super) fn prove(
     account: &Account,
     evidence: &Evidence,
@@ -111,7 +125,7 @@ pub(super) fn prove(
         )));
     }
     Err(Box::new(match judge(account, evidence) {
-        // What is known of the account may be out of date, the password itself too.
+        // Events of the account may be lost, a change of its password among them.
         Judged::Right(_) if account.until_reset => account.refused_as_suspended(),
         Judged::Right(first_factor) => return Ok(first_factor),
         Judged::Wrong(credential) => wrong_password(account, purpose, credential, ctx),
@@ -120,7 +134,7 @@ pub(super) fn prove(
     }))
 }
 
-/// The seconds that no password of this source is compared.
+/// Returns the seconds for which no password of this source is compared; `None` if it may try now.
 pub(super) fn waiting_s(account: &Account, ctx: &Ctx) -> Option<u64> {
     let passwords = &account.passwords;
     let is_known = passwords.knows(ctx.source_key, ctx.gated_at);
@@ -130,20 +144,20 @@ pub(super) fn waiting_s(account: &Account, ctx: &Ctx) -> Option<u64> {
         .max(beside_it)
 }
 
-/// What a command's first factor was found to be.
+/// The result of judging a command's first factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judged {
-    /// It is the one in force.
+    /// It is the one in force, or the caller vouches for it.
     Right(FirstFactor),
-    /// It is not; the version that it was compared with.
+    /// It is not the one in force; the version that it was compared with.
     Wrong(u32),
-    /// Whether it is, is to be found out.
+    /// It was not compared with the one in force yet.
     NotCompared,
-    /// There is none.
+    /// The command has none.
     Missing,
 }
 
-/// Judges the first factor, whoever waits; evidence of another password counts as none.
+/// Judges the first factor without regard to waits. Evidence about another password counts as none.
 pub(super) fn judge(account: &Account, evidence: &Evidence) -> Judged {
     let current = account.credential.as_ref().map_or(0, |c| c.version);
     match evidence.proof {
@@ -165,7 +179,7 @@ pub(super) fn judge(account: &Account, evidence: &Evidence) -> Judged {
     }
 }
 
-/// The refusal of a command that brings no first factor where one is needed.
+/// Returns the refusal of a command that lacks a required first factor.
 pub(super) fn missing(account: &Account, ctx: &Ctx) -> Decision {
     Decision::refused(match account.exists() || ctx.is_elsewhere {
         true => ErrorCode::CredentialsInvalid,
@@ -173,7 +187,7 @@ pub(super) fn missing(account: &Account, ctx: &Ctx) -> Decision {
     })
 }
 
-/// A first factor that failed, counted by source.
+/// Refuses a wrong first factor, and counts it by source.
 pub(super) fn wrong_password(
     account: &Account,
     purpose: Purpose,
@@ -193,7 +207,7 @@ pub(super) fn wrong_password(
             all_wait_until: counted.all_wait_until,
         })
     } else {
-        // The log keeps no trace of which name it was; the engine counts it in memory.
+        // The log does not keep the name; the engine counts failures by the text of the name.
         Event::UnknownNameRefused(UnknownNameRefused { count: 1 })
     };
     Decision::recorded_refusal(vec![event], Refusal::new(ErrorCode::CredentialsInvalid))

@@ -1,4 +1,4 @@
-//! Turning the second factor on and off.
+//! Turns the second factor on and off.
 
 use countersign_schemas::code::Code;
 use countersign_schemas::command::{CancelEnrolment, ConfirmCode, Disable2fa, Enable2fa};
@@ -17,10 +17,15 @@ use countersign_schemas::sealed::Protected;
 use super::codes::GivenCode;
 use super::{backup_codes, codes, credentials};
 use crate::account::evidence::{CodeEvidence, Created, Evidence};
-use crate::account::outcome::{Reply, enrolment_code_refusal};
+use crate::account::outcome::{Reply, SecretReply, enrolment_code_refusal};
 use crate::account::{Account, Ctx, Decision, Factor, Pending, Step};
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret};
 
+/// Begins an enrolment with a new secret; it replaces a pending one.
+///
+/// Checks the first factor, then that 2FA is off. Records `enrolment-started`, and before it
+/// `account-registered` for an account that needs no registration. A wrong password counts as an
+/// attempt.
 pub(in crate::account) fn enable(
     account: &Account,
     command: &Enable2fa,
@@ -62,15 +67,21 @@ pub(in crate::account) fn enable(
         proof,
     }));
     let display_name = evidence.display_name.clone();
-    let reply = Reply::EnrolmentStarted {
+    let reply = Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         display_name,
         expires_at,
-    };
+    });
     Decision::recorded(events, reply)
 }
 
+/// Turns 2FA on with the first code of a pending enrolment, and issues ten backup codes.
+///
+/// Checks that this enrolment is pending, the clock, that it has not expired, then the code in the
+/// window (RFC 6238 §5.2). Records `two-factor-enabled` and `backup-codes-issued`; for a wrong code
+/// `enrolment-code-rejected`, which costs one of the enrolment's tries; for an expired enrolment
+/// `enrolment-expired`.
 pub(in crate::account) fn confirm(
     account: &Account,
     command: &ConfirmCode,
@@ -115,14 +126,15 @@ pub(in crate::account) fn confirm(
         drift: codes::drift(step, step_now),
     });
     let codes = backup_codes::issue(account, issued, IssueCause::Enrolment, 0);
-    let reply = Reply::CodeConfirmed {
+    let reply = Reply::Secret(SecretReply::CodeConfirmed {
         set_no: account.set_no + 1,
         issued: issued.clone(),
         display_name: evidence.display_name.clone(),
-    };
+    });
     Decision::recorded(vec![enabled, codes], reply)
 }
 
+/// Cancels a pending enrolment, expired or not; records `enrolment-cancelled`.
 pub(in crate::account) fn cancel(
     account: &Account,
     command: &CancelEnrolment,
@@ -134,12 +146,18 @@ pub(in crate::account) fn cancel(
             let event = Event::EnrolmentCancelled(EnrolmentCancelled { authenticator_id });
             Decision::recorded(vec![event], Reply::FactorOff)
         }
-        // To the user an enrolment that lapsed is one that is not pending any more.
+        // For the user, an expired enrolment is no longer pending.
         Err(ErrorCode::EnrolmentExpired) => Decision::refused(ErrorCode::FactorNotPending),
         Err(code) => Decision::refused(code),
     }
 }
 
+/// Turns 2FA off, and ends an open reset case.
+///
+/// Checks the first factor, then that 2FA is on, then the code if one is given, if policy requires
+/// one, or while app codes are suspended. Records the accepted code, `two-factor-disabled` and the
+/// end of the case. A wrong password or code, and a missing code that policy requires, count as
+/// attempts.
 pub(in crate::account) fn disable(
     account: &Account,
     command: &Disable2fa,
@@ -162,13 +180,16 @@ pub(in crate::account) fn disable(
         by: DisabledBy::User(proof),
     });
     let spent = code.map(|accepted| accepted.event);
-    // Otherwise a case could outlive the factor that it is about, and take the next one away.
+    // Otherwise a case could outlive its factor and remove the next one.
     let ended = account.reset_ended_by(CancelledBy::Disabled, ctx.now);
     let events = spent.into_iter().chain([disabled]).chain(ended).collect();
     Decision::recorded(events, Reply::FactorOff)
 }
 
-/// The pending enrolment of that authenticator.
+/// Returns the pending enrolment of this authenticator, which may be past its time.
+///
+/// # Errors
+/// The code of the refusal if there is none.
 fn pending<'a>(
     account: &'a Account,
     id: &AuthenticatorId,
@@ -199,7 +220,8 @@ fn reject(pending: &Pending, reason: Mismatch, ctx: &Ctx) -> Decision {
     Decision::recorded_refusal(vec![Event::EnrolmentCodeRejected(event)], refusal)
 }
 
-/// What a code that is right at another time says about the phone's clock.
+/// Returns why a confirming code is wrong: by how many steps the phone's clock is off, if the code
+/// belongs to another step nearby.
 fn nearest(matched: &[u64], step_now: u64) -> Mismatch {
     matched
         .iter()

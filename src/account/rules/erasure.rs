@@ -1,7 +1,7 @@
-//! An operator erases an account: what was sealed for it can never be read again.
+//! An operator erases an account: nothing that was sealed for it can be read again.
 //!
-//! The account is gone with the event; its id and name are free, and a new life goes on counting
-//! versions. The data keys, which the event only speaks of, are the engine's to destroy.
+//! The event removes the account; its id and name are free, and a new life continues the count of
+//! versions. The engine destroys the data keys.
 
 use countersign_schemas::command::EraseAccount;
 use countersign_schemas::event::Event;
@@ -14,7 +14,10 @@ use super::quota;
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision};
 
-/// Needs an account, and an operator that has not erased as many as one may.
+/// Erases an account.
+///
+/// Checks that the account exists, then the operator's quota. Records `account-erased`; a refusal
+/// carries no event.
 pub(in crate::account) fn erase(account: &Account, command: &EraseAccount, ctx: &Ctx) -> Decision {
     if !account.exists() {
         return Decision::refused(ErrorCode::AccountNotFound);
@@ -29,7 +32,7 @@ pub(in crate::account) fn erase(account: &Account, command: &EraseAccount, ctx: 
 }
 
 impl Account {
-    /// Forgets everything but how many events there were.
+    /// Forgets everything except the number of events.
     pub(in crate::account) fn erased(&mut self) {
         *self = Self {
             version: self.version,

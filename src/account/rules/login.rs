@@ -1,5 +1,5 @@
-//! Logging in: the first factor opens a challenge, a code of either kind completes it. Both at once
-//! are `pair`'s.
+//! Logs in: the first factor opens a challenge, and a code of either kind completes it. `pair`
+//! judges both at once.
 
 use countersign_schemas::command::{StartLogin, VerifyLogin};
 use countersign_schemas::event::Event;
@@ -16,12 +16,18 @@ use super::codes::{Accepted, Attempt, clock_is_behind};
 use super::{credentials, pair, rotation};
 use crate::account::evidence::Evidence;
 use crate::account::outcome::{
-    Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods,
+    LoginReply, Reply, VOUCHED_CREDENTIAL, login_by_password, login_verified, methods,
 };
 use crate::account::{Account, Challenge, Ctx, Decision};
 
 const OTHER_AUDIENCE: &str = "the login was started for another audience";
 
+/// Begins a login, or completes it if 2FA is off.
+///
+/// A command with a code goes to [`pair::start`]. Checks the first factor. Records
+/// `login-completed` if 2FA is off, otherwise `login-started` with a new challenge. For an unknown
+/// account it records `account-registered` first if accounts need no registration. A wrong password
+/// counts as an attempt.
 pub(in crate::account) fn start(
     account: &Account,
     command: &StartLogin,
@@ -70,15 +76,20 @@ pub(in crate::account) fn start(
         audience: command.audience.clone().map(String::from),
     });
     let methods = methods(account);
-    let reply = Reply::CodeRequired {
+    let reply = Reply::Login(LoginReply::CodeRequired {
         account_id,
         challenge_id,
         methods,
         expires_at,
-    };
+    });
     Decision::recorded(rehashed.into_iter().chain([event]).collect(), reply)
 }
 
+/// Completes a login with a code of either kind.
+///
+/// Checks the challenge or that the caller vouches, the audience, that 2FA is on, the clock, then
+/// the code. Records the accepted code, which spends it and the challenge, and the end of an open
+/// reset case. A wrong code counts as an attempt; no other refusal does.
 pub(in crate::account) fn verify(
     account: &Account,
     command: &VerifyLogin,
@@ -119,8 +130,8 @@ pub(in crate::account) fn verify(
     }
 }
 
-/// A login that both factors completed. Its evidence may say that the password is to be kept anew,
-/// where it came with this very command.
+/// Completes a login whose factors are both right. If the password came with this command, its
+/// outdated verifier is replaced first.
 pub(super) fn complete(
     account: &Account,
     accepted: Accepted,
@@ -135,14 +146,14 @@ pub(super) fn complete(
     let low_codes = ctx.policy.low_codes;
     let code = (accepted.method, accepted.left, &first_factor);
     let reply = login_verified(account, code, audience, low_codes, ctx.now);
-    // Whoever can do that has lost nothing.
+    // An owner who can log in with a code needs no reset.
     let ended = account.reset_ended_by(CancelledBy::Login, ctx.now);
     let events = rehashed.into_iter().chain([accepted.event]).chain(ended);
     Decision::recorded(events.collect(), reply)
 }
 
-/// The login of an account that nothing is known of: where accounts need no registration it is as
-/// good as one whose second factor is off, and is made.
+/// Completes the login of an unknown account: if accounts need no registration, it is registered
+/// and counts as one with 2FA off.
 fn first_login(account: &Account, command: &StartLogin, credential: u32, ctx: &Ctx) -> Decision {
     let Some(account_id) = command.account_id.clone().filter(|_| ctx.is_elsewhere) else {
         return Decision::refused(ErrorCode::CredentialsInvalid);
@@ -157,8 +168,10 @@ fn first_login(account: &Account, command: &StartLogin, credential: u32, ctx: &C
     Decision::recorded(events, reply)
 }
 
-/// The open challenge of this caller that a login completes; none where it rests on the caller's
-/// own word.
+/// Returns the caller's open challenge that a login completes; `None` if the caller vouches.
+///
+/// # Errors
+/// The decision that ends the command.
 fn open_challenge<'a>(
     account: &'a Account,
     command: &VerifyLogin,
@@ -183,8 +196,8 @@ fn named<'a>(account: &'a Account, command: &VerifyLogin) -> Option<&'a Challeng
     account.challenges.iter().find(|open| open.hash == hash)
 }
 
-/// Whether a login names another audience than its start did. It is refused before any code of it
-/// is compared, so that it neither counts nor tells anything.
+/// Returns whether a login names another audience than its start did. It is refused before a code
+/// is compared, so that it neither counts nor reveals anything.
 fn is_for_another_audience(account: &Account, command: &VerifyLogin) -> bool {
     let bound_to = named(account, command).and_then(|open| open.audience.as_deref());
     match (bound_to, &command.audience) {
@@ -194,7 +207,7 @@ fn is_for_another_audience(account: &Account, command: &VerifyLogin) -> bool {
 }
 
 // BUG: audience-at-the-end: where the start named no audience, the end chooses one.
-/// Whom a login is asserted to: the audience of its start, where that named one, else its own.
+/// Returns the audience of a login: the one that its start named, otherwise its own.
 fn audience(challenge: Option<&Challenge>, command: &VerifyLogin) -> Option<Audience> {
     match challenge.and_then(|open| open.audience.as_deref()) {
         Some(bound_to) => Audience::parse(bound_to).ok(),

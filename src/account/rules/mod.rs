@@ -1,5 +1,5 @@
-//! The rules, one file for each topic: what a command is checked for, in which order, and which
-//! events it leads to. Each topic folds its own events.
+//! The rules, one file per topic: what a command is checked for, in which order, and which events
+//! it records. Each topic folds its own events.
 
 pub(super) mod backup_codes;
 pub(super) mod clear;

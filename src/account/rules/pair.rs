@@ -1,17 +1,17 @@
-//! A password and a code that come together: one login in one step.
+//! Judges a password and a code that come together: a login in one step.
 //!
 //! ```text
-//!   passwords do not wait:  the password is judged, then the code, each with its own answer
-//!   passwords wait:         both are compared, and only both right count: one secret, one answer
+//!   passwords do not wait:  the password is judged, then the code, each with its own reply
+//!   passwords wait:         both are compared, and only both right count: one secret, one reply
 //! ```
 //!
-//! While passwords wait, whoever sends a code along passes the wait: a crowd that knows the user
-//! name cannot keep the owner out. So that it is no second way to guess passwords, a try that fails
-//! there tells nothing of either: a wrong password, a wrong code and a code whose own gate is
-//! closed have the same answer, cost the same comparisons and leave one group of records. A wrong
-//! code is counted where the password was right only, so that a user name is not enough to make the
-//! owner's codes wait; and it makes no wait for passwords longer, so that nobody who can wait loses
-//! a turn by it.
+//! While passwords wait, a command that also sends a code passes the wait, so a crowd that knows
+//! the username cannot keep the owner out. A failed try reveals nothing about either secret, or it
+//! would be a second way to guess passwords: a wrong password, a wrong code and a code whose own
+//! gate is closed get the same reply, cost the same comparisons and leave one group of records. A
+//! wrong code counts only if the password was right, so a username is not enough to make the
+//! owner's codes wait. A failed try makes no wait for passwords longer, so no user who waits is
+//! delayed by it. Wrong pairs have waits of their own: see `pair_waits_s` of [`Ctx`].
 
 use countersign_schemas::code::Code;
 use countersign_schemas::command::StartLogin;
@@ -30,6 +30,11 @@ use crate::account::evidence::{CodeEvidence, Evidence};
 use crate::account::outcome::VOUCHED_CREDENTIAL;
 use crate::account::{Account, Ctx, Decision, Step};
 
+/// Judges a login with both secrets.
+///
+/// Checks the clock, then the waits for passwords and for pairs, then both secrets as above. A
+/// right pair records the accepted code. A failed pair during a wait records `login-pair-rejected`,
+/// and the wrong code if the password was right.
 pub(super) fn start(
     account: &Account,
     command: &StartLogin,
@@ -50,12 +55,12 @@ pub(super) fn start(
     match (credentials::waiting_s(account, ctx), ctx.pair_waits_s) {
         (None, _) => pair.in_turn(),
         (Some(_), None) => pair.before_its_turn(),
-        // This address had too many wrong pairs: it waits as it would without a code.
+        // Pairs wait too: the command waits as it would without a code.
         (Some(seconds), Some(_)) => Decision::refused_for(ErrorCode::AccountThrottled, seconds),
     }
 }
 
-/// Both secrets of a login, and what they are judged by.
+/// Both secrets of a login, and the facts to judge them by.
 struct Pair<'a> {
     account: &'a Account,
     command: &'a StartLogin,
@@ -81,7 +86,7 @@ impl Pair<'_> {
             Judged::NotCompared => return Decision::Needs(Step::ComparePassword),
             Judged::Missing => return credentials::missing(self.account, self.ctx),
         };
-        // Whatever became of the password: the time that it takes must not say it.
+        // Compared whether or not the password was right: the time taken must not reveal which.
         if matches!(self.evidence.code, CodeEvidence::None) {
             return Decision::Needs(Step::CompareCode);
         }
@@ -100,9 +105,9 @@ impl Pair<'_> {
         }
     }
 
-    /// The login with a first factor that stands.
+    /// Judges the code of a login whose first factor is right.
     fn with_code(&self, first_factor: FirstFactor) -> Decision {
-        // A credential that was brought is never ignored.
+        // A code that was given is never ignored.
         let Some(on) = self.account.on() else {
             return Decision::refused(self.account.why_not_on(self.ctx));
         };
@@ -124,8 +129,9 @@ impl Pair<'_> {
         }
     }
 
-    // BUG: pair-records: one record for many would tell a wrong password from a right one by time.
-    /// What was wrong stays untold; `counted` are the records of a wrong code.
+    // BUG: pair-records: one record for many would reveal by time whether the password was right.
+    /// Refuses a pair without revealing which secret was wrong; `counted` are the records of a
+    /// wrong code.
     fn rejected(&self, credential: u32, counted: Vec<Event>) -> Decision {
         let event = match self.account.exists() {
             true => Event::LoginPairRejected(LoginPairRejected { credential }),

@@ -1,16 +1,16 @@
-//! What one agent may do in a day, over all accounts: beyond it another agent is needed.
+//! Bounds what one agent may do in a day, over all accounts: for more, another agent is needed.
 //!
 //! | act | bounded because one agent alone could |
 //! |---|---|
 //! | `request-reset` | fill the queue of cases, see `reset` |
 //! | `suspend-factor` | shut every owner out of their app |
 //! | `clear-attempts` | give a guesser who works with it a second budget at every account |
-//! | `reject-reset`, `cancel-reset` | keep everybody who lost a phone out for good |
-//! | `erase-account` | erase everybody, and nothing brings an account back |
+//! | `reject-reset`, `cancel-reset` | keep every user who lost a phone out for good |
+//! | `erase-account` | erase every account, and nothing restores one |
 //!
-//! `approve-reset` and `execute-reset` have no bound of their own: each needs a case that another
-//! agent asked for within its own bound. `rotate-keys` concerns no account, harms none, and the
-//! next one waits for the end of the one before.
+//! `approve-reset` and `execute-reset` have no bound of their own: each needs a case that an agent
+//! requested within its own bound. `rotate-keys` concerns no account, harms none, and each rotation
+//! waits for the end of the previous one.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
@@ -26,17 +26,17 @@ use crate::account::{Ctx, Decision};
 
 const ANOTHER_AGENT: &str = "one agent may do this only so often, over all accounts: another agent can do it now, this one later";
 
-/// What is counted by agent, whatever the account.
+/// An act that is counted by agent, over all accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// `request-reset`
+    /// A request for a reset, `request-reset`.
     RequestReset,
-    /// The others, refusals of which leave one kind of record.
+    /// Any other act; all their refusals leave the same kind of record.
     Of(AgentAct),
 }
 
 impl Act {
-    /// What a command asks for.
+    /// Returns the act that a command asks for; `None` if it is not counted.
     pub fn of(command: &Command) -> Option<Self> {
         Some(match command {
             Command::RequestReset(_) => Self::RequestReset,
@@ -48,7 +48,7 @@ impl Act {
         })
     }
 
-    /// What an event says that its caller did.
+    /// Returns the act of the caller that an event records; `None` if it is not counted.
     pub fn of_event(event: &Event) -> Option<Self> {
         Some(match event {
             Event::ResetRequested(_) => Self::RequestReset,
@@ -58,13 +58,13 @@ impl Act {
             Event::AttemptsCleared(_) => Self::Of(AgentAct::ClearAttempts),
             Event::ResetRejected(_) => Self::Of(AgentAct::EndReset),
             Event::ResetCancelled(e) if e.by == CancelledBy::Agent => Self::Of(AgentAct::EndReset),
-            // One that a start completes for a crash has no reason.
+            // An erasure that a start completed after a crash has no reason, and counts for no one.
             Event::AccountErased(e) if e.reason.is_some() => Self::Of(AgentAct::EraseAccount),
             _ => return None,
         })
     }
 
-    /// The names of the events that can say so.
+    /// Returns the names of the events that can record this act.
     pub fn events(self) -> &'static [&'static str] {
         match self {
             Self::RequestReset => &["reset-requested"],
@@ -75,7 +75,7 @@ impl Act {
         }
     }
 
-    /// The key under which an agent's acts of this kind are counted.
+    /// Returns the key under which an agent's acts of this kind are counted.
     pub fn key(self, agent: &str) -> [u8; 16] {
         match self {
             Self::RequestReset => agent_key(agent),
@@ -83,7 +83,7 @@ impl Act {
         }
     }
 
-    /// How many one agent may do in the window, and the window in seconds.
+    /// Returns how many of these acts one agent may do in the window, and the window in seconds.
     pub fn bound(self, policy: &Policy) -> (u16, u64) {
         let max = match self {
             Self::RequestReset => {
@@ -98,7 +98,8 @@ impl Act {
     }
 }
 
-/// The act that a refusal says an agent did too often.
+/// Returns the act that an agent did too often, by a command's refusal; `None` for any other
+/// refusal.
 pub fn exceeded(command: &Command, refusal: &Refusal) -> Option<AgentAct> {
     let is_ours = refusal.code == ErrorCode::QuotaExceeded && refusal.detail == Some(ANOTHER_AGENT);
     match Act::of(command) {
@@ -107,7 +108,7 @@ pub fn exceeded(command: &Command, refusal: &Refusal) -> Option<AgentAct> {
     }
 }
 
-/// The decision that ends a command of an agent that has done as many as one agent may.
+/// Returns the refusal of a command whose agent has reached the bound; `None` below it.
 pub(super) fn over(act: AgentAct, ctx: &Ctx) -> Option<Decision> {
     let refusal = Refusal {
         detail: Some(ANOTHER_AGENT),
@@ -119,7 +120,7 @@ pub(super) fn over(act: AgentAct, ctx: &Ctx) -> Option<Decision> {
     })
 }
 
-/// The seconds until the agent may do it again, if it may not now.
+/// Returns the seconds until the agent may do the act again; `None` if it may now.
 pub(super) fn waiting_s(act: Act, ctx: &Ctx) -> Option<u64> {
     let (max, window_s) = act.bound(ctx.policy);
     let is_recent = |at: &&Micros| ctx.now < at.plus_s(window_s);
@@ -130,7 +131,7 @@ pub(super) fn waiting_s(act: Act, ctx: &Ctx) -> Option<u64> {
 }
 
 impl Policy {
-    /// What one agent may do.
+    /// Returns the bounds of one agent with their ranges.
     pub(in crate::account) fn quota_rules(&self) -> Vec<Rule> {
         let one_to_1000 = 1..=1_000;
         vec![

@@ -1,4 +1,4 @@
-//! The support reset as a case: two agents, a waiting time, and the owner's veto.
+//! The support reset as a case: two agents, a cooling-off time, and the owner's veto.
 //!
 //! ```text
 //!             request                approve                 72 h, execute
@@ -10,8 +10,8 @@
 //!                                                 expired 7 days after the request
 //! ```
 //!
-//! Whoever asks does not approve, and nobody has a hand in the reset of an account of their own.
-//! Every time is log time, and what it leads to stands in the events.
+//! The agent who requests a reset cannot approve it, and no agent can take part in the reset of
+//! their own account. Every time is log time, and the events hold the times that follow from it.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::audit::v1::AgentAct;
@@ -28,24 +28,29 @@ use countersign_schemas::support::{
 use countersign_schemas::time::Micros;
 
 use super::quota;
-use crate::account::outcome::Reply;
+use crate::account::outcome::{Reply, ResetReply};
 use crate::account::state::{AfterReset, Case};
 use crate::account::{Account, CodeAttempts, Ctx, Decision, Factor};
 
 const DAY_S: u64 = 86_400;
-const OWN_ACCOUNT: &str = "nobody has a hand in the reset of their own account: ask a colleague";
-const OWN_REQUEST: &str = "whoever asked for the reset cannot approve it";
+const OWN_ACCOUNT: &str = "you cannot take part in the reset of your own account: ask a colleague";
+const OWN_REQUEST: &str = "the agent who requested the reset cannot approve it";
 const APPROVED_ALREADY: &str = "the case is approved already";
 const TOO_LATE: &str =
     "the case would expire before its cooling-off time is over: reject it and ask for a new one";
 const NOT_APPROVED: &str = "the case is not approved yet";
 
+/// Opens a reset case.
+///
+/// Checks that there is a second factor to reset, that the account is not the agent's own, that no
+/// case is open, then the agent's quota. Records the end of an expired case and `reset-requested`;
+/// a refusal carries no event.
 pub(in crate::account) fn request(
     account: &Account,
     command: &RequestReset,
     ctx: &Ctx,
 ) -> Decision {
-    // Where events may be missing nobody knows whether the factor is on, and only a reset helps.
+    // If events may be lost, it is unknown whether the factor is on, and only a reset helps.
     if account.on().is_none() && !account.until_reset {
         return Decision::refused(account.why_not_on(ctx));
     }
@@ -75,13 +80,19 @@ pub(in crate::account) fn request(
     let events = lapsed.into_iter().chain([requested]).collect();
     Decision::recorded(
         events,
-        Reply::ResetRequested {
+        Reply::Reset(ResetReply::Requested {
             case_id,
             expires_at,
-        },
+        }),
     )
 }
 
+/// Approves a case, which begins its cooling-off time.
+///
+/// Checks that the case is open, that the account is not the agent's own, that another agent
+/// requested it, that it is not approved yet, and that it would not expire before its cooling-off
+/// time ends. Records `reset-approved`; of the refusals only that of an expired case carries an
+/// event.
 pub(in crate::account) fn approve(
     account: &Account,
     command: &ApproveReset,
@@ -109,9 +120,13 @@ pub(in crate::account) fn approve(
         execute_after,
         reason: sealed(&command.reason),
     });
-    Decision::recorded(vec![event], Reply::ResetApproved { execute_after })
+    Decision::recorded(
+        vec![event],
+        Reply::Reset(ResetReply::Approved { execute_after }),
+    )
 }
 
+/// Rejects an open case, within the agent's quota; records `reset-rejected`.
 pub(in crate::account) fn reject(account: &Account, command: &RejectReset, ctx: &Ctx) -> Decision {
     let case = match open(account, &command.case_id, ctx) {
         Ok(case) => case,
@@ -124,9 +139,10 @@ pub(in crate::account) fn reject(account: &Account, command: &RejectReset, ctx: 
         case_id: case.case_id.clone(),
         reason: sealed(&command.reason),
     });
-    Decision::recorded(vec![event], Reply::ResetRejected)
+    Decision::recorded(vec![event], Reply::Reset(ResetReply::Rejected))
 }
 
+/// Cancels an open case on behalf of an agent, within the agent's quota; records `reset-cancelled`.
 pub(in crate::account) fn cancel(account: &Account, command: &CancelReset, ctx: &Ctx) -> Decision {
     let case = match open(account, &command.case_id, ctx) {
         Ok(case) => case,
@@ -140,11 +156,13 @@ pub(in crate::account) fn cancel(account: &Account, command: &CancelReset, ctx: 
         by: CancelledBy::Agent,
         reason: Some(sealed(&command.reason)),
     });
-    Decision::recorded(vec![event], Reply::ResetCancelled)
+    Decision::recorded(vec![event], Reply::Reset(ResetReply::Cancelled))
 }
 
-/// The owner objects. Nothing but the platform's word is asked for: whoever lost phone and codes
-/// has nothing to prove themselves with, and a reset that was called off can be asked for again.
+/// Cancels an open case because the owner objects; records `reset-cancelled`.
+///
+/// The platform's word is enough: an owner who lost phone and codes cannot prove anything, and a
+/// cancelled reset can be requested again.
 pub(in crate::account) fn user_cancel(
     account: &Account,
     _: &UserCancelReset,
@@ -156,12 +174,17 @@ pub(in crate::account) fn user_cancel(
     match &account.reset {
         Some(case) if !case.has_lapsed(ctx.now) => Decision::recorded(
             vec![case.cancelled(CancelledBy::User)],
-            Reply::ResetCancelled,
+            Reply::Reset(ResetReply::Cancelled),
         ),
         Some(_) | None => Decision::refused(ErrorCode::ResetNone),
     }
 }
 
+/// Executes an approved case, which turns the second factor off.
+///
+/// Checks that the case is open, that the account is not the agent's own, that the case is approved
+/// and that its cooling-off time is over. Records `reset-executed`; of the refusals only that of an
+/// expired case carries an event.
 pub(in crate::account) fn execute(
     account: &Account,
     command: &ExecuteReset,
@@ -186,13 +209,13 @@ pub(in crate::account) fn execute(
         told_until: ctx.now.plus_s(ctx.policy.reset_told_s),
         reason: sealed(&command.reason),
     });
-    Decision::recorded(vec![event], Reply::ResetExecuted)
+    Decision::recorded(vec![event], Reply::Reset(ResetReply::Executed))
 }
 
-/// The case that a command names, while it is open.
+/// Returns the case that a command names, while it is open.
 ///
 /// # Errors
-/// The decision that ends the command; a case that is found to have lapsed is recorded as such.
+/// The decision that ends the command; for an expired case it records `reset-expired`.
 fn open<'a>(account: &'a Account, id: &CaseId, ctx: &Ctx) -> Result<&'a Case, Box<Decision>> {
     let ended = match &account.reset {
         _ if !account.exists() => Decision::refused(ErrorCode::CaseNotFound),
@@ -217,7 +240,7 @@ fn sealed(reason: &Reason) -> Protected {
 }
 
 impl Case {
-    /// Whether its time is over.
+    /// Returns whether the case has expired.
     pub fn has_lapsed(&self, now: Micros) -> bool {
         now >= self.expires_at
     }
@@ -237,7 +260,8 @@ impl Case {
 }
 
 impl Account {
-    /// The event by which something that its owner did ends an open case.
+    /// Returns the event that ends an open case because of an act of the owner; `None` without a
+    /// case.
     pub(super) fn reset_ended_by(&self, by: CancelledBy, now: Micros) -> Option<Event> {
         let case = self.reset.as_ref()?;
         Some(match case.has_lapsed(now) {
@@ -246,8 +270,9 @@ impl Account {
         })
     }
 
-    /// Which day it is since support reset the second factor, from 1: a caller that asks only
-    /// whether the number is true is told on the first day too.
+    /// Returns the number of the day since support reset the second factor, while logins report it.
+    /// It counts from 1, so that a caller that only tests for a non-zero number notices the first
+    /// day.
     pub fn after_reset_days(&self, now: Micros) -> Option<u32> {
         let reset = self.after_reset.filter(|reset| now < reset.told_until)?;
         let days = now.0.saturating_sub(reset.at.0) / (DAY_S * Micros::SECOND);
@@ -269,7 +294,7 @@ impl Account {
         }
     }
 
-    /// Everything of the second factor is void; a loss before it does not matter any more.
+    /// Voids everything of the second factor; an earlier loss of events no longer matters.
     pub(in crate::account) fn reset_executed(&mut self, at: Micros, e: &ResetExecuted) {
         self.reset = None;
         self.factor = Factor::default();

@@ -1,4 +1,4 @@
-//! An operator rotates the keys that protect keys, and a login brings its verifier up to date.
+//! An operator rotates the keys that protect other keys, and a login updates its outdated verifier.
 
 use countersign_schemas::command::RotateKeys;
 use countersign_schemas::event::Event;
@@ -12,7 +12,9 @@ use crate::account::evidence::{Evidence, Kept};
 use crate::account::outcome::Reply;
 use crate::account::{Ctx, Decision, Step};
 
-/// One rotation at a time: what the last one replaced must be out of use first.
+/// Begins a key rotation; records `keys-rotated`.
+///
+/// Only one rotation runs at a time: the keys that the last one replaced must be out of use first.
 pub(in crate::account) fn rotate(command: &RotateKeys, ctx: &Ctx) -> Decision {
     let Some(key_id) = ctx.next_key_id else {
         return Decision::refused_for(ErrorCode::Overloaded, RETRY_S);
@@ -24,14 +26,15 @@ pub(in crate::account) fn rotate(command: &RotateKeys, ctx: &Ctx) -> Decision {
     Decision::recorded(vec![event], Reply::KeysRotated { key_id })
 }
 
-/// When it is worth asking again: a rewriting waits for the one before it, a minute at most.
+/// Seconds until it is worth asking again: the key rewriter waits a minute at most between two
+/// runs.
 const RETRY_S: u64 = 60;
 
-/// The event by which a proven password is kept under the pepper and the cost of today; none where
-/// it is, or where no password was proven.
+/// Returns the event that replaces the outdated verifier of a verified password by one under
+/// today's pepper and cost; `None` if it is not outdated, or if no password was verified.
 ///
 /// # Errors
-/// The step that makes the new verifier, where that is still to be done.
+/// The step that makes the new verifier, if it is not made yet.
 pub(super) fn rehashed(proof: FirstFactor, evidence: &Evidence) -> Result<Option<Event>, Step> {
     match (proof, &evidence.kept) {
         (FirstFactor::Vouched, _) | (_, Kept::AsPolicyAsks) => Ok(None),

@@ -1,9 +1,10 @@
-//! Support stops a stolen phone: app codes and open challenges at once, whatever they would be worth.
+//! Support stops a stolen phone: its app codes and every open challenge at once.
 //!
-//! It ends with that authenticator only: the owner removes it, with a backup code beside the password,
-//! or support resets it. A login with a backup code completes and says that the suspension stands, so
-//! that it brings no stolen phone back. Meanwhile the password alone neither turns 2FA off nor makes
-//! new codes: else who has it could log in with one of those and call the owner's reset off.
+//! The suspension ends only with that authenticator: the owner removes it, with a backup code
+//! beside the password, or support resets it. A login with a backup code completes and reports that
+//! the suspension stays, so that it does not enable a stolen phone again. Meanwhile the password
+//! alone neither turns 2FA off nor makes new codes: otherwise a thief of the password could log in
+//! with one of those codes and cancel the owner's reset.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::{FactorSuspended, SuspendedCause};
@@ -17,13 +18,16 @@ use crate::account::attempts::Suspended;
 use crate::account::outcome::Reply;
 use crate::account::{Account, Ctx, Decision};
 
-const BACKUP_CODE_OR_RESET: &str = "app codes are suspended: a backup code is still taken, beside the password where 2FA is to change, and support can reset the account's second factor";
+const BACKUP_CODE_OR_RESET: &str = "app codes are suspended: a backup code is still accepted, together with the password where 2FA is to change, and support can reset the account's second factor";
 const RESET_ONLY: &str =
-    "no code is taken any more: only a reset by support lets the account in again";
+    "codes are no longer accepted: only a reset by support lets the account in again";
 const NO_CHANGE: &str = "support suspended this authenticator already, and no login is open";
 
-/// Needs a factor in force, something to stop, and an agent that has not suspended as many as one
-/// agent may.
+/// Suspends app codes and voids every open challenge.
+///
+/// Checks that the account waits for no reset, that 2FA is on, that there is something to stop,
+/// then the agent's quota. Records `factor-suspended`; a refusal carries no event and costs no
+/// quota.
 pub(in crate::account) fn suspend(
     account: &Account,
     command: &SuspendFactor,
@@ -60,19 +64,20 @@ impl Account {
                 self.attempts.suspended = Some(Suspended::Support);
                 self.challenges.clear();
             }
-            // Its challenges can still be answered with a backup code.
+            // A backup code can still complete the open challenges.
             SuspendedCause::Failures => {
                 self.attempts.suspended.get_or_insert(Suspended::Failures);
             }
         }
     }
 
-    /// Whether support suspended the authenticator that is in force.
+    /// Returns whether support suspended the authenticator that is on.
     pub(in crate::account) fn is_suspended_by_support(&self) -> bool {
         self.attempts.suspended == Some(Suspended::Support)
     }
 
-    /// The refusal of what a suspension forbids: it names the ways that are open, and no other.
+    /// Returns the refusal of a command that a suspension forbids; it names only the ways that are
+    /// open.
     pub(super) fn refused_as_suspended(&self) -> Decision {
         let left = self.on().map_or(0, |on| on.codes.left());
         let detail = match left > 0 && !self.until_reset {

@@ -1,9 +1,9 @@
-//! Wrong codes and what they lead to, in sentences.
+//! Wrong codes and their consequences, in sentences.
 
 use countersign_schemas::event::Event;
 
 use super::scenario::Password::Right;
-use super::scenario::{Scenario, given};
+use super::scenario::Scenario;
 use super::sentences::*;
 use crate::account::CodeEvidence;
 use crate::account::policy::Policy;
@@ -12,7 +12,7 @@ fn spends(step: u64) -> impl Fn(&Event) -> bool {
     move |event| matches!(event, Event::TotpAccepted(e) if e.step == step)
 }
 
-/// C-18; privacyidea-keycloak #71, where a locked account told a right code from a wrong one.
+/// C-18; privacyidea-keycloak #71, where a locked account revealed whether a code was right.
 #[test]
 fn c18_a_throttled_account_answers_right_and_wrong_codes_alike_and_counts_neither() {
     let throttled = enabled_account().wrong_codes(4);
@@ -55,7 +55,7 @@ fn a_wait_doubles_with_each_failure_and_a_success_ends_it_without_clearing_the_b
         .then("account.throttled for 80 s");
 }
 
-/// C-16; AIL CVE-2026-56450 was mended with a limit that the next hour forgets.
+/// C-16; the mend of AIL CVE-2026-56450 was a limit that the next hour forgets.
 #[test]
 fn c16_good_logins_do_not_clear_the_budget() {
     let mut scenario = enabled_account();
@@ -134,14 +134,14 @@ fn c17_any_other_pair_is_refused_and_counted() {
 /// C-17.
 #[test]
 fn c17_a_pair_with_a_used_code_is_refused() {
-    given(in_double_code_mode())
+    in_double_code_mode()
         .when(verify_pair(code_now(-1), code_now(0)))
         .then("logged in by totp, 10 left")
         .when(verify_pair(code_now(0), code_now(1)))
         .then("code.invalid");
 }
 
-/// No clock says so, but evidence could.
+/// No clock shows this time, but evidence could.
 #[test]
 fn a_pair_at_the_end_of_time_has_no_second_step() {
     let mode = in_double_code_mode();
@@ -173,7 +173,8 @@ fn after_four_wrong_pairs_in_an_hour_the_next_waits() {
 
 #[test]
 fn thirty_days_after_the_failures_one_code_suffices_again() {
-    given(enabled_account().wrong_codes(10))
+    enabled_account()
+        .wrong_codes(10)
         .at("+29d23h")
         .log_in_with(code_now(0))
         .then("code.second_required")
@@ -184,7 +185,8 @@ fn thirty_days_after_the_failures_one_code_suffices_again() {
 
 #[test]
 fn failures_older_than_thirty_days_set_no_wait() {
-    given(enabled_account().wrong_codes(3))
+    enabled_account()
+        .wrong_codes(3)
         .at("+30d")
         .wrong_codes(3)
         .when(verify_vouched(code_now(0)))
@@ -194,7 +196,9 @@ fn failures_older_than_thirty_days_set_no_wait() {
 #[test]
 fn the_budget_is_free_again_when_the_tenth_last_failure_is_thirty_days_old() {
     let failed = enabled_account().wrong_codes(9).at("+10d").wrong_codes(1);
-    given(failed.at("+20d").wrong_codes(9))
+    failed
+        .at("+20d")
+        .wrong_codes(9)
         .at("+39d23h")
         .log_in_with(code_now(0))
         .then("code.second_required")
@@ -203,10 +207,11 @@ fn the_budget_is_free_again_when_the_tenth_last_failure_is_thirty_days_old() {
         .then("logged in by totp, 10 left");
 }
 
-/// Whoever can turn 2FA off has no use for guessing.
+/// An attacker who can turn 2FA off does not need to guess.
 #[test]
 fn another_enrolment_begins_with_a_whole_budget() {
-    given(enabled_account().wrong_codes(14))
+    enabled_account()
+        .wrong_codes(14)
         .when(disable(Right))
         .when(enable(Right))
         .when(confirm(code_now(0)))
@@ -247,7 +252,7 @@ fn c19_the_hundredth_failure_in_a_row_suspends_until_a_backup_code() {
 }
 
 #[test]
-fn ninety_nine_failures_and_a_success_start_the_row_anew() {
+fn ninety_nine_failures_and_a_success_restart_the_row() {
     enabled_account()
         .wrong_codes(99)
         .later("+1h")
@@ -264,7 +269,9 @@ fn a_failure_that_suspends_still_spends_the_budget() {
         suspend_after: 10,
         ..Policy::default()
     };
-    given(enabled_account().under(policy).wrong_codes(10))
+    enabled_account()
+        .under(policy)
+        .wrong_codes(10)
         .when(verify_vouched(code_now(0)))
         .then("factor.suspended")
         .when(verify_vouched(backup_code(1)))

@@ -1,7 +1,7 @@
 //! Backup codes, in sentences.
 
 use super::scenario::Password::{Right, Wrong};
-use super::scenario::{Scenario, given};
+use super::scenario::Scenario;
 use super::sentences::*;
 
 /// B-01.
@@ -26,7 +26,7 @@ fn b01_each_of_ten_codes_works_once() {
 
 #[test]
 fn a_code_is_refused_the_second_time() {
-    given(enabled_account())
+    enabled_account()
         .log_in_with(backup_code(4))
         .then("logged in by backup code, 9 left")
         .log_in_with(backup_code(4))
@@ -76,7 +76,7 @@ fn b09_with_no_codes_left_only_the_app_is_offered() {
 /// B-06.
 #[test]
 fn b06_a_new_set_makes_every_old_code_worthless() {
-    let mut scenario = given(enabled_account())
+    let mut scenario = enabled_account()
         .log_in_with(backup_code(1))
         .when(regenerate(Right))
         .then("set 2, 9 superseded")
@@ -94,7 +94,7 @@ fn b06_a_new_set_makes_every_old_code_worthless() {
 
 #[test]
 fn set_numbers_rise_for_the_life_of_the_account() {
-    given(enabled_account())
+    enabled_account()
         .when(regenerate(Right))
         .then("set 2, 10 superseded")
         .when(disable(Right))
@@ -108,15 +108,14 @@ fn set_numbers_rise_for_the_life_of_the_account() {
 /// B-08, as the contract has it.
 #[test]
 fn a_new_set_needs_the_password_and_a_factor() {
-    given(enabled_account())
+    enabled_account()
         .when(regenerate(Wrong))
         .then("credentials.invalid")
         .records(&["password-rejected"])
         .when(verify_vouched(backup_code(1)))
         .then("logged in by backup code, 9 left");
     for off in [registered_account(), pending_account()] {
-        given(off)
-            .when(regenerate(Right))
+        off.when(regenerate(Right))
             .then("factor.not_on")
             .records(&[]);
     }
@@ -126,7 +125,7 @@ fn a_new_set_needs_the_password_and_a_factor() {
 fn a_new_set_leaves_the_app_and_its_attempts_alone() {
     let before = enabled_account().wrong_codes(4);
     let (attempts, last_step) = (before.account.attempts.clone(), last_step(&before));
-    given(before)
+    before
         .when(regenerate(Right))
         .then("set 2, 10 superseded")
         .where_account(|a| a.attempts == attempts)
@@ -135,7 +134,8 @@ fn a_new_set_leaves_the_app_and_its_attempts_alone() {
 
 #[test]
 fn a_backup_code_works_while_the_app_waits_and_ends_the_wait() {
-    given(enabled_account().wrong_codes(4))
+    enabled_account()
+        .wrong_codes(4)
         .when(verify_vouched(code_now(0)))
         .then("account.throttled for 5 s")
         .when(verify_vouched(backup_code(1)))
@@ -144,11 +144,12 @@ fn a_backup_code_works_while_the_app_waits_and_ends_the_wait() {
         .then("logged in by totp, 9 left");
 }
 
-/// X-08, Zitadel CVE-2025-64102: the owner gets in at once, whatever the thief of the password
+/// X-08, Zitadel CVE-2025-64102: the owner can log in at once, whatever the thief of the password
 /// does.
 #[test]
 fn x08_a_backup_code_works_in_double_code_mode_and_leaves_the_budget_spent() {
-    given(enabled_account().wrong_codes(14))
+    enabled_account()
+        .wrong_codes(14)
         .log_in_with(backup_code(7))
         .then("logged in by backup code, 9 left")
         .later("+1h")
@@ -158,7 +159,8 @@ fn x08_a_backup_code_works_in_double_code_mode_and_leaves_the_budget_spent() {
 
 #[test]
 fn a_backup_code_needs_no_second_one() {
-    given(enabled_account().wrong_codes(10))
+    enabled_account()
+        .wrong_codes(10)
         .when(verify_pair(backup_code(2), wrong_code()))
         .then("logged in by backup code, 9 left");
 }

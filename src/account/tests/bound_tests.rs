@@ -1,8 +1,8 @@
-//! The bound holds for the shipped policy, breaks for a weaker one, and is what happens.
+//! The bound holds for the shipped policy, breaks for a weaker one, and matches what happens.
 //!
-//! The last is tried with short codes: thousands of virtual accounts, each with codes of its own,
-//! are attacked by guesses that are really compared, and a chi-square test holds how many fell
-//! against the formula. Seeds are fixed, so a run is the same every time.
+//! The match is tested with short codes: thousands of virtual accounts, each with codes of its own,
+//! are attacked by guesses that are really compared, and a chi-square test compares how many fell
+//! with the formula. Seeds are fixed, so a run is the same every time.
 
 use crate::account::Policy;
 use crate::account::guessing::attack::{Attack, Guess, Strategy};
@@ -77,7 +77,7 @@ fn a_weaker_policy_breaks_the_bar() {
             window_steps: 2,
             ..shipped()
         },
-        // Whoever goes on with pairs never sees the window end: only a patient attacker finds this.
+        // An attacker who goes on with pairs never sees the window end: only a patient one does.
         Policy {
             code_failures_window_s: 29 * 86_400,
             ..shipped()
@@ -97,7 +97,8 @@ fn a_weaker_policy_breaks_the_bar() {
     }
 }
 
-/// Three free failures an hour cost no wait, the fourth a day: who stops at three compares most.
+/// Three failures an hour cost no wait, the fourth a day: an attacker who stops at three compares
+/// most.
 #[test]
 fn an_attacker_who_stays_below_the_waits_is_counted() {
     let policy = Policy {
@@ -145,7 +146,7 @@ fn mix(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// One attacked account whose app shows codes below `codes`: what the right guess was.
+/// Attacks one account with an app that shows codes below `codes`; returns the right guess.
 fn attacked(strategy: Strategy, owner: Owner, codes: u64, seed: u64) -> Option<Guess> {
     let secret = mix(seed);
     let code_of = move |step: u64| mix(secret ^ mix(step)) % codes;
@@ -170,7 +171,7 @@ fn attacked(strategy: Strategy, owner: Owner, codes: u64, seed: u64) -> Option<G
         .right
 }
 
-/// How many of so many accounts fell to a single code, to a pair, and not at all.
+/// Returns how many accounts fell to a single code, to a pair, and not at all.
 fn fallen(strategy: Strategy, owner: Owner, codes: u64, accounts: u64) -> [f64; 3] {
     let mut fallen = [0.0; 3];
     for seed in 0..accounts {
@@ -184,7 +185,7 @@ fn fallen(strategy: Strategy, owner: Owner, codes: u64, accounts: u64) -> [f64; 
     fallen
 }
 
-/// Pearson's statistic of what was seen against what was expected.
+/// Returns Pearson's statistic of the seen counts against the expected ones.
 fn chi_square(seen: &[f64], expected: &[f64]) -> f64 {
     println!("seen {seen:?}, expected {expected:.1?}");
     let cells = seen.iter().zip(expected);

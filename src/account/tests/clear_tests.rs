@@ -5,7 +5,7 @@ use countersign_schemas::time::Micros;
 
 use super::reset_words::*;
 use super::scenario::Password::{Absent, Right};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::CodeAttempts;
 
@@ -38,14 +38,14 @@ fn a_suspension_stays_and_so_does_the_row_that_leads_to_it() {
     suspended
         .when(verify_vouched(code_now(0)))
         .then("factor.suspended");
-    given(cleared(enabled_account().wrong_codes(99), "agent-1"))
+    cleared(enabled_account().wrong_codes(99), "agent-1")
         .where_account(|a| a.attempts.consecutive == 99)
         .when(verify_vouched(wrong_code()))
         .then("code.invalid")
         .records(&["totp-rejected", "factor-suspended"]);
 }
 
-/// What is refused costs nothing: the same agent can still help once a backup code has been used.
+/// A refusal costs nothing: the same agent can still help once a backup code has been used.
 #[test]
 fn after_a_backup_code_the_agent_that_was_refused_can_clear_the_attempts() {
     let refused = cleared(enabled_account().wrong_codes(100), "agent-1").then("factor.suspended");
@@ -72,8 +72,8 @@ fn the_attempts_are_cleared_once_in_seven_days_and_by_the_same_agent_once_in_thi
     cleared(twice.at("+30d"), "agent-1").then("attempts cleared");
 }
 
-/// Otherwise a password thief could have a fresh budget by turning 2FA off and on, or an agent by
-/// asking for it.
+/// Otherwise a password thief could get a new budget by turning 2FA off and on, or an agent by
+/// asking the owner to.
 #[test]
 fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
     let again = cleared(enabled_account().wrong_codes(1), "agent-1")
@@ -85,11 +85,11 @@ fn another_enrolment_does_not_forget_that_support_cleared_the_attempts() {
     cleared(again, "agent-2").then("quota.exceeded for 604800 s");
 }
 
-/// A clear that would let nobody in costs neither the account's quota nor the agent's.
+/// A clear that would not help the owner costs neither the account's quota nor the agent's.
 #[test]
 fn where_a_clear_would_not_help_it_is_refused_for_free_and_says_what_would_help() {
-    let free = |scenario: Scenario, told: &str| {
-        let refused = cleared(scenario, "agent-1").then(told).records(&[]);
+    let free = |scenario: Scenario, words: &str| {
+        let refused = cleared(scenario, "agent-1").then(words).records(&[]);
         assert!(refused.account.clears.is_empty() && refused.acts.len() < 2);
     };
     free(enabled_account(), "attempts.none");
@@ -117,11 +117,11 @@ fn a_wait_or_double_code_mode_can_be_cleared_by_itself_and_until_it_ends() {
         |attempts, end| attempts.double_code_until = Some(end),
     ];
     for end_at in ends {
-        for (seconds, told) in [(1, "attempts cleared"), (0, "attempts.none")] {
+        for (seconds, words) in [(1, "attempts cleared"), (0, "attempts.none")] {
             let mut scenario = enabled_account();
             let end = scenario.now().plus_s(seconds);
             end_at(&mut scenario.account.attempts, end);
-            cleared(scenario, "agent-1").then(told);
+            cleared(scenario, "agent-1").then(words);
         }
     }
 }
@@ -130,6 +130,6 @@ fn a_wait_or_double_code_mode_can_be_cleared_by_itself_and_until_it_ends() {
 fn without_a_second_factor_there_is_nothing_to_clear() {
     cleared(registered_account(), "agent-1").then("factor.not_on");
     cleared(pending_account(), "agent-1").then("factor.not_on");
-    cleared(nobody(), "agent-1").then("account.not_found");
-    assert!(matches!(clear_attempts(&nobody()).1, Absent));
+    cleared(unregistered(), "agent-1").then("account.not_found");
+    assert!(matches!(clear_attempts(&unregistered()).1, Absent));
 }

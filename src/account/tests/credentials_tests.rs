@@ -1,7 +1,7 @@
 //! Accounts and passwords, in sentences.
 
 use super::scenario::Password::{Absent, Right, Vouched, Wrong};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::evidence::ProofEvidence;
 use crate::account::passwords::SOURCES_MAX;
@@ -9,7 +9,7 @@ use crate::account::policy::Policy;
 
 #[test]
 fn an_account_is_registered_with_a_name_and_a_password() {
-    given(nobody())
+    unregistered()
         .when(register("a good password"))
         .then("registered")
         .records(&["account-registered", "password-set"])
@@ -18,7 +18,7 @@ fn an_account_is_registered_with_a_name_and_a_password() {
 
 #[test]
 fn an_id_is_registered_only_once() {
-    given(registered_account())
+    registered_account()
         .when(register("another password"))
         .then("account.exists")
         .records(&[]);
@@ -26,9 +26,9 @@ fn an_id_is_registered_only_once() {
 
 #[test]
 fn a_name_that_another_account_holds_is_taken() {
-    let mut scenario = nobody();
+    let mut scenario = unregistered();
     scenario.name_taken = true;
-    given(scenario)
+    scenario
         .when(register("a good password"))
         .then("account.exists")
         .records(&[]);
@@ -48,7 +48,7 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes_and_is_no_common_one(
         ("🔑".repeat(2), true),
         ("é".repeat(129), false),
         ("nul\0inside".into(), true),
-        // Long enough, and among the first that anybody tries.
+        // Long enough, and among the first that an attacker tries.
         ("Password1".into(), false),
     ];
     for (password, acceptable) in rows {
@@ -56,8 +56,8 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes_and_is_no_common_one(
             true => ("registered", "password changed"),
             false => ("password.unacceptable", "password.unacceptable"),
         };
-        given(nobody()).when(register(&password)).then(registered);
-        given(registered_account())
+        unregistered().when(register(&password)).then(registered);
+        registered_account()
             .when(change_password(Right, &password))
             .then(changed);
     }
@@ -65,7 +65,7 @@ fn a_password_has_eight_to_two_hundred_and_fifty_six_bytes_and_is_no_common_one(
 
 #[test]
 fn an_unacceptable_password_is_refused_without_counting_the_old_one() {
-    given(registered_account())
+    registered_account()
         .when(change_password(Wrong, "short"))
         .then("password.unacceptable")
         .records(&[]);
@@ -75,7 +75,7 @@ fn an_unacceptable_password_is_refused_without_counting_the_old_one() {
 fn a_changed_password_is_another_credential() {
     let before = registered_account();
     let old = before.account.credential.clone();
-    given(before)
+    before
         .when(change_password(Right, "a new password"))
         .then("password changed")
         .records(&["password-set"])
@@ -84,16 +84,16 @@ fn a_changed_password_is_another_credential() {
 
 #[test]
 fn a_password_is_not_changed_with_a_wrong_one() {
-    given(registered_account())
+    registered_account()
         .when(change_password(Wrong, "a new password"))
         .then("credentials.invalid")
         .records(&["password-rejected"]);
 }
 
-/// P-11: the way round 2FA that a password change would be.
+/// P-11: a password change must not be a way around 2FA.
 #[test]
 fn a_password_change_leaves_2fa_on_and_voids_open_challenges() {
-    given(enabled_account())
+    enabled_account()
         .when(start_login(Right))
         .when(change_password(Right, "a new password"))
         .then("password changed")
@@ -106,7 +106,7 @@ fn a_password_change_leaves_2fa_on_and_voids_open_challenges() {
 /// E-09.
 #[test]
 fn a_password_change_drops_a_pending_enrolment() {
-    given(pending_account())
+    pending_account()
         .when(change_password(Right, "a new password"))
         .when(confirm(code_now(0)))
         .then("factor.not_pending");
@@ -115,13 +115,13 @@ fn a_password_change_drops_a_pending_enrolment() {
 #[test]
 fn a_proof_that_is_missing_is_no_proof() {
     for ask in [boxed(enable(Absent)), boxed(start_login(Absent))] {
-        given(registered_account())
+        registered_account()
             .when(ask)
             .then("credentials.invalid")
             .records(&[]);
     }
     for ask in [boxed(regenerate(Absent)), boxed(disable(Absent))] {
-        given(enabled_account())
+        enabled_account()
             .when(ask)
             .then("credentials.invalid")
             .records(&[]);
@@ -133,7 +133,7 @@ fn a_proof_that_is_missing_is_no_proof() {
 fn an_unknown_account_answers_as_a_wrong_password_does() {
     for password in [Right, Wrong] {
         for ask in [boxed(start_login(password)), boxed(enable(password))] {
-            given(nobody())
+            unregistered()
                 .when(ask)
                 .then("credentials.invalid")
                 .records(&["unknown-name-refused"])
@@ -142,11 +142,10 @@ fn an_unknown_account_answers_as_a_wrong_password_does() {
     }
 }
 
-/// Where the caller vouches for an account that nobody made, nothing is made of it but by
-/// enrolling.
+/// If the caller vouches for an unknown account, only an enrolment registers it.
 #[test]
 fn a_vouched_command_makes_no_account_in_passing() {
-    given(nobody())
+    unregistered()
         .when(change_password(Vouched, "a new password"))
         .then("credentials.invalid")
         .records(&[])
@@ -154,7 +153,7 @@ fn a_vouched_command_makes_no_account_in_passing() {
         .then("credentials.invalid")
         .records(&[]);
     for ask in [boxed(regenerate(Vouched)), boxed(disable(Vouched))] {
-        given(nobody())
+        unregistered()
             .when(ask)
             .then("account.not_found")
             .records(&[]);
@@ -169,7 +168,7 @@ fn an_unknown_account_without_a_password_is_not_found() {
         boxed(disable(Absent)),
         boxed(regenerate(Absent)),
     ] {
-        given(nobody())
+        unregistered()
             .when(ask)
             .then("account.not_found")
             .records(&[]);
@@ -259,14 +258,14 @@ fn every_success_clears_the_failures_of_its_source_and_of_no_other() {
 
 #[test]
 fn a_sources_wrong_passwords_are_forgotten_after_a_day() {
-    given(wrong_passwords(registered_account(), 10))
+    wrong_passwords(registered_account(), 10)
         .later("+1d")
         .when(start_login(Wrong))
         .when(start_login(Wrong))
         .then("credentials.invalid");
 }
 
-/// Memory is bounded; who rotates sources wins ten tries a source, as with new ones.
+/// Memory is bounded: an attacker who rotates sources gets ten tries a source, as with new ones.
 #[test]
 fn of_too_many_sources_the_one_idle_longest_is_forgotten() {
     let policy = Policy {
@@ -309,7 +308,7 @@ fn a_hundred_wrong_passwords_in_a_day_make_a_crowd_wait_a_minute_at_most_and_no_
             .with_source(source)
             .when(start_login(Right))
     };
-    // One that failed three times in the day is none that is new.
+    // A source that failed three times in the day is not new.
     for _ in 0..2 {
         scenario = scenario.with_source(7).when(start_login(Wrong));
     }
@@ -325,15 +324,15 @@ fn a_hundred_wrong_passwords_in_a_day_make_a_crowd_wait_a_minute_at_most_and_no_
     from(&scenario.later("+1m"), 7).then("logged in by password");
 }
 
-/// D-03: what is waited for is in the log, not in the process.
+/// D-03: the end of a wait is in the log, not in the process.
 #[test]
 fn the_wait_of_a_source_is_an_instant_in_the_log() {
-    given(wrong_passwords(registered_account(), 30))
+    wrong_passwords(registered_account(), 30)
         .when(start_login(Right))
         .then("account.throttled for 900 s");
 }
 
-/// So many wrong passwords, each as soon as it is compared.
+/// Sends `count` wrong passwords, each as soon as it is compared.
 fn wrong_passwords(mut scenario: Scenario, count: usize) -> Scenario {
     for _ in 0..count {
         let (now, source) = (scenario.now(), scenario.source_key);
@@ -348,7 +347,7 @@ fn wrong_passwords(mut scenario: Scenario, count: usize) -> Scenario {
     scenario
 }
 
-/// What is known of an account may be out of date after a loss, its password too.
+/// After a loss of events, the known state of an account may be out of date, its password too.
 #[test]
 fn while_an_account_waits_for_its_reset_no_right_first_factor_is_enough() {
     let mut waiting = enabled_account();
@@ -358,14 +357,15 @@ fn while_an_account_waits_for_its_reset_no_right_first_factor_is_enough() {
         ProofEvidence::Elsewhere { right: true },
     ] {
         for ask in [boxed(disable(Right)), boxed(regenerate(Right))] {
-            given(waiting.clone())
+            waiting
+                .clone()
                 .when_with(ask, |evidence| evidence.proof = right)
                 .then("factor.suspended")
                 .records(&[]);
         }
     }
     for ask in [boxed(disable(Right)), boxed(start_login(Right))] {
-        let refused = given(waiting.clone()).when(ask).then("factor.suspended");
+        let refused = waiting.clone().when(ask).then("factor.suspended");
         refused.records(&[]);
     }
 }
@@ -382,7 +382,8 @@ fn a_place_is_known_once_a_login_was_completed_there_and_not_before() {
 
 #[test]
 fn while_app_codes_are_suspended_the_password_can_be_changed_by_itself() {
-    given(enabled_account().wrong_codes(100))
+    enabled_account()
+        .wrong_codes(100)
         .when(change_password(Right, "another good password"))
         .then("password changed");
 }

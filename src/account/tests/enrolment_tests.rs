@@ -4,13 +4,13 @@ use countersign_schemas::event::Event;
 use countersign_schemas::event::enrolment::v1::FirstFactor;
 
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{Scenario, given, nobody, step};
+use super::scenario::{Scenario, step, unregistered};
 use super::sentences::*;
 use crate::account::{CodeEvidence, Factor, Policy};
 
 #[test]
 fn an_enrolment_changes_nothing_until_it_is_confirmed() {
-    given(registered_account())
+    registered_account()
         .when(enable(Right))
         .then("enrolment started")
         .records(&["enrolment-started"])
@@ -19,7 +19,7 @@ fn an_enrolment_changes_nothing_until_it_is_confirmed() {
 
 #[test]
 fn the_right_code_turns_2fa_on_and_issues_ten_codes() {
-    given(pending_account())
+    pending_account()
         .when(confirm(code_now(0)))
         .then("on, set 1")
         .records(&["two-factor-enabled", "backup-codes-issued"])
@@ -30,7 +30,7 @@ fn the_right_code_turns_2fa_on_and_issues_ten_codes() {
 fn a_code_one_step_early_or_late_confirms_and_is_the_step_that_is_spent() {
     for drift in [-1, 1] {
         let spent = step("+0s").wrapping_add_signed(drift);
-        given(pending_account())
+        pending_account()
             .when(confirm(code_now(drift)))
             .then("on, set 1")
             .where_account(|a| a.on().is_some_and(|on| on.last_step == spent));
@@ -40,7 +40,7 @@ fn a_code_one_step_early_or_late_confirms_and_is_the_step_that_is_spent() {
 /// C-14.
 #[test]
 fn c14_the_code_that_confirmed_does_not_log_in() {
-    given(pending_account())
+    pending_account()
         .when(confirm(code_now(0)))
         .log_in_with(code_now(0))
         .then("code.invalid")
@@ -52,7 +52,7 @@ fn c14_the_code_that_confirmed_does_not_log_in() {
 ///
 #[test]
 fn an_enrolment_needs_the_password() {
-    given(registered_account())
+    registered_account()
         .when(enable(Wrong))
         .then("credentials.invalid")
         .records(&["password-rejected"])
@@ -64,8 +64,7 @@ fn an_enrolment_needs_the_password() {
 fn e07_a_factor_that_is_on_is_not_enrolled_over() {
     let on = enabled_account();
     let factor = on.account.factor.clone();
-    given(on)
-        .when(enable(Right))
+    on.when(enable(Right))
         .then("factor.already_on")
         .records(&[])
         .where_account(|a| a.factor == factor);
@@ -74,7 +73,7 @@ fn e07_a_factor_that_is_on_is_not_enrolled_over() {
 /// In `vouched` and `nats` mode an account needs no registration.
 #[test]
 fn a_vouched_enrolment_makes_its_account() {
-    given(nobody())
+    unregistered()
         .when(enable(Vouched))
         .then("enrolment started")
         .records(&["account-registered", "enrolment-started"])
@@ -87,13 +86,13 @@ fn a_vouched_enrolment_makes_its_account() {
 #[test]
 fn e01_nothing_pending_is_confirmed_or_cancelled() {
     for ask in [boxed(confirm_unknown()), boxed(cancel_unknown())] {
-        given(registered_account())
+        registered_account()
             .when(ask)
             .then("factor.not_pending")
             .records(&[]);
     }
     for ask in [boxed(confirm_unknown()), boxed(cancel_unknown())] {
-        given(nobody())
+        unregistered()
             .when(ask)
             .then("account.not_found")
             .records(&[]);
@@ -129,7 +128,7 @@ fn a_replaced_enrolment_begins_with_all_its_tries() {
 /// E-03.
 #[test]
 fn e03_the_id_of_another_authenticator_confirms_nothing() {
-    given(pending_account())
+    pending_account()
         .when(confirm_unknown())
         .then("factor.not_pending")
         .records(&[]);
@@ -138,12 +137,12 @@ fn e03_the_id_of_another_authenticator_confirms_nothing() {
 /// E-04.
 #[test]
 fn e04_an_enrolment_is_confirmed_within_ten_minutes() {
-    given(pending_account())
+    pending_account()
         .at("+9m59s")
         .when(confirm(code_now(0)))
         .then("on, set 1");
     for late in ["+10m", "+10m1s"] {
-        given(pending_account())
+        pending_account()
             .at(late)
             .when(confirm(code_now(0)))
             .then("enrolment.expired")
@@ -180,23 +179,23 @@ fn e05_the_fifth_wrong_code_drops_the_enrolment() {
 }
 
 #[test]
-fn a_code_of_another_time_tells_how_far_the_phones_clock_is_off() {
+fn a_code_of_another_time_shows_how_far_the_phones_clock_is_off() {
     for steps in [-10_i64, -2, 2, 10] {
-        given(pending_account())
+        pending_account()
             .when(confirm(code_now(steps)))
             .then(&format!("code.invalid, clock off by {steps}"))
             .records(&["enrolment-code-rejected"]);
     }
     for steps in [-11, 11] {
-        given(pending_account())
+        pending_account()
             .when(confirm(code_now(steps)))
             .then("code.invalid");
     }
 }
 
 #[test]
-fn of_several_steps_with_the_code_the_nearest_tells_how_far_the_clock_is_off() {
-    given(pending_account())
+fn of_several_steps_with_the_code_the_nearest_shows_how_far_the_clock_is_off() {
+    pending_account()
         .when_with(confirm(wrong_code()), |evidence| {
             if let CodeEvidence::Totp {
                 step_now, matched, ..
@@ -211,7 +210,7 @@ fn of_several_steps_with_the_code_the_nearest_tells_how_far_the_clock_is_off() {
 /// B-05.
 #[test]
 fn b05_a_backup_code_confirms_nothing_and_costs_a_try() {
-    given(pending_account())
+    pending_account()
         .when(confirm(wrong_backup_code(1)))
         .then("code.invalid")
         .records(&["enrolment-code-rejected"])
@@ -221,7 +220,7 @@ fn b05_a_backup_code_confirms_nothing_and_costs_a_try() {
 /// TM-03.
 #[test]
 fn tm03_a_clock_that_went_back_confirms_nothing_and_costs_no_try() {
-    given(pending_account())
+    pending_account()
         .at("-2m")
         .when(confirm(code_now(0)))
         .then("store.unavailable")
@@ -231,10 +230,10 @@ fn tm03_a_clock_that_went_back_confirms_nothing_and_costs_no_try() {
         .then("on, set 1");
 }
 
-/// E-08, twofactor_totp #214: an enrolment that was not finished locks nobody out.
+/// E-08, twofactor_totp #214: an unfinished enrolment locks no user out.
 #[test]
 fn e08_a_pending_enrolment_asks_no_login_for_a_code() {
-    given(pending_account())
+    pending_account()
         .when(start_login(Right))
         .then("logged in by password")
         .records(&["login-completed"])
@@ -245,7 +244,7 @@ fn e08_a_pending_enrolment_asks_no_login_for_a_code() {
 
 #[test]
 fn a_cancelled_enrolment_is_gone() {
-    given(pending_account())
+    pending_account()
         .when(cancel_nth(0))
         .then("off")
         .records(&["enrolment-cancelled"])
@@ -257,7 +256,7 @@ fn a_cancelled_enrolment_is_gone() {
 
 #[test]
 fn a_factor_that_is_on_is_not_cancelled() {
-    given(enabled_account())
+    enabled_account()
         .when(cancel_nth(0))
         .then("factor.not_pending")
         .records(&[])
@@ -266,13 +265,13 @@ fn a_factor_that_is_on_is_not_cancelled() {
 
 #[test]
 fn a_factor_is_turned_off_with_the_password() {
-    given(enabled_account())
+    enabled_account()
         .when(disable(Right))
         .then("off")
         .records(&["two-factor-disabled"])
         .when(start_login(Right))
         .then("logged in by password");
-    given(enabled_account())
+    enabled_account()
         .when(disable(Wrong))
         .then("credentials.invalid")
         .records(&["password-rejected"])
@@ -283,7 +282,7 @@ fn a_factor_is_turned_off_with_the_password() {
 fn what_is_off_is_not_turned_off() {
     for scenario in [registered_account(), pending_account()] {
         let factor = scenario.account.factor.clone();
-        given(scenario)
+        scenario
             .when(disable(Right))
             .then("factor.not_on")
             .records(&[])
@@ -318,14 +317,12 @@ fn after_off_and_on_again_no_code_of_the_first_time_works() {
 fn the_proof_is_in_the_event() {
     let credential = registered_account().account.credential.map(|c| c.version);
     let proof = FirstFactor::Password(credential.expect("registered"));
-    given(registered_account())
+    registered_account()
         .when(enable(Right))
         .where_event(|e| matches!(e, Event::EnrolmentStarted(e) if e.proof == proof));
-    given(registered_account())
-        .when(enable(Vouched))
-        .where_event(
-            |e| matches!(e, Event::EnrolmentStarted(e) if e.proof == FirstFactor::Vouched),
-        );
+    registered_account().when(enable(Vouched)).where_event(
+        |e| matches!(e, Event::EnrolmentStarted(e) if e.proof == FirstFactor::Vouched),
+    );
 }
 
 /// R-01, devise CVE-2024-8796 (120 bits): every enrolment has a secret and an id of its own.

@@ -2,11 +2,11 @@
 
 use super::reset_words::*;
 use super::scenario::Password::Right;
-use super::scenario::{given, nobody};
+use super::scenario::unregistered;
 use super::sentences::*;
 
 #[test]
-fn an_erased_account_is_nobody_and_keeps_its_count_of_events_alone() {
+fn an_erased_account_is_unknown_and_keeps_only_its_count_of_events() {
     let alive = enabled_account().when(start_login(Right)).wrong_codes(4);
     let version = alive.account.version;
     let gone = alive
@@ -28,21 +28,21 @@ fn an_erased_account_is_nobody_and_keeps_its_count_of_events_alone() {
 }
 
 #[test]
-fn nobody_cannot_be_erased() {
-    given(nobody())
+fn an_unknown_account_cannot_be_erased() {
+    unregistered()
         .when(erase)
         .then("account.not_found")
         .records(&[]);
 }
 
 #[test]
-fn the_id_can_be_registered_anew_and_goes_on_counting_versions() {
+fn the_id_can_be_registered_again_and_continues_its_count_of_versions() {
     let gone = enabled_account().when(erase).then("erased");
     let version = gone.account.version;
-    let anew = gone
+    let again = gone
         .when(register("a good password"))
         .then("registered")
         .when(start_login(Right))
         .then("logged in by password");
-    assert_eq!(anew.account.version, version + 3);
+    assert_eq!(again.account.version, version + 3);
 }

@@ -1,4 +1,4 @@
-//! Evidence for the scenarios, gathered as the engine does but from plain secrets.
+//! Gathers evidence for the scenarios as the engine does, but from plain secrets.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,15 +16,16 @@ use crate::account::{
 use crate::crypto::backup_code::new_set;
 use crate::crypto::otp::{SECRET_BYTES, TotpSecret, hotp};
 
-/// Codes that are remembered: those of the lives that one thread is in.
+/// The most codes that are remembered: those of the lives that one thread runs.
 const SHOWN_MAX: usize = 20_000;
 
 thread_local! {
-    /// What each secret shows at each step: the HMACs would be nearly all that a life costs.
+    /// The code that each secret shows at each step: the HMACs would be nearly the whole cost of a
+    /// life.
     static SHOWN: RefCell<HashMap<([u8; SECRET_BYTES], u64), TotpCode>> = RefCell::default();
 }
 
-/// The steps that show this code, as the engine finds them.
+/// Returns the steps that show this code, as the engine finds them.
 pub(in crate::account) fn steps_showing(
     secret: &TotpSecret,
     code: &TotpCode,
@@ -43,12 +44,12 @@ pub(in crate::account) fn steps_showing(
 }
 
 impl Scenario {
-    /// Finds out what the rules ask for, step by step as the engine does.
+    /// Gathers the evidence that the rules ask for, step by step as the engine does.
     pub(in crate::account) fn gather(&self, command: &Command, password: Password) -> Evidence {
         self.gather_noting(command, password).0
     }
 
-    /// The same, with the steps that were asked for.
+    /// Gathers the same evidence, and notes the steps that were asked for.
     pub(in crate::account) fn gather_noting(
         &self,
         command: &Command,
@@ -177,7 +178,7 @@ impl Scenario {
         }
     }
 
-    /// Bytes that are the same in every run.
+    /// Returns bytes that are the same in every run.
     pub(in crate::account) fn random(&self, what: &[u8]) -> [u8; ENTROPY_LEN] {
         let mut hash = Sha512::new_with_prefix(self.seed.to_le_bytes());
         hash.update(self.draws.to_le_bytes());
@@ -186,7 +187,7 @@ impl Scenario {
     }
 }
 
-/// The secret, which no scenario seals.
+/// Returns the secret, which no scenario seals.
 fn plain(held: &Held) -> TotpSecret {
     match &held.value {
         Protected::Clear(bytes) => TotpSecret::from_slice(bytes).expect("20 bytes"),

@@ -1,4 +1,4 @@
-//! Random lives of one account, as lists of what happens, for the properties to live through.
+//! Random lives of one account, as lists of events, for the properties to run.
 
 use countersign_schemas::code::{Code, TotpCode};
 use proptest::prelude::*;
@@ -6,27 +6,27 @@ use proptest::prelude::*;
 use super::gathering::steps_showing;
 use super::model::{Deed, Meaning, Proven};
 use super::reset_words::*;
-use super::scenario::{Password, Scenario, nobody};
+use super::scenario::{Password, Scenario, unregistered};
 use super::sentences::*;
 use crate::account::Policy;
 
 /// A code as it is typed.
 #[derive(Clone, Debug)]
 pub(super) enum Typed {
-    /// What the app shows so many steps from now.
+    /// The code that the app shows so many steps from now.
     Step(i64),
-    /// The same of the enrolment before.
+    /// The same, by the app of the earlier enrolment.
     OldApp(i64),
     /// The last code that was accepted.
     Spent,
-    /// Whatever these digits are worth, most often nothing.
+    /// These digits, which match a step only by chance.
     Digits(u32),
-    /// Of a set so many sets ago, 0 the current one.
+    /// A backup code of the set so many sets ago, 0 for the current one.
     Backup(u32, usize),
     WrongBackup(u8),
 }
 
-/// What a command proves itself with: whether the password is right, and a code beside it.
+/// The proof of a command: whether the password is right, and a code beside it.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     right: bool,
@@ -53,7 +53,7 @@ pub(super) enum Op {
     Reset(ResetOp),
 }
 
-/// What is done about a reset.
+/// An act on a reset.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ResetOp {
     Suspend,
@@ -134,7 +134,7 @@ fn reset_op() -> impl Strategy<Value = ResetOp> {
     ]
 }
 
-/// Two agents who do what they are there for, with the waits that they should and should not keep.
+/// Two agents who work on a reset, with waits that are long enough and waits that are not.
 fn reset() -> impl Strategy<Value = Vec<Op>> {
     let wait = || prop_oneof![3 => 0..10_000_u64, 2 => 250_000..300_000_u64, 1 => 0..700_000_u64];
     (wait(), wait()).prop_map(|(first, second)| {
@@ -151,7 +151,7 @@ fn reset() -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
-/// One thing, or a row of guesses by somebody who has the password.
+/// One thing, or a row of guesses by an attacker who has the password.
 fn moment() -> impl Strategy<Value = Vec<Op>> {
     let guess =
         (0..1_500_u64, 0..1_000_000_u32, prop::bool::ANY).prop_map(|(wait, digits, pair)| {
@@ -171,7 +171,7 @@ fn moment() -> impl Strategy<Value = Vec<Op>> {
     ]
 }
 
-/// A life; most begin with the factor on, since that is where it becomes interesting.
+/// A life. Most begin with the factor on, since most rules need it.
 pub(super) fn life() -> impl Strategy<Value = Vec<Op>> {
     let registered = vec![Op::Register];
     let enabled = vec![
@@ -188,7 +188,7 @@ pub(super) fn life() -> impl Strategy<Value = Vec<Op>> {
         .prop_map(|(beginning, rest)| [beginning, rest.concat()].concat())
 }
 
-/// Tight budgets, so that a short life meets every mode.
+/// A policy with small budgets, so that a short life reaches every mode.
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let passwords = (0..=3_u32, 2..=8_u32, prop::bool::weighted(0.3));
     (4..=10_u16, 0..=3_u16, 1..=4_u16, 10..=16_u16, passwords).prop_map(
@@ -208,7 +208,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
 }
 
 pub(super) fn begin(policy: Policy, seed: u64) -> Scenario {
-    let mut scenario = nobody().under(policy);
+    let mut scenario = unregistered().under(policy);
     scenario.seed = seed;
     scenario
 }
@@ -220,7 +220,7 @@ fn password(right: bool) -> Password {
     }
 }
 
-/// Moves the world, or says which command the op is.
+/// Moves the world, or returns the command of the op.
 pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
     match op {
         Op::Wait(seconds) => s.wall = s.wall.plus_s(*seconds),
@@ -232,7 +232,7 @@ pub(super) fn happen(s: &mut Scenario, op: &Op) -> Option<(Ask, Deed)> {
     None
 }
 
-/// The command that an op is; none where there is nothing yet that it could name.
+/// Returns the command of an op; `None` if there is nothing yet that it could name.
 fn ask(s: &Scenario, op: &Op) -> Option<(Ask, Deed)> {
     Some(match op {
         Op::Wait(_) | Op::ClockBack(_) | Op::Source(_) | Op::Caller(_) => return None,
@@ -298,7 +298,7 @@ fn reset_ask(s: &Scenario, op: ResetOp) -> Option<(Ask, Deed)> {
     })
 }
 
-/// Brings the code beside the password where one is shown.
+/// Adds the code beside the password if one is shown.
 fn prove(s: &Scenario, ask: Ask, shown: &Shown) -> Option<(Ask, Proven)> {
     let right = shown.right;
     let Some((code, next)) = &shown.code else {
@@ -314,7 +314,7 @@ fn prove(s: &Scenario, ask: Ask, shown: &Shown) -> Option<(Ask, Proven)> {
     Some((with_code(|_| ask, |_| code.clone(), next)(s), proven))
 }
 
-/// The code and what it is; nothing where no app or set shows it.
+/// Returns the code and its meaning; `None` if no app or set shows it.
 fn type_in(s: &Scenario, typed: &Typed) -> Option<(Code, Meaning)> {
     let latest = s.secrets.len().checked_sub(1)?;
     let step = |offset: i64| s.step_now().wrapping_add_signed(offset);

@@ -6,9 +6,9 @@ use countersign_schemas::event::enrolment::v1::FirstFactor;
 use countersign_schemas::time::Micros;
 
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
-use crate::account::{CHALLENGES_MAX, Reply};
+use crate::account::{CHALLENGES_MAX, LoginReply, Reply};
 use crate::crypto::otp::{TotpSecret, hotp};
 
 fn spends(step: u64) -> impl Fn(&Event) -> bool {
@@ -17,7 +17,7 @@ fn spends(step: u64) -> impl Fn(&Event) -> bool {
 
 #[test]
 fn without_2fa_the_password_suffices() {
-    given(registered_account())
+    registered_account()
         .when(start_login(Right))
         .then("logged in by password")
         .records(&["login-completed"]);
@@ -25,7 +25,7 @@ fn without_2fa_the_password_suffices() {
 
 #[test]
 fn with_2fa_the_password_opens_a_challenge_and_the_code_completes_it() {
-    given(enabled_account())
+    enabled_account()
         .when(start_login(Right))
         .then("code required: totp or backup code")
         .records(&["login-started"])
@@ -37,7 +37,7 @@ fn with_2fa_the_password_opens_a_challenge_and_the_code_completes_it() {
 /// C-08.
 #[test]
 fn c08_the_codes_of_three_steps_are_taken_in_rising_order() {
-    given(enabled_account())
+    enabled_account()
         .when(verify_vouched(code_now(-1)))
         .then("logged in by totp, 10 left")
         .when(verify_vouched(code_now(0)))
@@ -51,7 +51,7 @@ fn c08_the_codes_of_three_steps_are_taken_in_rising_order() {
 #[test]
 fn c07_codes_two_steps_away_are_refused_and_counted() {
     for steps in [-2, 2] {
-        given(enabled_account())
+        enabled_account()
             .log_in_with(code_now(steps))
             .then("code.invalid")
             .records(&["totp-rejected"])
@@ -63,7 +63,7 @@ fn c07_codes_two_steps_away_are_refused_and_counted() {
 #[test]
 fn c09_a_code_of_another_accounts_app_is_refused_and_counted() {
     let others = TotpSecret::new(&[9; 20]);
-    given(enabled_account())
+    enabled_account()
         .log_in_with(|s| Code::Totp(hotp(&others, s.step_now())))
         .then("code.invalid")
         .records(&["totp-rejected"]);
@@ -72,7 +72,7 @@ fn c09_a_code_of_another_accounts_app_is_refused_and_counted() {
 /// C-10; devise CVE-2015-7225, Zitadel #6452.
 #[test]
 fn c10_a_code_is_refused_the_second_time() {
-    given(enabled_account())
+    enabled_account()
         .log_in_with(code_now(0))
         .then("logged in by totp, 10 left")
         .log_in_with(code_now(0))
@@ -84,7 +84,7 @@ fn c10_a_code_is_refused_the_second_time() {
 /// C-11.
 #[test]
 fn c11_a_code_older_than_the_last_accepted_one_is_refused() {
-    given(enabled_account())
+    enabled_account()
         .log_in_with(code_now(0))
         .log_in_with(code_now(-1))
         .then("code.invalid")
@@ -94,7 +94,7 @@ fn c11_a_code_older_than_the_last_accepted_one_is_refused() {
 /// C-12; devise CVE-2021-43177, Infisical #6112.
 #[test]
 fn c12_a_used_code_is_refused_for_as_long_as_it_is_valid() {
-    let used = given(enabled_account()).log_in_with(code_at("+0s"));
+    let used = enabled_account().log_in_with(code_at("+0s"));
     for later in ["+30s", "+59s", "+61s", "+89s", "+2m"] {
         used.clone()
             .at(later)
@@ -106,7 +106,7 @@ fn c12_a_used_code_is_refused_for_as_long_as_it_is_valid() {
 /// C-13: the highest matching step is spent, so the twin code cannot follow.
 #[test]
 fn c13_of_two_steps_with_one_code_the_higher_is_spent() {
-    given(enabled_account())
+    enabled_account()
         .at("+1d")
         .log_in_with(code_at("+1d"))
         .then("logged in by totp, 10 left")
@@ -117,10 +117,10 @@ fn c13_of_two_steps_with_one_code_the_higher_is_spent() {
         .records(&["code-replayed"]);
 }
 
-/// C-13, seen one step early: the twin lies outside the window when the first is taken.
+/// C-13, seen one step early: the twin is outside the window when the first is accepted.
 #[test]
 fn c13_digits_equal_to_the_last_accepted_code_are_refused_though_a_later_step_has_them_too() {
-    given(enabled_account())
+    enabled_account()
         .at("+23h59m30s")
         .log_in_with(code_at("+1d"))
         .then("logged in by totp, 10 left")
@@ -150,7 +150,7 @@ fn tm05_right_codes_are_taken_in_2038_2106_and_9999() {
 /// TM-03.
 #[test]
 fn tm03_a_clock_ten_minutes_back_checks_no_code_and_still_counts_passwords() {
-    let back = given(enabled_account())
+    let back = enabled_account()
         .at("+10m")
         .when(start_login(Right))
         .at("+0s");
@@ -189,7 +189,7 @@ fn tm10_the_second_that_is_shown_twice_at_a_leap_second_takes_no_code_twice() {
 
 #[test]
 fn a_clock_may_be_back_by_a_minute_and_no_more() {
-    let back = given(enabled_account()).at("+10m").when(start_login(Right));
+    let back = enabled_account().at("+10m").when(start_login(Right));
     back.clone()
         .at("+9m")
         .when(verify_login(code_now(0)))
@@ -202,7 +202,8 @@ fn a_clock_may_be_back_by_a_minute_and_no_more() {
 /// TM-04.
 #[test]
 fn tm04_a_clock_forward_and_back_revives_no_code_and_ends_no_wait() {
-    given(enabled_account().wrong_codes(4))
+    enabled_account()
+        .wrong_codes(4)
         .at("+1d")
         .log_in_with(code_now(0))
         .then("logged in by totp, 10 left")
@@ -217,7 +218,7 @@ fn tm04_a_clock_forward_and_back_revives_no_code_and_ends_no_wait() {
 
 #[test]
 fn a_challenge_is_answered_within_five_minutes() {
-    let open = given(enabled_account()).when(start_login(Right));
+    let open = enabled_account().when(start_login(Right));
     open.clone()
         .at("+4m59s")
         .when(verify_login(code_now(0)))
@@ -230,7 +231,7 @@ fn a_challenge_is_answered_within_five_minutes() {
 
 #[test]
 fn a_challenge_is_spent_by_a_success_and_not_by_a_wrong_code() {
-    given(enabled_account())
+    enabled_account()
         .when(start_login(Right))
         .when(verify_login(wrong_code()))
         .then("code.invalid")
@@ -248,7 +249,7 @@ fn a_challenge_is_spent_by_a_success_and_not_by_a_wrong_code() {
 
 #[test]
 fn a_challenge_is_answered_by_the_caller_that_opened_it() {
-    given(enabled_account())
+    enabled_account()
         .when(start_login(Right))
         .by("forum")
         .when(verify_login(code_now(0)))
@@ -261,9 +262,9 @@ fn a_challenge_is_answered_by_the_caller_that_opened_it() {
 
 /// P-10, C-20.
 #[test]
-fn a_challenge_that_nobody_opened_is_expired() {
-    for scenario in [enabled_account(), registered_account(), nobody()] {
-        given(scenario)
+fn an_unknown_challenge_is_expired() {
+    for scenario in [enabled_account(), registered_account(), unregistered()] {
+        scenario
             .when(verify_unknown(wrong_backup_code(1)))
             .then("challenge.expired")
             .records(&[]);
@@ -287,7 +288,7 @@ fn the_ninth_open_challenge_drops_the_oldest() {
 
 #[test]
 fn an_expired_challenge_is_forgotten_when_the_next_one_opens() {
-    given(enabled_account())
+    enabled_account()
         .when(start_login(Right))
         .later("+5m")
         .when(start_login(Right))
@@ -298,11 +299,11 @@ fn an_expired_challenge_is_forgotten_when_the_next_one_opens() {
 fn a_vouched_login_says_so_in_its_event() {
     let vouched =
         |e: &Event| matches!(e, Event::TotpAccepted(e) if e.first_factor == FirstFactor::Vouched);
-    given(enabled_account())
+    enabled_account()
         .when(verify_vouched(code_now(0)))
         .then("logged in by totp, 10 left")
         .where_event(vouched);
-    given(enabled_account())
+    enabled_account()
         .when(start_login(Vouched))
         .then("code required: totp or backup code")
         .when(verify_login(code_now(0)))
@@ -313,7 +314,7 @@ fn a_vouched_login_says_so_in_its_event() {
 fn a_login_by_password_names_the_password_in_its_event() {
     let credential = enabled_account().account.credential.map(|c| c.version);
     let proof = FirstFactor::Password(credential.expect("registered"));
-    given(enabled_account())
+    enabled_account()
         .log_in_with(code_now(0))
         .where_event(|e| matches!(e, Event::TotpAccepted(e) if e.first_factor == proof))
         .log_in_with(backup_code(1))
@@ -322,11 +323,11 @@ fn a_login_by_password_names_the_password_in_its_event() {
 
 #[test]
 fn a_vouched_login_needs_an_account_with_2fa() {
-    given(nobody())
+    unregistered()
         .when(verify_vouched(wrong_backup_code(1)))
         .then("account.not_found")
         .records(&[]);
-    given(registered_account())
+    registered_account()
         .when(verify_vouched(wrong_backup_code(1)))
         .then("factor.not_on")
         .records(&[]);
@@ -334,7 +335,7 @@ fn a_vouched_login_needs_an_account_with_2fa() {
 
 #[test]
 fn a_login_that_was_started_for_an_audience_is_asserted_to_that_one_alone() {
-    let started = given(enabled_account())
+    let started = enabled_account()
         .when(to("shop", start_login(Right)))
         .then("code required: totp or backup code")
         .where_event(
@@ -368,8 +369,8 @@ fn a_login_that_was_started_for_an_audience_is_asserted_to_that_one_alone() {
 }
 
 #[test]
-fn a_login_that_was_started_for_nobody_is_asserted_to_whom_its_end_names() {
-    let started = given(enabled_account()).when(start_login(Right));
+fn a_login_that_was_started_without_an_audience_is_asserted_to_the_one_that_its_end_names() {
+    let started = enabled_account().when(start_login(Right));
     started
         .clone()
         .when(to("mail", verify_login(code_now(0))))
@@ -377,18 +378,18 @@ fn a_login_that_was_started_for_nobody_is_asserted_to_whom_its_end_names() {
     started
         .when(verify_login(code_now(0)))
         .then("logged in by totp, 10 left");
-    given(enabled_account())
+    enabled_account()
         .when(to("mail", verify_vouched(code_now(0))))
         .then("logged in by totp, 10 left, asserted to mail");
-    given(registered_account())
+    registered_account()
         .when(to("mail", start_login(Right)))
         .then("logged in by password, asserted to mail");
 }
 
-/// Somebody else's challenge, or a lapsed one, says nothing of whom it was opened for.
+/// The challenge of another caller, or an expired one, does not reveal its audience.
 #[test]
-fn a_challenge_that_is_not_open_to_the_caller_does_not_tell_its_audience() {
-    let started = given(enabled_account()).when(to("shop", start_login(Right)));
+fn a_challenge_that_is_not_open_to_the_caller_does_not_reveal_its_audience() {
+    let started = enabled_account().when(to("shop", start_login(Right)));
     for other in [started.clone().by("other"), started.at("+6m")] {
         for audience in ["shop", "mail"] {
             other
@@ -399,14 +400,15 @@ fn a_challenge_that_is_not_open_to_the_caller_does_not_tell_its_audience() {
     }
 }
 
-/// What the last command answered about who checked the first factor.
+/// Returns whether the last reply says that the caller vouched for the first factor.
 fn is_vouched(mut scenario: Scenario, ask: BoxedAsk) -> bool {
     let (command, password) = ask(&scenario);
     let evidence = scenario.gather(&command, password);
     match scenario.submit(&command, &evidence).reply {
-        Ok(Ok(Reply::LoginVerified { vouched, .. } | Reply::LoginByPassword { vouched, .. })) => {
-            vouched
-        }
+        Ok(Ok(
+            Reply::Login(LoginReply::Verified { vouched, .. })
+            | Reply::Login(LoginReply::ByPassword { vouched, .. }),
+        )) => vouched,
         other => panic!("no login: {other:?}"),
     }
 }
@@ -414,7 +416,7 @@ fn is_vouched(mut scenario: Scenario, ask: BoxedAsk) -> bool {
 #[test]
 fn an_answer_says_whether_the_caller_answered_for_the_first_factor() {
     let challenged = enabled_account().when(start_login(Right));
-    let mut stranger = nobody();
+    let mut stranger = unregistered();
     stranger.is_elsewhere = true;
     for (scenario, ask, vouched) in [
         (challenged, boxed(verify_login(code_now(0))), false),
@@ -428,10 +430,10 @@ fn an_answer_says_whether_the_caller_answered_for_the_first_factor() {
     }
 }
 
-/// `audit explain` called each of these a decision that the rules do not make.
+/// `audit explain` once reported each of these as a decision that the rules do not make.
 #[test]
-fn where_passwords_are_checked_elsewhere_every_step_is_decided_again_the_same() {
-    let mut stranger = nobody();
+fn where_the_password_service_checks_passwords_every_step_is_decided_again_the_same() {
+    let mut stranger = unregistered();
     stranger.is_elsewhere = true;
     let on = stranger
         .when(start_login(Right))

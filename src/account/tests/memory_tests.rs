@@ -1,14 +1,14 @@
-//! How much memory an account is counted with: the cache of accounts is bounded by it.
+//! The estimated memory of an account, by which the cache of accounts is bounded.
 
 use super::reset_words::*;
 use super::scenario::Password::{Right, Wrong};
-use super::scenario::{Scenario, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::Account;
 use crate::account::memory::CHALLENGE_BYTES_MAX;
 use crate::account::passwords::KNOWN_MAX;
 
-/// What a bare account is counted with.
+/// Returns the estimate of an empty account.
 fn bare() -> usize {
     size_of::<Account>() + 64 + 5 * 128 + KNOWN_MAX * 48
 }
@@ -19,7 +19,7 @@ fn more(before: &Scenario, after: &Scenario) -> usize {
 
 #[test]
 fn everything_that_an_account_keeps_is_counted() {
-    assert_eq!(nobody().account.memory_bytes(), bare());
+    assert_eq!(unregistered().account.memory_bytes(), bare());
     let ada = enabled_account();
     let (registered, ten_codes) = (registered_account(), 10 * 97);
     assert_eq!(more(&registered, &ada), ten_codes);

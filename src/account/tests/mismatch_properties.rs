@@ -1,4 +1,5 @@
-//! Evidence and histories that no engine would bring: nothing panics, nothing is accepted for them.
+//! Evidence and histories that no engine produces: nothing panics, and nothing is accepted for
+//! them.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::account::v1::{
@@ -46,7 +47,7 @@ fn proof() -> impl Strategy<Value = ProofEvidence> {
     ]
 }
 
-/// Steps at both ends of time, near enough to each other to meet in one window.
+/// Steps at both ends of time, near enough to each other to be in one window.
 fn step() -> impl Strategy<Value = u64> {
     prop_oneof![any::<u64>(), 0..4_u64, u64::MAX - 2..=u64::MAX]
 }
@@ -89,7 +90,7 @@ fn created() -> impl Strategy<Value = Created> {
     })
 }
 
-/// Evidence, and whether it is to name what is in force.
+/// Evidence, and whether it must name the credential, enrolment and set in force.
 fn evidence() -> impl Strategy<Value = (Evidence, bool)> {
     let received_at = prop_oneof![any::<u64>(), Just(u64::MAX)].prop_map(Micros);
     let parts = (received_at, proof(), code(), created(), any::<bool>());
@@ -109,7 +110,7 @@ fn evidence() -> impl Strategy<Value = (Evidence, bool)> {
     })
 }
 
-/// Makes the evidence name what is in force, whatever else it says.
+/// Makes the evidence name the credential, enrolment and set in force.
 fn fit(evidence: &mut Evidence, account: &Account) {
     let on = account.on();
     if let ProofEvidence::Compared { credential, .. } = &mut evidence.proof {
@@ -125,7 +126,7 @@ fn fit(evidence: &mut Evidence, account: &Account) {
     }
 }
 
-/// Each command once, with the only authenticator and challenge that there are.
+/// Each command once, with the only authenticator and challenge.
 fn asks() -> Vec<BoxedAsk> {
     vec![
         boxed(register("a good password")),
@@ -166,7 +167,7 @@ fn asks() -> Vec<BoxedAsk> {
     ]
 }
 
-/// An accepted code or password was compared with what is in force.
+/// Asserts that an accepted code or password was compared with the secret in force.
 fn assert_rests_on_the_account(before: &Account, evidence: &Evidence, outcome: &Outcome) {
     let credential = before.credential.as_ref().map(|c| c.version);
     let is_proven = match evidence.proof {
@@ -411,7 +412,7 @@ fn fold(events: &[(Event, Micros)]) -> Account {
     account
 }
 
-/// What `asks` needs, whatever the account is like.
+/// Adds what `asks` needs to any account.
 fn complete(s: &mut Scenario) {
     if s.authenticators.is_empty() {
         let id = AuthenticatorId::parse("the-one").expect("an id");

@@ -1,7 +1,7 @@
-//! A second account, written from the contract and not from the rules: what each command answers.
+//! A second account, written from the contract and not from the rules: the reply of each command.
 //!
 //! It keeps plain facts (which steps and codes were spent, when failures were) and works out
-//! counts, waits and modes anew each time, where the rules carry them in events.
+//! counts, waits and modes again each time, while the rules carry them in events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,23 @@ use super::model_reset::Case;
 use super::reset_words::Step;
 use crate::account::policy::Policy;
 
-/// What a typed code is, known from the plain secrets and sets.
+/// The meaning of a typed code, known from the plain secrets and sets.
 #[derive(Clone, Debug)]
 pub(super) enum Meaning {
-    /// The steps within ten of now that show these digits in the app that counts.
+    /// The steps within ten of now at which the current app shows these digits.
     App(Vec<u64>),
-    /// A backup code: its place, where one was ever issued there.
+    /// A backup code: its set and ordinal, if one was ever issued there.
     Backup(Option<(u32, u8)>),
 }
 
-/// What a command proves itself with: whether the password is right, and a code beside it.
+/// The proof of a command: whether the password is right, and a code beside it.
 #[derive(Clone, Debug)]
 pub(super) struct Proven {
     pub(in crate::account) right: bool,
     pub(super) code: Option<(Meaning, Option<Meaning>)>,
 }
 
-/// A command as the model sees it; authenticators and challenges by order of their making.
+/// A command as the model sees it; authenticators and challenges are numbered as they were made.
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
     Register,
@@ -46,7 +46,7 @@ pub(super) enum Deed {
     UserCancelReset,
 }
 
-/// When and by whom.
+/// The time, the caller and the source of a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World {
     pub(super) now: Micros,
@@ -90,17 +90,17 @@ pub(super) struct Model {
     pub(super) exists: bool,
     /// By source: failures, the last one, until when it waits.
     passwords: BTreeMap<u8, (u32, Micros, Micros)>,
-    /// Wrong passwords of the day: when it began, how many, until when everybody waits.
+    /// Wrong passwords of the day: when it began, how many, until when the crowd waits.
     day: (Micros, u32, Micros),
-    /// Of which source each of them was.
+    /// The source of each of them.
     day_sources: Vec<u8>,
-    /// Where the owner completed logins, the last one last.
+    /// The sources of completed logins, the last one last.
     known: Vec<(u8, Micros)>,
     factor: Factor,
     enrolments: usize,
     lapsed: Option<usize>,
     set_no: u32,
-    /// When a wrong code was, and whether it was a pair.
+    /// The time of each wrong code, and whether it was a pair.
     failures: Vec<(Micros, bool)>,
     in_a_row: u16,
     waits_until: Micros,
@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// Does the deed and says what it answers: `ok`, or the word of the refusal.
+    /// Does the deed and returns its reply: `ok`, or the word of the refusal.
     pub(super) fn answer(&mut self, deed: &Deed, world: World) -> Word {
         match self.try_deed(deed, world) {
             Ok(()) => OK,
@@ -221,13 +221,13 @@ impl Model {
                 }
             }
         }
-        // Whoever comes here has proved the password.
+        // The password was right.
         self.passwords.remove(&world.source);
         Ok(())
     }
 
-    /// Password and code at once: they pass a wait for passwords, but then only both right tell
-    /// anything, and the code is counted where the password was right only.
+    /// Password and code at once: they pass a wait for passwords, but then a failure reveals
+    /// nothing about either, and a wrong code counts only if the password was right.
     fn login_with_both(&mut self, proven: &Proven, world: World) -> Result<(), Word> {
         clock(world)?;
         let waits = self.password_waits(world);
@@ -419,7 +419,7 @@ impl Model {
         Ok(())
     }
 
-    /// While app codes are suspended the password alone takes nothing of the factor away.
+    /// While app codes are suspended, the password alone cannot change the factor.
     fn suspended_asks(&self, proven: &Proven) -> Result<(), Word> {
         match self.is_on() && self.suspended && proven.code.is_none() {
             true => Err("factor.suspended"),
@@ -427,7 +427,7 @@ impl Model {
         }
     }
 
-    /// The code that a proof brings: asked for where policy says so, checked wherever it is given.
+    /// Judges the code of a proof: required if policy says so, checked whenever it is given.
     fn code_beside(&mut self, proven: &Proven, world: World) -> Result<(), Word> {
         match &proven.code {
             Some((code, next)) => self.code(code, next.as_ref(), world),
@@ -439,7 +439,7 @@ impl Model {
         }
     }
 
-    /// A code of either kind, whatever it is for; an accepted one is spent and ends every row of
+    /// Judges a code of either kind for any purpose; an accepted one is spent and ends every row of
     /// failures.
     fn code(&mut self, code: &Meaning, next: Option<&Meaning>, world: World) -> Result<(), Word> {
         if !self.is_on() {
@@ -454,7 +454,8 @@ impl Model {
         Ok(())
     }
 
-    /// Once in 7 days, and once in 30 by the same agent; a row of failures and a suspension stay.
+    /// Clears the attempts: once in 7 days, and once in 30 days by the same agent. A row of
+    /// failures and a suspension stay.
     fn clear_attempts(&mut self, world: World) -> Result<(), Word> {
         self.needs_factor()?;
         let since = world.now.minus_s(self.policy.code_failures_window_s);

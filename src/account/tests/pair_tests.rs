@@ -5,7 +5,7 @@ use countersign_schemas::code::Code;
 use super::reset_words::{request_reset, suspend_factor};
 use super::scenario::Password;
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::Step;
 use crate::account::attempts::Gate;
@@ -24,7 +24,7 @@ fn both(password: Password, code: Given) -> impl FnOnce(&Scenario) -> Ask {
     with_code(start_login(password), code, None)
 }
 
-/// A crowd has used up the account's free failures, and this source is not new any more.
+/// A crowd has used up the account's free failures, and this source is no longer new.
 fn waiting(mut scenario: Scenario) -> Scenario {
     scenario.policy = Policy {
         password_day_failures_free: 1,
@@ -81,16 +81,16 @@ fn the_right_password_with_a_code_of_either_kind_is_a_login_in_one_step() {
 
 #[test]
 fn where_passwords_do_not_wait_each_of_both_has_its_own_answer() {
-    given(enabled_account())
+    enabled_account()
         .when(both(Right, WRONG_APP))
         .then("code.invalid")
         .records(&["totp-rejected"]);
-    given(enabled_account())
+    enabled_account()
         .when(both(Vouched, WRONG_BACKUP))
         .then("code.invalid")
         .records(&["backup-code-rejected"]);
     for code in CODES {
-        given(enabled_account())
+        enabled_account()
             .when(both(Wrong, code))
             .then("credentials.invalid")
             .records(&["password-rejected"]);
@@ -105,14 +105,14 @@ fn where_passwords_do_not_wait_each_of_both_has_its_own_answer() {
         .when(both_digits(Right))
         .then("factor.not_on")
         .records(&[]);
-    nobody()
+    unregistered()
         .when(both_digits(Wrong))
         .then("credentials.invalid");
 }
 
-/// Otherwise sending anything along would be a way to guess passwords that nothing slows down.
+/// Otherwise adding any code would be a way to guess passwords that nothing slows down.
 #[test]
-fn where_passwords_wait_a_pair_that_is_not_right_tells_nothing_of_its_halves() {
+fn where_passwords_wait_a_wrong_pair_reveals_nothing_about_either_secret() {
     let suspended = enabled_account()
         .by("agent-1")
         .when(suspend_factor)
@@ -172,7 +172,7 @@ fn a_wrong_code_is_counted_where_its_password_was_right_and_nowhere_else() {
         "totp-rejected",
         "attempts-throttled",
     ]);
-    // The codes' own gate is closed now: the right pair does not pass, and is told the same.
+    // The codes' own gate is closed now: the right pair does not pass and gets the same refusal.
     thief = thief
         .when(both(Right, APP))
         .then("credentials.invalid")
@@ -225,10 +225,10 @@ fn a_pair_passes_the_waits_beside_the_account_until_its_own_address_had_too_many
         .then("logged in by totp, 10 left");
 }
 
-/// An unknown name has no account whose password could be right.
+/// An unknown name has no account with a right password.
 #[test]
-fn a_pair_at_a_name_that_nobody_has_costs_and_answers_the_same() {
-    let mut scenario = nobody();
+fn a_pair_at_an_unknown_name_has_the_same_cost_and_refusal() {
+    let mut scenario = unregistered();
     scenario.source_waits_s = Some(7);
     let steps = steps_of(&scenario, both_digits(Wrong));
     assert_eq!(steps, [Step::ComparePassword, Step::CompareCode]);
@@ -238,7 +238,7 @@ fn a_pair_at_a_name_that_nobody_has_costs_and_answers_the_same() {
         .records(&["unknown-name-refused"]);
 }
 
-/// With digits that need no secret to be known.
+/// Adds digits that do not depend on a secret.
 fn both_digits(password: Password) -> impl FnOnce(&Scenario) -> Ask {
     with_code(
         start_login(password),

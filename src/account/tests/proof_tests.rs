@@ -3,7 +3,7 @@
 use countersign_schemas::event::Event;
 
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{Scenario, given};
+use super::scenario::Scenario;
 use super::sentences::*;
 use crate::account::policy::Policy;
 
@@ -39,11 +39,11 @@ fn hardened_commands() -> Vec<Hardened> {
 #[test]
 fn where_policy_asks_for_a_code_the_password_alone_proves_nothing() {
     for (ask, done, _) in hardened_commands() {
-        given(hardened())
+        hardened()
             .when(ask())
             .then("credentials.invalid")
             .records(&["password-rejected"]);
-        given(enabled_account()).when(ask()).then(done);
+        enabled_account().when(ask()).then(done);
     }
 }
 
@@ -150,7 +150,7 @@ fn in_double_code_mode_a_proof_needs_two_codes() {
 
 #[test]
 fn a_code_with_a_wrong_password_is_not_compared() {
-    given(hardened())
+    hardened()
         .when(with_code(disable(Wrong), code_now(0), None))
         .then("credentials.invalid")
         .records(&["password-rejected"])
@@ -161,7 +161,7 @@ fn a_code_with_a_wrong_password_is_not_compared() {
 #[test]
 fn a_code_where_there_is_no_app_is_refused_and_not_ignored() {
     let ask = change_password(Right, "a new password");
-    given(registered_account())
+    registered_account()
         .when(with_code(ask, wrong_backup_code(1), None))
         .then("factor.not_on")
         .records(&[]);
@@ -169,7 +169,7 @@ fn a_code_where_there_is_no_app_is_refused_and_not_ignored() {
 
 #[test]
 fn a_caller_that_vouches_needs_the_code_all_the_same() {
-    given(hardened())
+    hardened()
         .when(disable(Vouched))
         .then("credentials.invalid")
         .when(with_code(disable(Vouched), code_now(0), None))
@@ -179,7 +179,7 @@ fn a_caller_that_vouches_needs_the_code_all_the_same() {
 /// The code that pays for a new set is spent, not superseded.
 #[test]
 fn a_backup_code_that_proves_the_owner_is_not_counted_as_superseded() {
-    given(hardened())
+    hardened()
         .when(with_code(regenerate(Right), backup_code(4), None))
         .then("set 2, 9 superseded")
         .records(&["backup-code-accepted", "backup-codes-issued"]);
@@ -188,11 +188,12 @@ fn a_backup_code_that_proves_the_owner_is_not_counted_as_superseded() {
 /// TM-03 for proofs.
 #[test]
 fn a_code_as_a_proof_needs_a_clock_as_a_login_does() {
-    given(hardened())
+    hardened()
         .at("-2m")
         .when(with_code(disable(Right), code_now(0), None))
         .then("off");
-    given(hardened().when(verify_vouched(wrong_code())))
+    hardened()
+        .when(verify_vouched(wrong_code()))
         .at("-2m")
         .when(with_code(disable(Right), code_now(0), None))
         .then("store.unavailable")

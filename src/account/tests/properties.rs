@@ -30,7 +30,7 @@ pub(super) fn submit(s: &mut Scenario, (command, password): &Ask) -> Outcome {
     s.submit(command, &evidence)
 }
 
-/// What the events alone say of the laws, whatever the rules and the model think.
+/// Checks the laws from the events alone, without the rules and the model.
 #[derive(Default)]
 struct Laws {
     enrolment: usize,
@@ -134,8 +134,8 @@ fn assert_only_counted(before: &Scenario, after: &Scenario) {
     }
 }
 
-/// Whatever was done to the account, a backup code and the password let the owner in within the
-/// minute that a crowd of guessers can make everybody wait.
+/// Asserts that after any life a backup code and the password let the owner in within a minute, the
+/// longest wait that a crowd of guessers can cause.
 fn assert_owner_gets_in(mut s: Scenario) {
     let Some(on) = s.account.on() else { return };
     let Some(slot) = on.codes.unused.iter().position(|unused| *unused) else {
@@ -148,7 +148,7 @@ fn assert_owner_gets_in(mut s: Scenario) {
         .where_account(|account| account.reset.is_none());
 }
 
-/// Lives through it all; gives every event, and how many commands there were.
+/// Runs a life; returns every event and the number of commands.
 fn live(ops: &[Op], policy: &Policy, seed: u64) -> (Vec<Event>, u64) {
     let mut s = begin(policy.clone(), seed);
     let mut model = Model::new(policy.clone());
@@ -182,13 +182,13 @@ fn live(ops: &[Op], policy: &Policy, seed: u64) -> (Vec<Event>, u64) {
     (log, commands)
 }
 
-/// A number from the environment.
+/// Returns a number from the environment.
 fn bound(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().expect("a number"))
 }
 
-/// Randomness of the standard library's maps, for a run that names no seed.
+/// Returns a seed from the standard library's maps, for a run that names none.
 fn any_seed() -> u64 {
     RandomState::new().hash_one(())
 }

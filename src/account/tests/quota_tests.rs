@@ -6,7 +6,7 @@ use countersign_schemas::event::audit::v1::AgentAct;
 use countersign_schemas::sealed::Protected;
 
 use super::reset_words::*;
-use super::scenario::{Scenario, given, offset};
+use super::scenario::{Scenario, offset};
 use super::sentences::{Ask, enabled_account};
 use crate::account::Policy;
 use crate::account::rules::quota::{Act, exceeded};
@@ -55,7 +55,7 @@ fn s09_one_agent_does_so_many_in_a_day_over_all_accounts_and_another_agent_the_n
         assert!(!last.acts.is_empty(), "{act:?}");
         let recorded = last.acts.iter().filter(|done| done.1 == Act::Of(act));
         assert_eq!(recorded.count(), max + 2, "{act:?} was done once more");
-        let over = given(after(act, max))
+        let over = after(act, max)
             .when(when)
             .then("quota.exceeded for 3600 s")
             .records(&[]);
@@ -66,7 +66,7 @@ fn s09_one_agent_does_so_many_in_a_day_over_all_accounts_and_another_agent_the_n
     }
 }
 
-/// A failure that suspends, and what the owner ends, is nobody's act.
+/// A suspension by failures and an act of the owner count for no agent.
 #[test]
 fn what_no_agent_did_counts_for_none() {
     let suspended = enabled_account().wrong_codes(100);

@@ -53,10 +53,10 @@ fn different(what: &str) -> Rerun {
 }
 
 #[test]
-fn what_does_not_follow_from_the_account_comes_out_otherwise() {
-    let nobody = Account::default();
+fn events_that_do_not_follow_from_the_account_give_a_different_result() {
+    let absent = Account::default();
     let completed = |credential| [Event::LoginCompleted(LoginCompleted { credential })];
-    let of = |events: [Event; 1]| again(&nobody, Role::Platform, &events, START, None);
+    let of = |events: [Event; 1]| again(&absent, Role::Platform, &events, START, None);
     assert_eq!(
         of(completed(2)),
         different("the evidence does not fit the account")
@@ -84,9 +84,9 @@ fn what_the_service_records_by_itself_is_no_decision() {
     assert!(matches!(of(&account, Role::Service, &[]), Rerun::Not(_)));
 }
 
-/// Each of these follows another event of its group, or stands for no command at all.
+/// Each of these follows another event of its group, or belongs to no command at all.
 #[test]
-fn what_no_command_records_as_it_stands_there_comes_out_otherwise() {
+fn events_that_no_command_records_in_this_combination_give_a_different_result() {
     let until = START.plus_s(60);
     let cancelled = |by| {
         Event::ResetCancelled(ResetCancelled {
@@ -115,7 +115,7 @@ fn what_no_command_records_as_it_stands_there_comes_out_otherwise() {
             verifier: Protected::clear(b"v"),
         })],
     ];
-    let what = different("no command records these events as they stand here");
+    let what = different("no command records these events in this combination");
     for events in alone {
         let account = enabled_account();
         assert_eq!(of(&account, Role::Platform, &events), what, "{events:?}");
@@ -136,9 +136,9 @@ fn a_case_that_was_not_open_does_not_lapse_and_an_account_that_was_not_there_is_
         reason: Some(Protected::clear(b"r")),
     });
     let what = "[] comes out (account.not_found), [account-erased] was recorded";
-    let nobody = Account::default();
+    let absent = Account::default();
     let again = again(
-        &nobody,
+        &absent,
         Role::Operator,
         std::slice::from_ref(&erased),
         START,
@@ -150,13 +150,13 @@ fn a_case_that_was_not_open_does_not_lapse_and_an_account_that_was_not_there_is_
 }
 
 #[test]
-fn keys_of_another_number_or_before_the_last_ones_are_done_come_out_otherwise() {
-    let nobody = Account::default();
+fn keys_of_another_number_or_before_the_last_ones_are_done_give_a_different_result() {
+    let absent = Account::default();
     let rotated = [Event::KeysRotated(KeysRotated {
         key_id: 3,
         reason: Some(Protected::clear(b"r")),
     })];
-    let with = |next| again(&nobody, Role::Operator, &rotated, START, next);
+    let with = |next| again(&absent, Role::Operator, &rotated, START, next);
     assert_eq!(with(Some(3)), Rerun::Same);
     let what = r#"keys-rotated comes out as {"key_id":2} and was recorded as {"key_id":3}"#;
     assert_eq!(with(Some(2)), different(what));
@@ -210,10 +210,10 @@ fn a_confirmation_whose_enrolment_ended_while_the_codes_were_hashed_comes_out_th
     assert!(matches!(again(offset("+12m")), Rerun::Different(_)));
 }
 
-/// Both challenges of a login are told apart by who opened them and until when.
+/// The two challenges of a login differ by their caller and their expiry.
 #[test]
 fn a_code_is_decided_again_with_the_challenge_that_it_was_for() {
-    // One that nobody answered stands open beside it.
+    // Another challenge is still open beside it.
     enabled_account()
         .when(start_login(Password::Vouched))
         .when(verify_vouched(code_now(0)))
@@ -285,7 +285,10 @@ fn what_is_taken_as_it_was_recorded_is_said() {
     for (events, sentences) in [
         (replayed, &[VOUCHED, APP_CODE][..]),
         (vec![pair], &[PASSWORD, "That passwords waited"]),
-        (vec![registered(name)], &["That nobody else had the name"]),
+        (
+            vec![registered(name)],
+            &["That no other account had the name"],
+        ),
         (vec![registered(None), completed], &[VOUCHED]),
         (vec![expired()], &["Which step found"]),
         (vec![expired(), expired()], &[]),

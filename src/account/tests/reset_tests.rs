@@ -8,7 +8,7 @@ use countersign_schemas::ids::CaseId;
 use super::reset_words::*;
 use super::scenario::Password;
 use super::scenario::Password::Right;
-use super::scenario::{Scenario, given, nobody, offset};
+use super::scenario::{Scenario, offset, unregistered};
 use super::sentences::*;
 use crate::account::Factor;
 use crate::account::Policy;
@@ -47,7 +47,7 @@ fn cancelled_by(wanted: CancelledBy) -> impl Fn(&Event) -> bool {
 
 /// RS-01, R-18.
 #[test]
-fn rs01_whoever_asked_does_not_approve() {
+fn rs01_the_agent_who_asked_does_not_approve() {
     requested()
         .when(approve)
         .then("approval.self")
@@ -64,7 +64,7 @@ fn rs01_whoever_asked_does_not_approve() {
 
 /// RS-02, R-18.
 #[test]
-fn rs02_nobody_has_a_hand_in_the_reset_of_their_own_account() {
+fn rs02_no_agent_takes_part_in_the_reset_of_their_own_account() {
     let mut own = requested().by("ada");
     own.is_own_account = true;
     own.clone().when(approve).then("approval.self").records(&[]);
@@ -85,13 +85,13 @@ fn rs04_the_cooling_off_time_is_waited_out_by_log_time() {
         .when(execute)
         .then("reset.cooling_off for 60 s")
         .records(&[]);
-    given(waiting).at("+72h1m").when(execute).then("executed");
+    waiting.at("+72h1m").when(execute).then("executed");
     requested()
         .at("+100h")
         .when(execute)
         .then("reset.cooling_off")
         .records(&[]);
-    // A wall clock set back does not begin the wait anew, since log time stands still meanwhile.
+    // A wall clock set back does not restart the wait: log time does not advance meanwhile.
     approved()
         .at("+72h")
         .when(verify_vouched(wrong_code()))
@@ -276,7 +276,7 @@ fn execution_turns_the_factor_off_and_voids_every_code_and_challenge() {
         .wrong_codes(100)
         .at("+80h")
         .when(start_login(Right));
-    given(before)
+    before
         .by("agent-2")
         .when(execute)
         .then("executed")
@@ -292,9 +292,9 @@ fn execution_turns_the_factor_off_and_voids_every_code_and_challenge() {
 }
 
 #[test]
-fn every_login_tells_for_thirty_days_that_there_was_a_reset() {
-    let day = |s: &Scenario, at: &str, told: &str| {
-        s.clone().at(at).when(start_login(Right)).then(told);
+fn every_login_reports_for_thirty_days_that_there_was_a_reset() {
+    let day = |s: &Scenario, at: &str, words: &str| {
+        s.clone().at(at).when(start_login(Right)).then(words);
     };
     let s = executed();
     day(&s, "+74h", "logged in by password, day 1 after a reset");
@@ -311,7 +311,7 @@ fn every_login_tells_for_thirty_days_that_there_was_a_reset() {
         .then("logged in by totp, 10 left, day 2 after a reset");
 }
 
-/// Otherwise the case would outlive the factor that it is about, and take the next one away.
+/// Otherwise the case would outlive its factor and remove the next one.
 #[test]
 fn turning_the_factor_off_calls_the_reset_off() {
     approved()
@@ -334,11 +334,11 @@ fn without_a_factor_there_is_nothing_to_reset() {
         .when(request_reset)
         .then("factor.not_on");
     pending_account().when(request_reset).then("factor.not_on");
-    nobody().when(request_reset).then("account.not_found");
+    unregistered().when(request_reset).then("account.not_found");
     for step in [approve, reject, cancel_reset, execute] {
-        nobody().when(step).then("case.not_found");
+        unregistered().when(step).then("case.not_found");
     }
-    nobody().when(user_cancel).then("account.not_found");
+    unregistered().when(user_cancel).then("account.not_found");
     enabled_account().when(user_cancel).then("reset.none");
 }
 
@@ -380,7 +380,9 @@ fn while_support_suspended_the_phone_only_a_backup_code_or_the_owner_calls_the_r
     registered_account()
         .when(suspend_factor)
         .then("factor.not_on");
-    nobody().when(suspend_factor).then("account.not_found");
+    unregistered()
+        .when(suspend_factor)
+        .then("account.not_found");
 }
 
 fn loss() -> EpochStarted {
@@ -393,7 +395,7 @@ fn loss() -> EpochStarted {
     }
 }
 
-/// A case may have been called off in what was lost, and afterwards a reset is the only way in.
+/// A lost event may have cancelled the case, and after a loss a reset is the only way in.
 #[test]
 fn a_loss_voids_the_case_and_a_reset_ends_what_the_loss_led_to() {
     let mut s = approved();
@@ -425,7 +427,7 @@ fn a_loss_voids_the_case_and_a_reset_ends_what_the_loss_led_to() {
         .then("reset requested, open until +168h");
 }
 
-/// how many wrong codes there were in a day stands in each of them.
+/// each wrong code's event has the number of wrong codes in a day.
 #[test]
 fn r08_a_wrong_code_says_how_many_there_were_in_the_last_day() {
     let day = |wanted: u16| {

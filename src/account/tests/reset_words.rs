@@ -1,4 +1,4 @@
-//! The words of the scenarios for what support agents and operators ask, and how it reads.
+//! The words of the scenarios for commands of support agents and operators, and for their replies.
 
 use countersign_schemas::command::{ClearAttempts, Command, EraseAccount, RotateKeys};
 use countersign_schemas::ids::{CaseId, Reason, Ticket};
@@ -9,7 +9,7 @@ use countersign_schemas::support::{
 
 use super::scenario::{Password, START, Scenario};
 use super::sentences::{Ask, account_id};
-use crate::account::Reply;
+use crate::account::{Reply, ResetReply};
 
 pub(in crate::account) fn clear_attempts(_: &Scenario) -> Ask {
     let command = Command::ClearAttempts(ClearAttempts {
@@ -74,11 +74,11 @@ pub(in crate::account) fn user_cancel(_: &Scenario) -> Ask {
     (command, Password::Absent)
 }
 
-/// The case before the latest by so many; one that nobody opened where there is none.
+/// Returns the case so many before the latest; an unknown one if there is none.
 pub(in crate::account) fn case_back(s: &Scenario, back: usize) -> CaseId {
     let nth = s.cases.len().checked_sub(1 + back);
     nth.map_or_else(
-        || CaseId::parse("nobody-opened-this").expect("an id"),
+        || CaseId::parse("unknown-case").expect("an id"),
         |nth| s.cases[nth].clone(),
     )
 }
@@ -135,19 +135,19 @@ pub(in crate::account) fn execute(s: &Scenario) -> Ask {
     with_case(Step::Execute, case_back(s, 0))
 }
 
-/// An answer about a reset in words.
-pub(in crate::account) fn tell_reset(reply: &Reply) -> String {
+/// Returns a reply about a reset in words.
+pub(in crate::account) fn reset_in_words(reply: &Reply) -> String {
     let hours = |at: &countersign_schemas::time::Micros| at.seconds_since(START) / 3_600;
     match reply {
-        Reply::ResetRequested { expires_at, .. } => {
+        Reply::Reset(ResetReply::Requested { expires_at, .. }) => {
             format!("reset requested, open until +{}h", hours(expires_at))
         }
-        Reply::ResetApproved { execute_after } => {
+        Reply::Reset(ResetReply::Approved { execute_after }) => {
             format!("approved, to execute after +{}h", hours(execute_after))
         }
-        Reply::ResetRejected => "rejected".into(),
-        Reply::ResetCancelled => "cancelled".into(),
-        Reply::ResetExecuted => "executed".into(),
+        Reply::Reset(ResetReply::Rejected) => "rejected".into(),
+        Reply::Reset(ResetReply::Cancelled) => "cancelled".into(),
+        Reply::Reset(ResetReply::Executed) => "executed".into(),
         other => panic!("no answer about a reset: {other:?}"),
     }
 }

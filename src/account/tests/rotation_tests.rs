@@ -1,15 +1,15 @@
-//! `rotate-keys`, and verifiers that are brought up to date at a login, in sentences.
+//! `rotate-keys`, and outdated verifiers that a login replaces, in sentences.
 
 use countersign_schemas::event::Event;
 
 use super::reset_words::*;
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{given, nobody};
+use super::scenario::unregistered;
 use super::sentences::*;
 
 #[test]
 fn a_rotation_takes_the_next_number_and_waits_for_the_one_before() {
-    let mut scenario = given(nobody())
+    let mut scenario = unregistered()
         .when(rotate_keys)
         .then("keys 2")
         .records(&["keys-rotated"]);
@@ -21,7 +21,7 @@ fn a_rotation_takes_the_next_number_and_waits_for_the_one_before() {
 }
 
 #[test]
-fn a_right_password_that_is_kept_in_an_outdated_way_is_kept_anew_before_the_login() {
+fn the_outdated_verifier_of_a_right_password_is_replaced_before_the_login() {
     let mut scenario = registered_account();
     scenario.outdated = true;
     let credential = scenario.account.credential.as_ref().map(|c| c.version);
@@ -44,10 +44,10 @@ fn a_right_password_that_is_kept_in_an_outdated_way_is_kept_anew_before_the_logi
         .then("logged in by totp, 10 left");
 }
 
-/// Another login has brought it up to date meanwhile, or nobody has proved the password.
+/// Only a right password replaces its verifier.
 #[test]
 fn a_wrong_or_absent_password_is_never_kept() {
-    for (password, told) in [
+    for (password, words) in [
         (Wrong, "credentials.invalid"),
         (Vouched, "logged in by password"),
     ] {
@@ -55,7 +55,7 @@ fn a_wrong_or_absent_password_is_never_kept() {
         scenario.outdated = true;
         scenario
             .when(start_login(password))
-            .then(told)
+            .then(words)
             .where_event(|e| !matches!(e, Event::PasswordRehashed(_)));
     }
 }

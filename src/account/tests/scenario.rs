@@ -1,7 +1,7 @@
 //! Given, when, then: the rules as sentences.
 //!
-//! A scenario is one account with what its owner and the callers know of it: plain secrets, codes
-//! and challenges. It gathers evidence as the engine does, lets `decide` judge, folds the events
+//! A scenario is one account with what its owner and the callers know: plain secrets, codes and
+//! challenges. It gathers evidence as the engine does, lets `decide` judge, folds the events
 //! with `evolve`, and holds for each decision that it comes out alike a second time and that
 //! `recall` finds its answer again. Times are offsets of [`START`], randomness is counted.
 
@@ -15,14 +15,15 @@ use countersign_schemas::refusal::Refusal;
 use countersign_schemas::time::Micros;
 
 use super::sentences::{
-    assert_recalled, start_login, tell, verify_login, verify_pair, verify_vouched, wrong_code,
+    assert_recalled, in_words, start_login, verify_login, verify_pair, verify_vouched, wrong_code,
 };
 use crate::account::attempts::Gate;
 use crate::account::explain::recording::{Across, Recording, Rerun};
 use crate::account::explain::rerun::rerun;
 use crate::account::rules::quota::Act;
 use crate::account::{
-    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Recorded, Reply, Step, decide,
+    Account, Ctx, Decision, ENTROPY_LEN, Evidence, LoginReply, Policy, Recorded, Reply, ResetReply,
+    SecretReply, Step, decide,
 };
 use crate::crypto::otp::{TotpSecret, step_at};
 
@@ -32,7 +33,7 @@ pub(in crate::account) const START: Micros = Micros(1_771_750_800 * Micros::SECO
 const RFC_SECRET: &[u8; 20] = b"12345678901234567890";
 pub(in crate::account) const ACCOUNT: &str = "acct-A";
 
-/// What is true of the password that a command brings.
+/// Whether the password of a command is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::account) enum Password {
     Right,
@@ -41,7 +42,7 @@ pub(in crate::account) enum Password {
     Vouched,
 }
 
-/// What came of a command: its events and its answer, or the step that it still needs.
+/// The result of a command: its events and its reply, or the step that it still needs.
 #[derive(Debug)]
 pub(in crate::account) struct Outcome {
     pub(in crate::account) events: Vec<Event>,
@@ -54,7 +55,7 @@ pub(in crate::account) struct Scenario {
     pub(in crate::account) account: Account,
     /// The wall clock; it may run backwards.
     pub(in crate::account) wall: Micros,
-    /// The wall clock that an operator took for right.
+    /// The wall clock that an operator accepted as right.
     pub(in crate::account) accepted_wall: Option<Micros>,
     /// When the log last recorded something.
     pub(in crate::account) recorded_at: Micros,
@@ -65,12 +66,12 @@ pub(in crate::account) struct Scenario {
     pub(in crate::account) is_elsewhere: bool,
     pub(in crate::account) name_taken: bool,
     pub(in crate::account) next_key_id: Option<u32>,
-    /// Which agent did what that is counted over all accounts, and when.
+    /// The acts that are counted over all accounts: the agent, the act and the time.
     pub(in crate::account) acts: Vec<(&'static str, Act, Micros)>,
     pub(in crate::account) is_own_account: bool,
     /// The cases, oldest first.
     pub(in crate::account) cases: Vec<CaseId>,
-    /// Whether a proven password is kept in an outdated way.
+    /// Whether the verifier of a right password is outdated.
     pub(in crate::account) outdated: bool,
     pub(in crate::account) secrets: Vec<TotpSecret>,
     pub(in crate::account) authenticators: Vec<AuthenticatorId>,
@@ -78,13 +79,13 @@ pub(in crate::account) struct Scenario {
     pub(in crate::account) challenges: Vec<ChallengeId>,
     pub(in crate::account) seed: u64,
     pub(in crate::account) draws: u64,
-    told: String,
-    /// What the last command recorded.
+    words: String,
+    /// The events of the last command.
     pub(in crate::account) events: Vec<Event>,
 }
 
-/// Nobody has registered yet.
-pub(in crate::account) fn nobody() -> Scenario {
+/// Returns a scenario before any registration.
+pub(in crate::account) fn unregistered() -> Scenario {
     Scenario {
         policy: Policy::default(),
         account: Account::default(),
@@ -108,16 +109,12 @@ pub(in crate::account) fn nobody() -> Scenario {
         challenges: Vec::new(),
         seed: 0,
         draws: 0,
-        told: String::new(),
+        words: String::new(),
         events: Vec::new(),
     }
 }
 
-pub(in crate::account) fn given(scenario: Scenario) -> Scenario {
-    scenario
-}
-
-/// The offset `"+1d2h3m4s"` or `"-1h"` of [`START`].
+/// Returns the time at the offset `"+1d2h3m4s"` or `"-1h"` of [`START`].
 pub(in crate::account) fn offset(text: &str) -> Micros {
     let (sign, mut rest) = text.split_at(1);
     let mut seconds = 0;
@@ -176,13 +173,13 @@ impl Scenario {
         self
     }
 
-    /// Lets the command happen.
+    /// Runs the command.
     #[track_caller]
     pub(in crate::account) fn when(self, ask: impl FnOnce(&Self) -> (Command, Password)) -> Self {
         self.when_with(ask, |_| {})
     }
 
-    /// Lets the command happen with evidence that was tampered with.
+    /// Runs the command with changed evidence.
     #[track_caller]
     pub(in crate::account) fn when_with(
         mut self,
@@ -193,7 +190,7 @@ impl Scenario {
         let mut evidence = self.gather(&command, password);
         change(&mut evidence);
         let outcome = self.submit(&command, &evidence);
-        self.told = tell(&outcome.reply);
+        self.words = in_words(&outcome.reply);
         self.events = outcome.events;
         self
     }
@@ -202,11 +199,15 @@ impl Scenario {
     #[track_caller]
     pub(in crate::account) fn log_in_with(self, code: impl Fn(&Self) -> Code) -> Self {
         let opened = self.when(start_login(Password::Right));
-        assert!(opened.told.starts_with("code required"), "{}", opened.told);
+        assert!(
+            opened.words.starts_with("code required"),
+            "{}",
+            opened.words
+        );
         opened.when(verify_login(code))
     }
 
-    /// Gets `count` codes wrong, each as soon as it is compared.
+    /// Sends `count` wrong codes, each as soon as it is compared.
     pub(in crate::account) fn wrong_codes(mut self, count: usize) -> Self {
         for _ in 0..count {
             if let Gate::Wait(s) = self.account.attempts.gate(self.now(), &self.policy) {
@@ -221,10 +222,10 @@ impl Scenario {
         self
     }
 
-    /// Compares the answer, in the words of [`tell`].
+    /// Compares the reply, in the words of [`in_words`].
     #[track_caller]
-    pub(in crate::account) fn then(self, told: &str) -> Self {
-        assert_eq!(self.told, told);
+    pub(in crate::account) fn then(self, words: &str) -> Self {
+        assert_eq!(self.words, words);
         self
     }
 
@@ -236,7 +237,7 @@ impl Scenario {
         self
     }
 
-    /// What was recorded last.
+    /// Returns the events of the last command.
     pub(in crate::account) fn events(&self) -> &[Event] {
         &self.events
     }
@@ -248,14 +249,14 @@ impl Scenario {
         self
     }
 
-    /// Looks at the account.
+    /// Checks the account.
     #[track_caller]
     pub(in crate::account) fn where_account(self, holds: impl Fn(&Account) -> bool) -> Self {
         assert!(holds(&self.account), "{:?}", self.account);
         self
     }
 
-    /// Log time: it never runs backwards.
+    /// Returns log time, which never runs backwards.
     pub(in crate::account) fn now(&self) -> Micros {
         self.wall.max(self.recorded_at)
     }
@@ -264,7 +265,7 @@ impl Scenario {
         step_at(self.wall.unix_s())
     }
 
-    /// Decides, folds, and holds what is true of every decision.
+    /// Decides, folds, and checks what is true of every decision.
     #[track_caller]
     pub(in crate::account) fn submit(&mut self, command: &Command, evidence: &Evidence) -> Outcome {
         let mut entropy = self.random(b"decision");
@@ -306,7 +307,7 @@ impl Scenario {
         }
     }
 
-    /// The step that a decision waits for with this evidence; none where it is decided.
+    /// Returns the step that a decision waits for with this evidence; `None` if it is decided.
     pub(in crate::account) fn step_needed(
         &self,
         command: &Command,
@@ -346,7 +347,7 @@ impl Scenario {
         }
     }
 
-    /// From the events alone the same is decided again, where there is an account.
+    /// Asserts that the events alone give the same decision again, if there is an account.
     fn assert_same_again(&self, command: &Command, events: &[Event], across: Across, now: Micros) {
         let again = rerun(&Recording {
             before: &self.account,
@@ -391,36 +392,38 @@ impl Scenario {
         }
     }
 
-    /// What the caller and the owner take from an answer.
+    /// Keeps what the caller and the owner learn from a reply.
     fn learn(&mut self, reply: &Reply) {
         match reply {
-            Reply::EnrolmentStarted {
+            Reply::Secret(SecretReply::EnrolmentStarted {
                 authenticator_id,
                 secret,
                 ..
-            } => {
+            }) => {
                 self.authenticators.push(authenticator_id.clone());
                 self.secrets.push(secret.clone());
             }
-            Reply::CodeConfirmed { set_no, issued, .. }
-            | Reply::BackupCodesRegenerated { set_no, issued, .. } => {
+            Reply::Secret(SecretReply::CodeConfirmed { set_no, issued, .. })
+            | Reply::Secret(SecretReply::BackupCodesRegenerated { set_no, issued, .. }) => {
                 self.sets.insert(*set_no, issued.codes.clone());
             }
-            Reply::CodeRequired { challenge_id, .. } => self.challenges.push(challenge_id.clone()),
-            Reply::ResetRequested { case_id, .. } => self.cases.push(case_id.clone()),
+            Reply::Login(LoginReply::CodeRequired { challenge_id, .. }) => {
+                self.challenges.push(challenge_id.clone())
+            }
+            Reply::Reset(ResetReply::Requested { case_id, .. }) => self.cases.push(case_id.clone()),
             Reply::FactorSuspended
-            | Reply::ResetApproved { .. }
-            | Reply::ResetRejected
-            | Reply::ResetCancelled
-            | Reply::ResetExecuted
+            | Reply::Reset(ResetReply::Approved { .. })
+            | Reply::Reset(ResetReply::Rejected)
+            | Reply::Reset(ResetReply::Cancelled)
+            | Reply::Reset(ResetReply::Executed)
             | Reply::AccountRegistered { .. }
             | Reply::PasswordChanged
             | Reply::FactorOff
             | Reply::AttemptsCleared
             | Reply::AccountErased
             | Reply::KeysRotated { .. }
-            | Reply::LoginByPassword { .. }
-            | Reply::LoginVerified { .. } => {}
+            | Reply::Login(LoginReply::ByPassword { .. })
+            | Reply::Login(LoginReply::Verified { .. }) => {}
         }
     }
 }

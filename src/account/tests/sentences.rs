@@ -1,4 +1,4 @@
-//! The words of the scenarios: what may be asked, which codes are typed, how an answer reads.
+//! The words of the scenarios: the commands, the typed codes, and how a reply reads.
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::{
@@ -12,14 +12,14 @@ use countersign_schemas::reply::Method;
 use countersign_schemas::secret::SecretText;
 use countersign_schemas::time::Micros;
 
-use super::reset_words::tell_reset;
-use super::scenario::{ACCOUNT, Password, Scenario, nobody, offset};
-use crate::account::{Account, Policy, Reply, Step, outcome};
+use super::reset_words::reset_in_words;
+use super::scenario::{ACCOUNT, Password, Scenario, offset, unregistered};
+use crate::account::{Account, LoginReply, Policy, Reply, ResetReply, SecretReply, Step, outcome};
 use crate::crypto::otp::{hotp, matching_steps, step_at};
 
 /// Registered a day ago, 2FA off.
 pub(in crate::account) fn registered_account() -> Scenario {
-    nobody()
+    unregistered()
         .at("-1d")
         .when(register("a good password"))
         .then("registered")
@@ -48,7 +48,7 @@ pub(in crate::account) type Ask = (Command, Password);
 
 pub(in crate::account) type BoxedAsk = Box<dyn FnOnce(&Scenario) -> Ask>;
 
-/// Brings different asks into one list.
+/// Boxes an ask, so that different ones fit into one list.
 pub(in crate::account) fn boxed(ask: impl FnOnce(&Scenario) -> Ask + 'static) -> BoxedAsk {
     Box::new(ask)
 }
@@ -86,7 +86,7 @@ pub(in crate::account) fn change_password(
     move |_| (command, password)
 }
 
-/// Brings a code with the proof of a command, and where given the one that follows it.
+/// Adds a code to the proof of a command, and the next code if one is given.
 pub(in crate::account) fn with_code(
     ask: impl FnOnce(&Scenario) -> Ask,
     code: impl Fn(&Scenario) -> Code,
@@ -239,7 +239,7 @@ pub(in crate::account) fn verify_nth(
     move |s| verify(Some(s.challenges[nth].clone()), code(s), None)
 }
 
-/// Answers a challenge that nobody opened.
+/// Answers an unknown challenge.
 pub(in crate::account) fn verify_unknown(
     code: impl Fn(&Scenario) -> Code,
 ) -> impl FnOnce(&Scenario) -> Ask {
@@ -329,63 +329,63 @@ pub(in crate::account) fn wrong_backup_code(ordinal: u8) -> impl Fn(&Scenario) -
     move |_| Code::Backup(BackupCode::from_parts(ordinal, &[0xa5; 9]))
 }
 
-/// An answer in words.
-pub(in crate::account) fn tell(reply: &Result<Result<Reply, Refusal>, Step>) -> String {
+/// Returns a reply in words.
+pub(in crate::account) fn in_words(reply: &Result<Result<Reply, Refusal>, Step>) -> String {
     match reply {
         Err(step) => format!("needs {step:?}"),
-        Ok(Err(refusal)) => tell_refusal(refusal),
-        Ok(Ok(reply)) => tell_reply(reply),
+        Ok(Err(refusal)) => refusal_in_words(refusal),
+        Ok(Ok(reply)) => reply_in_words(reply),
     }
 }
 
-fn tell_refusal(refusal: &Refusal) -> String {
-    let mut told = refusal.code.as_str().to_owned();
+fn refusal_in_words(refusal: &Refusal) -> String {
+    let mut words = refusal.code.as_str().to_owned();
     if let Some(s) = refusal.retry_after_s {
-        told += &format!(" for {s} s");
+        words += &format!(" for {s} s");
     }
     match refusal.diagnosis {
-        Some(Diagnosis::ClockOff { steps }) => told += &format!(", clock off by {steps}"),
-        Some(Diagnosis::Replayed) => told += ", replayed",
+        Some(Diagnosis::ClockOff { steps }) => words += &format!(", clock off by {steps}"),
+        Some(Diagnosis::Replayed) => words += ", replayed",
         None => {}
     }
-    told
+    words
 }
 
-fn tell_reply(reply: &Reply) -> String {
+fn reply_in_words(reply: &Reply) -> String {
     match reply {
         Reply::AccountRegistered { .. } => "registered".into(),
         Reply::PasswordChanged => "password changed".into(),
-        Reply::EnrolmentStarted { .. } => "enrolment started".into(),
-        Reply::CodeConfirmed { set_no, .. } => format!("on, set {set_no}"),
-        Reply::BackupCodesRegenerated {
+        Reply::Secret(SecretReply::EnrolmentStarted { .. }) => "enrolment started".into(),
+        Reply::Secret(SecretReply::CodeConfirmed { set_no, .. }) => format!("on, set {set_no}"),
+        Reply::Secret(SecretReply::BackupCodesRegenerated {
             set_no,
             superseded_unused,
             ..
-        } => format!("set {set_no}, {superseded_unused} superseded"),
+        }) => format!("set {set_no}, {superseded_unused} superseded"),
         Reply::FactorOff => "off".into(),
         Reply::AttemptsCleared => "attempts cleared".into(),
         Reply::FactorSuspended => "suspended".into(),
-        Reply::ResetRequested { .. }
-        | Reply::ResetApproved { .. }
-        | Reply::ResetRejected
-        | Reply::ResetCancelled
-        | Reply::ResetExecuted => tell_reset(reply),
+        Reply::Reset(ResetReply::Requested { .. })
+        | Reply::Reset(ResetReply::Approved { .. })
+        | Reply::Reset(ResetReply::Rejected)
+        | Reply::Reset(ResetReply::Cancelled)
+        | Reply::Reset(ResetReply::Executed) => reset_in_words(reply),
         Reply::AccountErased => "erased".into(),
         Reply::KeysRotated { key_id } => format!("keys {key_id}"),
-        Reply::CodeRequired { methods, .. } => {
+        Reply::Login(LoginReply::CodeRequired { methods, .. }) => {
             let methods: Vec<_> = methods.iter().copied().map(name).collect();
             format!("code required: {}", methods.join(" or "))
         }
-        Reply::LoginByPassword {
+        Reply::Login(LoginReply::ByPassword {
             audience,
             after_reset_days,
             ..
-        } => format!(
+        }) => format!(
             "logged in by password{}{}",
             after_reset(*after_reset_days),
             asserted(audience.as_ref())
         ),
-        Reply::LoginVerified {
+        Reply::Login(LoginReply::Verified {
             method,
             left,
             low,
@@ -393,7 +393,7 @@ fn tell_reply(reply: &Reply) -> String {
             audience,
             after_reset_days,
             ..
-        } => {
+        }) => {
             let low = if *low { ", low" } else { "" };
             let suspended = if *suspended { ", app suspended" } else { "" };
             let days = after_reset(*after_reset_days);
@@ -421,7 +421,7 @@ fn name(method: Method) -> &'static str {
     }
 }
 
-/// Holds that an answer is found again from its events: itself, or `outcome.unseen` where it
+/// Asserts that a reply is derived again from its events: the same reply, or `outcome.unseen` if it
 /// carried a secret.
 #[track_caller]
 pub(in crate::account) fn assert_recalled(
@@ -434,20 +434,20 @@ pub(in crate::account) fn assert_recalled(
     let recalled = outcome::recall(events, after, policy, at);
     match reply {
         Ok(reply) if reply.is_secret() => {
-            let refusal = recalled.expect_err("a secret is told once");
+            let refusal = recalled.expect_err("a secret is shown once");
             assert_eq!(refusal, Refusal::new(ErrorCode::OutcomeUnseen));
         }
         other => {
-            let told = other.clone().map(without_audience);
-            assert_eq!(format!("{recalled:?}"), format!("{told:?}"));
+            let words = other.clone().map(without_audience);
+            assert_eq!(format!("{recalled:?}"), format!("{words:?}"));
         }
     }
 }
 
-/// A reply as it is found again: the events do not say whom a login was asserted to.
+/// Returns a reply as it is derived from its events, which do not hold the audience of a login.
 fn without_audience(mut reply: Reply) -> Reply {
-    if let Reply::LoginByPassword { audience, .. } | Reply::LoginVerified { audience, .. } =
-        &mut reply
+    if let Reply::Login(LoginReply::ByPassword { audience, .. })
+    | Reply::Login(LoginReply::Verified { audience, .. }) = &mut reply
     {
         *audience = None;
     }

@@ -1,9 +1,10 @@
-//! Evidence about another password, secret or set is never judged: the step is asked for again.
+//! Evidence about another password, secret or set is never judged: the rules ask for the step
+//! again.
 
 use countersign_schemas::time::Micros;
 
 use super::scenario::Password::{Right, Vouched, Wrong};
-use super::scenario::{Scenario, given, nobody};
+use super::scenario::{Scenario, unregistered};
 use super::sentences::*;
 use crate::account::{CodeEvidence, Created, Evidence, ProofEvidence};
 
@@ -32,7 +33,7 @@ fn a_password_compared_with_another_verifier_is_not_judged() {
         for credential in [0, 1, 99] {
             for (scenario, ask) in with_password() {
                 let stale = ProofEvidence::Compared { credential, right };
-                given(scenario)
+                scenario
                     .when_with(ask, proof(stale))
                     .then("needs ComparePassword")
                     .records(&[]);
@@ -44,23 +45,23 @@ fn a_password_compared_with_another_verifier_is_not_judged() {
 #[test]
 fn a_password_that_was_not_compared_is_not_judged_once_its_wait_is_over() {
     for (scenario, ask) in with_password() {
-        given(scenario)
+        scenario
             .when_with(ask, proof(ProofEvidence::NotCompared))
             .then("needs ComparePassword");
     }
 }
 
-/// An account without a password has none that could be right.
+/// No password is right for an account without one.
 #[test]
 fn a_password_is_never_right_where_none_is_set() {
     let right = ProofEvidence::Compared {
         credential: 0,
         right: true,
     };
-    given(nobody())
+    unregistered()
         .when_with(enable(Right), proof(right))
         .then("needs ComparePassword");
-    let vouched = nobody()
+    let vouched = unregistered()
         .when(enable(Vouched))
         .when(confirm(code_now(0)))
         .then("on, set 1");
@@ -99,7 +100,7 @@ fn code(code: CodeEvidence) -> impl Fn(&mut Evidence) {
     move |evidence| evidence.code = code.clone()
 }
 
-/// Evidence of an app code that is right in every way but the enrolment.
+/// Returns evidence of an app code that is right except for its enrolment.
 fn totp_of(scenario: &Scenario, enrolment: u32) -> CodeEvidence {
     let t = scenario.step_now();
     CodeEvidence::Totp {
@@ -192,7 +193,7 @@ fn nothing_is_created_that_was_not_prepared() {
     let nothing = |evidence: &mut Evidence| evidence.created = Created::None;
     let rows: [(Scenario, BoxedAsk, &str); 4] = [
         (
-            nobody(),
+            unregistered(),
             boxed(register("a good password")),
             "needs MakeVerifier",
         ),
@@ -213,10 +214,7 @@ fn nothing_is_created_that_was_not_prepared() {
         ),
     ];
     for (scenario, ask, step) in rows {
-        given(scenario)
-            .when_with(ask, nothing)
-            .then(step)
-            .records(&[]);
+        scenario.when_with(ask, nothing).then(step).records(&[]);
     }
 }
 

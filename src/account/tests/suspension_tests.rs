@@ -72,7 +72,7 @@ fn a_backup_code_beside_the_password_ends_2fa_and_new_codes_end_no_suspension_by
 }
 
 #[test]
-fn a_login_with_a_backup_code_ends_a_suspension_by_failures_and_says_that_supports_stands() {
+fn a_login_with_a_backup_code_ends_a_suspension_by_failures_and_reports_one_by_support() {
     suspended()
         .when(start_login(Right))
         .then("code required: backup code")
@@ -85,7 +85,7 @@ fn a_login_with_a_backup_code_ends_a_suspension_by_failures_and_says_that_suppor
         .when(verify_vouched(first_code))
         .then("logged in by backup code, 9 left")
         .where_account(|a| a.attempts.suspended.is_none());
-    // Support's word is the stronger one.
+    // A suspension by support outranks one by failures.
     guessed()
         .by("agent-1")
         .when(suspend_factor)
@@ -121,9 +121,9 @@ fn a_suspended_accounts_refusal_names_only_the_ways_that_are_open() {
             boxed(regenerate(Right)),
             boxed(clear_attempts),
         ] {
-            let told = way_told(&scenario, ask);
-            assert_eq!(told.contains("backup code"), used < 10, "{used}: {told}");
-            assert!(told.contains("reset"), "{told}");
+            let words = way_shown(&scenario, ask);
+            assert_eq!(words.contains("backup code"), used < 10, "{used}: {words}");
+            assert!(words.contains("reset"), "{words}");
         }
         if used < 10 {
             scenario = scenario.when(verify_vouched(backup_code(used + 1)));
@@ -144,13 +144,16 @@ fn a_suspended_accounts_refusal_names_only_the_ways_that_are_open() {
         boxed(clear_attempts),
         boxed(suspend_factor),
     ] {
-        let told = way_told(&lost, ask);
-        assert!(told.contains("reset") && !told.contains("backup"), "{told}");
+        let words = way_shown(&lost, ask);
+        assert!(
+            words.contains("reset") && !words.contains("backup"),
+            "{words}"
+        );
     }
 }
 
-/// The sentence that a refusal brings with it.
-fn way_told(scenario: &Scenario, ask: BoxedAsk) -> &'static str {
+/// Returns the detail of a refusal.
+fn way_shown(scenario: &Scenario, ask: BoxedAsk) -> &'static str {
     let (command, password) = ask(scenario);
     let evidence = scenario.gather(&command, password);
     let refused = scenario.clone().submit(&command, &evidence).reply;

@@ -1,4 +1,5 @@
-//! Accounts in memory: a bounded cache that only the writer fills, and the fold that rebuilds one.
+//! Accounts in memory: a bounded cache that only the writer fills, and the fold that rebuilds an
+//! account.
 
 pub mod snapshots;
 
@@ -17,28 +18,29 @@ use snapshots::{Snapshot, Snapshots, TAIL_MAX};
 
 /// Memory for accounts, in bytes.
 pub const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// About how many accounts that is.
+/// The approximate number of accounts in that much memory.
 const CACHED_ACCOUNTS: usize = 32_768;
-/// Snapshots that may wait to be written; more are made at a later load.
+/// Snapshots that may wait to be written; further ones are made at a later load.
 const SNAPSHOTS_WAITING_MAX: usize = 256;
 
-/// The log could not give an account's history, or holds what this build cannot read.
+/// Why an account's history cannot be given: the log is unreadable or holds what this build does
+/// not know.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// A record cannot be read.
     #[error("the event at position {position} cannot be read: {why}")]
     Record {
-        /// Where.
+        /// The position of the record.
         position: u64,
         /// What is wrong.
         why: String,
     },
-    /// The index does not lead to the account's own next event.
+    /// The index leads to a position that does not hold the account's next event.
     #[error(
         "the index leads to position {position} for an event that is not there: stop the service and delete index.redb, it is rebuilt from the log"
     )]
     Astray {
-        /// Where it leads.
+        /// The position that the index names.
         position: u64,
     },
     /// The index cannot be read.
@@ -47,7 +49,7 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
-    /// A record that cannot be read.
+    /// Reports a record that cannot be read.
     pub fn at(position: u64, why: impl ToString) -> Self {
         Self::Record {
             position,
@@ -65,7 +67,7 @@ impl Weighter<StreamKey, Arc<Account>> for ByBytes {
     }
 }
 
-/// Every account's newest state, from memory or from the log.
+/// The newest state of every account, from memory or from the log.
 pub struct Accounts {
     log: LogReader,
     index: Arc<Index>,
@@ -77,7 +79,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// An empty cache over a log, its index and its snapshots.
+    /// Starts with an empty cache over a log, its index and its snapshots.
     pub fn new(
         log: LogReader,
         index: Arc<Index>,
@@ -95,17 +97,17 @@ impl Accounts {
         }
     }
 
-    /// The epochs that began because events had been lost, ascending.
+    /// Returns the epochs that began because events had been lost, ascending.
     pub fn later_epochs(&self) -> &[Epoch] {
         &self.losses
     }
 
-    /// The account as of its last durable event; an unknown one is empty.
+    /// Returns the account as of its last durable event; an unknown one is empty.
     ///
-    /// A miss is not put into the cache: only the writer knows that what it holds is the newest.
+    /// A miss is not put into the cache: only the writer knows that its own copy is the newest.
     ///
     /// # Errors
-    /// [`HistoryError`] when log or index cannot be read.
+    /// [`HistoryError`] if log or index cannot be read.
     pub fn load(&self, stream: StreamKey) -> Result<Arc<Account>, HistoryError> {
         match self.cache.get(&stream) {
             Some(account) => Ok(account),
@@ -113,11 +115,11 @@ impl Accounts {
         }
     }
 
-    /// Folds an account up to a version and through the epochs that began before a position, from
-    /// its snapshot on where there is one.
+    /// Folds an account up to a version, and through the epochs that began before a position, from
+    /// its snapshot on if there is one.
     ///
     /// # Errors
-    /// [`HistoryError`] when log or index cannot be read.
+    /// [`HistoryError`] if log or index cannot be read.
     pub fn rebuild(
         &self,
         stream: StreamKey,
@@ -125,7 +127,7 @@ impl Accounts {
         before: u64,
     ) -> Result<Account, HistoryError> {
         let mut account = self.snapshot(stream, version)?.unwrap_or_default();
-        // The event that the snapshot ends with is asked for too, for where it stands.
+        // The snapshot's last event is read too, to learn its position.
         let after = account.version.saturating_sub(1);
         let mut places = self.index.places(&stream, after, version)?;
         let held = usize::from(account.version > 0).min(places.len());
@@ -150,8 +152,8 @@ impl Accounts {
         Ok(account)
     }
 
-    /// The newest snapshot that there is of an account with at most that version, once it is found
-    /// to end with the event that the log has there.
+    /// Returns the newest snapshot of an account with at most that version, if it ends with the
+    /// event that the log has there.
     fn snapshot(&self, stream: StreamKey, version: u32) -> Result<Option<Account>, HistoryError> {
         let Some((place, account)) = self.snapshots.load(stream, version) else {
             return Ok(None);
@@ -173,7 +175,7 @@ impl Accounts {
         }
     }
 
-    /// Takes in the losses between two positions.
+    /// Applies the losses between two positions to the account.
     fn go_through(&self, account: &mut Account, after: u64, before: u64) {
         for epoch in &self.losses {
             if after < epoch.position && epoch.position < before {
@@ -182,10 +184,10 @@ impl Accounts {
         }
     }
 
-    /// The record at a position that the index names.
+    /// Returns the record at a position that the index names.
     ///
     /// # Errors
-    /// [`HistoryError`] when it is not there or not readable.
+    /// [`HistoryError`] if it does not exist or cannot be read.
     pub fn record(&self, position: u64) -> Result<Record<'static>, HistoryError> {
         let bytes = self.log.get(position);
         let bytes = bytes.map_err(|error| HistoryError::at(position, error))?;
@@ -193,12 +195,12 @@ impl Accounts {
         Ok(decode(position, &bytes)?.into_owned())
     }
 
-    /// The positions, ascending, of the epochs that began because events had been lost.
+    /// Returns the positions of the epochs that began because events had been lost, ascending.
     pub fn losses(&self) -> Vec<u64> {
         self.losses.iter().map(|epoch| epoch.position).collect()
     }
 
-    /// How many accounts are in memory, and about how many bytes they take.
+    /// Returns how many accounts are in memory, and about how many bytes they take.
     pub fn cached(&self) -> (u64, u64) {
         (self.cache.len() as u64, self.cache.weight())
     }
@@ -219,7 +221,7 @@ impl Accounts {
         Some(self.snapshots.load(stream, u32::MAX)?.1.version)
     }
 
-    /// Queues a snapshot.
+    /// Queues a snapshot to be written.
     fn remember(&self, stream: StreamKey, place: Place, account: &Account) {
         let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
         if waiting.len() < SNAPSHOTS_WAITING_MAX {
@@ -227,7 +229,7 @@ impl Accounts {
         }
     }
 
-    /// Writes the snapshots that wait; for the indexer.
+    /// Writes the queued snapshots; for the indexer.
     pub fn save_snapshots(&self) {
         let waiting =
             std::mem::take(&mut *self.waiting.lock().expect("no holder of this lock panics"));
@@ -241,7 +243,7 @@ fn decode(position: u64, bytes: &[u8]) -> Result<Record<'_>, HistoryError> {
     Record::decode(bytes).map_err(|error| HistoryError::at(position, error))
 }
 
-/// Takes a record of an account in.
+/// Applies a record to an account.
 fn evolve(account: &mut Account, position: u64, record: &Record) -> Result<(), HistoryError> {
     let event = record.event();
     let event = event.map_err(|error| HistoryError::at(position, error))?;

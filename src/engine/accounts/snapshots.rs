@@ -1,9 +1,9 @@
-//! Snapshots of accounts with a long history: a deletable file that saves folding it again.
+//! Snapshots of accounts with a long history: a deletable file that saves folding them again.
 //!
-//! A snapshot is trusted only by a build whose fold is the same to the letter: its key begins with a
-//! fingerprint of the fold's own source, so it is told apart before anything is decoded. And it is
-//! trusted only with a tag under the keyring over everything that it says: the stream, the version,
-//! the account, and the event that it ends with, which the caller holds to the log.
+//! A snapshot is trusted only by a build with the same fold, to the letter: its key begins with a
+//! fingerprint of the fold's own source, so other builds' snapshots are recognised before anything
+//! is decoded. It also needs a tag under the keyring over everything in it: the stream, the
+//! version, the account, and the event that it ends with, which the caller compares with the log.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ use crate::engine::deletable;
 use crate::log::Storage;
 use crate::log::index::Place;
 
-/// A history longer than this since the last snapshot is worth another.
+/// Events since the last snapshot after which a new one is worth its cost.
 pub const TAIL_MAX: usize = 128;
 /// Page cache of the file.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -27,16 +27,16 @@ const SNAPSHOT_BYTES_MAX: usize = 256 * 1024;
 
 /// Fingerprint of the fold, and stream key.
 type Key<'a> = ([u8; 8], &'a [u8; 16]);
-/// Version, where the event of that version stands and the first bytes of its leaf hash, the account
+/// Version, position of the event of that version and the first bytes of its leaf hash, the account
 /// with its fields sealed, and the tag over all of that and the key.
 type Row<'a> = (u32, u64, &'a [u8; 16], &'a [u8], &'a [u8; 16]);
 
-/// An account, and where its last event stands.
+/// A stream, the place of its last event, and its account.
 pub type Snapshot = (StreamKey, Place, Account);
 
 const SNAPSHOTS: TableDefinition<Key, Row> = TableDefinition::new("snapshots_v2");
 
-/// Changes with any change of what an account is or how it folds.
+/// Changes whenever the type of an account or its fold changes.
 static FINGERPRINT: LazyLock<[u8; 8]> = LazyLock::new(|| {
     let sources = [
         include_str!("../../account/state.rs"),
@@ -65,9 +65,9 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Opens the file; one that is damaged is made anew, and without one it goes on.
-    /// `storage` is the default one but in harnesses that break disks.
-    /// `key` is the file's own.
+    /// Opens the file; a damaged one is made again, and if that fails the service works without
+    /// snapshots. `storage` is the default one except in harnesses that break disks; `key` is the
+    /// file's own.
     pub fn open(storage: &Storage, path: &Path, key: FileKey) -> Self {
         let db = deletable::open(storage, path, CACHE_BYTES);
         if let Err(error) = &db {
@@ -76,8 +76,9 @@ impl Snapshots {
         Self { db: db.ok(), key }
     }
 
-    /// The newest snapshot of a stream with at most that version, and where its last event is said to
-    /// stand: the caller holds that to the log. One that the service did not write is a miss.
+    /// Returns the newest snapshot of a stream with at most that version, and the place that it
+    /// names for its last event, which the caller compares with the log. A snapshot that the
+    /// service did not write is a miss.
     pub fn load(&self, stream: StreamKey, version_max: u32) -> Option<(Place, Account)> {
         let txn = self.db.as_ref()?.begin_read().ok()?;
         let table = txn.open_table(SNAPSHOTS).ok()?;
@@ -124,7 +125,7 @@ impl Snapshots {
         ])
     }
 
-    /// Keeps accounts; what a crash takes back is folded again.
+    /// Stores snapshots of accounts; those that a crash loses are folded again.
     pub fn save(&self, accounts: &[Snapshot]) {
         let Some(db) = &self.db else { return };
         let saved = (|| -> Result<(), redb::Error> {

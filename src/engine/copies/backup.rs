@@ -1,13 +1,13 @@
-//! Backups: log and data keys copied into two folders, beside the running service or of a stopped
-//! one.
+//! Backups: copies of log and data keys in two folders, made beside the running service or from a
+//! stopped one.
 //!
 //! ```text
 //!   places, manifests, contained? ─▶ stage the log ─▶ keys ─▶ keys' manifest ─▶ publish ─▶ log's
 //! ```
 //!
 //! The log is read first: a key is durable before the first record that it seals, so a later copy
-//! of the keys has every key that the log's copy needs. The keys get their name first, so a crash
-//! leaves no log that its keys do not open.
+//! of the keys has every key that the log's copy needs. The copied keys are named first, so a crash
+//! leaves no log copy whose keys are missing.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -35,52 +35,52 @@ use crate::log::{
     Part,
 };
 
-const BAD_PLACE: &str = "a folder of [backup] holds, or lies in, something that is no backup of this log, or both folders are one: the service's log says which; name two empty folders, or those of earlier backups of this log";
+const BAD_PLACE: &str = "a folder of [backup] holds or lies in something other than a backup of this log, or both folders are the same: the service's log says which; name two empty folders, or those of earlier backups of this log";
 const OTHER_LOG: &str = "a folder of [backup] belongs to another log, or its manifest cannot be read: the service's log says which; name other folders";
 const NOT_CONTAINED: &str = "a folder of [backup] holds more than this log, or something else, so a new copy would be worse: keep that folder, and name other folders; the service's log says which";
 
-/// Where backups go: to two folders that are apart, since who has the log, the keys and the keyring
-/// reads everything.
+/// The two folders that backups go to. They are apart, since a person who has the log, the keys and
+/// the keyring can read everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupFolders {
-    /// Where `log/` is copied to.
+    /// The folder that `log/` is copied to.
     pub log: PathBuf,
-    /// Where `keys.redb` is copied to.
+    /// The folder that `keys.redb` is copied to.
     pub keys: PathBuf,
 }
 
-/// What a backup wrote.
+/// The files that a backup wrote.
 #[derive(Debug)]
 pub struct Taken {
-    /// The log's copy.
+    /// The copy of the log.
     pub log: Backup,
-    /// The keys' copy.
+    /// The copy of the keys.
     pub keys: PathBuf,
 }
 
-/// Why there is no new backup; what earlier ones left is as it was.
+/// Why there is no new backup; earlier backups are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum NoBackup {
     /// A folder is not for backups of this log.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// A manifest is not one.
+    /// A manifest cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// A folder belongs to another log, or is for the other part.
     #[error(
-        "{folder} holds a copy of {holds} of log {found}, and {wanted} of log {log_id} were to be copied there: name another folder"
+        "{folder} holds a copy of {holds} of log {found}, and {wanted} of log {log_id} should be copied there: name another folder"
     )]
     Other {
         /// The folder.
         folder: PathBuf,
-        /// What it holds.
+        /// The part that it holds.
         holds: Part,
-        /// Whose it is.
+        /// The id of the log that it belongs to.
         found: String,
-        /// What was to be written.
+        /// The part that was to be written.
         wanted: Part,
-        /// Whose that is.
+        /// The id of the log that was to be copied.
         log_id: String,
     },
     /// The present log is shorter than the copy.
@@ -90,19 +90,19 @@ pub enum NoBackup {
     Shorter {
         /// The folder.
         folder: PathBuf,
-        /// Where its copy ends.
+        /// The position at which its copy ends.
         copied: u64,
-        /// Where the log ends.
+        /// The position at which the log ends.
         head: u64,
     },
-    /// The present log is another one up to where the copy ends.
+    /// The present log has other events than the copy, up to where the copy ends.
     #[error(
         "{folder} holds other events up to position {copied} than this log: keep that folder, and name another folder"
     )]
     Forked {
         /// The folder.
         folder: PathBuf,
-        /// Where its copy ends.
+        /// The position at which its copy ends.
         copied: u64,
     },
     /// The log cannot be copied.
@@ -114,14 +114,14 @@ pub enum NoBackup {
     /// A stopped log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenLogError),
-    /// The keyring that was named is not one.
+    /// The named keyring cannot be loaded.
     #[error(transparent)]
     Keyring(#[from] LoadError),
-    /// The log does not say what it is.
+    /// The log's first record or a later one cannot be read.
     #[error("the log cannot be read ({0}): restore it from a backup")]
     Unread(String),
     /// A record of a stopped log does not follow from those before it.
-    #[error("the log is no log of a service ({0}): restore it from a backup")]
+    #[error("the log was not written by a service ({0}): restore it from a backup")]
     Bad(#[from] BadLog),
     /// A manifest cannot be written.
     #[error(
@@ -130,13 +130,13 @@ pub enum NoBackup {
     Target {
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
 
 impl NoBackup {
-    /// What the operator who asked is answered; the log line has the whole sentence.
+    /// Returns the refusal for the operator who asked; the service's log has the whole sentence.
     pub fn refusal(&self) -> Refusal {
         let because = |detail| Refusal::because(ErrorCode::RequestInvalid, detail);
         match self {
@@ -157,19 +157,19 @@ impl NoBackup {
     }
 }
 
-/// What is copied.
+/// What a backup copies.
 pub struct Source<'a> {
-    /// Reads the log.
+    /// The reader of the log.
     pub log: &'a LogReader,
     /// The hexadecimal id of its first epoch.
     pub log_id: String,
     /// The last position to copy.
     pub through: u64,
-    /// A signed checkpoint of it, where there is one.
+    /// A signed checkpoint of the log, if there is one.
     pub checkpoint: Option<SignedCheckpoint>,
-    /// The root of its first so many records.
+    /// Returns the root of the log's first records, given their number.
     pub root_at: &'a dyn Fn(u64) -> Result<Hash, String>,
-    /// Copies the keys, once the log's copy is staged.
+    /// Copies the keys; called once the log's copy is staged.
     pub copy_keys: &'a dyn Fn(&Path) -> Result<(), DataKeysError>,
     /// What the copies must not touch.
     pub ours: Ours,
@@ -178,18 +178,18 @@ pub struct Source<'a> {
 /// Refuses folders that are not for backups, before anything is written.
 ///
 /// # Errors
-/// [`PlaceError`].
+/// [`PlaceError`] with the folder and the reason.
 pub fn check_places(ours: &Ours, folders: &BackupFolders) -> Result<(), PlaceError> {
     refuse_together(&folders.log, &folders.keys)?;
     ours.refuse(&folders.log, Part::Log)?;
     ours.refuse(&folders.keys, Part::Keys)
 }
 
-/// Copies log and keys, incrementally; every file has its name only once it is complete and
+/// Copies log and keys, incrementally; every file gets its name only once it is complete and
 /// durable.
 ///
 /// # Errors
-/// [`NoBackup`].
+/// [`NoBackup`] with the reason; earlier backups are unchanged.
 pub fn take(source: &Source, folders: &BackupFolders, now: Micros) -> Result<Taken, NoBackup> {
     check_places(&source.ours, folders)?;
     let proven = source.contains(&folders.log, Part::Log)?;
@@ -229,7 +229,7 @@ fn write(manifest: &Manifest, folder: &Path) -> Result<(), NoBackup> {
 }
 
 impl Source<'_> {
-    /// The position up to which a folder is proven to be of this log, 0 where it is new.
+    /// Returns the position up to which a folder is proven to hold this log, 0 if it is new.
     fn contains(&self, folder: &Path, wanted: Part) -> Result<u64, NoBackup> {
         let Some(manifest) = Manifest::read(folder)? else {
             return Ok(0);
@@ -262,7 +262,7 @@ impl Source<'_> {
         }
     }
 
-    /// Makes a folder this log's before the first copy is in it.
+    /// Marks a folder as this log's before the first copy is in it.
     fn claim(&self, folder: &Path, part: Part, now: Micros) -> Result<(), NoBackup> {
         let target = |source| NoBackup::Target {
             folder: folder.into(),
@@ -290,13 +290,13 @@ impl Source<'_> {
     }
 }
 
-/// Copies log and keys of a stopped service. Where the keyring is named, nothing beside it is
-/// touched, and the keys are checked by it before they replace an earlier copy; else none of that
-/// copy's keys may be gone. The log must follow: nothing better is replaced by one that no service
-/// opens.
+/// Copies log and keys of a stopped service. If the keyring is named, nothing beside it is touched,
+/// and the keys are checked with it before they replace an earlier copy; without it, the new copy
+/// must have every key of the earlier one. Each record of the log must follow from those before it,
+/// so that a log which no service opens replaces no better copy.
 ///
 /// # Errors
-/// [`NoBackup`].
+/// [`NoBackup`] with the reason; earlier backups are unchanged.
 pub fn back_up_stopped_service(
     data: &Path,
     keyring: Option<&Path>,
@@ -329,7 +329,7 @@ pub fn back_up_stopped_service(
         if let Some((file, ring)) = by_keyring
             && known.get().is_none()
         {
-            // Nobody else sets it in between.
+            // No other thread sets it in between.
             let _ = known.set(proven_erasures(&reader, data, file, ring, &root_at)?);
         }
         let known = known.get();
@@ -365,12 +365,12 @@ fn check_follows(reader: &LogReader) -> Result<(), NoBackup> {
     }
 }
 
-/// The copy of the newest checkpoint in a data folder; one that cannot be read is none.
+/// Returns the copy of the newest checkpoint in a data folder; an unreadable copy counts as none.
 fn checkpoint_in(data: &Path) -> Option<SignedCheckpoint> {
     serde_json::from_slice(&std::fs::read(data.join(COPY)).ok()?).ok()
 }
 
-/// The root of a log's first so many records, from the records themselves.
+/// Computes the root of a log's first `size` records from the records themselves.
 fn root_of(reader: &LogReader, size: u64) -> Result<Hash, String> {
     let mut tree = Frontier::default();
     while tree.size() < size {
@@ -386,7 +386,7 @@ fn root_of(reader: &LogReader, size: u64) -> Result<Hash, String> {
     Ok(tree.root())
 }
 
-/// When the older of two copies was taken; none where one is missing, unfinished or of another log.
+/// Returns when the older copy was taken; `None` if one is missing, unfinished or of another log.
 pub fn newest(folders: &BackupFolders, log_id: &str) -> Option<Micros> {
     let taken = |folder: &Path| {
         let manifest = Manifest::read(folder).ok()??;

@@ -1,4 +1,4 @@
-//! Backups of a service that lives on meanwhile, and what they never do to what is there.
+//! Backups of a running service, and what they never do to existing files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,18 +11,18 @@ use serde_json::json;
 
 use super::*;
 use crate::engine::copies::verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
-use crate::engine::tests::house::{House, PASSWORD};
+use crate::engine::tests::fixture::{Fixture, PASSWORD};
 use crate::engine::{Engine, new_epoch};
 use crate::log::{MANIFEST, Storage};
 
-fn register(house: &House, engine: &Engine, name: &str) {
+fn register(fixture: &Fixture, engine: &Engine, name: &str) {
     let body = json!({"account_id": name, "username": name, "password": PASSWORD});
-    house.send(engine, "register-account", body).unwrap();
+    fixture.send(engine, "register-account", body).unwrap();
 }
 
-fn verify(house: &House, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
+fn verify(fixture: &Fixture, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
     let scratch = tempfile::tempdir().unwrap();
-    let (folders, keyring) = (house.backups(), house.keyring());
+    let (folders, keyring) = (fixture.backups(), fixture.keyring());
     let asked = BackupToVerify {
         log: &folders.log,
         keys: Some(&folders.keys),
@@ -32,8 +32,8 @@ fn verify(house: &House, with_keyring: bool) -> Result<CheckedBackup, BadBackup>
     verify_backup(&asked, |_, _| {})
 }
 
-fn manifest(house: &House) -> Manifest {
-    Manifest::read(&house.backups().log).unwrap().unwrap()
+fn manifest(fixture: &Fixture) -> Manifest {
+    Manifest::read(&fixture.backups().log).unwrap().unwrap()
 }
 
 /// Every file below a folder, with its bytes.
@@ -49,13 +49,13 @@ fn bytes_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// The keys that a record needs are durable before it, and are copied after it was read.
+/// The keys that a record needs are durable before the record, and are copied after it was read.
 #[test]
 fn a_backup_has_the_keys_of_accounts_that_were_made_while_it_ran() {
-    let house = Arc::new(House::new());
+    let fixture = Arc::new(Fixture::new());
     let engine: Arc<OnceLock<Weak<Engine>>> = Arc::default();
-    let (registering, home) = (Arc::clone(&engine), Arc::clone(&house));
-    let target = house.backups().log;
+    let (registering, home) = (Arc::clone(&engine), Arc::clone(&fixture));
+    let target = fixture.backups().log;
     let plain = Storage::default().create;
     let storage = Storage {
         create: Arc::new(move |builder, path| {
@@ -67,9 +67,9 @@ fn a_backup_has_the_keys_of_accounts_that_were_made_while_it_ran() {
         }),
         ..Storage::default()
     };
-    let running = Arc::new(house.start_on(storage));
+    let running = Arc::new(fixture.start_on(storage));
     engine.set(Arc::downgrade(&running)).unwrap();
-    register(&house, &running, "ada");
+    register(&fixture, &running, "ada");
     for _ in 0..3 {
         let before = running.readings().head;
         let taken = running.admin().backup().unwrap();
@@ -78,50 +78,50 @@ fn a_backup_has_the_keys_of_accounts_that_were_made_while_it_ran() {
             "an account was made meanwhile"
         );
         assert!(taken.position >= before);
-        let checked = verify(&house, true).unwrap();
+        let checked = verify(&fixture, true).unwrap();
         assert_eq!(checked.position, taken.position);
         assert_eq!(checked.signed, checked.position);
     }
 }
 
-/// The other way round the copy would not be whole: the test above looks for just that.
+/// In the other order the copy would not be whole, which the test above looks for.
 #[test]
-fn a_copy_whose_records_need_a_key_that_is_not_copied_does_not_prove_itself() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine, "ada");
+fn a_copy_whose_records_need_a_key_that_is_not_copied_is_not_verified() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine, "ada");
     engine.admin().backup().unwrap();
-    let keys = house.backups().keys.join("keys.redb");
+    let keys = fixture.backups().keys.join("keys.redb");
     let early = fs::read(&keys).unwrap();
-    register(&house, &engine, "eve");
+    register(&fixture, &engine, "eve");
     engine.admin().backup().unwrap();
     fs::write(&keys, early).unwrap();
     for with_keyring in [false, true] {
-        let bad = verify(&house, with_keyring).unwrap_err();
+        let bad = verify(&fixture, with_keyring).unwrap_err();
         assert!(matches!(bad, BadBackup::KeyMissing(_)), "{bad}");
     }
 }
 
 #[test]
 fn a_target_that_is_the_service_itself_is_refused_at_the_start_and_at_every_backup() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine, "ada");
     let inodes = || {
-        fs::metadata(house.data().join("log/00000001.redb"))
+        fs::metadata(fixture.data().join("log/00000001.redb"))
             .unwrap()
             .ino()
     };
     let before = inodes();
     // The folder is empty at the start, and leads to the data folder later.
-    std::os::unix::fs::symlink(house.data(), house.backups().log).unwrap();
+    std::os::unix::fs::symlink(fixture.data(), fixture.backups().log).unwrap();
     let refused = engine.admin().backup().unwrap_err();
     assert_eq!(refused.code, ErrorCode::RequestInvalid);
     assert!(refused.detail.unwrap().contains("[backup]"));
     assert_eq!(inodes(), before);
-    assert!(!house.data().join(MANIFEST).exists());
+    assert!(!fixture.data().join(MANIFEST).exists());
     drop(engine);
-    let error = house.try_start().err().unwrap().to_string();
+    let error = fixture.try_start().err().unwrap().to_string();
     assert!(
         error.contains("[backup]") && error.contains("outside of it"),
         "{error}"
@@ -130,10 +130,10 @@ fn a_target_that_is_the_service_itself_is_refused_at_the_start_and_at_every_back
 
 #[test]
 fn a_backup_folder_belongs_to_one_log_and_one_part() {
-    let (house, other) = (House::new(), House::new());
-    let engine = house.start();
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    let engine = fixture.start();
     engine.admin().backup().unwrap();
-    let copied = bytes_of(&house.backups().log);
+    let copied = bytes_of(&fixture.backups().log);
     let takes = |log: &Path, keys: &Path| {
         let folders = BackupFolders {
             log: log.into(),
@@ -142,7 +142,7 @@ fn a_backup_folder_belongs_to_one_log_and_one_part() {
         let running = other.start_with(|options| options.backup = Some(folders));
         running.admin().backup()
     };
-    let (log, keys) = (house.backups().log, house.backups().keys);
+    let (log, keys) = (fixture.backups().log, fixture.backups().keys);
     for refused in [
         takes(&log, &other.folder().join("k")),
         takes(&other.folder().join("l"), &keys),
@@ -150,7 +150,7 @@ fn a_backup_folder_belongs_to_one_log_and_one_part() {
         let refused = refused.unwrap_err();
         assert!(refused.detail.unwrap().contains("another log"));
     }
-    let error = house
+    let error = fixture
         .try_start_with(|options| {
             options.backup = Some(BackupFolders {
                 log: keys.clone(),
@@ -162,43 +162,43 @@ fn a_backup_folder_belongs_to_one_log_and_one_part() {
     assert_eq!(bytes_of(&log), copied);
 }
 
-/// A data folder that was set back does not make the copies worse.
+/// A data folder that was set back does not worsen the copies.
 #[test]
 fn a_backup_that_would_shorten_or_fork_an_earlier_one_is_refused() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine, "ada");
     drop(engine);
-    let early = bytes_of(&house.data());
-    let engine = house.start();
-    register(&house, &engine, "eve");
+    let early = bytes_of(&fixture.data());
+    let engine = fixture.start();
+    register(&fixture, &engine, "eve");
     engine.admin().backup().unwrap();
     drop(engine);
     let copied = (
-        bytes_of(&house.backups().log),
-        bytes_of(&house.backups().keys),
+        bytes_of(&fixture.backups().log),
+        bytes_of(&fixture.backups().keys),
     );
-    fs::remove_dir_all(house.data()).unwrap();
+    fs::remove_dir_all(fixture.data()).unwrap();
     for (path, bytes) in early {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
     let stopped = || {
-        let (data, folders) = (house.data(), house.backups());
-        back_up_stopped_service(&data, None, &folders, house.time()).unwrap_err()
+        let (data, folders) = (fixture.data(), fixture.backups());
+        back_up_stopped_service(&data, None, &folders, fixture.time()).unwrap_err()
     };
     let shorter = stopped();
     assert!(matches!(shorter, NoBackup::Shorter { .. }), "{shorter}");
-    let head = manifest(&house).position;
-    let lost_from = house.try_start().err().unwrap().to_string();
+    let head = manifest(&fixture).position;
+    let lost_from = fixture.try_start().err().unwrap().to_string();
     let (_, lost_from) = lost_from.split_once("--lost-from ").unwrap();
     let lost_from = lost_from.split(' ').next().unwrap().parse().unwrap();
-    let (data, keyring) = (house.data(), house.keyring());
+    let (data, keyring) = (fixture.data(), fixture.keyring());
     let options = LogOptions::default();
-    new_epoch(&data, &keyring, lost_from, "lost", house.time(), options).unwrap();
-    let engine = house.start();
+    new_epoch(&data, &keyring, lost_from, "lost", fixture.time(), options).unwrap();
+    let engine = fixture.start();
     while engine.readings().head <= head {
-        register(&house, &engine, &house.fresh_id());
+        register(&fixture, &engine, &fixture.fresh_id());
     }
     let refused = engine.admin().backup().unwrap_err();
     assert!(refused.detail.unwrap().contains("holds more than this log"));
@@ -206,23 +206,23 @@ fn a_backup_that_would_shorten_or_fork_an_earlier_one_is_refused() {
     let forked = stopped();
     assert!(matches!(forked, NoBackup::Forked { .. }), "{forked}");
     let left = (
-        bytes_of(&house.backups().log),
-        bytes_of(&house.backups().keys),
+        bytes_of(&fixture.backups().log),
+        bytes_of(&fixture.backups().keys),
     );
     assert!(left == copied, "the copies are as they were");
 }
 
 #[test]
 fn a_worse_key_store_does_not_replace_a_better_copy() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine, "ada");
-    let keys = house.backups().keys.join("keys.redb");
-    let early = house.folder().join("early.redb");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine, "ada");
+    let keys = fixture.backups().keys.join("keys.redb");
+    let early = fixture.folder().join("early.redb");
     let nothing = |_: &_, _| Ok(false);
     let vault = &engine.shared.vault;
     vault.back_up_keys(&early, &nothing).unwrap();
-    register(&house, &engine, "eve");
+    register(&fixture, &engine, "eve");
     engine.admin().backup().unwrap();
     let better = fs::read(&keys).unwrap();
     let refused = back_up_stopped(&early, &keys, None, &nothing).unwrap_err();
@@ -233,18 +233,18 @@ fn a_worse_key_store_does_not_replace_a_better_copy() {
     assert_eq!(fs::read(&keys).unwrap(), better);
     // An erasure is no loss.
     let erase = json!({"account_id": "ada", "reason": "a wish"});
-    house.send(&engine, "erase-account", erase).unwrap();
+    fixture.send(&engine, "erase-account", erase).unwrap();
     engine.admin().backup().unwrap();
-    verify(&house, true).unwrap();
+    verify(&fixture, true).unwrap();
 }
 
-/// Writes into the key store of a stopped service as somebody without the keyring: the key of an
+/// Writes into the key store of a stopped service as an attacker without the keyring: the key of an
 /// account is gone, and marked as erased.
-fn mark_erased(house: &House, account: &str) {
+fn mark_erased(fixture: &Fixture, account: &str) {
     const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
     const MARKS: TableDefinition<&[u8; 16], &[u8; 20]> = TableDefinition::new("erased_v2");
     let stream = StreamKey::of(&AccountId::parse(account).unwrap()).0;
-    let store = Database::open(keys_file(&house.data())).unwrap();
+    let store = Database::open(keys_file(&fixture.data())).unwrap();
     let txn = store.begin_write().unwrap();
     {
         let (mut name, mut mark) = ([0; 20], [9; 20]);
@@ -261,23 +261,23 @@ fn mark_erased(house: &House, account: &str) {
 
 #[test]
 fn a_key_that_was_marked_as_erased_by_hand_is_believed_by_no_start_no_backup_and_no_verification() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine, "ada");
-    register(&house, &engine, "eve");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine, "ada");
+    register(&fixture, &engine, "eve");
     engine.admin().backup().unwrap();
     let erase = json!({"account_id": "eve", "reason": "a wish"});
-    house.send(&engine, "erase-account", erase).unwrap();
+    fixture.send(&engine, "erase-account", erase).unwrap();
     drop(engine);
-    let (data, keyring, folders) = (house.data(), house.keyring(), house.backups());
-    let stopped = |keyring| back_up_stopped_service(&data, keyring, &folders, house.time());
+    let (data, keyring, folders) = (fixture.data(), fixture.keyring(), fixture.backups());
+    let stopped = |keyring| back_up_stopped_service(&data, keyring, &folders, fixture.time());
     stopped(Some(&keyring)).unwrap();
     for with_keyring in [false, true] {
-        verify(&house, with_keyring).unwrap();
+        verify(&fixture, with_keyring).unwrap();
     }
     let copied = bytes_of(&folders.keys);
-    mark_erased(&house, "ada");
-    let refused = house.try_start().err().unwrap().to_string();
+    mark_erased(&fixture, "ada");
+    let refused = fixture.try_start().err().unwrap().to_string();
     assert!(refused.contains("who could write"), "{refused}");
     let refused = stopped(None).unwrap_err();
     let knows_more = matches!(refused, NoBackup::Keys(DataKeysError::CopyNeedsKeyring(_)));
@@ -286,38 +286,38 @@ fn a_key_that_was_marked_as_erased_by_hand_is_believed_by_no_start_no_backup_and
     let unproven = matches!(refused, NoBackup::Keys(DataKeysError::UnprovenErasure(_)));
     assert!(unproven, "{refused}");
     assert!(bytes_of(&folders.keys) == copied);
-    // Into empty folders nothing stands against it but what the copy itself is.
+    // In empty folders, only the copy itself can show the fault.
     for folder in [&folders.log, &folders.keys] {
         fs::remove_dir_all(folder).unwrap();
     }
     stopped(None).unwrap();
-    let bad = verify(&house, false).unwrap_err();
+    let bad = verify(&fixture, false).unwrap_err();
     assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
-    let bad = verify(&house, true).unwrap_err();
+    let bad = verify(&fixture, true).unwrap_err();
     assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
 }
 
 #[test]
-fn a_backup_proves_itself_and_shows_what_was_done_to_it() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+fn a_backup_is_verified_and_shows_what_was_changed_in_it() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     engine.admin().backup().unwrap();
-    let checked = verify(&house, false).unwrap();
+    let checked = verify(&fixture, false).unwrap();
     assert_eq!(
         (checked.position, checked.by_keyring),
         (engine.readings().head, false)
     );
-    assert!(verify(&house, true).unwrap().keys.unwrap() > 0);
-    let folders = house.backups();
+    assert!(verify(&fixture, true).unwrap().keys.unwrap() > 0);
+    let folders = fixture.backups();
     let file = folders.log.join(MANIFEST);
-    let right = manifest(&house);
+    let right = manifest(&fixture);
     let shows = |change: &dyn Fn(&mut Manifest), words: &str| {
         let mut wrong = right.clone();
         change(&mut wrong);
         wrong.write(&folders.log).unwrap();
         for with_keyring in [false, true] {
-            let bad = verify(&house, with_keyring).unwrap_err().to_string();
+            let bad = verify(&fixture, with_keyring).unwrap_err().to_string();
             assert!(bad.contains(words), "{bad}");
         }
         right.write(&folders.log).unwrap();
@@ -341,24 +341,27 @@ fn a_backup_proves_itself_and_shows_what_was_done_to_it() {
         "signature",
     );
     fs::write(&file, b"{}").unwrap();
-    assert!(matches!(verify(&house, false), Err(BadBackup::Manifest(_))));
+    assert!(matches!(
+        verify(&fixture, false),
+        Err(BadBackup::Manifest(_))
+    ));
     fs::remove_file(&file).unwrap();
     assert!(matches!(
-        verify(&house, false),
+        verify(&fixture, false),
         Err(BadBackup::NoManifest(_))
     ));
     right.write(&folders.log).unwrap();
     fs::write(folders.log.join("log").join("keyring.toml"), b"").unwrap();
-    assert!(matches!(verify(&house, false), Err(BadBackup::Place(_))));
+    assert!(matches!(verify(&fixture, false), Err(BadBackup::Place(_))));
 }
 
-/// Nobody signs a checkpoint with the keyring of another installation.
+/// No checkpoint is signed with the keyring of another installation.
 #[test]
 fn a_backup_of_another_installation_is_not_proven_by_this_keyring() {
-    let (house, other) = (House::new(), House::new());
-    house.start().admin().backup().unwrap();
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    fixture.start().admin().backup().unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    let (folders, keyring) = (house.backups(), other.keyring());
+    let (folders, keyring) = (fixture.backups(), other.keyring());
     let asked = BackupToVerify {
         log: &folders.log,
         keys: None,
@@ -371,33 +374,33 @@ fn a_backup_of_another_installation_is_not_proven_by_this_keyring() {
 
 #[test]
 fn the_age_of_a_backup_is_that_of_the_older_part_and_counts_from_the_beginning_without_one() {
-    let house = House::new();
-    let engine = house.start();
-    house.pass(100);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.pass(100);
     assert_eq!(engine.readings().backup_age_s, Some(100));
     engine.admin().backup().unwrap();
-    house.pass(7);
+    fixture.pass(7);
     assert_eq!(engine.readings().backup_age_s, Some(7));
-    let mut keys = Manifest::read(&house.backups().keys).unwrap().unwrap();
+    let mut keys = Manifest::read(&fixture.backups().keys).unwrap().unwrap();
     keys.at = Micros(keys.at.0 - 50 * Micros::SECOND);
-    keys.write(&house.backups().keys).unwrap();
+    keys.write(&fixture.backups().keys).unwrap();
     assert_eq!(engine.readings().backup_age_s, Some(57));
-    fs::rename(&house.backups().keys, house.folder().join("gone")).unwrap();
+    fs::rename(&fixture.backups().keys, fixture.folder().join("gone")).unwrap();
     assert_eq!(engine.readings().backup_age_s, Some(107));
     drop(engine);
-    let engine = house.start_with(|options| options.backup = None);
+    let engine = fixture.start_with(|options| options.backup = None);
     assert_eq!(engine.readings().backup_age_s, None);
 }
 
 #[test]
 fn folders_that_were_open_to_others_are_closed_before_a_copy_is_in_them() {
-    let house = House::new();
-    let folders = house.backups();
+    let fixture = Fixture::new();
+    let folders = fixture.backups();
     for folder in [&folders.log, &folders.keys] {
         fs::create_dir(folder).unwrap();
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
     }
-    house.start().admin().backup().unwrap();
+    fixture.start().admin().backup().unwrap();
     for folder in [&folders.log, &folders.keys, &folders.log.join("log")] {
         let mode = fs::metadata(folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700, "{}", folder.display());

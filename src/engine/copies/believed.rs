@@ -1,7 +1,9 @@
-//! What the log of a stopped service is believed of an erasure: no further than the service spoke.
+//! Which erasures in a stopped service's log are believed: only those in records that the service
+//! wrote.
 //!
-//! Who can write the data folder can append to its log. A checkpoint beside the keyring that the
-//! log agrees to covers what is before it, and behind it each record has its seal.
+//! An attacker who can write the data folder can append to its log. The records before a checkpoint
+//! that is beside the keyring and fits the log are covered by it; each record after it needs its
+//! seal.
 
 use std::path::Path;
 
@@ -16,10 +18,10 @@ use crate::log::checkpoints::Archive;
 use crate::log::hashes::TileError;
 use crate::log::tree::Hash;
 
-/// The erasures that the log of a data folder, or a tombstone beside the keyring, proves.
+/// Returns the erasures that the log of a data folder, or a tombstone beside the keyring, proves.
 ///
 /// # Errors
-/// A sentence where log or tombstones cannot be read.
+/// A sentence if log or tombstones cannot be read.
 pub(super) fn proven_erasures(
     reader: &LogReader,
     data: &Path,
@@ -47,7 +49,7 @@ fn believed_through(
         .map(|id| Archive::of_ended(keyring_file, signer(id)));
     let now = Archive::open(keyring_file, signer(keyring.log_id()));
     let mut agreed = 0;
-    // An archive that cannot be read speaks for nothing.
+    // An archive that cannot be read proves nothing.
     for archive in ended.chain([now]).flatten() {
         let size = archive.agreed_size(data, head, |size| {
             root_at(size).map_err(|reason| TileError {

@@ -1,4 +1,4 @@
-//! Copies of log and keys, where they may go, and the proof of one.
+//! Copies of log and keys, the folders that may hold them, and the verification of a copy.
 
 pub(super) mod backup;
 mod believed;

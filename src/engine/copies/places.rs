@@ -1,5 +1,5 @@
-//! Where the service may write to a path that it was given: files are compared as files, by device
-//! and inode, since a link, a mount or `..` gives one file several names.
+//! Where the service may write to a path that it was given. Files are compared by device and inode,
+//! since a link, a mount or `..` gives one file several names.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -9,16 +9,17 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::log::{MANIFEST, Part};
 
-/// What stands beside the keyring file under names of its own.
+/// The files with names of their own beside the keyring file.
 pub const BESIDE_THE_KEYRING: [&str; 4] = [
     "checkpoint",
     "checkpoint-history",
     "stream-witness",
     "tombstones",
 ];
-/// What a data folder, its log and copies of them hold, and nothing else does.
+/// Files that only a data folder, its log or copies of them hold.
 const MARKS: [&str; 3] = ["index.redb", "keys.redb", "00000001.redb"];
-/// What may stand in a folder above by chance, but not beside a file of somebody else's.
+/// Files that a folder further up may hold by chance, but that are not made beside another
+/// program's file.
 const WEAK_MARKS: [&str; 7] = [
     "views.redb",
     "snapshots.redb",
@@ -28,32 +29,32 @@ const WEAK_MARKS: [&str; 7] = [
     "tombstones",
     MANIFEST,
 ];
-/// By which the folder of a keyring is known where nobody names the keyring.
+/// The files that show a keyring's folder when the keyring is not named.
 const KEYRING_MARKS: [&str; 2] = ["keyring.toml", "checkpoint-history"];
-/// What a file is called until it is complete.
+/// The ending of a file's name until the file is complete.
 const UNFINISHED: &str = ".new";
-/// What the system itself puts into the top folder of a disk.
+/// The folder that the system makes at the top of a disk.
 const OF_THE_SYSTEM: &str = "lost+found";
 
-/// Why a keyring is not taken where it is.
+/// Why a keyring is not accepted at its path.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringPlaceError {
     /// It lies in the data folder, under this or another name.
     #[error(
-        "the keyring must lie outside the data folder {0}: whoever has both reads every secret"
+        "the keyring must lie outside the data folder {0}: a person who has both can read every secret"
     )]
     Inside(PathBuf),
-    /// It bears a name that the service gives to another file of that folder.
+    /// It has the name of another file that the service keeps in that folder.
     #[error(
         "{0} is the name of another file that the service keeps beside the keyring: give the keyring another name"
     )]
     Name(PathBuf),
-    /// Its path cannot be followed.
+    /// Its path cannot be resolved.
     #[error(transparent)]
     Unknown(#[from] PlaceError),
 }
 
-/// Why a path is not written to.
+/// Why the service does not write to a path.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// It is, or lies in, a folder of the installation.
@@ -67,32 +68,32 @@ pub enum PlaceError {
     /// It holds a file of the installation, under this or another name.
     #[error("{path} is {ours}, which the service uses: name another folder")]
     Ours {
-        /// What stands in the target.
+        /// The file in the target.
         path: PathBuf,
-        /// What it is.
+        /// The file of the installation that it is.
         ours: PathBuf,
     },
-    /// A keyring lies beside it or above.
+    /// A keyring is beside it or further up.
     #[error(
         "{0} is in {1}, where a keyring is: a person who copies that folder has log, data keys and keyring, so name a folder elsewhere"
     )]
     BesideKeyring(PathBuf, PathBuf),
     /// It holds something that no backup wrote.
     #[error(
-        "{0} was written by no backup: name an empty folder, or the one of earlier backups of this log"
+        "{0} was not written by a backup: name an empty folder, or the one of earlier backups of this log"
     )]
     Foreign(PathBuf),
-    /// Two targets are one, or one lies in the other.
+    /// Two targets are the same folder, or one lies in the other.
     #[error(
-        "{0} and {1} are one folder, or one of them lies in the other: name two folders that are apart"
+        "{0} and {1} are the same folder, or one of them lies in the other: name two folders that are apart"
     )]
     Together(PathBuf, PathBuf),
-    /// A path cannot be followed.
-    #[error("the path {path} leads nowhere ({source}): name a folder that is there or can be made")]
+    /// A path cannot be resolved.
+    #[error("the path {path} cannot be used ({source}): name a folder that exists or can be made")]
     Io {
         /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -107,10 +108,10 @@ fn id(meta: &Metadata) -> Id {
 pub struct Ours(BTreeMap<Id, PathBuf>);
 
 impl Ours {
-    /// Those of a data folder, and where a keyring is named, what belongs to it and its folder.
+    /// Collects those of a data folder and, if a keyring is named, its files and its folder.
     ///
     /// # Errors
-    /// [`PlaceError::Io`].
+    /// [`PlaceError::Io`] if a path cannot be resolved.
     pub fn of(data: &Path, keyring: Option<&Path>) -> Result<Self, PlaceError> {
         let mut ours = Self(BTreeMap::new());
         ours.add(data)?;
@@ -121,7 +122,7 @@ impl Ours {
             ours.add(&file)?;
         }
         if let Some(keyring) = keyring {
-            // Not what else is in it: it may be a folder of much else.
+            // Only the folder, not the other files in it: it may hold much else.
             ours.add_alone(folder_of(keyring))?;
         }
         Ok(ours)
@@ -152,11 +153,11 @@ impl Ours {
         Ok(())
     }
 
-    /// Refuses a folder for copies that is one of ours, lies in one, in the data folder or beside the
-    /// keyring of whichever installation, or holds anything but the copies of that part.
+    /// Refuses a folder for copies that is one of ours, lies in one, lies in any installation's
+    /// data folder or beside its keyring, or holds anything but copies of that part.
     ///
     /// # Errors
-    /// [`PlaceError`].
+    /// [`PlaceError`] with the path and the reason.
     pub fn refuse(&self, target: &Path, part: Part) -> Result<(), PlaceError> {
         let (existing, _) = resolved(target)?;
         for folder in existing.ancestors() {
@@ -169,7 +170,7 @@ impl Ours {
                 return Err(PlaceError::BesideKeyring(target.into(), folder.into()));
             }
         }
-        // The copies themselves are named so too.
+        // The copies have the same names as the files that they copy.
         let (at, rest) = resolved(target)?;
         let above = if rest.as_os_str().is_empty() { 1 } else { 0 };
         let is_data = |folder: &&Path| MARKS.iter().any(|mark| folder.join(mark).exists());
@@ -207,7 +208,7 @@ impl Ours {
         };
         for entry in entries {
             let path = entry.map_err(|source| io_error(folder, source))?.path();
-            // Not followed: a link is never what a backup wrote.
+            // A link is not followed: no backup writes one.
             let meta = fs::symlink_metadata(&path).map_err(|source| io_error(&path, source))?;
             if let Some(ours) = self.0.get(&id(&meta)) {
                 let ours = ours.clone();
@@ -223,18 +224,18 @@ impl Ours {
     }
 }
 
-/// Refuses a folder that holds anything but the copies of that part. It is only read.
+/// Refuses a folder that holds anything but copies of that part. The folder is only read.
 ///
 /// # Errors
-/// [`PlaceError`].
+/// [`PlaceError`] with the path and the reason.
 pub fn refuse_other_contents(folder: &Path, part: Part) -> Result<(), PlaceError> {
     Ours(BTreeMap::new()).refuse_contents(folder, part)
 }
 
-/// Refuses a keyring or a data folder that is to be made in the folder of copies, or below.
+/// Refuses to make a keyring or a data folder in a folder of copies, or below it.
 ///
 /// # Errors
-/// [`PlaceError::Inside`] and [`PlaceError::Io`].
+/// [`PlaceError::Inside`] if it would be there; [`PlaceError::Io`] if a path cannot be resolved.
 pub fn refuse_in_copies(path: &Path) -> Result<(), PlaceError> {
     let (existing, _) = resolved(folder_of(path))?;
     let is_of_copies = |folder: &&Path| folder.join(MANIFEST).exists();
@@ -244,10 +245,10 @@ pub fn refuse_in_copies(path: &Path) -> Result<(), PlaceError> {
     }
 }
 
-/// Refuses two folders that are one, or of which one lies in the other.
+/// Refuses two folders that are the same, or of which one lies in the other.
 ///
 /// # Errors
-/// [`PlaceError::Together`] and [`PlaceError::Io`].
+/// [`PlaceError::Together`] if they are not apart; [`PlaceError::Io`] if a path cannot be resolved.
 pub fn refuse_together(one: &Path, other: &Path) -> Result<(), PlaceError> {
     match lies_in(one, other)? || lies_in(other, one)? {
         true => Err(PlaceError::Together(one.into(), other.into())),
@@ -255,10 +256,10 @@ pub fn refuse_together(one: &Path, other: &Path) -> Result<(), PlaceError> {
     }
 }
 
-/// Whether a path is, or lies in, a folder; either may still have to be made.
+/// Whether a path is a folder or lies in it; either may not exist yet.
 ///
 /// # Errors
-/// [`PlaceError::Io`].
+/// [`PlaceError::Io`] if a path cannot be resolved.
 pub fn lies_in(path: &Path, folder: &Path) -> Result<bool, PlaceError> {
     let ((at, rest), (above, below)) = (resolved(path)?, resolved(folder)?);
     if at.join(&rest).starts_with(above.join(&below)) {
@@ -272,10 +273,11 @@ pub fn lies_in(path: &Path, folder: &Path) -> Result<bool, PlaceError> {
     Ok(at.ancestors().any(is_it))
 }
 
-/// Refuses to make a file among files of an installation: a data folder, its log, a keyring's folder,
-/// or copies.
+/// Refuses to make a file among an installation's files: in a data folder, its log, a keyring's
+/// folder, or copies.
 ///
 /// # Errors
+/// [`PlaceError::Inside`] if it would be there; [`PlaceError::Io`] if a path cannot be resolved.
 /// [`PlaceError::Inside`] and [`PlaceError::Io`].
 pub fn refuse_among_ours(file: &Path) -> Result<(), PlaceError> {
     refuse_below_ours(file)?;
@@ -286,10 +288,10 @@ pub fn refuse_among_ours(file: &Path) -> Result<(), PlaceError> {
     }
 }
 
-/// Refuses to make something in a data folder, its log, or copies, however deep.
+/// Refuses to make something in a data folder, its log or copies, at any depth.
 ///
 /// # Errors
-/// [`PlaceError::Inside`] and [`PlaceError::Io`].
+/// [`PlaceError::Inside`] if it would be there; [`PlaceError::Io`] if a path cannot be resolved.
 pub fn refuse_below_ours(path: &Path) -> Result<(), PlaceError> {
     let (existing, _) = resolved(folder_of(path))?;
     let is_ours = |folder: &&Path| MARKS.iter().any(|mark| folder.join(mark).exists());
@@ -313,10 +315,10 @@ fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// Refuses a keyring in the data folder, and one that the next checkpoint would be written over.
+/// Refuses a keyring in the data folder, and one that the next checkpoint would overwrite.
 ///
 /// # Errors
-/// [`KeyringPlaceError`].
+/// [`KeyringPlaceError`] with the path and the reason.
 pub fn refuse_keyring(keyring: &Path, data: &Path) -> Result<(), KeyringPlaceError> {
     if lies_in(keyring, data)? {
         return Err(KeyringPlaceError::Inside(data.into()));
@@ -334,7 +336,7 @@ fn is_segment(name: &str) -> bool {
         .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The part of a path that is there, without links, and the rest that is to be made.
+/// Splits a path into the part that exists, without links, and the rest that is to be made.
 fn resolved(path: &Path) -> Result<(PathBuf, PathBuf), PlaceError> {
     let failed = |source| io_error(path, source);
     let mut existing = std::path::absolute(path).map_err(failed)?;
@@ -346,7 +348,7 @@ fn resolved(path: &Path) -> Result<(PathBuf, PathBuf), PlaceError> {
             // A link to nothing.
             Err(error) if fs::symlink_metadata(&existing).is_ok() => return Err(failed(error)),
             Err(error) => {
-                // `..` below what is not there leads to nobody knows where.
+                // `..` below a folder that does not exist cannot be resolved.
                 let Some(Component::Normal(name)) = existing.components().next_back() else {
                     return Err(failed(error));
                 };

@@ -37,7 +37,7 @@ impl Site {
         refused.expect_err(target).to_string()
     }
 
-    /// Gives a folder a manifest, as one of earlier backups has.
+    /// Gives a folder a manifest, as a folder of earlier backups has.
     fn claimed(&self, folder: &str) -> PathBuf {
         let folder = self.at(folder);
         fs::create_dir_all(folder.join("log")).unwrap();
@@ -47,7 +47,7 @@ impl Site {
 }
 
 #[test]
-fn the_data_folder_is_no_target_by_whichever_name() {
+fn the_data_folder_is_no_target_under_any_name() {
     let site = Site::new();
     symlink(site.at("data"), site.at("link")).unwrap();
     symlink(site.at("link"), site.at("link-to-link")).unwrap();
@@ -70,7 +70,7 @@ fn the_data_folder_is_no_target_by_whichever_name() {
             "{target}: {why}"
         );
     }
-    // It leads to nobody knows where until `missing` is made.
+    // It cannot be resolved until `missing` is made.
     site.refuses("missing/../data");
     symlink(site.at("nowhere"), site.at("dangling")).unwrap();
     site.refuses("dangling");
@@ -81,17 +81,17 @@ fn the_data_folder_is_no_target_by_whichever_name() {
 }
 
 #[test]
-fn no_copy_goes_beside_a_keyring_or_into_another_installation_by_whichever_name() {
+fn no_copy_goes_beside_a_keyring_or_into_another_installation_under_any_name() {
     let site = Site::new();
     for of_keyring in ["keys", "elsewhere/keys"] {
         fs::create_dir_all(site.at(of_keyring)).unwrap();
     }
     symlink(site.at("keys"), site.at("alias")).unwrap();
-    // The keyring is named, whatever its name is.
+    // The keyring is named, under any file name.
     for target in ["keys/backup", "keys/new/deeper", "alias/backup"] {
         assert!(site.refuses(target).contains("outside of it"), "{target}");
     }
-    // It is not named, or another one's.
+    // The keyring is not named, or belongs to another installation.
     let unnamed = Ours::of(&site.at("data"), None).unwrap();
     for mark in ["keyring.toml", "checkpoint-history"] {
         fs::write(site.at("elsewhere/keys").join(mark), b"").unwrap();
@@ -111,7 +111,7 @@ fn no_copy_goes_beside_a_keyring_or_into_another_installation_by_whichever_name(
             .refuse(&site.at("elsewhere/keys/backup"), Part::Log)
             .unwrap();
     }
-    // The data folder, or a copy, of another one.
+    // The data folder, or a copy, of another installation.
     for mark in ["index.redb", "keys.redb", "00000001.redb"] {
         fs::write(site.at("elsewhere").join(mark), b"").unwrap();
         for target in ["elsewhere/new", "elsewhere/keys", "elsewhere/keys/new"] {
@@ -136,7 +136,7 @@ fn a_target_that_holds_anything_but_copies_is_refused() {
     let site = Site::new();
     assert!(site.refuses("").contains("which the service uses"));
     fs::create_dir_all(site.at("full/of/something")).unwrap();
-    assert!(site.refuses("full").contains("written by no backup"));
+    assert!(site.refuses("full").contains("not written by a backup"));
     assert!(site.refuses("keys").contains("outside of it"));
     let log = site.claimed("copies").join("log");
     site.ours().refuse(&site.at("copies"), Part::Log).unwrap();
@@ -147,7 +147,7 @@ fn a_target_that_holds_anything_but_copies_is_refused() {
     assert!(site.refuses("copies").contains("which the service uses"));
     fs::remove_file(log.join("00000003.redb")).unwrap();
     symlink(site.at("data/log/00000001.redb"), log.join("00000003.redb")).unwrap();
-    assert!(site.refuses("copies").contains("written by no backup"));
+    assert!(site.refuses("copies").contains("not written by a backup"));
     fs::remove_file(log.join("00000003.redb")).unwrap();
     for (name, why) in [
         ("index.redb", "index.redb"),
@@ -159,9 +159,9 @@ fn a_target_that_holds_anything_but_copies_is_refused() {
         assert!(site.refuses("copies").contains(why));
         fs::remove_file(path).unwrap();
     }
-    // Copies of nobody knows what.
+    // Copies without a manifest, of an unknown log.
     fs::remove_file(site.at("copies").join(MANIFEST)).unwrap();
-    assert!(site.refuses("copies").contains("written by no backup"));
+    assert!(site.refuses("copies").contains("not written by a backup"));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_linked_folder_of_copies_that_is_the_log_itself_is_refused() {
 }
 
 #[test]
-fn two_targets_are_apart_by_whichever_name() {
+fn two_targets_are_apart_under_any_name() {
     let site = Site::new();
     fs::create_dir(site.at("one")).unwrap();
     symlink(site.at("one"), site.at("alias")).unwrap();

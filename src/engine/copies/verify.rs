@@ -1,4 +1,4 @@
-//! A backup that proves itself: structure, root and manifest from the copies alone, the signature and
+//! Verifies a backup: its structure, root and manifest from the copies alone, its signature and
 //! every key with the keyring.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use crate::engine::keys::vault::holder;
 use crate::log::offline::{VerifyError, verify_folder};
 use crate::log::{MANIFEST, Manifest, ManifestError, OpenLogError, Part};
 
-/// What holds of a backup.
+/// What was verified of a backup.
 #[derive(Debug)]
 pub struct CheckedBackup {
     /// The last position in it.
@@ -34,11 +34,11 @@ pub struct CheckedBackup {
     pub signed: u64,
     /// Whether the signature was checked with the installation's own keyring.
     pub by_keyring: bool,
-    /// How many data keys are in the keys' copy, where that was looked at.
+    /// How many data keys the keys' copy holds; `None` if it was not checked.
     pub keys: Option<u64>,
 }
 
-/// Why a backup does not prove itself; one sentence, with what to do.
+/// Why a backup cannot be verified; one sentence, with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum BadBackup {
     /// There is no manifest.
@@ -46,13 +46,13 @@ pub enum BadBackup {
         "{0} has no {MANIFEST}: no backup was taken into this folder, or the first one was cut off; name the folder of a backup"
     )]
     NoManifest(PathBuf),
-    /// A manifest is not one.
+    /// A manifest cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The folder holds something else.
+    /// The folder holds other files than a backup's.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// The manifest is of another part or log than asked.
+    /// The manifest is of another part or log than expected.
     #[error("{folder}: {what}")]
     Other {
         /// The folder.
@@ -60,35 +60,35 @@ pub enum BadBackup {
         /// What is wrong.
         what: String,
     },
-    /// The log is wrong.
+    /// The log's copy is wrong.
     #[error(transparent)]
     Log(#[from] VerifyError),
-    /// The signature is wrong.
+    /// The checkpoint's signature is wrong.
     #[error("the checkpoint in the manifest: {0}")]
     Signature(#[from] NoteError),
     /// The keys' copy cannot be read, or is wrong.
     #[error(transparent)]
     Keys(#[from] DataKeysError),
-    /// A record needs a key that the keys' copy does not have.
+    /// A record needs a data key that the keys' copy does not have.
     #[error(
         "position {0}: what is sealed there needs a data key that the copy of the keys does not have: take a new backup"
     )]
     KeyMissing(u64),
-    /// The keys' copy says that a key was erased, and the log's copy does not.
+    /// The keys' copy marks a key as erased, and the log's copy has no such erasure.
     #[error(
         "position {0}: the copy of the keys says that the data key of this account was erased, and the copy of the log has no erasure: check with --keyring, beside which the tombstone of a later erasure stands, or take a new backup"
     )]
     ErasureUnproven(u64),
-    /// What stands beside the keyring cannot be read.
+    /// The tombstones beside the keyring cannot be read.
     #[error(transparent)]
     Tombstones(#[from] TombstoneError),
-    /// The keyring is not one.
+    /// The keyring cannot be loaded.
     #[error(transparent)]
     Keyring(#[from] LoadError),
 }
 
 impl BadBackup {
-    /// Whether nothing is known of the backup, since it could not be read.
+    /// Whether the backup could not be read, so that nothing is known about it.
     pub fn is_unread(&self) -> bool {
         match self {
             Self::Manifest(ManifestError::Io { .. }) | Self::Place(PlaceError::Io { .. }) => true,
@@ -102,7 +102,7 @@ impl BadBackup {
     }
 }
 
-/// What is verified, and by what.
+/// The folders to verify, and what they are verified with.
 #[derive(Debug)]
 pub struct BackupToVerify<'a> {
     /// The folder of the log's copy.
@@ -111,15 +111,15 @@ pub struct BackupToVerify<'a> {
     pub keys: Option<&'a Path>,
     /// The installation's keyring.
     pub keyring: Option<&'a Path>,
-    /// An empty folder.
+    /// An empty folder for temporary files.
     pub scratch: &'a Path,
 }
 
-/// Verifies a backup; nothing in it is changed. `progress` hears the position that was reached and the
-/// last one.
+/// Verifies a backup without changing it. `progress` receives the position reached and the last
+/// one.
 ///
 /// # Errors
-/// [`BadBackup`] with the first thing that is wrong.
+/// [`BadBackup`] with the first fault found.
 pub fn verify_backup(
     asked: &BackupToVerify,
     progress: impl FnMut(u64, u64),
@@ -221,8 +221,8 @@ fn keys_of(folder: &Path, log: &Manifest) -> Result<KeysCopy, BadBackup> {
     Ok(KeysCopy::open(&folder.join("keys.redb"))?)
 }
 
-/// The manifest's checkpoint, once its signature was found right by the keyring's key, or else by the
-/// one that stands with it.
+/// Returns the manifest's checkpoint once its signature is verified: with the keyring's key if
+/// there is one, else with the key in the manifest.
 fn believed(
     manifest: &Manifest,
     keyring: Option<&Keyring>,
@@ -248,12 +248,12 @@ fn origin_of(manifest: &Manifest) -> Option<String> {
     Some(origin(id.as_slice().try_into().ok()?))
 }
 
-/// What the records of a log's copy need of the keys' copy.
+/// What the records of a log's copy need from the keys' copy.
 struct Needed<'a> {
     keys: &'a KeysCopy,
-    /// The first record whose key is not there, and never was.
+    /// The first record whose key is missing and was never there.
     missing: Option<u64>,
-    /// By account, the first record since its last erasure whose key is said to be erased, and the
+    /// By account: the first record since its last erasure whose key is marked as erased, and the
     /// highest number of such a key.
     unproven: HashMap<StreamKey, (u64, u32)>,
 }
@@ -267,7 +267,8 @@ impl<'a> Needed<'a> {
         }
     }
 
-    /// Takes a record in; what is none is found by the verification itself.
+    /// Notes what a record needs; a record that cannot be decoded is found by the verification
+    /// itself.
     fn take(&mut self, at: u64, bytes: &[u8]) {
         let Ok(record) = Record::decode(bytes) else {
             return;
@@ -298,9 +299,9 @@ impl<'a> Needed<'a> {
         }
     }
 
-    /// Whether every key that is needed is there, or was erased. The log says so, or a tombstone of an
-    /// erasure behind the `copied` records. A mark alone does not: the service may have made it for
-    /// another log. Marks are checked elsewhere.
+    /// Checks that every needed key is there or was erased. An erasure is proven by the log, or by
+    /// a tombstone for an erasure after the `copied` records. A mark in the key store alone proves
+    /// nothing: the service may have made it for another log. Marks are checked elsewhere.
     fn check(self, copied: u64, tombstones: &[Tombstone]) -> Result<(), BadBackup> {
         if let Some(position) = self.missing {
             return Err(BadBackup::KeyMissing(position));

@@ -1,14 +1,15 @@
-//! Wrong passwords by the text that names an account, id or username alike, whoever has it: so a
-//! name that nobody has waits as an account does.
+//! Wrong passwords by the text that names an account, whether id or username and whichever account
+//! has it, so that an unknown name has the same waits as an account.
 //!
-//! An account counts its own. But a text can be one account's id and another's username, or only
-//! one of the two: where each way of asking had a count of its own, the wait of one and the answer
-//! of the other would tell which of them exists. So the same text waits the same in both ways.
+//! Each account counts its own. But a text can be one account's id and another's username, or only
+//! one of the two. If each way to ask had its own count, comparing the wait of one with the answer
+//! of the other would show which of them exists. So the same text has the same wait in both ways.
 //!
-//! What an account counts is in the log and outlives a restart, so this does too: otherwise a
-//! restart would tell the names that somebody has from all others. It has a file of its own, since
-//! the log keeps no trace of which text it was: at most [`TEXTS_MAX`] rows under keyed hashes of text
-//! and address, each durable before its refusal leaves, and in no backup. To lose it forgets counts.
+//! The counts of an account are in the log and survive a restart, so these do too: otherwise a
+//! restart would distinguish existing names from all others. They have a file of their own, since
+//! the log keeps no trace of the text: at most [`TEXTS_MAX`] rows under keyed hashes of text and
+//! address, each durable before its refusal leaves, and in no backup. Losing the file loses the
+//! counts.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -24,9 +25,9 @@ use crate::engine::deletable;
 use crate::log::Storage;
 
 // BUG: texts-forget-oldest: the text that is attacked may be the one remembered longest.
-/// Texts whose wrong passwords are remembered; the one remembered longest is dropped.
+/// Texts whose wrong passwords are remembered; beyond that, the one remembered longest is dropped.
 pub const TEXTS_MAX: usize = 65_536;
-/// The file's name in a data folder, with which its key is derived too.
+/// The file's name in a data folder; the file's key is derived with it too.
 pub const FILE: &str = "texts.redb";
 /// Page cache of the file, in bytes.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -41,7 +42,7 @@ pub struct TextFile {
 }
 
 impl TextFile {
-    /// Opens the file; one that is damaged is made anew, and without one counts last until a restart.
+    /// Opens the file; a damaged one is made again, and if that fails counts last until a restart.
     pub fn open(storage: &Storage, path: &Path, key: FileKey) -> Self {
         let db = deletable::open(storage, path, CACHE_BYTES);
         if let Err(error) = &db {
@@ -50,7 +51,7 @@ impl TextFile {
         Self { db: db.ok(), key }
     }
 
-    /// Under what a source is counted at a text: the same after a restart.
+    /// Returns the key under which a source is counted at a text; a restart does not change it.
     pub fn source_key(&self, source: &Source) -> SourceKey {
         let [kind, first, second] = source.parts();
         let tag = self.key.tag(&[b"source", kind, first, second]);
@@ -78,14 +79,14 @@ impl TextFile {
             match postcard::take_from_bytes(counts) {
                 Ok((attempts, [])) if is_own => rows.push((*text.value(), attempts)),
                 Ok(_) | Err(_) => tracing::warn!(
-                    "a count of wrong passwords by name is none of this service's: it is forgotten"
+                    "a count of wrong passwords by name was not written by this service: it is ignored"
                 ),
             }
         }
         Ok(rows)
     }
 
-    /// Makes rows durable; none stands for a row that is dropped.
+    /// Makes rows durable; `None` drops a row.
     fn write(&self, rows: &[([u8; 16], Option<&PasswordAttempts>)]) -> Result<(), redb::Error> {
         let Some(db) = &self.db else {
             return Ok(());
@@ -112,17 +113,17 @@ impl TextFile {
     }
 }
 
-/// The counts.
+/// The counts, by text.
 #[derive(Debug, Default)]
 pub struct ByText {
     attempts: HashMap<[u8; 16], PasswordAttempts>,
     order: VecDeque<[u8; 16]>,
-    /// Texts whose counts changed since they were last kept.
+    /// Texts whose counts changed since they were last written.
     changed: Vec<[u8; 16]>,
 }
 
 impl ByText {
-    /// The counts of before the last stop.
+    /// Reads the counts from before the last stop.
     pub fn kept(file: &TextFile) -> Self {
         let rows = file.read().unwrap_or_else(|error| {
             tracing::warn!(%error, "wrong passwords by name are forgotten");
@@ -135,7 +136,7 @@ impl ByText {
         }
     }
 
-    /// Makes durable what changed, before anybody hears of it.
+    /// Makes the changed counts durable, before any reply shows them.
     pub fn keep(&mut self, file: &TextFile) {
         if self.changed.is_empty() {
             return;
@@ -150,7 +151,7 @@ impl ByText {
         }
     }
 
-    /// The seconds that a source still waits at a text, which is given by its keyed hash.
+    /// Returns the seconds that a source still has to wait at a text, given as its keyed hash.
     pub fn waiting_s(&self, text: &[u8; 16], source: SourceKey, now: Micros) -> Option<u64> {
         self.attempts.get(text)?.waiting_s(source, now)
     }
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_there_again_and_what_somebody_else_wrote_is_not() {
+    fn stored_counts_return_and_those_written_by_others_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts.redb");
         let open = |key| TextFile::open(&Storage::default(), &path, FileKey::new(&[key; 32]));

@@ -1,5 +1,5 @@
-//! What is counted beside the accounts, by where a request came from and by the text that names an
-//! account: bounded, and times are arguments.
+//! The counts beside the accounts, by the source of a request and by the text that names an
+//! account. They are bounded, and times are arguments.
 
 pub(super) mod by_text;
 pub(super) mod right_codes;

@@ -1,9 +1,9 @@
-//! Wrong passwords that came with a right code, by account, whatever names it.
+//! Wrong passwords that came with a right code, by account, however the request names it.
 //!
-//! A password and a code that come together pass every wait for passwords. Somebody who has a code
-//! of the owner's, a stolen phone or one backup code, must not guess the password past those waits,
-//! from however many addresses. Somebody who has none cannot fill this count, so it keeps no owner
-//! out. In memory only: a restart forgets it.
+//! A password and a code that come together bypass every wait for passwords. An attacker who has
+//! one of the owner's codes, from a stolen phone or a leaked backup code, must not bypass those
+//! waits to guess the password, from any number of addresses. An attacker without a code cannot
+//! raise this count, so it locks no owner out. In memory only: a restart forgets it.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,13 +13,13 @@ use countersign_schemas::time::Micros;
 use crate::account::{PasswordAttempts, Policy};
 use crate::engine::counts::source::SourceKey;
 
-/// Accounts that are remembered; the one remembered longest is dropped.
+/// Accounts that are remembered; beyond that, the one remembered longest is dropped.
 const ACCOUNTS_MAX: usize = 65_536;
-/// All sources are one here.
+/// The one key of all sources: they are counted together here.
 const ANY: SourceKey = [0; 8];
 
 // BUG: right-codes-in-memory: a restart forgets them.
-/// The counts.
+/// The counts, by account.
 #[derive(Debug, Default)]
 pub struct RightCodes {
     attempts: HashMap<StreamKey, PasswordAttempts>,
@@ -27,12 +27,12 @@ pub struct RightCodes {
 }
 
 impl RightCodes {
-    /// The seconds for which a pair at this account passes no wait.
+    /// Returns the seconds for which a pair at this account bypasses no wait.
     pub fn waiting_s(&self, account: &StreamKey, now: Micros) -> Option<u64> {
         self.attempts.get(account)?.waiting_s(ANY, now)
     }
 
-    /// Counts a wrong password beside a right code, as wrong passwords of one source are counted.
+    /// Counts a wrong password beside a right code, by the rules for wrong passwords of one source.
     pub fn failed(&mut self, account: StreamKey, now: Micros, policy: &Policy) {
         if !self.attempts.contains_key(&account) {
             if self.order.len() == ACCOUNTS_MAX

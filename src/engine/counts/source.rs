@@ -1,4 +1,4 @@
-//! Where a request came from, in one form however it was written.
+//! The source of a request, in one form however its address was written.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -7,40 +7,41 @@ use countersign_schemas::context::Context;
 
 /// Leading bytes of an IPv6 address that count: one customer has a whole /64.
 const V6_BYTES: usize = 8;
-/// The prefix under which a network that speaks IPv6 only shows IPv4 addresses (RFC 6052 §2.1).
+/// The prefix under which an IPv6-only network shows IPv4 addresses (RFC 6052 §2.1).
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
-/// What an IPv6 network begins with that was made of an IPv4 address (RFC 3056 §2).
+/// The prefix of an IPv6 network that was made from an IPv4 address (RFC 3056 §2).
 const SIX_TO_FOUR: u16 = 0x2002;
 
-/// Where a request came from. Two are equal where failures of both count together.
+/// The source of a request. Two sources are equal if their failures count together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source(Place);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
-    /// An IPv4 address, also one that was written as IPv6.
+    /// An IPv4 address, also if it was written as IPv6.
     V4([u8; 4]),
     /// The /64 of an IPv6 address.
     V6([u8; V6_BYTES]),
-    /// No address, or text that is none: somebody who can choose that text must not have a source
-    /// for each.
+    /// The caller, where there is no address or a text that is not one: a sender who can choose
+    /// that text must not get a new source for each.
     Caller(Arc<str>),
 }
 
 impl Source {
-    /// The address that the caller saw, else the caller.
+    /// Returns the address that the caller saw, or the caller if it reports none.
     pub fn of(context: Option<&Context>, caller: &str) -> Self {
         let text = context.and_then(|context| context.ip.as_ref());
         let address = text.and_then(|text| address(text.as_str()));
         Self(address.map_or_else(|| Place::Caller(caller.into()), place))
     }
 
-    /// Whether it is an address, and not a caller that reports none or no readable one.
+    /// Whether it is an address, and not a caller that reports none or an unreadable one.
     pub fn is_address(&self) -> bool {
         matches!(self.0, Place::V4(_) | Place::V6(_))
     }
 
-    /// The bytes that stand for it in a keyed hash; other sources have others.
+    /// Returns the bytes that identify the source in a keyed hash; different sources have different
+    /// ones.
     pub fn parts(&self) -> [&[u8]; 3] {
         match &self.0 {
             Place::V4(address) => [b"v4", address, b""],
@@ -62,8 +63,8 @@ fn place(address: IpAddr) -> Place {
     Place::V6(std::array::from_fn(|at| octets[at]))
 }
 
-/// The IPv4 address within an IPv6 one: of a translator, whose /64 would be all of IPv4, or of a
-/// host that has 65,536 networks for its one IPv4 address.
+/// Returns the IPv4 address inside an IPv6 one: of a translator, whose /64 would contain all of
+/// IPv4, or of a host that has 65,536 networks for its one IPv4 address.
 fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = address.octets();
     let segments = address.segments();
@@ -75,10 +76,9 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     octets[at..].first_chunk().map(|v4| Ipv4Addr::from(*v4))
 }
 
-/// Reads an address as whoever saw it may write it: in quotes, with blanks around it, with the dot
-/// that ends a name, with a port, brackets or a zone. Of a list the last counts: the proxies that a
-/// request came through each add at the end what they saw, and the sender can write what it likes
-/// before that.
+/// Reads an address in any form in which proxies write it: in quotes, between blanks, with the dot
+/// that ends a name, with a port, brackets or a zone. In a list the last address counts: each proxy
+/// on the way appends what it saw, and the sender can write anything before that.
 fn address(text: &str) -> Option<IpAddr> {
     let last = text.rsplit(',').next().unwrap_or_default();
     let bare = last.trim();
@@ -104,14 +104,14 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-/// The zone names an interface of the machine that saw the address, and counts for nothing.
+/// Reads an address without its zone, which names only an interface of the machine that saw it.
 fn ip(text: &str) -> Option<IpAddr> {
     let address = text.split_once('%').map_or(text, |(address, _)| address);
     let address = address.trim();
     address.strip_suffix('.').unwrap_or(address).parse().ok()
 }
 
-/// Keyed hash of a source, as it stands in records.
+/// The keyed hash of a source, as records contain it.
 pub type SourceKey = [u8; 8];
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// whoever chooses the text has no new tries by it.
+    /// a sender who chooses the text gets no new attempts by it.
     #[test]
     fn text_that_is_no_address_is_its_caller() {
         for text in [

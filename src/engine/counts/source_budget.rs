@@ -1,8 +1,8 @@
-//! Wrong passwords of one address over all accounts and names: whoever tries one password on every
-//! name is slowed down, though no single account sees more than one failure.
+//! Wrong passwords of one address over all accounts and names: an attacker who tries one password
+//! on every name is slowed down, though no single account sees more than one failure.
 //!
-//! In memory only, so a restart forgets it; what each account and name counts is not concerned. Only
-//! addresses are counted: a caller that reports none stands for all its users.
+//! In memory only, so a restart forgets it; the counts of each account and name are separate. Only
+//! addresses are counted, since a caller that reports none sends the requests of all its users.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,29 +11,30 @@ use countersign_schemas::time::Micros;
 use super::source::Source;
 use crate::account::Policy;
 
-/// Addresses whose failures are remembered; the one remembered longest is dropped.
+/// Addresses whose failures are remembered; beyond that, the one remembered longest is dropped.
 pub const SOURCES_MAX: usize = 65_536;
 
 /// Which sources a budget counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// Addresses only: a caller that reports none stands for all its users.
+    /// Addresses only: a caller that reports none sends the requests of all its users.
     Addresses,
-    /// A caller without an address too: what it would pass without one has no other bound.
+    /// Callers without an address too: nothing else bounds what they could bypass.
     CallersToo,
 }
 
-/// How soon an address may try again that has a comparison under way and no free failure left.
+/// Seconds until the next attempt of an address that has a comparison under way and no free failure
+/// left.
 const UNDER_WAY_WAIT_S: u64 = 1;
 
 // BUG: budgets-in-memory: it is in memory, so a restart forgets it.
-/// The counts.
+/// The counts, by source.
 #[derive(Debug)]
 pub struct SourceBudget {
     counted: Counted,
     failures: HashMap<Source, Failures>,
     order: VecDeque<Source>,
-    /// Comparisons under way, by address; no address without one.
+    /// Comparisons under way, by address; only addresses that have one.
     under_way: HashMap<Source, u32>,
 }
 
@@ -45,7 +46,7 @@ struct Failures {
 }
 
 impl SourceBudget {
-    /// Nothing is counted yet.
+    /// Starts without any count.
     pub fn of(counted: Counted) -> Self {
         Self {
             counted,
@@ -55,7 +56,7 @@ impl SourceBudget {
         }
     }
 
-    /// Under what a source is counted; none where it is not.
+    /// Returns the source under which a request is counted, if it is counted.
     fn key(&self, source: &Source) -> Option<Source> {
         match self.counted {
             Counted::Addresses => source.is_address().then(|| source.clone()),
@@ -63,8 +64,9 @@ impl SourceBudget {
         }
     }
 
-    /// The seconds that an address still waits. Once its free failures could be used up by what is
-    /// under way, it has one comparison at a time: many at once must not pass the gate together.
+    /// Returns the seconds that an address still has to wait. Once the comparisons under way could
+    /// use up its free failures, it gets one comparison at a time: many requests at once must not
+    /// pass the gate together.
     pub fn waiting_s(&self, source: &Source, now: Micros, policy: &Policy) -> Option<u64> {
         let source = &self.key(source)?;
         let failures = self.failures.get(source);
@@ -78,14 +80,14 @@ impl SourceBudget {
         (under_way > 0 && is_used_up).then_some(UNDER_WAY_WAIT_S)
     }
 
-    /// A password from this address is to be compared.
+    /// Notes that a password from this address is about to be compared.
     pub fn begun(&mut self, source: &Source) {
         if let Some(source) = self.key(source) {
             *self.under_way.entry(source).or_default() += 1;
         }
     }
 
-    /// That comparison is decided, or will not be made.
+    /// Notes that the comparison is decided, or will not be made.
     pub fn ended(&mut self, source: &Source) {
         let Some(source) = self.key(source) else {
             return;
@@ -98,8 +100,8 @@ impl SourceBudget {
         }
     }
 
-    /// Counts a wrong password, whatever name it was for. A success clears nothing: an attacker
-    /// has an account too.
+    /// Counts a wrong password, for any name. A success clears nothing: an attacker has an account
+    /// too.
     pub fn failed(&mut self, source: &Source, now: Micros, policy: &Policy) {
         let Some(source) = self.key(source) else {
             return;

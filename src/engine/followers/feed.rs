@@ -1,5 +1,5 @@
-//! What other services are told: the events that follow a position, by whole commands, and what
-//! the stream they stand in must agree with. Nothing here knows how they are sent.
+//! The events to publish: those that follow a position, by whole commands, and what the stream that
+//! holds them must agree with. This file does not know how they are sent.
 
 use std::sync::Arc;
 
@@ -15,32 +15,32 @@ use crate::engine::shared::Shared;
 use crate::engine::shared::publication::Publication;
 use crate::log::LogReader;
 
-/// Events in one portion; the group that reaches it may end.
+/// Events in one portion; the group that reaches the limit is completed.
 pub const PORTION_EVENTS_MAX: usize = 1_000;
 /// Bytes of records in one portion.
 const PORTION_BYTES_MAX: usize = 1024 * 1024;
 
-/// Events to publish, in order: whole commands.
+/// Events to publish, in order, by whole commands.
 #[derive(Debug, Default)]
 pub struct Portion {
-    /// The events; none where none of those that were read is for others.
+    /// The events; empty if none of the events that were read is public.
     pub events: Vec<PublishedEvent>,
     /// The last position that was read.
     pub through: u64,
 }
 
-/// One epoch of the log, as publication tells it apart.
+/// An epoch of the log, as publication identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedEpoch {
     /// Number of the epoch, from 1.
     pub number: usize,
     /// The hexadecimal id of its log.
     pub log_id: String,
-    /// The first position that was given up when it began; none in the first.
+    /// The first position that was given up when the epoch began; `None` for the first epoch.
     pub lost_from: Option<u64>,
 }
 
-/// Reads what is to be published.
+/// Reads the events to publish.
 #[derive(Clone)]
 pub struct Feed {
     pub(in crate::engine) shared: Arc<Shared>,
@@ -48,10 +48,10 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The next portion after a position; may block while the disk is read.
+    /// Returns the next portion after a position; may block while the disk is read.
     ///
     /// # Errors
-    /// A sentence when the log cannot be read.
+    /// A sentence if the log cannot be read.
     pub fn after(&self, position: u64) -> Result<Portion, String> {
         let page = self
             .log
@@ -68,17 +68,17 @@ impl Feed {
         })
     }
 
-    /// The last durable position.
+    /// Returns the last durable position.
     pub fn head(&self) -> u64 {
         self.log.head()
     }
 
-    /// The last durable position, and a signal whenever it rises.
+    /// Returns the last durable position, and a signal whenever it rises.
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.shared.progress.committed_signal()
     }
 
-    /// The epochs of the log, the newest last; never none.
+    /// Returns the epochs of the log, the newest last; never empty.
     pub fn epochs(&self) -> Vec<PublishedEpoch> {
         let first = *self.shared.vault.keyring().first_log_id();
         let later = self.shared.accounts.later_epochs().iter();
@@ -98,13 +98,14 @@ impl Feed {
     /// Whether the log has this event at its position; may block while the disk is read.
     ///
     /// # Errors
-    /// A sentence when the log cannot be read.
+    /// A sentence if the log cannot be read.
     pub fn has(&self, event: &PublishedEvent) -> Result<bool, String> {
         stream_witness::has(&self.log, event)
     }
 
-    /// Remembers durably, beside the keyring, that the stream knows an event which the log has not,
-    /// so that every start refuses until that is mended or given up; may block.
+    /// Records durably, beside the keyring, that the stream has an event which the log does not
+    /// have, so that every start is refused until the log is restored or the loss accepted; may
+    /// block.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -118,7 +119,7 @@ impl Feed {
         witness.write(self.shared.vault.keyring_file())
     }
 
-    /// How far publication is.
+    /// Returns the progress of publication.
     pub fn publication(&self) -> &Publication {
         &self.shared.publication
     }
@@ -131,13 +132,13 @@ fn notice(event: &Event) -> Option<Notice> {
     })
 }
 
-/// The events for others among whole groups, numbered within their command.
+/// Selects the public events of whole groups, numbered within their command.
 fn published(entries: &[Entry]) -> Vec<PublishedEvent> {
     let mut events = Vec::with_capacity(entries.len());
     for group in entries.chunk_by(|_, next| next.record.group_index > 0) {
-        let told = || group.iter().filter(|entry| entry.event.is_published());
-        let size = told().count() as u16;
-        events.extend(told().zip(0..).map(|(entry, index)| {
+        let public = || group.iter().filter(|entry| entry.event.is_published());
+        let size = public().count() as u16;
+        events.extend(public().zip(0..).map(|(entry, index)| {
             let group = Group { index, size };
             PublishedEvent::of(audit_event(entry, None), group).with_notice(notice(&entry.event))
         }));

@@ -1,27 +1,27 @@
-//! What is read to be published, after a long backlog too: whole commands.
+//! The events read for publication arrive as whole commands, also after a long backlog.
 
 use serde_json::json;
 
 use super::*;
-use crate::engine::tests::house::{House, PASSWORD};
+use crate::engine::tests::fixture::{Fixture, PASSWORD};
 
 /// More commands than a portion has room for; each has two events.
 const COMMANDS: usize = PORTION_EVENTS_MAX / 2 + 20;
 
 #[test]
 fn a_commands_events_stay_together_wherever_a_portion_ends() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     for at in 0..COMMANDS {
         let name = format!("account-{at}");
         let body = json!({"account_id": name, "username": name, "password": PASSWORD});
-        house.send(&engine, "register-account", body).unwrap();
+        fixture.send(&engine, "register-account", body).unwrap();
     }
     let feed = engine.feed();
     let all = published_in(&feed, 0);
     assert!(all.iter().any(|event| event.group.size == 2));
     assert_eq!(all.last().unwrap().position, feed.head());
-    // Begun at each of the first events, a portion ends at each place that it can within a command.
+    // Started at each of the first events, a portion ends at each possible place within a command.
     let ends = all.iter().filter(|e| e.group.index + 1 == e.group.size);
     let ends: Vec<_> = ends.map(|event| event.position).take(5).collect();
     assert!(
@@ -35,7 +35,7 @@ fn a_commands_events_stay_together_wherever_a_portion_ends() {
     }
 }
 
-/// Everything after a position, portion by portion; each of them holds whole commands.
+/// Reads everything after a position, portion by portion; each portion holds whole commands.
 fn published_in(feed: &Feed, begin: u64) -> Vec<PublishedEvent> {
     let (mut events, mut through, mut portions) = (Vec::new(), begin, 0);
     while through < feed.head() {
@@ -62,17 +62,17 @@ fn published_in(feed: &Feed, begin: u64) -> Vec<PublishedEvent> {
 fn an_event_that_only_the_stream_has_is_kept_beside_the_keyring_for_the_next_start() {
     use std::os::unix::fs::PermissionsExt;
 
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let feed = engine.feed();
     let body = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(&engine, "register-account", body).unwrap();
+    fixture.send(&engine, "register-account", body).unwrap();
     let event = feed.after(0).unwrap().events.remove(0);
     assert!(feed.has(&event).unwrap());
     let mut beyond = event.clone();
     beyond.position = feed.head() + 1;
     assert!(!feed.has(&beyond).unwrap());
-    let path = stream_witness::path(&house.keyring());
+    let path = stream_witness::path(&fixture.keyring());
     for lost_from in [4, beyond.position] {
         feed.bear_witness(beyond.clone(), lost_from).unwrap();
         let kept: Witness = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -82,13 +82,13 @@ fn an_event_that_only_the_stream_has_is_kept_beside_the_keyring_for_the_next_sta
         assert_eq!(mode & 0o777, 0o600);
     }
     drop((feed, engine));
-    assert!(house.try_start().is_err());
+    assert!(fixture.try_start().is_err());
 }
 
 #[test]
 fn what_publication_reached_is_what_the_operator_is_shown() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let feed = engine.feed();
     assert!(engine.readings().publication.is_none());
     feed.publication().turn_on();

@@ -1,5 +1,5 @@
-//! The indexer: one thread that carries the index's memory into its file, behind the commits, and
-//! signs what the log has grown to.
+//! The indexer: one thread that writes the index's memory to its file, after the commits, and signs
+//! checkpoints of the growing log.
 
 use std::time::{Duration, Instant};
 
@@ -9,25 +9,25 @@ use crate::engine::shared::Shared;
 use crate::log::LogReader;
 use crate::log::index::Finding;
 
-/// How long an entry waits at most.
+/// The longest time that an entry waits to be written.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// How often the file is made durable; a crash takes it back so far at most.
+/// How often the file is made durable; a crash loses at most this much of it.
 const DURABLE_EVERY: Duration = Duration::from_secs(5);
-/// Entries after which it is made durable sooner: a start after a crash takes them in again, some
-/// 0.1 s here and in the views each.
+/// Entries after which the file is made durable sooner. A start after a crash reads them again,
+/// which takes some 0.1 s for the index and for each of the views.
 pub const UNDURABLE_ENTRIES_MAX: u64 = 16_384;
 // BUG: unsigned-seconds: what is acknowledged in between is not signed for yet.
-/// How often a log that grows is signed for; what came since, a start cannot miss.
+/// How often a growing log is signed; a start detects the loss of anything signed.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
-/// How often it looks whether the files are where a start found them.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How often it looks.
+/// How often it checks whether the files are where the start found them.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// How often it checks for work.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Flushes until told to stop, and then once more, durably.
+/// Flushes until the service stops, and then once more, durably.
 pub fn run(shared: &Shared, log: &LogReader) {
     let (mut flushed_at, mut durable_at) = (Instant::now(), Instant::now());
-    let (mut signed_at, mut looked_at) = (Instant::now(), Instant::now());
+    let (mut signed_at, mut checked_at) = (Instant::now(), Instant::now());
     let mut volatile = 0;
     while !shared.progress.is_stopping(TICK) {
         shared.watch_findings();
@@ -49,9 +49,9 @@ pub fn run(shared: &Shared, log: &LogReader) {
             sign(shared);
             signed_at = Instant::now();
         }
-        if looked_at.elapsed() >= LOOK_EVERY {
+        if checked_at.elapsed() >= CHECK_EVERY {
             shared.standing.look(&shared.vault, log);
-            looked_at = Instant::now();
+            checked_at = Instant::now();
         }
     }
     if shared.index.finding() == Some(Finding::Index) {
@@ -63,11 +63,11 @@ pub fn run(shared: &Shared, log: &LogReader) {
 /// Makes the next start build the index again.
 pub fn distrust(shared: &Shared) {
     if let Err(error) = shared.index.distrust() {
-        tracing::error!(%error, "the next start may take the index for right");
+        tracing::error!(%error, "the next start may trust the index");
     }
 }
 
-/// Signs a checkpoint, or says that none was signed.
+/// Signs a checkpoint, or logs that none was signed.
 pub fn sign(shared: &Shared) {
     if let Err(error) = shared.sign_checkpoint() {
         tracing::error!(%error, "no checkpoint was signed; commands go on");

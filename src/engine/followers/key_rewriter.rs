@@ -1,5 +1,5 @@
-//! The keeper of the keys: one thread that rewrites `keys.redb` after erasures and rotations, at
-//! most once a minute, and only then lets the replies of erasures leave.
+//! The key rewriter: one thread that rewrites `keys.redb` after erasures and rotations, at most
+//! once a minute. The replies of erasures leave only after that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -17,32 +17,32 @@ use crate::engine::message::{Message, ToWriter};
 use crate::engine::shared::Shared;
 use crate::engine::{Outcome, ReplyTo};
 
-/// Replies that may wait for a rewriting; one more is told `outcome.unknown`, and its repetition
+/// Replies that may wait for a rewrite; a further one becomes `outcome.unknown`, and its repeat
 /// waits again.
 pub const WAITING_MAX: usize = 4_096;
-/// Between two rewritings: each costs a copy of the whole store.
+/// Seconds between two rewrites: each costs a copy of the whole store.
 const REWRITE_EVERY_S: u64 = 60;
-/// How long after a failure it tries again.
+/// The time after a failure until the next attempt.
 const RETRY_EVERY: Duration = Duration::from_secs(60);
-/// How often it looks at the clock while somebody waits.
+/// How often it checks the clock while a reply waits.
 const TICK: Duration = Duration::from_millis(50);
 
 type Waiting = (ReplyTo, Outcome);
 
-/// The thread and the way to it.
-pub struct Keeper {
+/// The thread, and the queue of replies that leads to it.
+pub struct KeyRewriter {
     waiting: SyncSender<Option<Waiting>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     stopping: Arc<AtomicBool>,
 }
 
-impl Keeper {
+impl KeyRewriter {
     /// Starts the thread.
     pub fn start(shared: Arc<Shared>, writer: ToWriter) -> Self {
         let (waiting, inbox) = sync_channel(WAITING_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let is_stopping = Arc::clone(&stopping);
-        let thread = spawn("keeper", move || {
+        let thread = spawn("key-rewriter", move || {
             run(&shared, &writer, &inbox, &is_stopping);
         });
         Self {
@@ -52,8 +52,8 @@ impl Keeper {
         }
     }
 
-    /// Holds an erasure's success back until the keys are destroyed, and sees to it that a
-    /// rotation's work begins; other replies leave at once.
+    /// Holds back an erasure's success until the keys are destroyed, and starts the background work
+    /// of a rotation; other replies leave at once.
     pub fn hold_back(&self, command: &Command, reply: ReplyTo) -> ReplyTo {
         let waiting = self.waiting.clone();
         match command {
@@ -61,7 +61,7 @@ impl Keeper {
             Command::RotateKeys(_) => {
                 return Box::new(move |outcome| {
                     reply(outcome);
-                    // Where the queue is full the thread is awake and finds what to do.
+                    // If the queue is full, the thread is awake and finds its work.
                     let _ = waiting.try_send(None);
                 });
             }
@@ -81,15 +81,19 @@ impl Keeper {
         })
     }
 
-    /// Destroys what is to be destroyed without waiting for the minute, answers everybody, and
+    /// Destroys the condemned keys without waiting for the minute, sends every waiting reply, and
     /// ends the thread; the writer must have ended before.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // Where the queue is full the thread is awake and sees that it is to stop.
+        // If the queue is full, the thread is awake and sees that it must stop.
         let _ = self.waiting.try_send(None);
-        let thread = self.thread.lock().expect("nobody panics holding it").take();
+        let thread = self
+            .thread
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the keeper of the keys had panicked");
+            tracing::error!("the key rewriter had panicked");
         }
     }
 }
@@ -102,7 +106,7 @@ fn run(
 ) {
     let mut rewritten_at: Option<Micros> = None;
     let mut first: Option<Waiting> = None;
-    // The active key-encryption key under which some rows could not be brought.
+    // The active key-encryption key under which some rows could not be wrapped.
     let mut left_behind = None;
     loop {
         while is_due(shared, left_behind) && !stopping.load(Ordering::Acquire) {
@@ -112,9 +116,9 @@ fn run(
             }
             std::thread::sleep(TICK);
         }
-        // Read before the queue is emptied: a reply is in it before the thread is told to stop.
+        // Read before the queue is emptied: a reply is in it before the thread is asked to stop.
         let is_last = stopping.load(Ordering::Acquire);
-        // Whoever waits by now has had its keys condemned before.
+        // The keys of every reply that waits by now were condemned before.
         let waiting = first.take().into_iter().chain(inbox.try_iter().flatten());
         let waiting: Vec<_> = waiting.collect();
         let must = shared.vault.has_condemned() || (!is_last && is_due(shared, left_behind));
@@ -133,21 +137,21 @@ fn run(
         if is_last {
             return;
         }
-        tell_rotated(shared, writer, left_behind);
-        // What failed is tried again even if nobody asks.
+        report_rotated(shared, writer, left_behind);
+        // A failed rewrite is tried again even without a further request.
         first = inbox.recv_timeout(RETRY_EVERY).ok().flatten();
     }
 }
 
-/// Whether keys are to be destroyed or wrapped anew.
+/// Whether keys must be destroyed or wrapped again.
 fn is_due(shared: &Shared, left_behind: Option<u32>) -> bool {
     is_outdated(shared, left_behind) || shared.vault.has_condemned()
 }
 
-/// Whether keys are to be wrapped anew that can be.
+/// Whether keys must be wrapped again and can be.
 fn is_outdated(shared: &Shared, left_behind: Option<u32>) -> bool {
     let is_outdated = shared.vault.is_outdated().unwrap_or_else(|error| {
-        tracing::error!(%error, "whether keys are to be wrapped anew is not known yet");
+        tracing::error!(%error, "whether keys must be wrapped again is not known yet");
         false
     });
     is_outdated && left_behind != Some(active_id(shared))
@@ -157,8 +161,8 @@ fn active_id(shared: &Shared) -> u32 {
     shared.vault.keyring().active_kek().0
 }
 
-/// Tells the writer that a rotation has come to its end.
-fn tell_rotated(shared: &Shared, writer: &ToWriter, left_behind: Option<u32>) {
+/// Reports to the writer that a rotation is complete.
+fn report_rotated(shared: &Shared, writer: &ToWriter, left_behind: Option<u32>) {
     let end = || -> Result<Option<Message>, Box<dyn std::error::Error>> {
         if !is_under_way(&shared.index)? || is_outdated(shared, left_behind) {
             return Ok(None);
@@ -168,24 +172,24 @@ fn tell_rotated(shared: &Shared, writer: &ToWriter, left_behind: Option<u32>) {
         Ok(Some(Message::Rewrapped(key_id, count)))
     };
     match end() {
-        // A writer that has ended records it after the next start.
+        // If the writer has ended, the next start records it.
         Ok(Some(message)) => drop(writer.send(message)),
         Ok(None) => {}
         Err(error) => tracing::error!(%error, "the end of a rotation is not recorded yet"),
     }
 }
 
-/// Rewrites the key store and says whether it was done.
+/// Rewrites the key store, and returns whether it succeeded.
 fn rewrite(shared: &Shared, left_behind: &mut Option<u32>) -> bool {
     let active = active_id(shared);
     let rewritten = shared.vault.rewrite_keys();
     if let Err(error) = &rewritten {
         tracing::error!(
             %error,
-            "ALARM: keys.redb could not be rewritten, so keys that are to be destroyed or replaced still are there: it is tried again in a minute and at the next start"
+            "ALARM: keys.redb could not be rewritten, so keys that must be destroyed or replaced are still there: the next attempts are in a minute and at the next start"
         );
     }
-    // One that another rotation has made outdated in between is no damage.
+    // If another rotation made it outdated in between, that is no damage.
     let is_left = rewritten.is_ok()
         && active == active_id(shared)
         && shared.vault.is_outdated().unwrap_or(false);

@@ -1,5 +1,5 @@
-//! What follows a commit: the index, the views, the published stream, the log hashed again, the
-//! keys rewritten.
+//! The threads that follow a commit: index, views, published stream, hashing the log again, and
+//! rewriting the keys.
 
 pub(super) mod feed;
 pub(super) mod indexer;

@@ -1,7 +1,7 @@
-//! The projector: one thread that carries the log into the views, from their own checkpoint.
+//! The projector: one thread that folds the log into the views, from their own checkpoint.
 //!
-//! A view that is built anew is folded by the same thread, a slice at a time, between the rounds
-//! in which those that serve are brought up to date.
+//! A view that is rebuilt is folded by the same thread, a slice at a time, between the rounds that
+//! bring the serving views up to date.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::engine::entries::{decode_all, whole_groups};
 use crate::engine::shared::progress::Progress;
 use crate::log::{LogReader, Page};
 
-/// What one transaction of the views takes at most; the page that reaches it is the last.
+/// The most that one transaction of the views takes; the page that reaches the limit is the last.
 #[derive(Clone, Copy)]
 pub struct Slice {
     entries: usize,
@@ -21,13 +21,14 @@ pub struct Slice {
     bytes: usize,
 }
 
-/// Where nobody waits for anything else. Large slices share the pages of the file that they touch, which among
-/// many accounts is most of the work; some 100 MB of memory where they are far behind.
+/// The slice while nothing else waits. Large slices share the pages of the file that they touch,
+/// which among many accounts is most of the work; some 100 MB of memory if the views are far
+/// behind.
 pub const CATCH_UP: Slice = Slice {
     entries: 131_072,
     bytes: 64 * 1024 * 1024,
 };
-/// Of views that are built anew while others serve, which have to wait for it.
+/// The slice of a rebuild, for which the serving views have to wait.
 const BESIDE: Slice = Slice {
     entries: 16_384,
     bytes: 16 * 1024 * 1024,
@@ -35,28 +36,28 @@ const BESIDE: Slice = Slice {
 /// Entries and bytes in one page of the log.
 const PAGE_ENTRIES_MAX: usize = 1_024;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How often what was carried over is made durable.
+/// How often folded entries are made durable.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
-/// How often a long catching-up says how far it is.
-pub const TELL_EVERY: Duration = Duration::from_secs(2);
-/// How long it waits for something to do before it looks whether it is to stop.
+/// How often a long catch-up reports its progress.
+pub const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// How long it waits for work before it checks whether it must stop.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long it waits for more to do at once; a query that waits ends it.
+/// How long it waits for more entries to fold together; a waiting query ends it.
 const LINGER: Duration = Duration::from_millis(250);
-/// How long to wait before a failing store is tried again.
+/// How long it waits before it tries a failing store again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Carries the log into the views until told to stop.
+/// Folds the log into the views until the service stops.
 pub fn run(log: &LogReader, views: &Views, progress: &Progress) {
     let mut flushed_at = Instant::now();
     let mut undurable = 0;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while !progress.is_stopping(Duration::ZERO) {
         if views.building().is_none() {
             progress.wait_for_work(IDLE, LINGER);
         }
         let carried = catch_up(log, views, progress);
-        tell_halted(views, &mut told);
+        report_halted(views, &mut reported);
         match carried.and_then(|carried| Ok(carried + build(log, views, progress, BESIDE)?)) {
             Ok(carried) => undurable += carried,
             Err(error) => {
@@ -74,43 +75,43 @@ pub fn run(log: &LogReader, views: &Views, progress: &Progress) {
     }
 }
 
-/// Raises an alarm over each view that has halted since it was last asked.
-fn tell_halted(views: &Views, told: &mut Vec<&'static str>) {
+/// Raises an alarm for each view that has halted since the last call.
+fn report_halted(views: &Views, reported: &mut Vec<&'static str>) {
     let halted = views.halted();
-    told.retain(|known| halted.iter().any(|(view, _)| view == known));
+    reported.retain(|known| halted.iter().any(|(view, _)| view == known));
     for (view, why) in halted {
-        if !told.contains(&view) {
+        if !reported.contains(&view) {
             tracing::error!(
                 view,
                 why,
-                "ALARM: a view has halted and no longer follows the log; commands go on. Build it anew with `countersign view rebuild`"
+                "ALARM: a view has halted and no longer follows the log; commands go on. Rebuild it with `countersign view rebuild`"
             );
-            told.push(view);
+            reported.push(view);
         }
     }
 }
 
-/// Catches up before the first command; what took long is durable then, so that a crash right
-/// afterwards does not begin it again. What other versions of the views left is dropped.
+/// Catches up before the first command. A long catch-up is durable then, so that a crash right
+/// afterwards does not start it again. Tables of other versions of the views are dropped.
 ///
 /// # Errors
-/// As [`catch_up`], and when the views cannot be made durable.
+/// Those of [`catch_up`], and if the views cannot be made durable.
 pub fn start(log: &LogReader, views: &Views, progress: &Progress) -> Result<(), String> {
     let carried = catch_up(log, views, progress)?;
-    tell_halted(views, &mut Vec::new());
+    report_halted(views, &mut Vec::new());
     if carried >= UNDURABLE_ENTRIES_MAX {
         views.flush().map_err(|error| error.to_string())?;
     }
     views.drop_superseded().map_err(|error| error.to_string())
 }
 
-/// Carries everything that is committed into the views; answers how many entries that was.
+/// Folds everything committed into the views; returns the number of entries.
 ///
 /// # Errors
-/// A sentence when the log or the views cannot be read or written, or an event is unknown.
+/// A sentence if the log or the views cannot be read or written, or an event is unknown.
 pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u64, String> {
     let mut carried = 0;
-    let mut told_at = Instant::now();
+    let mut reported_at = Instant::now();
     progress.show(views.checkpoint());
     loop {
         let from = views.checkpoint() + 1;
@@ -124,12 +125,12 @@ pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u
         views.catch_up(whole).map_err(|error| error.to_string())?;
         reached("views-written");
         if views.checkpoint() < from {
-            // Every view has halted; `tell_halted` has said so.
+            // Every view has halted, and `report_halted` has reported it.
             return Ok(carried);
         }
         carried += whole.len() as u64;
         progress.show(views.checkpoint());
-        if told_at.elapsed() >= TELL_EVERY {
+        if reported_at.elapsed() >= REPORT_EVERY {
             let (position, head) = (views.checkpoint(), log.head());
             tracing::info!(
                 position,
@@ -137,16 +138,16 @@ pub fn catch_up(log: &LogReader, views: &Views, progress: &Progress) -> Result<u
                 percent = position * 100 / head,
                 "the views catch up"
             );
-            told_at = Instant::now();
+            reported_at = Instant::now();
         }
     }
 }
 
-/// Folds one slice into the views that are built anew, and puts those that have caught up in their
-/// place; answers how many entries that was.
+/// Folds one slice into the views that are being rebuilt, and puts those that have caught up in
+/// place of the old ones; returns the number of entries.
 ///
 /// # Errors
-/// As [`catch_up`].
+/// Those of [`catch_up`].
 pub fn build(
     log: &LogReader,
     views: &Views,
@@ -164,11 +165,11 @@ pub fn build(
         tracing::error!(
             view,
             why,
-            "ALARM: a view could not be built anew; the one that was there stays"
+            "ALARM: a view could not be rebuilt; the old one stays in use"
         );
     }
     for view in views.switch().map_err(|error| error.to_string())? {
-        tracing::info!(view, "the view that was built anew serves");
+        tracing::info!(view, "the rebuilt view is in use");
     }
     progress.show(views.checkpoint());
     Ok(whole.len() as u64)

@@ -1,8 +1,8 @@
-//! The whole log hashed again, and the whole index read: what no account's fold meets is met here.
+//! Hashes the whole log again and reads the whole index, to find damage where no account is folded.
 //!
-//! An account's records are compared with their leaves when they are folded, and a log whose index is
-//! built again is compared with the last signed checkpoint. Between the two lie the records that
-//! nobody folds: this thread compares them, after each start and then in a cycle.
+//! An account's records are compared with their leaves when they are folded, and a log whose index
+//! is rebuilt is compared with the last signed checkpoint. The records that are not folded remain:
+//! this thread compares them, after each start and then in a cycle.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::log::index::{Cursor, Finding};
 use crate::log::tree::{Frontier, leaf_hash};
 use crate::log::{LogReader, ReadLogError};
 
-/// Bytes of records that are read in a second: a hundredth of a processor, and little of a disk.
+/// Bytes of records read in a second: a hundredth of a processor, and little of a disk.
 const BYTES_PER_S: u64 = 16 * 1024 * 1024;
 /// Records and bytes in one page.
 const PAGE_RECORDS: usize = 1_024;
 const PAGE_BYTES: usize = 256 * 1024;
 /// Buckets of the index that are read at once.
 const BUCKETS: usize = 64;
-/// How long it rests after those.
+/// The pause after those buckets.
 const REST: Duration = Duration::from_millis(2);
-/// How long it rests when it is through.
+/// The pause after a complete pass.
 const CYCLE: Duration = Duration::from_secs(24 * 3_600);
 
-/// Goes through everything until told to stop; what it finds, the index is told.
+/// Checks everything until the service stops; reports what it finds to the index.
 pub fn run(shared: &Shared, log: &LogReader) {
     loop {
         let wait = |rest| shared.progress.is_stopping(rest);
@@ -36,11 +36,11 @@ pub fn run(shared: &Shared, log: &LogReader) {
     }
 }
 
-/// Reads every row of the index that decides, and holds it to its seal. `wait` rests for so long, and
-/// says whether to stop.
+/// Reads every row of the index that decisions use, and checks its seal. `wait` pauses for the
+/// given time and returns whether to stop.
 ///
 /// # Errors
-/// A sentence when rows were changed or cannot be read.
+/// A sentence if rows were changed or cannot be read.
 pub fn index(shared: &Shared, wait: impl Fn(Duration) -> bool) -> Result<(), String> {
     let mut next = Some(Cursor::START);
     while let Some(from) = next.filter(|_| !wait(REST)) {
@@ -51,10 +51,10 @@ pub fn index(shared: &Shared, wait: impl Fn(Duration) -> bool) -> Result<(), Str
 }
 
 /// Hashes every record of the log and compares it with its leaf, and the root with the newest
-/// checkpoint that was signed when this began.
+/// checkpoint that was signed when this pass began.
 ///
 /// # Errors
-/// A sentence when a record or the root is another, or cannot be read.
+/// A sentence if a record or the root differs, or cannot be read.
 pub fn pass(
     shared: &Shared,
     log: &LogReader,

@@ -1,23 +1,24 @@
-//! The word of the published stream against the log: an event that stands there and not here.
+//! Evidence of the published stream against the log: an event that the stream has and the log does
+//! not.
 //!
-//! The stream is a copy elsewhere of what was told to others. Where it knows more than the log, or
-//! something else, events are lost that nobody signed for, or data folder and keyring were both set
-//! back to an older day. The broker may be away at the next start, so its word is kept in a file.
+//! The stream is a separate copy of what was published. If it has more than the log, or something
+//! else, then unsigned events are lost, or data folder and keyring were both set back to an older
+//! day. The broker may be away at the next start, so the evidence is kept in a file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self};
 use std::path::{Path, PathBuf};
 
 use countersign_projections::audit_event;
 use countersign_schemas::published::{Group, PublishedEvent};
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::engine::entries::decode;
 use crate::log::LogReader;
 
 const FILE: &str = "stream-witness";
 
-/// An event of the stream that the log did not have.
+/// An event of the stream that the log does not have.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Witness {
     /// The hexadecimal id of the log in that stream.
@@ -29,35 +30,19 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Writes it durably beside the keyring, in place of an earlier one.
+    /// Writes the evidence durably beside the keyring, in place of an earlier one.
     ///
     /// # Errors
     /// Those of the operating system.
     pub fn write(&self, keyring_file: &Path) -> io::Result<()> {
-        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        let path = path(keyring_file);
-        let staging = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&staging)?;
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&staging, &path)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        durable::replace(&path(keyring_file), &serde_json::to_vec(self)?)
     }
 }
 
 /// Whether the log has an event at its position.
 ///
 /// # Errors
-/// A sentence when the log cannot be read.
+/// A sentence if the log cannot be read.
 pub fn has(log: &LogReader, event: &PublishedEvent) -> Result<bool, String> {
     let Some(bytes) = log.get(event.position).map_err(|error| error.to_string())? else {
         return Ok(false);
@@ -67,7 +52,7 @@ pub fn has(log: &LogReader, event: &PublishedEvent) -> Result<bool, String> {
     Ok(PublishedEvent::of(ours, group).is_same_event(event))
 }
 
-/// Where it is, beside the keyring.
+/// Returns the path of the evidence, beside the keyring.
 pub fn path(keyring_file: &Path) -> PathBuf {
     keyring_file.with_file_name(FILE)
 }

@@ -1,7 +1,7 @@
-//! The steps of a command: a secret compared, or one made, each when its rule asks for it.
+//! The steps of a command: a secret is compared or made, each when the rule needs it.
 //!
-//! Nothing here decides. The gate is open when a step is taken, and the account that it is taken
-//! against is the newest: no other command of the account is decided in between.
+//! Nothing here decides. The gate is open when a step is taken, and the step uses the account's
+//! newest state: no other command of the account is decided in between.
 
 use countersign_schemas::code::{BackupCode, Code, TotpCode};
 use countersign_schemas::command::Command;
@@ -19,12 +19,13 @@ use crate::crypto::otp::{TotpSecret, matching_steps, step_at};
 use crate::crypto::password::SALT_BYTES;
 use crate::engine::Request;
 use crate::engine::keys::vault::VaultError;
+use crate::engine::request::PasswordsBy;
 use crate::engine::shared::Shared;
 
-/// What is known of a command before any step: whether a password was given, or vouched for.
+/// Returns the evidence before any step: whether a password was given or the caller vouches for it.
 ///
 /// # Errors
-/// As [`take`].
+/// Those of [`take`].
 pub fn first(shared: &Shared, request: &Request, account: &Account) -> Result<Evidence, ErrorCode> {
     let mut evidence = Evidence::none(request.received_at);
     if let Command::Enable2fa(_) = request.command {
@@ -38,15 +39,15 @@ pub fn first(shared: &Shared, request: &Request, account: &Account) -> Result<Ev
     if let Some(given) = request.command.proof().first.may_bring() {
         evidence.proof = match given {
             Some(_) => ProofEvidence::NotCompared,
-            None if shared.vouched => ProofEvidence::Vouched,
+            None if shared.passwords_by == PasswordsBy::Caller => ProofEvidence::Vouched,
             None => ProofEvidence::Absent,
         };
     }
     Ok(evidence)
 }
 
-/// Whether a step is so quick that the writer takes it itself: an app code's, where no slow step
-/// follows for which there might be no room.
+/// Whether a step is so quick that the writer takes it itself: the comparison of an app code, if no
+/// slow step follows that might find no room.
 pub fn is_quick(request: &Request, step: Step, is_admitted: bool) -> bool {
     let is_last = || {
         let command = &request.command;
@@ -56,10 +57,10 @@ pub fn is_quick(request: &Request, step: Step, is_admitted: bool) -> bool {
     step == Step::CompareCode && is_app_code && (is_admitted || is_last())
 }
 
-/// Takes a step, and adds what it found out.
+/// Takes a step and adds its result to the evidence.
 ///
 /// # Errors
-/// `store.unavailable` when a sealed field does not open or the generator fails.
+/// `store.unavailable` if a sealed field does not open or the random generator fails.
 pub fn take(
     shared: &Shared,
     request: &Request,
@@ -75,10 +76,10 @@ pub fn take(
     inquiry.take(step, evidence).map_err(unavailable)
 }
 
-/// Says why a step could not be taken, and gives the word for it.
+/// Logs why a step could not be taken, and returns the error code for it.
 fn unavailable(error: VaultError) -> ErrorCode {
     match error {
-        // Whoever moved it hoped for another answer.
+        // A moved or replaced field is an attempt to change the answer.
         VaultError::Changed | VaultError::NoKey => {
             tracing::error!(%error, "ALARM: a sealed field cannot be trusted; the command is refused");
         }
@@ -87,7 +88,7 @@ fn unavailable(error: VaultError) -> ErrorCode {
     ErrorCode::StoreUnavailable
 }
 
-/// One command, the account that it is looked at against, and what it takes to find out.
+/// One command, the account that it is checked against, and the means to check it.
 pub(super) struct Inquiry<'a> {
     pub(super) shared: &'a Shared,
     pub(super) request: &'a Request,
@@ -130,7 +131,7 @@ impl Inquiry<'_> {
         Ok(())
     }
 
-    /// Ten codes with ten verifiers: ten Argon2id.
+    /// Makes ten codes with ten verifiers: ten Argon2id computations.
     fn new_codes(&self) -> Result<Created, VaultError> {
         let mut entropy = Zeroizing::new([0; SET_ENTROPY_BYTES]);
         self.shared.vault.fill_random(&mut *entropy)?;
@@ -151,8 +152,8 @@ impl Inquiry<'_> {
         }))
     }
 
-    /// The code is compared with the secret of the enrolment that it is to confirm, or with what is
-    /// in force.
+    /// Compares the code with the secret of the enrolment that it confirms, or with the secret or
+    /// codes in force.
     fn code(&self, code: &Code, next: Option<&Code>) -> Result<CodeEvidence, VaultError> {
         if let Command::ConfirmCode(_) = self.request.command {
             return match (self.account.pending(), code) {
@@ -163,7 +164,7 @@ impl Inquiry<'_> {
             };
         }
         let Some(on) = self.account.on().filter(|on| on.codes.verifiers.is_some()) else {
-            // With a password that is wrong, or at a name that nobody has: it must not show.
+            // After a wrong password, or for an unknown name, the cost must be the same.
             if let Code::Backup(code) = code {
                 self.dummy_hash(code.canonical())?;
             }
@@ -205,7 +206,7 @@ impl Inquiry<'_> {
         })
     }
 
-    /// One Argon2id whatever the code: an ordinal that the set does not have costs it too.
+    /// Costs one Argon2id for every code, also for an ordinal that is not in the set.
     fn backup_code(&self, codes: &CodeSet, code: &BackupCode) -> Result<CodeEvidence, VaultError> {
         let (Some(held), Some(stream)) = (&codes.verifiers, self.account.stream_key()) else {
             return Ok(CodeEvidence::None);
@@ -231,7 +232,8 @@ impl Inquiry<'_> {
         })
     }
 
-    /// The name to show: the one just given, the one given at enrolment, the username, the id.
+    /// Returns the name to show: the one in the request, the one given at enrolment, the username,
+    /// or the id.
     fn display_name(&self) -> Result<String, VaultError> {
         let enrolled = match &self.request.command {
             Command::Enable2fa(c) => {
@@ -261,7 +263,7 @@ impl Inquiry<'_> {
     }
 }
 
-/// Whether a command brings a password and a code that pass a wait together.
+/// Whether a command has a password and a code that bypass a wait together.
 pub fn is_pair(command: &Command) -> bool {
     matches!(command, Command::StartLogin(c) if c.code.is_some())
 }
@@ -275,7 +277,7 @@ fn password_given(command: &Command) -> Option<&SecretText> {
     command.proof().first.may_bring().flatten()
 }
 
-/// The password that a command sets.
+/// Returns the new password that a command sets.
 fn new_password(command: &Command) -> Option<&SecretText> {
     match command {
         Command::RegisterAccount(c) => Some(&c.password),
@@ -284,8 +286,8 @@ fn new_password(command: &Command) -> Option<&SecretText> {
     }
 }
 
-/// The steps to compare with: back as far as an accepted code can still count as fresh, and for a
-/// confirmation as far as a clock that is off is diagnosed.
+/// Returns the time steps to compare with: back as far as an accepted code may still count as
+/// fresh, and for a confirmation as far as a wrong clock is diagnosed.
 fn candidate_steps(
     step_now: u64,
     policy: &Policy,

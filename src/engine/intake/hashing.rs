@@ -1,4 +1,4 @@
-//! Argon2id on behalf of commands: passwords compared, kept anew, and made.
+//! Argon2id for commands: comparing passwords, making verifiers, and replacing outdated ones.
 
 use countersign_schemas::sealed::Protected;
 use countersign_schemas::secret::SecretText;
@@ -9,8 +9,8 @@ use crate::crypto::password::{INPUT_BYTES_MAX, KdfParams, SALT_BYTES, Verifier, 
 use crate::engine::keys::vault::VaultError;
 
 impl Inquiry<'_> {
-    /// Compares a password, and says how its verifier is kept; an account without one costs the
-    /// same Argon2id.
+    /// Compares a password and reports whether its verifier is up to date; an account without a
+    /// password costs the same Argon2id.
     pub(super) fn password(
         &self,
         password: &SecretText,
@@ -35,7 +35,7 @@ impl Inquiry<'_> {
         Ok((proof, self.kept(&bytes)?))
     }
 
-    /// Whether a verifier is of the active pepper and as strong as policy asks for now.
+    /// Checks whether a verifier uses the active pepper and is as strong as the policy demands now.
     fn kept(&self, encoded: &[u8]) -> Result<Kept, VaultError> {
         let verifier = Verifier::decode(encoded).map_err(|_| VaultError::Changed)?;
         let (pepper_id, _) = self.shared.vault.keyring().active_pepper();
@@ -59,7 +59,7 @@ impl Inquiry<'_> {
     }
 
     pub(super) fn dummy_hash(&self, input: &[u8]) -> Result<(), VaultError> {
-        // An input beyond what a hash takes is refused as quickly for an account that exists.
+        // Longer inputs than the hash accepts are refused as quickly for an existing account.
         if input.len() <= INPUT_BYTES_MAX {
             self.derive(input)?;
         }

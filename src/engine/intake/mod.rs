@@ -15,7 +15,7 @@ use super::message::{Message, Submission, ToWriter};
 use super::shared::Shared;
 use crate::account::Step;
 
-/// Takes the step of a job; its command comes back to the writer whatever happens.
+/// Takes the step of a job; its command returns to the writer whatever happens.
 pub(super) fn prove(shared: &Shared, to_writer: &ToWriter, (mut submission, step): Job) {
     let taken = catch_unwind(AssertUnwindSafe(|| take(shared, &mut submission, step)));
     let taken = taken.unwrap_or_else(|_| {

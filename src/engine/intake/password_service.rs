@@ -1,4 +1,5 @@
-//! Passwords that another service holds: it is asked as a step of the command, behind the gate.
+//! Passwords that another service holds: the service is asked as a step of the command, behind the
+//! gate.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::concerns::{FirstFactor, Target};
@@ -6,11 +7,12 @@ use countersign_schemas::secret::SecretText;
 
 use crate::account::ProofEvidence;
 use crate::engine::message::{Submission, ToWriter};
+use crate::engine::request::PasswordsBy;
 use crate::engine::shared::Shared;
 use crate::engine::shared::asked_password::AskedPassword;
 
-/// Asks the other service about a command's password; where nobody has that name it is wrong at
-/// once, and the command is given back.
+/// Asks the password service about a command's password. For an unknown name the password is wrong
+/// at once, and the command is returned.
 pub(in crate::engine) fn ask(
     shared: &Shared,
     to_writer: &ToWriter,
@@ -35,10 +37,10 @@ pub(in crate::engine) fn ask(
     None
 }
 
-/// Whether another service holds the password that proves this command's owner; one that is to be
-/// replaced is this service's own.
+/// Whether the password service holds the password that proves this command's owner; a password
+/// that the command replaces is this service's own.
 pub(in crate::engine) fn is_elsewhere(shared: &Shared, command: &Command) -> bool {
-    shared.elsewhere && password(command).is_some()
+    shared.passwords_by == PasswordsBy::PasswordService && password(command).is_some()
 }
 
 fn password(command: &Command) -> Option<&SecretText> {

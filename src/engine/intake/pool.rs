@@ -1,9 +1,9 @@
 //! The bounded pool for slow steps: two threads that hash.
 //!
 //! One Argon2id takes 19 MiB and about 50 ms, so the pool's width bounds memory and leaves the
-//! writer a core. Senders take turns, and what does not fit is shed at once, before anything was
-//! compared: of the sender that has the most waiting. A sender is a caller and the address that it
-//! reports, since all owners of a platform come through one caller.
+//! writer a core. Senders take turns. A job that finds no room is refused at once, before anything
+//! is compared, and it is taken from the sender with the most waiting jobs. A sender is a caller
+//! and the address that it reports, since all owners of a platform come through one caller.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ pub const WIDTH: usize = 2;
 /// Jobs that may wait.
 pub const WAITING_MAX: usize = 64;
 
-/// Who sends: a caller, and the source that it reports.
+/// The sender of a command: a caller, and the source that it reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sender {
     caller: String,
@@ -29,7 +29,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Who sent a command.
+    /// Returns the sender of a command.
     pub fn of(submission: &Submission) -> Self {
         Self {
             caller: submission.request.caller.name.clone(),
@@ -38,7 +38,7 @@ impl Sender {
     }
 }
 
-/// The pool; `T` is a job, which the handler given at start does.
+/// The pool; `T` is a job, which the handler given at the start executes.
 pub struct Pool<T> {
     shared: Arc<Shared<T>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -51,14 +51,14 @@ struct Shared<T> {
 
 struct State<T> {
     waiting: FairQueue<Sender, T>,
-    /// Later steps of jobs that had their turn: they go first, and no more than two threads made
-    /// them, so that they need no bound of their own.
+    /// Later steps of commands that had their turn. They go first, and only two threads create
+    /// them, so they need no bound of their own.
     going_on: VecDeque<T>,
     stopping: bool,
 }
 
 impl<T: Send + 'static> Pool<T> {
-    /// Starts the threads, which hand every job to `handler`.
+    /// Starts the threads, which pass every job to `handler`.
     pub fn start(handler: impl Fn(T) + Send + Sync + 'static) -> Self {
         let state = State {
             waiting: FairQueue::new(WAITING_MAX, WAITING_MAX),
@@ -85,11 +85,11 @@ impl<T: Send + 'static> Pool<T> {
         }
     }
 
-    /// Hands over the first job of a command, and gives back the one that it took the place of, if
-    /// any: the newest of the sender that has the most waiting, where this sender has fewer.
+    /// Queues the first job of a command. If it takes another job's place, that job is returned:
+    /// the newest of the sender with the most waiting jobs, if this sender has fewer.
     ///
     /// # Errors
-    /// The job itself, when too many wait or the pool is stopping.
+    /// The job itself, if too many wait or the pool is stopping.
     pub fn submit(&self, sender: Sender, job: T) -> Result<Option<T>, T> {
         let mut state = self.shared.lock();
         if state.stopping {
@@ -101,32 +101,34 @@ impl<T: Send + 'static> Pool<T> {
         Ok(displaced)
     }
 
-    /// Hands over a later job of a command that had its turn; it is never turned away.
+    /// Queues a later job of a command that had its turn; it is never refused.
     pub fn go_on(&self, job: T) {
         self.shared.lock().going_on.push_back(job);
         self.shared.changed.notify_one();
     }
 
-    /// How many jobs wait.
+    /// Returns how many jobs wait.
     pub fn waiting(&self) -> usize {
         let state = self.shared.lock();
         state.waiting.len() + state.going_on.len()
     }
 
-    /// Takes no more commands and gives back those that wait; later jobs of the others are done.
+    /// Accepts no more commands and returns the waiting first jobs; later jobs are still executed.
     pub fn close(&self) -> Vec<T> {
         let mut state = self.shared.lock();
         state.stopping = true;
         state.waiting.drain()
     }
 
-    /// Ends the threads once they have done what waits.
+    /// Ends the threads once they have executed the waiting jobs.
     pub fn stop(&self) {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_all();
-        for thread in std::mem::take(&mut *self.threads.lock().expect("nobody panics holding it")) {
+        for thread in
+            std::mem::take(&mut *self.threads.lock().expect("no holder of this lock panics"))
+        {
             if thread.join().is_err() {
-                tracing::error!("a proof thread had panicked");
+                tracing::error!("a hashing thread had panicked");
             }
         }
     }
@@ -143,12 +145,12 @@ impl<T> Shared<T> {
         while let Some(job) = self.next() {
             // A job that panics loses its own command only.
             if catch_unwind(AssertUnwindSafe(|| stack::wiped(|| handler(job)))).is_err() {
-                tracing::error!("a proof panicked; its command was dropped");
+                tracing::error!("a step panicked; its command was dropped");
             }
         }
     }
 
-    /// The next job; none once stopped and empty.
+    /// Returns the next job; `None` once the pool is stopped and empty.
     fn next(&self) -> Option<T> {
         let mut state = self.lock();
         loop {

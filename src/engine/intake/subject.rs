@@ -1,4 +1,4 @@
-//! Whose history a command belongs to, and under what its source is counted.
+//! The account that a command concerns, and the key under which failures of its source are counted.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::concerns::Target;
@@ -12,10 +12,10 @@ use crate::engine::message::Subject;
 use crate::engine::request::unavailable;
 use crate::engine::shared::Shared;
 
-/// Finds whose history a command belongs to.
+/// Finds the account that a command concerns.
 ///
 /// # Errors
-/// `store.unavailable` when the index cannot be read.
+/// `store.unavailable` if the index cannot be read.
 pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode> {
     let account_id = match command.target() {
         Target::Name(username) => return by_name(shared, username),
@@ -28,7 +28,7 @@ pub fn subject(shared: &Shared, command: &Command) -> Result<Subject, ErrorCode>
     Ok(Subject {
         stream: account_id.map(StreamKey::of),
         text: account_id.map_or([0; 16], |id| {
-            // As a username is kept, in lower case.
+            // In lower case, as usernames are stored.
             let text = id.as_str().to_ascii_lowercase();
             shared.vault.keyring().name_hash(&text)
         }),
@@ -62,11 +62,11 @@ fn by_case(shared: &Shared, case: &CaseId) -> Result<Subject, ErrorCode> {
     Ok(Subject { stream, text: hash })
 }
 
-/// Under what failures from a request's source are counted at an account: once for a command, at
-/// its gate.
+/// Returns the key under which failures from a request's source are counted at an account; computed
+/// once per command, at its gate.
 ///
 /// # Errors
-/// `store.unavailable` when the account's data key cannot be read.
+/// `store.unavailable` if the account's data key cannot be read.
 pub fn source_key(
     shared: &Shared,
     subject: &Subject,

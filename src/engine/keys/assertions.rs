@@ -1,4 +1,4 @@
-//! The keys that sign assertions: the one in use, and what others verify with.
+//! The keys that sign assertions: the one in use, and the public ones that verify them.
 
 use countersign_schemas::reply::{Jwk, Jwks};
 use countersign_schemas::time::Micros;
@@ -9,16 +9,16 @@ use crate::crypto::keyring::{KeyAbout, Keyring};
 use crate::crypto::seal::KEY_BYTES;
 
 /// How long a key from before a rotation is still shown, in seconds: longer than its last assertion
-/// lives, and no longer, since a rotation may mean that somebody has a copy of it.
+/// lives, and no longer, since a rotation may mean that the key was copied.
 const SHOWN_AFTER_ROTATION_S: u64 = 300;
 
-/// The key that signs a login recorded at an instant: the newest that was there before, so that
-/// a repeat is signed by the same one whatever was rotated meanwhile.
+/// Returns the key that signs a login recorded at an instant: the newest one made before, so that a
+/// repeat is signed with the same key after any rotation.
 pub fn key_at(keyring: &Keyring, at: Micros) -> AssertionKey {
     AssertionKey::new(&signing(&seeds(keyring), at).1)
 }
 
-/// The public keys that verify assertions, the one in use first (RFC 7517).
+/// Returns the public keys that verify assertions, the one in use first (RFC 7517).
 pub fn shown_keys(keyring: &Keyring, now: Micros) -> Jwks {
     let seeds = seeds(keyring);
     let shown = shown(&seeds, now).iter().rev();
@@ -29,7 +29,7 @@ pub fn shown_keys(keyring: &Keyring, now: Micros) -> Jwks {
     }
 }
 
-/// The seeds, oldest first.
+/// Returns the seeds, oldest first.
 fn seeds(keyring: &Keyring) -> Vec<Seed> {
     let mut seeds: Vec<_> = keyring.assertion_seeds().collect();
     seeds.sort_by_key(|(about, _)| about.id);
@@ -39,14 +39,14 @@ fn seeds(keyring: &Keyring) -> Vec<Seed> {
 /// A key's number and age, and its seed.
 type Seed = (KeyAbout, Zeroizing<[u8; KEY_BYTES]>);
 
-/// The newest key that was made before an instant; the first one where the clock stood still.
+/// Returns the newest key made before an instant, or the first one if the clock stood still.
 fn signing(seeds: &[Seed], at: Micros) -> &Seed {
     let newest = seeds.iter().rfind(|(about, _)| about.created_at_us < at.0);
     let found = newest.or(seeds.first());
     found.expect("a keyring without an active pepper is refused when read")
 }
 
-/// The keys that are shown, oldest first: the newest, and those whose successor is young.
+/// Returns the keys that are shown, oldest first: the newest, and those whose successor is young.
 fn shown(seeds: &[Seed], now: Micros) -> &[Seed] {
     let is_young =
         |(about, _): &Seed| now < Micros(about.created_at_us).plus_s(SHOWN_AFTER_ROTATION_S);
@@ -73,7 +73,7 @@ mod tests {
 
     const MADE: Micros = Micros(1_795_000_000_000_000);
 
-    /// Keys that were made so many seconds after the first.
+    /// Makes keys this many seconds after the first.
     fn seeds(made_s: &[u64]) -> Vec<Seed> {
         let about = |(at, after)| KeyAbout {
             id: at,
@@ -99,9 +99,9 @@ mod tests {
 
     #[test]
     fn a_new_installation_shows_its_one_key() {
-        let house = crate::engine::tests::house::House::new();
-        let keyring = Keyring::load(&house.keyring()).unwrap();
-        let shown = shown_keys(&keyring, house.time());
+        let fixture = crate::engine::tests::fixture::Fixture::new();
+        let keyring = Keyring::load(&fixture.keyring()).unwrap();
+        let shown = shown_keys(&keyring, fixture.time());
         assert_eq!(shown.keys.len(), 1);
     }
 

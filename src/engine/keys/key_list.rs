@@ -1,4 +1,4 @@
-//! What may be shown of the keys: numbers, states, ages and uses, never a key.
+//! The public facts about the keys: numbers, states, ages and uses, never a key.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::crypto::keyring::{KeyAbout, Keyring};
 use crate::engine::keys::checkpoints::signer;
 
 // BUG: peppers-stay: no list knows which verifier uses which pepper, so none is removed.
-/// Lists a keyring's keys; `counts` says how many data keys each key-encryption key wraps, as far
-/// as it is known.
+/// Lists a keyring's keys; `counts` has the number of data keys that each key-encryption key wraps,
+/// if it is known.
 pub fn key_list(keyring: &Keyring, counts: Option<&BTreeMap<u32, u64>>) -> KeyList {
     let wraps = |about: &KeyAbout| counts.map(|counts| counts.get(&about.id).copied().unwrap_or(0));
     let keks = keyring

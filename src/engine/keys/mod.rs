@@ -1,4 +1,4 @@
-//! Keys: sealing what the log keeps, signing what it is, and the list of keys.
+//! Keys: sealing the fields of events, signing checkpoints, and the list of keys.
 
 pub(super) mod assertions;
 pub(super) mod checkpoints;

@@ -1,23 +1,23 @@
-//! How far the last rotation of the keys came, as the log says.
+//! How far the last rotation of the keys is, according to the log.
 
 use countersign_schemas::event::Event;
 
 use crate::account::service;
 use crate::log::index::{Index, IndexError};
 
-/// How many rotations are recorded, and how many are recorded as done.
+/// The numbers of rotations recorded as begun and as done.
 pub struct Recorded {
-    /// Those that are recorded.
+    /// Rotations that are recorded.
     pub begun: u64,
-    /// Those whose end is recorded.
+    /// Rotations whose end is recorded.
     pub done: u64,
 }
 
 impl Recorded {
-    /// Counts them.
+    /// Counts the recorded rotations.
     ///
     /// # Errors
-    /// [`IndexError`] when the index cannot be read.
+    /// [`IndexError`] if the index cannot be read.
     pub fn of(index: &Index) -> Result<Self, IndexError> {
         let counts = index.counts()?;
         let of = |example: &Event| counts.get(&example.type_code()).map_or(0, |(n, _)| *n);
@@ -28,10 +28,10 @@ impl Recorded {
     }
 }
 
-/// Whether a rotation is recorded whose end is not.
+/// Whether a rotation is recorded and its end is not.
 ///
 /// # Errors
-/// [`IndexError`] when the index cannot be read.
+/// [`IndexError`] if the index cannot be read.
 pub fn is_under_way(index: &Index) -> Result<bool, IndexError> {
     let recorded = Recorded::of(index)?;
     Ok(recorded.done < recorded.begun)

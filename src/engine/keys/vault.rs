@@ -1,4 +1,4 @@
-//! Sealing the fields of events, and opening them where they stand.
+//! Sealing the fields of events, and opening them in their place.
 
 #[path = "vault_outcomes.rs"]
 mod outcomes;
@@ -30,8 +30,8 @@ use crate::engine::record_seals::RecordSeals;
 
 pub use super::vault::sources::OpenedSource;
 
-/// A sealed field could not be made or read. The account answers `store.unavailable`: never
-/// "2FA off".
+/// Why a sealed field could not be made or read. The account then answers `store.unavailable`,
+/// never "2FA off".
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     /// The key store failed.
@@ -42,23 +42,23 @@ pub enum VaultError {
         "the data key of a stream is missing from keys.redb: restore keys.redb from its backup"
     )]
     NoKey,
-    /// The account was erased; that its fields cannot be read any more is as it should be.
-    #[error("the account was erased, and what was sealed for it cannot be read any more")]
+    /// The account was erased, so its fields rightly cannot be read any more.
+    #[error("the account was erased, and its sealed fields cannot be read any more")]
     Erased,
     /// The keyring file could not be rotated.
-    #[error("the keys are not rotated: the keyring {0}")]
+    #[error("the keys were not rotated: the keyring {0}")]
     Keyring(String),
     /// A tombstone could not be written.
-    #[error("the erasure is not begun: the tombstone {0}")]
+    #[error("the erasure did not begin: the tombstone {0}")]
     Tombstone(#[from] CreateError),
-    /// The ciphertext does not open where it stands.
+    /// The ciphertext does not open in its place.
     #[error(
-        "a sealed field does not open where it stands: the log or keys.redb was changed, run `countersign audit verify`"
+        "a sealed field does not open in its place: the log or keys.redb was changed, run `countersign audit verify`"
     )]
     Changed,
-    /// The machine has no memory for a password hash.
+    /// The machine lacks memory for a password hash.
     #[error(
-        "there was no memory for a password hash: give the service more, or lower kdf_memory_kib"
+        "there was not enough memory for a password hash: give the service more, or lower kdf_memory_kib"
     )]
     NoMemory,
     /// The file of tag keys could not be written.
@@ -77,25 +77,24 @@ pub struct Vault {
     tag_keys: Mutex<TagKeys>,
     tombstones: Tombstones,
     random: Random,
-    /// Made at the start and never written: what it tags, no other process can test.
+    /// Made at the start and never written, so that no other process can test its tags.
     process_key: Zeroizing<[u8; KEY_BYTES]>,
     record_seals: RecordSeals,
 }
 
-/// Fills bytes at random; false when the generator failed, and then nothing may be made of them.
+/// Fills bytes with random data; false if the generator failed, and then they must not be used.
 pub type Random = fn(&mut [u8]) -> bool;
 
-/// The operating system's generator.
+/// The operating system's random generator.
 pub fn system_random(bytes: &mut [u8]) -> bool {
     SysRng.try_fill_bytes(bytes).is_ok()
 }
 
 impl Vault {
-    /// Takes the opened keyring, which its file holds, the key stores, and where random bytes come
-    /// from.
+    /// Takes the opened keyring with its file, the key stores, and the source of random bytes.
     ///
     /// # Errors
-    /// [`VaultError::Entropy`].
+    /// [`VaultError::Entropy`] if the generator fails.
     pub fn new(
         keyring: Arc<Keyring>,
         keyring_file: &Path,
@@ -120,20 +119,20 @@ impl Vault {
         })
     }
 
-    /// The seals of records.
+    /// Returns the seals of records.
     pub fn record_seals(&self) -> &RecordSeals {
         &self.record_seals
     }
 
-    /// The keyring's file.
+    /// Returns the path of the keyring's file.
     pub fn keyring_file(&self) -> &Path {
         &self.keyring_file
     }
 
-    /// Fills bytes at random.
+    /// Fills bytes with random data.
     ///
     /// # Errors
-    /// [`VaultError::Entropy`] when the generator fails; nothing may be made then.
+    /// [`VaultError::Entropy`] if the generator fails; the bytes must not be used then.
     pub fn fill_random(&self, bytes: &mut [u8]) -> Result<(), VaultError> {
         (self.random)(bytes)
             .then_some(())
@@ -146,28 +145,26 @@ impl Vault {
         Ok(bytes)
     }
 
-    /// The keyring.
+    /// Returns the keyring.
     pub fn keyring(&self) -> Arc<Keyring> {
         let keyring = self.keyring.read();
         Arc::clone(&keyring.expect("no holder of this lock panics"))
     }
 
-    /// Brings new keys of this number into use: in the keyring file, durably, and then in memory.
+    /// Brings new keys with this number into use: in the keyring file, durably, and then in memory.
     ///
-    /// No data key may be staged. The others are wrapped anew by [`Vault::rewrite_keys`].
+    /// No data key may be staged. [`Vault::rewrite_keys`] wraps the existing ones again.
     ///
     /// # Errors
-    /// [`VaultError::Keyring`] where the file is another by now or cannot be written,
-    /// [`VaultError::Entropy`]; the keys before are in use as ever.
+    /// [`VaultError::Keyring`] if the file was replaced or cannot be written,
+    /// [`VaultError::Entropy`] if the generator fails; the old keys stay in use.
     pub fn rotate(&self, key_id: u32, now: Micros) -> Result<(), VaultError> {
         let mut entropy = Zeroizing::new([0; ROTATION_ENTROPY_BYTES]);
         self.fill_random(&mut *entropy)?;
         let failed = |why: String| VaultError::Keyring(why);
         let file = Keyring::load(&self.keyring_file).map_err(|error| failed(error.to_string()))?;
         if file.next_id() != key_id || file.log_id() != self.keyring().log_id() {
-            return Err(failed(
-                "its file was exchanged while the service ran".into(),
-            ));
+            return Err(failed("its file was replaced while the service ran".into()));
         }
         let rotated = file.rotate(&self.keyring_file, &entropy, now.0);
         let rotated = Arc::new(rotated.map_err(|error| failed(error.to_string()))?);
@@ -176,10 +173,10 @@ impl Vault {
         Ok(())
     }
 
-    /// Whether a key-encryption key other than the active one may still wrap anything.
+    /// Whether a key-encryption key other than the active one may still wrap data keys.
     ///
     /// # Errors
-    /// [`VaultError::Keys`].
+    /// [`VaultError::Keys`] if the key store cannot be read.
     pub fn is_outdated(&self) -> Result<bool, VaultError> {
         Ok(self.keys.is_outdated()?)
     }
@@ -187,7 +184,7 @@ impl Vault {
     /// Counts the data keys by the key-encryption key that wraps them; reads the whole store.
     ///
     /// # Errors
-    /// [`VaultError::Keys`].
+    /// [`VaultError::Keys`] if the key store cannot be read.
     pub fn key_counts(&self) -> Result<BTreeMap<u32, u64>, VaultError> {
         Ok(self.keys.counts()?)
     }
@@ -195,15 +192,15 @@ impl Vault {
     /// Reads the tombstones beside the keyring.
     ///
     /// # Errors
-    /// [`TombstoneError`].
+    /// [`TombstoneError`] if one cannot be read.
     pub fn tombstones(&self) -> Result<Vec<Tombstone>, TombstoneError> {
         self.tombstones.read()
     }
 
-    /// Opens a field of an account.
+    /// Opens a sealed field of an account.
     ///
     /// # Errors
-    /// [`VaultError`] when its key is missing or it does not open where it stands.
+    /// [`VaultError`] if its key is missing or the field does not open in its place.
     pub fn open(&self, stream: StreamKey, held: &Held) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let place = Place {
             stream_key: stream.0,
@@ -222,7 +219,7 @@ impl Vault {
         open(&key, &place.aad(), sealed).map_err(|_| VaultError::Changed)
     }
 
-    /// The data key of a generation that seals what stands at a place.
+    /// Returns the data key of a generation that seals the field at a place.
     fn key_of(&self, place: &Place, generation: u32) -> Result<DataKey, VaultError> {
         let holder = holder_of(place);
         match self.keys.get(&holder, generation)? {
@@ -235,7 +232,7 @@ impl Vault {
     /// Seals every protected field of an event that becomes this version of a stream.
     ///
     /// # Errors
-    /// [`VaultError`] when no key or no random bytes are to be had.
+    /// [`VaultError`] if there is no key or there are no random bytes.
     pub fn seal_event(
         &self,
         stream: StreamKey,
@@ -262,7 +259,7 @@ impl Vault {
         Ok(seal(&key, generation, &place.aad(), self.random()?, bytes))
     }
 
-    /// The account's newest data key; a stream's first is staged here and durable with
+    /// Returns the account's newest data key; a stream's first one is staged here and durable after
     /// [`Vault::commit_keys`].
     fn current_key(&self, stream: &[u8; 16]) -> Result<(u32, DataKey), VaultError> {
         match self.keys.current(stream)? {
@@ -273,15 +270,27 @@ impl Vault {
         }
     }
 
-    /// Copies the key store beside itself being used; the copy opens as a key store.
+    /// Checks that a stream has a data key that seals.
     ///
     /// # Errors
-    /// As [`DataKeys::back_up`].
+    /// [`VaultError::NoKey`] if it has none, or only destroyed ones; [`VaultError::Keys`] if the
+    /// store cannot be read.
+    pub fn expect_key(&self, stream: StreamKey) -> Result<(), VaultError> {
+        match self.keys.current(&stream.0)? {
+            Some(_) => Ok(()),
+            None => Err(VaultError::NoKey),
+        }
+    }
+
+    /// Copies the key store while it is in use; the copy opens as a key store.
+    ///
+    /// # Errors
+    /// Those of [`DataKeys::back_up`].
     pub fn back_up_keys(&self, target: &Path, erased: &Erased) -> Result<(), DataKeysError> {
         self.keys.back_up(target, erased)
     }
 
-    /// The data keys themselves, for what a start checks of them.
+    /// Returns the data keys themselves, for the checks of a start.
     pub(in crate::engine) fn data_keys(&self) -> &DataKeys {
         &self.keys
     }
@@ -289,22 +298,22 @@ impl Vault {
     /// Writes a tombstone, durably.
     ///
     /// # Errors
-    /// [`VaultError::Tombstone`]: nothing is changed.
+    /// [`VaultError::Tombstone`] if it cannot be written; nothing is changed.
     pub fn entomb(&self, tombstone: &Tombstone) -> Result<(), VaultError> {
         Ok(self.tombstones.write(tombstone)?)
     }
 
-    /// Takes back a tombstone whose writing failed: it may stand all the same.
+    /// Withdraws a tombstone whose writing failed: it may be on the disk nevertheless.
     pub fn withdraw(&self, tombstone: &Tombstone) {
         if let Err(error) = self.tombstones.withdraw(tombstone) {
             tracing::error!(
                 %error,
-                "ALARM: the tombstone of an erasure that was refused may stand beside the keyring: delete the newest file there, or the next start erases that account"
+                "ALARM: the tombstone of a refused erasure may be beside the keyring: delete the newest file there, or the next start erases that account"
             );
         }
     }
 
-    /// Gives out no key of a stream up to this generation any more.
+    /// Stops handing out the keys of a stream up to this generation.
     pub fn condemn(&self, stream: StreamKey, through: u32) {
         self.keys.condemn(&stream.0, through);
     }
@@ -317,23 +326,23 @@ impl Vault {
     /// Whether a stream's key of this generation is destroyed or about to be.
     ///
     /// # Errors
-    /// [`VaultError::Keys`].
+    /// [`VaultError::Keys`] if the key store cannot be read.
     pub fn is_erased(&self, stream: StreamKey, generation: u32) -> Result<bool, VaultError> {
         Ok(self.keys.is_erased(&stream.0, generation)?)
     }
 
-    /// The last generation that a stream's keys ever had, 0 before the first.
+    /// Returns the last generation that a stream's keys ever had, 0 before the first.
     ///
     /// # Errors
-    /// [`VaultError::Keys`].
+    /// [`VaultError::Keys`] if the key store cannot be read.
     pub fn last_generation(&self, stream: StreamKey) -> Result<u32, VaultError> {
         Ok(self.keys.last_generation(&stream.0)?)
     }
 
-    /// Rewrites the key store, which destroys what is condemned.
+    /// Rewrites the key store, which destroys the condemned keys.
     ///
     /// # Errors
-    /// [`VaultError::Keys`]: nothing is destroyed for good.
+    /// [`VaultError::Keys`] if it cannot be written; nothing is destroyed for good.
     pub fn rewrite_keys(&self) -> Result<(), VaultError> {
         Ok(self.keys.rewrite()?)
     }
@@ -341,19 +350,19 @@ impl Vault {
     /// Makes new data keys durable; must come before the commit of what they seal.
     ///
     /// # Errors
-    /// [`VaultError::Keys`]: the batch must not be appended.
+    /// [`VaultError::Keys`] if they cannot be written; the batch must not be appended.
     pub fn commit_keys(&self) -> Result<(), VaultError> {
         Ok(self.keys.commit()?)
     }
 }
 
-/// The stream whose data key seals what stands at a place: the account's own, but for its
-/// erasure, of which auditors are to read why and by whom when that key is gone.
+/// Returns the stream whose data key seals the field at a place: the account's own, except for its
+/// erasure, since auditors must be able to read its reason and its author after that key is gone.
 fn holder_of(place: &Place) -> [u8; 16] {
     holder(place.event_type, place.stream_key)
 }
 
-/// Whose data key seals the fields of an event in a stream.
+/// Returns the stream whose data key seals the fields of an event in a stream.
 pub fn holder(event_type: u16, stream: [u8; 16]) -> [u8; 16] {
     match event_type {
         ACCOUNT_ERASED => StreamKey::LOG.0,

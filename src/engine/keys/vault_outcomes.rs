@@ -1,4 +1,4 @@
-//! Secrets of answers that may be repeated, sealed for as long as this process runs.
+//! The secrets in answers that may be repeated, sealed while this process runs.
 
 use countersign_schemas::ids::CommandKey;
 use countersign_schemas::sealed::Sealed;
@@ -8,16 +8,16 @@ use super::{Vault, VaultError};
 use crate::crypto::seal::{DataKey, open, seal};
 use crate::crypto::tag::derived_key;
 
-/// What the key of kept secrets is derived from the process's key with.
+/// The label with which the key of kept secrets is derived from the process's key.
 const KEPT_LABEL: &[u8] = b"countersign kept outcome v1";
 /// The key has no generations: it ends with the process.
 const GENERATION: u32 = 0;
 
 impl Vault {
-    /// Seals what a command's answer tells once, to be told again to its repeat.
+    /// Seals the secrets in a command's answer, which its repeat may receive again.
     ///
     /// # Errors
-    /// [`VaultError::Entropy`].
+    /// [`VaultError::Entropy`] if the generator fails.
     pub fn seal_kept(
         &self,
         command: &CommandKey,
@@ -36,7 +36,7 @@ impl Vault {
     /// Opens what [`Vault::seal_kept`] sealed for this command.
     ///
     /// # Errors
-    /// [`VaultError::Changed`].
+    /// [`VaultError::Changed`] if it does not open.
     pub fn open_kept(
         &self,
         command: &CommandKey,

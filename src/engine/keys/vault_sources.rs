@@ -1,4 +1,4 @@
-//! Sealing where requests came from, bound so that an auditor can tell a changed source.
+//! Sealing the sources of requests, bound so that an auditor can detect a changed source.
 
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{COMMITMENT_BYTES, SALT_BYTES, SOURCE_FIELD, SourceFacts};
@@ -8,20 +8,20 @@ use zeroize::Zeroizing;
 use super::{Vault, VaultError, holder_of};
 use crate::crypto::seal::{Place, open, seal};
 
-/// Where a request came from, as its record holds it.
+/// The source of a request, as its record contains it.
 pub struct SealedSource {
     /// The facts under the account's data key.
     pub sealed: Sealed<'static>,
-    /// What binds them for somebody without that key.
+    /// The commitment that binds the facts for readers without that key.
     pub commitment: [u8; COMMITMENT_BYTES],
 }
 
-/// Where a request came from, opened.
+/// The source of a request, opened.
 #[derive(Debug)]
 pub struct OpenedSource {
     /// The facts.
     pub facts: SourceFacts,
-    /// The salt that gives with them the commitment of their record.
+    /// The salt that makes the record's commitment together with the facts.
     pub salt: [u8; SALT_BYTES],
 }
 
@@ -29,7 +29,7 @@ impl Vault {
     /// Opens the sealed source of a record, with the salt of its commitment.
     ///
     /// # Errors
-    /// As [`Vault::open`].
+    /// Those of [`Vault::open`].
     pub fn open_source(
         &self,
         stream: StreamKey,
@@ -51,10 +51,10 @@ impl Vault {
         })
     }
 
-    /// Seals where a request came from, and binds it; nothing to seal gives none.
+    /// Seals and binds the source of a request; returns `None` if there is nothing to seal.
     ///
     /// # Errors
-    /// As [`Vault::seal_event`].
+    /// Those of [`Vault::seal_event`].
     pub fn seal_source(
         &self,
         stream: StreamKey,

@@ -1,4 +1,4 @@
-//! Keyed hashes that the log keeps: by which a repeat of a command is recognised, and under which
+//! The keyed hashes in the log: those that recognise a repeat of a command, and those under which
 //! failures from one source are counted.
 
 use std::sync::MutexGuard;
@@ -14,14 +14,15 @@ use crate::crypto::tag_keys::{TEND_ENTROPY_BYTES, TagKeys};
 use crate::engine::counts::source::Source;
 use crate::engine::counts::source::SourceKey;
 
-/// What source keys are derived from data keys with.
+/// The label with which source keys are derived from data keys.
 const SOURCE_LABEL: &[u8] = b"countersign source key v1";
 
 impl Vault {
-    /// Makes, destroys and wraps tag keys as is due by this time of the wall clock.
+    /// Makes, destroys and wraps the tag keys that are due by this time of the wall clock.
     ///
     /// # Errors
-    /// [`VaultError::TagKeys`] or [`VaultError::Entropy`]: the keys before are in use as ever.
+    /// [`VaultError::TagKeys`] if the file cannot be written, [`VaultError::Entropy`] if the
+    /// generator fails; the old keys stay in use.
     pub fn tend_tag_keys(&self, now: Micros) -> Result<(), VaultError> {
         let keyring = self.keyring();
         let mut tag_keys = self.tag_keys();
@@ -34,26 +35,28 @@ impl Vault {
         Ok(())
     }
 
-    /// The tag of a command that is recorded now: of what it asks without its secrets.
+    /// Returns the tag of a command that is recorded now, over its request without its secrets.
     pub fn body_tag(&self, asked: &[u8]) -> [u8; TAG_BYTES] {
         self.tag_keys().tag(&[asked])
     }
 
-    /// Whether a recorded tag is that of a command; none where its key is destroyed.
+    /// Whether a recorded tag belongs to a command; `None` if its key is destroyed.
     pub fn is_body_tag(&self, recorded: &[u8; TAG_BYTES], asked: &[u8]) -> Option<bool> {
         self.tag_keys().is_of(recorded, &[asked])
     }
 
-    /// A tag that no other process can make, and that must not reach a disk.
+    /// Returns a tag that no other process can make, and that must not reach a disk.
     pub fn process_tag(&self, parts: &[&[u8]]) -> [u8; TAG_BYTES] {
         tag(&self.process_key, parts)
     }
 
-    /// Under what failures from a source are counted: of an account under its data key, so that
-    /// no two accounts have a source in common and an erasure ends it; of a stranger, which has no
-    /// data key, under one of this process.
+    /// Returns the key under which failures from a source are counted. For an account it is derived
+    /// from the account's data key, so that no two accounts have a source key in common and an
+    /// erasure ends it. An unknown user has no data key; its source key is derived from a key of
+    /// this process.
     ///
     /// # Errors
+    /// [`VaultError::Keys`] if the key store cannot be read.
     /// [`VaultError::Keys`].
     pub fn source_key(
         &self,
@@ -66,19 +69,21 @@ impl Vault {
         };
         Ok(match key {
             Some((_, key)) => source_tag(&key, source),
-            None => self.stranger_source_key(source),
+            None => self.unknown_user_source_key(source),
         })
     }
 
-    /// The same for a text, whoever has it, and for a name that nobody has: under a key of this process.
-    pub fn stranger_source_key(&self, source: &Source) -> SourceKey {
+    /// Returns the key under which failures from a source are counted at a text or an unknown name,
+    /// derived from a key of this process.
+    pub fn unknown_user_source_key(&self, source: &Source) -> SourceKey {
         first_bytes(self.process_tag(&source.parts()))
     }
 
-    /// The same for a record of the account, whose first data key is staged here where it is due.
+    /// Returns the same key as [`Vault::source_key`] for a record of the account, whose first data
+    /// key is staged here if it is needed.
     ///
     /// # Errors
-    /// As [`Vault::seal_event`].
+    /// Those of [`Vault::seal_event`].
     pub fn recorded_source_key(
         &self,
         stream: StreamKey,

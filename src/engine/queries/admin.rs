@@ -1,4 +1,4 @@
-//! What operators ask of the running engine: numbers, views, a backup. Nothing here decides.
+//! The operators' requests to the running engine: numbers, views, a backup. Nothing here decides.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -26,9 +26,8 @@ use crate::log::LogReader;
 
 const NO_FOLDER: &str =
     "no backup folders are configured: set [backup] folder and keys_folder, and restart";
-/// Names of files in one answer, so that it fits however many segments there are; the newest are
-/// told.
-const FILES_TOLD_MAX: usize = 1_000;
+/// File names in one answer, so that it fits with any number of segments; the newest are listed.
+const FILES_LISTED_MAX: usize = 1_000;
 
 /// The operators' side of the engine; every call may block.
 #[derive(Clone)]
@@ -37,15 +36,15 @@ pub struct Admin {
     pub(in crate::engine) log: LogReader,
     pub(in crate::engine) data: PathBuf,
     pub(in crate::engine) keyring: PathBuf,
-    /// Held by the one backup that is under way.
+    /// Held by the one backup that may run.
     pub(in crate::engine) backing_up: Arc<Mutex<()>>,
 }
 
 impl Admin {
-    /// The numbers of the log, the index and the cache.
+    /// Returns the numbers of the log, the index and the cache.
     ///
     /// # Errors
-    /// `store.unavailable` when they cannot be read.
+    /// `store.unavailable` if they cannot be read.
     pub fn log_stats(&self) -> Result<LogStats, Refusal> {
         let segments = self.log.segments().map_err(|error| unavailable(&error))?;
         let counts = self
@@ -101,26 +100,27 @@ impl Admin {
         }
     }
 
-    /// The keys that protect the log; reads the whole key store.
+    /// Lists the keys that protect the log; reads the whole key store.
     ///
     /// # Errors
-    /// `store.unavailable` when it cannot be read.
+    /// `store.unavailable` if it cannot be read.
     pub fn key_list(&self) -> Result<KeyList, Refusal> {
         let vault = &self.shared.vault;
         let counts = vault.key_counts().map_err(|error| unavailable(&error))?;
         Ok(key_list(&vault.keyring(), Some(&counts)))
     }
 
-    /// The views and how far they are.
+    /// Lists the views and how far each is.
     pub fn view_list(&self) -> ViewList {
         view_list(&self.shared.views, self.log.head())
     }
 
-    /// Begins to build a view anew; it serves until the projector has built the new one, which then
-    /// takes its place, and a halt is over.
+    /// Starts to rebuild a view. The old one serves until the projector has built the new one,
+    /// which then replaces it and ends a halt.
     ///
     /// # Errors
-    /// `request.invalid` when there is no view of that name, `store.unavailable`.
+    /// `request.invalid` if there is no view of that name, `store.unavailable` if the views cannot
+    /// be written.
     pub fn view_rebuild(&self, view: &str) -> Result<ViewList, Refusal> {
         match self.shared.views.rebuild(view) {
             Ok(true) => Ok(self.view_list()),
@@ -132,9 +132,9 @@ impl Admin {
     /// Copies log and data keys into the configured folders, incrementally, while serving.
     ///
     /// # Errors
-    /// `request.invalid` when no folders are configured or a backup there would touch or worsen
-    /// something else, `overloaded` while another backup is under
-    /// way, `store.unavailable`.
+    /// `request.invalid` if no folders are configured or a backup there would touch or worsen
+    /// something else, `overloaded` while another backup runs, `store.unavailable` if the copies
+    /// cannot be made.
     pub fn backup(&self) -> Result<BackupTaken, Refusal> {
         let Some(folders) = &self.shared.backup else {
             return Err(Refusal::because(ErrorCode::RequestInvalid, NO_FOLDER));
@@ -148,9 +148,9 @@ impl Admin {
         })
     }
 
-    /// Seconds since the older copy in the backup folders was taken, since the log began where one
-    /// is missing; none without folders. Reads the manifests, since a disk can be gone or
-    /// exchanged.
+    /// Returns the seconds since the older copy in the backup folders was taken, or since the log
+    /// began if one is missing; `None` without folders. Reads the manifests, since a disk may be
+    /// removed or replaced.
     pub(in crate::engine) fn backup_age_s(&self, now: Micros) -> Option<u64> {
         let folders = self.shared.backup.as_ref()?;
         let log_id = HEXLOWER.encode(self.shared.vault.keyring().first_log_id());
@@ -196,10 +196,10 @@ impl Admin {
             .map(|path| format!("log/{}", name(path)));
         let files: Vec<_> = files.chain([name(&taken.keys)]).collect();
         let file_count = files.len() as u64;
-        let told = files.len().saturating_sub(FILES_TOLD_MAX);
+        let skipped = files.len().saturating_sub(FILES_LISTED_MAX);
         Ok(BackupTaken {
             position: taken.log.position,
-            files: files.into_iter().skip(told).collect(),
+            files: files.into_iter().skip(skipped).collect(),
             file_count,
         })
     }

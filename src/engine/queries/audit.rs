@@ -1,4 +1,4 @@
-//! What auditors ask beside the events: an account as it was, checkpoints, proofs, raw records.
+//! The auditors' queries beside the events: an account as it was, checkpoints, proofs, raw records.
 
 use countersign_projections::{Entry, Row, fold};
 use countersign_schemas::audit::{
@@ -20,16 +20,16 @@ use crate::log::tree::{Hash, leaf_hash};
 
 /// Records in one answer.
 const RECORDS_MAX: usize = 1_024;
-/// Bytes of the records in one answer: base64 adds a third, and a broker lets 1 MiB pass unless
-/// told otherwise.
+/// Bytes of the records in one answer: base64 adds a third, and a broker's default limit is 1 MiB.
 const RECORD_BYTES_MAX: usize = 512 * 1024;
 
 impl Queries {
-    /// What a login check could have known of an account at a moment; a time to come is now.
+    /// Returns what a login check could have known of an account at a moment; a future moment
+    /// counts as now.
     ///
     /// # Errors
     /// `request.invalid` unless one moment is given that the log has reached, `account.not_found`
-    /// where the account did not exist then, `store.unavailable`.
+    /// if the account did not exist then, `store.unavailable` if log or index cannot be read.
     pub fn account_at(
         &self,
         account: &AccountId,
@@ -81,10 +81,11 @@ impl Queries {
         }
     }
 
-    /// Signs what the log is now; the note is durable beside the keyring when this returns.
+    /// Signs a checkpoint of the present log; the note is durable beside the keyring when this
+    /// returns.
     ///
     /// # Errors
-    /// `store.unavailable` when it cannot be signed or archived.
+    /// `store.unavailable` if it cannot be signed or archived.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint, Refusal> {
         let signed = self.shared.signed_checkpoint();
         signed.map_err(|error| unavailable(&error))
@@ -93,7 +94,8 @@ impl Queries {
     /// Proves that the record at a position is in the log.
     ///
     /// # Errors
-    /// `request.invalid` for a position or a size that the log does not have, `store.unavailable`.
+    /// `request.invalid` for a position or a size that the log does not have, `store.unavailable`
+    /// if the log cannot be read.
     pub fn proof(&self, query: &ProofQuery) -> Result<InclusionProof, Refusal> {
         let size = self.size(query.size, "/size")?;
         let inclusion = self.inclusion(query.position, size)?;
@@ -111,10 +113,11 @@ impl Queries {
         })
     }
 
-    /// The hashes that lead from the leaf at a position to the root of the tree of that size.
+    /// Returns the hashes that lead from the leaf at a position to the root of the tree of that
+    /// size.
     ///
     /// # Errors
-    /// As [`Queries::proof`].
+    /// Those of [`Queries::proof`].
     pub(super) fn inclusion(&self, position: u64, size: u64) -> Result<Vec<String>, Refusal> {
         let index = &self.shared.index;
         let proof = prove_inclusion(|level, tile| index.tile(level, tile), position, size);
@@ -124,7 +127,7 @@ impl Queries {
     /// Proves that one state of the log is the beginning of another.
     ///
     /// # Errors
-    /// As [`Queries::proof`].
+    /// Those of [`Queries::proof`].
     pub fn consistency(&self, query: &ConsistencyQuery) -> Result<ConsistencyProof, Refusal> {
         let (from, to) = (query.from, self.size(query.to, "/to")?);
         let index = &self.shared.index;
@@ -133,7 +136,7 @@ impl Queries {
         Ok(ConsistencyProof { proof, from, to })
     }
 
-    /// The size that was asked for, the newest where none was.
+    /// Returns the requested size, or the newest if none was requested.
     pub(super) fn size(&self, asked: Option<u64>, pointer: &'static str) -> Result<u64, Refusal> {
         let newest = self.shared.index.tree_head();
         let (newest, _) = newest.map_err(|error| unavailable(&error))?;
@@ -143,10 +146,10 @@ impl Queries {
         }
     }
 
-    /// Records as they are hashed, up to 1,024 of them and 512 KiB.
+    /// Returns records as they are hashed, up to 1,024 of them and 512 KiB.
     ///
     /// # Errors
-    /// `store.unavailable`.
+    /// `store.unavailable` if the log cannot be read.
     pub fn audit_records(&self, query: &AuditRecordsQuery) -> Result<AuditRecords, Refusal> {
         let from = query.after.unwrap_or(0).saturating_add(1);
         let page = self.log.read(from, RECORDS_MAX, RECORD_BYTES_MAX);

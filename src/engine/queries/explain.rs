@@ -1,5 +1,5 @@
-//! A recorded decision explained: what the account was, which policy was in force, why it came out
-//! so, and that it comes out so again.
+//! Explains a recorded decision: the account's state, the policy in force, why the result followed,
+//! and that deciding it again gives the same result.
 
 use countersign_projections::{Entry, Filter, audit_event};
 use countersign_schemas::audit::{AuditExplainQuery, ExplainedVerdict, Explanation, RerunResult};
@@ -18,10 +18,10 @@ use crate::account::{Account, Policy};
 use crate::engine::Queries;
 
 impl Queries {
-    /// Explains the decision that an event is of, and makes it again from the log alone.
+    /// Explains the decision to which an event belongs, and decides it again from the log alone.
     ///
     /// # Errors
-    /// `request.invalid` for a position that the log has not, `projection.behind`,
+    /// `request.invalid` for a position that the log does not have, `projection.behind`,
     /// `store.unavailable`.
     pub fn audit_explain(&self, query: &AuditExplainQuery) -> Result<Explanation, Refusal> {
         let head = self.shared.progress.committed();
@@ -84,7 +84,7 @@ impl Queries {
         })
     }
 
-    /// Every event of the group that one of them stands in.
+    /// Returns every event of the group to which one of them belongs.
     fn group(&self, position: u64) -> Result<Vec<Entry<'static>>, Refusal> {
         let one = self.entry(position)?;
         let first = position - u64::from(one.record.group_index);
@@ -104,7 +104,7 @@ impl Queries {
         }))
     }
 
-    /// The policy that was in force before a position; the default before the first.
+    /// Returns the policy that was in force before a position; the default before the first.
     fn policy_before(&self, position: u64) -> Result<(u64, Policy), Refusal> {
         let filter = Filter {
             types: type_codes(Some(&["policy-in-force".to_owned()]))?,

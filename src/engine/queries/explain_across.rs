@@ -1,4 +1,5 @@
-//! What a recorded decision rested on beside its account, found in the log as it was before it.
+//! The facts beside its account that a recorded decision rested on, found in the log as it was
+//! before.
 
 use countersign_projections::{Entry, Filter};
 use countersign_schemas::event::Event;
@@ -13,7 +14,7 @@ use crate::account::{Account, Policy};
 use crate::engine::Queries;
 use crate::engine::keys::vault::VaultError;
 
-/// Positions that are looked through at once.
+/// Positions that are examined at once.
 const POSITIONS_PAGE: usize = 500;
 
 /// The facts, owned.
@@ -34,10 +35,11 @@ impl FoundAcross {
 }
 
 impl Queries {
-    /// Finds what the decision of these events rested on, each fact only where it asks for one.
+    /// Finds what the decision of these events rested on; each fact only if one of the events needs
+    /// it.
     ///
     /// # Errors
-    /// `projection.behind`, `store.unavailable`.
+    /// `projection.behind` if the views lag, `store.unavailable` if they or the log cannot be read.
     pub(super) fn across(
         &self,
         first: &Entry,
@@ -67,7 +69,7 @@ impl Queries {
         })
     }
 
-    /// When a caller had done the like, within the policy's window before an event.
+    /// Returns when a caller had done similar acts, within the policy's window before an event.
     fn acts_before(
         &self,
         first: &Entry,
@@ -94,8 +96,8 @@ impl Queries {
         Ok(times)
     }
 
-    /// Whether a caller's own name is the account's, by its id or by its username; none where the
-    /// username cannot be read any more.
+    /// Whether a caller's own name is the account's id or username; `None` if the username cannot
+    /// be read any more.
     fn was_own_account(&self, before: &Account, caller: &str) -> Result<Option<bool>, Refusal> {
         let Some(id) = &before.id else {
             return Ok(Some(false));
@@ -114,8 +116,8 @@ impl Queries {
         }
     }
 
-    /// The number that the keys of a rotation had to have: they count rotations, and each begins
-    /// only once the one before is done.
+    /// Returns the number that the keys of a rotation had to have: it counts rotations, and each
+    /// begins only once the previous one is done.
     pub(in crate::engine) fn next_key_id_before(
         &self,
         position: u64,
@@ -131,9 +133,10 @@ impl Queries {
         Ok((done >= begun).then_some(begun as u32 + 2))
     }
 
-    /// Every position that a filter finds after one (exclusive) and before another.
+    /// Returns every position that a filter finds after one position (exclusive) and before
+    /// another.
     ///
-    /// To be asked only for what is rare: rotations, policies, one agent's requests of some days.
+    /// Only for rare events: rotations, policies, one agent's requests of some days.
     pub(super) fn positions_between(
         &self,
         filter: &Filter,

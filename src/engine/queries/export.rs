@@ -1,4 +1,4 @@
-//! Events to take away: page by page, each with its record and what proves it.
+//! The export of events: page by page, each event with its record and its proof.
 
 use std::collections::BTreeSet;
 
@@ -19,15 +19,15 @@ const EVENTS_MAX: usize = 512;
 /// Bytes of the records of a page.
 const RECORD_BYTES_MAX: usize = 256 * 1024;
 
-/// Positions that were found, with their records.
+/// The positions found, with their records.
 struct Found {
     records: Vec<(u64, Vec<u8>)>,
-    /// Where to go on, if anywhere.
+    /// The position to continue at, if any.
     next: Option<u64>,
 }
 
 impl Queries {
-    /// The next events of an export, up to 512 of them and about 384 KiB.
+    /// Returns the next events of an export, up to 512 of them and about 384 KiB.
     ///
     /// # Errors
     /// `request.invalid` for a type or a size that does not exist, `projection.behind`,
@@ -132,7 +132,7 @@ impl Queries {
     }
 }
 
-/// What was asked for beside the account, as the record of the export tells it.
+/// Returns the filter beside the account, as the record of the export contains it.
 pub fn filter_text(query: &AuditExportQuery) -> String {
     let mut filter = json!({});
     let mut put = |name: &str, value: Option<serde_json::Value>| {
@@ -140,7 +140,7 @@ pub fn filter_text(query: &AuditExportQuery) -> String {
             filter[name] = value;
         }
     };
-    // A name that stands there a thousand times would not fit into a record.
+    // A name that is repeated a thousand times would not fit into a record.
     let types = query.types.as_ref().map(BTreeSet::from_iter);
     put("types", types.map(|types: BTreeSet<&String>| json!(types)));
     put("from", query.from.map(|from| json!(from)));

@@ -1,11 +1,11 @@
 //! Answers from the views; nothing here decides.
 
+pub(super) mod access;
 pub(super) mod admin;
 pub(super) mod audit;
 pub(super) mod explain;
 pub(super) mod explain_across;
 pub(super) mod export;
-pub(super) mod look_ups;
 pub(super) mod page_room;
 pub(super) mod support;
 
@@ -25,29 +25,30 @@ use countersign_schemas::time::Micros;
 use super::keys::vault::{OpenedSource, VaultError};
 use super::message::ToWriter;
 use super::shared::Shared;
+use crate::engine::request::PasswordsBy;
 use crate::log::LogReader;
 use page_room::PageRoom;
 
 /// How long a query waits for a view (docs/reference/contract.md#deadlines-and-positions).
 const VIEW_WAIT: Duration = Duration::from_millis(500);
-/// Events beyond a page's limit that are looked at to find where a group ends; no command has more.
+/// Events beyond a page's limit that are read to find where a group ends; no command has more.
 const GROUP_ROOM: usize = 8;
 
 /// The queries; every call may block for [`VIEW_WAIT`].
 #[derive(Clone)]
 pub struct Queries {
     pub(super) shared: Arc<Shared>,
-    /// For the records of look-ups.
+    /// The writer's queue, for access records.
     pub(super) queue: ToWriter,
     pub(in crate::engine) log: LogReader,
 }
 
 impl Queries {
-    /// Waits until the log has the position that a caller names. Views are waited for by those
-    /// who read them.
+    /// Waits until the log has the position that a caller names. The readers of a view wait for the
+    /// view themselves.
     ///
     /// # Errors
-    /// `projection.behind`.
+    /// `projection.behind` if the log does not reach it in time.
     pub fn reached(&self, min_position: Option<u64>) -> Result<(), Refusal> {
         let wanted = min_position.unwrap_or(0);
         in_time(self.shared.progress.wait_committed(wanted, VIEW_WAIT))
@@ -58,7 +59,7 @@ impl Queries {
         min_position.is_none_or(|wanted| self.shared.progress.committed() >= wanted)
     }
 
-    /// What a login check may know of an account.
+    /// Returns what a login check may know of an account.
     ///
     /// # Errors
     /// `account.not_found`, `projection.behind`, `store.unavailable`.
@@ -75,12 +76,14 @@ impl Queries {
             .map_err(|error| unavailable(&error))?;
         match row {
             Some(row) => Ok(row.status(self.shared.now(), position, self.shared.policy.low_codes)),
-            None if self.shared.vouched || self.shared.elsewhere => Ok(unseen(account, position)),
+            None if self.shared.passwords_by != PasswordsBy::Countersign => {
+                Ok(unseen(account, position))
+            }
             None => Err(Refusal::new(ErrorCode::AccountNotFound)),
         }
     }
 
-    /// One account's history, ascending.
+    /// Returns a page of one account's history, ascending.
     ///
     /// # Errors
     /// `request.invalid`, `account.not_found`, `projection.behind`, `store.unavailable`.
@@ -113,10 +116,10 @@ impl Queries {
         )
     }
 
-    /// The whole history, filtered, ascending.
+    /// Returns a page of the whole history, filtered, ascending.
     ///
     /// # Errors
-    /// As [`Queries::audit_timeline`], without `account.not_found`.
+    /// Those of [`Queries::audit_timeline`], without `account.not_found`.
     pub fn audit_page(
         &self,
         query: &AuditPageQuery,
@@ -137,9 +140,9 @@ impl Queries {
         self.page(&filter, query, query.after.unwrap_or(0).max(from), limit)
     }
 
-    /// Reads the events of one page and shows them. A command's events stay together: a page ends
-    /// before the limit of events or bytes rather than inside a group, and past it only for a group
-    /// that alone is larger.
+    /// Reads the events of one page and shows them. The events of a command stay together: a page
+    /// ends before the limit of events or bytes rather than inside a group, and exceeds it only for
+    /// a single group that is larger.
     fn page(
         &self,
         filter: &Filter,
@@ -161,7 +164,7 @@ impl Queries {
         entries.truncate(within);
         let mut events = Vec::new();
         let mut room = PageRoom::default();
-        // What a group has room for is known only once it is written out.
+        // The room that a group takes is known only once it is written out.
         for group in entries[..whole_groups(&entries, limit)].chunk_by(is_same_group) {
             let group: Vec<_> = group
                 .iter()
@@ -190,12 +193,13 @@ impl Queries {
         Entry::decode(position, record).map_err(|error| unavailable(&error))
     }
 
-    /// Where an event's request came from; what cannot be opened is left out and said.
+    /// Returns the source of an event's request; a source that cannot be opened is left out and
+    /// logged.
     pub(super) fn source(&self, entry: &Entry) -> Option<SourceFacts> {
         self.opened_source(entry).map(|opened| opened.facts)
     }
 
-    /// The same, with what proves it against the record.
+    /// Returns the same source with what proves it against the record.
     pub(super) fn opened_source(&self, entry: &Entry) -> Option<OpenedSource> {
         let record = &entry.record;
         let sealed = record.meta.source.as_ref()?;
@@ -215,7 +219,7 @@ impl Queries {
         }
     }
 
-    /// The first position recorded at or after a time: times ascend along the log.
+    /// Returns the first position recorded at or after a time: times ascend along the log.
     pub(super) fn first_at_or_after(&self, from: Micros) -> Result<u64, Refusal> {
         let (mut low, mut high) = (1, self.shared.progress.committed() + 1);
         while low < high {
@@ -229,8 +233,9 @@ impl Queries {
         Ok(low)
     }
 
-    /// Waits until a view shows what was committed when the query came, and what the caller names: a
-    /// page with a hole in it would be taken for the whole. One that has halted does not answer.
+    /// Waits until a view shows what was committed when the query came, and the position that the
+    /// caller names: readers would take a page with a gap for the whole. A view that has halted
+    /// does not answer.
     pub(super) fn wait_for(
         &self,
         view: &dyn Projection,
@@ -255,7 +260,7 @@ fn is_same_group(a: &Entry, b: &Entry) -> bool {
     a.record.command_key == b.record.command_key
 }
 
-/// How many of these entries a page of `limit` shows, so that it splits no group.
+/// Returns how many of these entries a page of `limit` shows without splitting a group.
 fn whole_groups(entries: &[Entry], limit: usize) -> usize {
     if entries.len() <= limit {
         return entries.len();
@@ -273,7 +278,7 @@ fn whole_groups(entries: &[Entry], limit: usize) -> usize {
         .count()
 }
 
-/// The numbers of event types given by name.
+/// Returns the numbers of event types given by name.
 pub(super) fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> {
     let code = |name: &String| {
         Event::ALL
@@ -291,7 +296,7 @@ pub(super) fn type_codes(names: Option<&[String]>) -> Result<Vec<u16>, Refusal> 
         .collect()
 }
 
-/// The status of an id that nothing is known of, where accounts need no registration.
+/// Returns the status of an unknown id, where accounts need no registration.
 fn unseen(account: &AccountId, position: u64) -> LoginStatus {
     LoginStatus {
         account_id: account.clone(),

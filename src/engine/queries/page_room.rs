@@ -1,13 +1,12 @@
-//! A page ends by its bytes as well as by its count, so that whoever chooses a text that is stored
-//! cannot make it larger than a broker carries.
+//! A page ends by its bytes as well as by its count, so that no sender of a stored text can make
+//! the page larger than a broker carries.
 
 use serde::Serialize;
 
-/// Bytes of a page's JSON. With frame and headers it stays below the least `max_payload` of a
-/// broker.
+/// Bytes of a page's JSON. With frame and headers it stays below a broker's smallest `max_payload`.
 pub const PAGE_BYTES_MAX: usize = 384 * 1024;
 
-/// The room that is left on a page.
+/// The room left on a page.
 #[derive(Debug)]
 pub struct PageRoom {
     bytes: usize,
@@ -24,8 +23,8 @@ impl Default for PageRoom {
 }
 
 impl PageRoom {
-    /// Whether items that belong together still find room, which they take then. The first ones
-    /// always do: a page that holds nothing leads nowhere.
+    /// Takes items that belong together if they find room, and returns whether they did. The first
+    /// items always do: an empty page would not lead on to the next.
     pub fn takes<T: Serialize>(&mut self, items: &[T]) -> bool {
         let size = |item: &T| serde_json::to_vec(item).map_or(0, |json| json.len() + 1);
         let wanted: usize = items.iter().map(size).sum();

@@ -1,4 +1,4 @@
-//! Pages: where they end, and that nothing that somebody else chose makes one impossible.
+//! Pages: where they end, and that no text chosen by a sender makes one impossible.
 
 use countersign_schemas::audit::{AuditExportQuery, ExportFormat};
 use countersign_schemas::ids::AccountId;
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use super::PAGE_BYTES_MAX;
 use crate::engine::Engine;
 use crate::engine::queries::support::CASES_MAX;
-use crate::engine::tests::house::{House, PASSWORD};
+use crate::engine::tests::fixture::{Fixture, PASSWORD};
 
-/// What a page's frame takes beside its items, in bytes.
+/// Bytes of a page's frame beside its items.
 const FRAME_BYTES: usize = 64;
 
-/// The longest agent, of characters that JSON writes with six.
+/// Returns the longest agent, of characters that take six bytes in JSON.
 fn agent() -> Value {
     json!({"ip": "2001:db8::7", "agent": "\u{1}".repeat(999)})
 }
 
-/// Asks until the views have caught up: how long that takes is no matter here.
+/// Repeats a query until the views have caught up; how long that takes is no matter here.
 fn caught_up<T>(ask: impl Fn() -> Result<T, Refusal>) -> T {
     loop {
         match ask() {
@@ -30,17 +30,17 @@ fn caught_up<T>(ask: impl Fn() -> Result<T, Refusal>) -> T {
     }
 }
 
-fn login(house: &House, engine: &Engine) {
+fn login(fixture: &Fixture, engine: &Engine) {
     let body = json!({"account_id": "ada", "password": PASSWORD, "context": agent()});
-    house.send(engine, "start-login", body).unwrap();
+    fixture.send(engine, "start-login", body).unwrap();
 }
 
-fn register(house: &House, engine: &Engine) {
+fn register(fixture: &Fixture, engine: &Engine) {
     let body = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(engine, "register-account", body).unwrap();
+    fixture.send(engine, "register-account", body).unwrap();
 }
 
-/// Follows `next` to the end; the positions of every page, each of which keeps the bound.
+/// Follows `next` to the end; returns the positions of every page, each of which keeps the bound.
 fn followed(page: impl Fn(u64) -> AuditPage) -> Vec<Vec<u64>> {
     let (mut after, mut found) = (0, Vec::new());
     loop {
@@ -57,11 +57,11 @@ fn followed(page: impl Fn(u64) -> AuditPage) -> Vec<Vec<u64>> {
 
 #[test]
 fn the_longest_agents_make_a_page_shorter_and_no_history_impossible() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine);
     for _ in 0..PAGE_MAX {
-        login(&house, &engine);
+        login(&fixture, &engine);
     }
     let queries = engine.queries();
     let head = engine.admin().log_stats().unwrap().position;
@@ -82,19 +82,19 @@ fn the_longest_agents_make_a_page_shorter_and_no_history_impossible() {
     });
     assert_eq!(everything.concat(), (1..=head).collect::<Vec<_>>());
     assert_eq!(timeline.concat().len(), usize::from(PAGE_MAX) + 2);
-    // Were pages ended by their count alone, two would do.
+    // If pages ended by their count alone, there would be two.
     assert!(timeline.len() > 2 && timeline.iter().all(|page| !page.is_empty()));
 }
 
-/// One of them is an export's and the other a page's: both end before it.
+/// An export has one of the end times, a page the other: both end before it.
 #[test]
 fn a_time_up_to_which_is_asked_is_not_in_it() {
-    let house = House::new();
-    let engine = house.start();
-    register(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    register(&fixture, &engine);
     for _ in 0..3 {
-        house.pass(60);
-        login(&house, &engine);
+        fixture.pass(60);
+        login(&fixture, &engine);
     }
     let queries = engine.queries();
     let whole = caught_up(|| queries.audit_page(&AuditPageQuery::default(), None));
@@ -126,21 +126,21 @@ fn a_time_up_to_which_is_asked_is_not_in_it() {
 
 #[test]
 fn more_open_cases_than_a_page_holds_are_all_found_by_its_next() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let reason = format!("x{}", "\u{1}".repeat(499));
     let cases = CASES_MAX + 1;
     for n in 0..cases {
         let account = format!("a-{n}");
-        house.enrol(&engine, &account);
-        // The first are long, so that bytes end a page, and then the count does.
+        fixture.enrol(&engine, &account);
+        // The first reasons are long, so that bytes end a page; later the count does.
         let reason = if n < CASES_MAX * 3 / 4 {
             reason.as_str()
         } else {
             "short"
         };
         let body = json!({"account_id": account, "reason": reason, "ticket": "T-1"});
-        let mut request = house.request("request-reset", &body, &house.fresh_id(), &engine);
+        let mut request = fixture.request("request-reset", &body, &fixture.fresh_id(), &engine);
         request.caller.name = format!("agent-{n}");
         let (sender, receiver) = std::sync::mpsc::channel();
         engine.submit(

@@ -1,4 +1,4 @@
-//! What support agents ask: whose name it is, what there is to know of an account, which resets
+//! The support agents' queries: who holds a name, what is known of an account, and which resets
 //! wait. No answer holds a secret, a code or a full username.
 
 use countersign_projections::CaseRow;
@@ -22,11 +22,11 @@ use crate::engine::keys::vault::VaultError;
 /// Cases in one answer.
 pub const CASES_MAX: usize = 200;
 const OPEN: [CaseState; 2] = [CaseState::WaitingApproval, CaseState::CoolingOff];
-/// What stands for a text that an erasure made unreadable.
+/// The text shown in place of one that an erasure made unreadable.
 const UNREADABLE: &str = "(erased)";
 
 impl Queries {
-    /// The account that holds a username.
+    /// Finds the account that holds a username.
     ///
     /// # Errors
     /// `account.not_found`, `store.unavailable`.
@@ -52,7 +52,7 @@ impl Queries {
             .ok_or_else(|| Refusal::new(ErrorCode::AccountNotFound))
     }
 
-    /// The reset cases in a state, the open ones where none is named.
+    /// Lists the reset cases in a state, or the open ones if none is named.
     ///
     /// # Errors
     /// `projection.behind`, `store.unavailable`.
@@ -91,7 +91,7 @@ impl Queries {
         Ok(page)
     }
 
-    /// What an agent may know of an account.
+    /// Returns what an agent may know of an account.
     ///
     /// # Errors
     /// `account.not_found`, `projection.behind`, `store.unavailable`.
@@ -178,7 +178,8 @@ impl Queries {
         })
     }
 
-    /// The first character of a username and its length: enough to ask its owner for the rest.
+    /// Returns the first character of a username and its length: enough to ask its owner for the
+    /// rest.
     fn masked(
         &self,
         stream: StreamKey,
@@ -193,7 +194,8 @@ impl Queries {
         }))
     }
 
-    /// A sealed text where it stands: event type and field; none once the account is erased.
+    /// Opens a sealed text in its place, given event type and field; `None` once the account is
+    /// erased.
     fn opened(
         &self,
         stream: StreamKey,

@@ -1,4 +1,4 @@
-//! The engine while it runs: its threads from start to stop, and the way to them.
+//! The running engine: its threads from start to stop, and the entry points to them.
 
 pub(super) mod readings;
 mod stopping;
@@ -18,7 +18,7 @@ use countersign_schemas::time::Micros;
 use data_encoding::HEXLOWER;
 
 use super::followers::feed::Feed;
-use super::followers::key_rewriter::Keeper;
+use super::followers::key_rewriter::KeyRewriter;
 use super::followers::{indexer, projector, rehash};
 use super::intake::pool::Pool;
 use super::intake::prove;
@@ -26,7 +26,7 @@ use super::keys::assertions;
 use super::message::{Job, Submission, ToWriter, spawn};
 use super::queries::Queries;
 use super::queries::admin::Admin;
-use super::request::{BodyTags, Outcome, ReplyTo, Request, is_vouched};
+use super::request::{BodyTags, Outcome, PasswordsBy, ReplyTo, Request, is_vouched};
 use super::shared::Shared;
 use super::shared::asked_password::PasswordService;
 use super::start;
@@ -40,29 +40,29 @@ use crate::crypto::derived::FileKey;
 use crate::log::EventLog;
 use crate::log::index::Finding;
 
-/// What the key of instances is derived with.
+/// The label from which the key of instances is derived.
 const PRESENCE_LABEL: &str = "presence";
-/// What is said to a caller whose word is not taken.
+/// The detail for a caller that may not vouch for the first factor.
 const MAY_NOT_VOUCH: &str =
-    "this caller may not answer for the first factor: send the password, or a challenge";
+    "this caller may not vouch for the first factor: send the password, or a challenge";
 
-/// The engine: takes commands, answers queries.
+/// The engine: takes commands and answers queries.
 pub struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) pool: Arc<Pool<Job>>,
     pub(super) queue: ToWriter,
     pub(super) admin: Admin,
-    pub(super) keeper: Keeper,
+    pub(super) key_rewriter: KeyRewriter,
     pub(super) draining: AtomicBool,
     pub(super) followers: Mutex<Vec<JoinHandle<()>>>,
     pub(super) writer: Mutex<Writing>,
 }
 
-/// The log, or the thread that has it.
+/// The log, or the thread that owns it.
 pub enum Writing {
-    /// The writer works.
+    /// The writer runs.
     Thread(JoinHandle<Option<EventLog>>),
-    /// The writer has ended; without a log where it had failed, or where that is closed.
+    /// The writer has ended; `None` if it failed or the log is closed.
     Stopped(Option<EventLog>),
 }
 
@@ -70,8 +70,8 @@ impl Engine {
     /// Opens log, keys and views, and starts the threads; the views are current when it returns.
     ///
     /// # Errors
-    /// [`StartError`] with one sentence that says what is wrong and what to do; nothing was
-    /// changed but what an unclean stop had left to repair.
+    /// [`StartError`] with one sentence that says what is wrong and what to do; nothing was changed
+    /// except repairs after an unclean stop.
     pub fn start(options: EngineOptions) -> Result<Self, StartError> {
         let (data, keyring) = (options.data.clone(), options.keyring.clone());
         let (shared, log) = start::open(options)?;
@@ -126,7 +126,7 @@ impl Engine {
             pool,
             queue,
             admin,
-            keeper: Keeper::start(keeping, writing),
+            key_rewriter: KeyRewriter::start(keeping, writing),
             draining: AtomicBool::new(false),
             followers: Mutex::new(followers),
             writer: Mutex::new(Writing::Thread(writer)),
@@ -135,8 +135,8 @@ impl Engine {
 
     /// Takes a command; `reply` is called exactly once, after the commit that its answer rests on.
     ///
-    /// Does what is quick at once and never waits: what finds no room is `overloaded`, and nothing
-    /// was appended then.
+    /// Does the quick work at once and never waits: a command that finds no room is `overloaded`,
+    /// and nothing was appended for it.
     pub fn submit(&self, mut request: Request, reply: ReplyTo) {
         if let Err(refusal) = self.admit(&mut request) {
             return reply(Outcome {
@@ -144,11 +144,11 @@ impl Engine {
                 replayed: false,
             });
         }
-        let reply = self.keeper.hold_back(&request.command, reply);
+        let reply = self.key_rewriter.hold_back(&request.command, reply);
         self.queue.submit(Submission::new(request, reply));
     }
 
-    /// Refuses what needs no look at any account, and names the account that is to be made.
+    /// Refuses a command where no account has to be read, and chooses the id of a new account.
     fn admit(&self, request: &mut Request) -> Result<(), Refusal> {
         if *self.shared.failed.borrow() {
             return Err(Refusal::new(ErrorCode::StoreUnavailable));
@@ -165,21 +165,24 @@ impl Engine {
                 let id = uuid::Uuid::now_v7().to_string();
                 command.account_id = Some(AccountId::parse(&id).expect("a UUID is a word"));
             }
-            Command::StartLogin(command) if command.password.is_none() && !self.shared.vouched => {
+            Command::StartLogin(command)
+                if command.password.is_none()
+                    && self.shared.passwords_by != PasswordsBy::Caller =>
+            {
                 return Err(DecodeError::at("/password", "this field is required").into());
             }
             _ => {}
         }
         let may_vouch = |names: &BTreeSet<String>| names.contains(&request.caller.name);
         let is_allowed = self.shared.vouching.as_ref().is_none_or(may_vouch);
-        match is_vouched(&request.command, self.shared.vouched) && !is_allowed {
+        match is_vouched(&request.command, self.shared.passwords_by) && !is_allowed {
             true => Err(Refusal::because(ErrorCode::ActorForbidden, MAY_NOT_VOUCH)),
             false => Ok(()),
         }
     }
 
-    /// What a repeat of a command is recognised by: at first by every byte, later by what is no
-    /// secret.
+    /// Returns the hashes that recognise a repeat of a command: at first by every byte, later
+    /// without its secrets.
     pub fn body_tags(
         &self,
         caller: &str,
@@ -197,12 +200,12 @@ impl Engine {
         }
     }
 
-    /// The wall clock.
+    /// Returns the time by the wall clock.
     pub fn now(&self) -> Micros {
         self.shared.now()
     }
 
-    /// The queries.
+    /// Returns a handle for queries.
     pub fn queries(&self) -> Queries {
         Queries {
             shared: Arc::clone(&self.shared),
@@ -211,7 +214,7 @@ impl Engine {
         }
     }
 
-    /// What other services are told.
+    /// Returns a handle for publishing the events that other services receive.
     pub fn feed(&self) -> Feed {
         Feed {
             shared: Arc::clone(&self.shared),
@@ -219,48 +222,46 @@ impl Engine {
         }
     }
 
-    /// The operators' side.
+    /// Returns the operators' side.
     pub fn admin(&self) -> &Admin {
         &self.admin
     }
 
-    /// The policy in force.
+    /// Returns the policy in force.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
     }
 
-    /// Asks this service about passwords from now on, where the configuration says that another
-    /// service holds them; without one they are `directory.unavailable`.
+    /// Sets the password service that is asked from now on, if the configuration names one; until
+    /// then its passwords are `directory.unavailable`.
     pub fn ask_about_passwords(&self, service: PasswordService) {
         if self.shared.password_service.set(service).is_err() {
-            tracing::error!(
-                "the service that checks passwords is known already; the first one is asked"
-            );
+            tracing::error!("there is already a password service; the first one stays in use");
         }
     }
 
-    /// The hexadecimal id of the log's first epoch, which no later epoch changes.
+    /// Returns the hexadecimal id of the log's first epoch, which no later epoch changes.
     pub fn first_log_id(&self) -> String {
         HEXLOWER.encode(self.shared.vault.keyring().first_log_id())
     }
 
-    /// The hexadecimal id of the log's epoch.
+    /// Returns the hexadecimal id of the log's present epoch.
     pub fn log_id(&self) -> String {
         HEXLOWER.encode(self.shared.vault.keyring().log_id())
     }
 
-    /// The key that signs a login recorded at an instant.
+    /// Returns the key that signs a login recorded at an instant.
     pub fn assertion_key(&self, at: Micros) -> AssertionKey {
         assertions::key_at(&self.shared.vault.keyring(), at)
     }
 
-    /// The public keys that verify assertions, the one in use first (RFC 7517).
+    /// Returns the public keys that verify assertions, the one in use first (RFC 7517).
     pub fn jwks(&self) -> Jwks {
         assertions::shown_keys(&self.shared.vault.keyring(), self.now())
     }
 
-    /// The key under which instances of this log know each other; no rotation changes it, and no
-    /// epoch.
+    /// Returns the key by which instances of this log recognise each other; no rotation and no
+    /// epoch changes it.
     pub fn presence_key(&self) -> FileKey {
         self.shared.vault.keyring().file_key(PRESENCE_LABEL)
     }

@@ -1,4 +1,4 @@
-//! What operators watch, read at one moment.
+//! The operators' measurements, read at one moment.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -9,57 +9,58 @@ use countersign_schemas::time::Micros;
 
 use super::Engine;
 
-/// The engine at one moment.
+/// The engine's measurements at one moment.
 #[derive(Debug)]
 pub struct Readings {
     /// The last durable position.
     pub head: u64,
     /// How far each view is.
     pub views: Vec<ViewState>,
-    /// How far events are published; none where they are not.
+    /// How far events are published; `None` if publication is off.
     pub publication: Option<PublicationState>,
     /// Commands that wait for the writer.
     pub queued: usize,
     /// Commands that wait for a hash.
     pub proofs_waiting: usize,
-    /// Commands since the start that found no room among those.
+    /// Commands since the start that found no room among those that wait for a hash.
     pub sheds: u64,
     /// Passwords and codes compared since the start.
     pub comparisons: u64,
-    /// Argon2id computed since the start.
+    /// Argon2id hashes computed since the start.
     pub hashes: u64,
-    /// Seconds since everything was covered by a signed checkpoint.
+    /// Seconds since a signed checkpoint last covered everything.
     pub checkpoint_age_s: u64,
-    /// Seconds since the older of the two copies in the backup folders was taken, since the log
-    /// began where one is missing; none where no backups are configured.
+    /// Seconds since the older of the two copies in the backup folders was taken, or since the log
+    /// began if one is missing; `None` without configured backups.
     pub backup_age_s: Option<u64>,
-    /// Seconds that the wall clock lies behind the last recorded time.
+    /// Seconds by which the wall clock is behind the last recorded time.
     pub clock_behind_s: u64,
-    /// Whether codes are refused because of it.
+    /// Whether codes are refused because of that.
     pub clock_is_behind: bool,
-    /// Jumps ahead of the wall clock since the start.
+    /// Forward jumps of the wall clock since the start.
     pub clock_jumps: u64,
-    /// Free bytes where the log is; none where the system does not say.
+    /// Free bytes on the log's file system; `None` if the system does not report them.
     pub data_free_bytes: Option<u64>,
-    /// Free bytes where the keyring and its checkpoints are.
+    /// Free bytes on the file system of the keyring and its checkpoints.
     pub keys_free_bytes: Option<u64>,
-    /// The position up to which the log was hashed again since the start, and found to be what was
+    /// The position up to which the log was hashed again since the start and matched what was
     /// appended.
     pub verified_through: u64,
-    /// What is wrong with where the files are and who may read them; none where they are as a start
-    /// wants them.
+    /// What is wrong with the place or the permissions of the files; `None` if both are as at the
+    /// start.
     pub misplaced: Option<String>,
-    /// Whether a commit has failed, or the data folder was changed.
+    /// Whether a commit has failed or the data folder was changed.
     pub has_failed: bool,
-    /// Whether nothing more is taken.
+    /// Whether no more commands are accepted.
     pub is_draining: bool,
 }
 
 impl Engine {
-    /// Reads what operators watch; asks the file system, so not for a task that must not wait.
+    /// Reads the operators' measurements; asks the file system, so it must not be called from a
+    /// task that may not block.
     pub fn readings(&self) -> Readings {
         let (shared, gauges) = (&self.shared, &self.shared.gauges);
-        // In this order, or what is recorded in between would look like a clock that is behind.
+        // In this order; else an event recorded in between would look like a clock that is behind.
         let recorded_at = Micros(shared.recorded_at.load(Ordering::Acquire));
         let now = shared.now();
         Readings {
@@ -86,8 +87,8 @@ impl Engine {
     }
 }
 
-/// Bytes that this process may still write on the file system of a folder; none where the system
-/// does not say.
+/// Returns the bytes that this process may still write on a folder's file system; `None` if the
+/// system does not report them.
 pub fn free_bytes(folder: &Path) -> Option<u64> {
     let system = rustix::fs::statvfs(folder).ok()?;
     Some(system.f_bavail.saturating_mul(system.f_frsize))

@@ -1,4 +1,4 @@
-//! How the engine ends: nothing more is taken, what was taken is finished, the files are closed.
+//! How the engine ends: it accepts nothing more, finishes what it accepted, and closes the files.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -15,26 +15,27 @@ use crate::engine::message::Message;
 use crate::log::index::Finding;
 
 impl Engine {
-    /// What was met in the data folder that the service did not leave so; nothing is decided then.
+    /// Returns what was found in the data folder that the service did not write; nothing is decided
+    /// then.
     pub fn finding(&self) -> Option<Finding> {
         self.shared.index.finding()
     }
 
-    /// Turns true when a commit has failed, and a restart is safe, or when there is a
+    /// Turns true if a commit has failed, and a restart is safe, or if there is a
     /// [`finding`](Self::finding): the process must stop.
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.shared.failed.subscribe()
     }
 
-    /// Takes nothing more and finishes what was taken; the log can still be read. May be called
-    /// again.
+    /// Accepts nothing more and finishes what was accepted; the log can still be read. May be
+    /// called again.
     ///
-    /// Waits at most `within` for slow steps; commands that could not begin theirs by then are
-    /// `draining`, with nothing compared. What was begun is finished.
+    /// Waits at most `within` for slow steps. Commands that could not begin their steps by then are
+    /// `draining`, with nothing compared; steps that were begun are finished.
     pub fn finish(&self, within: Duration) {
         self.draining.store(true, Ordering::Release);
         let (done, is_done) = sync_channel(1);
-        // A writer that has failed is gone and takes no message.
+        // A writer that has failed is gone and receives no message.
         let _ = self.queue.send(Message::Stop(done));
         // Nothing is ever sent: the writer drops its end.
         if is_done.recv_timeout(within) == Err(RecvTimeoutError::Timeout) {
@@ -45,7 +46,7 @@ impl Engine {
                 }
             }
         }
-        let mut writer = self.writer.lock().expect("nobody panics holding it");
+        let mut writer = self.writer.lock().expect("no holder of this lock panics");
         let log = match std::mem::replace(&mut *writer, Writing::Stopped(None)) {
             Writing::Stopped(log) => log,
             Writing::Thread(thread) => thread.join().unwrap_or_else(|_| {
@@ -57,19 +58,23 @@ impl Engine {
         self.pool.stop();
     }
 
-    /// As [`Engine::finish`], and then closes the files; may be called again.
+    /// Does the same as [`Engine::finish`] and then closes the files; may be called again.
     pub fn drain(&self, within: Duration) {
         self.finish(within);
         self.shared.progress.stop();
-        let followers =
-            std::mem::take(&mut *self.followers.lock().expect("nobody panics holding it"));
+        let followers = std::mem::take(
+            &mut *self
+                .followers
+                .lock()
+                .expect("no holder of this lock panics"),
+        );
         for thread in followers {
             if thread.join().is_err() {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
         self.close_log();
-        self.keeper.stop();
+        self.key_rewriter.stop();
         reached("checkpoint-unsigned");
         indexer::sign(&self.shared);
         reached("views-unflushed");
@@ -80,7 +85,7 @@ impl Engine {
     }
 
     fn close_log(&self) {
-        let mut writer = self.writer.lock().expect("nobody panics holding it");
+        let mut writer = self.writer.lock().expect("no holder of this lock panics");
         if let Writing::Stopped(log) = &mut *writer
             && let Some(log) = log.take()
             && let Err(error) = log.close()

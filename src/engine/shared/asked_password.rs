@@ -1,4 +1,4 @@
-//! A password that another service is asked about.
+//! A question to the password service: whether a password is an account's.
 
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::ErrorCode;
@@ -7,12 +7,13 @@ use countersign_schemas::secret::SecretText;
 use crate::account::ProofEvidence;
 use crate::engine::message::{Message, Submission, ToWriter};
 
-/// Asks the other service; must not block.
+/// Asks the password service; must not block.
 pub type PasswordService = Box<dyn Fn(AskedPassword) + Send + Sync>;
 
-/// Whether a password is an account's: a question that is answered once, also where it gets lost.
+/// Whether a password is an account's: a question that is answered exactly once, also if it gets
+/// lost.
 pub struct AskedPassword {
-    /// Whose password it would be.
+    /// The account in question.
     pub account_id: AccountId,
     /// The password.
     pub password: SecretText,
@@ -22,7 +23,7 @@ pub struct AskedPassword {
 struct Answer(Option<(Box<Submission>, ToWriter)>);
 
 impl AskedPassword {
-    /// A question whose answer goes back to the writer with the command.
+    /// Makes a question whose answer returns to the writer with the command.
     pub(in crate::engine) fn new(
         account_id: AccountId,
         password: SecretText,
@@ -35,7 +36,7 @@ impl AskedPassword {
         }
     }
 
-    /// Answers: whether it is right, or why nobody said so.
+    /// Answers whether the password is right, or why the password service gave no answer.
     pub fn answer(mut self, answer: Result<bool, ErrorCode>) {
         self.answer.give(answer);
     }

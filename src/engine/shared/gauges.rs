@@ -1,11 +1,11 @@
-//! What operators watch of the engine: counters and marks that its threads raise.
+//! The operators' counters and marks, raised by the engine's threads.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use countersign_schemas::time::Micros;
 
-/// Counters and marks, raised where the thing happens.
+/// Counters and marks, each raised where its event happens.
 pub struct Gauges {
     pub(in crate::engine) data: PathBuf,
     pub(in crate::engine) keyring_folder: PathBuf,
@@ -14,14 +14,14 @@ pub struct Gauges {
     pub(in crate::engine) hashes: AtomicU64,
     pub(in crate::engine) clock_jumps: AtomicU64,
     pub(in crate::engine) clock_is_behind: AtomicBool,
-    /// When everything was last covered by a signed checkpoint, in microseconds.
+    /// When a signed checkpoint last covered everything, in microseconds.
     pub(in crate::engine) signed_at: AtomicU64,
     /// The highest position up to which the log was hashed again since the start.
     pub(in crate::engine) verified_through: AtomicU64,
 }
 
 impl Gauges {
-    /// Begins to count; a start has just signed for the log.
+    /// Starts to count; a start has just signed the log.
     pub fn new(data: &Path, keyring: &Path, now: Micros) -> Self {
         Self {
             data: data.into(),
@@ -36,39 +36,39 @@ impl Gauges {
         }
     }
 
-    /// The pool had no room for a command.
+    /// Counts a command for which the pool had no room.
     pub fn shed(&self) {
         self.sheds.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A password or a code is compared.
+    /// Counts a comparison of a password or a code.
     pub fn compares(&self) {
         self.comparisons.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An Argon2id is computed.
+    /// Counts a computed Argon2id hash.
     pub fn hashes(&self) {
         self.hashes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The wall clock jumped ahead.
+    /// Counts a forward jump of the wall clock.
     pub fn clock_jumped(&self) {
         self.clock_jumps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether codes are refused because the wall clock is behind the log.
+    /// Notes whether codes are refused because the wall clock is behind the log.
     pub fn clock_is_behind(&self, is_behind: bool) {
         self.clock_is_behind.store(is_behind, Ordering::Relaxed);
     }
 
-    /// Everything up to now is covered by a signed checkpoint.
+    /// Notes that a signed checkpoint covers everything up to now.
     pub fn signed(&self, now: Micros) {
         self.signed_at.store(now.0, Ordering::Relaxed);
     }
 }
 
 impl Gauges {
-    /// The records up to a position are those that were appended.
+    /// Notes that the records up to a position are those that were appended.
     pub fn verified_through(&self, position: u64) {
         self.verified_through.fetch_max(position, Ordering::Relaxed);
     }

@@ -1,12 +1,12 @@
-//! What all threads of the engine share.
+//! The state that all threads of the engine share.
 
+pub(super) mod access_records;
 pub(super) mod asked_password;
 pub(super) mod gauges;
-pub(super) mod look_rates;
 pub(super) mod progress;
 pub(super) mod publication;
-pub(super) mod recorded_looks;
 pub(super) mod standing;
+pub(super) mod subject_rates;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -27,88 +27,88 @@ use super::counts::by_text::TextFile;
 use super::keys::checkpoints::{sign, signer};
 use super::keys::vault::Vault;
 use super::message::Subject;
-use super::request::unavailable;
+use super::request::{PasswordsBy, unavailable};
+use super::shared::access_records::AccessRecords;
 use super::shared::asked_password::PasswordService;
 use super::shared::gauges::Gauges;
 use super::shared::progress::Progress;
 use super::shared::publication::Publication;
-use super::shared::recorded_looks::RecordedLooks;
 use super::shared::standing::Standing;
 use crate::account::{Account, Policy};
 use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::Index;
 use crate::log::tree::Hash;
 
-/// What all threads of the engine share; only the writer changes it.
+/// The state that all threads of the engine share; only the writer changes it.
 pub struct Shared {
-    /// Keyring and data keys.
+    /// The keyring and the data keys.
     pub vault: Vault,
-    /// The numbers to decide by.
+    /// The policy that decides.
     pub policy: Policy,
-    /// Whether callers answer for the first factor.
-    pub vouched: bool,
-    /// Whether another service checks passwords.
-    pub elsewhere: bool,
-    /// That service, once it can be asked.
+    /// Who checks passwords.
+    pub passwords_by: PasswordsBy,
+    /// The password service, once it can be asked.
     pub password_service: OnceLock<PasswordService>,
-    /// The callers that may answer for the first factor; all when none.
+    /// The callers that may vouch for the first factor; all if `None`.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
     pub clock: Clock,
-    /// A clock that nobody sets.
+    /// The monotonic clock, which cannot be set.
     pub monotonic: Clock,
-    /// The wall clock behind the log that an operator took for right.
+    /// The wall clock behind the log that an operator accepted as right.
     pub accepted_clock: Option<AcceptedClock>,
     /// Accounts in memory.
     pub accounts: Accounts,
-    /// Where events stand.
+    /// The index: the positions of events.
     pub index: Arc<Index>,
-    /// What is kept of wrong passwords by the text that names an account.
+    /// The file of wrong passwords, by the text that names an account.
     pub text_file: TextFile,
     /// The archive of signed checkpoints, and the key that signs the next one.
     pub checkpoints: Mutex<Archive>,
-    /// Number of the log's own events.
+    /// The version of the log's own stream.
     pub log_version: AtomicU32,
     /// When the last durable event was recorded, in microseconds.
     pub recorded_at: AtomicU64,
-    /// Which looks at histories were recorded lately.
-    pub look_ups: Mutex<RecordedLooks>,
+    /// The access records of the last minutes.
+    pub access_records: Mutex<AccessRecords>,
     /// The read models.
     pub views: Views,
-    /// How far the log is committed and shown.
+    /// How far the log is committed and shown by the views.
     pub progress: Progress,
-    /// What operators watch.
+    /// The operators' counters.
     pub gauges: Gauges,
-    /// Whether the files are where a start found them.
+    /// Whether the files are where the start found them.
     pub standing: Standing,
-    /// How far it is published.
+    /// How far the log is published.
     pub publication: Publication,
-    /// Where backups go, if anywhere.
+    /// The folders for backups, if configured.
     pub backup: Option<BackupFolders>,
-    /// Turns true when a commit has failed, or the data folder was changed.
+    /// Turns true if a commit has failed or the data folder was changed.
     pub failed: watch::Sender<bool>,
 }
 
 impl Shared {
-    /// The wall clock.
+    /// Returns the time by the wall clock.
     pub fn now(&self) -> Micros {
         (self.clock)()
     }
 
-    /// Log time: the wall clock, or the last recorded time where that lies ahead.
+    /// Returns log time: the wall clock, or the last recorded time if that is later.
     pub fn log_time(&self) -> Micros {
         let recorded_at = Micros(self.recorded_at.load(Ordering::Acquire));
         self.now().max(recorded_at)
     }
 
-    pub fn look_ups(&self) -> MutexGuard<'_, RecordedLooks> {
-        self.look_ups.lock().expect("no holder of this lock panics")
+    pub fn access_records(&self) -> MutexGuard<'_, AccessRecords> {
+        self.access_records
+            .lock()
+            .expect("no holder of this lock panics")
     }
 
-    /// Signs what the log is now, where it has grown; the note is durable beside the keyring.
+    /// Signs a checkpoint if the log has grown; the note is durable beside the keyring.
     ///
     /// # Errors
-    /// As [`sign`].
+    /// Those of [`sign`].
     pub fn sign_checkpoint(&self) -> Result<String, CheckpointRefusal> {
         let mut archive = self
             .checkpoints
@@ -119,10 +119,10 @@ impl Shared {
         Ok(note)
     }
 
-    /// The same, as it is told.
+    /// Signs a checkpoint like [`Shared::sign_checkpoint`] and returns it as a reply shows it.
     ///
     /// # Errors
-    /// A sentence, as [`Shared::sign_checkpoint`].
+    /// A sentence with the reason.
     pub fn signed_checkpoint(&self) -> Result<SignedCheckpoint, String> {
         let note = self.sign_checkpoint().map_err(|error| error.to_string())?;
         let signer = signer(&self.vault.keyring());
@@ -136,7 +136,7 @@ impl Shared {
         })
     }
 
-    /// Size and root of the newest checkpoint that was signed, if any was.
+    /// Returns size and root of the newest signed checkpoint, if there is one.
     pub fn signed_root(&self) -> Option<(u64, Hash)> {
         let archive = self
             .checkpoints
@@ -146,7 +146,7 @@ impl Shared {
         Some((newest.size, newest.root))
     }
 
-    /// Stops the service where something on the disk was met that it did not leave so.
+    /// Stops the service if something was found on the disk that it did not write.
     pub fn watch_findings(&self) {
         if let Some(finding) = self.index.finding().filter(|_| !*self.failed.borrow()) {
             tracing::error!(%finding, "ALARM: the data folder was changed, the service stops");
@@ -154,9 +154,12 @@ impl Shared {
         }
     }
 
-    /// The state of a command's account: the newest where the writer has one that is not durable
-    /// yet, else as of its last durable event. There is none once something was met that the service
-    /// did not leave so.
+    /// Returns the state of a command's account: the writer's newest one if that is not durable
+    /// yet, else the state as of the last durable event.
+    ///
+    /// # Errors
+    /// `store.unavailable` if the account cannot be read, or something was found on the disk that
+    /// the service did not write.
     pub fn account(
         &self,
         subject: &Subject,
@@ -176,7 +179,7 @@ impl Shared {
         if account.exists() {
             return Ok(account);
         }
-        // An erased account goes on counting versions.
+        // An erased account continues its versions.
         Ok(Arc::new(Account {
             version: account.version,
             ..Account::default()

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Entries that are worth a round of the views at once; fewer wait for company.
+/// Entries that are worth a round of the views at once; fewer wait for more.
 const WORTH_A_ROUND: u64 = 1_024;
 
-/// Two positions that rise, and a third that somebody waits to see shown; and whether those that
-/// follow the log are to stop.
+/// The rising positions of log and views, the position that a reader waits to see shown, and
+/// whether the threads that follow the log must stop.
 #[derive(Default)]
 pub struct Progress {
     state: Mutex<State>,
     changed: Condvar,
     signal: watch::Sender<u64>,
-    /// Apart, so that a commit wakes nobody who only waits for the end.
+    /// Separate, so that a commit wakes no thread that waits only for the end.
     stopped: Condvar,
 }
 
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Progress {
-    /// Says that everything up to here is durable.
+    /// Reports that everything up to a position is durable.
     pub fn commit(&self, position: u64) {
         let mut state = self.state();
         state.committed = state.committed.max(position);
@@ -37,31 +37,32 @@ impl Progress {
         self.signal.send_replace(position);
     }
 
-    /// The last durable position, for those who wait elsewhere than on a thread of their own.
+    /// Returns the last durable position as a signal, for tasks that must not block a thread.
     pub fn committed_signal(&self) -> watch::Receiver<u64> {
         self.signal.subscribe()
     }
 
-    /// Says that every view shows everything up to here; less than before where one begins anew.
+    /// Reports that every view shows everything up to a position; lower than before if a view is
+    /// rebuilt.
     pub fn show(&self, position: u64) {
         self.state().shown = position;
         self.changed.notify_all();
     }
 
-    /// The last durable position.
+    /// Returns the last durable position.
     pub fn committed(&self) -> u64 {
         self.state().committed
     }
 
-    /// Waits until a position is durable, at most so long; tells whether it is.
+    /// Waits for `at_most` until a position is durable; returns whether it is.
     pub fn wait_committed(&self, position: u64, at_most: Duration) -> bool {
         self.wait(at_most, |state| state.committed >= position)
             .committed
             >= position
     }
 
-    /// Waits until every view shows a position, at most so long; tells whether they do. Whoever
-    /// waits hurries the projector.
+    /// Waits for `at_most` until every view shows a position, and hurries the projector; returns
+    /// whether they show it.
     pub fn wait_shown(&self, position: u64, at_most: Duration) -> bool {
         let mut state = self.state();
         state.wanted = state.wanted.max(position);
@@ -70,9 +71,9 @@ impl Progress {
         self.wait(at_most, |state| state.shown >= position).shown >= position
     }
 
-    /// For the projector: waits for something to show, at most `idle`, and then for company, at
-    /// most `linger`, unless somebody waits to see it. A round of the views costs much the same for
-    /// one entry and for a thousand.
+    /// Waits, for the projector, up to `idle` for an entry to show, and then up to `linger` for
+    /// more entries, unless a reader waits. A round of the views costs much the same for one entry
+    /// and for a thousand.
     pub fn wait_for_work(&self, idle: Duration, linger: Duration) {
         let state = self.wait(idle, |state| {
             state.stopping || state.committed > state.shown
@@ -86,14 +87,15 @@ impl Progress {
         }
     }
 
-    /// Tells those that follow the log to stop, and ends their waiting.
+    /// Makes the threads that follow the log stop, and ends their waiting.
     pub fn stop(&self) {
         self.state().stopping = true;
         self.changed.notify_all();
         self.stopped.notify_all();
     }
 
-    /// Whether those that follow the log are to stop; waits for it, at most so long.
+    /// Waits for `at_most` until the threads that follow the log must stop; returns whether they
+    /// must.
     pub fn is_stopping(&self, at_most: Duration) -> bool {
         let waited = self
             .stopped
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_waits_ends_the_lingering() {
+    fn a_waiting_reader_ends_the_lingering() {
         let progress = Progress::default();
         progress.commit(1);
         std::thread::scope(|threads| {

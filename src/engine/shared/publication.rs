@@ -1,11 +1,11 @@
-//! How far events are published, and why no further.
+//! How far events are published, and why publication stopped there.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countersign_schemas::admin::PublicationState;
 
-/// How far publication is, for whoever asks; off until somebody publishes.
+/// The progress of publication; off until publishing begins.
 #[derive(Debug, Default)]
 pub struct Publication {
     is_on: AtomicBool,
@@ -14,17 +14,17 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Says that events are published from now on.
+    /// Notes that events are published from now on.
     pub fn turn_on(&self) {
         self.is_on.store(true, Ordering::Release);
     }
 
-    /// Why nothing is published at the moment, if so.
+    /// Returns why nothing is published at the moment, if so.
     pub fn halted(&self) -> Option<String> {
         self.reason().clone()
     }
 
-    /// How far it is of a log that ends here; none where nothing is published.
+    /// Returns the progress for a log that ends at `head`; `None` if publication is off.
     pub fn state(&self, head: u64) -> Option<PublicationState> {
         let position = self.through.load(Ordering::Acquire);
         self.is_on
@@ -36,13 +36,13 @@ impl Publication {
             })
     }
 
-    /// Says that everything up to here is published.
+    /// Notes that everything up to a position is published.
     pub fn reached(&self, position: u64) {
         self.through.store(position, Ordering::Release);
         *self.reason() = None;
     }
 
-    /// Says why nothing is published.
+    /// Notes why nothing is published.
     pub fn halt(&self, reason: String) {
         *self.reason() = Some(reason);
     }

@@ -1,8 +1,8 @@
-//! Whether what a start found is still so: the files are where they were, are the same, and are no
-//! more open to others. Cheap looks by name, every few seconds.
+//! Whether the files are still as the start found them: in the same place, the same files, and no
+//! more open to others. Cheap checks by name, every few seconds.
 //!
-//! A file that is renamed away or exchanged goes on being written by this process, under no name:
-//! the next start would find less. The table of the start's checks is in
+//! This process continues to write a file that was renamed or replaced, but the file has lost its
+//! name: the next start would find less. The table of the start's checks is in
 //! `docs/decisions/2026-11-30-copies.md`.
 
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use crate::engine::data_folder::{keys_file, log_folder};
 use crate::engine::keys::vault::Vault;
 use crate::log::LogReader;
 
-/// What others than the owner may do.
+/// The permission bits of others than the owner.
 const OTHERS: u32 = 0o077;
 
-/// What a name led to.
+/// The file that a path led to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Found {
     device: u64,
@@ -44,14 +44,14 @@ impl Found {
 }
 
 struct Seen {
-    /// By path: the folders, and each segment from when it was first seen.
+    /// By path: the folders, and each segment since it was first seen.
     kept: BTreeMap<PathBuf, Found>,
-    /// What others might do with the key store, which an erasure replaces.
+    /// The permissions of others on the key store, which an erasure replaces.
     keys_others: u32,
     wrong: Option<String>,
 }
 
-/// What a start found.
+/// The files as the start found them.
 pub struct Standing {
     keyring: PathBuf,
     keys: PathBuf,
@@ -60,7 +60,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Takes what is there for right: a start has just opened it.
+    /// Takes the present files as right: a start has just opened them.
     pub fn of(data: &Path, keyring: &Path, log: &LogReader) -> Self {
         let (keys, folder) = (keys_file(data), log_folder(data));
         let found = |path: &Path| fs::metadata(path).ok().as_ref().map(Found::of);
@@ -82,18 +82,18 @@ impl Standing {
         }
     }
 
-    /// What was wrong at the last look.
+    /// Returns what was wrong at the last check.
     pub fn wrong(&self) -> Option<String> {
         self.seen().wrong.clone()
     }
 
-    /// Looks, and says what has become wrong or right.
+    /// Checks the files, and logs what has become wrong or right.
     pub fn look(&self, vault: &Vault, log: &LogReader) {
         let mut seen = self.seen();
         let wrong = self.misplaced(&mut seen, vault, log).err();
         match (&wrong, &seen.wrong) {
             (Some(wrong), before) if before.as_ref() != Some(wrong) => tracing::error!(
-                "ALARM: {wrong}; the service is not ready until that is undone, and what it acknowledges may be lost"
+                "ALARM: {wrong}; the service is not ready until this is undone, and commands that it acknowledges may be lost"
             ),
             (None, Some(_)) => tracing::info!("the files are again where the start found them"),
             _ => {}
@@ -159,7 +159,7 @@ fn gone(path: &Path, error: &io::Error) -> String {
 
 fn exchanged(path: &Path) -> String {
     format!(
-        "{} was exchanged while the service ran: bring the former one back under its name, and restart",
+        "{} was replaced while the service ran: restore the original file under its name, and restart",
         path.display()
     )
 }
@@ -168,7 +168,7 @@ fn refuse_opened(path: &Path, before: u32, now: u32) -> Result<(), String> {
     match now & !before {
         0 => Ok(()),
         _ => Err(format!(
-            "{} was opened to others while the service ran: take that back with `chmod go-rwx`, and find out who did it",
+            "{} was opened to others while the service ran: close it with `chmod go-rwx`, and find out who opened it",
             path.display()
         )),
     }

@@ -1,4 +1,5 @@
-//! What is moved, exchanged or opened up under a running service is seen, and seen to be put right.
+//! Files that are moved, replaced or opened to others under a running service are noticed, and so
+//! is their repair.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -8,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::engine::Engine;
-use crate::engine::tests::house::House;
+use crate::engine::tests::fixture::Fixture;
 
 fn look(engine: &Engine) -> Option<String> {
     let shared = &engine.shared;
@@ -20,24 +21,24 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn watched(house: &House) -> Vec<PathBuf> {
+fn watched(fixture: &Fixture) -> Vec<PathBuf> {
     vec![
-        house.data(),
-        house.data().join("log"),
-        house.data().join("log/00000001.redb"),
-        house.data().join("keys.redb"),
-        house.keyring(),
+        fixture.data(),
+        fixture.data().join("log"),
+        fixture.data().join("log/00000001.redb"),
+        fixture.data().join("keys.redb"),
+        fixture.keyring(),
     ]
 }
 
 #[test]
-fn what_is_renamed_away_or_exchanged_ends_readiness_until_it_is_back() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+fn a_file_that_is_renamed_or_replaced_ends_readiness_until_it_is_back() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     assert_eq!(look(&engine), None);
-    for path in watched(&house) {
-        let away = house.folder().join("away");
+    for path in watched(&fixture) {
+        let away = fixture.folder().join("away");
         fs::rename(&path, &away).unwrap();
         let wrong = look(&engine).unwrap();
         assert!(
@@ -54,7 +55,7 @@ fn what_is_renamed_away_or_exchanged_ends_readiness_until_it_is_back() {
         );
         let wrong = look(&engine);
         // The same keyring in another file is the same keyring.
-        assert_eq!(wrong.is_none(), path == house.keyring(), "{wrong:?}");
+        assert_eq!(wrong.is_none(), path == fixture.keyring(), "{wrong:?}");
         match path.is_dir() {
             true => fs::remove_dir_all(&path).unwrap(),
             false => fs::remove_file(&path).unwrap(),
@@ -66,9 +67,9 @@ fn what_is_renamed_away_or_exchanged_ends_readiness_until_it_is_back() {
 
 #[test]
 fn what_is_opened_to_others_ends_readiness_until_it_is_closed() {
-    let house = House::new();
-    let engine = house.start();
-    for path in watched(&house) {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    for path in watched(&fixture) {
         let before = path.metadata().unwrap().permissions().mode();
         for bit in [0o040, 0o020, 0o004, 0o001] {
             chmod(&path, before | bit);
@@ -82,41 +83,41 @@ fn what_is_opened_to_others_ends_readiness_until_it_is_closed() {
 
 #[test]
 fn what_the_service_does_itself_is_no_alarm() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let erase = json!({"account_id": "ada", "reason": "a wish"});
-    house.send(&engine, "erase-account", erase).unwrap();
+    fixture.send(&engine, "erase-account", erase).unwrap();
     assert_eq!(look(&engine), None);
-    // Its rewriting goes on beside the look.
-    let rotated = house.send(&engine, "rotate-keys", json!({"reason": "a drill"}));
+    // The rewrite of the keys runs beside the check.
+    let rotated = fixture.send(&engine, "rotate-keys", json!({"reason": "a drill"}));
     assert!(rotated.is_ok(), "{rotated:?}");
     assert_eq!(look(&engine), None);
-    house.pass(60);
+    fixture.pass(60);
     drop(engine);
-    assert_eq!(look(&house.start()), None);
+    assert_eq!(look(&fixture.start()), None);
 }
 
 #[test]
-fn a_keyring_of_another_installation_is_an_exchange() {
-    let (house, other) = (House::new(), House::new());
-    let engine = house.start();
-    let ours = fs::read(house.keyring()).unwrap();
-    fs::write(house.keyring(), fs::read(other.keyring()).unwrap()).unwrap();
-    assert!(look(&engine).unwrap().contains("exchanged"));
-    fs::write(house.keyring(), ours).unwrap();
+fn a_keyring_of_another_installation_is_a_replaced_file() {
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    let engine = fixture.start();
+    let ours = fs::read(fixture.keyring()).unwrap();
+    fs::write(fixture.keyring(), fs::read(other.keyring()).unwrap()).unwrap();
+    assert!(look(&engine).unwrap().contains("replaced"));
+    fs::write(fixture.keyring(), ours).unwrap();
     assert_eq!(look(&engine), None);
 }
 
 /// One key or another, retired or not: the next start reads all of them.
 #[test]
-fn any_other_line_in_the_keyring_is_an_exchange() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    let rotated = house.send(&engine, "rotate-keys", json!({"reason": "a drill"}));
+fn any_other_line_in_the_keyring_is_a_replaced_file() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    let rotated = fixture.send(&engine, "rotate-keys", json!({"reason": "a drill"}));
     assert!(rotated.is_ok(), "{rotated:?}");
-    let good = fs::read_to_string(house.keyring()).unwrap();
+    let good = fs::read_to_string(fixture.keyring()).unwrap();
     let (body, _) = good.rsplit_once("\n[check]\n").unwrap();
     let is_key = |at: &usize| body[*at..].starts_with(" = \"") && body[at + 4..].len() > 64;
     let ends = |at: usize| body[at + 4..].find('"').unwrap();
@@ -133,10 +134,10 @@ fn any_other_line_in_the_keyring_is_an_exchange() {
         changed.replace_range(at + 4..at + 5, other);
         let check = HEXLOWER.encode(&Sha256::digest(changed.as_bytes()));
         let text = format!("{changed}\n[check]\nsha256 = \"{check}\"\n");
-        fs::write(house.keyring(), text).unwrap();
+        fs::write(fixture.keyring(), text).unwrap();
         let wrong = look(&engine).unwrap();
-        assert!(wrong.contains("exchanged"), "{wrong}");
+        assert!(wrong.contains("replaced"), "{wrong}");
     }
-    fs::write(house.keyring(), good).unwrap();
+    fs::write(fixture.keyring(), good).unwrap();
     assert_eq!(look(&engine), None);
 }

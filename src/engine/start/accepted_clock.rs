@@ -1,4 +1,4 @@
-//! A wall clock behind the log that an operator takes for right: recorded, and found again.
+//! The operator's acceptance of a wall clock behind the log: recorded, and found again at a start.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::StreamKey;
@@ -10,14 +10,14 @@ use crate::account::{Policy, service};
 use crate::engine::clock::AcceptedClock;
 use crate::engine::entries::record;
 
-/// Log-wide events that are read at once while the last acceptance is looked for.
+/// Log-wide events that are read at once in the search for the last acceptance.
 const PAGE: u32 = 256;
 
-/// Records that an operator takes a wall clock for right that lies behind the log; one that does
-/// not needs no word.
+/// Records that an operator accepts a wall clock behind the log as right. A clock that is not
+/// behind needs no acceptance.
 ///
 /// # Errors
-/// [`StartError`] when it cannot be recorded.
+/// [`StartError`] if it cannot be recorded.
 pub fn accept_back(
     found: &mut Foundation,
     policy: &Policy,
@@ -33,10 +33,10 @@ pub fn accept_back(
     found.append(&event, wall)
 }
 
-/// The acceptance that is in force: the last one, if log time has not moved since.
+/// Returns the acceptance in force: the last one, if log time has not moved since.
 ///
 /// # Errors
-/// [`StartError`] when the log cannot be read.
+/// [`StartError`] if the log cannot be read.
 pub fn accepted(found: &Foundation) -> Result<Option<AcceptedClock>, StartError> {
     let (reader, index) = (found.reader(), &found.index);
     let log_time = index.tail().at;

@@ -1,4 +1,4 @@
-//! What a crash left of a rotation of the keys, completed.
+//! Completes a rotation of the keys that a crash interrupted.
 
 use countersign_schemas::time::Micros;
 
@@ -7,11 +7,11 @@ use super::foundation::Foundation;
 use crate::account::service;
 use crate::engine::keys::rotations::Recorded;
 
-/// Records the rotations that the keyring went through and the log does not have.
+/// Records the rotations that the keyring has and the log does not.
 ///
 /// # Errors
-/// [`StartError::OldKeyring`] when the log has more than the keyring; others when it does not take
-/// them.
+/// [`StartError::OldKeyring`] if the log has more than the keyring; another [`StartError`] if the
+/// log cannot be read or appended to.
 pub fn complete(found: &mut Foundation, now: Micros) -> Result<(), StartError> {
     let active = found.vault.keyring().active_kek().0;
     let recorded = Recorded::of(&found.index)?.begun;
@@ -24,7 +24,7 @@ pub fn complete(found: &mut Foundation, now: Micros) -> Result<(), StartError> {
     for key_id in 2..=active {
         if u64::from(key_id) > recorded + 1 {
             found.append(&service::keys_rotated(key_id), now)?;
-            tracing::info!(key_id, "a rotation that was cut short is recorded");
+            tracing::info!(key_id, "an interrupted rotation is recorded");
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Checkpoints and epochs: what the log must still be, and the one way on when it is not.
+//! Checkpoints and epochs: what the log must still hold, and the one way to continue if it does
+//! not.
 //!
 //! ```text
 //!   start ─▶ archive ─▶ the log is what was signed for ─▶ go on
@@ -9,8 +10,8 @@
 //!            EpochStarted ─▶ keyring with its log id ─▶ first checkpoint under its origin
 //! ```
 //!
-//! Each of the three steps is durable before the next, and a start refuses until all are done; the
-//! same command, run again, goes on where a crash stopped it.
+//! Each of the three steps is durable before the next, and a start is refused until all are done;
+//! the same command, run again, continues where a crash stopped it.
 
 use std::path::Path;
 
@@ -36,11 +37,11 @@ use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::index::Finding;
 use std::{fs, io};
 
-/// The archive beside the keyring, once the log was found to be what was signed for.
+/// Returns the archive beside the keyring, once the log was checked against the signed checkpoints.
 ///
 /// # Errors
-/// [`StartError::Checkpoint`] when it is not; [`StartError::EpochUnfinished`];
-/// [`StartError::Foreign`] when the log is in an epoch that the keyring does not know; and as
+/// [`StartError::Checkpoint`] if the log differs from them; [`StartError::EpochUnfinished`];
+/// [`StartError::Foreign`] if the log is in an epoch that the keyring does not know; and those of
 /// [`check_witness`].
 pub fn archive(
     found: &Foundation,
@@ -54,10 +55,10 @@ pub fn archive(
     let archive = Archive::open(keyring_file, signer(&keyring))?;
     let head = found.log.head();
     archive.check(head, |size| found.index.root_at(size))?;
-    // An archive that is gone, or came back with an old keyring, does not speak for the epoch.
+    // An archive that is missing, or came back with an old keyring, proves nothing about the epoch.
     let log_id = found.epoch().begun.log_id;
     if log_id == *keyring.log_id() {
-        // Nothing was held to its seal from there on, whatever the log says began behind it.
+        // No seal was checked from that position on, whichever epoch the log claims to begin there.
         if let End::Unchecked { from } = found.end {
             return Err(Finding::Appended { position: from }.into());
         }
@@ -74,7 +75,7 @@ pub fn archive(
     })
 }
 
-/// The first position that a new epoch gives up which was begun and not finished.
+/// Returns the first position that an unfinished new epoch gives up.
 fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, StartError> {
     let (keyring, epoch) = (found.vault.keyring(), found.epoch());
     if epoch.position != found.log.head() {
@@ -98,12 +99,13 @@ fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, St
 // BUG: vouched-off-after-loss: an account that began in the lost part is not known of.
 /// Begins a new epoch of a log that has lost its events from `lost_from` on, and returns it.
 ///
-/// For a stopped service, and for exactly the loss that its start names. It is durable when this
-/// returns. Every account that existed waits for a reset from then on, since the lost events may
-/// have changed it.
+/// Only for a stopped service, and for exactly the loss that its start names. The epoch is durable
+/// when this returns. From then on every existing account waits for a reset, since the lost events
+/// may have changed it.
 ///
 /// # Errors
-/// [`NewEpochError`]: nothing was lost, or something else than said; or what a start refuses too.
+/// [`NewEpochError`] if nothing was lost, if the loss is another one than given, or for the reasons
+/// that a start is refused.
 pub fn new_epoch(
     data: &Path,
     keyring_file: &Path,
@@ -160,13 +162,13 @@ fn begin_or_finish(
     Ok(epoch)
 }
 
-/// Checks everything that stays in the log, since the new epoch signs for it: a checkpoint of this
-/// epoch or of one before speaks for it, or the seal of each record does. `begun` is what an
-/// interrupted new epoch gives up: the log may have changed since.
+/// Checks everything that stays in the log, since the new epoch signs it: a checkpoint of this
+/// epoch or of an earlier one must cover it, or each record must bear its seal. `begun` is the
+/// first position that an interrupted new epoch gives up: the log may have changed since.
 ///
 /// # Errors
-/// [`Finding::Root`] where the log no longer is what it was signed for before the loss;
-/// [`Finding::Appended`] with the first record for which nothing speaks.
+/// [`Finding::Root`] if the log is no longer what was signed before the loss; [`Finding::Appended`]
+/// with the first record that neither a checkpoint nor a seal proves.
 fn check_prefix(
     found: &Foundation,
     data: &Path,
@@ -210,7 +212,8 @@ fn check_prefix(
     }
 }
 
-/// Appends the event that begins it. Snapshots may hold what the lost events made of an account.
+/// Appends the event that begins the epoch. Deletes the snapshots: they may contain effects of the
+/// lost events.
 fn append(
     found: &mut Foundation,
     data: &Path,
@@ -234,10 +237,11 @@ fn append(
     Ok(found.append(&event, now)?)
 }
 
-/// Refuses a log that lacks what its stream was found to know, unless a new epoch gave that up.
+/// Refuses a log that lacks an event known from its stream, unless a new epoch gave that event up.
 ///
 /// # Errors
-/// [`StartError::StreamKnowsMore`], and [`StartError::Witness`] where the file cannot be read.
+/// [`StartError::StreamKnowsMore`] with the event, and [`StartError::Witness`] if the file cannot
+/// be read.
 fn check_witness(log: &LogReader, log_id: &[u8], keyring_file: &Path) -> Result<(), StartError> {
     let path = stream_witness::path(keyring_file);
     let unreadable = |reason: String| StartError::Witness {

@@ -1,8 +1,8 @@
-//! What log and tombstones say was erased.
+//! Which erasures the log and the tombstones prove.
 //!
-//! The key store says so too, but who can write the data folder can write that there. A name that
-//! an erasure freed is left out of the index; left out on the key store's word alone, it would be
-//! free for somebody else while its account lives.
+//! The key store marks erasures too, but an attacker who can write the data folder can write such a
+//! mark. A name that an erasure freed is left out of the index; if the key store's mark alone were
+//! enough, another user could take the name while its account lives.
 
 use countersign_projections::Entry;
 use countersign_schemas::event::Event;
@@ -19,11 +19,11 @@ use crate::log::LogReader;
 pub(super) struct Erasures<'a> {
     reader: &'a LogReader,
     vault: &'a Vault,
-    /// Read when they are first asked for: most logs have no name without a key.
+    /// Read when first needed: most logs have no name without a key.
     known: Option<Known>,
 }
 
-/// The sealed name that an event gives an account.
+/// Returns the sealed name that an event gives an account.
 pub(super) fn sealed_name(event: &Event) -> Option<&Sealed<'static>> {
     match event {
         Event::AccountRegistered(e) => match &e.username {
@@ -35,7 +35,7 @@ pub(super) fn sealed_name(event: &Event) -> Option<&Sealed<'static>> {
 }
 
 impl<'a> Erasures<'a> {
-    /// Reads nothing yet.
+    /// Prepares the checks without reading anything yet.
     pub fn of(reader: &'a LogReader, vault: &'a Vault) -> Self {
         Self {
             reader,
@@ -44,12 +44,12 @@ impl<'a> Erasures<'a> {
         }
     }
 
-    /// Checks that an account whose key is said to be destroyed was erased after this event, which
+    /// Checks that an account whose key is marked as destroyed was erased after this event, which
     /// gave it a name.
     ///
     /// # Errors
-    /// [`StartError::KeyStoreErased`] where it was not; [`StartError::Tombstones`] and
-    /// [`StartError::Record`] where tombstones or log cannot be read.
+    /// [`StartError::KeyStoreErased`] if it was not; [`StartError::Tombstones`] and
+    /// [`StartError::Record`] if tombstones or log cannot be read.
     pub fn check(&mut self, entry: &Entry, name: &Sealed) -> Result<(), StartError> {
         let known = match &mut self.known {
             Some(known) => known,
@@ -68,13 +68,14 @@ impl<'a> Erasures<'a> {
     }
 }
 
-/// Destroys what waits for it: what a crash left, what a restored `keys.redb` brought back. For a
-/// log that was held to what was signed for, since what it says cannot be taken back then.
+/// Destroys the keys that wait for it: those left by a crash, and those that a restored `keys.redb`
+/// brought back. Only for a log that was checked against the signed checkpoints, since a destroyed
+/// key cannot be restored.
 ///
 /// # Errors
-/// [`StartError::DataKeys`] with a key that stands beside its mark and that neither tombstones nor
-/// log call erased; [`StartError::Tombstones`], [`StartError::Record`] where they cannot be read;
-/// [`StartError::Erasure`] where the key store cannot be written.
+/// [`StartError::DataKeys`] for a key that is beside its mark while neither tombstones nor log
+/// prove its erasure; [`StartError::Tombstones`] and [`StartError::Record`] if they cannot be read;
+/// [`StartError::Erasure`] if the key store cannot be written.
 pub(super) fn destroy_keys(vault: &Vault, reader: &LogReader) -> Result<(), StartError> {
     let condemned = vault.data_keys().condemned_keys();
     if condemned.is_empty() {

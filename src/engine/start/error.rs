@@ -1,4 +1,4 @@
-//! Why the engine did not start, or nothing was initialised: one sentence each, with a cure.
+//! Why the engine did not start, or nothing was initialised: one sentence each, with the remedy.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ use crate::log::checkpoints::CheckpointRefusal;
 use crate::log::index::{Finding, IndexError};
 use crate::log::{AppendError, OpenLogError};
 
-/// Why the engine did not start; one sentence each, with a cure.
+/// Why the engine did not start; one sentence each, with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A folder for backups is not for them.
+    /// A folder cannot be used for backups.
     #[error("[backup]: {0}")]
     Backup(#[from] PlaceError),
-    /// The keyring lies in the data folder, or bears the name of another file of its folder.
+    /// The keyring lies in the data folder, or has the name of another file of its folder.
     #[error(transparent)]
     KeyringPlace(#[from] KeyringPlaceError),
     /// The keyring is missing, unsafe or damaged.
@@ -28,12 +28,12 @@ pub enum StartError {
     Keyring(#[from] LoadError),
     /// The log is missing although the keyring says that there was one.
     #[error(
-        "the keyring {keyring} belongs to a log, but there is none at {log}: restore the data folder from its backup; an empty log would mean that nobody has 2FA"
+        "the keyring {keyring} belongs to a log, but there is none at {log}: restore the data folder from its backup; an empty log would mean that no account has 2FA"
     )]
     LogMissing {
         /// The keyring.
         keyring: PathBuf,
-        /// Where the log should be.
+        /// The path where the log should be.
         log: PathBuf,
     },
     /// The log cannot be opened.
@@ -49,13 +49,13 @@ pub enum StartError {
         /// The keyring.
         keyring: PathBuf,
     },
-    /// The log is not what was signed for, or what was signed for cannot be read.
+    /// The log is not what was signed, or the checkpoints cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointRefusal),
-    /// Something in the data folder is not what the service left there.
+    /// Something in the data folder is not what the service wrote there.
     #[error(transparent)]
     Changed(#[from] Finding),
-    /// A new epoch was begun and a crash kept it from being finished.
+    /// A new epoch was begun, and a crash interrupted it.
     #[error(
         "`log new-epoch` was interrupted: run it again as before, `countersign log new-epoch --lost-from {lost_from} --reason R`"
     )]
@@ -63,9 +63,9 @@ pub enum StartError {
         /// The first position that it gives up.
         lost_from: u64,
     },
-    /// The published stream was found to have an event that the log has not.
+    /// The published stream has an event that the log does not have.
     #[error(
-        "the published stream has an event at position {published} that the log has not, so events are lost and used codes could live again: restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
+        "the published stream has an event at position {published} that the log does not have, so events are lost and used codes could be accepted again: restore the newest backup of the data folder, or, if there is none, accept the loss with `countersign log new-epoch --lost-from {lost_from} --reason R`"
     )]
     StreamKnowsMore {
         /// That event's position.
@@ -73,24 +73,24 @@ pub enum StartError {
         /// The first position that is lost.
         lost_from: u64,
     },
-    /// What the published stream was found to have cannot be read.
+    /// The file with the stream's event cannot be read.
     #[error(
-        "{path}, which says what the published stream has beyond the log, cannot be read ({reason}): mend its permissions, or delete it, and the next start asks the stream again"
+        "{path}, which holds an event that the published stream has and the log does not, cannot be read ({reason}): correct its permissions, or delete it, and the next start reads the stream again"
     )]
     Witness {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The keyring is a copy from before a rotation.
     #[error(
-        "the log has {in_log} rotations of the keys and the keyring only {in_keyring}, so it is an old copy: give the newest one, and the newest keys.redb"
+        "the log has {in_log} rotations of the keys and the keyring only {in_keyring}, so it is an old copy: name the newest one, and the newest keys.redb"
     )]
     OldKeyring {
         /// Rotations in the log.
         in_log: u64,
-        /// Rotations that the keyring went through.
+        /// Rotations in the keyring.
         in_keyring: u32,
     },
     /// A record cannot be read or does not follow.
@@ -101,17 +101,17 @@ pub enum StartError {
         "the log holds {name} v{version} in another form than this build reads (named at position {position}), so nothing was started: start a build that has that form"
     )]
     Form {
-        /// The event's name, or the block's of a record.
+        /// The name of the event, or of a block of the record.
         name: String,
         /// Its schema version.
         version: u16,
-        /// Where the log came to use it.
+        /// The position of the event that names the form.
         position: u64,
     },
     /// The index cannot be used.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// The key store is missing, damaged or another's.
+    /// The key store is missing, damaged or another installation's.
     #[error(transparent)]
     DataKeys(#[from] DataKeysError),
     /// The tombstones of erased accounts cannot be read.
@@ -120,19 +120,19 @@ pub enum StartError {
     /// The keys of erased accounts could not be destroyed.
     #[error("the keys of erased accounts are not destroyed yet, so nothing was started: {0}")]
     Erasure(#[source] VaultError),
-    /// The key store says that an account was erased of which neither the log nor a tombstone says so.
+    /// The key store marks an account as erased, and neither the log nor a tombstone proves it.
     #[error(
         "keys.redb says that the account which the event at position {position} registers was erased, and the log has no erasure of it: restore keys.redb from its backup, and find out who could write the data folder"
     )]
     KeyStoreErased {
-        /// Where the account was registered.
+        /// The position of the account's registration.
         position: u64,
     },
-    /// The tag keys cannot be written, or no random bytes are to be had.
+    /// The tag keys cannot be written, or there are no random bytes.
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// An erasure could not be recorded.
-    #[error("an erasure that was cut short is not recorded, so nothing was started: {0}")]
+    #[error("an interrupted erasure could not be recorded, so nothing was started: {0}")]
     Completion(#[from] CompletionError),
     /// The policy is out of range.
     #[error(transparent)]
@@ -150,10 +150,10 @@ pub enum StartError {
 /// Why nothing was initialised.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The keyring would lie in the data folder, or bear the name of another file of its folder.
+    /// The keyring would lie in the data folder, or have the name of another file of its folder.
     #[error(transparent)]
     KeyringPlace(#[from] KeyringPlaceError),
-    /// What belongs to another keyring stands where the new one would.
+    /// The folder of the new keyring holds files of another keyring.
     #[error(
         "{0} belongs to another keyring, so nothing was initialised: choose a folder of its own for the new one"
     )]
@@ -166,10 +166,10 @@ pub enum InitError {
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Something is in the data folder already.
+    /// The data folder is not empty.
     #[error(
         "the data folder {0} is not empty, so nothing was initialised: choose a folder that does not exist yet"
     )]
@@ -188,17 +188,17 @@ pub enum InitError {
     Entropy,
 }
 
-/// Why no new epoch was begun, or not finished.
+/// Why no new epoch was begun, or why it was not finished.
 #[derive(Debug, thiserror::Error)]
 pub enum NewEpochError {
-    /// The log is what was signed for.
+    /// The log has everything that was signed.
     #[error(
-        "the log has everything that was signed for, so there is nothing to give up: start the service"
+        "the log has everything that was signed, so there is nothing to give up: start the service"
     )]
     NothingLost,
-    /// Something else is lost than the operator said.
+    /// The loss begins at another position than the operator gave.
     #[error(
-        "what is lost begins at position {due}, not where you said: if you accept that, say `--lost-from {due}`"
+        "the loss begins at position {due}, not at the one given: if you accept that, pass `--lost-from {due}`"
     )]
     OtherLoss {
         /// The first position that is lost.
@@ -213,12 +213,12 @@ pub enum NewEpochError {
     #[error("the operating system's random generator failed, so no epoch was begun")]
     Entropy,
     /// The keyring could not be written.
-    #[error("the keyring {0}; run this again when that is mended")]
+    #[error("the keyring {0}; run this again once that is corrected")]
     Keyring(#[from] CreateError),
     /// The checkpoint could not be signed or archived.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointRefusal),
-    /// What a start would refuse too.
+    /// A start would be refused for the same reason.
     #[error(transparent)]
     Start(#[from] StartError),
 }

@@ -1,7 +1,8 @@
-//! The stored forms of this build against those that the log says it was written with.
+//! Compares the stored forms of this build with those that the log names.
 //!
-//! postcard's bytes do not describe themselves: a payload whose struct was changed in place would
-//! be read as something else. So the log names the fingerprint of every form before it holds one.
+//! The bytes of postcard do not describe themselves: a payload whose struct was changed in place
+//! would be misread. So the log names the fingerprint of each form before the first record that
+//! uses it.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::log::v1::Form;
@@ -9,12 +10,12 @@ use countersign_schemas::stored_forms;
 
 use super::error::StartError;
 
-/// Checks what an event says of forms: one that this build has as well must be the same.
+/// Checks the forms that an event names: a form that this build has too must be the same.
 ///
-/// A form that this build does not have is refused where a record holds it.
+/// A form that this build does not have is refused where a record uses it.
 ///
 /// # Errors
-/// [`StartError::Form`] names the form and where the log came to use it.
+/// [`StartError::Form`] with the form and the position of the event that names it.
 pub(super) fn check(position: u64, event: &Event) -> Result<(), StartError> {
     let Event::SchemasInForce(named) = event else {
         return Ok(());

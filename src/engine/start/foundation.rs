@@ -1,4 +1,5 @@
-//! What a start and a new epoch stand on: keyring, log, data keys and index, opened and checked.
+//! The foundation of a start and of a new epoch: keyring, log, data keys and index, opened and
+//! checked.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::engine::entries::decode;
 use crate::engine::entries::record;
 use crate::engine::epochs::{Epoch, epoch_at};
 use crate::engine::followers::indexer::UNDURABLE_ENTRIES_MAX;
-use crate::engine::followers::projector::TELL_EVERY;
+use crate::engine::followers::projector::REPORT_EVERY;
 use crate::engine::keys::vault::{Random, Vault, VaultError};
 use crate::engine::origin::service_meta;
 use crate::engine::writer::erasing;
@@ -35,18 +36,18 @@ use crate::log::{EventLog, LogOptions, LogReader, OpenLogError, Storage};
 /// Page cache of `index.redb`.
 const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// What the key of the index is derived with.
+/// The label with which the key of the index is derived.
 const INDEX_LABEL: &str = "index.redb";
-/// What it is derived with where nothing said yet which records are the service's own. No later start
-/// believes that index, however this one ended.
+/// The label with which it is derived while it is unknown which records the service wrote. No later
+/// start trusts that index, whether this start succeeds or not.
 const UNCHECKED_INDEX_LABEL: &str = "index.redb of an unchecked log";
-/// What the key of the snapshots is derived with.
+/// The label with which the key of the snapshots is derived.
 pub const SNAPSHOTS_LABEL: &str = "snapshots.redb";
-/// What the key of the views is derived with.
+/// The label with which the key of the views is derived.
 pub const VIEWS_LABEL: &str = "views.redb";
 
-/// Entries that a long catching-up gathers before they are flushed, some 60 MB: each flush rewrites
-/// most pages of the file, and is durable, so that a crash does not begin it all again.
+/// Entries that a long catch-up gathers before it flushes them, some 60 MB: each flush rewrites
+/// most pages of the file, and is durable, so that a crash does not restart the whole work.
 const CATCH_UP_ENTRIES_MAX: usize = 262_144;
 
 /// The log with its keys and its index, which is up to date.
@@ -55,20 +56,21 @@ pub struct Foundation {
     pub log: EventLog,
     /// Keyring and data keys.
     pub vault: Vault,
-    /// Where events stand.
+    /// The index: the positions of events.
     pub index: Arc<Index>,
     /// The log's epochs, the newest last.
     pub epochs: Vec<Epoch>,
-    /// What speaks for the end of the log, as it was before this opening.
+    /// What proves the end of the log, as it was before this opening.
     pub end: End,
 }
 
 impl Foundation {
     // BUG: unsigned-end-cut: records behind the last checkpoint can be cut off unnoticed.
-    /// Opens everything and checks that it belongs together and follows.
+    /// Opens everything and checks that the parts belong together and each record follows from the
+    /// one before.
     ///
     /// # Errors
-    /// [`StartError`]; nothing was changed but what an unclean stop had left to repair.
+    /// [`StartError`] with the reason; nothing was changed except repairs after an unclean stop.
     pub fn open(
         data: &Path,
         keyring_file: &Path,
@@ -111,22 +113,22 @@ impl Foundation {
         })
     }
 
-    /// Reads the log, and compares every record with its leaf.
+    /// Returns a reader of the log that compares every record with its leaf.
     pub fn reader(&self) -> LogReader {
         self.log.reader().checked_by(&self.index)
     }
 
-    /// The newest epoch.
+    /// Returns the newest epoch.
     pub fn epoch(&self) -> &Epoch {
         self.epochs
             .last()
             .expect("a log whose first record is no epoch is not opened")
     }
 
-    /// Appends an event of the service's own to the log's own stream, before the first command.
+    /// Appends an event of the service itself to the log's own stream, before the first command.
     ///
     /// # Errors
-    /// [`StartError`] when the log does not take it.
+    /// [`StartError`] if the log does not accept it.
     pub fn append(&mut self, event: &Event, now: Micros) -> Result<(), StartError> {
         let at = now.max(self.index.tail().at);
         let version = self.index.version(&StreamKey::LOG)? + 1;
@@ -150,7 +152,7 @@ impl Foundation {
     }
 }
 
-/// The event at a position that the index names.
+/// Returns the event at a position that the index names.
 pub(in crate::engine) fn recorded(reader: &LogReader, position: u64) -> Result<Event, StartError> {
     let event = record(reader, position).and_then(|record| record.event().ok());
     event.ok_or_else(|| gone(position))
@@ -160,9 +162,9 @@ fn gone(position: u64) -> StartError {
     StartError::Record(format!("the event at position {position} is gone"))
 }
 
-/// Opens the index, brings it up to date and reads the epochs. One in which rows are met that the
-/// service did not leave so, or that names an event which does not stand in the log, is built from the
-/// log again, once. What is refused leaves no index that a later start believes.
+/// Opens the index, brings it up to date and reads the epochs. If the index has rows that the
+/// service did not write, or names an event that is not in the log, it is rebuilt from the log,
+/// once. After a refusal no later start trusts the index.
 fn open_index(
     data: &Path,
     log: &EventLog,
@@ -207,10 +209,10 @@ fn open_index(
     Ok((index, epochs))
 }
 
-/// The events of a type that the index names for every start.
+/// Returns the events of a type that the index names for every start.
 ///
 /// # Errors
-/// [`StartError::Record`] where one does not stand there.
+/// [`StartError::Record`] if the log has none at such a position.
 fn named(
     index: &Index,
     reader: &LogReader,
@@ -246,7 +248,7 @@ fn take_in(
     Ok(epochs.filter_map(begun).collect())
 }
 
-/// Brings the index up to the log's head: every record since must decode and follow from the one
+/// Brings the index up to the log's head: every new record must decode, and follow from the one
 /// before.
 fn catch_up(
     index: &Index,
@@ -258,7 +260,7 @@ fn catch_up(
     let wrong = |why: String| StartError::Record(why);
     let flush = || index.flush(true, now, |position| record(reader, position));
     let mut erasures = Erasures::of(reader, vault);
-    let mut told_at = Instant::now();
+    let mut reported_at = Instant::now();
     loop {
         let from = index.tail().position + 1;
         let page = reader
@@ -268,8 +270,8 @@ fn catch_up(
             break;
         }
         for (position, bytes) in page.iter() {
-            // These bytes, not those that a look-up of the position finds: a file that was made by
-            // hand can show both.
+            // These bytes, not those that a search for the position finds: a manipulated file can
+            // return both.
             let is_unsigned = matches!(end, End::Sealed(signed) if position > signed);
             let is_sealed = |before| vault.record_seals().has_sealed(position, before, bytes);
             if is_unsigned && !is_sealed(&index.last_leaf()) {
@@ -295,11 +297,11 @@ fn catch_up(
         if index.waiting() >= CATCH_UP_ENTRIES_MAX {
             flush()?;
         }
-        if told_at.elapsed() >= TELL_EVERY {
+        if reported_at.elapsed() >= REPORT_EVERY {
             let (position, head) = (index.tail().position, reader.head());
             let percent = position * 100 / head.max(1);
             tracing::info!(position, head, percent, "the index catches up");
-            told_at = Instant::now();
+            reported_at = Instant::now();
         }
     }
     if index.waiting() as u64 >= UNDURABLE_ENTRIES_MAX {
@@ -313,7 +315,7 @@ fn catch_up(
     }
 }
 
-/// A record of the service's own, in the log's own stream.
+/// Returns a record of the service itself, in the log's own stream.
 pub fn service_record(event: &Event, version: u32, at: Micros) -> Record<'static> {
     let id = format!("{}-{version}", event.name());
     let command_id = CommandId::parse(&id).expect("an event name and a number are printable");

@@ -1,5 +1,5 @@
-//! What is recorded before the first command: the policy, the stored forms and the clock that hold
-//! from here.
+//! What is recorded before the first command: the policy, the stored forms and the clock that apply
+//! from then on.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use super::foundation::{Foundation, recorded};
 use crate::account::{Policy, service};
 use crate::engine::entries::record;
 
-/// Completes a rotation, and records the policy, the stored forms and the clock that hold from
-/// here.
+/// Completes a rotation, and records the policy, the stored forms and the clock that apply from now
+/// on.
 pub fn put_in_force(
     found: &mut Foundation,
     policy: &Policy,
@@ -26,7 +26,7 @@ pub fn put_in_force(
     found.vault.tend_tag_keys(now)?;
     if found.vault.keyring().has_old_tag_key() {
         tracing::warn!(
-            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` leaves it out; delete its older copies too"
+            "the keyring still has the key under which an older build made tags over passwords: `countersign keys rotate` removes it; delete older copies of the keyring too"
         );
     }
     completing::complete(found, now)?;
@@ -38,7 +38,7 @@ pub fn put_in_force(
     Ok(())
 }
 
-/// Records the policy when it is not the one that was last in force.
+/// Records the policy if it differs from the one last in force.
 fn put_policy_in_force(
     found: &mut Foundation,
     policy: &Policy,
@@ -56,7 +56,7 @@ fn put_policy_in_force(
     }
 }
 
-/// Names the forms that the log has not named yet, before the first record that could hold one.
+/// Names the forms that the log does not name yet, before the first record that could use one.
 fn put_forms_in_force(found: &mut Foundation, now: Micros) -> Result<(), StartError> {
     let mut named = BTreeSet::new();
     for position in found.index.read_at_start(SCHEMAS_IN_FORCE)? {

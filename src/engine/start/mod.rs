@@ -1,4 +1,4 @@
-//! Starting: what must hold before the first command is taken. And making what is started on.
+//! Starting: what must hold before the first command is accepted; and initialising an installation.
 
 pub(super) mod accepted_clock;
 pub(super) mod completing;
@@ -49,6 +49,7 @@ use crate::crypto::keyring::{KEYRING_ENTROPY_BYTES, Keyring};
 use crate::engine::copies::places::KeyringPlaceError;
 use crate::engine::data_folder::{keys_file, log_folder, snapshots_file, views_file};
 use crate::engine::keys::checkpoints::signer;
+use crate::engine::request::PasswordsBy;
 use crate::log::checkpoints::Archive;
 use crate::log::tree::{NOTHING_BEFORE, leaf_hash};
 use crate::log::{EventLog, LogOptions, LogReader, Storage, private_folder};
@@ -61,44 +62,41 @@ use private::make_private;
 /// Page cache of `views.redb`.
 const VIEWS_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
-/// Where everything is and how it decides.
+/// The files, the sizes and the policy of an engine.
 pub struct EngineOptions {
     /// The data folder: `log/`, `keys.redb`, `views.redb`.
     pub data: PathBuf,
     /// The keyring file, outside the data folder.
     pub keyring: PathBuf,
-    /// The numbers to decide by.
+    /// The policy that decides.
     pub policy: Policy,
-    /// Whether callers answer for the first factor (`[directory] mode = "vouched"`).
-    pub vouched: bool,
-    /// Whether another service checks passwords (`[directory] mode = "nats"`).
-    pub elsewhere: bool,
-    /// The callers that may answer for the first factor (`[directory] vouching`); all when none.
+    /// Who checks passwords.
+    pub passwords_by: PasswordsBy,
+    /// The callers that may vouch for the first factor (`[directory] vouching`); all if `None`.
     pub vouching: Option<BTreeSet<String>>,
     /// The wall clock.
     pub clock: Clock,
-    /// A clock that nobody sets, from any beginning.
+    /// A monotonic clock, which cannot be set and may begin at any value.
     pub monotonic: Clock,
-    /// The operator's reason to take a wall clock for right that lies behind the log.
+    /// The operator's reason to accept a wall clock behind the log as right.
     pub accept_clock_back: Option<String>,
-    /// Where secrets, salts and nonces come from.
+    /// The source of secrets, salts and nonces.
     pub random: Random,
     /// Sizes of the log.
     pub log: LogOptions,
-    /// Where `admin.backup` copies to, if anywhere.
+    /// The folders for `admin.backup`, if configured.
     pub backup: Option<BackupFolders>,
 }
 
 impl EngineOptions {
-    /// The default policy, passwords checked here, this machine's clocks and randomness, no folder
-    /// for backups.
+    /// Sets the default policy, passwords checked here, this machine's clocks and randomness, and
+    /// no folders for backups.
     pub fn new(data: impl Into<PathBuf>, keyring: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
             keyring: keyring.into(),
             policy: Policy::default(),
-            vouched: false,
-            elsewhere: false,
+            passwords_by: PasswordsBy::default(),
             vouching: None,
             clock: Arc::new(wall_clock),
             monotonic: Arc::new(monotonic_clock),
@@ -110,10 +108,10 @@ impl EngineOptions {
     }
 }
 
-/// Creates keyring, key store, log and first checkpoint; both places must be free.
+/// Creates keyring, key store, log and first checkpoint; neither place may be in use.
 ///
 /// # Errors
-/// [`InitError`]; where the keyring was made and the rest was not, the sentence says so.
+/// [`InitError`]; if the keyring was made and the rest was not, the sentence says so.
 pub fn init(
     data: &Path,
     keyring_file: &Path,
@@ -142,12 +140,16 @@ pub fn init(
     }
     let keyring = Arc::new(Keyring::create(keyring_file, &entropy, now.0)?);
     private_folder(data).map_err(folder)?;
-    DataKeys::open(&keys_file(data), Arc::clone(&keyring), true)?;
+    let keys = DataKeys::open(&keys_file(data), Arc::clone(&keyring), true)?;
+    // The log's own key is in the first store, so a restored older one never lacks it.
+    keys.stage_new(&StreamKey::LOG.0, fresh()?, fresh()?)?;
+    keys.commit()?;
+    drop(keys);
     let begun = service::log_begun(*keyring.log_id());
     let bytes = RecordSeals::of(&keyring)
         .encode(1, &NOTHING_BEFORE, &mut service_record(&begun, 1, now))
         .expect("the first record is small and holds nothing sealed");
-    // First, so that there is never a log of which nothing says what it must be.
+    // First, so that no log ever exists without a checkpoint that says what it must hold.
     let root = leaf_hash(&bytes);
     let mut archive = Archive::open(keyring_file, signer(&keyring))?;
     archive.sign(1, &root, |_| Ok(root))?;
@@ -156,7 +158,15 @@ pub fn init(
     Ok(())
 }
 
-/// Refuses numbers outside their ranges, and folders that are in each other's way.
+fn fresh<const N: usize>() -> Result<[u8; N], InitError> {
+    let mut bytes = [0; N];
+    match system_random(&mut bytes) {
+        true => Ok(bytes),
+        false => Err(InitError::Entropy),
+    }
+}
+
+/// Refuses numbers outside their ranges, and folders that overlap.
 fn check_options(options: &EngineOptions) -> Result<(), StartError> {
     options.policy.check()?;
     refuse_keyring(&options.keyring, &options.data)?;
@@ -169,8 +179,8 @@ fn check_options(options: &EngineOptions) -> Result<(), StartError> {
 // BUG: refused-start-costs-index: a start that is refused costs the next one a new index.
 /// Opens everything, checks that it belongs together, and folds what is kept in memory.
 ///
-/// Nothing is appended before the log was compared with what was signed for, and a log that was
-/// never signed for is signed for first: one that lost its archive must not look like a new one.
+/// Nothing is appended before the log was compared with the signed checkpoints. A log that was
+/// never signed is signed first: a log that lost its archive must not look like a new one.
 pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), StartError> {
     check_options(&options)?;
     let now = (options.clock)();
@@ -219,8 +229,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let shared = Shared {
         vault,
         policy: options.policy,
-        vouched: options.vouched,
-        elsewhere: options.elsewhere,
+        passwords_by: options.passwords_by,
         password_service: OnceLock::new(),
         vouching: options.vouching,
         clock: options.clock,
@@ -232,7 +241,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
         checkpoints: Mutex::new(archive),
         log_version: AtomicU32::new(log_version),
         recorded_at,
-        look_ups: Mutex::default(),
+        access_records: Mutex::default(),
         views,
         progress,
         gauges,
@@ -244,7 +253,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     Ok((Arc::new(shared), log))
 }
 
-/// Holds the log to what was signed for, and signs for what it is now.
+/// Compares the log with the signed checkpoints, and signs its present state.
 fn signed_for(found: &Foundation, data: &Path, keyring: &Path) -> Result<Archive, StartError> {
     let mut archive = epoch::archive(found, data, keyring)?;
     archive.keep_copy_in(data);
@@ -252,13 +261,13 @@ fn signed_for(found: &Foundation, data: &Path, keyring: &Path) -> Result<Archive
     Ok(archive)
 }
 
-/// Opens the views, if they are there, while the rest is opened: every page of either is read. Where
-/// there are none, there may be no log either, and then nothing is made.
+/// Opens the views, if they exist, while the rest is opened: every page of either is read. If there
+/// are none, there may be no log either, and then nothing is made.
 fn existing_views(data: &Path, seal: &Seal) -> Option<Result<Views, StartError>> {
     views_file(data).exists().then(|| open_views(data, seal))
 }
 
-/// The tags over the views, under a key of their file's own.
+/// Returns the tags over the views, under a key of their own.
 pub(super) fn views_seal(keyring: &Keyring) -> Seal {
     let key = keyring.file_key(VIEWS_LABEL);
     Arc::new(move |parts| key.tag(parts))
@@ -280,7 +289,7 @@ pub(super) fn open_views(data: &Path, seal: &Seal) -> Result<Views, StartError> 
     Ok(views)
 }
 
-/// Empties the views that were folded from another log than this one: a restored, a forked.
+/// Empties the views that were folded from another log: a restored or a forked one.
 pub(super) fn rebuild_strange_views(views: &Views, log: &LogReader) -> Result<(), StartError> {
     let strange = views
         .rebuild_forked(|position| record(log, position))

@@ -1,32 +1,32 @@
-//! The data folder is the service's alone, also where it was made otherwise.
+//! Closes the data folder to everyone but the service, also if it was made open to others.
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Mode of a folder of the service.
+/// The mode of a folder of the service.
 const FOLDER_MODE: u32 = 0o700;
-/// Mode of a file of the service.
+/// The mode of a file of the service.
 const FILE_MODE: u32 = 0o600;
-/// What others than the owner may do.
+/// The permission bits of others than the owner.
 const OTHERS: u32 = 0o077;
 
 // BUG: foreign-owner-warned: a folder of another owner only raises a warning.
-/// Takes from everybody but the owner what they may do with a data folder and all that is in it.
+/// Removes all permissions of others than the owner on a data folder and everything in it.
 ///
-/// Links are left as they are. What cannot be changed is said, and does not stop a start: a folder
-/// may belong to somebody else who gave the service its place in it.
+/// Links are left as they are. A permission that cannot be changed is logged and does not stop a
+/// start: a folder may belong to another user who gave the service its place in it.
 pub fn make_private(data: &Path) {
     let mut wide = Vec::new();
     if let Err((path, error)) = narrow(data, &mut wide) {
-        tracing::warn!(%error, path = %path.display(), "others may read what is here, and that cannot be changed");
+        tracing::warn!(%error, path = %path.display(), "others may read this file or folder, and its mode cannot be changed");
     }
     if let Some(first) = wide.first() {
         tracing::warn!(
             count = wide.len(),
             first = %first.display(),
-            "others could read or write files of the service; now its owner alone can"
+            "others could read or write files of the service; now only its owner can"
         );
     }
 }

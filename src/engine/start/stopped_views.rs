@@ -1,4 +1,4 @@
-//! The views of a stopped service, for whoever may not start it: how far they are, one built anew.
+//! Lists and rebuilds the views of a stopped service, for an operator who cannot start the service.
 //!
 //! They are sealed under the keyring, so it is needed here too.
 
@@ -20,7 +20,7 @@ use crate::engine::keys::vault::system_random;
 use crate::engine::shared::progress::Progress;
 use crate::log::{EventLog, LogOptions};
 
-/// The views and how far they are, with the last position of the log.
+/// Lists the views and how far each is, with the last position of the log.
 pub(in crate::engine) fn view_list(views: &Views, head: u64) -> ViewList {
     let views = views.list().into_iter().map(|view| ViewEntry {
         view: view.name.into(),
@@ -39,7 +39,7 @@ pub(in crate::engine) fn view_list(views: &Views, head: u64) -> ViewList {
 /// Lists the views in a data folder that no service has open.
 ///
 /// # Errors
-/// [`StartError`] when log or views cannot be opened.
+/// [`StartError`] if log or views cannot be opened.
 pub fn list_stopped_views(data: &Path, keyring_file: &Path) -> Result<ViewList, StartError> {
     let seal = views_seal(&Keyring::load(keyring_file)?);
     let log = EventLog::open(&log_folder(data), LogOptions::default())?;
@@ -48,13 +48,13 @@ pub fn list_stopped_views(data: &Path, keyring_file: &Path) -> Result<ViewList, 
     Ok(list)
 }
 
-/// Brings the views up to date and builds one anew; none where there is no view of that name.
+/// Brings the views up to date and rebuilds one; returns `None` if there is no view of that name.
 ///
-/// `progress` hears after each slice the position that was reached and the last one. What an
-/// interruption leaves is gone on with by the next call or by the service.
+/// `progress` receives, after each slice, the position reached and the last one. An interrupted
+/// rebuild is continued by the next call or by the service.
 ///
 /// # Errors
-/// [`StartError`] when log or views cannot be opened, read or written.
+/// [`StartError`] if log or views cannot be opened, read or written.
 pub fn rebuild_stopped_view(
     data: &Path,
     keyring_file: &Path,
@@ -64,7 +64,7 @@ pub fn rebuild_stopped_view(
 ) -> Result<Option<ViewList>, StartError> {
     let options = LogOptions::default();
     let found = Foundation::open(data, keyring_file, options, system_random, now)?;
-    // A view of another log than the one that was signed for would be believed later.
+    // A view of another log than the signed one would be trusted later.
     let archive = epoch::archive(&found, data, keyring_file);
     found.index.distrust_with(archive)?;
     let views = open_views(data, &views_seal(&found.vault.keyring()))?;

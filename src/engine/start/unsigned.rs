@@ -12,29 +12,30 @@ use crate::log::checkpoints::Archive;
 use crate::log::index::Finding;
 use crate::log::tree::{Frontier, leaf_hash};
 
-/// What speaks for the end of the log.
+/// What proves the end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// A checkpoint of this size, and behind it the seals: the index takes in sealed records only.
+    /// A checkpoint of this size and, after it, the seals: the index accepts sealed records only.
     Sealed(u64),
-    /// Nothing, from this position on: there is no checkpoint of this epoch, or another epoch seems to
-    /// begin behind it. The start is refused later under a better name, and never signs.
+    /// Nothing, from this position on: there is no checkpoint of this epoch, or another epoch seems
+    /// to begin there. The start is refused later with a better message, and never signs.
     Unchecked {
-        /// The first record for which nothing speaks.
+        /// The first unproven record.
         from: u64,
     },
 }
 
-/// Checks the records behind the last signed checkpoint: the service itself must have written each of
-/// them where it stands. Before the index takes any of them in, or one that is refused here would
-/// stand in it, and be signed for later.
+/// Checks the records after the last signed checkpoint: the service itself must have written each
+/// of them at its position. This comes before the index takes any of them, since a record refused
+/// later would remain in the index and be signed.
 ///
-/// The archive beside the keyring may be older than the records that an older build did not seal. The
-/// copy of the newest note in the data folder then takes its place, where it was signed for this log.
+/// The archive beside the keyring may be older than the records that an older build did not seal.
+/// Then the copy of the newest note in the data folder replaces it, if it was signed for this log.
 ///
 /// # Errors
-/// [`Finding::Appended`] with the first that it did not write; [`StartError::Record`] when one cannot
-/// be read; [`StartError::Checkpoint`] when the archive cannot be written.
+/// [`Finding::Appended`] with the first record that the service did not write;
+/// [`StartError::Record`] if one cannot be read; [`StartError::Checkpoint`] if the archive cannot
+/// be written.
 pub(super) fn check(
     reader: &LogReader,
     head: u64,
@@ -65,19 +66,20 @@ pub(super) fn check(
     let Some(position) = unsealed else {
         return Ok(End::Sealed(signed));
     };
-    // It only chooses the name of the refusal: a file that was made by hand can show a look-up what no
-    // page holds.
+    // This only chooses the message of the refusal: in a manipulated file, a search can find an
+    // event that no page holds.
     let is_of_another =
         |at| epoch_at(reader, at).is_some_and(|epoch| epoch.begun.log_id != *keyring.log_id());
-    // The event that begins it is sealed by the epoch before: an unsealed one excuses nothing.
+    // The event that begins an epoch is sealed by the epoch before: an unsealed one excuses
+    // nothing.
     match (signed + 1..position).any(is_of_another) {
         true => Ok(End::Unchecked { from: position }),
         false => Err(Finding::Appended { position }.into()),
     }
 }
 
-/// Puts the copy of the newest note in the data folder into the archive, where it is newer than what
-/// stands there and both are of the first records of this log; gives its size.
+/// Archives the copy of the newest note in the data folder if it is newer than the archived one and
+/// both cover the first records of this log; returns its size.
 fn adopt_copy(
     archive: &mut Archive,
     reader: &LogReader,
@@ -91,7 +93,7 @@ fn adopt_copy(
     if !sizes.contains(&copy.checkpoint.size) {
         return Ok(None);
     }
-    // From the log itself: the index may not be open yet, and would keep what it took in.
+    // From the log itself: the index may not be open yet, and would keep the records that it took.
     let mut frontier = Frontier::default();
     let mut agrees = true;
     while frontier.size() < copy.checkpoint.size && agrees {

@@ -11,7 +11,8 @@ use data_encoding::BASE64;
 use serde_json::json;
 use signed_note::{Note, StandardVerifier, VerifierList};
 
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
+use crate::account::{Reply, SecretReply};
 use crate::engine::Engine;
 
 fn ada() -> AccountId {
@@ -36,7 +37,7 @@ fn at_time(engine: &Engine, at: Micros) -> Result<LoginStatus, ErrorCode> {
     status.map_err(|refusal| refusal.code)
 }
 
-/// What a login check is told now; none where the account does not exist.
+/// Returns what a login check sees now; an error if the account does not exist.
 fn live(engine: &Engine) -> Result<LoginStatus, ErrorCode> {
     let status = engine.queries().login_status(&ada(), None);
     status.map_err(|refusal| refusal.code)
@@ -44,14 +45,14 @@ fn live(engine: &Engine) -> Result<LoginStatus, ErrorCode> {
 
 /// The commands of a life of two accounts, one after the other, with time between them.
 pub(super) fn commands(
-    house: &House,
+    fixture: &Fixture,
     engine: &Engine,
-    mut after_each: impl FnMut(&House, &Engine),
+    mut after_each: impl FnMut(&Fixture, &Engine),
 ) {
     let mut send = |name: &str, body: serde_json::Value| {
-        house.pass(7);
-        let reply = house.send(engine, name, body);
-        after_each(house, engine);
+        fixture.pass(7);
+        let reply = fixture.send(engine, name, body);
+        after_each(fixture, engine);
         reply
     };
     let register = |id: &str| json!({"account_id": id, "username": id, "password": PASSWORD});
@@ -60,16 +61,16 @@ pub(super) fn commands(
     send("register-account", register("ada")).unwrap();
     for account in ["ada", "bob", "ada"] {
         let begun = send("enable-2fa", json!({"account_id": account, "proof": proof}));
-        let Ok(crate::account::Reply::EnrolmentStarted {
+        let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        }) = begun
+        })) = begun
         else {
             panic!("an enrolment starts");
         };
         let confirm = json!({"account_id": account, "authenticator_id": authenticator_id,
-            "code": house.code(&secret, 0)});
+            "code": fixture.code(&secret, 0)});
         send("confirm-code", confirm).unwrap();
         for _ in 0..5 {
             let wrong = json!({"account_id": account, "code": "000000"});
@@ -88,11 +89,11 @@ pub(super) fn commands(
 
 #[test]
 fn an_account_is_shown_exactly_as_a_login_check_saw_it_at_every_position_and_time() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let mut seen = Vec::new();
-    commands(&house, &engine, |house, engine| {
-        seen.push((engine.admin.log.head(), house.time(), live(engine)));
+    commands(&fixture, &engine, |fixture, engine| {
+        seen.push((engine.admin.log.head(), fixture.time(), live(engine)));
     });
     assert!(seen.iter().any(|(_, _, status)| status.is_ok()) && seen.len() >= 28);
     let states: std::collections::BTreeSet<String> = seen
@@ -101,8 +102,8 @@ fn an_account_is_shown_exactly_as_a_login_check_saw_it_at_every_position_and_tim
         .collect();
     assert!(states.len() >= 5, "the life has many states: {states:?}");
     drop(engine);
-    // Another process, which has everything from the files alone.
-    let engine = house.start();
+    // Another process, which derives everything from the files.
+    let engine = fixture.start();
     for (head, time, expected) in seen {
         assert_eq!(at_position(&engine, head), expected, "after {head}");
         assert_eq!(at_time(&engine, time), expected, "at {time}");
@@ -112,7 +113,7 @@ fn an_account_is_shown_exactly_as_a_login_check_saw_it_at_every_position_and_tim
     assert_eq!(at_time(&engine, Micros(0)), before);
     assert_eq!(
         at_time(&engine, Micros(u64::MAX)),
-        at_time(&engine, house.time())
+        at_time(&engine, fixture.time())
     );
     let beyond = engine.admin.log.head() + 1;
     assert_eq!(at_position(&engine, beyond), Err(ErrorCode::RequestInvalid));
@@ -120,16 +121,16 @@ fn an_account_is_shown_exactly_as_a_login_check_saw_it_at_every_position_and_tim
 
 #[test]
 fn what_a_moment_waits_for_is_measured_from_that_moment() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     for _ in 0..4 {
-        house
+        fixture
             .send(&engine, "verify-login", verify("000000"))
             .unwrap_err();
     }
-    let (head, then) = (engine.admin.log.head(), house.time());
-    house.pass(3_600);
+    let (head, then) = (engine.admin.log.head(), fixture.time());
+    fixture.pass(3_600);
     assert_eq!(live(&engine).unwrap().throttled_until, None);
     for status in [at_position(&engine, head), at_time(&engine, then)] {
         assert!(
@@ -142,12 +143,12 @@ fn what_a_moment_waits_for_is_measured_from_that_moment() {
 }
 
 #[test]
-fn strangers_check_every_proof_with_public_tools_alone() {
-    let house = House::new();
-    let engine = house.start();
+fn outsiders_check_every_proof_with_public_tools_alone() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let queries = engine.queries();
     let mut notes = Vec::new();
-    commands(&house, &engine, |_, engine| {
+    commands(&fixture, &engine, |_, engine| {
         notes.push(engine.queries().checkpoint().unwrap());
     });
     let newest = notes.last().unwrap().clone();
@@ -196,9 +197,9 @@ fn strangers_check_every_proof_with_public_tools_alone() {
 }
 
 #[test]
-fn proofs_of_what_the_log_has_not_are_refused() {
-    let house = House::new();
-    let engine = house.start();
+fn proofs_of_what_the_log_does_not_have_are_refused() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let (queries, head) = (engine.queries(), engine.admin.log.head());
     for (position, size) in [
         (0, None),
@@ -223,9 +224,9 @@ fn proofs_of_what_the_log_has_not_are_refused() {
 
 #[test]
 fn raw_records_come_in_order_and_page_by_page() {
-    let house = House::new();
-    let engine = house.start();
-    commands(&house, &engine, |_, _| {});
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    commands(&fixture, &engine, |_, _| {});
     let queries = engine.queries();
     let head = engine.admin.log.head();
     let mut after = 0;
@@ -253,9 +254,9 @@ fn asked_for(query: &AuditExportQuery, event: &AuditEvent) -> bool {
 
 #[test]
 fn an_export_has_the_events_that_its_filter_asks_for_and_no_more() {
-    let house = House::new();
-    let engine = house.start();
-    commands(&house, &engine, |_, _| {});
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    commands(&fixture, &engine, |_, _| {});
     let queries = engine.queries();
     let through = engine.admin.log.head() - 2;
     let all = AuditExportQuery {
@@ -314,22 +315,22 @@ fn an_export_has_the_events_that_its_filter_asks_for_and_no_more() {
     }
 }
 
-/// Page after page: nothing is left out between two of them, nothing comes twice, and none is
-/// larger than the 512 events of its bound.
+/// Page after page: no event is left out between two pages, none comes twice, and no page has more
+/// than its 512 events.
 #[test]
 fn an_export_of_many_pages_is_what_its_filter_asks_for() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     for _ in 0..650 {
-        house.pass(1);
+        fixture.pass(1);
         let body = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
-        house
+        fixture
             .send(&engine, "regenerate-backup-codes", body)
             .unwrap();
-        house.pass(1);
+        fixture.pass(1);
         let body = json!({"username": "ada", "password": PASSWORD});
-        house.send(&engine, "start-login", body).unwrap();
+        fixture.send(&engine, "start-login", body).unwrap();
     }
     let queries = engine.queries();
     let through = engine.admin.log.head();

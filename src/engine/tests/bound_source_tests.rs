@@ -1,4 +1,5 @@
-//! What binds the source of a request to its record: in exports, and not for those without the key.
+//! The commitments that bind the source of a request to its record: in exports, and useless without
+//! the key.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use countersign_schemas::record::{COMMITMENT_BYTES, Record, SourceFacts};
 use data_encoding::BASE64;
 use serde_json::json;
 
-use super::house::{House, PASSWORD};
+use super::fixture::{Fixture, PASSWORD};
 use crate::engine::Engine;
 
 fn exported(engine: &Engine, proofs: bool) -> Vec<ExportedEvent> {
@@ -24,7 +25,7 @@ fn exported(engine: &Engine, proofs: bool) -> Vec<ExportedEvent> {
     engine.queries().audit_export(&query).unwrap().events
 }
 
-/// Salt and commitment of each event of ada's, as somebody with the export has them.
+/// Returns salt and commitment of each of ada's events, as a reader of the export has them.
 fn bound(engine: &Engine) -> Vec<(Option<[u8; 16]>, [u8; COMMITMENT_BYTES])> {
     let hers = |exported: &ExportedEvent| {
         let record = BASE64.decode(exported.record.as_ref()?.as_bytes()).unwrap();
@@ -38,19 +39,19 @@ fn bound(engine: &Engine) -> Vec<(Option<[u8; 16]>, [u8; COMMITMENT_BYTES])> {
     exported(engine, true).iter().filter_map(hers).collect()
 }
 
-fn log_in(house: &House, engine: &Engine) {
+fn log_in(fixture: &Fixture, engine: &Engine) {
     let context = json!({"ip": "203.0.113.7", "agent": "Firefox"});
     let body = json!({"username": "ada", "password": PASSWORD, "context": context});
-    house.send(engine, "start-login", body).unwrap();
+    fixture.send(engine, "start-login", body).unwrap();
 }
 
 #[test]
 fn an_export_opens_what_binds_a_source_until_its_account_is_erased() {
-    let house = House::new();
-    let mut engine = house.start();
-    house.enrol(&engine, "ada");
-    log_in(&house, &engine);
-    log_in(&house, &engine);
+    let fixture = Fixture::new();
+    let mut engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    log_in(&fixture, &engine);
+    log_in(&fixture, &engine);
     let facts = SourceFacts {
         ip: Some("203.0.113.7".into()),
         agent: Some("Firefox".into()),
@@ -61,14 +62,14 @@ fn an_export_opens_what_binds_a_source_until_its_account_is_erased() {
     for (salt, commitment) in &two {
         assert_eq!(facts.commitment(&salt.unwrap()), *commitment);
     }
-    // The same source twice is linked by nothing that the records show.
+    // Nothing in the records links two events with the same source.
     let distinct: BTreeSet<_> = two.iter().collect();
     assert_eq!(distinct.len(), 2);
     drop(engine);
-    engine = house.start();
+    engine = fixture.start();
     assert_eq!(bound(&engine), two, "a salt is derived, so it stays");
     let body = json!({"account_id": "ada", "reason": "she asked for it"});
-    house.send(&engine, "erase-account", body).unwrap();
+    fixture.send(&engine, "erase-account", body).unwrap();
     let after: Vec<_> = two
         .iter()
         .map(|(_, commitment)| (None, *commitment))
@@ -79,10 +80,10 @@ fn an_export_opens_what_binds_a_source_until_its_account_is_erased() {
 /// The forms that carry no record have nothing to open.
 #[test]
 fn without_records_an_export_brings_no_salt() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    log_in(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    log_in(&fixture, &engine);
     let events = exported(&engine, false);
     assert!(events.iter().any(|e| e.event.source.is_some()));
     assert!(events.iter().all(|e| e.source_salt.is_none()));
@@ -90,10 +91,10 @@ fn without_records_an_export_brings_no_salt() {
 
 #[test]
 fn binding_a_source_costs_sixteen_bytes_and_no_source_none() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    log_in(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    log_in(&fixture, &engine);
     let last = engine.shared.progress.committed();
     for (position, bytes) in [(last, COMMITMENT_BYTES), (last - 1, 0)] {
         let mut record = engine.shared.accounts.record(position).unwrap();

@@ -1,5 +1,5 @@
-//! Somebody writes the data folder of a stopped service, without any key: what is derived from the
-//! log is not believed, and what is in the log is not either.
+//! An attacker writes the data folder of a stopped service, without any key: neither derived files
+//! nor changed records are trusted.
 
 use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::refusal::ErrorCode;
@@ -9,8 +9,8 @@ use redb::{
 };
 use serde_json::json;
 
-use super::house::{House, PASSWORD, verify};
-use crate::account::{Account, Reply};
+use super::fixture::{Fixture, PASSWORD, verify};
+use crate::account::{Account, LoginReply, Reply};
 use crate::crypto::otp::TotpSecret;
 use crate::engine::accounts::snapshots::TAIL_MAX;
 use crate::engine::followers::rehash;
@@ -42,8 +42,12 @@ fn stream(account: &str) -> StreamKey {
 }
 
 /// Edits a file of a stopped service, as redb itself would write it.
-pub(in crate::engine) fn edit(house: &House, file: &str, change: impl FnOnce(&WriteTransaction)) {
-    let db = Database::open(house.data().join(file)).unwrap();
+pub(in crate::engine) fn edit(
+    fixture: &Fixture,
+    file: &str,
+    change: impl FnOnce(&WriteTransaction),
+) {
+    let db = Database::open(fixture.data().join(file)).unwrap();
     let txn = db.begin_write().unwrap();
     change(&txn);
     txn.commit().unwrap();
@@ -51,11 +55,11 @@ pub(in crate::engine) fn edit(house: &House, file: &str, change: impl FnOnce(&Wr
 
 /// Keys and values of a table of a stopped service's index.
 fn rows<K: Key + 'static, V: Value + 'static, T>(
-    house: &House,
+    fixture: &Fixture,
     table: TableDefinition<K, V>,
     row: impl Fn(K::SelfType<'_>, V::SelfType<'_>) -> T,
 ) -> Vec<T> {
-    let db = Database::open(house.data().join("index.redb")).unwrap();
+    let db = Database::open(fixture.data().join("index.redb")).unwrap();
     let table = db.begin_read().unwrap().open_table(table).unwrap();
     let rows = table.iter().unwrap().map(|found| {
         let (key, value) = found.unwrap();
@@ -64,11 +68,14 @@ fn rows<K: Key + 'static, V: Value + 'static, T>(
     rows.collect()
 }
 
-/// Starts it until it is what it was again: a change that is met after the start stops it, and the
-/// next start builds the index from the log.
-fn restarted(house: &House, mut attempt: impl FnMut(&Engine) -> Result<(), ErrorCode>) -> Engine {
+/// Starts the service until it is as before: a change found after the start stops it, and the next
+/// start builds the index from the log.
+fn restarted(
+    fixture: &Fixture,
+    mut attempt: impl FnMut(&Engine) -> Result<(), ErrorCode>,
+) -> Engine {
     for _ in 0..3 {
-        let engine = house.start();
+        let engine = fixture.start();
         match attempt(&engine) {
             Ok(()) => return engine,
             Err(code) => {
@@ -81,38 +88,42 @@ fn restarted(house: &House, mut attempt: impl FnMut(&Engine) -> Result<(), Error
 }
 
 /// Ada with two factors, one code of which is used, and Bob.
-fn ada_and_bob() -> (House, TotpSecret, String) {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
-    house.enrol(&engine, "bob");
-    house.pass(30);
+fn ada_and_bob() -> (Fixture, TotpSecret, String) {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    fixture.enrol(&engine, "bob");
+    fixture.pass(30);
     let used = codes[0].clone();
-    house.send(&engine, "verify-login", verify(&used)).unwrap();
+    fixture
+        .send(&engine, "verify-login", verify(&used))
+        .unwrap();
     drop(engine);
-    (house, secret, used)
+    (fixture, secret, used)
 }
 
-/// The used code is refused as used, and a good one is taken.
-fn holds(house: &House, used: &str, secret: &TotpSecret) {
-    let engine = restarted(house, |engine| {
-        match house.send(engine, "verify-login", verify(used)) {
+/// The used code is refused as used, and a good one is accepted.
+fn holds(fixture: &Fixture, used: &str, secret: &TotpSecret) {
+    let engine = restarted(fixture, |engine| {
+        match fixture.send(engine, "verify-login", verify(used)) {
             Err(ErrorCode::CodeInvalid) => Ok(()),
             Err(code) => Err(code),
             Ok(reply) => panic!("a used code lives again: {reply:?}"),
         }
     });
-    house.pass(30);
-    let code = house.code(secret, 0);
-    house.send(&engine, "verify-login", verify(&code)).unwrap();
+    fixture.pass(30);
+    let code = fixture.code(secret, 0);
+    fixture
+        .send(&engine, "verify-login", verify(&code))
+        .unwrap();
 }
 
 ///
 #[test]
 fn the_last_event_of_an_account_that_is_taken_out_of_the_index_does_not_free_a_used_code() {
-    let (house, secret, used) = ada_and_bob();
+    let (fixture, secret, used) = ada_and_bob();
     let ada = stream("ada").0;
-    edit(&house, "index.redb", |txn| {
+    edit(&fixture, "index.redb", |txn| {
         let mut table = txn.open_table(STREAMS).unwrap();
         let last = table
             .range((&ada, 0)..=(&ada, u32::MAX))
@@ -124,15 +135,15 @@ fn the_last_event_of_an_account_that_is_taken_out_of_the_index_does_not_free_a_u
         drop(last);
         table.remove((&ada, version)).unwrap();
     });
-    holds(&house, &used, &secret);
+    holds(&fixture, &used, &secret);
 }
 
 #[test]
 fn an_account_whose_events_are_all_taken_out_or_replaced_by_anothers_is_still_itself() {
     for by_anothers in [false, true] {
-        let (house, secret, used) = ada_and_bob();
+        let (fixture, secret, used) = ada_and_bob();
         let (ada, bob) = (stream("ada").0, stream("bob").0);
-        edit(&house, "index.redb", |txn| {
+        edit(&fixture, "index.redb", |txn| {
             let mut table = txn.open_table(STREAMS).unwrap();
             table
                 .retain_in((&ada, 0)..=(&ada, u32::MAX), |_, _| false)
@@ -149,31 +160,31 @@ fn an_account_whose_events_are_all_taken_out_or_replaced_by_anothers_is_still_it
                 table.insert((&ada, version), (position, &leaf)).unwrap();
             }
         });
-        holds(&house, &used, &secret);
+        holds(&fixture, &used, &secret);
     }
 }
 
 #[test]
 fn an_older_copy_of_some_rows_and_of_their_seals_is_not_believed() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
     let old = codes[1].clone();
-    house.pass(30);
+    fixture.pass(30);
     drop(engine);
-    let older_streams = rows(&house, STREAMS, |key, value| {
+    let older_streams = rows(&fixture, STREAMS, |key, value| {
         (*key.0, key.1, value.0, *value.1)
     });
-    let older_seals = rows(&house, SEALS, |place, tag| (place, *tag));
-    let engine = house.start();
+    let older_seals = rows(&fixture, SEALS, |place, tag| (place, *tag));
+    let engine = fixture.start();
     let body = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
-    house
+    fixture
         .send(&engine, "regenerate-backup-codes", body)
         .unwrap();
     drop(engine);
     // The rows of Ada, and every seal, as they were before the old codes were made worthless.
     let ada = stream("ada").0;
-    edit(&house, "index.redb", |txn| {
+    edit(&fixture, "index.redb", |txn| {
         let mut table = txn.open_table(STREAMS).unwrap();
         table
             .retain_in((&ada, 0)..=(&ada, u32::MAX), |_, _| false)
@@ -186,35 +197,38 @@ fn an_older_copy_of_some_rows_and_of_their_seals_is_not_believed() {
             table.insert(place, tag).unwrap();
         }
     });
-    holds(&house, &old, &secret);
+    holds(&fixture, &old, &secret);
 }
 
 #[test]
 fn a_name_that_is_taken_out_of_the_index_is_not_free_and_one_that_is_moved_leads_nowhere() {
-    let (house, ..) = ada_and_bob();
-    let names = rows(&house, NAMES, |name, holder| (*name, *holder));
+    let (fixture, ..) = ada_and_bob();
+    let names = rows(&fixture, NAMES, |name, holder| (*name, *holder));
     assert_eq!(names.len(), 2);
     let register = json!({"account_id": "eve", "username": "ada", "password": PASSWORD});
-    edit(&house, "index.redb", |txn| {
+    edit(&fixture, "index.redb", |txn| {
         txn.open_table(NAMES).unwrap().retain(|_, _| false).unwrap();
     });
-    let _ = restarted(&house, |engine| {
-        match house.send(engine, "register-account", register.clone()) {
+    let _ = restarted(&fixture, |engine| {
+        match fixture.send(engine, "register-account", register.clone()) {
             Err(ErrorCode::AccountExists) => Ok(()),
             Err(code) => Err(code),
             Ok(reply) => panic!("the name is given away twice: {reply:?}"),
         }
     });
-    edit(&house, "index.redb", |txn| {
+    edit(&fixture, "index.redb", |txn| {
         let mut table = txn.open_table(NAMES).unwrap();
         let [(one, _), (other, _)] = [names[0], names[1]];
         table.insert(&one, &names[1].1).unwrap();
         table.insert(&other, &names[0].1).unwrap();
     });
-    let _ = restarted(&house, |engine| {
+    let _ = restarted(&fixture, |engine| {
         let login = json!({"username": "ada", "password": PASSWORD});
-        let started = house.send(engine, "start-login", login)?;
-        assert!(matches!(started, Reply::CodeRequired { .. }));
+        let started = fixture.send(engine, "start-login", login)?;
+        assert!(matches!(
+            started,
+            Reply::Login(LoginReply::CodeRequired { .. })
+        ));
         let card = engine
             .queries()
             .login_status(&AccountId::parse("ada").unwrap(), None);
@@ -225,11 +239,11 @@ fn a_name_that_is_taken_out_of_the_index_is_not_free_and_one_that_is_moved_leads
 
 #[test]
 fn a_command_that_is_taken_out_of_the_index_has_no_second_effect() {
-    let house = House::new();
-    let engine = house.start();
-    let (_, codes) = house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (_, codes) = fixture.enrol(&engine, "ada");
     let wrong = verify("000000");
-    let first = house.send_as(&engine, "once", "verify-login", wrong.clone());
+    let first = fixture.send_as(&engine, "once", "verify-login", wrong.clone());
     assert_eq!(first.result.unwrap_err().code, ErrorCode::CodeInvalid);
     let version = |engine: &Engine| {
         let account = engine.shared.accounts.load(stream("ada"));
@@ -237,12 +251,12 @@ fn a_command_that_is_taken_out_of_the_index_has_no_second_effect() {
     };
     let before = version(&engine).unwrap();
     drop((engine, codes));
-    edit(&house, "index.redb", |txn| {
+    edit(&fixture, "index.redb", |txn| {
         let mut table = txn.open_table(COMMANDS).unwrap();
         table.retain(|_, _| false).unwrap();
     });
-    let engine = restarted(&house, |engine| {
-        let again = house.send_as(engine, "once", "verify-login", wrong.clone());
+    let engine = restarted(&fixture, |engine| {
+        let again = fixture.send_as(engine, "once", "verify-login", wrong.clone());
         match again.result {
             Err(refusal) if refusal.code == ErrorCode::StoreUnavailable => Err(refusal.code),
             result => {
@@ -257,20 +271,20 @@ fn a_command_that_is_taken_out_of_the_index_has_no_second_effect() {
 
 #[test]
 fn what_a_start_reads_again_cannot_be_taken_out() {
-    let (house, secret, used) = ada_and_bob();
-    edit(&house, "index.redb", |txn| {
+    let (fixture, secret, used) = ada_and_bob();
+    edit(&fixture, "index.redb", |txn| {
         txn.open_table(EPOCHS)
             .unwrap()
             .retain(|_, ()| false)
             .unwrap();
     });
-    holds(&house, &used, &secret);
+    holds(&fixture, &used, &secret);
 }
 
 #[test]
 fn a_tile_that_was_changed_or_swapped_is_not_a_proof() {
-    let (house, ..) = ada_and_bob();
-    edit(&house, "index.redb", |txn| {
+    let (fixture, ..) = ada_and_bob();
+    edit(&fixture, "index.redb", |txn| {
         let mut table = txn.open_table(TILES).unwrap();
         let row = table.get((0, 0)).unwrap().unwrap();
         let (tag, mut bytes) = (*row.value().0, row.value().1.to_vec());
@@ -278,7 +292,7 @@ fn a_tile_that_was_changed_or_swapped_is_not_a_proof() {
         bytes[3] ^= 1;
         table.insert((0, 0), (&tag, bytes.as_slice())).unwrap();
     });
-    let engine = house.start();
+    let engine = fixture.start();
     assert_eq!(
         engine.finding(),
         None,
@@ -291,25 +305,25 @@ fn a_tile_that_was_changed_or_swapped_is_not_a_proof() {
 /// tag.
 type Found = (u32, u64, [u8; 16], Vec<u8>, [u8; 16]);
 
-fn long_life() -> (House, Vec<String>) {
-    let house = House::new();
-    let engine = house.start();
-    let (_, codes) = house.enrol(&engine, "ada");
-    house
+fn long_life() -> (Fixture, Vec<String>) {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (_, codes) = fixture.enrol(&engine, "ada");
+    fixture
         .send(&engine, "verify-login", verify(&codes[0]))
         .unwrap();
     for _ in 0..=TAIL_MAX {
         let login = json!({"username": "ada", "password": PASSWORD});
-        let _ = house.send(&engine, "start-login", login);
+        let _ = fixture.send(&engine, "start-login", login);
     }
     let accounts = &engine.shared.accounts;
     accounts.rebuild(stream("ada"), u32::MAX, u64::MAX).unwrap();
     accounts.save_snapshots();
-    (house, codes)
+    (fixture, codes)
 }
 
-fn edit_snapshot(house: &House, change: impl FnOnce(&mut Found)) {
-    edit(house, "snapshots.redb", |txn| {
+fn edit_snapshot(fixture: &Fixture, change: impl FnOnce(&mut Found)) {
+    edit(fixture, "snapshots.redb", |txn| {
         let mut table = txn.open_table(SNAPSHOTS).unwrap();
         let (fingerprint, mut found) = {
             let row = table.iter().unwrap().next().unwrap().unwrap();
@@ -340,8 +354,8 @@ fn a_snapshot_that_was_changed_is_no_snapshot() {
         ("another record", |found| found.2[0] ^= 1),
     ];
     for (what, change) in changes {
-        let (house, codes) = long_life();
-        let engine = house.start();
+        let (fixture, codes) = long_life();
+        let engine = fixture.start();
         assert!(
             engine
                 .shared
@@ -350,8 +364,8 @@ fn a_snapshot_that_was_changed_is_no_snapshot() {
                 .is_some()
         );
         drop(engine);
-        edit_snapshot(&house, change);
-        let engine = house.start();
+        edit_snapshot(&fixture, change);
+        let engine = fixture.start();
         assert_eq!(
             engine.shared.accounts.snapshot_version(stream("ada")),
             None,
@@ -359,14 +373,14 @@ fn a_snapshot_that_was_changed_is_no_snapshot() {
         );
         let account = engine.shared.accounts.load(stream("ada")).unwrap();
         assert!(account.on().is_some(), "{what}");
-        let again = house.send(&engine, "verify-login", verify(&codes[0]));
+        let again = fixture.send(&engine, "verify-login", verify(&codes[0]));
         assert_eq!(again.unwrap_err(), ErrorCode::CodeInvalid, "{what}");
     }
 }
 
 /// Changes a byte of the payload of the record at a position, in the log's one segment.
-pub(in crate::engine) fn change_record(house: &House, position: u64) {
-    edit(house, "log/00000001.redb", |txn| {
+pub(in crate::engine) fn change_record(fixture: &Fixture, position: u64) {
+    edit(fixture, "log/00000001.redb", |txn| {
         let mut table = txn.open_table(RECORDS).unwrap();
         let mut record = table.get(position).unwrap().unwrap().value().to_vec();
         *record.last_mut().unwrap() ^= 1;
@@ -375,18 +389,18 @@ pub(in crate::engine) fn change_record(house: &House, position: u64) {
 }
 
 #[test]
-fn a_changed_record_is_met_when_its_account_is_folded_and_nothing_is_decided_after() {
-    let (house, ..) = ada_and_bob();
-    let engine = house.start();
+fn a_changed_record_is_found_when_its_account_is_folded_and_nothing_is_decided_after() {
+    let (fixture, ..) = ada_and_bob();
+    let engine = fixture.start();
     let ada = engine.shared.index.positions(&stream("ada"), 0, 9).unwrap();
     drop(engine);
-    change_record(&house, ada[1]);
-    let engine = house.start();
-    let refused = house.send(&engine, "verify-login", verify("000000"));
+    change_record(&fixture, ada[1]);
+    let engine = fixture.start();
+    let refused = fixture.send(&engine, "verify-login", verify("000000"));
     assert_eq!(refused.unwrap_err(), ErrorCode::StoreUnavailable);
     assert_eq!(engine.finding(), Some(Finding::Record { position: ada[1] }));
     let other = json!({"username": "bob", "password": PASSWORD});
-    let refused = house.send(&engine, "start-login", other);
+    let refused = fixture.send(&engine, "start-login", other);
     assert_eq!(refused.unwrap_err(), ErrorCode::StoreUnavailable);
     let mut failed = engine.failed();
     while !*failed.borrow_and_update() {
@@ -396,17 +410,17 @@ fn a_changed_record_is_met_when_its_account_is_folded_and_nothing_is_decided_aft
 
 ///
 #[test]
-fn a_changed_record_that_nobody_folds_is_met_by_hashing_the_log_again() {
-    let (house, ..) = ada_and_bob();
-    let engine = house.start();
+fn a_changed_record_that_is_never_folded_is_found_by_hashing_the_log_again() {
+    let (fixture, ..) = ada_and_bob();
+    let engine = fixture.start();
     let bob = engine.shared.index.positions(&stream("bob"), 0, 9).unwrap();
     let go_on = |_| false;
     let log = engine.admin().log.clone();
     rehash::pass(&engine.shared, &log, go_on).unwrap();
     assert_eq!(engine.readings().verified_through, log.head());
     drop((engine, log));
-    change_record(&house, bob[2]);
-    let engine = house.start();
+    change_record(&fixture, bob[2]);
+    let engine = fixture.start();
     let log = engine.admin().log.clone();
     assert!(rehash::pass(&engine.shared, &log, go_on).is_err());
     assert_eq!(engine.finding(), Some(Finding::Record { position: bob[2] }));
@@ -414,19 +428,19 @@ fn a_changed_record_that_nobody_folds_is_met_by_hashing_the_log_again() {
 }
 
 #[test]
-fn a_changed_record_is_met_where_views_are_built_from_it_and_where_the_index_is() {
+fn a_changed_record_is_found_when_views_or_the_index_are_built_from_it() {
     for (file, is_checkpoint) in [("views.redb", false), ("index.redb", true)] {
-        let (house, ..) = ada_and_bob();
-        let engine = house.start();
+        let (fixture, ..) = ada_and_bob();
+        let engine = fixture.start();
         let bob = engine.shared.index.positions(&stream("bob"), 0, 9).unwrap();
         drop(engine);
-        change_record(&house, bob[2]);
-        std::fs::remove_file(house.data().join(file)).unwrap();
-        match house.try_start().err() {
+        change_record(&fixture, bob[2]);
+        std::fs::remove_file(fixture.data().join(file)).unwrap();
+        match fixture.try_start().err() {
             Some(StartError::Changed(Finding::Record { position })) if !is_checkpoint => {
                 assert_eq!(position, bob[2]);
             }
-            // What is folded into the index is compared with what was signed for.
+            // What is folded into the index is compared with the signed checkpoints.
             Some(StartError::Checkpoint(_) | StartError::Record(_)) if is_checkpoint => {}
             other => panic!("{file}: {other:?}"),
         }

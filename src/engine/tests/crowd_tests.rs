@@ -12,17 +12,17 @@ use crate::engine::counts::source_budget::{Counted, SourceBudget};
 const NOW: Micros = Micros(1_800_000_000 * Micros::SECOND);
 /// Addresses of the crowd.
 const CROWD: u64 = 1_000;
-/// Tries of the crowd in a second.
+/// Attempts of the crowd in a second.
 const TRIES_PER_S: u64 = 50;
 const HOUR_S: u64 = 3_600;
-/// The name that everybody tries.
+/// The name that the whole crowd tries.
 const NAME: [u8; 16] = [1; 16];
 /// How long an owner has, in seconds.
 const PATIENCE_S: u64 = 300;
 /// Owners that come during the hour.
 const OWNERS: u64 = 100;
 
-/// All that is counted of one name: by its account, by its text, and by address over all names.
+/// The counts of one name: by its account, by its text, and by address over all names.
 struct Counts {
     policy: Policy,
     account: PasswordAttempts,
@@ -43,7 +43,7 @@ impl Counts {
         self.account.waiting_s(key, now).max(beside)
     }
 
-    /// A wrong password of that source, if it is compared.
+    /// Sends a wrong password from a source; returns whether it was compared.
     fn guess(&mut self, source: u64, now: Micros) -> bool {
         if self.waiting_s(source, now).is_some() {
             return false;
@@ -63,7 +63,7 @@ fn address(source: u64) -> Source {
     Source::of(Some(&context), "portal")
 }
 
-/// Numbers that look random and are the same in every run.
+/// Returns numbers that look random and are the same in every run.
 fn drawn(nth: u64) -> u64 {
     let mut x = nth.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -126,7 +126,7 @@ fn owners_pass_while_a_thousand_addresses_try_fifty_times_a_second_for_an_hour()
     };
     let passed = owners.iter().filter(in_time).count();
     assert!(passed >= 95, "{passed} of {OWNERS}");
-    // So many guesses the crowd had for it: three of each address, and one a minute.
+    // The crowd had this many guesses: three from each address, and one a minute.
     assert!(compared <= 3 * CROWD + HOUR_S / 60 + 110, "{compared}");
     assert!(compared >= 3 * CROWD, "the crowd was one: {compared}");
 }

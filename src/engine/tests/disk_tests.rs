@@ -1,4 +1,4 @@
-//! The engine on a disk that fails: nothing is told that is not durable, and then it stops.
+//! The engine on a disk that fails: it reports nothing that is not durable, and then it stops.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 use serde_json::json;
 
-use super::house::{House, verify};
+use super::fixture::{Fixture, verify};
 use crate::log::Storage;
 
 /// A file whose writes fail while the switch is on.
@@ -74,30 +74,31 @@ fn storage(broken: &Arc<AtomicBool>) -> Storage {
 
 #[test]
 fn a_commit_that_fails_answers_outcome_unknown_and_stops_and_a_restart_is_safe() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
     drop(engine);
-    house.pass(30);
+    fixture.pass(30);
     let broken = Arc::new(AtomicBool::new(false));
-    let engine = house.start_on(storage(&broken));
+    let engine = fixture.start_on(storage(&broken));
     let failed = engine.failed();
     assert!(!*failed.borrow());
     broken.store(true, Ordering::SeqCst);
-    let code = house.code(&secret, 0);
-    let lost = house.send_as(&engine, "lost", "verify-login", verify(&code));
+    let code = fixture.code(&secret, 0);
+    let lost = fixture.send_as(&engine, "lost", "verify-login", verify(&code));
     assert_eq!(lost.result.unwrap_err().code, ErrorCode::OutcomeUnknown);
-    assert!(*failed.borrow(), "the process is told to stop");
-    let later = house.send(&engine, "verify-login", verify(&codes[0]));
+    assert!(*failed.borrow(), "the process must stop");
+    let later = fixture.send(&engine, "verify-login", verify(&codes[0]));
     assert_eq!(later.unwrap_err(), ErrorCode::StoreUnavailable);
     drop(engine);
     broken.store(false, Ordering::SeqCst);
-    let engine = house.start();
-    // The code was spent or it was not: the same command id learns which, a new one gets in once.
-    let again = house.send_as(&engine, "lost", "verify-login", verify(&code));
+    let engine = fixture.start();
+    // The code is used or it is not: a repeat of the command id learns which, and a new code logs
+    // in once.
+    let again = fixture.send_as(&engine, "lost", "verify-login", verify(&code));
     assert!(again.result.is_ok());
-    let twice = house.send(&engine, "verify-login", verify(&code));
+    let twice = fixture.send(&engine, "verify-login", verify(&code));
     assert_eq!(twice.unwrap_err(), ErrorCode::CodeInvalid);
     let status = json!({"account_id": "ada", "code": codes[0]});
-    assert!(house.send(&engine, "verify-login", status).is_ok());
+    assert!(fixture.send(&engine, "verify-login", status).is_ok());
 }

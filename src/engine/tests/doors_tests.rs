@@ -1,15 +1,15 @@
-//! One answer per account, whichever door is asked: in every mode and state, and after a restart.
+//! One answer per account through every door: in every mode and state, and after a restart.
 
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::FactorState;
 use serde_json::{Value, json};
 
-use super::house::{House, PASSWORD};
-use crate::account::Reply;
-use crate::engine::{Engine, EngineOptions};
+use super::fixture::{Fixture, PASSWORD};
+use crate::account::{LoginReply, Reply, ResetReply, SecretReply};
+use crate::engine::{Engine, EngineOptions, PasswordsBy};
 
-/// Where passwords are held.
+/// The holder of the passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Here,
@@ -17,7 +17,7 @@ enum Mode {
     Elsewhere,
 }
 
-/// What became of an account before it is looked at.
+/// The state of an account before the doors are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Unseen,
@@ -39,11 +39,11 @@ const STATES: [State; 6] = [
 ];
 
 impl Mode {
-    fn start(self, house: &House) -> Engine {
-        let engine = house.start_with(|options: &mut EngineOptions| match self {
+    fn start(self, fixture: &Fixture) -> Engine {
+        let engine = fixture.start_with(|options: &mut EngineOptions| match self {
             Self::Here => {}
-            Self::Vouched => options.vouched = true,
-            Self::Elsewhere => options.elsewhere = true,
+            Self::Vouched => options.passwords_by = PasswordsBy::Caller,
+            Self::Elsewhere => options.passwords_by = PasswordsBy::PasswordService,
         });
         if self == Self::Elsewhere {
             engine.ask_about_passwords(Box::new(|asked| {
@@ -71,8 +71,8 @@ impl Mode {
 }
 
 /// Brings an account into a state.
-fn bring(house: &House, engine: &Engine, mode: Mode, state: State, account: &str) {
-    let send = |name: &str, body| house.send(engine, name, body).unwrap();
+fn bring(fixture: &Fixture, engine: &Engine, mode: Mode, state: State, account: &str) {
+    let send = |name: &str, body| fixture.send(engine, name, body).unwrap();
     let of = json!({"account_id": account});
     if state == State::Unseen {
         return;
@@ -85,18 +85,18 @@ fn bring(house: &House, engine: &Engine, mode: Mode, state: State, account: &str
         send("start-login", mode.login(account));
         return;
     }
-    let Reply::EnrolmentStarted {
+    let Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         ..
-    } = send("enable-2fa", mode.proven(of.clone()))
+    }) = send("enable-2fa", mode.proven(of.clone()))
     else {
         panic!("an enrolment begins");
     };
     if state == State::Pending {
         return;
     }
-    let code = house.code(&secret, 0);
+    let code = fixture.code(&secret, 0);
     let body = json!({"account_id": account, "authenticator_id": authenticator_id, "code": code});
     send("confirm-code", body);
     match state {
@@ -111,7 +111,7 @@ fn bring(house: &House, engine: &Engine, mode: Mode, state: State, account: &str
     }
 }
 
-/// What each door must answer where the status says this; `None` is that it is done.
+/// Returns the answer due at each door for a status; `None` means success.
 fn expected(
     mode: Mode,
     state: State,
@@ -125,12 +125,14 @@ fn expected(
     match status {
         Err(ErrorCode::AccountNotFound) => {
             assert_eq!((mode, state), (Mode::Here, State::Unseen));
-            let nobody = Some(ErrorCode::AccountNotFound);
+            let not_found = Some(ErrorCode::AccountNotFound);
             let wrong = Some(ErrorCode::CredentialsInvalid);
-            let mut told = doors(wrong, nobody, wrong, nobody, nobody, nobody, nobody);
+            let mut answers = doors(
+                wrong, not_found, wrong, not_found, not_found, not_found, not_found,
+            );
             // The code came with a password, which is judged first.
-            told[2] = wrong;
-            told
+            answers[2] = wrong;
+            answers
         }
         Ok(FactorState::Off | FactorState::Pending) => {
             let off = Some(ErrorCode::FactorNotOn);
@@ -168,19 +170,19 @@ fn expected(
 #[test]
 fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
     for mode in MODES {
-        let house = House::new();
-        let engine = mode.start(&house);
+        let fixture = Fixture::new();
+        let engine = mode.start(&fixture);
         for (nth, state) in STATES.into_iter().enumerate() {
             let account = format!("a-{nth}");
-            bring(&house, &engine, mode, state, &account);
-            house.pass(60);
+            bring(&fixture, &engine, mode, state, &account);
+            fixture.pass(60);
             let id = AccountId::parse(&account).unwrap();
             let status = || {
                 let status = engine.queries().login_status(&id, None);
                 let status = status.map(|status| status.second_factor);
                 status.map_err(|refusal| refusal.code)
             };
-            let told = status();
+            let seen = status();
             let of = json!({"account_id": account});
             let with_code = |mut body: Value| {
                 body["code"] = "000000".into();
@@ -217,13 +219,13 @@ fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
                 request,
                 suspend,
                 clear,
-            ] = expected(mode, state, &told);
+            ] = expected(mode, state, &seen);
             let expected = [
                 verify, pair, disable, regenerate, confirm, cancel, reset, clear, request, suspend,
                 login,
             ];
             for ((door, body), expected) in doors.into_iter().zip(expected) {
-                let answer = house.send(&engine, door, body);
+                let answer = fixture.send(&engine, door, body);
                 let context = format!("{mode:?} {state:?} {door}: {answer:?}");
                 // A second suspension of a stolen phone finds nothing to stop.
                 let expected = match (state, door) {
@@ -232,14 +234,19 @@ fn in_every_mode_and_state_each_door_answers_as_the_login_status_says() {
                 };
                 assert_eq!(answer.err(), expected, "{context}");
             }
-            assert_eq!(status(), told, "{mode:?} {state:?}");
+            assert_eq!(status(), seen, "{mode:?} {state:?}");
         }
     }
 }
 
-/// What a door answers, to the second of its wait.
-fn answer(house: &House, engine: &Engine, door: &str, body: &Value) -> (ErrorCode, Option<u64>) {
-    let outcome = house.send_as(engine, &house.fresh_id(), door, body.clone());
+/// Returns the answer of a door, with its wait in seconds.
+fn answer(
+    fixture: &Fixture,
+    engine: &Engine,
+    door: &str,
+    body: &Value,
+) -> (ErrorCode, Option<u64>) {
+    let outcome = fixture.send_as(engine, &fixture.fresh_id(), door, body.clone());
     let Refusal {
         code,
         retry_after_s,
@@ -261,7 +268,7 @@ fn wrong(door: &str, name: &str) -> Value {
     }
 }
 
-/// C-7: otherwise a restart tells which names somebody has.
+/// C-7: otherwise a restart shows which names exist.
 #[test]
 fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
     const DOORS: [&str; 6] = [
@@ -272,67 +279,78 @@ fn a_restart_changes_no_answer_of_a_name_or_an_id_known_or_unknown() {
         "disable-2fa",
         "regenerate-backup-codes",
     ];
-    let house = House::new();
-    let engine = house.start();
-    let names = |nth: usize| [format!("known-{nth}"), format!("nobody-{nth}")];
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let names = |nth: usize| [format!("known-{nth}"), format!("unknown-{nth}")];
     let command = |door: &'static str| match door {
         "by-name" => "start-login",
         door => door,
     };
     let mut before = Vec::new();
     for (nth, door) in DOORS.into_iter().enumerate() {
-        house.enrol(&engine, &names(nth)[0]);
-        let told = names(nth).map(|name| {
+        fixture.enrol(&engine, &names(nth)[0]);
+        let answers = names(nth).map(|name| {
             let body = wrong(door, &name);
-            let tries = (0..13).map(|_| answer(&house, &engine, command(door), &body));
+            let tries = (0..13).map(|_| answer(&fixture, &engine, command(door), &body));
             tries.collect::<Vec<_>>()
         });
-        assert_eq!(told[0], told[1], "{door}");
-        assert_eq!(told[0][12], (ErrorCode::AccountThrottled, Some(5)));
-        before.push(told[0][12]);
+        assert_eq!(answers[0], answers[1], "{door}");
+        assert_eq!(answers[0][12], (ErrorCode::AccountThrottled, Some(5)));
+        before.push(answers[0][12]);
     }
     drop(engine);
-    let engine = house.start();
-    let told = |pass_s: u64| {
-        house.pass(pass_s);
+    let engine = fixture.start();
+    let answers_after = |pass_s: u64| {
+        fixture.pass(pass_s);
         let of = |(nth, door): (usize, &'static str)| {
-            names(nth).map(|name| answer(&house, &engine, command(door), &wrong(door, &name)))
+            names(nth).map(|name| answer(&fixture, &engine, command(door), &wrong(door, &name)))
         };
         DOORS.into_iter().enumerate().map(of).collect::<Vec<_>>()
     };
-    for (known, unknown) in told(0).into_iter().map(|[a, b]| (a, b)) {
+    for (known, unknown) in answers_after(0).into_iter().map(|[a, b]| (a, b)) {
         assert_eq!((known, unknown), (before[0], before[0]));
     }
-    // And what comes next is counted on from there.
+    // The next attempts continue these counts.
     let invalid = (ErrorCode::CredentialsInvalid, None);
-    assert!(told(5).iter().flatten().all(|told| *told == invalid));
+    assert!(
+        answers_after(5)
+            .iter()
+            .flatten()
+            .all(|answer| *answer == invalid)
+    );
     let waits = (ErrorCode::AccountThrottled, Some(10));
-    assert!(told(0).iter().flatten().all(|told| *told == waits));
+    assert!(
+        answers_after(0)
+            .iter()
+            .flatten()
+            .all(|answer| *answer == waits)
+    );
 }
 
 #[test]
 fn a_restart_changes_no_answer_of_a_challenge_or_a_case_known_or_unknown() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    house.enrol(&engine, "eve");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    fixture.enrol(&engine, "eve");
     let login = json!({"account_id": "ada", "password": PASSWORD});
-    let Ok(Reply::CodeRequired { challenge_id, .. }) = house.send(&engine, "start-login", login)
+    let Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) =
+        fixture.send(&engine, "start-login", login)
     else {
         panic!("a code is asked for");
     };
     let request = |account: &str| json!({"account_id": account, "reason": "r", "ticket": "T"});
     let case = |account: &str| {
-        let opened = house.send(&engine, "request-reset", request(account));
-        let Ok(Reply::ResetRequested { case_id, .. }) = opened else {
+        let opened = fixture.send(&engine, "request-reset", request(account));
+        let Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) = opened else {
             panic!("a case is opened");
         };
         case_id.as_str().to_owned()
     };
     let (closed, lapsed) = (case("ada"), case("eve"));
     let on = |case: &str| json!({"case_id": case, "reason": "r"});
-    house.send(&engine, "reject-reset", on(&closed)).unwrap();
-    house.pass(8 * 86_400);
+    fixture.send(&engine, "reject-reset", on(&closed)).unwrap();
+    fixture.pass(8 * 86_400);
     let no_code = |challenge: &str| json!({"challenge_id": challenge, "code": "000000"});
     let asks: Vec<_> = [challenge_id.reveal().to_owned(), "0".repeat(32)]
         .map(|challenge| ("verify-login", no_code(&challenge)))
@@ -348,14 +366,14 @@ fn a_restart_changes_no_answer_of_a_challenge_or_a_case_known_or_unknown() {
             .flat_map(|step| [&closed, &lapsed, "no-case"].map(|case| (step, on(case)))),
         )
         .collect();
-    let told = |engine: &Engine| {
+    let answers_of = |engine: &Engine| {
         let answers = asks
             .iter()
-            .map(|(door, body)| answer(&house, engine, door, body));
+            .map(|(door, body)| answer(&fixture, engine, door, body));
         answers.collect::<Vec<_>>()
     };
-    let before = told(&engine);
+    let before = answers_of(&engine);
     assert_eq!(before[0], before[1], "a challenge that lapsed and none");
     drop(engine);
-    assert_eq!(told(&house.start()), before);
+    assert_eq!(answers_of(&fixture.start()), before);
 }

@@ -12,8 +12,8 @@ use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
 use super::auditing_tests::commands;
-use super::house::{House, PASSWORD, verify};
-use crate::account::{Account, Reply};
+use super::fixture::{Fixture, PASSWORD, verify};
+use crate::account::{Account, LoginReply, Reply, ResetReply, SecretReply};
 use crate::crypto::otp::TotpSecret;
 use crate::engine::Engine;
 
@@ -26,7 +26,7 @@ pub(super) fn explain(engine: &Engine, position: u64) -> Explanation {
 
 /// An installation with one account, and what its owner and the agents do.
 pub(super) struct Life {
-    pub(super) house: House,
+    pub(super) fixture: Fixture,
     pub(super) engine: Engine,
     secret: Option<TotpSecret>,
     codes: Vec<String>,
@@ -38,12 +38,12 @@ impl Life {
     }
 
     fn under(change: fn(&mut crate::engine::EngineOptions)) -> Self {
-        let house = House::new();
-        let engine = house.start_with(change);
-        let (secret, codes) = house.enrol(&engine, "ada");
+        let fixture = Fixture::new();
+        let engine = fixture.start_with(change);
+        let (secret, codes) = fixture.enrol(&engine, "ada");
         let secret = Some(secret);
         Self {
-            house,
+            fixture,
             engine,
             secret,
             codes,
@@ -52,13 +52,13 @@ impl Life {
 
     /// Sends a command a minute later, so that every code is a new one.
     pub(super) fn by(&self, caller: &str, name: &str, body: Value) -> Result<Reply, ErrorCode> {
-        self.house.pass(60);
-        let id = self.house.fresh_id();
+        self.fixture.pass(60);
+        let id = self.fixture.fresh_id();
         let (sender, receiver) = std::sync::mpsc::channel();
-        let mut request = self.house.request(name, &body, &id, &self.engine);
+        let mut request = self.fixture.request(name, &body, &id, &self.engine);
         request.caller.name = caller.into();
-        let told = Box::new(move |outcome: crate::engine::Outcome| sender.send(outcome).unwrap());
-        self.engine.submit(request, told);
+        let reply = Box::new(move |outcome: crate::engine::Outcome| sender.send(outcome).unwrap());
+        self.engine.submit(request, reply);
         let outcome = receiver.recv().unwrap();
         let done = outcome.result.map_err(|refusal| refusal.code)?;
         Ok(done.reply)
@@ -75,16 +75,16 @@ impl Life {
 
     fn code(&self) -> String {
         // The command is sent a minute later.
-        self.house.code(self.secret.as_ref().unwrap(), 2)
+        self.fixture.code(self.secret.as_ref().unwrap(), 2)
     }
 
-    /// Begins an enrolment, and gives its authenticator.
+    /// Begins an enrolment, and returns its authenticator.
     fn begun(&mut self) -> Value {
-        let Ok(Reply::EnrolmentStarted {
+        let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        }) = self.with_proof("enable-2fa")
+        })) = self.with_proof("enable-2fa")
         else {
             panic!("an enrolment starts");
         };
@@ -95,7 +95,9 @@ impl Life {
     fn enrol(&mut self) {
         let mut body = self.begun();
         body["code"] = self.code().into();
-        let Ok(Reply::CodeConfirmed { issued, .. }) = self.user("confirm-code", body) else {
+        let Ok(Reply::Secret(SecretReply::CodeConfirmed { issued, .. })) =
+            self.user("confirm-code", body)
+        else {
             panic!("the first code confirms");
         };
         self.codes = issued.codes.iter().map(|code| code.reveal()).collect();
@@ -105,7 +107,7 @@ impl Life {
         let body = json!({"account_id": "ada", "reason": "all is lost", "ticket": "T-1",
             "lost": "both"});
         match self.by(agent, "request-reset", body) {
-            Ok(Reply::ResetRequested { case_id, .. }) => {
+            Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) => {
                 json!({"case_id": case_id.as_str(), "reason": "as agreed"})
             }
             other => panic!("a case is opened: {other:?}"),
@@ -122,19 +124,19 @@ impl Life {
         (*account).clone()
     }
 
-    /// Wrong codes until no more are compared.
+    /// Sends wrong codes until no more are compared.
     fn guess(&self) {
         loop {
             let single = self.user("verify-login", verify("000000"));
             match single.unwrap_err() {
                 ErrorCode::CodeInvalid => {}
-                ErrorCode::AccountThrottled => self.house.pass(HOUR_S),
+                ErrorCode::AccountThrottled => self.fixture.pass(HOUR_S),
                 ErrorCode::CodeSecondRequired => {
                     let mut pair = verify("000000");
                     pair["next_code"] = "000000".into();
-                    let told = self.user("verify-login", pair).unwrap_err();
-                    if told == ErrorCode::AccountThrottled {
-                        self.house.pass(HOUR_S);
+                    let refused = self.user("verify-login", pair).unwrap_err();
+                    if refused == ErrorCode::AccountThrottled {
+                        self.fixture.pass(HOUR_S);
                     }
                 }
                 ErrorCode::FactorSuspended => return,
@@ -149,7 +151,7 @@ impl Life {
         let mut body = self.begun();
         body["code"] = "000000".into();
         self.user("confirm-code", body.clone()).unwrap_err();
-        self.house.pass(HOUR_S);
+        self.fixture.pass(HOUR_S);
         self.user("confirm-code", body).unwrap_err();
         self.enrol();
     }
@@ -165,13 +167,13 @@ impl Life {
         let both = |password: &str, code: &str| {
             let mut body = with(password);
             body["code"] = code.into();
-            self.house.send(&self.engine, "start-login", body)
+            self.fixture.send(&self.engine, "start-login", body)
         };
         both("no password of hers", "000000").unwrap_err();
         both(PASSWORD, "000000").unwrap_err();
         both(PASSWORD, &self.codes[2]).unwrap();
         let opened = self.user("start-login", with(PASSWORD)).unwrap();
-        let Reply::CodeRequired { challenge_id, .. } = opened else {
+        let Reply::Login(LoginReply::CodeRequired { challenge_id, .. }) = opened else {
             panic!("a code is asked for");
         };
         let code = self.code();
@@ -179,7 +181,7 @@ impl Life {
         self.user("verify-login", answer).unwrap();
         let code = self.code();
         self.user("verify-login", verify(&code)).unwrap();
-        self.house
+        self.fixture
             .send(&self.engine, "verify-login", verify(&code))
             .unwrap_err();
         self.user("verify-login", verify(&self.codes[0])).unwrap();
@@ -204,15 +206,15 @@ impl Life {
         let code = self.code();
         self.user("verify-login", verify(&code)).unwrap();
         let case = self.requested("agent-2");
-        self.house.pass(8 * 24 * HOUR_S);
+        self.fixture.pass(8 * 24 * HOUR_S);
         self.by("agent-1", "approve-reset", case).unwrap_err();
         self.requested("agent-1");
-        self.house.pass(8 * 24 * HOUR_S);
+        self.fixture.pass(8 * 24 * HOUR_S);
         let case = self.requested("agent-2");
         self.by("agent-3", "approve-reset", case.clone()).unwrap();
         let stop = json!({"account_id": "ada", "reason": "stolen", "ticket": "T-2"});
         self.by("agent-2", "suspend-factor", stop).unwrap();
-        self.house.pass(72 * HOUR_S);
+        self.fixture.pass(72 * HOUR_S);
         self.by("agent-2", "execute-reset", case).unwrap();
         self.enrol();
         self.requested("agent-1");
@@ -234,20 +236,20 @@ impl Life {
         let change = json!({"account_id": "ada", "password": PASSWORD,
             "new_password": "another good password"});
         self.user("change-password", change).unwrap();
-        let stranger = json!({"username": "nobody", "password": PASSWORD});
-        self.user("start-login", stranger).unwrap_err();
+        let unknown = json!({"username": "unknown", "password": PASSWORD});
+        self.user("start-login", unknown).unwrap_err();
         let erase = json!({"account_id": "ada", "reason": "she asked for it"});
         self.by("op", "erase-account", erase).unwrap();
     }
 }
 
-/// A policy under which a row of wrong codes is soon too long.
+/// A policy with a low limit for a row of wrong codes.
 pub(super) fn strict(options: &mut crate::engine::EngineOptions) {
     options.policy.code_failures_budget = 5;
     options.policy.suspend_after = 10;
 }
 
-/// The same, with a clock that goes on between any two readings, as a real one does.
+/// The same policy with a clock that moves between any two readings, as a real one does.
 fn ticking(options: &mut crate::engine::EngineOptions) {
     strict(options);
     let (clock, readings) = (Arc::clone(&options.clock), AtomicU64::new(0));
@@ -257,19 +259,21 @@ fn ticking(options: &mut crate::engine::EngineOptions) {
     });
 }
 
-/// Of every event type that a command leads to: each is explained, by the policy that was in force
-/// then and although the account is erased, and comes out the same.
+/// For every event type of the commands: each decision is explained, by the policy then in force
+/// and although the account is erased, and deciding it again gives the same result.
 #[test]
-fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
+fn every_kind_of_decision_has_the_same_result_from_the_log_alone() {
     let mut life = Life::under(ticking);
     life.with_proof("disable-2fa").unwrap();
     life.enrolments();
     life.logins();
     life.resets();
     life.keys_and_the_end();
-    let Life { house, engine, .. } = life;
+    let Life {
+        fixture, engine, ..
+    } = life;
     drop(engine);
-    let engine = house.start_with(|options| {
+    let engine = fixture.start_with(|options| {
         options.policy.code_failures_free = 0;
         options.policy.reset_cooling_off_s = 100 * HOUR_S;
         options.policy.reset_requests_max = 1;
@@ -291,7 +295,7 @@ fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
             }
         }
     }
-    // A name that nobody has leads to no account that could be decided on.
+    // An unknown name leads to no account that could be decided on.
     let is_decided = |name: &&str| {
         let by_command = [Some(Cause::Done), Some(Cause::Refused)];
         by_command.contains(&Event::cause_of(name)) && *name != "unknown-name-refused"
@@ -301,7 +305,7 @@ fn every_kind_of_decision_comes_out_the_same_from_the_log_alone() {
     assert_eq!(same, expected);
 }
 
-/// What only the keyring and the key store know is said, not claimed.
+/// Facts that only the keyring and the key store hold are named as such, not claimed.
 #[test]
 fn what_the_log_cannot_show_of_an_erasure_and_a_rotation_is_said_in_words() {
     let mut life = Life::new();
@@ -330,22 +334,22 @@ fn what_the_log_cannot_show_of_an_erasure_and_a_rotation_is_said_in_words() {
     let rotated = of_rotation.unwrap();
     assert_eq!(rotated.rerun, RerunResult::Same);
     assert!(rotated.taken_as_recorded[0].contains("the keyring file"));
-    // Until the data keys are wrapped anew, no rotation had a number to take.
+    // Until the data keys are wrapped again, no rotation had a number to take.
     let position = rotated.events[0].position;
     let next = |before| life.engine.queries().next_key_id_before(before).unwrap();
     assert_eq!((next(position), next(position + 1)), (Some(2), None));
 }
 
-/// Every decision of a life comes out the same from the log alone, in another process too, and
-/// under the policy that was in force then.
+/// Deciding each command of a life again from the log alone gives the same result, in another
+/// process too, and under the policy then in force.
 #[test]
-fn every_decision_is_explained_and_comes_out_the_same_again() {
-    let house = House::new();
-    let engine = house.start();
-    commands(&house, &engine, |_, _| {});
+fn every_decision_is_explained_and_has_the_same_result_again() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    commands(&fixture, &engine, |_, _| {});
     drop(engine);
-    // Another policy since, under which the same would have come out otherwise.
-    let engine = house.start_with(|options| options.policy.code_failures_free = 0);
+    // The policy has changed since, and would give a different result.
+    let engine = fixture.start_with(|options| options.policy.code_failures_free = 0);
     let head = engine.admin.log.head();
     let mut results = std::collections::BTreeMap::<String, u32>::new();
     for position in 1..=head {
@@ -389,13 +393,15 @@ fn every_decision_is_explained_and_comes_out_the_same_again() {
 
 #[test]
 fn an_explanation_says_what_the_account_was_and_why() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
-    house.pass(60);
-    let code = house.code(&secret, 0);
-    house.send(&engine, "verify-login", verify(&code)).unwrap();
-    house
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, _) = fixture.enrol(&engine, "ada");
+    fixture.pass(60);
+    let code = fixture.code(&secret, 0);
+    fixture
+        .send(&engine, "verify-login", verify(&code))
+        .unwrap();
+    fixture
         .send(&engine, "verify-login", verify(&code))
         .unwrap_err();
     let position = engine.admin.log.head();

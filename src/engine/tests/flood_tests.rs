@@ -1,4 +1,5 @@
-//! Floods over the real engine: the log stays small, auditors see them, nothing tells names apart.
+//! Floods over the real engine: the log stays small, auditors see the floods, and no answer
+//! distinguishes names.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 use serde_json::{Value, json};
 
-use super::house::{House, verify};
+use super::fixture::{Fixture, verify};
 use crate::engine::Engine;
 use crate::engine::intake::pool::Pool;
 use crate::engine::message::Job;
@@ -25,7 +26,7 @@ fn flood() -> u64 {
     std::env::var("COUNTERSIGN_FLOOD").map_or(20_000, |text| text.parse().unwrap())
 }
 
-/// Events in the log, and the counts of those of one type.
+/// Returns the number of events in the log, and the counts in those of one type.
 fn recorded(engine: &Engine, kind: &str) -> (u64, Vec<u64>) {
     let page = |types, after| AuditPageQuery {
         types,
@@ -43,32 +44,32 @@ fn recorded(engine: &Engine, kind: &str) -> (u64, Vec<u64>) {
             break;
         }
     }
-    let told = ask(page(Some(vec![kind.into()]), None)).events;
-    let counts = told
+    let shown = ask(page(Some(vec![kind.into()]), None)).events;
+    let counts = shown
         .iter()
         .map(|event| event.data["count"].as_u64().unwrap());
     (last, counts.collect())
 }
 
 /// 2FA on, ten wrong codes and four wrong pairs: nothing is compared for an hour.
-fn waiting_an_hour(house: &House, engine: &Engine) -> String {
-    let (secret, _) = house.enrol(engine, "ada");
+fn waiting_an_hour(fixture: &Fixture, engine: &Engine) -> String {
+    let (secret, _) = fixture.enrol(engine, "ada");
     let pair = json!({"account_id": "ada", "code": "000000", "next_code": "000000"});
     for n in 0..14 {
-        house.pass(900 - if n > 10 { 899 } else { 0 });
-        let wrong = house.send(engine, "verify-login", pair.clone());
+        fixture.pass(900 - if n > 10 { 899 } else { 0 });
+        let wrong = fixture.send(engine, "verify-login", pair.clone());
         assert_eq!(wrong.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
     }
-    house.code(&secret, 0)
+    fixture.code(&secret, 0)
 }
 
 /// S-05: a million wrong attempts at a throttled account grow its log by less than one event a
-/// minute, and every one of them is told of.
+/// minute, and every attempt is reported.
 #[test]
 fn s05_a_flood_at_a_throttled_account_grows_the_log_by_less_than_an_event_a_minute() {
-    let house = House::new();
-    let engine = house.start();
-    let right = waiting_an_hour(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let right = waiting_an_hour(&fixture, &engine);
     let (before, _) = recorded(&engine, "attempts-suppressed");
     let (minutes, attempts) = (50, flood());
     let bodies = [verify("000000"), verify(&right)];
@@ -76,12 +77,12 @@ fn s05_a_flood_at_a_throttled_account_grows_the_log_by_less_than_an_event_a_minu
         for n in 0..attempts / minutes {
             let body = bodies[(n % 2) as usize].clone();
             let id = format!("{minute}-{n}");
-            let told = house.send_as(&engine, &id, "verify-login", body);
-            assert_eq!(told.result.unwrap_err().code, ErrorCode::AccountThrottled);
+            let reply = fixture.send_as(&engine, &id, "verify-login", body);
+            assert_eq!(reply.result.unwrap_err().code, ErrorCode::AccountThrottled);
         }
-        house.pass(60);
+        fixture.pass(60);
     }
-    house
+    fixture
         .send(
             &engine,
             "cancel-enrolment",
@@ -97,24 +98,24 @@ fn s05_a_flood_at_a_throttled_account_grows_the_log_by_less_than_an_event_a_minu
     assert_eq!(counts.iter().sum::<u64>(), attempts / minutes * minutes);
 }
 
-/// A clean stop tells what waits for its minute.
+/// A clean stop records the counts that wait for the end of their minute.
 #[test]
-fn a_stop_tells_the_counts_that_wait() {
-    let house = House::new();
-    let engine = house.start();
-    waiting_an_hour(&house, &engine);
+fn a_stop_records_the_counts_that_wait() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    waiting_an_hour(&fixture, &engine);
     for _ in 0..3 {
-        house
+        fixture
             .send(&engine, "verify-login", verify("000000"))
             .unwrap_err();
     }
     for n in 0..12 {
-        let body = json!({"username": "nobody", "password": format!("wrong {n}")});
-        house.send(&engine, "start-login", body).unwrap_err();
+        let body = json!({"username": "unknown", "password": format!("wrong {n}")});
+        fixture.send(&engine, "start-login", body).unwrap_err();
     }
     assert!(recorded(&engine, "attempts-suppressed").1.is_empty());
     drop(engine);
-    let engine = house.start();
+    let engine = fixture.start();
     assert_eq!(recorded(&engine, "attempts-suppressed").1, [3]);
     assert_eq!(
         recorded(&engine, "unknown-name-refused").1,
@@ -128,25 +129,25 @@ fn login(name: &str) -> Value {
 
 #[test]
 fn a_flood_of_unknown_names_has_a_few_records_and_then_one_a_minute() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     for minute in 0..3 {
         for n in 0..50 {
-            let told = house.send(
+            let reply = fixture.send(
                 &engine,
                 "start-login",
-                login(&format!("nobody-{minute}-{n}")),
+                login(&format!("unknown-{minute}-{n}")),
             );
-            assert_eq!(told.unwrap_err(), ErrorCode::CredentialsInvalid);
+            assert_eq!(reply.unwrap_err(), ErrorCode::CredentialsInvalid);
         }
-        house.pass(60);
+        fixture.pass(60);
     }
-    house.enrol(&engine, "ada");
+    fixture.enrol(&engine, "ada");
     let counts = recorded(&engine, "unknown-name-refused").1;
     assert_eq!(counts, [1, 1, 1, 1, 1, 45, 50, 50]);
 }
 
-/// The file of the log, whose syncs are counted.
+/// The file of the log, which counts its syncs.
 #[derive(Debug)]
 struct Counting(FileBackend, Arc<AtomicU64>);
 
@@ -171,13 +172,13 @@ impl StorageBackend for Counting {
 
 /// an unknown name costs a durable commit as a known one does, with a record or without.
 #[test]
-fn every_wrong_password_rests_on_a_commit_whoever_it_is_for() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+fn every_wrong_password_rests_on_a_commit_for_known_and_unknown_names() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     drop(engine);
     let syncs = Arc::new(AtomicU64::new(0));
-    let engine = house.start_with(|options| {
+    let engine = fixture.start_with(|options| {
         let syncs = Arc::clone(&syncs);
         options.log.storage.open = Arc::new(move |builder, path| {
             let file = std::fs::File::options().read(true).write(true).open(path)?;
@@ -186,9 +187,9 @@ fn every_wrong_password_rests_on_a_commit_whoever_it_is_for() {
         });
     });
     for n in 0..20 {
-        for name in ["ada".to_owned(), format!("nobody-{n}")] {
+        for name in ["ada".to_owned(), format!("unknown-{n}")] {
             let before = syncs.load(Ordering::SeqCst);
-            house
+            fixture
                 .send(&engine, "start-login", login(&name))
                 .unwrap_err();
             let after = syncs.load(Ordering::SeqCst);
@@ -199,42 +200,45 @@ fn every_wrong_password_rests_on_a_commit_whoever_it_is_for() {
     }
 }
 
-/// A repeat within two minutes is told the same, counted or recorded.
+/// A repeat within two minutes gets the same answer, whether counted or recorded.
 #[test]
 fn a_repeated_login_of_an_unknown_name_counts_once() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     for n in 0..8 {
-        house
-            .send(&engine, "start-login", login(&format!("nobody-{n}")))
+        fixture
+            .send(&engine, "start-login", login(&format!("unknown-{n}")))
             .unwrap_err();
     }
     for _ in 0..20 {
-        let told = house.send_as(&engine, "again", "start-login", login("nobody"));
-        assert_eq!(told.result.unwrap_err().code, ErrorCode::CredentialsInvalid);
+        let reply = fixture.send_as(&engine, "again", "start-login", login("unknown"));
+        assert_eq!(
+            reply.result.unwrap_err().code,
+            ErrorCode::CredentialsInvalid
+        );
     }
     let (sender, receiver) = mpsc::channel();
-    let request = house.request("start-login", &login("nobody"), "new", &engine);
+    let request = fixture.request("start-login", &login("unknown"), "new", &engine);
     engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
-    let told = receiver.recv().unwrap().result.unwrap_err().code;
-    assert_eq!(told, ErrorCode::CredentialsInvalid);
-    house.pass(61);
-    // Whatever comes next brings what is due.
-    house.enrol(&engine, "ada");
+    let refusal = receiver.recv().unwrap().result.unwrap_err().code;
+    assert_eq!(refusal, ErrorCode::CredentialsInvalid);
+    fixture.pass(61);
+    // The next command records what is due.
+    fixture.enrol(&engine, "ada");
     let (_, counts) = recorded(&engine, "unknown-name-refused");
     assert_eq!(counts.iter().sum::<u64>(), 8 + 1 + 1, "{counts:?}");
 }
 
 #[test]
 fn refusals_that_record_nothing_cannot_keep_a_batch_open() {
-    let house = House::new();
-    let engine = house.start();
-    let body = json!({"account_id": "nobody", "code": "123456"});
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let body = json!({"account_id": "unknown", "code": "123456"});
     let requests: Vec<_> = (0..QUEUE_MAX)
-        .map(|n| house.request("verify-login", &body, &format!("f-{n}"), &engine))
+        .map(|n| fixture.request("verify-login", &body, &format!("f-{n}"), &engine))
         .collect();
     drop(engine);
-    let (shared, log) = start::open(house.options()).unwrap();
+    let (shared, log) = start::open(fixture.options()).unwrap();
     let pool = Arc::new(Pool::start(|_: Job| {}));
     let (queue, inbox) = ToWriter::open();
     let mut writer = Writer::new(shared, pool, queue.clone(), log);

@@ -1,44 +1,44 @@
-//! What a log says of stored forms, and the build that would misread them.
+//! The stored forms that a log names, and the build that would misread them.
 
 use countersign_schemas::event::log::v1::Form;
 use countersign_schemas::stored_forms;
 
-use super::house::House;
+use super::fixture::Fixture;
 use crate::account::service;
 use crate::engine::start::error::StartError;
 use crate::engine::start::foundation::{Foundation, recorded};
 use crate::engine::system_random;
 use crate::log::LogOptions;
 
-fn foundation(house: &House) -> Foundation {
+fn foundation(fixture: &Fixture) -> Foundation {
     Foundation::open(
-        &house.data(),
-        &house.keyring(),
+        &fixture.data(),
+        &fixture.keyring(),
         LogOptions::default(),
         system_random,
-        house.time(),
+        fixture.time(),
     )
     .unwrap()
 }
 
-/// A log to which another build names a form.
-fn named(house: &House, name: &str, fingerprint: [u8; 16]) {
-    let mut found = foundation(house);
+/// Makes a log in which another build names a form.
+fn named(fixture: &Fixture, name: &str, fingerprint: [u8; 16]) {
+    let mut found = foundation(fixture);
     let form = Form {
         name: name.to_owned(),
         version: 1,
         fingerprint,
     };
     let event = service::schemas_in_force(vec![form]);
-    found.append(&event, house.time()).unwrap();
+    found.append(&event, fixture.time()).unwrap();
 }
 
 #[test]
 fn the_forms_are_named_once_and_before_the_first_command() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for _ in 0..2 {
-        drop(house.start());
-        let found = foundation(&house);
+        drop(fixture.start());
+        let found = foundation(&fixture);
         assert_eq!(found.log.head(), 3, "epoch, policy, schemas");
         let event = recorded(&found.log.reader(), 3).unwrap();
         assert_eq!(event, service::schemas_in_force(stored_forms()));
@@ -47,14 +47,14 @@ fn the_forms_are_named_once_and_before_the_first_command() {
 
 #[test]
 fn a_log_whose_form_this_build_would_misread_is_refused_with_or_without_an_index() {
-    let house = House::new();
-    drop(house.start());
-    named(&house, "totp-accepted", [7; 16]);
+    let fixture = Fixture::new();
+    drop(fixture.start());
+    named(&fixture, "totp-accepted", [7; 16]);
     for index_is_there in [true, true, false] {
         if !index_is_there {
-            std::fs::remove_file(house.data().join("index.redb")).unwrap();
+            std::fs::remove_file(fixture.data().join("index.redb")).unwrap();
         }
-        let refused = house.try_start().err().unwrap();
+        let refused = fixture.try_start().err().unwrap();
         let StartError::Form {
             name,
             version,
@@ -72,8 +72,8 @@ fn a_log_whose_form_this_build_would_misread_is_refused_with_or_without_an_index
 
 #[test]
 fn a_form_that_this_build_does_not_have_is_no_reason_until_a_record_holds_it() {
-    let house = House::new();
-    drop(house.start());
-    named(&house, "passkey-accepted", [7; 16]);
-    drop(house.start());
+    let fixture = Fixture::new();
+    drop(fixture.start());
+    named(&fixture, "passkey-accepted", [7; 16]);
+    drop(fixture.start());
 }

@@ -1,5 +1,5 @@
-//! Whatever makes a command fail late, either nothing of it was compared or its failure is on
-//! record; and where it is refused, a right secret costs what a wrong one costs.
+//! However a command fails late, either nothing of it was compared or its failure is on record; and
+//! where it is refused, a right secret costs as much as a wrong one.
 //!
 //! Costs are counted, in comparisons and in Argon2id: no clock is read.
 
@@ -12,8 +12,8 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use super::house::{House, PASSWORD};
-use crate::account::Reply;
+use super::fixture::{Fixture, PASSWORD};
+use crate::account::{Reply, SecretReply};
 use crate::crypto::otp::TotpSecret;
 use crate::engine::{Engine, Outcome};
 
@@ -22,27 +22,27 @@ struct Person {
     account: String,
     secret: TotpSecret,
     codes: Vec<String>,
-    /// A code of somebody else's set, well-formed and wrong.
+    /// A code of another account's set, well-formed and wrong.
     foreign_code: String,
     pending: (String, String, TotpSecret),
 }
 
-fn person(house: &House, engine: &Engine, name: &str) -> Person {
-    let (secret, codes) = house.enrol(engine, name);
-    let (_, mut foreign) = house.enrol(engine, &format!("{name}-other"));
+fn person(fixture: &Fixture, engine: &Engine, name: &str) -> Person {
+    let (secret, codes) = fixture.enrol(engine, name);
+    let (_, mut foreign) = fixture.enrol(engine, &format!("{name}-other"));
     let pending = format!("{name}-pending");
     let body = json!({"account_id": pending, "username": pending, "password": PASSWORD});
-    house.send(engine, "register-account", body).unwrap();
+    fixture.send(engine, "register-account", body).unwrap();
     let body = json!({"account_id": pending, "proof": {"password": PASSWORD}});
-    let Ok(Reply::EnrolmentStarted {
+    let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret: new,
         ..
-    }) = house.send(engine, "enable-2fa", body)
+    })) = fixture.send(engine, "enable-2fa", body)
     else {
         panic!("enrolment starts");
     };
-    house.pass(30);
+    fixture.pass(30);
     Person {
         account: name.into(),
         secret,
@@ -68,15 +68,15 @@ const ASKS: [(&str, &str); 12] = [
     ("verify-login", "backup code"),
 ];
 
-/// The body of a command: everything in it is right but for the secret that is asked about.
-fn body(house: &House, person: &Person, (name, secret): (&str, &str), is_right: bool) -> Value {
+/// Returns the body of a command, right in everything except perhaps the secret in question.
+fn body(fixture: &Fixture, person: &Person, (name, secret): (&str, &str), is_right: bool) -> Value {
     let id = &person.account;
     let password = match (secret, is_right) {
         ("password", false) => "a wrong password",
         _ => PASSWORD,
     };
     let code = match (secret, is_right) {
-        ("app code", true) => Some(house.code(&person.secret, 0)),
+        ("app code", true) => Some(fixture.code(&person.secret, 0)),
         ("app code", false) => Some("000000".to_owned()),
         ("backup code", true) => Some(person.codes[0].clone()),
         ("backup code", false) => Some(person.foreign_code.clone()),
@@ -90,7 +90,7 @@ fn body(house: &House, person: &Person, (name, secret): (&str, &str), is_right: 
         "confirm-code" => {
             let (id, authenticator, secret) = &person.pending;
             let code = match is_right {
-                true => house.code(secret, 0),
+                true => fixture.code(secret, 0),
                 false => "000000".into(),
             };
             json!({"account_id": id, "authenticator_id": authenticator, "code": code})
@@ -117,7 +117,7 @@ impl WithoutNulls for Value {
     }
 }
 
-/// What a command cost and left.
+/// What a command cost and recorded.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     code: Option<ErrorCode>,
@@ -143,23 +143,23 @@ fn seen(engine: &Engine, ask: impl FnOnce() -> Outcome) -> Seen {
     }
 }
 
-/// Makes the command fail late, for a right and for a wrong secret, and holds the two laws.
+/// Makes the command fail late, for a right and for a wrong secret, and checks both laws.
 fn assert_fails_alike(
     way: &str,
     refused: impl Fn((&str, &str)) -> Option<ErrorCode>,
-    prepare: impl Fn(&House, &Engine, &Person),
+    prepare: impl Fn(&Fixture, &Engine, &Person),
 ) {
     for ask in ASKS {
         let Some(expected) = refused(ask) else {
             continue;
         };
         let [right, wrong] = [true, false].map(|is_right| {
-            let house = House::new();
-            let engine = house.start();
-            let person = person(&house, &engine, "ada");
-            prepare(&house, &engine, &person);
-            let body = body(&house, &person, ask, is_right);
-            seen(&engine, || house.send_as(&engine, "late", ask.0, body))
+            let fixture = Fixture::new();
+            let engine = fixture.start();
+            let person = person(&fixture, &engine, "ada");
+            prepare(&fixture, &engine, &person);
+            let body = body(&fixture, &person, ask, is_right);
+            seen(&engine, || fixture.send_as(&engine, "late", ask.0, body))
         });
         // A wrong password is refused as such, where it is compared.
         let is_wrong = wrong.code == Some(ErrorCode::CredentialsInvalid);
@@ -172,7 +172,7 @@ fn assert_fails_alike(
         }
         assert_eq!(right, wrong, "{way} {ask:?}");
         assert_eq!(right.code, Some(expected), "{way} {ask:?}");
-        // Before a code comes the password, which is right here.
+        // The password comes before the code, and is right here.
         let most = u64::from(brings_password(ask));
         assert!(
             right.comparisons <= most || right.events > 0,
@@ -181,7 +181,7 @@ fn assert_fails_alike(
     }
 }
 
-/// Whether the right password is compared before the code is looked at.
+/// Whether the right password is compared before the code is checked.
 fn brings_password((name, secret): (&str, &str)) -> bool {
     secret != "password" && !matches!(name, "verify-login" | "confirm-code")
 }
@@ -190,11 +190,11 @@ fn app_code_of_a_login_or_proof(ask: (&str, &str), code: ErrorCode) -> Option<Er
     (ask.1 == "app code" && ask.0 != "confirm-code").then_some(code)
 }
 
-fn wrong_codes(house: &House, engine: &Engine, account: &str, count: u64, apart_s: u64) {
+fn wrong_codes(fixture: &Fixture, engine: &Engine, account: &str, count: u64, apart_s: u64) {
     for _ in 0..count {
         let wrong = json!({"account_id": account, "code": "000000"});
-        house.send(engine, "verify-login", wrong).unwrap_err();
-        house.pass(apart_s);
+        fixture.send(engine, "verify-login", wrong).unwrap_err();
+        fixture.pass(apart_s);
     }
 }
 
@@ -203,7 +203,7 @@ fn behind_a_wait_no_app_code_is_compared() {
     assert_fails_alike(
         "throttled",
         |ask| app_code_of_a_login_or_proof(ask, ErrorCode::AccountThrottled),
-        |house, engine, person| wrong_codes(house, engine, &person.account, 4, 0),
+        |fixture, engine, person| wrong_codes(fixture, engine, &person.account, 4, 0),
     );
 }
 
@@ -212,7 +212,7 @@ fn in_double_code_mode_a_single_code_is_not_compared_with_whatever_command_it_co
     assert_fails_alike(
         "double code",
         |ask| app_code_of_a_login_or_proof(ask, ErrorCode::CodeSecondRequired),
-        |house, engine, person| wrong_codes(house, engine, &person.account, 10, 900),
+        |fixture, engine, person| wrong_codes(fixture, engine, &person.account, 10, 900),
     );
 }
 
@@ -221,9 +221,9 @@ fn while_support_has_suspended_the_app_no_code_of_it_is_compared() {
     assert_fails_alike(
         "suspended",
         |ask| app_code_of_a_login_or_proof(ask, ErrorCode::FactorSuspended),
-        |house, engine, person| {
+        |fixture, engine, person| {
             let stolen = json!({"account_id": person.account, "reason": "stolen", "ticket": "T-1"});
-            house.send(engine, "suspend-factor", stolen).unwrap();
+            fixture.send(engine, "suspend-factor", stolen).unwrap();
         },
     );
 }
@@ -236,10 +236,10 @@ fn behind_a_sources_wait_no_password_is_compared() {
             let brings_password = ask.1 == "password" || brings_password(ask);
             brings_password.then_some(ErrorCode::AccountThrottled)
         },
-        |house, engine, person| {
+        |fixture, engine, person| {
             for _ in 0..11 {
                 let wrong = json!({"account_id": person.account, "password": "wrong password"});
-                house.send(engine, "start-login", wrong).unwrap_err();
+                fixture.send(engine, "start-login", wrong).unwrap_err();
             }
         },
     );
@@ -250,7 +250,7 @@ fn an_enrolment_that_lapsed_compares_nothing() {
     assert_fails_alike(
         "lapsed",
         |ask| (ask.0 == "confirm-code").then_some(ErrorCode::EnrolmentExpired),
-        |house, _, _| house.pass(601),
+        |fixture, _, _| fixture.pass(601),
     );
 }
 
@@ -259,7 +259,7 @@ fn a_wall_clock_behind_the_log_compares_no_code() {
     assert_fails_alike(
         "clock behind",
         |ask| (ask.1 != "password").then_some(ErrorCode::StoreUnavailable),
-        |house, _, _| house.set_wall(-3_600),
+        |fixture, _, _| fixture.set_wall(-3_600),
     );
 }
 
@@ -272,9 +272,9 @@ fn an_erased_account_answers_a_right_secret_as_a_wrong_one() {
             "confirm-code" => None,
             _ => Some(ErrorCode::CredentialsInvalid),
         },
-        |house, engine, person| {
+        |fixture, engine, person| {
             let erase = json!({"account_id": person.account, "reason": "asked for"});
-            house.send(engine, "erase-account", erase).unwrap();
+            fixture.send(engine, "erase-account", erase).unwrap();
         },
     );
 }
@@ -285,20 +285,20 @@ fn another_body_under_a_used_id_is_not_compared() {
     assert_fails_alike(
         "used id",
         |_| Some(ErrorCode::IdempotencyMismatch),
-        |house, engine, person| {
+        |fixture, engine, person| {
             let wrong = json!({"account_id": person.account, "password": "the first body"});
-            let first = house.send_as(engine, "late", "start-login", wrong);
+            let first = fixture.send_as(engine, "late", "start-login", wrong);
             let refused = first.result.unwrap_err().code;
             assert_eq!(refused, ErrorCode::CredentialsInvalid);
         },
     );
 }
 
-/// A clock that each look at it moves on by a millisecond, so that a deadline passes anywhere.
-fn restless(house: &House) -> (Engine, Arc<AtomicU64>) {
-    let now = Arc::new(AtomicU64::new(house.time().0));
+/// A clock that each reading moves on by a millisecond, so that a deadline passes anywhere.
+fn restless(fixture: &Fixture) -> (Engine, Arc<AtomicU64>) {
+    let now = Arc::new(AtomicU64::new(fixture.time().0));
     let clock = Arc::clone(&now);
-    let engine = house.start_with(|options| {
+    let engine = fixture.start_with(|options| {
         options.clock = Arc::new(move || Micros(clock.fetch_add(1_000, Ordering::SeqCst)));
     });
     (engine, now)
@@ -310,33 +310,36 @@ fn whenever_a_deadline_passes_nothing_was_compared_or_the_failure_is_on_record()
     let (mut late, mut decided) = (0, 0);
     for ask in ASKS {
         for after_ms in [0, 1, 2, 3, 4, 6, 8, 12] {
-            let house = House::new();
-            let engine = house.start();
-            let person = person(&house, &engine, "ada");
-            let body = body(&house, &person, ask, false);
+            let fixture = Fixture::new();
+            let engine = fixture.start();
+            let person = person(&fixture, &engine, "ada");
+            let body = body(&fixture, &person, ask, false);
             drop(engine);
-            let (engine, now) = restless(&house);
-            let mut request = house.request(ask.0, &body, "late", &engine);
-            request.received_at = house.time();
+            let (engine, now) = restless(&fixture);
+            let mut request = fixture.request(ask.0, &body, "late", &engine);
+            request.received_at = fixture.time();
             let (sender, receiver) = mpsc::channel();
-            let told = seen(&engine, || {
+            let result = seen(&engine, || {
                 let at = now.load(Ordering::SeqCst) + after_ms * 1_000;
                 request.deadline = Some(Micros(at));
                 engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
                 receiver.recv().unwrap()
             });
-            match told.code {
+            match result.code {
                 Some(ErrorCode::DeadlineExceeded) => {
                     late += 1;
                     assert_eq!(
-                        (told.comparisons, told.hashes, told.events),
+                        (result.comparisons, result.hashes, result.events),
                         (0, 0, 0),
                         "{ask:?}"
                     );
                 }
                 _ => {
                     decided += 1;
-                    assert!(told.comparisons > 0 && told.events > 0, "{ask:?} {told:?}");
+                    assert!(
+                        result.comparisons > 0 && result.events > 0,
+                        "{ask:?} {result:?}"
+                    );
                 }
             }
         }
@@ -345,11 +348,11 @@ fn whenever_a_deadline_passes_nothing_was_compared_or_the_failure_is_on_record()
 }
 
 /// Wrong passwords of many accounts at once, each from an address of its own.
-fn flood(house: &House, engine: &Engine, count: usize) -> mpsc::Receiver<Outcome> {
+fn flood(fixture: &Fixture, engine: &Engine, count: usize) -> mpsc::Receiver<Outcome> {
     for n in 0..count {
         let id = format!("user-{n}");
         let body = json!({"account_id": id, "username": id, "password": PASSWORD});
-        house.send(engine, "register-account", body).unwrap();
+        fixture.send(engine, "register-account", body).unwrap();
     }
     let (sender, receiver) = mpsc::channel();
     for n in 0..count {
@@ -357,7 +360,7 @@ fn flood(house: &House, engine: &Engine, count: usize) -> mpsc::Receiver<Outcome
             "account_id": format!("user-{n}"), "password": "wrong password",
             "context": {"ip": format!("192.0.2.{n}")}
         });
-        let request = house.request("start-login", &body, &house.fresh_id(), engine);
+        let request = fixture.request("start-login", &body, &fixture.fresh_id(), engine);
         let sender = sender.clone();
         engine.submit(
             request,
@@ -367,29 +370,30 @@ fn flood(house: &House, engine: &Engine, count: usize) -> mpsc::Receiver<Outcome
     receiver
 }
 
-fn refusals(told: &[Outcome], code: ErrorCode) -> u64 {
+fn refusals(answers: &[Outcome], code: ErrorCode) -> u64 {
     let is = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(|r| r.code == code);
-    told.iter().filter(is).count() as u64
+    answers.iter().filter(is).count() as u64
 }
 
 #[test]
 fn a_full_pool_and_a_stop_turn_away_only_what_was_not_compared() {
     for stops in [false, true] {
-        let house = House::new();
+        let fixture = Fixture::new();
         // One hash takes as long as many requests, so most of them find the pool full.
-        let engine = house.start_with(|options| options.policy.kdf_memory_kib = 8_192);
+        let engine = fixture.start_with(|options| options.policy.kdf_memory_kib = 8_192);
         let registered = counts(&engine);
-        let flood = flood(&house, &engine, 200);
-        let mut told = Vec::new();
-        while stops && refusals(&told, ErrorCode::CredentialsInvalid) == 0 {
-            told.push(flood.recv().unwrap());
+        let flood = flood(&fixture, &engine, 200);
+        let mut answers = Vec::new();
+        while stops && refusals(&answers, ErrorCode::CredentialsInvalid) == 0 {
+            answers.push(flood.recv().unwrap());
         }
         if stops {
             engine.finish(Duration::ZERO);
         }
-        told.extend(flood.iter().take(200 - told.len()));
-        let counted = refusals(&told, ErrorCode::CredentialsInvalid);
-        let away = refusals(&told, ErrorCode::Overloaded) + refusals(&told, ErrorCode::Draining);
+        answers.extend(flood.iter().take(200 - answers.len()));
+        let counted = refusals(&answers, ErrorCode::CredentialsInvalid);
+        let away =
+            refusals(&answers, ErrorCode::Overloaded) + refusals(&answers, ErrorCode::Draining);
         assert_eq!(counted + away, 200, "stops: {stops}");
         assert!(
             counted > 0 && away > 0,
@@ -407,7 +411,7 @@ fn a_full_pool_and_a_stop_turn_away_only_what_was_not_compared() {
 }
 
 ///
-/// Nothing is made before it is decided that it may: ten codes cost ten hashes, a verifier one.
+/// Nothing is made before its decision: ten codes cost ten hashes, a verifier one.
 #[test]
 fn codes_and_verifiers_are_made_only_for_what_is_accepted() {
     for (ask, right_costs) in [
@@ -418,52 +422,56 @@ fn codes_and_verifiers_are_made_only_for_what_is_accepted() {
         (("change-password", "app code"), 2),
     ] {
         for is_right in [true, false] {
-            let house = House::new();
-            let engine = house.start();
-            let person = person(&house, &engine, "ada");
-            let body = body(&house, &person, ask, is_right);
-            let told = seen(&engine, || house.send_as(&engine, "once", ask.0, body));
+            let fixture = Fixture::new();
+            let engine = fixture.start();
+            let person = person(&fixture, &engine, "ada");
+            let body = body(&fixture, &person, ask, is_right);
+            let result = seen(&engine, || fixture.send_as(&engine, "once", ask.0, body));
             let wrong_costs = u64::from(ask.0 != "confirm-code");
             let (code, cost) = match (is_right, ask.1) {
                 (true, _) => (None, right_costs),
                 (false, "password") => (Some(ErrorCode::CredentialsInvalid), wrong_costs),
                 (false, _) => (Some(ErrorCode::CodeInvalid), wrong_costs),
             };
-            assert_eq!((told.code, told.hashes), (code, cost), "{ask:?} {is_right}");
-            assert!(told.events > 0, "{ask:?} {is_right}");
+            assert_eq!(
+                (result.code, result.hashes),
+                (code, cost),
+                "{ask:?} {is_right}"
+            );
+            assert!(result.events > 0, "{ask:?} {is_right}");
         }
     }
 }
 
-/// A name that nobody has costs the same hashes as one that somebody has.
+/// An unknown name costs the same hashes as a known one.
 #[test]
 fn an_unknown_name_costs_as_many_hashes_as_a_known_one() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    for name in ["ada", "nobody"] {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    for name in ["ada", "unknown"] {
         let body = json!({"username": name, "password": "a wrong password"});
-        let told = seen(&engine, || {
-            house.send_as(&engine, name, "start-login", body)
+        let result = seen(&engine, || {
+            fixture.send_as(&engine, name, "start-login", body)
         });
-        assert_eq!(told.code, Some(ErrorCode::CredentialsInvalid));
-        assert_eq!((told.comparisons, told.hashes), (1, 1), "{name}");
+        assert_eq!(result.code, Some(ErrorCode::CredentialsInvalid));
+        assert_eq!((result.comparisons, result.hashes), (1, 1), "{name}");
     }
 }
 
-/// nothing is overtaken, so nothing goes stale. Two commands under one id for two accounts:
-/// the second is refused while the first is under way.
+/// no command overtakes another, so none goes stale. Two commands under one id for two
+/// accounts: the second is refused while the first is under way.
 #[test]
 fn an_id_is_under_way_for_one_command_only() {
-    let house = House::new();
-    let engine = house.start();
-    person(&house, &engine, "ada");
-    person(&house, &engine, "bob");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    person(&fixture, &engine, "ada");
+    person(&fixture, &engine, "bob");
     let (sender, receiver) = mpsc::channel();
     let before = counts(&engine);
     for account in ["ada", "bob"] {
         let body = json!({"account_id": account, "password": "wrong password"});
-        let request = house.request("start-login", &body, "same", &engine);
+        let request = fixture.request("start-login", &body, "same", &engine);
         let sender = sender.clone();
         engine.submit(
             request,
@@ -471,22 +479,22 @@ fn an_id_is_under_way_for_one_command_only() {
         );
     }
     drop(sender);
-    let told: Vec<_> = receiver.iter().collect();
-    assert_eq!(refusals(&told, ErrorCode::CredentialsInvalid), 1);
-    assert_eq!(refusals(&told, ErrorCode::IdempotencyMismatch), 1);
+    let answers: Vec<_> = receiver.iter().collect();
+    assert_eq!(refusals(&answers, ErrorCode::CredentialsInvalid), 1);
+    assert_eq!(refusals(&answers, ErrorCode::IdempotencyMismatch), 1);
     let after = counts(&engine);
     assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1));
 }
 
-/// The same command twice at once, where the account's id is made up for each: one account.
+/// The same command twice at once, for which the service chooses the account's id: one account.
 #[test]
 fn the_same_command_again_waits_for_the_first_and_gets_its_outcome() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let (sender, receiver) = mpsc::channel();
     for _ in 0..2 {
         let body = json!({"username": "ada", "password": PASSWORD});
-        let request = house.request("register-account", &body, "same", &engine);
+        let request = fixture.request("register-account", &body, "same", &engine);
         let sender = sender.clone();
         engine.submit(
             request,
@@ -494,10 +502,10 @@ fn the_same_command_again_waits_for_the_first_and_gets_its_outcome() {
         );
     }
     drop(sender);
-    let told: Vec<_> = receiver.iter().collect();
+    let answers: Vec<_> = receiver.iter().collect();
     assert!(
-        told.iter().all(|outcome| outcome.result.is_ok()),
-        "{told:?}"
+        answers.iter().all(|outcome| outcome.result.is_ok()),
+        "{answers:?}"
     );
-    assert_eq!(told.iter().filter(|outcome| outcome.replayed).count(), 1);
+    assert_eq!(answers.iter().filter(|outcome| outcome.replayed).count(), 1);
 }

@@ -1,5 +1,5 @@
-//! A mark of erasure proves only that a service made it: for a checked log alone a key is
-//! destroyed, and no copy of keys makes way for less than that.
+//! A mark of erasure proves only that a service made it: a key is destroyed only for a checked log,
+//! and no copy of keys is replaced for less than that.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::appended_tests::open;
 use super::changed_tests::{RECORDS, edit};
 use super::epoch_tests::{copy, restore};
-use super::house::{House, PASSWORD};
+use super::fixture::{Fixture, PASSWORD};
 use crate::account::service;
 use crate::crypto::keyring::Keyring;
 use crate::engine::copies::backup::{NoBackup, Taken, back_up_stopped_service};
@@ -32,9 +32,9 @@ fn name(generation: u32) -> [u8; 20] {
     name
 }
 
-/// The mark that a service with this keyring makes of Ada.
-pub(in crate::engine) fn true_mark(house: &House, last: u32) -> [u8; 20] {
-    let keyring = Keyring::load(&house.keyring()).unwrap();
+/// Returns the mark that a service with this keyring makes of Ada.
+pub(in crate::engine) fn true_mark(fixture: &Fixture, last: u32) -> [u8; 20] {
+    let keyring = Keyring::load(&fixture.keyring()).unwrap();
     let tag = keyring
         .file_key("keys.redb")
         .tag(&[&ada().0, &last.to_le_bytes()]);
@@ -44,24 +44,24 @@ pub(in crate::engine) fn true_mark(house: &House, last: u32) -> [u8; 20] {
     mark
 }
 
-fn put_mark(house: &House, last: u32) {
-    let mark = true_mark(house, last);
-    edit(house, "keys.redb", |txn| {
+fn put_mark(fixture: &Fixture, last: u32) {
+    let mark = true_mark(fixture, last);
+    edit(fixture, "keys.redb", |txn| {
         let mut marks = txn.open_table(MARKS).unwrap();
         marks.insert(&ada().0, &mark).unwrap();
     });
 }
 
-fn remove_key(house: &House) {
-    edit(house, "keys.redb", |txn| {
+fn remove_key(fixture: &Fixture) {
+    edit(fixture, "keys.redb", |txn| {
         let mut keys = txn.open_table(KEYS).unwrap();
         assert!(keys.remove(&name(1)).unwrap().is_some());
     });
 }
 
-fn has_key(house: &House, generation: u32) -> bool {
+fn has_key(fixture: &Fixture, generation: u32) -> bool {
     let mut has = false;
-    edit(house, "keys.redb", |txn| {
+    edit(fixture, "keys.redb", |txn| {
         let keys = txn.open_table(KEYS).unwrap();
         has = keys.get(&name(generation)).unwrap().is_some();
     });
@@ -69,24 +69,24 @@ fn has_key(house: &House, generation: u32) -> bool {
 }
 
 /// Two accounts, a backup, and a stop.
-fn stopped() -> House {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    house.enrol(&engine, "bob");
+fn stopped() -> Fixture {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    fixture.enrol(&engine, "bob");
     engine.admin().backup().unwrap();
-    house
+    fixture
 }
 
-fn back_up(house: &House, with_keyring: bool) -> Result<Taken, NoBackup> {
-    let ring = house.keyring();
+fn back_up(fixture: &Fixture, with_keyring: bool) -> Result<Taken, NoBackup> {
+    let ring = fixture.keyring();
     let ring = with_keyring.then_some(&*ring);
-    back_up_stopped_service(&house.data(), ring, &house.backups(), house.time())
+    back_up_stopped_service(&fixture.data(), ring, &fixture.backups(), fixture.time())
 }
 
-fn check(house: &House, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
+fn check(fixture: &Fixture, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
     let scratch = tempfile::tempdir().unwrap();
-    let (folders, keyring) = (house.backups(), house.keyring());
+    let (folders, keyring) = (fixture.backups(), fixture.keyring());
     let asked = BackupToVerify {
         log: &folders.log,
         keys: Some(&folders.keys),
@@ -96,7 +96,7 @@ fn check(house: &House, with_keyring: bool) -> Result<CheckedBackup, BadBackup> 
     verify_backup(&asked, |_, _| {})
 }
 
-/// "Ada was erased", without reason, made of another record.
+/// "Ada was erased", without reason, made from another record.
 fn erased_record(of: &[u8], version: u32, seal: Option<[u8; 8]>) -> Vec<u8> {
     let mut record = Record::decode(of).unwrap().into_owned();
     let event = service::account_erased();
@@ -115,8 +115,8 @@ fn erased_record(of: &[u8], version: u32, seal: Option<[u8; 8]>) -> Vec<u8> {
     record.encode().unwrap()
 }
 
-fn append_erasure(house: &House, version: u32, seal: Option<[u8; 8]>) {
-    let mut log = open(house);
+fn append_erasure(fixture: &Fixture, version: u32, seal: Option<[u8; 8]>) {
+    let mut log = open(fixture);
     let head = log.head();
     let last = log.reader().get(head).unwrap().unwrap();
     log.append(head, &[erased_record(&last, version, seal)])
@@ -124,138 +124,138 @@ fn append_erasure(house: &House, version: u32, seal: Option<[u8; 8]>) {
     log.close().unwrap();
 }
 
-fn is_unproven(house: &House) {
-    let refused = house.try_start().err().unwrap().to_string();
+fn is_unproven(fixture: &Fixture) {
+    let refused = fixture.try_start().err().unwrap().to_string();
     assert!(refused.contains("find out who could write"), "{refused}");
 }
 
-/// A false erasure stands in the middle of the log for one start, and is taken back.
+/// A false erasure is in the middle of the log for one start, and is then taken out.
 #[test]
 fn a_start_destroys_no_key_and_makes_no_mark_for_a_log_that_it_has_not_checked() {
-    let house = stopped();
-    put_mark(&house, 1);
-    let keys = fs::read(house.data().join("keys.redb")).unwrap();
-    let honest = fs::read(house.data().join("log/00000001.redb")).unwrap();
-    let target = open(&house).head() - 2;
-    edit(&house, "log/00000001.redb", |txn| {
+    let fixture = stopped();
+    put_mark(&fixture, 1);
+    let keys = fs::read(fixture.data().join("keys.redb")).unwrap();
+    let honest = fs::read(fixture.data().join("log/00000001.redb")).unwrap();
+    let target = open(&fixture).head() - 2;
+    edit(&fixture, "log/00000001.redb", |txn| {
         let mut table = txn.open_table(RECORDS).unwrap();
         let record = table.get(target).unwrap().unwrap().value().to_vec();
         table
             .insert(target, &*erased_record(&record, 99, None))
             .unwrap();
     });
-    // Also where the index is built from that log.
+    // Also if the index is built from that log.
     for files in [&[][..], &["index.redb", "snapshots.redb", "views.redb"]] {
         for file in files {
-            fs::remove_file(house.data().join(file)).unwrap();
+            fs::remove_file(fixture.data().join(file)).unwrap();
         }
-        assert!(house.try_start().is_err());
-        assert!(has_key(&house, 1));
+        assert!(fixture.try_start().is_err());
+        assert!(has_key(&fixture, 1));
     }
-    fs::write(house.data().join("keys.redb"), &keys).unwrap();
-    fs::write(house.data().join("log/00000001.redb"), &honest).unwrap();
-    is_unproven(&house);
-    assert!(has_key(&house, 1), "a mark alone destroys nothing");
-    edit(&house, "keys.redb", |txn| {
+    fs::write(fixture.data().join("keys.redb"), &keys).unwrap();
+    fs::write(fixture.data().join("log/00000001.redb"), &honest).unwrap();
+    is_unproven(&fixture);
+    assert!(has_key(&fixture, 1), "a mark alone destroys nothing");
+    edit(&fixture, "keys.redb", |txn| {
         let mut marks = txn.open_table(MARKS).unwrap();
         marks.remove(&ada().0).unwrap();
     });
     let login = json!({"username": "ada", "password": PASSWORD});
-    assert!(house.send(&house.start(), "start-login", login).is_ok());
+    assert!(fixture.send(&fixture.start(), "start-login", login).is_ok());
 }
 
 /// Ada's one life had one key.
 #[test]
-fn an_erasure_in_the_log_speaks_for_the_numbers_that_its_lives_had_and_for_no_other() {
-    let house = stopped();
-    let engine = house.start();
+fn an_erasure_in_the_log_proves_the_key_numbers_of_its_lives_and_no_other() {
+    let fixture = stopped();
+    let engine = fixture.start();
     let erase = json!({"account_id": "ada", "reason": "a wish"});
-    house.send(&engine, "erase-account", erase).unwrap();
+    fixture.send(&engine, "erase-account", erase).unwrap();
     drop(engine);
-    fs::remove_dir_all(house.keyring().with_file_name("tombstones")).unwrap();
-    let good = fs::read(house.data().join("keys.redb")).unwrap();
+    fs::remove_dir_all(fixture.keyring().with_file_name("tombstones")).unwrap();
+    let good = fs::read(fixture.data().join("keys.redb")).unwrap();
     for (generation, is_said) in [(1, true), (2, false), (u32::MAX, false)] {
-        fs::write(house.data().join("keys.redb"), &good).unwrap();
-        put_mark(&house, generation);
-        edit(&house, "keys.redb", |txn| {
+        fs::write(fixture.data().join("keys.redb"), &good).unwrap();
+        put_mark(&fixture, generation);
+        edit(&fixture, "keys.redb", |txn| {
             let mut keys = txn.open_table(KEYS).unwrap();
             keys.insert(&name(generation), &[0; 64]).unwrap();
         });
         match is_said {
-            true => drop(house.start()),
-            false => is_unproven(&house),
+            true => drop(fixture.start()),
+            false => is_unproven(&fixture),
         }
-        assert_eq!(has_key(&house, generation), !is_said);
+        assert_eq!(has_key(&fixture, generation), !is_said);
     }
 }
 
-/// The erasure follows or not, has a seal or none, and the mark is a true one.
+/// With or without the erasure, with or without a seal; the mark is a true one.
 #[test]
 fn a_backup_of_a_stopped_service_believes_no_erasure_that_the_service_did_not_write() {
     for with_keyring in [false, true] {
         for (follows, seal) in [(false, None), (true, None), (true, Some([0; 8]))] {
-            let house = stopped();
-            let engine = house.start();
+            let fixture = stopped();
+            let engine = fixture.start();
             let version = engine.shared.index.version(&ada()).unwrap();
             drop(engine);
-            append_erasure(&house, if follows { version + 1 } else { 99 }, seal);
-            remove_key(&house);
-            put_mark(&house, 1);
-            let keys = house.backups().keys.join("keys.redb");
+            append_erasure(&fixture, if follows { version + 1 } else { 99 }, seal);
+            remove_key(&fixture);
+            put_mark(&fixture, 1);
+            let keys = fixture.backups().keys.join("keys.redb");
             let before = fs::read(&keys).unwrap();
-            let refused = back_up(&house, with_keyring).map(|_| ());
+            let refused = back_up(&fixture, with_keyring).map(|_| ());
             assert!(refused.is_err(), "{with_keyring} {follows} {seal:?}");
             assert!(fs::read(&keys).unwrap() == before);
-            check(&house, with_keyring).unwrap();
+            check(&fixture, with_keyring).unwrap();
         }
     }
 }
 
 #[test]
 fn a_backup_of_a_stopped_service_with_its_keyring_believes_what_the_service_wrote() {
-    let house = stopped();
-    let engine = house.start();
+    let fixture = stopped();
+    let engine = fixture.start();
     let erase = json!({"account_id": "ada", "reason": "a wish"});
-    house.send(&engine, "erase-account", erase).unwrap();
+    fixture.send(&engine, "erase-account", erase).unwrap();
     drop(engine);
-    fs::remove_dir_all(house.keyring().with_file_name("tombstones")).unwrap();
-    let refused = back_up(&house, false).unwrap_err().to_string();
+    fs::remove_dir_all(fixture.keyring().with_file_name("tombstones")).unwrap();
+    let refused = back_up(&fixture, false).unwrap_err().to_string();
     assert!(refused.contains("--keyring"), "{refused}");
-    back_up(&house, true).unwrap();
+    back_up(&fixture, true).unwrap();
     for with_keyring in [false, true] {
-        check(&house, with_keyring).unwrap();
+        check(&fixture, with_keyring).unwrap();
     }
 }
 
 #[test]
 fn a_true_mark_beside_its_key_is_in_no_backup() {
-    let house = stopped();
-    put_mark(&house, 1);
-    let keys = house.backups().keys.join("keys.redb");
+    let fixture = stopped();
+    put_mark(&fixture, 1);
+    let keys = fixture.backups().keys.join("keys.redb");
     let before = fs::read(&keys).unwrap();
     for with_keyring in [false, true] {
-        assert!(back_up(&house, with_keyring).is_err());
+        assert!(back_up(&fixture, with_keyring).is_err());
         assert!(fs::read(&keys).unwrap() == before);
     }
-    fs::copy(house.data().join("keys.redb"), &keys).unwrap();
+    fs::copy(fixture.data().join("keys.redb"), &keys).unwrap();
     for with_keyring in [false, true] {
-        let bad = check(&house, with_keyring).unwrap_err().to_string();
+        let bad = check(&fixture, with_keyring).unwrap_err().to_string();
         assert!(bad.contains("were erased"), "{bad}");
     }
 }
 
-/// The copies are of a first backup, against which nothing stands.
+/// The copies are those of a first backup, so no earlier copy contradicts them.
 #[test]
 fn a_true_mark_is_no_proof_of_an_erasure_that_the_copied_log_does_not_have() {
-    let house = stopped();
-    remove_key(&house);
-    put_mark(&house, 1);
-    for folder in [house.backups().log, house.backups().keys] {
+    let fixture = stopped();
+    remove_key(&fixture);
+    put_mark(&fixture, 1);
+    for folder in [fixture.backups().log, fixture.backups().keys] {
         fs::remove_dir_all(folder).unwrap();
     }
-    back_up(&house, true).unwrap();
+    back_up(&fixture, true).unwrap();
     for with_keyring in [false, true] {
-        let bad = check(&house, with_keyring).unwrap_err();
+        let bad = check(&fixture, with_keyring).unwrap_err();
         assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
     }
 }
@@ -263,19 +263,19 @@ fn a_true_mark_is_no_proof_of_an_erasure_that_the_copied_log_does_not_have() {
 /// The log was read, then the account erased, then the keys copied.
 #[test]
 fn a_tombstone_proves_an_erasure_behind_the_end_of_the_copied_log() {
-    let house = stopped();
-    let (log, early) = (house.backups().log, house.folder().join("early"));
+    let fixture = stopped();
+    let (log, early) = (fixture.backups().log, fixture.folder().join("early"));
     copy(&log, &early);
-    let engine = house.start();
+    let engine = fixture.start();
     let erase = json!({"account_id": "ada", "reason": "a wish"});
-    house.send(&engine, "erase-account", erase).unwrap();
+    fixture.send(&engine, "erase-account", erase).unwrap();
     engine.admin().backup().unwrap();
     drop(engine);
     restore(&early, &log);
-    check(&house, true).unwrap();
-    let bad = check(&house, false).unwrap_err();
+    check(&fixture, true).unwrap();
+    let bad = check(&fixture, false).unwrap_err();
     assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
-    fs::remove_dir_all(house.keyring().with_file_name("tombstones")).unwrap();
-    let bad = check(&house, true).unwrap_err();
+    fs::remove_dir_all(fixture.keyring().with_file_name("tombstones")).unwrap();
+    let bad = check(&fixture, true).unwrap_err();
     assert!(matches!(bad, BadBackup::ErasureUnproven(_)), "{bad}");
 }

@@ -1,5 +1,6 @@
 //! The engine over real files, with clocks and randomness as arguments.
 
+mod access_tests;
 pub(super) mod appended_tests;
 mod audience_tests;
 mod auditing_tests;
@@ -12,13 +13,13 @@ pub(super) mod epoch_tests;
 mod erasing_tests;
 mod explaining_tests;
 mod fairness_tests;
+pub(super) mod fixture;
 mod flood_tests;
 mod forms_tests;
 mod gate_tests;
-pub(super) mod house;
 mod life;
-mod look_ups_tests;
 pub(super) mod marks_tests;
+mod missing_key_tests;
 mod planted_tests;
 mod private_tests;
 mod proof_tests;

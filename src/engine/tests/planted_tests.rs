@@ -1,4 +1,4 @@
-//! Logs that hold a decision no rule makes: explained, it comes out otherwise.
+//! Logs with a decision that no rule makes: deciding it again gives a different result.
 
 use countersign_schemas::audit::RerunResult;
 use countersign_schemas::command::Command;
@@ -7,17 +7,19 @@ use countersign_schemas::record::{Meta, Record, Role, StreamKind};
 use serde_json::{Value, json};
 
 use super::explaining_tests::{HOUR_S, Life, explain, strict};
-use super::house::{House, PASSWORD, verify};
-use crate::account::{Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Reply, decide};
+use super::fixture::{Fixture, PASSWORD, verify};
+use crate::account::{
+    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, Reply, ResetReply, SecretReply, decide,
+};
 use crate::engine::start::foundation::Foundation;
 use crate::engine::system_random;
 use crate::log::LogOptions;
 
-/// A decision as a wrong build would have made it, in the log.
+/// A decision as a faulty build would have recorded it.
 struct Wrong<'a> {
     /// The account that it was decided on.
     account: Account,
-    /// Who the record says asked.
+    /// The caller in the record.
     caller: &'a str,
     role: Role,
     name: &'a str,
@@ -25,7 +27,7 @@ struct Wrong<'a> {
 }
 
 impl<'a> Wrong<'a> {
-    /// By an agent.
+    /// Makes the caller an agent.
     fn by(caller: &'a str, account: Account, name: &'a str, body: &'a Value) -> Self {
         Self {
             account,
@@ -37,13 +39,13 @@ impl<'a> Wrong<'a> {
     }
 }
 
-/// Decides with what is not so, and appends it to the log of a stopped service.
-fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
+/// Decides with false facts, and appends the result to the log of a stopped service.
+fn plant(fixture: &Fixture, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     let policy = Policy::default();
     let mut ctx = Ctx {
-        now: house.time(),
-        gated_at: house.time(),
-        clock_floor: house.time(),
+        now: fixture.time(),
+        gated_at: fixture.time(),
+        clock_floor: fixture.time(),
         policy: &policy,
         entropy: &[9; ENTROPY_LEN],
         caller: wrong.caller,
@@ -58,13 +60,13 @@ fn plant(house: &House, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> u64 {
     };
     lie(&mut ctx);
     let command = Command::decode(wrong.name, wrong.body.to_string().as_bytes()).unwrap();
-    let evidence = Evidence::none(house.time());
+    let evidence = Evidence::none(fixture.time());
     let decided = decide(&wrong.account, &command, &evidence, &ctx);
-    append(house, wrong, decided)
+    append(fixture, wrong, decided)
 }
 
-/// Appends the one event of a decision as the service would; gives its position.
-fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
+/// Appends the one event of a decision as the service would; returns its position.
+fn append(fixture: &Fixture, wrong: &Wrong, decided: Decision) -> u64 {
     let Decision::Done { mut events, .. } = decided else {
         panic!("decided without any step");
     };
@@ -72,11 +74,11 @@ fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
         panic!("the lie has one event as its end: {events:?}");
     };
     let mut found = Foundation::open(
-        &house.data(),
-        &house.keyring(),
+        &fixture.data(),
+        &fixture.keyring(),
         LogOptions::default(),
         system_random,
-        house.time(),
+        fixture.time(),
     )
     .unwrap();
     let id = wrong.account.id.as_ref().unwrap();
@@ -91,7 +93,7 @@ fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
         stream_kind: StreamKind::Account,
         stream_key: stream,
         version,
-        recorded_at: house.time(),
+        recorded_at: fixture.time(),
         command_key: CommandKey::of(wrong.caller, &command_id),
         group_index: 0,
         group_len: 1,
@@ -119,97 +121,106 @@ fn append(house: &House, wrong: &Wrong, decided: Decision) -> u64 {
     head + 1
 }
 
-/// What comes of a planted decision when it is explained.
-fn told(life: Life, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> String {
-    let Life { house, engine, .. } = life;
+/// Explains a planted decision, and returns the difference that the explanation finds.
+fn difference(life: Life, wrong: &Wrong, lie: impl FnOnce(&mut Ctx)) -> String {
+    let Life {
+        fixture, engine, ..
+    } = life;
     drop(engine);
-    let position = plant(&house, wrong, lie);
-    let engine = house.start_with(strict);
+    let position = plant(&fixture, wrong, lie);
+    let engine = fixture.start_with(strict);
     let explained = explain(&engine, position);
     assert_eq!(explained.rerun, RerunResult::Different, "{explained:?}");
     explained.rerun_detail.unwrap()
 }
 
 #[test]
-fn an_approval_by_whoever_asked_comes_out_otherwise() {
+fn an_approval_by_the_requester_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     let wrong = Wrong::by("agent-1", life.account("ada"), "approve-reset", &body);
-    let expected = "[] comes out (approval.self: whoever asked for the reset cannot approve it), [reset-approved] was recorded";
-    assert_eq!(told(life, &wrong, |ctx| ctx.caller = "agent-2"), expected);
+    let expected = "[] comes out (approval.self: the agent who requested the reset cannot approve it), [reset-approved] was recorded";
+    assert_eq!(
+        difference(life, &wrong, |ctx| ctx.caller = "agent-2"),
+        expected
+    );
 }
 
 #[test]
-fn an_approval_that_no_agent_sent_comes_out_otherwise() {
+fn an_approval_that_no_agent_sent_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     let wrong = Wrong {
         role: Role::Platform,
         ..Wrong::by("shop", life.account("ada"), "approve-reset", &body)
     };
-    let expected = "the caller's role does not reach the command for this";
-    assert_eq!(told(life, &wrong, |_| {}), expected);
+    let expected = "the caller's role may not send the command of these events";
+    assert_eq!(difference(life, &wrong, |_| {}), expected);
 }
 
 /// By the username, which the log holds only sealed.
 #[test]
-fn an_approval_by_the_accounts_own_holder_comes_out_otherwise() {
+fn an_approval_by_the_accounts_own_holder_gives_a_different_result() {
     let life = Life::new();
     let register = json!({"account_id": "u-9", "username": "Grace", "password": PASSWORD});
     life.user("register-account", register).unwrap();
     let begin = json!({"account_id": "u-9", "proof": {"password": PASSWORD}});
     let begun = life.user("enable-2fa", begin).unwrap();
-    let Reply::EnrolmentStarted {
+    let Reply::Secret(SecretReply::EnrolmentStarted {
         authenticator_id,
         secret,
         ..
-    } = begun
+    }) = begun
     else {
         panic!("an enrolment starts");
     };
     let confirm = json!({"account_id": "u-9", "authenticator_id": authenticator_id,
-        "code": life.house.code(&secret, 2)});
+        "code": life.fixture.code(&secret, 2)});
     life.user("confirm-code", confirm).unwrap();
     let request = json!({"account_id": "u-9", "reason": "all is lost", "ticket": "T-1"});
-    let Ok(Reply::ResetRequested { case_id, .. }) = life.by("agent-1", "request-reset", request)
+    let Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) =
+        life.by("agent-1", "request-reset", request)
     else {
         panic!("a case is opened");
     };
     let body = json!({"case_id": case_id.as_str(), "reason": "as agreed"});
     let wrong = Wrong::by("grace", life.account("u-9"), "approve-reset", &body);
-    let told = told(life, &wrong, |_| {});
-    assert!(told.contains("approval.self: nobody has a hand"), "{told}");
+    let found = difference(life, &wrong, |_| {});
+    assert!(
+        found.contains("approval.self: you cannot take part"),
+        "{found}"
+    );
 }
 
 #[test]
-fn an_execution_before_its_time_comes_out_otherwise() {
+fn an_execution_before_its_time_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     life.by("agent-2", "approve-reset", body.clone()).unwrap();
-    life.house.pass(71 * HOUR_S);
+    life.fixture.pass(71 * HOUR_S);
     let wrong = Wrong::by("agent-1", life.account("ada"), "execute-reset", &body);
     let expected =
         "[] comes out (reset.cooling_off, 3600 s too early), [reset-executed] was recorded";
-    let told = told(life, &wrong, |ctx| ctx.now = ctx.now.plus_s(2 * HOUR_S));
-    assert_eq!(told, expected);
+    let found = difference(life, &wrong, |ctx| ctx.now = ctx.now.plus_s(2 * HOUR_S));
+    assert_eq!(found, expected);
 }
 
 #[test]
-fn an_execution_after_the_owners_veto_comes_out_otherwise() {
+fn an_execution_after_the_owners_veto_gives_a_different_result() {
     let life = Life::new();
     let body = life.requested("agent-1");
     life.by("agent-2", "approve-reset", body.clone()).unwrap();
-    life.house.pass(73 * HOUR_S);
+    life.fixture.pass(73 * HOUR_S);
     let before = life.account("ada");
     let veto = json!({"account_id": "ada"});
     life.user("user-cancel-reset", veto).unwrap();
     let wrong = Wrong::by("agent-1", before, "execute-reset", &body);
     let expected = "[] comes out (reset.closed), [reset-executed] was recorded";
-    assert_eq!(told(life, &wrong, |_| {}), expected);
+    assert_eq!(difference(life, &wrong, |_| {}), expected);
 }
 
 #[test]
-fn a_sixth_request_in_a_day_comes_out_otherwise_and_a_fifth_the_same() {
+fn a_sixth_request_in_a_day_gives_a_different_result_and_a_fifth_the_same() {
     let life = Life::new();
     for _ in 0..5 {
         let case = life.requested("agent-1");
@@ -224,25 +235,25 @@ fn a_sixth_request_in_a_day_comes_out_otherwise_and_a_fifth_the_same() {
     life.by("agent-2", "reject-reset", case).unwrap();
     let body = json!({"account_id": "ada", "reason": "all is lost", "ticket": "T-1"});
     let wrong = Wrong::by("agent-1", life.account("ada"), "request-reset", &body);
-    let told = told(life, &wrong, |_| {});
+    let found = difference(life, &wrong, |_| {});
     assert!(
-        told.starts_with("[] comes out (quota.exceeded, 85"),
-        "{told}"
+        found.starts_with("[] comes out (quota.exceeded, 85"),
+        "{found}"
     );
 }
 
 #[test]
-fn a_second_clearing_in_a_week_comes_out_otherwise() {
+fn a_second_clearing_in_a_week_gives_a_different_result() {
     let life = Life::new();
     let body = json!({"account_id": "ada", "reason": "she called"});
     life.user("verify-login", verify("000000")).unwrap_err();
     life.by("agent-1", "clear-attempts", body.clone()).unwrap();
     life.user("verify-login", verify("000000")).unwrap_err();
     let wrong = Wrong::by("agent-2", life.account("ada"), "clear-attempts", &body);
-    let told = told(life, &wrong, |ctx| {
+    let found = difference(life, &wrong, |ctx| {
         ctx.now = ctx.now.plus_s(8 * 24 * HOUR_S);
     });
     let expected =
         "[] comes out (quota.exceeded, 604740 s too early), [attempts-cleared] was recorded";
-    assert_eq!(told, expected);
+    assert_eq!(found, expected);
 }

@@ -1,10 +1,10 @@
-//! What the service writes is its owner's alone, whatever it was before.
+//! Only the owner can read the files of the service, whatever their modes were before.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::house::{House, PASSWORD};
+use super::fixture::{Fixture, PASSWORD};
 use crate::engine::accounts::snapshots::TAIL_MAX;
 use crate::log::LogOptions;
 
@@ -31,19 +31,19 @@ fn assert_private(path: &Path) -> Vec<String> {
 }
 
 /// Logs in often, with segments of a few records, takes a backup, and rotates the keys.
-fn busy(house: &House) {
-    let engine = house.start_with(|options| {
+fn busy(fixture: &Fixture) {
+    let engine = fixture.start_with(|options| {
         options.log = LogOptions {
             segment_records: std::num::NonZeroU64::new(40).unwrap(),
             ..LogOptions::default()
         };
     });
     if engine.readings().head < 10 {
-        house.enrol(&engine, "ada");
+        fixture.enrol(&engine, "ada");
     }
     for _ in 0..=TAIL_MAX {
         let login = serde_json::json!({"username": "ada", "password": PASSWORD});
-        house.send(&engine, "start-login", login).unwrap();
+        fixture.send(&engine, "start-login", login).unwrap();
     }
     let ada = countersign_schemas::ids::AccountId::parse("ada").unwrap();
     let stream = countersign_schemas::ids::StreamKey::of(&ada);
@@ -51,16 +51,16 @@ fn busy(house: &House) {
     accounts.rebuild(stream, u32::MAX, u64::MAX).unwrap();
     accounts.save_snapshots();
     let rotation = serde_json::json!({"reason": "a test"});
-    house.send(&engine, "rotate-keys", rotation).unwrap();
+    fixture.send(&engine, "rotate-keys", rotation).unwrap();
     engine.admin().backup().unwrap();
 }
 
 ///
 #[test]
-fn nobody_but_its_owner_reads_what_the_service_writes_and_what_was_open_is_closed() {
-    let house = House::new();
-    busy(&house);
-    let (data, backup) = (house.data(), house.folder().join("backup"));
+fn only_the_owner_reads_what_the_service_writes_and_what_was_open_is_closed() {
+    let fixture = Fixture::new();
+    busy(&fixture);
+    let (data, backup) = (fixture.data(), fixture.folder().join("backup"));
     let files = assert_private(&data);
     for known in [
         "log",
@@ -75,14 +75,14 @@ fn nobody_but_its_owner_reads_what_the_service_writes_and_what_was_open_is_close
         assert!(files.iter().any(|file| file == known), "{known}");
     }
     assert!(assert_private(&backup).len() > 3);
-    assert_private(house.keyring().parent().unwrap());
+    assert_private(fixture.keyring().parent().unwrap());
     for path in [&data, &backup] {
         for (path, mode) in modes(path) {
             let wider = if mode == 0o700 { 0o755 } else { 0o644 };
             fs::set_permissions(path, Permissions::from_mode(wider)).unwrap();
         }
     }
-    busy(&house);
+    busy(&fixture);
     assert_private(&data);
     for (path, mode) in modes(&backup)
         .into_iter()
@@ -94,12 +94,12 @@ fn nobody_but_its_owner_reads_what_the_service_writes_and_what_was_open_is_close
 
 #[test]
 fn a_link_in_the_data_folder_is_left_as_it_is() {
-    let house = House::new();
-    let outside = house.folder().join("outside");
+    let fixture = Fixture::new();
+    let outside = fixture.folder().join("outside");
     fs::write(&outside, b"not of the service").unwrap();
     fs::set_permissions(&outside, Permissions::from_mode(0o644)).unwrap();
-    std::os::unix::fs::symlink(&outside, house.data().join("link")).unwrap();
-    drop(house.start());
+    std::os::unix::fs::symlink(&outside, fixture.data().join("link")).unwrap();
+    drop(fixture.start());
     let mode = fs::metadata(&outside).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o644);
 }

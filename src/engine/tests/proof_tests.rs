@@ -6,12 +6,12 @@ use std::sync::mpsc;
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
-use super::house::{House, PASSWORD, verify};
-use crate::account::Reply;
+use super::fixture::{Fixture, PASSWORD, verify};
+use crate::account::{LoginReply, Reply, SecretReply};
 use crate::engine::{Engine, system_random};
 
-fn hardened(house: &House) -> Engine {
-    house.start_with(|options| options.policy.require_code_too = true)
+fn hardened(fixture: &Fixture) -> Engine {
+    fixture.start_with(|options| options.policy.require_code_too = true)
 }
 
 fn with_code(code: &str) -> Value {
@@ -20,60 +20,62 @@ fn with_code(code: &str) -> Value {
 
 #[test]
 fn where_policy_asks_for_both_a_code_of_either_kind_is_needed_and_spent() {
-    let house = House::new();
-    let engine = hardened(&house);
-    let (secret, codes) = house.enrol(&engine, "ada");
-    house.pass(30);
+    let fixture = Fixture::new();
+    let engine = hardened(&fixture);
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    fixture.pass(30);
     let bare = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
     for name in ["regenerate-backup-codes", "disable-2fa"] {
-        let refused = house.send(&engine, name, bare.clone());
+        let refused = fixture.send(&engine, name, bare.clone());
         assert_eq!(refused.unwrap_err(), ErrorCode::CredentialsInvalid);
-        let refused = house.send(&engine, name, with_code("000000"));
+        let refused = fixture.send(&engine, name, with_code("000000"));
         assert_eq!(refused.unwrap_err(), ErrorCode::CodeInvalid);
     }
-    let app_code = house.code(&secret, 0);
+    let app_code = fixture.code(&secret, 0);
     let change = |code: &str| json!({"account_id": "ada", "password": PASSWORD, "new_password": PASSWORD, "code": code});
-    let changed = house.send(&engine, "change-password", change(&app_code));
+    let changed = fixture.send(&engine, "change-password", change(&app_code));
     assert!(matches!(changed, Ok(Reply::PasswordChanged)), "{changed:?}");
-    let new_codes = house.send(&engine, "regenerate-backup-codes", with_code(&codes[0]));
-    let Ok(Reply::BackupCodesRegenerated {
+    let new_codes = fixture.send(&engine, "regenerate-backup-codes", with_code(&codes[0]));
+    let Ok(Reply::Secret(SecretReply::BackupCodesRegenerated {
         superseded_unused: 9,
         issued,
         ..
-    }) = new_codes
+    })) = new_codes
     else {
         panic!("one is spent, nine are superseded: {new_codes:?}");
     };
     drop(engine);
-    let engine = hardened(&house);
+    let engine = hardened(&fixture);
     for spent in [&app_code, &codes[0], &codes[1]] {
-        let refused = house.send(&engine, "disable-2fa", with_code(spent));
+        let refused = fixture.send(&engine, "disable-2fa", with_code(spent));
         assert_eq!(refused.unwrap_err(), ErrorCode::CodeInvalid);
     }
-    let disabled = house.send(&engine, "disable-2fa", with_code(&issued.codes[5].reveal()));
+    let disabled = fixture.send(&engine, "disable-2fa", with_code(&issued.codes[5].reveal()));
     assert!(matches!(disabled, Ok(Reply::FactorOff)), "{disabled:?}");
 }
 
 /// The stored outcome of a proven command is its effect's, before and after a restart.
 #[test]
 fn a_repeated_command_with_a_code_has_one_effect() {
-    let house = House::new();
-    let engine = hardened(&house);
-    let (secret, _) = house.enrol(&engine, "ada");
-    house.pass(30);
-    let body = with_code(&house.code(&secret, 0));
-    let first = house.send_as(&engine, "off", "disable-2fa", body.clone());
+    let fixture = Fixture::new();
+    let engine = hardened(&fixture);
+    let (secret, _) = fixture.enrol(&engine, "ada");
+    fixture.pass(30);
+    let body = with_code(&fixture.code(&secret, 0));
+    let first = fixture.send_as(&engine, "off", "disable-2fa", body.clone());
     assert!(matches!(first.result.unwrap().reply, Reply::FactorOff));
     drop(engine);
-    let engine = hardened(&house);
-    let again = house.send_as(&engine, "off", "disable-2fa", body);
+    let engine = hardened(&fixture);
+    let again = fixture.send_as(&engine, "off", "disable-2fa", body);
     assert!(again.replayed && matches!(again.result.unwrap().reply, Reply::FactorOff));
 }
 
-fn open_challenge(house: &House, engine: &Engine) -> String {
+fn open_challenge(fixture: &Fixture, engine: &Engine) -> String {
     let login = json!({"username": "ada", "password": PASSWORD});
-    match house.send(engine, "start-login", login) {
-        Ok(Reply::CodeRequired { challenge_id, .. }) => challenge_id.reveal().to_owned(),
+    match fixture.send(engine, "start-login", login) {
+        Ok(Reply::Login(LoginReply::CodeRequired { challenge_id, .. })) => {
+            challenge_id.reveal().to_owned()
+        }
         other => panic!("2FA is on: {other:?}"),
     }
 }
@@ -85,16 +87,16 @@ fn answer(challenge: &str, code: &str) -> Value {
 /// nine open, the oldest dropped, the others through a restart.
 #[test]
 fn of_nine_challenges_the_oldest_is_dropped_and_the_others_survive_a_restart() {
-    let house = House::new();
-    let engine = house.start();
-    let (_, codes) = house.enrol(&engine, "ada");
-    let challenges: Vec<_> = (0..9).map(|_| open_challenge(&house, &engine)).collect();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (_, codes) = fixture.enrol(&engine, "ada");
+    let challenges: Vec<_> = (0..9).map(|_| open_challenge(&fixture, &engine)).collect();
     drop(engine);
-    let engine = house.start();
-    let oldest = house.send(&engine, "verify-login", answer(&challenges[0], &codes[0]));
+    let engine = fixture.start();
+    let oldest = fixture.send(&engine, "verify-login", answer(&challenges[0], &codes[0]));
     assert_eq!(oldest.unwrap_err(), ErrorCode::ChallengeExpired);
     for (challenge, code) in challenges[1..].iter().zip(&codes) {
-        let done = house.send(&engine, "verify-login", answer(challenge, code));
+        let done = fixture.send(&engine, "verify-login", answer(challenge, code));
         assert!(done.is_ok(), "{done:?}");
     }
 }
@@ -102,17 +104,17 @@ fn of_nine_challenges_the_oldest_is_dropped_and_the_others_survive_a_restart() {
 /// a challenge is of its caller.
 #[test]
 fn a_challenge_of_another_caller_is_expired_and_stays_open_for_its_own() {
-    let house = House::new();
-    let engine = house.start();
-    let (_, codes) = house.enrol(&engine, "ada");
-    let body = answer(&open_challenge(&house, &engine), &codes[0]);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (_, codes) = fixture.enrol(&engine, "ada");
+    let body = answer(&open_challenge(&fixture, &engine), &codes[0]);
     let (sender, receiver) = mpsc::channel();
-    let mut request = house.request("verify-login", &body, "stolen", &engine);
+    let mut request = fixture.request("verify-login", &body, "stolen", &engine);
     request.caller.name = "mallory".into();
     engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     let stolen = receiver.recv().unwrap().result.unwrap_err();
     assert_eq!(stolen.code, ErrorCode::ChallengeExpired);
-    assert!(house.send(&engine, "verify-login", body).is_ok());
+    assert!(fixture.send(&engine, "verify-login", body).is_ok());
 }
 
 #[test]
@@ -128,39 +130,43 @@ fn a_new_password_and_disabling_void_open_challenges() {
         ),
     ];
     for (name, body) in voiding {
-        let house = House::new();
-        let engine = house.start();
-        let (_, codes) = house.enrol(&engine, "ada");
-        let challenge = open_challenge(&house, &engine);
-        house.send(&engine, name, body).unwrap();
-        let answered = house.send(&engine, "verify-login", answer(&challenge, &codes[0]));
+        let fixture = Fixture::new();
+        let engine = fixture.start();
+        let (_, codes) = fixture.enrol(&engine, "ada");
+        let challenge = open_challenge(&fixture, &engine);
+        fixture.send(&engine, name, body).unwrap();
+        let answered = fixture.send(&engine, "verify-login", answer(&challenge, &codes[0]));
         assert_eq!(answered.unwrap_err(), ErrorCode::ChallengeExpired, "{name}");
     }
 }
 
-/// E-08: whoever has the password cannot shut the owner out by backup codes.
+/// E-08: an attacker who has the password cannot lock the owner out by backup codes.
 #[test]
 fn a_flood_of_wrong_backup_codes_leaves_the_owners_right_one_working() {
-    let house = House::new();
-    let engine = house.start();
-    let (_, codes) = house.enrol(&engine, "ada");
-    // Another account's codes: well formed, of no worth here.
-    let (_, foreign) = house.enrol(&engine, "eve");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (_, codes) = fixture.enrol(&engine, "ada");
+    // Another account's codes: well formed, and useless here.
+    let (_, foreign) = fixture.enrol(&engine, "eve");
     let (sender, receiver) = mpsc::channel();
     for n in 0..200 {
         let body = verify(&foreign[n % foreign.len()]);
-        let request = house.request("verify-login", &body, &format!("flood-{n}"), &engine);
+        let request = fixture.request("verify-login", &body, &format!("flood-{n}"), &engine);
         let sender = sender.clone();
         engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     }
     drop(sender);
-    let told: Vec<_> = receiver.iter().map(|o| o.result.unwrap_err()).collect();
-    assert!(told.iter().all(|refusal| refusal.retry_after_s.is_none()));
-    let told: std::collections::BTreeSet<_> = told.iter().map(|r| r.code).collect();
-    let allowed = [ErrorCode::CodeInvalid, ErrorCode::Overloaded].into();
-    assert!(told.is_subset(&allowed), "{told:?}");
+    let refusals: Vec<_> = receiver.iter().map(|o| o.result.unwrap_err()).collect();
     assert!(
-        house
+        refusals
+            .iter()
+            .all(|refusal| refusal.retry_after_s.is_none())
+    );
+    let errors: std::collections::BTreeSet<_> = refusals.iter().map(|r| r.code).collect();
+    let allowed = [ErrorCode::CodeInvalid, ErrorCode::Overloaded].into();
+    assert!(errors.is_subset(&allowed), "{errors:?}");
+    assert!(
+        fixture
             .send(&engine, "verify-login", verify(&codes[0]))
             .is_ok()
     );
@@ -169,17 +175,17 @@ fn a_flood_of_wrong_backup_codes_leaves_the_owners_right_one_working() {
 /// Whether the generator of the test below works.
 static GENERATOR_WORKS: AtomicBool = AtomicBool::new(true);
 
-/// E-12: nothing is made of bytes that are not random, and nothing is recorded.
+/// E-12: nothing is made from bytes that are not random, and nothing is recorded.
 #[test]
 fn e12_while_the_generator_fails_nothing_is_enrolled_and_nothing_appended() {
-    let house = House::new();
-    let engine = house.start_with(|options| {
+    let fixture = Fixture::new();
+    let engine = fixture.start_with(|options| {
         options.random = |bytes| GENERATOR_WORKS.load(Ordering::SeqCst) && system_random(bytes);
     });
-    house.enrol(&engine, "ada");
+    fixture.enrol(&engine, "ada");
     let body = json!({"account_id": "bob", "username": "bob", "password": PASSWORD});
     let position = |id: &str, name: &str, body: &Value| {
-        let done = house.send_as(&engine, id, name, body.clone()).result;
+        let done = fixture.send_as(&engine, id, name, body.clone()).result;
         done.unwrap().details.position
     };
     let before = position("register", "register-account", &body);
@@ -187,8 +193,8 @@ fn e12_while_the_generator_fails_nothing_is_enrolled_and_nothing_appended() {
     let ada = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
     GENERATOR_WORKS.store(false, Ordering::SeqCst);
     for (name, body) in [("enable-2fa", &bob), ("regenerate-backup-codes", &ada)] {
-        let told = house.send(&engine, name, body.clone()).unwrap_err();
-        assert_eq!(told, ErrorCode::StoreUnavailable, "{name}");
+        let refusal = fixture.send(&engine, name, body.clone()).unwrap_err();
+        assert_eq!(refusal, ErrorCode::StoreUnavailable, "{name}");
     }
     GENERATOR_WORKS.store(true, Ordering::SeqCst);
     assert_eq!(position("enable", "enable-2fa", &bob), before + 1);
@@ -198,36 +204,36 @@ fn e12_while_the_generator_fails_nothing_is_enrolled_and_nothing_appended() {
 
 #[test]
 fn support_clears_the_attempts_once_and_the_agents_reason_is_sealed() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
-    house.pass(30);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, _) = fixture.enrol(&engine, "ada");
+    fixture.pass(30);
     for _ in 0..4 {
-        house
+        fixture
             .send(&engine, "verify-login", verify("000000"))
             .unwrap_err();
     }
-    let right = verify(&house.code(&secret, 0));
-    let throttled = house.send(&engine, "verify-login", right.clone());
+    let right = verify(&fixture.code(&secret, 0));
+    let throttled = fixture.send(&engine, "verify-login", right.clone());
     assert_eq!(throttled.unwrap_err(), ErrorCode::AccountThrottled);
     let body = json!({"account_id": "ada", "reason": "she called from her desk"});
-    let cleared = house.send_as(&engine, "clear", "clear-attempts", body.clone());
+    let cleared = fixture.send_as(&engine, "clear", "clear-attempts", body.clone());
     assert!(matches!(
         cleared.result.unwrap().reply,
         Reply::AttemptsCleared
     ));
     drop(engine);
-    let engine = house.start();
-    let again = house.send_as(&engine, "clear", "clear-attempts", body.clone());
+    let engine = fixture.start();
+    let again = fixture.send_as(&engine, "clear", "clear-attempts", body.clone());
     assert!(again.replayed && again.result.is_ok());
-    assert!(house.send(&engine, "verify-login", right).is_ok());
-    house
+    assert!(fixture.send(&engine, "verify-login", right).is_ok());
+    fixture
         .send(&engine, "verify-login", verify("000000"))
         .unwrap_err();
-    let twice = house.send(&engine, "clear-attempts", body);
+    let twice = fixture.send(&engine, "clear-attempts", body);
     assert_eq!(twice.unwrap_err(), ErrorCode::QuotaExceeded);
     drop(engine);
-    for file in std::fs::read_dir(house.data().join("log")).unwrap() {
+    for file in std::fs::read_dir(fixture.data().join("log")).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(10).any(|text| text == b"she called"));
     }
@@ -235,14 +241,14 @@ fn support_clears_the_attempts_once_and_the_agents_reason_is_sealed() {
 
 #[test]
 fn repeats_wait_for_no_hash_however_many_come_at_once() {
-    let house = House::new();
-    let engine = house.start();
-    let (_, codes) = house.enrol(&engine, "ada");
-    let first = house.send_as(&engine, "once", "verify-login", verify(&codes[0]));
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (_, codes) = fixture.enrol(&engine, "ada");
+    let first = fixture.send_as(&engine, "once", "verify-login", verify(&codes[0]));
     assert!(first.result.is_ok());
     let (sender, receiver) = mpsc::channel();
     for _ in 0..500 {
-        let request = house.request("verify-login", &verify(&codes[0]), "once", &engine);
+        let request = fixture.request("verify-login", &verify(&codes[0]), "once", &engine);
         let sender = sender.clone();
         engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     }

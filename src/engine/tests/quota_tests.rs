@@ -1,4 +1,5 @@
-//! What one agent may do over all accounts, over the real engine: restarts, lost indexes, records.
+//! The limits of one agent over all accounts, over the real engine: restarts, lost indexes,
+//! records.
 
 use std::sync::mpsc;
 
@@ -8,14 +9,14 @@ use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::AuditEvent;
 use serde_json::{Value, json};
 
-use super::house::House;
-use crate::account::{Policy, Reply};
+use super::fixture::Fixture;
+use crate::account::{Policy, Reply, ResetReply};
 use crate::engine::Engine;
 
 const MAX: usize = 3;
 
-fn start(house: &House) -> Engine {
-    house.start_with(|options| {
+fn start(fixture: &Fixture) -> Engine {
+    fixture.start_with(|options| {
         let max = MAX as u16;
         options.policy = Policy {
             suspensions_max: max,
@@ -29,14 +30,14 @@ fn start(house: &House) -> Engine {
 }
 
 fn send_by(
-    house: &House,
+    fixture: &Fixture,
     engine: &Engine,
     caller: &str,
     name: &str,
     body: &Value,
 ) -> Result<Reply, Refusal> {
     let (sender, receiver) = mpsc::channel();
-    let mut request = house.request(name, body, &house.fresh_id(), engine);
+    let mut request = fixture.request(name, body, &fixture.fresh_id(), engine);
     request.caller.name = caller.into();
     engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     receiver.recv().unwrap().result.map(|done| done.reply)
@@ -57,17 +58,17 @@ fn events(engine: &Engine, name: &str) -> Vec<AuditEvent> {
     engine.queries().audit_page(&query, None).unwrap().events
 }
 
-/// A-21, S-09: through restarts, and where the index is made anew from the log.
+/// A-21, S-09: through restarts, and after the index is rebuilt from the log.
 #[test]
 fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_auditors_hear_of_it() {
-    let house = House::new();
-    let mut engine = start(&house);
+    let fixture = Fixture::new();
+    let mut engine = start(&fixture);
     for n in 0..=MAX + 2 {
-        house.enrol(&engine, &format!("a-{n}"));
+        fixture.enrol(&engine, &format!("a-{n}"));
     }
     for n in 0..MAX {
         send_by(
-            &house,
+            &fixture,
             &engine,
             "eve",
             "suspend-factor",
@@ -75,49 +76,49 @@ fn s09_an_agent_that_suspends_one_account_after_another_is_stopped_and_the_audit
         )
         .unwrap();
         drop(engine);
-        std::fs::remove_file(house.data().join("index.redb")).unwrap();
-        engine = start(&house);
+        std::fs::remove_file(fixture.data().join("index.redb")).unwrap();
+        engine = start(&fixture);
     }
     let last = of(&format!("a-{MAX}"));
     for _ in 0..5 {
-        let refused = send_by(&house, &engine, "eve", "suspend-factor", &last).unwrap_err();
+        let refused = send_by(&fixture, &engine, "eve", "suspend-factor", &last).unwrap_err();
         assert_eq!(refused.code, ErrorCode::QuotaExceeded);
         assert_eq!(refused.retry_after_s, Some(86_400));
         let detail = refused.detail.unwrap();
         assert!(detail.contains("another agent"), "{detail}");
     }
-    send_by(&house, &engine, "bob", "suspend-factor", &last).unwrap();
-    let twice = send_by(&house, &engine, "bob", "suspend-factor", &last);
+    send_by(&fixture, &engine, "bob", "suspend-factor", &last).unwrap();
+    let twice = send_by(&fixture, &engine, "bob", "suspend-factor", &last);
     assert_eq!(twice.unwrap_err().code, ErrorCode::FactorSuspended);
-    house.pass(61);
-    // Whatever comes next brings what is due.
+    fixture.pass(61);
+    // The next command records what is due.
     let next = of(&format!("a-{}", MAX + 1));
-    send_by(&house, &engine, "bob", "suspend-factor", &next).unwrap();
-    let told = events(&engine, "agent-acts-refused");
-    let shown = serde_json::to_value(&told).unwrap();
-    assert_eq!(told.len(), 1);
+    send_by(&fixture, &engine, "bob", "suspend-factor", &next).unwrap();
+    let reported = events(&engine, "agent-acts-refused");
+    let shown = serde_json::to_value(&reported).unwrap();
+    assert_eq!(reported.len(), 1);
     let data = json!({"by": "eve", "act": "suspend-factor", "count": 5});
     assert_eq!(shown[0]["data"], data);
     assert_eq!(shown[0]["caller"]["name"], "countersign");
-    house.pass(86_400);
+    fixture.pass(86_400);
     let next = of(&format!("a-{}", MAX + 2));
-    send_by(&house, &engine, "eve", "suspend-factor", &next).unwrap();
+    send_by(&fixture, &engine, "eve", "suspend-factor", &next).unwrap();
 }
 
-/// Each is decided again from the log as it was, and comes out as it did.
+/// Deciding each act again from the log as it was gives the same result.
 #[test]
 fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
-    let house = House::new();
-    let engine = start(&house);
+    let fixture = Fixture::new();
+    let engine = start(&fixture);
     let names: Vec<_> = (0..=MAX).map(|n| format!("a-{n}")).collect();
     for name in &names {
-        house.enrol(&engine, name);
+        fixture.enrol(&engine, name);
     }
     for name in &names {
         let wrong = json!({"account_id": name, "code": "000000"});
-        house.send(&engine, "verify-login", wrong).unwrap_err();
-        let reset = send_by(&house, &engine, "alice", "request-reset", &of(name));
-        let Ok(Reply::ResetRequested { case_id, .. }) = reset else {
+        fixture.send(&engine, "verify-login", wrong).unwrap_err();
+        let reset = send_by(&fixture, &engine, "alice", "request-reset", &of(name));
+        let Ok(Reply::Reset(ResetReply::Requested { case_id, .. })) = reset else {
             panic!("a case is opened");
         };
         let over = name == &names[MAX];
@@ -129,8 +130,8 @@ fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
             ("suspend-factor", &of(name)),
             ("erase-account", &reasoned),
         ] {
-            house.pass(BETWEEN_ERASURES_S);
-            let done = send_by(&house, &engine, "eve", command, body);
+            fixture.pass(BETWEEN_ERASURES_S);
+            let done = send_by(&fixture, &engine, "eve", command, body);
             let code = done.err().map(|refusal| refusal.code);
             let expected = over.then_some(ErrorCode::QuotaExceeded);
             assert_eq!(code, expected, "{command} {name}");
@@ -153,18 +154,18 @@ fn every_counted_act_is_explained_by_how_often_its_agent_had_done_it() {
     }
 }
 
-/// An erasure is counted where a start completes it or the index is made anew.
+/// An erasure is counted also if a start completes it or the index is rebuilt.
 #[test]
 fn an_operators_erasures_are_counted_through_a_restart_and_a_lost_index() {
-    let house = House::new();
-    let mut engine = start(&house);
+    let fixture = Fixture::new();
+    let mut engine = start(&fixture);
     for n in 0..=MAX {
-        house.enrol(&engine, &format!("a-{n}"));
+        fixture.enrol(&engine, &format!("a-{n}"));
     }
     for n in 0..MAX {
-        house.pass(BETWEEN_ERASURES_S);
+        fixture.pass(BETWEEN_ERASURES_S);
         send_by(
-            &house,
+            &fixture,
             &engine,
             "op",
             "erase-account",
@@ -172,12 +173,12 @@ fn an_operators_erasures_are_counted_through_a_restart_and_a_lost_index() {
         )
         .unwrap();
         drop(engine);
-        std::fs::remove_file(house.data().join("index.redb")).unwrap();
-        engine = start(&house);
+        std::fs::remove_file(fixture.data().join("index.redb")).unwrap();
+        engine = start(&fixture);
     }
     let last = json!({"account_id": format!("a-{MAX}"), "reason": "because"});
-    let refused = send_by(&house, &engine, "op", "erase-account", &last).unwrap_err();
+    let refused = send_by(&fixture, &engine, "op", "erase-account", &last).unwrap_err();
     assert_eq!(refused.code, ErrorCode::QuotaExceeded);
-    house.pass(BETWEEN_ERASURES_S);
-    send_by(&house, &engine, "op-2", "erase-account", &last).unwrap();
+    fixture.pass(BETWEEN_ERASURES_S);
+    send_by(&fixture, &engine, "op-2", "erase-account", &last).unwrap();
 }

@@ -5,27 +5,36 @@ use std::sync::mpsc;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use serde_json::{Value, json};
 
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::engine::Engine;
 
 /// Guesses of one burst.
 const BURST: usize = 1_000;
 
-/// Sends so many of the same command at once, and gives how many were told this.
-fn burst(house: &House, engine: &Engine, name: &str, body: &Value, told: ErrorCode) -> usize {
+/// Sends many of the same command at once, and returns how many got this error.
+fn burst(
+    fixture: &Fixture,
+    engine: &Engine,
+    name: &str,
+    body: &Value,
+    expected: ErrorCode,
+) -> usize {
     let (sender, receiver) = mpsc::channel();
     for _ in 0..BURST {
-        let id = house.fresh_id();
+        let id = fixture.fresh_id();
         let sender = sender.clone();
-        let request = house.request(name, body, &id, engine);
+        let request = fixture.request(name, body, &id, engine);
         engine.submit(
             request,
             Box::new(move |outcome| sender.send(outcome.result.map(|_| ())).unwrap()),
         );
     }
     drop(sender);
-    let refused =
-        |answer: &Result<(), Refusal>| answer.as_ref().is_err_and(|refusal| refusal.code == told);
+    let refused = |answer: &Result<(), Refusal>| {
+        answer
+            .as_ref()
+            .is_err_and(|refusal| refusal.code == expected)
+    };
     receiver.iter().filter(refused).count()
 }
 
@@ -33,20 +42,20 @@ fn burst(house: &House, engine: &Engine, name: &str, body: &Value, told: ErrorCo
 /// raised it.
 #[test]
 fn zitadel_cve_2023_47111_of_a_thousand_parallel_wrong_codes_only_the_budget_is_compared() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let wrong = verify("000000");
     for n in 0..7 {
-        house.pass(900);
-        let told = house.send(&engine, "verify-login", wrong.clone());
-        assert_eq!(told.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
+        fixture.pass(900);
+        let reply = fixture.send(&engine, "verify-login", wrong.clone());
+        assert_eq!(reply.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
     }
     let mut compared = Vec::new();
     for _ in 0..5 {
-        house.pass(900);
+        fixture.pass(900);
         compared.push(burst(
-            &house,
+            &fixture,
             &engine,
             "verify-login",
             &wrong,
@@ -54,21 +63,21 @@ fn zitadel_cve_2023_47111_of_a_thousand_parallel_wrong_codes_only_the_budget_is_
         ));
     }
     assert_eq!(compared, [1, 1, 1, 0, 0], "three were left of the budget");
-    let told = house.send(&engine, "verify-login", wrong).unwrap_err();
-    assert_eq!(told, ErrorCode::CodeSecondRequired);
+    let reply = fixture.send(&engine, "verify-login", wrong).unwrap_err();
+    assert_eq!(reply, ErrorCode::CodeSecondRequired);
 }
 
 /// The same for passwords, as it was there: ten are free, the eleventh sets the wait.
 #[test]
 fn zitadel_cve_2023_47111_of_a_thousand_parallel_wrong_passwords_eleven_are_compared() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let wrong = json!({"username": "ada", "password": "wrong password"});
-    let told = ErrorCode::CredentialsInvalid;
+    let expected = ErrorCode::CredentialsInvalid;
     // At least one of a burst is compared while any may be.
     let compared: usize = (0..12)
-        .map(|_| burst(&house, &engine, "start-login", &wrong, told))
+        .map(|_| burst(&fixture, &engine, "start-login", &wrong, expected))
         .sum();
     assert_eq!(compared, 11);
 }
@@ -76,34 +85,34 @@ fn zitadel_cve_2023_47111_of_a_thousand_parallel_wrong_passwords_eleven_are_comp
 /// D-03, R-04; Nextcloud CVE-2021-41177, where the count lived in a cache that was not there.
 #[test]
 fn nextcloud_cve_2021_41177_a_restart_forgets_no_failure_and_ends_no_wait() {
-    let house = House::new();
-    let mut engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
-    house.pass(30);
+    let fixture = Fixture::new();
+    let mut engine = fixture.start();
+    let (secret, _) = fixture.enrol(&engine, "ada");
+    fixture.pass(30);
     for n in 0..10 {
-        let told = house.send(&engine, "verify-login", verify("000000"));
-        assert_eq!(told.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
+        let reply = fixture.send(&engine, "verify-login", verify("000000"));
+        assert_eq!(reply.unwrap_err(), ErrorCode::CodeInvalid, "{n}");
         drop(engine);
-        engine = house.start();
+        engine = fixture.start();
         if n >= 3 {
-            let right = verify(&house.code(&secret, 0));
-            let told = house.send(&engine, "verify-login", right);
-            assert_eq!(told.unwrap_err(), ErrorCode::AccountThrottled, "{n}");
+            let right = verify(&fixture.code(&secret, 0));
+            let reply = fixture.send(&engine, "verify-login", right);
+            assert_eq!(reply.unwrap_err(), ErrorCode::AccountThrottled, "{n}");
         }
-        house.pass(900);
+        fixture.pass(900);
     }
-    let right = verify(&house.code(&secret, 0));
-    let told = house.send(&engine, "verify-login", right).unwrap_err();
-    assert_eq!(told, ErrorCode::CodeSecondRequired);
+    let right = verify(&fixture.code(&secret, 0));
+    let reply = fixture.send(&engine, "verify-login", right).unwrap_err();
+    assert_eq!(reply, ErrorCode::CodeSecondRequired);
     let wrong = json!({"username": "ada", "password": "wrong password"});
     for _ in 0..11 {
-        house
+        fixture
             .send(&engine, "start-login", wrong.clone())
             .unwrap_err();
     }
     drop(engine);
-    let engine = house.start();
+    let engine = fixture.start();
     let right = json!({"username": "ada", "password": PASSWORD});
-    let told = house.send(&engine, "start-login", right).unwrap_err();
-    assert_eq!(told, ErrorCode::AccountThrottled);
+    let reply = fixture.send(&engine, "start-login", right).unwrap_err();
+    assert_eq!(reply, ErrorCode::AccountThrottled);
 }

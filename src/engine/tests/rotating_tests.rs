@@ -1,4 +1,5 @@
-//! Rotating keys: nothing is lost, nothing stays under the old one, and a start goes on.
+//! Rotating keys: nothing is lost, nothing stays under the old key, and a start continues a
+//! rotation.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +7,27 @@ use countersign_schemas::event::Event;
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::json;
 
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::account::{Policy, Reply};
 use crate::crypto::keyring::{Keyring, ROTATION_ENTROPY_BYTES};
 use crate::engine::Engine;
 
-fn rotate(house: &House, engine: &Engine) -> Result<u32, ErrorCode> {
+fn rotate(fixture: &Fixture, engine: &Engine) -> Result<u32, ErrorCode> {
     let body = json!({"reason": "a yearly custom"});
-    match house.send(engine, "rotate-keys", body) {
+    match fixture.send(engine, "rotate-keys", body) {
         Ok(Reply::KeysRotated { key_id }) => Ok(key_id),
         Ok(other) => panic!("{other:?}"),
         Err(code) => Err(code),
     }
 }
 
-fn log_in(house: &House, engine: &Engine) -> Reply {
+fn log_in(fixture: &Fixture, engine: &Engine) -> Reply {
     let body = json!({"username": "ada", "password": PASSWORD});
-    house.send(engine, "start-login", body).unwrap()
+    fixture.send(engine, "start-login", body).unwrap()
 }
 
 /// The names of the events that are about keys and verifiers, in order.
-fn told(engine: &Engine) -> Vec<&'static str> {
+fn key_events(engine: &Engine) -> Vec<&'static str> {
     let shared = &engine.shared;
     let events = (1..=shared.progress.committed())
         .map(|position| shared.accounts.record(position).unwrap().event().unwrap());
@@ -39,7 +40,7 @@ fn told(engine: &Engine) -> Vec<&'static str> {
     of_keys.map(|event| event.name()).collect()
 }
 
-/// Waits until every rotation has come to its end, and says which key wraps how many.
+/// Waits until every rotation is complete, and returns how many keys each key wraps.
 fn settled(engine: &Engine) -> BTreeMap<u32, u64> {
     while crate::engine::keys::rotations::is_under_way(&engine.shared.index).unwrap() {
         std::thread::yield_now();
@@ -50,141 +51,148 @@ fn settled(engine: &Engine) -> BTreeMap<u32, u64> {
 
 #[test]
 fn after_a_rotation_the_new_key_wraps_everything_and_everything_still_opens() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
-    assert_eq!(rotate(&house, &engine), Ok(2));
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    assert_eq!(rotate(&fixture, &engine), Ok(2));
     // The account's own data key, and the log's, which seals the reason.
     assert_eq!(settled(&engine), BTreeMap::from([(2, 2)]));
-    house.pass(60);
-    let code = house.code(&secret, 0);
-    house.send(&engine, "verify-login", verify(&code)).unwrap();
-    house
+    fixture.pass(60);
+    let code = fixture.code(&secret, 0);
+    fixture
+        .send(&engine, "verify-login", verify(&code))
+        .unwrap();
+    fixture
         .send(&engine, "verify-login", verify(&codes[0]))
         .unwrap();
-    log_in(&house, &engine);
-    log_in(&house, &engine);
+    log_in(&fixture, &engine);
+    log_in(&fixture, &engine);
     let once = ["keys-rotated", "data-keys-rewrapped", "password-rehashed"];
-    assert_eq!(told(&engine), once, "the pepper follows at the first login");
+    assert_eq!(
+        key_events(&engine),
+        once,
+        "the pepper follows at the first login"
+    );
     drop(engine);
-    let engine = house.start();
-    log_in(&house, &engine);
-    assert_eq!(told(&engine), once);
+    let engine = fixture.start();
+    log_in(&fixture, &engine);
+    assert_eq!(key_events(&engine), once);
     assert_eq!(settled(&engine), BTreeMap::from([(2, 2)]));
 }
 
 #[test]
 fn the_same_command_rotates_once() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let body = json!({"reason": "a yearly custom"});
     for replayed in [false, true] {
-        let outcome = house.send_as(&engine, "once", "rotate-keys", body.clone());
+        let outcome = fixture.send_as(&engine, "once", "rotate-keys", body.clone());
         assert_eq!(outcome.replayed, replayed);
         let reply = outcome.result.unwrap().reply;
         assert!(matches!(reply, Reply::KeysRotated { key_id: 2 }));
     }
     settled(&engine);
     drop(engine);
-    let engine = house.start();
-    let outcome = house.send_as(&engine, "once", "rotate-keys", body);
+    let engine = fixture.start();
+    let outcome = fixture.send_as(&engine, "once", "rotate-keys", body);
     assert!(outcome.replayed && outcome.result.is_ok());
 }
 
 #[test]
 fn one_rotation_waits_for_the_one_before() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let erase = json!({"account_id": "ada", "reason": "she asked for it"});
-    house.send(&engine, "erase-account", erase).unwrap();
-    // The key store was rewritten a moment ago, so it is not again within the minute.
-    assert_eq!(rotate(&house, &engine), Ok(2));
-    assert_eq!(rotate(&house, &engine), Err(ErrorCode::Overloaded));
-    house.pass(60);
+    fixture.send(&engine, "erase-account", erase).unwrap();
+    // The key store was rewritten a moment ago, so the next rewrite waits for the minute.
+    assert_eq!(rotate(&fixture, &engine), Ok(2));
+    assert_eq!(rotate(&fixture, &engine), Err(ErrorCode::Overloaded));
+    fixture.pass(60);
     settled(&engine);
-    assert_eq!(rotate(&house, &engine), Ok(3));
+    assert_eq!(rotate(&fixture, &engine), Ok(3));
     drop(engine);
-    let engine = house.start();
+    let engine = fixture.start();
     assert_eq!(settled(&engine), BTreeMap::from([(3, 1)]));
 }
 
 #[test]
 fn a_rotation_that_stands_in_the_keyring_alone_is_recorded_and_completed() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     drop(engine);
-    let path = house.keyring();
+    let path = fixture.keyring();
     let keyring = Keyring::load(&path).unwrap();
     keyring
-        .rotate(&path, &[7; ROTATION_ENTROPY_BYTES], house.time().0)
+        .rotate(&path, &[7; ROTATION_ENTROPY_BYTES], fixture.time().0)
         .unwrap();
-    let engine = house.start();
-    assert_eq!(settled(&engine), BTreeMap::from([(2, 1)]));
-    log_in(&house, &engine);
+    let engine = fixture.start();
+    // The account's and the log's.
+    assert_eq!(settled(&engine), BTreeMap::from([(2, 2)]));
+    log_in(&fixture, &engine);
     let once = ["keys-rotated", "data-keys-rewrapped", "password-rehashed"];
-    assert_eq!(told(&engine), once);
-    assert_eq!(rotate(&house, &engine), Ok(3));
+    assert_eq!(key_events(&engine), once);
+    assert_eq!(rotate(&fixture, &engine), Ok(3));
 }
 
 #[test]
-fn a_restored_old_key_store_is_wrapped_anew_and_an_old_keyring_is_refused_with_either() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+fn a_restored_old_key_store_is_wrapped_again_and_an_old_keyring_is_refused_with_either() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     drop(engine);
-    let (keys, keyring) = (house.data().join("keys.redb"), house.keyring());
-    let old = |name: &str| house.folder().join(name);
+    let (keys, keyring) = (fixture.data().join("keys.redb"), fixture.keyring());
+    let old = |name: &str| fixture.folder().join(name);
     std::fs::copy(&keys, old("old-keys")).unwrap();
     std::fs::copy(&keyring, old("old-keyring")).unwrap();
-    let engine = house.start();
-    rotate(&house, &engine).unwrap();
+    let engine = fixture.start();
+    rotate(&fixture, &engine).unwrap();
     settled(&engine);
     drop(engine);
     std::fs::copy(&keyring, old("new-keyring")).unwrap();
     std::fs::copy(old("old-keyring"), &keyring).unwrap();
-    let refused = house.try_start().err().unwrap().to_string();
+    let refused = fixture.try_start().err().unwrap().to_string();
     assert!(
         refused.contains("was not made with this keyring"),
         "{refused}"
     );
     std::fs::copy(old("old-keys"), &keys).unwrap();
-    let refused = house.try_start().err().unwrap().to_string();
+    let refused = fixture.try_start().err().unwrap().to_string();
     assert!(refused.contains("is an old copy"), "{refused}");
     std::fs::copy(old("new-keyring"), &keyring).unwrap();
-    let engine = house.start();
+    let engine = fixture.start();
     while engine.shared.vault.is_outdated().unwrap() {
         std::thread::yield_now();
     }
-    log_in(&house, &engine);
+    log_in(&fixture, &engine);
     let counts = engine.shared.vault.key_counts().unwrap();
-    assert_eq!(counts, BTreeMap::from([(2, 1)]));
+    assert_eq!(counts, BTreeMap::from([(2, 2)]));
 }
 
 #[test]
-fn a_keyring_that_was_exchanged_meanwhile_is_not_written_over() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    let path = house.keyring();
+fn a_keyring_that_was_replaced_meanwhile_is_not_overwritten() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    let path = fixture.keyring();
     let good = std::fs::read(&path).unwrap();
     std::fs::write(&path, b"").unwrap();
-    assert_eq!(rotate(&house, &engine), Err(ErrorCode::StoreUnavailable));
+    assert_eq!(rotate(&fixture, &engine), Err(ErrorCode::StoreUnavailable));
     assert_eq!(std::fs::read(&path).unwrap(), b"");
     std::fs::write(&path, good).unwrap();
-    assert_eq!(rotate(&house, &engine), Ok(2));
-    log_in(&house, &engine);
+    assert_eq!(rotate(&fixture, &engine), Ok(2));
+    log_in(&fixture, &engine);
 }
 
 #[test]
-fn a_login_under_a_stronger_policy_keeps_the_password_anew_once() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+fn a_login_under_a_stronger_policy_hashes_the_password_again_once() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     drop(engine);
     let with_memory = |kdf_memory_kib| {
-        house.start_with(|options| {
+        fixture.start_with(|options| {
             options.policy = Policy {
                 kdf_memory_kib,
                 ..options.policy.clone()
@@ -192,37 +200,41 @@ fn a_login_under_a_stronger_policy_keeps_the_password_anew_once() {
         })
     };
     let engine = with_memory(16);
-    log_in(&house, &engine);
-    log_in(&house, &engine);
-    assert_eq!(told(&engine), ["password-rehashed"]);
+    log_in(&fixture, &engine);
+    log_in(&fixture, &engine);
+    assert_eq!(key_events(&engine), ["password-rehashed"]);
     drop(engine);
     let engine = with_memory(8);
-    log_in(&house, &engine);
-    assert_eq!(told(&engine), ["password-rehashed"], "never a weaker one");
+    log_in(&fixture, &engine);
+    assert_eq!(
+        key_events(&engine),
+        ["password-rehashed"],
+        "never a weaker one"
+    );
 }
 
-/// One damaged row must hold up neither the others nor every rotation to come.
+/// One damaged row must delay neither the others nor every future rotation.
 #[test]
 fn a_rotation_comes_to_its_end_although_a_data_key_is_damaged() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let body = json!({"account_id": "bob", "username": "bob", "password": PASSWORD});
-    house.send(&engine, "register-account", body).unwrap();
+    fixture.send(&engine, "register-account", body).unwrap();
     drop(engine);
-    damage_last_row(&house.data().join("keys.redb"));
-    let engine = house.start();
-    assert_eq!(rotate(&house, &engine), Ok(2));
+    damage_last_row(&fixture.data().join("keys.redb"));
+    let engine = fixture.start();
+    assert_eq!(rotate(&fixture, &engine), Ok(2));
     while crate::engine::keys::rotations::is_under_way(&engine.shared.index).unwrap() {
         std::thread::yield_now();
     }
     let counts = engine.shared.vault.key_counts().unwrap();
     assert_eq!(counts.get(&1), Some(&1));
-    house.pass(60);
-    assert_eq!(rotate(&house, &engine), Ok(3));
+    fixture.pass(60);
+    assert_eq!(rotate(&fixture, &engine), Ok(3));
 }
 
-/// Changes the last byte of the wrapped key that stands last in the key store.
+/// Changes the last byte of the wrapped key that is last in the key store.
 fn damage_last_row(path: &std::path::Path) {
     let table = redb::TableDefinition::<&[u8; 20], &[u8; 64]>::new("data_keys_v1");
     let store = redb::Database::open(path).unwrap();

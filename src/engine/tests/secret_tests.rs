@@ -1,4 +1,4 @@
-//! TOTP secrets as the rules make them of the operating system's generator.
+//! TOTP secrets as the rules make them from the operating system's generator.
 
 use std::collections::HashSet;
 
@@ -7,21 +7,22 @@ use countersign_schemas::ids::AccountId;
 use countersign_schemas::time::Micros;
 
 use crate::account::{
-    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, ProofEvidence, Reply, decide,
+    Account, Ctx, Decision, ENTROPY_LEN, Evidence, Policy, ProofEvidence, Reply, SecretReply,
+    decide,
 };
 use crate::crypto::otp::SECRET_BYTES;
 use crate::engine::system_random;
 
 /// Secrets that must look uniform.
 const SECRETS: u64 = 1_000_000;
-/// Secrets that are enough to find a bad generator out.
+/// Secrets that are enough to detect a bad generator.
 const FEW: u64 = 100_000;
 /// Chi-square with 255 degrees of freedom passes this with a probability of 5e-11.
 const BYTE_BOUND: f64 = 430.0;
-/// Standard deviations that one bit's ones may lie off a half: 1e-11, two-sided.
+/// Standard deviations by which the ones of a bit may differ from a half: 1e-11, two-sided.
 const BIT_BOUND: f64 = 6.8;
 
-/// The secret of a first enrolment, out of so much randomness.
+/// Returns the secret of a first enrolment, given its random bytes.
 fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
     let command = Command::Enable2fa(Enable2fa {
         account_id: AccountId::parse("ada").unwrap(),
@@ -51,14 +52,14 @@ fn secret(entropy: &[u8; ENTROPY_LEN]) -> [u8; SECRET_BYTES] {
     };
     match decide(&Account::default(), &command, &evidence, &ctx) {
         Decision::Done {
-            reply: Ok(Reply::EnrolmentStarted { secret, .. }),
+            reply: Ok(Reply::Secret(SecretReply::EnrolmentStarted { secret, .. })),
             ..
         } => *secret.as_bytes(),
         other => panic!("{other:?}"),
     }
 }
 
-/// What speaks against the secrets being uniform: bytes, bits, or one that came twice.
+/// Returns the evidence against uniform secrets: bytes, bits, or a secret that came twice.
 fn findings(random: fn(&mut [u8]) -> bool, count: u64) -> Vec<String> {
     let mut bytes = [[0_u64; 256]; SECRET_BYTES];
     let mut seen = HashSet::new();

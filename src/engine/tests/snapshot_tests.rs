@@ -1,4 +1,4 @@
-//! Snapshots: folding on from one gives what folding everything gives.
+//! Snapshots: folding on from a snapshot gives the same account as folding everything.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::event::attempts::v1::AttemptsSuppressed;
@@ -6,17 +6,17 @@ use countersign_schemas::ids::{AccountId, CommandId, CommandKey, StreamKey};
 use countersign_schemas::record::{Meta, Record, Role, StreamKind};
 use serde_json::json;
 
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::account::Account;
 use crate::engine::accounts::snapshots::TAIL_MAX;
 use crate::log::{EventLog, LogOptions};
 
 /// An account with a history of every kind of event, longer than a snapshot's tail.
-fn long_life(house: &House) -> (crate::engine::Engine, StreamKey) {
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
-    house.pass(30);
-    let code = house.code(&secret, 0);
+fn long_life(fixture: &Fixture) -> (crate::engine::Engine, StreamKey) {
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    fixture.pass(30);
+    let code = fixture.code(&secret, 0);
     for body in [
         verify(&code),
         verify(&code),
@@ -24,10 +24,10 @@ fn long_life(house: &House) -> (crate::engine::Engine, StreamKey) {
         verify(&codes[2]),
         verify(&codes[2]),
     ] {
-        let _ = house.send(&engine, "verify-login", body);
+        let _ = fixture.send(&engine, "verify-login", body);
     }
     for password in std::iter::repeat_n(PASSWORD, TAIL_MAX).chain(["wrong password"; 3]) {
-        let _ = house.send(
+        let _ = fixture.send(
             &engine,
             "start-login",
             json!({"username": "ada", "password": password}),
@@ -38,8 +38,8 @@ fn long_life(house: &House) -> (crate::engine::Engine, StreamKey) {
 
 #[test]
 fn folding_on_from_a_snapshot_at_any_version_gives_the_same_account() {
-    let house = House::new();
-    let (engine, ada) = long_life(&house);
+    let fixture = Fixture::new();
+    let (engine, ada) = long_life(&fixture);
     let accounts = &engine.shared.accounts;
     let whole = accounts.rebuild(ada, u32::MAX, u64::MAX).unwrap();
     assert!(whole.version as usize > TAIL_MAX);
@@ -59,7 +59,7 @@ fn folding_on_from_a_snapshot_at_any_version_gives_the_same_account() {
     }
     let path = folder.path().join("snapshots.redb");
     for version in 1..=whole.version {
-        let snapshots = house.snapshots(&path);
+        let snapshots = fixture.snapshots(&path);
         let place = engine
             .shared
             .index
@@ -83,8 +83,8 @@ fn folding_on_from_a_snapshot_at_any_version_gives_the_same_account() {
 
 #[test]
 fn a_long_history_leaves_a_snapshot_that_the_next_start_uses() {
-    let house = House::new();
-    let (engine, ada) = long_life(&house);
+    let fixture = Fixture::new();
+    let (engine, ada) = long_life(&fixture);
     engine
         .shared
         .accounts
@@ -92,20 +92,20 @@ fn a_long_history_leaves_a_snapshot_that_the_next_start_uses() {
         .unwrap();
     engine.shared.accounts.save_snapshots();
     drop(engine);
-    let engine = house.start();
-    let snapshots = house.snapshots(&house.folder().join("copy.redb"));
+    let engine = fixture.start();
+    let snapshots = fixture.snapshots(&fixture.folder().join("copy.redb"));
     assert!(snapshots.load(ada, u32::MAX).is_none());
     assert!(engine.shared.accounts.snapshot_version(ada).is_some());
-    let damaged = house.folder().join("damaged.redb");
+    let damaged = fixture.folder().join("damaged.redb");
     std::fs::write(&damaged, b"no database").unwrap();
-    assert!(house.snapshots(&damaged).load(ada, u32::MAX).is_none());
+    assert!(fixture.snapshots(&damaged).load(ada, u32::MAX).is_none());
 }
 
 /// So a long history is not folded again.
 #[test]
 fn an_account_goes_on_from_what_its_snapshot_says() {
-    let house = House::new();
-    let (engine, ada) = long_life(&house);
+    let fixture = Fixture::new();
+    let (engine, ada) = long_life(&fixture);
     let accounts = &engine.shared.accounts;
     let version = TAIL_MAX as u32;
     let mut account = accounts.rebuild(ada, version, u64::MAX).unwrap();
@@ -115,7 +115,7 @@ fn an_account_goes_on_from_what_its_snapshot_says() {
         .index
         .places(&ada, version - 1, version)
         .unwrap()[0];
-    let snapshots = house.snapshots(&house.folder().join("copy.redb"));
+    let snapshots = fixture.snapshots(&fixture.folder().join("copy.redb"));
     snapshots.save(&[(ada, place, account.clone())]);
     let from_snapshot = accounts.with_snapshots(snapshots);
     let whole = from_snapshot.rebuild(ada, u32::MAX, u64::MAX).unwrap();
@@ -147,9 +147,9 @@ fn every_file_that_folds_an_account_is_in_the_fingerprint() {
     assert!(folding > 3, "the files are found");
 }
 
-/// Appends so many events to an account, as a long attack would, behind the service's back.
-fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
-    let mut log = EventLog::open(&house.data().join("log"), LogOptions::default()).unwrap();
+/// Appends this many events to an account, as a long attack would, without the service.
+fn prolong(fixture: &Fixture, account: &AccountId, from: u32, events: u32) {
+    let mut log = EventLog::open(&fixture.data().join("log"), LogOptions::default()).unwrap();
     let event = Event::AttemptsSuppressed(AttemptsSuppressed { count: 1 });
     let payload = event.encode().unwrap();
     let versions: Vec<u32> = (from + 1..=from + events).collect();
@@ -162,7 +162,7 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
                 stream_kind: StreamKind::Account,
                 stream_key: StreamKey::of(account),
                 version: *version,
-                recorded_at: house.time(),
+                recorded_at: fixture.time(),
                 command_key: CommandKey::of("test", &command_id),
                 group_index: 0,
                 group_len: 1,
@@ -182,7 +182,7 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
                 seal: None,
             }
         };
-        house.append(&mut log, part.iter().map(record).collect());
+        fixture.append(&mut log, part.iter().map(record).collect());
     }
     log.close().unwrap();
 }
@@ -190,20 +190,20 @@ fn prolong(house: &House, account: &AccountId, from: u32, events: u32) {
 /// S-04: 100,000 events on one account cost one fold, and a login afterwards reads a tail.
 #[test]
 fn an_account_with_a_hundred_thousand_events_is_folded_once() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, _) = fixture.enrol(&engine, "ada");
     let ada = AccountId::parse("ada").unwrap();
     let stream = StreamKey::of(&ada);
     let version = engine.shared.accounts.load(stream).unwrap().version;
     drop(engine);
-    prolong(&house, &ada, version, 100_000);
-    let engine = house.start();
+    prolong(&fixture, &ada, version, 100_000);
+    let engine = fixture.start();
     let whole = engine.shared.accounts.load(stream).unwrap();
     assert_eq!(whole.version, version + 100_000);
     engine.shared.accounts.save_snapshots();
     drop(engine);
-    let engine = house.start();
+    let engine = fixture.start();
     let kept = engine.shared.accounts.snapshot_version(stream);
     assert_eq!(
         kept,
@@ -211,9 +211,9 @@ fn an_account_with_a_hundred_thousand_events_is_folded_once() {
         "what a rebuild reads begins there"
     );
     assert_eq!(engine.shared.accounts.load(stream).unwrap(), whole);
-    house.pass(30);
-    let login = verify(&house.code(&secret, 0));
-    house.send(&engine, "verify-login", login).unwrap();
+    fixture.pass(30);
+    let login = verify(&fixture.code(&secret, 0));
+    fixture.send(&engine, "verify-login", login).unwrap();
     let now = engine.shared.accounts.load(stream).unwrap();
     assert_eq!(now.version, whole.version + 1);
 }

@@ -1,4 +1,5 @@
-//! The engine's stores: what is shown of them, and what a start refuses or makes anew.
+//! The engine's stores: what operators and auditors see of them, and what a start refuses or
+//! rebuilds.
 
 use countersign_schemas::admin::ViewName;
 use countersign_schemas::ids::{AccountId, CommandId, CommandKey};
@@ -8,19 +9,19 @@ use countersign_schemas::refusal::ErrorCode;
 
 use serde_json::json;
 
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::engine::Engine;
 use crate::engine::new_epoch;
 use crate::log::{EventLog, LogOptions};
 
 #[test]
-fn the_history_tells_the_life_in_order_without_a_secret() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
-    house.pass(30);
-    house
-        .send(&engine, "verify-login", verify(&house.code(&secret, 0)))
+fn the_history_shows_the_life_in_order_without_a_secret() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    fixture.pass(30);
+    fixture
+        .send(&engine, "verify-login", verify(&fixture.code(&secret, 0)))
         .unwrap();
     let ada = AccountId::parse("ada").unwrap();
     let page = engine
@@ -55,9 +56,9 @@ fn the_history_tells_the_life_in_order_without_a_secret() {
 
 #[test]
 fn pages_of_any_size_give_the_whole_history_and_split_no_command() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let all = engine
         .queries()
         .audit_page(&AuditPageQuery::default(), None)
@@ -86,14 +87,14 @@ fn pages_of_any_size_give_the_whole_history_and_split_no_command() {
     }
 }
 
-/// V-09, J-04: an event of a later build is named, never passed over.
+/// V-09, J-04: an event of a later build is named, never skipped.
 #[test]
 fn v09_an_event_of_a_future_version_stops_the_start_and_is_named() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     drop(engine);
-    let folder = house.data().join("log");
+    let folder = fixture.data().join("log");
     let mut log = EventLog::open(&folder, LogOptions::default()).unwrap();
     let head = log.head();
     let last = log.reader().get(head).unwrap().unwrap();
@@ -104,25 +105,25 @@ fn v09_an_event_of_a_future_version_stops_the_start_and_is_named() {
     let command_id = CommandId::parse("later").unwrap();
     record.meta.command_id = "later".into();
     record.command_key = CommandKey::of(&record.meta.caller, &command_id);
-    house.append(&mut log, vec![record.into_owned()]);
+    fixture.append(&mut log, vec![record.into_owned()]);
     log.close().unwrap();
-    let told = house.try_start().err().unwrap().to_string();
-    assert!(told.contains("version 77 is unknown"), "{told}");
+    let message = fixture.try_start().err().unwrap().to_string();
+    assert!(message.contains("version 77 is unknown"), "{message}");
 }
 
 #[test]
 fn a_second_process_a_foreign_keyring_and_a_missing_log_are_refused_with_a_cure() {
-    let house = House::new();
-    let engine = house.start();
-    let second = house.try_start().err().unwrap();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let second = fixture.try_start().err().unwrap();
     assert!(
         second.to_string().contains("in use by another process"),
         "{second}"
     );
     drop(engine);
-    let other = House::new();
-    std::fs::rename(house.data().join("log"), house.folder().join("aside")).unwrap();
-    let missing = house.try_start().err().unwrap().to_string();
+    let other = Fixture::new();
+    std::fs::rename(fixture.data().join("log"), fixture.folder().join("aside")).unwrap();
+    let missing = fixture.try_start().err().unwrap().to_string();
     assert!(missing.contains("restore"), "{missing}");
     let copy = |from: &std::path::Path, to: &std::path::Path| {
         std::fs::create_dir(to).unwrap();
@@ -131,29 +132,29 @@ fn a_second_process_a_foreign_keyring_and_a_missing_log_are_refused_with_a_cure(
             std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
         }
     };
-    copy(&other.data().join("log"), &house.data().join("log"));
-    let foreign = house.try_start().err().unwrap().to_string();
+    copy(&other.data().join("log"), &fixture.data().join("log"));
+    let foreign = fixture.try_start().err().unwrap().to_string();
     assert!(foreign.contains("is not the one"), "{foreign}");
 }
 
 #[test]
 fn views_that_are_deleted_are_rebuilt_from_the_log() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let ada = AccountId::parse("ada").unwrap();
     let before = engine.queries().login_status(&ada, None).unwrap();
     drop(engine);
-    std::fs::remove_file(house.data().join("views.redb")).unwrap();
-    let engine = house.start();
+    std::fs::remove_file(fixture.data().join("views.redb")).unwrap();
+    let engine = fixture.start();
     assert_eq!(engine.queries().login_status(&ada, None).unwrap(), before);
 }
 
 #[test]
 fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() {
-    let house = House::new();
-    let engine = house.start();
-    let (_, codes) = house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (_, codes) = fixture.enrol(&engine, "ada");
     let stats = engine.admin().log_stats().unwrap();
     assert_eq!((stats.position, stats.segments.len()), (8, 1));
     assert_eq!(stats.events.iter().map(|event| event.count).sum::<u64>(), 8);
@@ -185,28 +186,29 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
     let backup = engine.admin().backup().unwrap();
     assert_eq!((backup.position, backup.files.len()), (8, 2));
     assert!(
-        house
+        fixture
             .send(&engine, "verify-login", verify(&codes[0]))
             .is_ok()
     );
     drop(engine);
-    // Restored, the log is as it was at the backup: one event shorter, and that one is given up.
-    take_the_backup_for_the_data(&house);
-    let shorter = house.try_start().err().unwrap().to_string();
+    // After the restore the log is as it was at the backup: one event shorter, and that event is
+    // given up.
+    take_the_backup_for_the_data(&fixture);
+    let shorter = fixture.try_start().err().unwrap().to_string();
     assert!(shorter.contains("new-epoch --lost-from 9"), "{shorter}");
-    let (data, keyring, options) = (house.data(), house.keyring(), LogOptions::default());
-    new_epoch(&data, &keyring, 9, "the disk died", house.time(), options).unwrap();
-    let engine = house.start();
+    let (data, keyring, options) = (fixture.data(), fixture.keyring(), LogOptions::default());
+    new_epoch(&data, &keyring, 9, "the disk died", fixture.time(), options).unwrap();
+    let engine = fixture.start();
     assert_eq!(engine.admin().log_stats().unwrap().position, 9);
     let restored = engine
         .queries()
         .audit_page(&AuditPageQuery::default(), None);
     assert_eq!(restored.unwrap().events[..8], before.events);
-    // What is sealed opens with the keys of the copy: a password is judged. That events were lost
-    // suspends the factor, which only the right one hears.
+    // Sealed fields open with the copied keys, so a password is judged. The loss of events suspends
+    // the factor, which only the right password reveals.
     let login = |password: &str| {
         let body = json!({"username": "ada", "password": password});
-        house.send(&engine, "start-login", body).unwrap_err()
+        fixture.send(&engine, "start-login", body).unwrap_err()
     };
     assert_eq!(
         login("another long password"),
@@ -215,7 +217,7 @@ fn an_operator_sees_the_numbers_rebuilds_a_view_and_takes_a_backup_that_opens() 
     assert_eq!(login(PASSWORD), ErrorCode::FactorSuspended);
 }
 
-fn take_the_backup_for_the_data(house: &House) {
+fn take_the_backup_for_the_data(fixture: &Fixture) {
     for name in [
         "log",
         "keys.redb",
@@ -223,37 +225,37 @@ fn take_the_backup_for_the_data(house: &House) {
         "views.redb",
         "snapshots.redb",
     ] {
-        let path = house.data().join(name);
+        let path = fixture.data().join(name);
         let _ = std::fs::remove_dir_all(&path);
         let _ = std::fs::remove_file(&path);
     }
-    let copy = house.folder().join("backup");
-    std::fs::rename(copy.join("log"), house.data().join("log")).unwrap();
+    let copy = fixture.folder().join("backup");
+    std::fs::rename(copy.join("log"), fixture.data().join("log")).unwrap();
     std::fs::rename(
-        house.backups().keys.join("keys.redb"),
-        house.data().join("keys.redb"),
+        fixture.backups().keys.join("keys.redb"),
+        fixture.data().join("keys.redb"),
     )
     .unwrap();
 }
 
 #[test]
 fn the_numbers_of_the_log_are_those_of_its_records_and_files() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    house.enrol(&engine, "grace");
-    assert_numbers(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    fixture.enrol(&engine, "grace");
+    assert_numbers(&fixture, &engine);
     let cache = engine.admin().log_stats().unwrap().cache;
     assert!(cache.accounts == 2 && (1..cache.bytes_max).contains(&cache.bytes));
     drop(engine);
-    // What was counted in memory has gone through the file.
-    let engine = house.start();
-    assert_numbers(&house, &engine);
+    // The counts in memory were written to the file and read back.
+    let engine = fixture.start();
+    assert_numbers(&fixture, &engine);
     let stats = engine.admin().log_stats().unwrap();
     assert_eq!((stats.index.waiting, stats.cache.accounts), (0, 0));
 }
 
-fn assert_numbers(house: &House, engine: &Engine) {
+fn assert_numbers(fixture: &Fixture, engine: &Engine) {
     let stats = engine.admin().log_stats().unwrap();
     let page = engine.admin().log.read(1, usize::MAX, usize::MAX).unwrap();
     let mut expected = std::collections::BTreeMap::<String, (u64, u64)>::new();
@@ -278,17 +280,17 @@ fn assert_numbers(house: &House, engine: &Engine) {
         (stats.position, stats.index.position),
         (page.len() as u64, page.len() as u64)
     );
-    let file = house.data().join("log").join(&stats.segments[0].file);
+    let file = fixture.data().join("log").join(&stats.segments[0].file);
     assert_eq!(stats.file_bytes, std::fs::metadata(file).unwrap().len());
 }
 
 #[test]
 fn a_restart_shows_the_history_at_once() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     drop(engine);
-    let engine = house.start();
+    let engine = fixture.start();
     let page = engine
         .queries()
         .audit_page(&AuditPageQuery::default(), None)
@@ -297,9 +299,9 @@ fn a_restart_shows_the_history_at_once() {
 }
 
 #[test]
-fn the_views_that_can_be_built_anew_are_those_that_there_are() {
-    let house = House::new();
-    let engine = house.start();
+fn the_views_that_can_be_rebuilt_are_the_existing_ones() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let views = engine.admin().view_list().views;
     let schema = countersign_schemas::catalogue::document("view-rebuild-request").unwrap();
     let names = schema["$defs"]["ViewName"]["oneOf"].as_array().unwrap();

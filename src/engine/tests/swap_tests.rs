@@ -1,5 +1,5 @@
-//! Ciphertexts that stand where they do not belong: the account answers that its store is not to
-//! be had, never that it has no second factor.
+//! Ciphertexts in the wrong place: the account answers that its store is unavailable, never that it
+//! has no second factor.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use countersign_schemas::reply::FactorState;
 use countersign_schemas::sealed::Protected;
 use serde_json::json;
 
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::account::{Account, Factor, Held, On};
 use crate::engine::Engine;
 
@@ -29,7 +29,7 @@ fn on(account: &mut Account) -> &mut On {
     }
 }
 
-/// The account of the engine's cache, as if its history had said so.
+/// Puts an account into the engine's cache, as if its history had led to it.
 fn put(engine: &Engine, name: &str, account: Account) {
     let stream = StreamKey::of(&id(name));
     engine.shared.accounts.committed(stream, Arc::new(account));
@@ -37,11 +37,11 @@ fn put(engine: &Engine, name: &str, account: Account) {
 
 #[test]
 fn a_secret_of_another_account_place_or_key_makes_the_store_unavailable_and_never_2fa_off() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
-    house.enrol(&engine, "bob");
-    house.pass(30);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, _) = fixture.enrol(&engine, "ada");
+    fixture.enrol(&engine, "bob");
+    fixture.pass(30);
     let mut good = load(&engine, "ada");
     let own = on(&mut good).secret.clone();
     let foreign = on(&mut load(&engine, "bob")).secret.value.clone();
@@ -66,19 +66,19 @@ fn a_secret_of_another_account_place_or_key_makes_the_store_unavailable_and_neve
             ..own.clone()
         };
         put(&engine, "ada", account);
-        let code = house.code(&secret, 0);
-        let told = house.send(&engine, "verify-login", verify(&code));
-        assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
-        // The password alone does not do either.
+        let code = fixture.code(&secret, 0);
+        let reply = fixture.send(&engine, "verify-login", verify(&code));
+        assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
+        // The password alone is not enough either.
         let body = json!({"account_id": "ada", "password": PASSWORD});
-        let started = house.send(&engine, "start-login", body).unwrap();
+        let started = fixture.send(&engine, "start-login", body).unwrap();
         assert!(started.is_secret(), "a challenge, not a login: {started:?}");
         let status = engine.queries().login_status(&id("ada"), None).unwrap();
         assert_eq!(status.second_factor, FactorState::On);
     }
     put(&engine, "ada", load_from_log(&engine, "ada"));
-    let code = house.code(&secret, 0);
-    assert!(house.send(&engine, "verify-login", verify(&code)).is_ok());
+    let code = fixture.code(&secret, 0);
+    assert!(fixture.send(&engine, "verify-login", verify(&code)).is_ok());
 }
 
 fn load_from_log(engine: &Engine, name: &str) -> Account {
@@ -89,16 +89,16 @@ fn load_from_log(engine: &Engine, name: &str) -> Account {
 
 #[test]
 fn a_verifier_of_another_account_makes_the_store_unavailable_and_counts_no_failure() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    house.enrol(&engine, "bob");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    fixture.enrol(&engine, "bob");
     let mut account = load(&engine, "ada");
     let foreign = load(&engine, "bob").credential.unwrap().verifier.value;
     account.credential.as_mut().unwrap().verifier.value = foreign;
     put(&engine, "ada", account.clone());
     let body = json!({"account_id": "ada", "password": PASSWORD});
-    let told = house.send(&engine, "start-login", body);
-    assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
+    let reply = fixture.send(&engine, "start-login", body);
+    assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
     assert_eq!(load(&engine, "ada"), account);
 }

@@ -1,4 +1,4 @@
-//! What the log keeps of secrets and addresses as keyed hashes, and what they are worth to whoever
+//! The keyed hashes of secrets and addresses in the log, and what they are worth to an attacker who
 //! has the log and the keyring.
 
 use std::fs;
@@ -8,8 +8,8 @@ use countersign_schemas::record::{Record, StreamKind};
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
-use super::house::{House, PASSWORD};
-use crate::account::Reply;
+use super::fixture::{Fixture, PASSWORD};
+use crate::account::{LoginReply, Reply};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::tag::{derived_key, tag};
 use crate::crypto::tag_keys::TagKeys;
@@ -38,9 +38,9 @@ fn login(name: &str, password: &str, ip: &str) -> Value {
     json!({"username": name, "password": password, "context": {"ip": ip}})
 }
 
-/// Sends it under always the same id.
-fn send(house: &House, engine: &Engine, body: Value) -> (Result<Reply, ErrorCode>, bool) {
-    let outcome = house.send_as(engine, "one-id", "start-login", body);
+/// Sends it, always under the same id.
+fn send(fixture: &Fixture, engine: &Engine, body: Value) -> (Result<Reply, ErrorCode>, bool) {
+    let outcome = fixture.send_as(engine, "one-id", "start-login", body);
     let result = outcome.result.map(|done| done.reply);
     (result.map_err(|refusal| refusal.code), outcome.replayed)
 }
@@ -61,7 +61,7 @@ fn ip_source() -> Source {
     Source::of(Some(&context), "test")
 }
 
-/// Every key that the keyring file holds, and what the code derives from it.
+/// Returns every key in the keyring file, and what the code derives from it.
 fn keys_of(keyring: &Keyring) -> Vec<[u8; 32]> {
     let mut keys = vec![*keyring.name_key(), *keyring.checkpoint_seed()];
     for about in keyring.keks() {
@@ -80,21 +80,21 @@ fn keys_of(keyring: &Keyring) -> Vec<[u8; 32]> {
     keys
 }
 
-/// Every key of the keyring file as it stands there, whatever it is for.
-fn hex_keys_of(house: &House) -> Vec<[u8; 32]> {
-    let text = fs::read_to_string(house.keyring()).unwrap();
+/// Returns every key as the keyring file contains it, for any purpose.
+fn hex_keys_of(fixture: &Fixture) -> Vec<[u8; 32]> {
+    let text = fs::read_to_string(fixture.keyring()).unwrap();
     let quoted = text.split('"').skip(1).step_by(2);
     let decoded = quoted.filter_map(|hex| data_encoding::HEXLOWER.decode(hex.as_bytes()).ok());
     decoded.filter_map(|key| key.try_into().ok()).collect()
 }
 
 /// A-13.
-/// T-LOG-KEYRING: the attack on builds before, one HMAC a guess: the whole body with a password in
-/// it, under each key.
+/// T-LOG-KEYRING: the attack on earlier builds, one HMAC per guess: the whole body with a password
+/// in it, under each key.
 #[test]
-fn who_has_the_log_and_the_keyring_tests_no_password_with_it() {
-    let house = House::new();
-    let engine = house.start();
+fn the_log_and_the_keyring_together_test_no_password() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let commands = [
         (
             "register-account",
@@ -113,11 +113,11 @@ fn who_has_the_log_and_the_keyring_tests_no_password_with_it() {
     ];
     let keyring = engine.shared.vault.keyring();
     let mut keys = keys_of(&keyring);
-    keys.extend(hex_keys_of(&house));
+    keys.extend(hex_keys_of(&fixture));
     assert!(keys.len() >= 12, "{} keys", keys.len());
     for (name, body) in commands {
         let before = engine.shared.progress.committed();
-        let _ = house.send(&engine, name, body.clone());
+        let _ = fixture.send(&engine, name, body.clone());
         let payload = serde_json::to_vec(&body).unwrap();
         let recorded = &records(&engine)[usize::try_from(before).unwrap()..];
         assert!(!recorded.is_empty(), "{name}");
@@ -134,7 +134,7 @@ fn who_has_the_log_and_the_keyring_tests_no_password_with_it() {
     }
     // Not with the tag keys either, as long as they live: a right and a wrong password are one.
     let tags = |password: &str| {
-        house
+        fixture
             .request("start-login", &login("ada", password, IP), "x", &engine)
             .tags
     };
@@ -144,19 +144,19 @@ fn who_has_the_log_and_the_keyring_tests_no_password_with_it() {
 
 #[test]
 fn two_accounts_with_one_address_have_source_keys_without_relation() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     for name in ["ada", "eve"] {
         let body = json!({"account_id": name, "username": name, "password": PASSWORD,
             "context": {"ip": IP}});
-        house.send(&engine, "register-account", body).unwrap();
+        fixture.send(&engine, "register-account", body).unwrap();
         for ip in [IP, "[::ffff:192.0.2.7]:443"] {
-            house
+            fixture
                 .send(&engine, "start-login", login(name, PASSWORD, ip))
                 .unwrap();
         }
     }
-    let _ = house.send(&engine, "start-login", login("nobody", PASSWORD, IP));
+    let _ = fixture.send(&engine, "start-login", login("unknown", PASSWORD, IP));
     let records = records(&engine);
     let keys = |account: &str| -> Vec<_> {
         let all = of(&records, account).into_iter();
@@ -184,11 +184,11 @@ fn two_accounts_with_one_address_have_source_keys_without_relation() {
 
 #[test]
 fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD,
         "context": {"ip": IP}});
-    house
+    fixture
         .send(&engine, "register-account", register.clone())
         .unwrap();
     let vault = &engine.shared.vault;
@@ -198,17 +198,18 @@ fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
         before
     );
     let erase = json!({"account_id": "ada", "reason": "r", "context": {"ip": IP}});
-    house.send(&engine, "erase-account", erase).unwrap();
-    // Of an account without a data key it is that of a stranger: a key of this process's.
-    let stranger = vault.stranger_source_key(&ip_source());
+    fixture.send(&engine, "erase-account", erase).unwrap();
+    // An account without a data key has the source key of an unknown user: from a key of this
+    // process.
+    let unknown = vault.unknown_user_source_key(&ip_source());
     assert_eq!(
         vault.source_key(Some(stream("ada")), &ip_source()).unwrap(),
-        stranger
+        unknown
     );
-    assert_ne!(stranger, before);
+    assert_ne!(unknown, before);
     let erased = records(&engine);
     assert_eq!(of(&erased, "ada").last().unwrap().meta.source_key, before);
-    house.send(&engine, "register-account", register).unwrap();
+    fixture.send(&engine, "register-account", register).unwrap();
     let next = records(&engine);
     assert_ne!(of(&next, "ada").last().unwrap().meta.source_key, before);
     assert_ne!(
@@ -219,18 +220,18 @@ fn an_erasure_ends_an_accounts_source_keys_and_its_next_life_has_others() {
 
 #[test]
 fn a_source_goes_on_waiting_at_an_account_after_a_restart_however_its_address_is_written() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(&engine, "register-account", register).unwrap();
+    fixture.send(&engine, "register-account", register).unwrap();
     for _ in 0..11 {
-        let refused = house.send(&engine, "start-login", login("ada", "wrong password", IP));
+        let refused = fixture.send(&engine, "start-login", login("ada", "wrong password", IP));
         assert_eq!(refused.unwrap_err(), ErrorCode::CredentialsInvalid);
     }
     drop(engine);
-    let engine = house.start();
+    let engine = fixture.start();
     for (ip, waits) in [(IP, true), ("::ffff:192.0.2.7", true), ("192.0.2.8", false)] {
-        let answer = house.send(&engine, "start-login", login("ada", PASSWORD, ip));
+        let answer = fixture.send(&engine, "start-login", login("ada", PASSWORD, ip));
         let is_refused = answer
             .as_ref()
             .is_err_and(|code| *code == ErrorCode::AccountThrottled);
@@ -240,59 +241,63 @@ fn a_source_goes_on_waiting_at_an_account_after_a_restart_however_its_address_is
 
 #[test]
 fn beyond_two_minutes_a_repeat_is_recognised_by_what_is_no_secret() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(&engine, "register-account", register).unwrap();
-    let (first, replayed) = send(&house, &engine, login("ada", PASSWORD, IP));
+    fixture.send(&engine, "register-account", register).unwrap();
+    let (first, replayed) = send(&fixture, &engine, login("ada", PASSWORD, IP));
     assert!(first.is_ok() && !replayed);
     let head = engine.shared.progress.committed();
-    is_mismatch(send(&house, &engine, login("ada", "wrong password", IP)));
-    is_mismatch(send(&house, &engine, login("ada", PASSWORD, "192.0.2.8")));
-    house.pass(121);
+    is_mismatch(send(&fixture, &engine, login("ada", "wrong password", IP)));
+    is_mismatch(send(&fixture, &engine, login("ada", PASSWORD, "192.0.2.8")));
+    fixture.pass(121);
     let later = |engine: &Engine| {
         for body in [
             login("ada", PASSWORD, IP),
             login("ada", "wrong password", "192.0.2.8"),
         ] {
-            let (again, replayed) = send(&house, engine, body);
-            assert!(replayed && matches!(again, Ok(Reply::LoginByPassword { .. })));
+            let (again, replayed) = send(&fixture, engine, body);
+            assert!(replayed && matches!(again, Ok(Reply::Login(LoginReply::ByPassword { .. }))));
         }
-        is_mismatch(send(&house, engine, login("eve", PASSWORD, IP)));
+        is_mismatch(send(&fixture, engine, login("eve", PASSWORD, IP)));
         assert_eq!(engine.shared.progress.committed(), head);
     };
     later(&engine);
     drop(engine);
-    later(&house.start());
+    later(&fixture.start());
 }
 
 #[test]
 fn without_its_tag_key_a_repeat_is_unseen_and_has_no_second_effect() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(&engine, "register-account", register).unwrap();
-    assert!(send(&house, &engine, login("ada", PASSWORD, IP)).0.is_ok());
+    fixture.send(&engine, "register-account", register).unwrap();
+    assert!(
+        send(&fixture, &engine, login("ada", PASSWORD, IP))
+            .0
+            .is_ok()
+    );
     let head = engine.shared.progress.committed();
     drop(engine);
-    fs::remove_file(tag_keys_file(&house.data())).unwrap();
-    let engine = house.start();
+    fs::remove_file(tag_keys_file(&fixture.data())).unwrap();
+    let engine = fixture.start();
     for _ in 0..2 {
-        let again = send(&house, &engine, login("ada", PASSWORD, IP));
+        let again = send(&fixture, &engine, login("ada", PASSWORD, IP));
         assert!(matches!(again, (Err(ErrorCode::OutcomeUnseen), false)));
     }
     assert_eq!(engine.shared.progress.committed(), head);
 }
 
-/// The key of a tag lives as long as anybody may repeat what it tagged, and no day longer.
+/// The key of a tag lives as long as a repeat of the tagged command may come, and no day longer.
 #[test]
 fn a_tag_key_is_destroyed_while_the_service_runs_and_when_it_starts() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(&engine, "register-account", register).unwrap();
+    fixture.send(&engine, "register-account", register).unwrap();
     let asked = |engine: &Engine| {
-        house
+        fixture
             .request("start-login", &login("ada", PASSWORD, IP), "x", engine)
             .tags
             .asked
@@ -301,65 +306,77 @@ fn a_tag_key_is_destroyed_while_the_service_runs_and_when_it_starts() {
     let is_it =
         |engine: &Engine, tag: &[u8; 16]| engine.shared.vault.is_body_tag(tag, &asked(engine));
     let first = tag(&engine);
-    house.pass(DAY_S - 1);
-    assert!(send(&house, &engine, login("ada", PASSWORD, IP)).0.is_ok());
-    house.pass(DAY_S - 1);
-    let again = send(&house, &engine, login("ada", "wrong password", IP));
+    fixture.pass(DAY_S - 1);
+    assert!(
+        send(&fixture, &engine, login("ada", PASSWORD, IP))
+            .0
+            .is_ok()
+    );
+    fixture.pass(DAY_S - 1);
+    let again = send(&fixture, &engine, login("ada", "wrong password", IP));
     assert!(matches!(again, (Ok(_), true)));
     let second = tag(&engine);
     assert_eq!(is_it(&engine, &first), Some(true));
     assert_ne!(first, second);
-    house.pass(2);
-    let _ = house.send(&engine, "start-login", login("ada", PASSWORD, IP));
+    fixture.pass(2);
+    let _ = fixture.send(&engine, "start-login", login("ada", PASSWORD, IP));
     assert_eq!(
         [is_it(&engine, &first), is_it(&engine, &second)],
         [None, Some(true)]
     );
     drop(engine);
-    house.pass(2 * DAY_S);
-    let engine = house.start();
+    fixture.pass(2 * DAY_S);
+    let engine = fixture.start();
     assert_eq!(is_it(&engine, &second), None);
 }
 
 #[test]
 fn a_rotation_while_log_time_is_ahead_of_the_clock_destroys_no_tag_key_early() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.set_wall((10 * DAY_S).cast_signed());
-    house.send(&engine, "register-account", register).unwrap();
-    house.set_wall(-(10 * DAY_S).cast_signed());
-    assert!(send(&house, &engine, login("ada", PASSWORD, IP)).0.is_ok());
-    house
+    fixture.set_wall((10 * DAY_S).cast_signed());
+    fixture.send(&engine, "register-account", register).unwrap();
+    fixture.set_wall(-(10 * DAY_S).cast_signed());
+    assert!(
+        send(&fixture, &engine, login("ada", PASSWORD, IP))
+            .0
+            .is_ok()
+    );
+    fixture
         .send(&engine, "rotate-keys", json!({"reason": "r"}))
         .unwrap();
     drop(engine);
-    let again = send(&house, &house.start(), login("ada", PASSWORD, IP));
+    let again = send(&fixture, &fixture.start(), login("ada", PASSWORD, IP));
     assert!(matches!(again, (Ok(_), true)), "{again:?}");
 }
 
 #[test]
 fn a_rotation_of_the_keys_leaves_repeats_recognised() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let register = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(&engine, "register-account", register).unwrap();
-    assert!(send(&house, &engine, login("ada", PASSWORD, IP)).0.is_ok());
-    house
+    fixture.send(&engine, "register-account", register).unwrap();
+    assert!(
+        send(&fixture, &engine, login("ada", PASSWORD, IP))
+            .0
+            .is_ok()
+    );
+    fixture
         .send(&engine, "rotate-keys", json!({"reason": "r"}))
         .unwrap();
-    // The file is wrapped by the new key at once: the old one may be forgotten.
-    let keyring = Keyring::load(&house.keyring()).unwrap();
-    let file = TagKeys::read(&tag_keys_file(&house.data()), &keyring).unwrap();
-    assert!(!file.is_due(&keyring, house.time().0));
-    house.pass(121);
+    // The file is wrapped with the new key at once, so the old one may be forgotten.
+    let keyring = Keyring::load(&fixture.keyring()).unwrap();
+    let file = TagKeys::read(&tag_keys_file(&fixture.data()), &keyring).unwrap();
+    assert!(!file.is_due(&keyring, fixture.time().0));
+    fixture.pass(121);
     assert!(matches!(
-        send(&house, &engine, login("ada", PASSWORD, IP)),
+        send(&fixture, &engine, login("ada", PASSWORD, IP)),
         (Ok(_), true)
     ));
     drop(engine);
     assert!(matches!(
-        send(&house, &house.start(), login("ada", PASSWORD, IP)),
+        send(&fixture, &fixture.start(), login("ada", PASSWORD, IP)),
         (Ok(_), true)
     ));
 }

@@ -1,16 +1,16 @@
-//! Wall clocks that somebody set, over the real engine.
+//! Wall clocks that were set forward or back, over the real engine.
 
 use countersign_schemas::query::AuditPageQuery;
 use countersign_schemas::refusal::ErrorCode;
 use serde_json::{Value, json};
 
-use super::house::{House, PASSWORD, verify};
+use super::fixture::{Fixture, PASSWORD, verify};
 use crate::engine::Engine;
 
 const DAY_S: i64 = 86_400;
 
-fn with_reason(house: &House, reason: &str) -> Engine {
-    house.start_with(|options| options.accept_clock_back = Some(reason.into()))
+fn with_reason(fixture: &Fixture, reason: &str) -> Engine {
+    fixture.start_with(|options| options.accept_clock_back = Some(reason.into()))
 }
 
 /// The data of every event of a type.
@@ -23,27 +23,27 @@ fn recorded(engine: &Engine, kind: &str) -> Vec<Value> {
     page.events.into_iter().map(|event| event.data).collect()
 }
 
-/// A wrong password, which is counted whatever the clock says.
-fn wrong_password(house: &House, engine: &Engine) {
+/// Sends a wrong password, which is counted at any time.
+fn wrong_password(fixture: &Fixture, engine: &Engine) {
     let body = json!({"username": "ada", "password": "wrong password"});
     let before = recorded(engine, "password-rejected").len();
-    let told = house.send(engine, "start-login", body);
-    assert_eq!(told.unwrap_err(), ErrorCode::CredentialsInvalid);
+    let reply = fixture.send(engine, "start-login", body);
+    assert_eq!(reply.unwrap_err(), ErrorCode::CredentialsInvalid);
     assert_eq!(recorded(engine, "password-rejected").len(), before + 1);
 }
 
 #[test]
 fn a_forward_jump_against_the_monotonic_clock_is_recorded_once() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    house.pass(5_000);
-    house.set_wall(60);
-    wrong_password(&house, &engine);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    fixture.pass(5_000);
+    fixture.set_wall(60);
+    wrong_password(&fixture, &engine);
     assert_eq!(recorded(&engine, "clock-jumped"), [] as [Value; 0]);
-    house.set_wall(DAY_S);
-    wrong_password(&house, &engine);
-    wrong_password(&house, &engine);
+    fixture.set_wall(DAY_S);
+    wrong_password(&fixture, &engine);
+    wrong_password(&fixture, &engine);
     let jumps = recorded(&engine, "clock-jumped");
     let [jump] = jumps.as_slice() else {
         panic!("one jump: {jumps:?}");
@@ -56,88 +56,94 @@ fn a_forward_jump_against_the_monotonic_clock_is_recorded_once() {
 /// TM-03: passwords are counted, codes are not checked, until the wall clock has caught up.
 #[test]
 fn tm03_with_the_clock_ten_minutes_back_no_code_is_checked_and_passwords_count() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
-    house.set_wall(-600);
-    for code in [house.code(&secret, 0), codes[0].clone()] {
-        let told = house.send(&engine, "verify-login", verify(&code));
-        assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    fixture.set_wall(-600);
+    for code in [fixture.code(&secret, 0), codes[0].clone()] {
+        let reply = fixture.send(&engine, "verify-login", verify(&code));
+        assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
     }
-    wrong_password(&house, &engine);
+    wrong_password(&fixture, &engine);
     drop(engine);
-    let engine = house.start();
-    let told = house.send(&engine, "verify-login", verify(&codes[0]));
+    let engine = fixture.start();
+    let reply = fixture.send(&engine, "verify-login", verify(&codes[0]));
     assert_eq!(
-        told.unwrap_err(),
+        reply.unwrap_err(),
         ErrorCode::StoreUnavailable,
         "after a restart too"
     );
-    house.pass(541);
+    fixture.pass(541);
     assert!(
-        house
+        fixture
             .send(&engine, "verify-login", verify(&codes[0]))
             .is_ok()
     );
 }
 
-/// What is shown to other services is good for a minute of their clocks.
+/// The time of an assertion is valid for a minute on other services' clocks.
 #[test]
 fn a_login_says_when_it_was_decided_though_the_log_is_ahead() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let body = json!({"account_id": "bob", "username": "bob", "password": PASSWORD});
-    house.send(&engine, "register-account", body).unwrap();
+    fixture.send(&engine, "register-account", body).unwrap();
     let login = |id| {
         let body = json!({"username": "bob", "password": PASSWORD});
-        house
+        fixture
             .send_as(&engine, id, "start-login", body)
             .result
             .unwrap()
     };
     let done = login("l-1");
     assert_eq!(done.decided_at, done.details.at);
-    house.set_wall(-3_600);
+    fixture.set_wall(-3_600);
     let done = login("l-2");
     let ahead_s = done.details.at.seconds_since(done.decided_at);
     assert!((3_599..=3_601).contains(&ahead_s), "{ahead_s}");
-    assert_eq!(login("l-2").decided_at, done.decided_at, "as it was told");
+    assert_eq!(
+        login("l-2").decided_at,
+        done.decided_at,
+        "as in the first reply"
+    );
 }
 
 /// TM-04: a day forward and back frees no old code and ends no wait early.
 #[test]
 fn tm04_a_clock_a_day_ahead_and_back_frees_no_old_code() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
-    house.pass(30);
-    let spent = house.code(&secret, 0);
-    house.send(&engine, "verify-login", verify(&spent)).unwrap();
-    house.set_wall(DAY_S);
-    wrong_password(&house, &engine);
-    house.set_wall(-DAY_S);
-    let told = house.send(&engine, "verify-login", verify(&spent));
-    assert_eq!(told.unwrap_err(), ErrorCode::StoreUnavailable);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    fixture.pass(30);
+    let spent = fixture.code(&secret, 0);
+    fixture
+        .send(&engine, "verify-login", verify(&spent))
+        .unwrap();
+    fixture.set_wall(DAY_S);
+    wrong_password(&fixture, &engine);
+    fixture.set_wall(-DAY_S);
+    let reply = fixture.send(&engine, "verify-login", verify(&spent));
+    assert_eq!(reply.unwrap_err(), ErrorCode::StoreUnavailable);
     drop(engine);
-    let engine = with_reason(&house, "the time server was wrong");
+    let engine = with_reason(&fixture, "the time server was wrong");
     for used in [&spent, &spent] {
-        let told = house.send(&engine, "verify-login", verify(used));
-        assert_eq!(told.unwrap_err(), ErrorCode::CodeInvalid);
+        let reply = fixture.send(&engine, "verify-login", verify(used));
+        assert_eq!(reply.unwrap_err(), ErrorCode::CodeInvalid);
     }
     for _ in 0..2 {
-        house
+        fixture
             .send(&engine, "verify-login", verify("000000"))
             .unwrap_err();
     }
-    house.pass(3_600);
-    let told = house.send(&engine, "verify-login", verify(&house.code(&secret, 0)));
+    fixture.pass(3_600);
+    let reply = fixture.send(&engine, "verify-login", verify(&fixture.code(&secret, 0)));
     assert_eq!(
-        told.unwrap_err(),
+        reply.unwrap_err(),
         ErrorCode::AccountThrottled,
         "log time stands still"
     );
     assert!(
-        house
+        fixture
             .send(&engine, "verify-login", verify(&codes[0]))
             .is_ok()
     );
@@ -145,46 +151,46 @@ fn tm04_a_clock_a_day_ahead_and_back_frees_no_old_code() {
 
 #[test]
 fn an_accepted_clock_checks_codes_until_it_has_caught_up_and_no_longer() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, codes) = house.enrol(&engine, "ada");
-    house.set_wall(DAY_S);
-    wrong_password(&house, &engine);
-    house.set_wall(-DAY_S);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, codes) = fixture.enrol(&engine, "ada");
+    fixture.set_wall(DAY_S);
+    wrong_password(&fixture, &engine);
+    fixture.set_wall(-DAY_S);
     drop(engine);
-    let engine = with_reason(&house, "the time server was wrong");
+    let engine = with_reason(&fixture, "the time server was wrong");
     let accepted = recorded(&engine, "clock-back-accepted");
     assert_eq!(accepted[0]["reason"], "the time server was wrong");
-    house.pass(30);
-    let code = house.code(&secret, 0);
-    assert!(house.send(&engine, "verify-login", verify(&code)).is_ok());
-    let again = house.send(&engine, "verify-login", verify(&code));
+    fixture.pass(30);
+    let code = fixture.code(&secret, 0);
+    assert!(fixture.send(&engine, "verify-login", verify(&code)).is_ok());
+    let again = fixture.send(&engine, "verify-login", verify(&code));
     assert_eq!(again.unwrap_err(), ErrorCode::CodeInvalid);
     drop(engine);
-    // The log remembers it, so the next start needs no word.
-    let engine = house.start();
-    house.pass(30);
+    // The log remembers the acceptance, so the next start needs no option.
+    let engine = fixture.start();
+    fixture.pass(30);
     assert!(
-        house
-            .send(&engine, "verify-login", verify(&house.code(&secret, 0)))
+        fixture
+            .send(&engine, "verify-login", verify(&fixture.code(&secret, 0)))
             .is_ok()
     );
-    house.set_wall(-120);
-    let further = house.send(&engine, "verify-login", verify(&codes[0]));
+    fixture.set_wall(-120);
+    let further = fixture.send(&engine, "verify-login", verify(&codes[0]));
     assert_eq!(
         further.unwrap_err(),
         ErrorCode::StoreUnavailable,
         "further back"
     );
-    house.set_wall(120);
-    house.pass(DAY_S.cast_unsigned());
+    fixture.set_wall(120);
+    fixture.pass(DAY_S.cast_unsigned());
     assert!(
-        house
+        fixture
             .send(&engine, "verify-login", verify(&codes[0]))
             .is_ok()
     );
-    house.set_wall(-DAY_S);
-    let back = house.send(&engine, "verify-login", verify(&codes[1]));
+    fixture.set_wall(-DAY_S);
+    let back = fixture.send(&engine, "verify-login", verify(&codes[1]));
     assert_eq!(
         back.unwrap_err(),
         ErrorCode::StoreUnavailable,
@@ -196,36 +202,36 @@ fn an_accepted_clock_checks_codes_until_it_has_caught_up_and_no_longer() {
 #[test]
 fn tm05_codes_are_checked_in_2038_and_2106() {
     for unix_s in [2_147_483_648, 4_294_967_296_i64] {
-        let house = House::new();
-        house.set_wall(unix_s - house.time().unix_s().cast_signed());
-        let engine = house.start();
-        let (secret, _) = house.enrol(&engine, "ada");
-        house.pass(30);
-        let code = house.code(&secret, 0);
-        assert!(house.send(&engine, "verify-login", verify(&code)).is_ok());
+        let fixture = Fixture::new();
+        fixture.set_wall(unix_s - fixture.time().unix_s().cast_signed());
+        let engine = fixture.start();
+        let (secret, _) = fixture.enrol(&engine, "ada");
+        fixture.pass(30);
+        let code = fixture.code(&secret, 0);
+        assert!(fixture.send(&engine, "verify-login", verify(&code)).is_ok());
         let login = json!({"username": "ada", "password": PASSWORD});
-        assert!(house.send(&engine, "start-login", login).is_ok());
+        assert!(fixture.send(&engine, "start-login", login).is_ok());
     }
 }
 
 /// A deadline is an instant of the caller's clock, not a duration of log time.
 #[test]
 fn a_deadline_is_met_by_the_wall_clock_while_log_time_stands_ahead() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
-    house.set_wall(-600);
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    fixture.set_wall(-600);
     let login = json!({"username": "ada", "password": PASSWORD});
-    let mut request = house.request("start-login", &login, "in-time", &engine);
-    request.deadline = Some(house.time().plus_s(5));
+    let mut request = fixture.request("start-login", &login, "in-time", &engine);
+    request.deadline = Some(fixture.time().plus_s(5));
     let (sender, receiver) = std::sync::mpsc::channel();
     engine.submit(request, Box::new(move |o| sender.send(o).unwrap()));
     assert!(receiver.recv().unwrap().result.is_ok());
 }
 
 #[test]
-fn a_clock_that_is_not_behind_needs_no_word() {
-    let house = House::new();
-    let engine = with_reason(&house, "just in case");
+fn a_clock_that_is_not_behind_needs_no_acceptance() {
+    let fixture = Fixture::new();
+    let engine = with_reason(&fixture, "just in case");
     assert_eq!(recorded(&engine, "clock-back-accepted"), [] as [Value; 0]);
 }

@@ -8,8 +8,8 @@ use countersign_schemas::reply::FactorState;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::json;
 
-use super::house::{House, PASSWORD, verify};
-use crate::account::Reply;
+use super::fixture::{Fixture, PASSWORD, verify};
+use crate::account::{LoginReply, Reply};
 use crate::engine::Engine;
 
 type Rows = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
@@ -21,8 +21,8 @@ fn ada() -> AccountId {
 }
 
 /// Changes Ada's row in the file of a stopped service.
-fn tamper(house: &House, rows: Rows, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
-    let db = Database::open(house.data().join("views.redb")).unwrap();
+fn tamper(fixture: &Fixture, rows: Rows, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let db = Database::open(fixture.data().join("views.redb")).unwrap();
     let txn = db.begin_write().unwrap();
     let mut table = txn.open_table(rows).unwrap();
     let key = StreamKey::of(&ada()).0;
@@ -32,7 +32,7 @@ fn tamper(house: &House, rows: Rows, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     txn.commit().unwrap();
 }
 
-/// Stops it once its views have everything.
+/// Stops the service once its views have everything.
 fn stop(engine: Engine) {
     let all = AuditPageQuery::default();
     engine.queries().audit_page(&all, None).unwrap();
@@ -59,9 +59,10 @@ fn status(engine: &Engine) -> Result<FactorState, ErrorCode> {
         .map_err(|refusal| refusal.code)
 }
 
-/// J-05: the view says off, the log says on. Who edits a view cannot seal it, so it is built again.
+/// J-05: the view says off, the log says on. An attacker who edits a view cannot seal it, so it is
+/// rebuilt.
 #[test]
-fn j05_a_login_view_that_was_edited_is_built_again_and_tells_the_truth() {
+fn j05_a_login_view_that_was_edited_is_rebuilt_and_shows_the_truth() {
     let off = |row: Vec<u8>| {
         let row: Row = postcard::from_bytes(&row).unwrap();
         let factor = countersign_projections::Factor::Off;
@@ -69,41 +70,46 @@ fn j05_a_login_view_that_was_edited_is_built_again_and_tells_the_truth() {
     };
     let trailing = |row: Vec<u8>| [row, vec![0]].concat();
     for change in [off as fn(Vec<u8>) -> Vec<u8>, trailing] {
-        let house = House::new();
-        let engine = house.start();
-        let (secret, _) = house.enrol(&engine, "ada");
+        let fixture = Fixture::new();
+        let engine = fixture.start();
+        let (secret, _) = fixture.enrol(&engine, "ada");
         stop(engine);
-        tamper(&house, ROWS, change);
-        let engine = house.start();
+        tamper(&fixture, ROWS, change);
+        let engine = fixture.start();
         assert_eq!(status(&engine), Ok(FactorState::On));
         let login = json!({"username": "ada", "password": PASSWORD});
-        let started = house.send(&engine, "start-login", login).unwrap();
-        assert!(matches!(started, Reply::CodeRequired { .. }), "{started:?}");
-        house.pass(30);
-        let code = house.code(&secret, 0);
-        let done = house.send(&engine, "verify-login", verify(&code)).unwrap();
-        assert!(matches!(done, Reply::LoginVerified { .. }));
+        let started = fixture.send(&engine, "start-login", login).unwrap();
+        assert!(
+            matches!(started, Reply::Login(LoginReply::CodeRequired { .. })),
+            "{started:?}"
+        );
+        fixture.pass(30);
+        let code = fixture.code(&secret, 0);
+        let done = fixture
+            .send(&engine, "verify-login", verify(&code))
+            .unwrap();
+        assert!(matches!(done, Reply::Login(LoginReply::Verified { .. })));
     }
 }
 
-/// A row that is gone would be an account that nobody knows, or, where callers vouch, one without 2FA.
+/// A missing row would mean an unknown account or, if callers vouch, one without 2FA.
 #[test]
 fn a_login_view_that_lacks_a_row_or_has_one_of_another_day_is_built_again() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     let body = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
-    house.send(&engine, "register-account", body).unwrap();
+    fixture.send(&engine, "register-account", body).unwrap();
     stop(engine);
     let key = StreamKey::of(&ada()).0;
-    let open = || Database::open(house.data().join("views.redb")).unwrap();
+    let open = || Database::open(fixture.data().join("views.redb")).unwrap();
     let old = {
         let db = open();
         let table = db.begin_read().unwrap().open_table(ROWS).unwrap();
         table.get(&key).unwrap().unwrap().value().to_vec()
     };
-    let engine = house.start();
+    let engine = fixture.start();
     let enable = json!({"account_id": "ada", "proof": {"password": PASSWORD}});
-    house.send(&engine, "enable-2fa", enable).unwrap();
+    fixture.send(&engine, "enable-2fa", enable).unwrap();
     assert_eq!(status(&engine), Ok(FactorState::Pending));
     stop(engine);
     for row in [None, Some(old)] {
@@ -115,27 +121,27 @@ fn a_login_view_that_lacks_a_row_or_has_one_of_another_day_is_built_again() {
         }
         drop(table);
         txn.commit().unwrap();
-        let engine = house.start();
+        let engine = fixture.start();
         assert_eq!(status(&engine), Ok(FactorState::Pending));
         stop(engine);
     }
 }
 
-/// A checkpoint that lies further on would let the view pass over what lies between.
+/// A checkpoint that was set too far would make the view skip events.
 #[test]
 fn a_view_whose_checkpoint_was_set_on_is_built_again() {
-    let house = House::new();
-    let engine = house.start();
+    let fixture = Fixture::new();
+    let engine = fixture.start();
     stop(engine);
     let checkpoint = |engine: &Engine| engine.admin().view_list().views[0].position;
     let table = TableDefinition::<u8, (u64, &[u8; 16], u64)>::new("login-status@4/checkpoint");
     let seals = TableDefinition::<u8, (&[u8; 32], &[u8; 16])>::new("login-status@4/seal");
-    let before = std::fs::read(house.data().join("views.redb")).unwrap();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let before = std::fs::read(fixture.data().join("views.redb")).unwrap();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     stop(engine);
     let newest = {
-        let db = Database::open(house.data().join("views.redb")).unwrap();
+        let db = Database::open(fixture.data().join("views.redb")).unwrap();
         let txn = db.begin_read().unwrap();
         let (table, seals) = (
             txn.open_table(table).unwrap(),
@@ -148,8 +154,8 @@ fn a_view_whose_checkpoint_was_set_on_is_built_again() {
         let ((position, key, at), (leaf, tag)) = (row.value(), seal.value());
         (position, *key, at, *leaf, *tag)
     };
-    std::fs::write(house.data().join("views.redb"), before).unwrap();
-    let db = Database::open(house.data().join("views.redb")).unwrap();
+    std::fs::write(fixture.data().join("views.redb"), before).unwrap();
+    let db = Database::open(fixture.data().join("views.redb")).unwrap();
     let txn = db.begin_write().unwrap();
     let (position, key, at, leaf, tag) = &newest;
     txn.open_table(seals)
@@ -162,24 +168,26 @@ fn a_view_whose_checkpoint_was_set_on_is_built_again() {
         .unwrap();
     txn.commit().unwrap();
     drop(db);
-    let engine = house.start();
+    let engine = fixture.start();
     assert_eq!(status(&engine), Ok(FactorState::On));
     assert_eq!(checkpoint(&engine), newest.0);
 }
 
-/// J-01, J-03: a view that halts is behind for ever; logins are decided from the log alone.
+/// J-01, J-03: a halted view stays behind; logins are decided from the log alone.
 #[test]
-fn j03_a_halted_view_is_told_and_commands_go_on_without_it() {
-    let house = House::new();
-    let engine = house.start();
-    let (secret, _) = house.enrol(&engine, "ada");
+fn j03_a_halted_view_is_reported_and_commands_go_on_without_it() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (secret, _) = fixture.enrol(&engine, "ada");
     stop(engine);
-    tamper(&house, CARDS, |_| vec![0xff; 3]);
-    let engine = house.start();
-    house.pass(30);
-    let code = house.code(&secret, 0);
-    house.send(&engine, "verify-login", verify(&code)).unwrap();
-    let replayed = house.send(&engine, "verify-login", verify(&code));
+    tamper(&fixture, CARDS, |_| vec![0xff; 3]);
+    let engine = fixture.start();
+    fixture.pass(30);
+    let code = fixture.code(&secret, 0);
+    fixture
+        .send(&engine, "verify-login", verify(&code))
+        .unwrap();
+    let replayed = fixture.send(&engine, "verify-login", verify(&code));
     assert_eq!(
         replayed.unwrap_err(),
         ErrorCode::CodeInvalid,
@@ -188,7 +196,7 @@ fn j03_a_halted_view_is_told_and_commands_go_on_without_it() {
     let card = |engine: &Engine| engine.queries().account_card(&ada(), None);
     assert!(card(&engine).is_err(), "what is behind is not shown");
     assert_eq!(status(&engine), Ok(FactorState::On), "the others go on");
-    // The trail goes on too, and has the login.
+    // The trail continues too, and has the login.
     let query = AuditPageQuery {
         types: Some(vec!["totp-accepted".into()]),
         ..AuditPageQuery::default()
@@ -205,12 +213,12 @@ fn j03_a_halted_view_is_told_and_commands_go_on_without_it() {
 /// J-08.
 #[test]
 fn j08_deleted_views_are_built_at_the_next_start() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     drop(engine);
-    std::fs::remove_file(house.data().join("views.redb")).unwrap();
-    let engine = house.start();
+    std::fs::remove_file(fixture.data().join("views.redb")).unwrap();
+    let engine = fixture.start();
     let list = engine.admin().view_list();
     assert!(
         list.views
@@ -223,15 +231,15 @@ fn j08_deleted_views_are_built_at_the_next_start() {
 /// A card of a view that no longer follows the log would be taken for the newest.
 #[test]
 fn a_halted_view_does_not_answer_and_the_others_do() {
-    let house = House::new();
-    let engine = house.start();
-    house.enrol(&engine, "ada");
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
     let card = |engine: &Engine| engine.queries().account_card(&ada(), None);
     card(&engine).unwrap();
     stop(engine);
-    tamper(&house, CARDS, |_| vec![0xff; 3]);
-    let engine = house.start();
-    let wrong = house.send(&engine, "verify-login", verify("000000"));
+    tamper(&fixture, CARDS, |_| vec![0xff; 3]);
+    let engine = fixture.start();
+    let wrong = fixture.send(&engine, "verify-login", verify("000000"));
     assert_eq!(wrong.unwrap_err(), ErrorCode::CodeInvalid);
     assert_eq!(card(&engine).unwrap_err().code, ErrorCode::ProjectionBehind);
     assert_eq!(status(&engine), Ok(FactorState::On));

@@ -1,5 +1,5 @@
-//! What a decision on an agent's command may know across accounts: how often the agent did the
-//! same, and whose the account is.
+//! The facts across accounts that a decision on an agent's command may use: how often the agent did
+//! the same, and whether the account is the agent's own.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::concerns::Target;
@@ -16,11 +16,11 @@ use crate::engine::request::unavailable;
 use crate::engine::shared::Shared;
 use crate::log::index::Fact;
 
-/// When the caller did what the command asks for, to whatever account, those that the batch holds
-/// and nobody else sees yet included; none where it is not counted so.
+/// Returns when the caller did the same to any account, including what the batch holds and no other
+/// thread sees yet; `None` if the command is not counted like this.
 ///
 /// # Errors
-/// `store.unavailable` when the index cannot be read.
+/// `store.unavailable` if the index cannot be read.
 pub fn requested_at(
     shared: &Shared,
     request: &Request,
@@ -43,11 +43,11 @@ pub fn requested_at(
     Ok(times)
 }
 
-/// Whether an agent's own name is the account's, by its id or by its username, in any letter case;
-/// asked of resets only.
+/// Whether an agent's own name is the account's id or username, in any letter case; checked for
+/// resets only.
 ///
 /// # Errors
-/// `store.unavailable` when the index cannot be read.
+/// `store.unavailable` if the index cannot be read.
 pub fn is_own_account(
     shared: &Shared,
     request: &Request,
@@ -75,10 +75,10 @@ pub fn is_own_account(
     Ok(holder.is_some() && holder == account.stream_key())
 }
 
-/// Whether another account, perhaps one of the batch, holds the name that a command asks for.
+/// Whether another account, also one of the batch, holds the name that a command sets.
 ///
 /// # Errors
-/// `store.unavailable` when the index cannot be read.
+/// `store.unavailable` if the index cannot be read.
 pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<bool, ErrorCode> {
     let Target::NewAccount(_, username) = command.target() else {
         return Ok(false);
@@ -91,11 +91,11 @@ pub fn name_taken(shared: &Shared, command: &Command, batch: &Batch) -> Result<b
     Ok(holder.is_some() || batch.has_name(&name))
 }
 
-/// The number that a rotation would give to its keys; none for other commands, and while the last
-/// rotation is under way.
+/// Returns the number that a rotation would give its keys; `None` for other commands and while the
+/// last rotation is under way.
 ///
 /// # Errors
-/// `store.unavailable` when the index cannot be read.
+/// `store.unavailable` if the index cannot be read.
 pub fn next_key_id(shared: &Shared, command: &Command) -> Result<Option<u32>, ErrorCode> {
     let Command::RotateKeys(_) = command else {
         return Ok(None);

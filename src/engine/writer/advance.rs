@@ -7,9 +7,9 @@
 //!          lane ◀─ released ── quick: taken here; slow: pool or password service ─▶ back to the gate
 //! ```
 //!
-//! The gate is [`decide`] itself, asked before anything is compared. From the first comparison on
-//! the command keeps its account's lane until it is decided, so it is decided on what the gate saw,
-//! and what it got wrong is recorded: no deadline, stop or full queue comes in between.
+//! The gate is [`decide`] itself, called before anything is compared. From the first comparison on
+//! the command keeps its account's lane until it is decided. So it is decided on the state that the
+//! gate saw, and its wrong guesses are recorded: no deadline, stop or full queue comes in between.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,22 +29,22 @@ use crate::engine::intake::password_service;
 use crate::engine::intake::pool::Sender;
 use crate::engine::intake::{evidence, subject};
 use crate::engine::message::{Gated, Submission};
-use crate::engine::{Done, Outcome};
+use crate::engine::{Done, Outcome, PasswordsBy};
 
-/// Steps of one command; no rule asks for more.
+/// Steps of one command; no rule needs more.
 const STEPS_MAX: u8 = 4;
 
 impl Writer {
-    /// Takes in a new command, or one that waited for its account.
+    /// Starts a new command, or one that waited for its account.
     pub(super) fn take(&mut self, submission: Box<Submission>, batch: &mut Batch) {
         match submission.request.command {
-            // What follows it outside the log must follow nothing that is not durable yet.
+            // Their work outside the log must not precede the commit of earlier events.
             Command::EraseAccount(_) | Command::RotateKeys(_) => batch.alone.push(*submission),
             _ => self.take_now(submission, batch),
         }
     }
 
-    /// Takes in a command as one of this batch, unless its account is busy.
+    /// Starts a command in this batch, unless its account is busy.
     pub(super) fn take_now(&mut self, mut submission: Box<Submission>, batch: &mut Batch) {
         let gated = match self.gated(&submission, batch) {
             Ok(gated) => gated,
@@ -53,7 +53,7 @@ impl Writer {
         let lane = gated.subject.queue_key();
         let lane = match self.lanes.under_way(&gated.key) {
             None => lane,
-            // The same command again: it waits for the first, whose outcome it gets.
+            // A repeat under way: it waits for the first, whose outcome it gets.
             Some((other, tag)) if tag == submission.request.tags.exact => other,
             Some((other, _)) if other == lane => lane,
             Some(_) => {
@@ -71,7 +71,7 @@ impl Writer {
         self.advance(submission, batch);
     }
 
-    /// What the gate sees of a command.
+    /// Returns the state that the gate sees for a command.
     fn gated(&self, submission: &Submission, batch: &Batch) -> Result<Gated, ErrorCode> {
         let request = &submission.request;
         let subject = subject::subject(&self.shared, &request.command)?;
@@ -100,7 +100,7 @@ impl Writer {
         })
     }
 
-    /// A step came back: its command goes on, or is refused where nothing was compared.
+    /// Takes a command back from a step: it continues, or is refused if nothing was compared.
     pub(super) fn stepped(
         &mut self,
         mut submission: Box<Submission>,
@@ -116,8 +116,8 @@ impl Writer {
         }
     }
 
-    /// Takes the newest state of the account: nothing was decided on it, but the service itself may
-    /// have recorded a count there.
+    /// Takes the newest state of the account: no command was decided on it, but the service itself
+    /// may have recorded a count there.
     fn renew(&self, submission: &mut Submission, batch: &Batch) -> Result<(), ErrorCode> {
         if let Some(gated) = &mut submission.gated {
             let stream = gated.subject.stream;
@@ -143,7 +143,7 @@ impl Writer {
         }
     }
 
-    /// Answers a command, and lets those that waited for its account have their turns.
+    /// Answers a command, and lets the commands that waited for its account have their turns.
     fn finish(&mut self, submission: Box<Submission>, outcome: Outcome, batch: &mut Batch) {
         if submission.is_under_way {
             self.source_budget.ended(submission.request.source());
@@ -182,7 +182,8 @@ impl Writer {
             }
             return;
         }
-        // Also where another service compared the password: what follows is not turned away.
+        // Also if the password service compared the password: the steps that follow are not
+        // refused.
         if submission.is_admitted || submission.evidence.has_compared() {
             return self.pool.go_on((submission, step));
         }
@@ -197,7 +198,7 @@ impl Writer {
         }
     }
 
-    /// What a command is answered that finds no room: nothing of it was compared.
+    /// Returns the outcome of a command that finds no room: nothing of it was compared.
     fn no_room(&self) -> Outcome {
         self.shared.gauges.shed();
         Outcome::refused(match self.is_stopping() {
@@ -206,14 +207,15 @@ impl Writer {
         })
     }
 
-    /// What needs no decision: a deadline that has passed, a command that was done before.
+    /// Returns the outcome if no decision is needed: a deadline has passed, or the command was done
+    /// before.
     fn settled(
         &mut self,
         request: &crate::engine::Request,
         key: CommandKey,
         now: Micros,
     ) -> Option<Verdict> {
-        // An instant of the caller's clock: while log time stands ahead of it, it still counts.
+        // A deadline is an instant of the caller's clock, so the wall clock decides, not log time.
         let wall = self.shared.now();
         if request.deadline.is_some_and(|deadline| wall > deadline) {
             return Some(Verdict::refused(ErrorCode::DeadlineExceeded));
@@ -265,8 +267,8 @@ impl Writer {
         }
     }
 
-    /// Records what was decided, with the time that the decision was made for: its events name times
-    /// that follow from it, and whoever decides again has only the record's.
+    /// Records a decision with the time for which it was made: its events name times derived from
+    /// it, and deciding it again has only the record's time.
     fn done(
         &mut self,
         submission: &Submission,
@@ -325,7 +327,7 @@ impl Writer {
             source_key: gated.at_account,
             source_waits_s: gated.source_waits_s,
             pair_waits_s: gated.pair_waits_s,
-            is_elsewhere: self.shared.vouched || self.shared.elsewhere,
+            is_elsewhere: self.shared.passwords_by != PasswordsBy::Countersign,
             name_taken: across::name_taken(&self.shared, &request.command, batch)?,
             next_key_id: across::next_key_id(&self.shared, &request.command)?,
             requested_at: &requested_at,
@@ -335,7 +337,7 @@ impl Writer {
         Ok(decide(&gated.account, &request.command, evidence, &ctx))
     }
 
-    /// Takes a decision into the batch, and remembers what it answers.
+    /// Adds a decision to the batch, and remembers its outcome.
     fn record(
         &mut self,
         exact_tag: [u8; 16],
@@ -350,7 +352,11 @@ impl Writer {
                 return Verdict::refused(ErrorCode::StoreUnavailable);
             }
         };
-        let begun = self.entomb(batch).and_then(|()| self.rotate(batch));
+        let begun = match group.events.last() {
+            Some(Event::AccountErased(_)) => self.entomb(batch),
+            Some(Event::KeysRotated(rotated)) => self.rotate(rotated.key_id, group.now),
+            _ => Ok(()),
+        };
         if let Err(error) = begun {
             tracing::error!(%error, "a change of the keys could not be begun; it is dropped");
             *batch = self.empty_batch();

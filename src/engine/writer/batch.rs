@@ -1,4 +1,4 @@
-//! One batch of the writer: decisions get their place, their seal and their bytes here.
+//! One batch of the writer: here decisions get their position, their seal and their bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,19 +27,19 @@ use crate::engine::{Outcome, ReplyTo, Request};
 use crate::log::index::Fact;
 use crate::log::tree::{Hash, leaf_hash};
 
-/// Events in one batch; the group that reaches it may end.
+/// Events in one batch; the group that reaches the limit is completed.
 pub const BATCH_EVENTS_MAX: usize = 512;
-/// Bytes in one batch; the group that reaches it may end.
+/// Bytes in one batch; the group that reaches the limit is completed.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
-/// Commands in one batch, whether they record anything or not: a flood of refusals must not hold
-/// back what was decided before it.
+/// Commands in one batch, whether they record anything or not: a flood of refusals must not delay
+/// the decisions before it.
 pub const BATCH_COMMANDS_MAX: usize = 1_024;
 
-/// Commands of one batch that have a batch of their own after it: each costs several commits, and
-/// the logins that are queued wait for all of them.
+/// Commands of one batch that get a batch of their own after it: each costs several commits, and
+/// the queued logins wait for all of them.
 pub const BATCH_ALONE_MAX: usize = 8;
 
-/// What has been decided and waits for its commit.
+/// The decisions that wait for their commit.
 #[derive(Default)]
 pub struct Batch {
     /// Position of the last record before the batch.
@@ -48,33 +48,33 @@ pub struct Batch {
     pub last_leaf: Hash,
     /// The records' bytes, in order.
     pub records: Vec<Vec<u8>>,
-    /// Their sum.
+    /// The sum of their sizes.
     pub bytes: usize,
     /// The same records, decoded, for the index and the views.
     pub entries: Vec<Entry<'static>>,
-    /// The facts across accounts that they hold.
+    /// The facts across accounts in the records.
     pub facts: Vec<Option<Fact>>,
-    /// The accounts as the batch leaves them.
+    /// The accounts after this batch.
     pub accounts: HashMap<StreamKey, Arc<Account>>,
-    /// Who is to be told what once the batch is durable.
+    /// The replies to send once the batch is durable, with their outcomes.
     pub replies: Vec<(ReplyTo, Outcome)>,
-    /// How many of the records are the log's own.
+    /// How many of the records are in the log's own stream.
     pub log_events: u32,
-    /// Whether its replies rest on a commit although nothing is recorded.
+    /// Whether its replies need a commit although nothing is recorded.
     pub commits_nothing: bool,
-    /// Commands that have a batch each of their own, after this one.
+    /// Commands that each get a batch of their own, after this one.
     pub alone: Vec<Submission>,
-    /// Who waits for the record of a look at a history.
-    pub looks: Vec<SyncSender<()>>,
+    /// The queries that wait for their access record.
+    pub accesses: Vec<SyncSender<()>>,
 }
 
 /// A decision that is to be recorded.
 pub struct Group {
     /// Its events; at least one.
     pub events: Vec<Event>,
-    /// By whom and by which command.
+    /// The caller and the command.
     pub origin: Origin,
-    /// The account that it makes, where it makes one.
+    /// The account that it creates, if it creates one.
     pub made: Option<AccountId>,
     /// The account that it was decided on.
     pub account: Arc<Account>,
@@ -84,18 +84,18 @@ pub struct Group {
     pub key: CommandKey,
 }
 
-/// By whom and by which command a group came; the same in all its records.
+/// The caller and the command of a group; the same in all its records.
 pub struct Origin {
-    /// As in the record, but for account, source and source key, which are its stream's.
+    /// As in the record, except for account, source and source key, which depend on the stream.
     meta: Meta<'static>,
-    /// Where the request came from, to be sealed.
+    /// The source of the request, to be sealed.
     source: SourceFacts,
-    /// Under what its failures are counted; none for what no command asked for.
+    /// The source under which its failures are counted; `None` if no command caused the group.
     counted: Option<Source>,
 }
 
 impl Origin {
-    /// A caller's command.
+    /// Returns the origin of a caller's command.
     pub fn of(shared: &Shared, request: &Request) -> Self {
         let meta = Meta {
             account_id: "".into(),
@@ -116,7 +116,7 @@ impl Origin {
         }
     }
 
-    /// Somebody who looked at a history, under an id of the service's making.
+    /// Returns the origin of an access record, under an id made by the service.
     pub fn viewer(id: &CommandId, viewer: &Viewer) -> Self {
         let meta = Meta {
             caller: viewer.caller.name.clone().into(),
@@ -136,7 +136,7 @@ impl Origin {
         }
     }
 
-    /// The service itself, under an id of its own making.
+    /// Returns the origin of the service's own event, under an id made by the service.
     pub fn service(id: &CommandId) -> Self {
         Self {
             meta: service_meta(id),
@@ -146,7 +146,7 @@ impl Origin {
     }
 }
 
-/// A decision could not be turned into records; the command is dropped.
+/// Why a decision could not be turned into records; the command is dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// Sealing failed.
@@ -160,27 +160,27 @@ pub enum RecordingError {
     Record(#[from] RecordError),
 }
 
-/// Whose stream a group goes to.
+/// The stream that a group goes to.
 struct Stream {
     kind: StreamKind,
     key: StreamKey,
     account_id: String,
     /// The stream's version before the group.
     version: u32,
-    /// Keyed hash of where the request came from; zeros in the log's own stream, which has no
-    /// account whose failures would be counted and no key that an erasure would destroy.
+    /// Keyed hash of the request's source; zeros in the log's own stream, which has no account
+    /// whose failures are counted and no key that an erasure destroys.
     source_key: SourceKey,
 }
 
 impl Batch {
-    /// Everybody who waits for an answer of this batch.
+    /// Returns every reply that waits for this batch.
     pub fn waiting(self) -> Vec<ReplyTo> {
         let decided = self.replies.into_iter().map(|(reply, _)| reply);
         let alone = self.alone.into_iter().map(|submission| submission.reply);
         decided.chain(alone).collect()
     }
 
-    /// Whether another command may be taken in.
+    /// Whether another command fits into the batch.
     pub fn has_room(&self) -> bool {
         self.records.len() < BATCH_EVENTS_MAX
             && self.bytes < BATCH_BYTES_MAX
@@ -193,7 +193,7 @@ impl Batch {
         self.replies.push((submission.reply, outcome));
     }
 
-    /// An empty batch after this position, whose record has that leaf.
+    /// Returns an empty batch after the record at position `head`, which has that leaf.
     pub fn after(head: u64, last_leaf: Hash) -> Self {
         Self {
             head,
@@ -202,11 +202,12 @@ impl Batch {
         }
     }
 
-    /// Takes a decision in: its events are sealed, encoded and folded, all of them or none.
+    /// Adds a decision: its events are sealed, encoded and folded, all of them or none.
     ///
     /// # Errors
-    /// [`RecordingError`]: nothing was taken.
+    /// [`RecordingError`] with the reason; nothing was added.
     pub fn record(&mut self, shared: &Shared, group: &Group) -> Result<Details, RecordingError> {
+        expect_key(shared, group)?;
         let stream = self.stream_of(shared, group)?;
         let mut group_entries = Vec::with_capacity(group.events.len());
         let mut last_leaf = self.last_leaf;
@@ -251,8 +252,8 @@ impl Batch {
         let version = stream.version + 1 + index as u32;
         shared.vault.seal_event(stream.key, version, &mut event)?;
         let event_type = event.type_code();
-        // The log's own stream has no data key that an erasure could destroy, so of a user's source
-        // it keeps nothing; for whom an agent looked is no user's.
+        // The log's own stream has no data key that an erasure could destroy, so it keeps no user's
+        // source. An access record names the person that an agent acted for, who is not a user.
         let keeps_source = stream.kind == StreamKind::Account || event.is_look_up();
         let source = match keeps_source {
             true => {
@@ -296,7 +297,7 @@ impl Batch {
         ))
     }
 
-    /// Whose stream a group goes to: an account's own, or the log's where there is no account.
+    /// Returns the stream of a group: an account's own, or the log's if there is no account.
     fn stream_of(&self, shared: &Shared, group: &Group) -> Result<Stream, VaultError> {
         let Some(id) = group.account.id.as_ref().or(group.made.as_ref()) else {
             return Ok(Stream {
@@ -326,8 +327,8 @@ impl Batch {
         self.facts.contains(&Some(Fact::Name(*name)))
     }
 
-    /// The command id of what the service records unasked: no two records of a log have one
-    /// position, so no two of these have one id.
+    /// Returns the command id of an event that the service records unasked. It contains the
+    /// position, so no two of these events have the same id.
     pub fn own_command_id(&self, event: &Event) -> CommandId {
         let position = self.head + self.records.len() as u64 + 1;
         CommandId::parse(&format!("{}-{position}", event.name()))
@@ -335,7 +336,22 @@ impl Batch {
     }
 }
 
-/// Takes a sealed event into the account, where it is one's.
+/// Checks that an account that exists still has the data key that its first event was given.
+///
+/// A restored `keys.redb` may be older than the account. A new key would get the number of the
+/// missing one, and then the true file could not be brought back. Only an erasure goes on, because
+/// it destroys the missing key too.
+///
+/// # Errors
+/// [`VaultError::NoKey`] without the key, [`VaultError::Keys`] if the store cannot be read.
+fn expect_key(shared: &Shared, group: &Group) -> Result<(), VaultError> {
+    match (group.account.stream_key(), group.events.first()) {
+        (None, _) | (_, Some(Event::AccountErased(_))) => Ok(()),
+        (Some(stream), _) => shared.vault.expect_key(stream),
+    }
+}
+
+/// Folds a sealed event into the account, if it belongs to one.
 fn fold(account: &mut Account, entry: &Entry) {
     let record = &entry.record;
     if record.stream_kind == StreamKind::Account {
@@ -350,7 +366,7 @@ fn fold(account: &mut Account, entry: &Entry) {
     }
 }
 
-/// The account that a command makes by its events.
+/// Returns the account that a command creates by its events.
 pub fn made(command: &Command, events: &[Event]) -> Option<AccountId> {
     let Some(Event::AccountRegistered(_)) = events.first() else {
         return None;

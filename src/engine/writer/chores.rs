@@ -1,4 +1,4 @@
-//! What the writer records of itself, before the commands of a batch: no command asks for it.
+//! The events that the writer records by itself, before the commands of a batch.
 
 use std::sync::Arc;
 
@@ -11,25 +11,25 @@ use super::batch::{Batch, Group, Origin};
 use crate::account::{Account, service};
 use crate::engine::clock::AcceptedClock;
 
-/// Accounts whose counts one batch tells at most; the others wait for the next.
-const TOLD_MAX: usize = 128;
+/// Accounts whose counts one batch records at most; the others wait for the next batch.
+const REPORTED_MAX: usize = 128;
 
 /// The end of time: everything is due then.
 const THE_END: Micros = Micros(u64::MAX);
 
 impl Writer {
-    /// Records what is due.
+    /// Records the counts and accesses that are due, and tends clock and tag keys.
     pub(super) fn do_chores(&mut self, batch: &mut Batch) {
         let monotonic = (self.shared.monotonic)();
         self.watch_clock(monotonic, batch);
-        self.tell_counts(monotonic, TOLD_MAX, batch);
+        self.report_counts(monotonic, REPORTED_MAX, batch);
         if let Err(error) = self.shared.vault.tend_tag_keys(self.shared.now()) {
-            tracing::error!(%error, "tag keys that are due are neither made nor destroyed yet");
+            tracing::error!(%error, "the tag keys that are due could not be made or destroyed yet");
         }
-        self.count_look_ups(monotonic, TOLD_MAX, batch);
+        self.count_accesses(monotonic, REPORTED_MAX, batch);
     }
 
-    /// Raises an alarm over a wall clock that jumped ahead, or that lies behind the log.
+    /// Raises an alarm if the wall clock jumped ahead or is behind the log.
     fn watch_clock(&mut self, monotonic: Micros, batch: &mut Batch) {
         let (wall, policy) = (self.shared.now(), &self.shared.policy);
         let (back_max_s, forward_max_s) = (policy.clock_back_max_s, policy.clock_forward_max_s);
@@ -56,20 +56,20 @@ impl Writer {
         self.shared.gauges.clock_is_behind(is_behind);
     }
 
-    /// What the wall clock must have reached for codes to be checked.
+    /// Returns the time that the wall clock must have reached for codes to be checked.
     pub(super) fn clock_floor(&self, log_time: Micros) -> Micros {
         AcceptedClock::floor(self.shared.accepted_clock, log_time, self.watch.wall_seen)
     }
 
-    /// Records what waits for its minute, as far as a last batch has room.
+    /// Records the counts that wait for the end of their minute, as far as a last batch has room.
     pub(super) fn finish_chores(&mut self, batch: &mut Batch) {
         let room = super::batch::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
-        self.tell_counts(THE_END, room, batch);
+        self.report_counts(THE_END, room, batch);
         let room = super::batch::BATCH_EVENTS_MAX.saturating_sub(batch.records.len());
-        self.count_look_ups(THE_END, room, batch);
+        self.count_accesses(THE_END, room, batch);
     }
 
-    /// Records an event of the service's own; one that cannot be recorded is said and dropped.
+    /// Records an event of the service itself; one that cannot be recorded is logged and dropped.
     pub(super) fn record_own(
         &mut self,
         event: Event,
@@ -96,7 +96,7 @@ impl Writer {
         };
         match batch.record(&self.shared, &group) {
             Ok(_) => self.recorded_at(group.now),
-            Err(error) => tracing::error!(%error, "the service could not record what it saw"),
+            Err(error) => tracing::error!(%error, "an own event could not be recorded"),
         }
     }
 

@@ -1,8 +1,8 @@
-//! Refusals without a record of their own: counted in memory, told by one record a minute.
+//! Refusals without a record of their own: counted in memory, and reported by one record a minute.
 //!
-//! A flood must neither fill the log nor go unseen. What a crash takes back is a minute of counts;
-//! no budget rests on them. The minutes are of the monotonic clock, so that a wall clock that
-//! stands still or jumps neither hides a flood nor lets one fill the log.
+//! A flood must neither fill the log nor go unseen. A crash loses a minute of counts at most; no
+//! budget rests on them. The minutes are of the monotonic clock, so that a wall clock that stands
+//! still or jumps neither hides a flood nor lets one fill the log.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -12,31 +12,32 @@ use countersign_schemas::event::reset::v1::RequestRefused;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::time::Micros;
 
-/// How long refusals are gathered before a record tells them.
+/// The seconds for which refusals are gathered before a record reports them.
 pub const WINDOW_S: u64 = 60;
-/// Accounts whose refusals are counted at once; those of further ones are only counted in all.
+/// Accounts whose refusals are counted at once; those of further accounts are only counted in
+/// total.
 pub const ACCOUNTS_MAX: usize = 65_536;
 /// Logins of unknown names in a minute that each have a record.
 pub const NAMES_RECORDED_MAX: u32 = 5;
 
-/// The counts.
+/// The counts of refusals.
 #[derive(Debug, Default)]
 pub struct Coalesced {
     attempts: Counts<StreamKey>,
-    /// Requests for resets: of which account, by which agent, and why they were refused.
+    /// Refused requests for resets: by account, agent, and reason.
     requests: Counts<(StreamKey, String, RequestRefused)>,
-    /// What agents asked for beyond what one agent may do: by which agent, and what.
+    /// Refused acts of agents that exceeded an agent's limit: by agent and act.
     acts: Counts<(String, AgentAct)>,
     names: Names,
 }
 
-/// Refusals counted by what they have in common.
+/// Refusals counted by a common key.
 #[derive(Debug)]
 struct Counts<K> {
     counts: HashMap<K, u32>,
     /// When each count began, oldest first.
     begun: VecDeque<(Micros, K)>,
-    /// Those for which there was no room.
+    /// Refusals for which there was no room.
     overflow: u64,
 }
 
@@ -51,7 +52,7 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
-    /// Counts one, and says whether it is the first of its minute.
+    /// Counts a refusal, and returns whether it is the first of its minute.
     fn count(&mut self, key: K, now: Micros) -> bool {
         if let Some(count) = self.counts.get_mut(&key) {
             *count = count.saturating_add(1);
@@ -66,7 +67,7 @@ impl<K: Clone + Eq + Hash> Counts<K> {
         false
     }
 
-    /// Those whose minute is over, with their counts, at most `max` of them.
+    /// Takes the counts whose minute is over, at most `max` of them.
     fn due(&mut self, now: Micros, max: usize) -> Vec<(K, u32)> {
         let mut due = Vec::new();
         let is_over = |(begun, _): &&(Micros, K)| begun.plus_s(WINDOW_S) <= now;
@@ -89,33 +90,33 @@ struct Names {
 }
 
 impl Coalesced {
-    /// Counts an attempt at an account that was refused without being compared.
+    /// Counts an attempt at an account that was refused without a comparison.
     pub fn attempt(&mut self, account: StreamKey, now: Micros) {
         self.attempts.count(account, now);
     }
 
-    /// Counts a request for a reset of an account that was refused.
+    /// Counts a refused request for a reset of an account.
     pub fn request(&mut self, account: StreamKey, by: &str, cause: RequestRefused, now: Micros) {
         self.requests.count((account, by.to_owned(), cause), now);
     }
 
-    /// Counts an act that was refused because its agent had done too many, and says whether it is
+    /// Counts an act that was refused because its agent exceeded a limit, and returns whether it is
     /// the first of the minute.
     pub fn act(&mut self, by: &str, act: AgentAct, now: Micros) -> bool {
         self.acts.count((by.to_owned(), act), now)
     }
 
-    /// The refused acts whose minute is over, with their counts, at most `max` of them.
+    /// Takes the refused acts whose minute is over, with their counts, at most `max` of them.
     pub fn due_acts(&mut self, now: Micros, max: usize) -> Vec<((String, AgentAct), u32)> {
         self.acts.due(now, max)
     }
 
-    /// The accounts whose minute is over, with their counts, at most `max` of them.
+    /// Takes the accounts whose minute is over, with their counts, at most `max` of them.
     pub fn due_attempts(&mut self, now: Micros, max: usize) -> Vec<(StreamKey, u32)> {
         self.attempts.due(now, max)
     }
 
-    /// The refused requests whose minute is over, with their counts, at most `max` of them.
+    /// Takes the refused requests whose minute is over, with their counts, at most `max` of them.
     #[allow(clippy::type_complexity)]
     pub fn due_requests(
         &mut self,
@@ -125,7 +126,7 @@ impl Coalesced {
         self.requests.due(now, max)
     }
 
-    /// How many attempts there was no room to count by account, since this was last asked.
+    /// Takes the number of attempts for which there was no room by account.
     pub fn take_overflow(&mut self) -> u64 {
         [
             &mut self.attempts.overflow,
@@ -149,19 +150,20 @@ impl Coalesced {
         is_recorded
     }
 
-    /// Counts a login of an unknown name that was refused without being compared.
+    /// Counts a login of an unknown name that was refused without a comparison.
     pub fn uncompared_name(&mut self, now: Micros) {
         self.names.begin_window(now);
         self.names.waiting = self.names.waiting.saturating_add(1);
     }
 
-    /// The logins of unknown names that wait for a record, once their minute is over.
+    /// Takes the number of logins of unknown names that wait for a record, once their minute is
+    /// over.
     pub fn due_names(&mut self, now: Micros) -> Option<u32> {
         let names = &mut self.names;
         if names.waiting == 0 || now < names.window_began.plus_s(WINDOW_S) {
             return None;
         }
-        // A flood that goes on has had its records.
+        // A continuing flood has had its records.
         names.window_began = now;
         names.recorded = NAMES_RECORDED_MAX;
         Some(std::mem::take(&mut names.waiting))
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accounts_attempts_are_told_once_its_minute_is_over() {
+    fn an_accounts_attempts_are_reported_once_its_minute_is_over() {
         let mut counts = Coalesced::default();
         for _ in 0..1_000 {
             counts.attempt(stream(1), NOW);

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   tombstone beside the keyring ─▶ AccountErased in the log ─▶ keys.redb rewritten ─▶ replies
-//!   (writer, durable)               (writer, commit)            (keeper)               (keeper)
+//!   (writer, durable)               (writer, commit)            (key rewriter)         (the same)
 //! ```
-//! The tombstone holds the record that is to follow it, so an erasure that a crash cut short has
-//! the same caller, command and time as if it had not. From the tombstone on nobody is given the
-//! account's keys any more.
+//! The tombstone contains the record that follows it, so an erasure that a crash interrupted is
+//! completed with the same caller, command and time. From the tombstone on, the account's keys are
+//! no longer handed out.
 
-use countersign_schemas::event::{Event, EventError};
+use countersign_schemas::event::EventError;
 use countersign_schemas::ids::StreamKey;
 use countersign_schemas::record::{Record, RecordError};
 use countersign_schemas::time::Micros;
@@ -27,7 +27,7 @@ use crate::engine::message::Submission;
 use crate::log::index::{Index, NotNext};
 use crate::log::{AppendError, EventLog, ReadLogError};
 
-/// Why an erasure that a crash left was not completed.
+/// Why an interrupted erasure could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompletionError {
     /// The log cannot be read.
@@ -36,31 +36,31 @@ pub enum CompletionError {
     /// The account's history cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// The tombstone's record cannot be read, or its successor not be made.
+    /// The tombstone's record cannot be read, or the next one cannot be made.
     #[error("its record is of another build: {0}")]
     Record(#[from] RecordError),
-    /// As above.
+    /// The tombstone's event cannot be read or encoded.
     #[error("its event is of another build: {0}")]
     Event(#[from] EventError),
-    /// The log did not take it.
+    /// The log did not accept the record.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// The index did not take it.
+    /// The index did not accept the record.
     #[error(transparent)]
     Index(#[from] NotNext),
     /// The tombstones cannot be read.
     #[error(transparent)]
     Tombstones(#[from] TombstoneError),
-    /// The tombstone could not be renewed.
+    /// The tombstone could not be rewritten.
     #[error(transparent)]
     Vault(#[from] VaultError),
 }
 
 impl Writer {
-    /// Decides commands that have a batch each of their own.
+    /// Decides commands that each get a batch of their own.
     ///
     /// # Errors
-    /// Those who wait for an answer, none of them told, when a commit failed.
+    /// Every reply that waits for an answer, none of them sent, if a commit failed.
     pub(super) fn decide_alone(&mut self, alone: Vec<Submission>) -> Result<(), Vec<ReplyTo>> {
         let mut alone = alone.into_iter();
         while let Some(submission) = alone.next() {
@@ -74,18 +74,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes sure that an erasure is completed whatever happens from here on; any other batch is
-    /// left as it is. The erasure is alone in its batch, so its record follows the durable log.
+    /// Makes sure that the erasure that the batch ends with will be completed whatever happens from
+    /// now on. The erasure is alone in its batch, so its record follows the durable log.
     ///
     /// # Errors
     /// [`VaultError`]: nothing was begun, and the batch must not be appended.
     pub(super) fn entomb(&self, batch: &Batch) -> Result<(), VaultError> {
-        let (Some(entry), Some(bytes)) = (batch.entries.last(), batch.records.last()) else {
-            return Ok(());
-        };
-        let Event::AccountErased(_) = entry.event else {
-            return Ok(());
-        };
+        let last = batch.entries.last().zip(batch.records.last());
+        let (entry, bytes) = last.expect("the batch ends with the erasure");
         let vault = &self.shared.vault;
         // The log's own key, under which the reason is sealed, must outlive a crash too.
         vault.commit_keys()?;
@@ -106,8 +102,8 @@ impl Writer {
     }
 }
 
-/// Gives out no key any more that a tombstone names: what a crash left, what a restored `keys.redb`
-/// brought back. In memory only, since nothing was checked yet.
+/// Stops handing out the keys that a tombstone names: those left by a crash, and those that a
+/// restored `keys.redb` brought back. In memory only, since nothing was checked yet.
 ///
 /// # Errors
 /// [`VaultError`]: the service must not start.
@@ -124,7 +120,7 @@ pub(in crate::engine) fn condemn_entombed(
     Ok(())
 }
 
-/// Appends the erasures that have a tombstone and do not stand in the log.
+/// Appends the erasures that have a tombstone and are not in the log.
 ///
 /// # Errors
 /// [`CompletionError`]: the service must not start.
@@ -144,8 +140,8 @@ pub(in crate::engine) fn complete(
         let account = accounts.load(stream)?;
         let life = Life::of(index, accounts, stream, account.version)?;
         let record = Record::decode(&tombstone.record)?;
-        // What a restored log lost with the record was erased; what lives now may be another life.
-        // One of which nothing is sealed has no key to be known by, so its beginning tells.
+        // The life whose erasure a restored log lost was erased; the present life may be another. A
+        // life without sealed fields has no key that identifies it, so its beginning decides.
         let is_its_life = match life.generation {
             Some(generation) => generation <= tombstone.through,
             None => life.since.is_some_and(|since| since <= record.recorded_at),
@@ -168,14 +164,14 @@ pub(in crate::engine) fn complete(
             log.append(log.head(), std::slice::from_ref(&bytes))?;
             let fact = erased(&record, &record.event()?);
             index.push(position, &record, &bytes, Some(fact), now)?;
-            tracing::info!(position, "an erasure that was cut short is recorded");
+            tracing::info!(position, "an interrupted erasure is recorded");
         }
     }
     Ok(())
 }
 
-/// The record of an erasure as this version of its account. Another version than it was made for,
-/// as after the restoration of an older log, loses what was sealed for that place.
+/// Returns the record of an erasure for this version of its account. If it was made for another
+/// version, as after a restored older log, it loses the fields sealed for that place.
 fn next(mut record: Record, version: u32) -> Result<Record, CompletionError> {
     if record.version != version {
         record.version = version;

@@ -1,6 +1,6 @@
 //! Facts across accounts: which account a name, a challenge or a reset case belongs to, and when an
-//! agent asked for resets. What the log holds of them is found through the index; decisions of a
-//! batch that is not durable yet are the batch's own.
+//! agent asked for resets. Facts of the log are found through the index; a batch that is not
+//! durable yet has its own.
 
 use countersign_projections::Entry;
 use countersign_schemas::event::Event;
@@ -14,10 +14,10 @@ use crate::account::{Held, USERNAME_FIELD};
 use crate::engine::keys::vault::{Vault, VaultError};
 use crate::log::index::Fact;
 
-/// The fact across accounts that an event holds.
+/// Returns the fact across accounts in an event, if it has one.
 ///
 /// # Errors
-/// [`VaultError`] when a sealed name does not open where it stands.
+/// [`VaultError`] if a sealed name does not open in its place.
 pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
     match &entry.event {
         Event::AccountRegistered(AccountRegistered {
@@ -51,12 +51,12 @@ pub fn fact(vault: &Vault, entry: &Entry) -> Result<Option<Fact>, VaultError> {
     }
 }
 
-/// What an erasure says across accounts.
+/// Returns the fact across accounts in an erasure.
 pub fn erased(record: &Record, event: &Event) -> Fact {
     Fact::Erased(acted(record, event))
 }
 
-/// The key under which what an agent did is counted, and when that was.
+/// Returns the key under which an agent's act is counted, and when it happened.
 fn acted(record: &Record, event: &Event) -> Option<([u8; 16], Micros)> {
     let act = Act::of_event(event)?;
     Some((act.key(&record.meta.caller), record.recorded_at))

@@ -1,9 +1,10 @@
 //! The writer: one thread that decides, seals, commits once per batch and only then answers.
 //! A command's way through it is in `advance.rs`.
 //!
-//! It owns the log's write side, and is the only place where events get their version, their time
-//! and their seal. It drains its queue without lingering: the running commit is the linger.
+//! It owns the log's write side, and it alone gives events their version, their time and their
+//! seal. It drains its queue without waiting for more: commands gather during the running commit.
 
+pub(super) mod access;
 pub(super) mod across;
 pub(super) mod advance;
 pub(super) mod batch;
@@ -13,7 +14,6 @@ pub(super) mod coalesce;
 pub(super) mod erasing;
 pub(super) mod facts;
 pub(super) mod lanes;
-pub(super) mod look_ups;
 pub(super) mod outcomes;
 pub(super) mod refusals;
 pub(super) mod rotating;
@@ -45,10 +45,10 @@ use coalesce::Coalesced;
 use lanes::Lanes;
 use outcomes::Outcomes;
 
-/// How long the writer is idle before it makes reopening instant.
+/// How long the writer is idle before it prepares the log to reopen at once.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Where the last event of a command without events stands: nowhere, and no reply shows it.
+/// The place of the last event for a command without events: none, and no reply shows it.
 pub(super) const NO_EVENT: Details = Details {
     position: 0,
     version: 0,
@@ -59,29 +59,29 @@ pub(super) const NO_EVENT: Details = Details {
 pub struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) pool: Arc<Pool<Job>>,
-    /// Where what comes back from a step goes.
+    /// The queue to which finished steps return.
     pub(super) to_self: ToWriter,
     /// The accounts for which a step is under way.
     pub(super) lanes: Lanes,
-    /// Who waits for the end, once the writer is to stop.
+    /// The thread that waits for the end, once the writer must stop.
     stopping: Option<SyncSender<()>>,
     pub(in crate::engine) log: EventLog,
     pub(super) outcomes: Outcomes,
     pub(super) coalesced: Coalesced,
     /// Wrong passwords of each address over all names.
     pub(super) source_budget: SourceBudget,
-    /// Wrong passwords by the text that names an account.
-    /// Wrong pairs of password and code that passed a wait, by address.
+    /// Wrong pairs of password and code that bypassed a wait, by address.
     pub(super) pair_budget: SourceBudget,
-    /// Wrong passwords beside right codes, over all addresses.
+    /// Wrong passwords beside right codes, by account, over all addresses.
     pub(super) right_codes: RightCodes,
+    /// Wrong passwords by the text that names an account.
     pub(super) by_text: ByText,
     last_at: Micros,
     pub(super) watch: ClockWatch,
 }
 
 impl Writer {
-    /// Takes the log's write side.
+    /// Takes over the log's write side.
     pub fn new(
         shared: Arc<Shared>,
         pool: Arc<Pool<Job>>,
@@ -109,8 +109,8 @@ impl Writer {
         }
     }
 
-    /// Works until it is to stop and nothing is under way, and then hands back the log; or until a
-    /// commit fails, and then nothing is decided any more.
+    /// Works until it must stop and nothing is under way, and then returns the log; or until a
+    /// commit fails, after which nothing is decided.
     pub fn run(mut self, queue: &Receiver<Message>) -> Option<EventLog> {
         loop {
             let mut batch = self.empty_batch();
@@ -139,7 +139,8 @@ impl Writer {
                     }
                 }
             }
-            // What has a batch of its own may still set others free that waited for its account.
+            // Commands with a batch of their own may still release others that waited for their
+            // account.
             let is_last = is_idle
                 && self.stopping.is_some()
                 && self.lanes.is_empty()
@@ -157,12 +158,13 @@ impl Writer {
         }
     }
 
-    /// A batch that follows everything that is durable.
+    /// Returns a batch that follows everything durable.
     pub(super) fn empty_batch(&self) -> Batch {
         Batch::after(self.log.head(), self.shared.index.last_leaf())
     }
 
-    /// Takes in what is queued, up to the bounds of a batch, and says whether that was everything.
+    /// Takes the queued messages, up to the bounds of a batch, and returns whether that was all of
+    /// them.
     pub(super) fn drain(&mut self, batch: &mut Batch, queue: &Receiver<Message>) -> bool {
         while batch.has_room() {
             let Ok(next) = queue.try_recv() else {
@@ -185,12 +187,12 @@ impl Writer {
             }
             Message::Stepped(submission, stepped) => self.stepped(submission, stepped, batch),
             Message::Rewrapped(key_id, count) => self.record_rewrapped(key_id, count, batch),
-            Message::LookedUp(next) => self.record_look_up(*next, batch),
+            Message::Accessed(next) => self.record_access(*next, batch),
             Message::Stop(done) => self.stopping = Some(done),
         }
     }
 
-    /// Whether the service stops, so that what finds no room is `draining`.
+    /// Whether the service stops, so that a command that finds no room is `draining`.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.is_some()
     }
@@ -198,10 +200,10 @@ impl Writer {
     /// Makes a batch durable and lets its replies leave.
     ///
     /// # Errors
-    /// Those who wait for an answer, none of them told, when the commit failed: the outcome is
-    /// unknown.
+    /// Every reply that waits for an answer, none of them sent, if the commit failed: the outcome
+    /// is unknown.
     pub(super) fn commit(&mut self, mut batch: Batch) -> Result<(), Vec<ReplyTo>> {
-        // Before the log: a wrong password that is told is counted under its name too.
+        // Before the log: a wrong password that is reported is counted under its name too.
         self.by_text.keep(&self.shared.text_file);
         if !batch.records.is_empty() {
             reached("before-append");
@@ -251,8 +253,8 @@ impl Writer {
             reply(outcome);
             reached("after-reply");
         }
-        for durable in batch.looks {
-            // Whoever waited too long has been refused.
+        for durable in batch.accesses {
+            // Queries that waited too long were refused.
             let _ = durable.try_send(());
         }
         self.decide_alone(batch.alone)
@@ -291,7 +293,7 @@ impl Writer {
         self.last_at = at;
     }
 
-    /// Log time: it never runs backwards.
+    /// Returns log time, which never runs backwards.
     pub(super) fn now(&self) -> Micros {
         self.shared.now().max(self.last_at)
     }

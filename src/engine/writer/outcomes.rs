@@ -1,11 +1,14 @@
-//! What earlier commands were answered: the same command id gets the same outcome, once.
+//! The outcomes of earlier commands: a repeat of a command id gets the same outcome, without a
+//! second decision.
 //!
-//! For two minutes an outcome is kept as it was told, and a repeat is one to the byte. What it tells
-//! once (a seed, backup codes, a challenge) is kept sealed and opened for a repeat only; afterwards it is found again from the command's own events, for 24 hours, and a secret one
-//! is `outcome.unseen`. A repeat is recognised by what it asks without its secrets then: a tag on
-//! disk that covered a password would test it at the price of one hash, and comparing it with a
-//! verifier would test it without anybody counting. So a repeat with another password or code gets
-//! the recorded outcome. Where the key of the recorded tag is destroyed, nothing can be compared.
+//! For two minutes an outcome is kept as it was sent, and a repeat gets the same bytes. Secrets in
+//! an answer (a seed, backup codes, a challenge) are kept sealed and opened for a repeat only.
+//! Later, for 24 hours, the outcome is found again from the command's own events, and one with a
+//! secret is `outcome.unseen`. Then a repeat is recognised by its request without the secrets: a
+//! tag on disk that covered a password would let an attacker test passwords at the price of one
+//! hash, and comparing it with a verifier would test them without any count. So a repeat with
+//! another password or code gets the recorded outcome. If the key of the recorded tag is destroyed,
+//! nothing can be compared.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -21,22 +24,22 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::account::outcome::recall;
-use crate::account::{Account, Reply};
+use crate::account::{Account, LoginReply, Reply};
 use crate::engine::accounts::HistoryError;
 use crate::engine::keys::vault::Vault;
 use crate::engine::shared::Shared;
 use crate::engine::{Done, Outcome, Request};
 use crate::log::index::CommandPlace;
 
-// BUG: unknown-user-repeats: a repeat after it tells an unknown user from a known one.
-/// How long an outcome is kept as it was told
+// BUG: unknown-user-repeats: a repeat after it distinguishes an unknown user from a known one.
+/// How long, in seconds, an outcome is kept as it was sent
 /// (docs/reference/contract.md#command-ids-and-repeats).
 const KEPT_S: u64 = 120;
-/// Outcomes kept as they were told; the oldest is dropped.
+/// Outcomes kept as they were sent; beyond that, the oldest is dropped.
 const KEPT_MAX: usize = 65_536;
-/// Other bodies under one id before only `outcome.unseen` is told.
+/// Other bodies under one id after which every answer is `outcome.unseen`.
 const MISMATCHES_MAX: u8 = 5;
-/// Ids whose other bodies are counted; the oldest is dropped.
+/// Ids whose other bodies are counted; beyond that, the oldest is dropped.
 const MISMATCHED_MAX: usize = 65_536;
 
 /// The writer's memory of outcomes.
@@ -49,17 +52,17 @@ pub struct Outcomes {
 }
 
 struct Kept {
-    /// Whose history the command's events went to; none where it has no events.
+    /// The stream of the command's events; `None` if it has no events.
     stream: Option<StreamKey>,
     exact_tag: [u8; 16],
-    /// Without what it tells once.
+    /// The result without its secrets.
     result: Result<Done, Refusal>,
-    /// What it tells once, where it does.
+    /// The secrets of the result, if it has any.
     sealed: Option<Sealed<'static>>,
 }
 
 impl Kept {
-    /// Takes out what an outcome tells once, and seals it.
+    /// Takes the secrets out of an outcome, and seals them.
     fn of(
         vault: &Vault,
         (key, stream, exact_tag): (&CommandKey, Option<StreamKey>, [u8; 16]),
@@ -71,7 +74,7 @@ impl Kept {
         };
         let sealed = secret.map(|secret| vault.seal_kept(key, &secret));
         let sealed = sealed.transpose().unwrap_or_else(|error| {
-            tracing::error!(%error, "an outcome is not kept: its repeat will not be told it");
+            tracing::error!(%error, "an outcome is not kept: its repeat will not receive it");
             result = Err(Refusal::new(ErrorCode::OutcomeUnseen));
             None
         });
@@ -83,7 +86,7 @@ impl Kept {
         }
     }
 
-    /// The outcome as it was told.
+    /// Returns the outcome as it was sent.
     fn result(&self, vault: &Vault, key: &CommandKey) -> Result<Done, Refusal> {
         let mut done = self.result.clone()?;
         if let Some(sealed) = &self.sealed {
@@ -96,10 +99,10 @@ impl Kept {
 }
 
 impl Outcomes {
-    /// The outcome of an earlier command under this key; none when it is new.
+    /// Returns the outcome of an earlier command under this key; `None` if the key is new.
     ///
     /// # Errors
-    /// [`HistoryError`] when the command's events cannot be read.
+    /// [`HistoryError`] if the command's events cannot be read.
     pub fn of(
         &mut self,
         shared: &Shared,
@@ -154,8 +157,8 @@ impl Outcomes {
         }))
     }
 
-    /// Keeps an outcome as it is about to be told. With that of an erasure, those of the account
-    /// before it go: they may hold its secrets and its name.
+    /// Keeps an outcome that is about to be sent. The outcome of an erasure removes the account's
+    /// earlier ones: they may contain its secrets and its name.
     pub fn remember(
         &mut self,
         vault: &Vault,
@@ -205,7 +208,7 @@ impl Outcomes {
     }
 }
 
-/// Hash over caller, subject and what a command asks without its secrets.
+/// Computes the hash over caller, subject and a command's request without its secrets.
 pub fn asked(by: [&[u8]; 2], command: &Command) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in by {
@@ -216,10 +219,12 @@ pub fn asked(by: [&[u8]; 2], command: &Command) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// A login that was asserted is not told again: there is no second assertion.
+/// Refuses to repeat a login that was asserted: there is no second assertion.
 fn without_assertion(done: Done, is_asserted: bool) -> Result<Done, Refusal> {
     match done.reply {
-        Reply::LoginByPassword { .. } | Reply::LoginVerified { .. } if is_asserted => {
+        Reply::Login(LoginReply::ByPassword { .. }) | Reply::Login(LoginReply::Verified { .. })
+            if is_asserted =>
+        {
             Err(Refusal::new(ErrorCode::OutcomeUnseen))
         }
         _ => Ok(done),
@@ -230,7 +235,7 @@ fn without_assertion(done: Done, is_asserted: bool) -> Result<Done, Refusal> {
 struct Recalled {
     body_tag: [u8; 16],
     result: Result<Done, Refusal>,
-    /// Whether it completed a login whose start had named an audience.
+    /// Whether it completed a login that was started for an audience.
     is_bound_to_an_audience: bool,
 }
 
@@ -279,7 +284,7 @@ fn recalled(shared: &Shared, place: CommandPlace) -> Result<Recalled, HistoryErr
     })
 }
 
-/// The challenge that a completed login spent.
+/// Returns the challenge that a completed login used up.
 fn spent_challenge(events: &[Event]) -> Option<[u8; 16]> {
     match events.first()? {
         Event::TotpAccepted(e) => e.challenge,

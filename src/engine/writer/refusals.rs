@@ -1,7 +1,7 @@
-//! Refusals without a record of their own: how the writer counts, tells and answers them.
+//! Refusals without a record of their own: how the writer counts, reports and answers them.
 //!
-//! The known and the unknown name stay alike: a wrong password for either costs an Argon2id, a
-//! decision and a durable commit, with a record in it or not.
+//! Known and unknown names are treated alike: a wrong password for either costs an Argon2id, a
+//! decision and a durable commit, with or without a record in it.
 
 use countersign_schemas::command::Command;
 use countersign_schemas::event::Event;
@@ -20,11 +20,11 @@ use crate::engine::intake::evidence;
 use crate::engine::message::Gated;
 use crate::engine::{Done, Outcome, Request};
 
-const TOO_MANY_REFUSED: &str = "an agent's refused commands and its queries about accounts that it did not look at in the ten minutes before may be 60 in a minute together";
+const TOO_MANY_REFUSED: &str = "an agent may have at most 60 a minute in all of refused commands and of queries about accounts that it did not query in the ten minutes before";
 
 impl Writer {
-    /// Counts a refusal of an attempt that was not compared, of a request for a reset, or of what
-    /// an agent did too often.
+    /// Counts a refusal of an attempt without a comparison, of a request for a reset, or of an act
+    /// beyond an agent's limit.
     pub(super) fn count_refusal(
         &mut self,
         account: &Account,
@@ -65,15 +65,16 @@ impl Writer {
         }
     }
 
-    /// What an agent is refused with. A refusal leaves no record and says something of its account,
-    /// so each is one of the new subjects that the agent's queries may name in a minute.
+    /// Returns the refusal that an agent receives. A refusal leaves no record and reveals something
+    /// of its account, so each counts as one of the new subjects that the agent's queries may name
+    /// in a minute.
     pub(super) fn bounded(&self, request: &Request, refusal: Refusal) -> Refusal {
         if request.caller.role != Role::Support {
             return refusal;
         }
         let caller = (Role::Support, request.caller.name.as_str());
         let now = (self.shared.monotonic)();
-        let taken = self.shared.look_ups().rates.take(caller, now);
+        let taken = self.shared.access_records().rates.take(caller, now);
         taken.map_or_else(
             |seconds| Refusal {
                 detail: Some(TOO_MANY_REFUSED),
@@ -83,8 +84,8 @@ impl Writer {
         )
     }
 
-    /// Records the counts whose minute is over, those of at most `max` accounts.
-    pub(super) fn tell_counts(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
+    /// Records the counts whose minute is over, of at most `max` accounts.
+    pub(super) fn report_counts(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
         for (stream, count) in self.coalesced.due_attempts(monotonic, max) {
             let event = service::attempts_suppressed(count);
             self.record_own(event, Some(stream), batch);
@@ -108,10 +109,11 @@ impl Writer {
         }
     }
 
-    /// Counts a wrong password beside the account, known or not: of its address over all names, and
-    /// at the text that names the account. A right one is forgiven there as at the account itself.
-    /// Of a wrong pair that passed a wait only its address hears, so that nobody else waits longer;
-    /// and the account, where the code was right: see [`crate::engine::counts::right_codes`].
+    /// Counts a wrong password beside the account, for known and unknown names: at its address over
+    /// all names, and at the text that names the account. A right one clears the count at the text,
+    /// as it does at the account. A wrong pair that bypassed a wait counts only at its address, so
+    /// that no other user waits longer, and at the account if the code was right: see
+    /// [`crate::engine::counts::right_codes`].
     pub(super) fn count_proof(
         &mut self,
         gated: &Gated,
@@ -143,7 +145,7 @@ impl Writer {
         }
     }
 
-    /// Answers a refusal that a later record tells of; it is kept in memory for repeats.
+    /// Answers a refusal that a later record reports; it is kept in memory for repeats.
     pub(super) fn answer_unrecorded(
         &mut self,
         key: CommandKey,

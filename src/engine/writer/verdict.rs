@@ -1,4 +1,4 @@
-//! What became of one command in the writer's batch.
+//! The result of one command in the writer's batch.
 
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::reply::Details;
@@ -6,16 +6,16 @@ use countersign_schemas::reply::Details;
 use crate::account::{Reply, Step};
 use crate::engine::{Done, Outcome};
 
-/// What became of one command in the batch.
+/// The result of one command in the batch.
 pub enum Verdict {
-    /// It is answered.
+    /// The command is answered.
     Answer(Box<Outcome>),
-    /// It needs a step that the writer does not take itself.
+    /// The command needs a step that the writer does not take itself.
     Needs(Step),
 }
 
 impl Verdict {
-    /// An answer that no event rests on, or all of them are recorded.
+    /// Returns an answer that needs no event, or whose events are all recorded.
     pub fn answer(reply: Result<Reply, Refusal>, details: Details) -> Self {
         let result = reply.map(|reply| Done::new(reply, details, details.at));
         Self::Answer(Box::new(Outcome {
@@ -24,7 +24,7 @@ impl Verdict {
         }))
     }
 
-    /// A refusal.
+    /// Returns a refusal.
     pub fn refused(code: ErrorCode) -> Self {
         Self::Answer(Box::new(Outcome::refused(code)))
     }

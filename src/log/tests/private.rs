@@ -43,23 +43,3 @@ fn a_copy_that_others_may_read_is_closed_to_them_by_the_next_backup() {
     back_up();
     assert_eq!(mode(&segment(&target, 1)), 0o600);
 }
-
-#[test]
-fn what_is_no_file_is_not_taken_for_absent() {
-    let (_parent, path) = place();
-    folder::remove_if_there(&path).unwrap();
-    fs::create_dir(&path).unwrap();
-    folder::remove_if_there(&path).unwrap_err();
-    assert!(path.exists());
-}
-
-#[test]
-fn a_file_that_is_named_without_a_folder_is_in_the_working_folder() {
-    for (path, expected) in [
-        ("keyring", "."),
-        ("keys/keyring", "keys"),
-        ("/keyring", "/"),
-    ] {
-        assert_eq!(folder::parent(Path::new(path)), Path::new(expected));
-    }
-}

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::durable;
 
 #[test]
 fn creation_is_refused_where_anything_is() {
@@ -25,7 +26,7 @@ fn creation_without_records_is_refused_and_leaves_nothing() {
 #[test]
 fn an_interrupted_creation_is_no_log_and_can_be_done_again() {
     let (_parent, folder) = place();
-    let staging = folder::unpublished(&folder);
+    let staging = durable::staging(&folder);
     fs::create_dir(&staging).unwrap();
     fs::write(segment(&staging, 1), b"half a file").unwrap();
     assert!(matches!(
@@ -64,14 +65,14 @@ fn what_may_not_be_written_is_named_as_read_only() {
 #[test]
 fn a_creation_that_was_interrupted_before_its_first_file_can_be_done_again() {
     let (_parent, folder) = place();
-    fs::create_dir(folder::unpublished(&folder)).unwrap();
+    fs::create_dir(durable::staging(&folder)).unwrap();
     assert_holds(&log_with(&folder, 20, 3), 3);
 }
 
 #[test]
 fn a_creation_names_what_is_in_its_way() {
     let (_parent, folder) = place();
-    let strange = segment(&folder::unpublished(&folder), 1);
+    let strange = segment(&durable::staging(&folder), 1);
     fs::create_dir_all(&strange).unwrap();
     let refused = EventLog::create(&folder, options(20), &records(1..=1)).unwrap_err();
     assert!(
@@ -179,7 +180,7 @@ fn a_log_that_could_not_be_closed_cleanly_says_so() {
 fn a_segment_that_was_never_published_is_swept_away() {
     let (_parent, folder) = place();
     log_with(&folder, 20, 50).close().unwrap();
-    let leftover = folder::unpublished(&segment(&folder, 4));
+    let leftover = durable::staging(&segment(&folder, 4));
     fs::write(&leftover, b"half a file").unwrap();
     let log = EventLog::open(&folder, options(20)).unwrap();
     assert_holds(&log, 50);

@@ -1,7 +1,7 @@
 //! `log` of `tests/fuzz/targets.rs` under libFuzzer.
 //!
 //! redb may panic on a damaged file, which the log catches and refuses; libFuzzer's own hook would
-//! end the process before. A panic that nobody catches still ends it.
+//! end the process before. A panic that is not caught still ends it.
 #![no_main]
 
 #[path = "../../disk/mod.rs"]

@@ -1,4 +1,4 @@
-//! The records of who looked at a history, as the writer makes them.
+//! Writes access records: who viewed whose history.
 
 use countersign_schemas::event::Event;
 use countersign_schemas::ids::CommandKey;
@@ -7,28 +7,28 @@ use countersign_schemas::time::Micros;
 use super::Writer;
 use super::batch::{Batch, Group, Origin};
 use crate::account::service;
-use crate::engine::message::Looking;
+use crate::engine::message::PendingAccess;
 use crate::engine::request::Viewer;
 
 impl Writer {
-    /// Takes the record of a look into the batch; one that cannot be made is said, and the look is
+    /// Adds an access record to the batch; if it cannot be made, this is logged and the access is
     /// refused.
-    pub(super) fn record_look_up(&mut self, looking: Looking, batch: &mut Batch) {
-        if self.record_of_viewer(looking.event, &looking.viewer, batch) {
-            batch.looks.push(looking.durable);
+    pub(super) fn record_access(&mut self, pending: PendingAccess, batch: &mut Batch) {
+        if self.record_of_viewer(pending.event, &pending.viewer, batch) {
+            batch.accesses.push(pending.durable);
         }
     }
 
-    /// Records how many further looks the records stand for whose time is over, at most `max`.
-    pub(super) fn count_look_ups(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
-        let due = self.shared.look_ups().due(monotonic, max);
-        for look in due {
-            let event = counted(&look.event, look.further);
-            self.record_of_viewer(event, &look.viewer, batch);
+    /// Records how many further accesses the expired records cover, at most `max` records.
+    pub(super) fn count_accesses(&mut self, monotonic: Micros, max: usize, batch: &mut Batch) {
+        let due = self.shared.access_records().due(monotonic, max);
+        for record in due {
+            let event = counted(&record.event, record.further);
+            self.record_of_viewer(event, &record.viewer, batch);
         }
     }
 
-    /// Whether the batch has taken it.
+    /// Adds a viewer's event to the batch; returns whether that succeeded.
     fn record_of_viewer(&mut self, event: Event, viewer: &Viewer, batch: &mut Batch) -> bool {
         let id = batch.own_command_id(&event);
         let group = Group {
@@ -43,13 +43,13 @@ impl Writer {
         let recorded = batch.record(&self.shared, &group);
         match &recorded {
             Ok(_) => self.recorded_at(group.now),
-            Err(error) => tracing::error!(%error, "a look-up could not be recorded"),
+            Err(error) => tracing::error!(%error, "an access record could not be written"),
         }
         recorded.is_ok()
     }
 }
 
-/// The event that says how many more looks there were.
+/// Returns the event that reports how many further accesses there were.
 fn counted(event: &Event, further: u32) -> Event {
     match event {
         Event::AuditExported(e) => {

@@ -1,4 +1,4 @@
-//! An installation for tests of the engine: a real log in a temporary folder, clocks as arguments.
+//! The fixture of the engine's tests: a real log in a temporary folder, with clocks as arguments.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -11,7 +11,7 @@ use countersign_schemas::refusal::ErrorCode;
 use countersign_schemas::time::Micros;
 use serde_json::{Value, json};
 
-use crate::account::{Policy, Reply};
+use crate::account::{Policy, Reply, SecretReply};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::otp::{TotpSecret, hotp, step_at};
 use crate::engine::accounts::snapshots::Snapshots;
@@ -24,31 +24,31 @@ use crate::log::tree::leaf_hash;
 use crate::log::{EventLog, LogOptions, Storage};
 
 /// An installation whose clock the test moves.
-pub(in crate::engine) struct House {
+pub(in crate::engine) struct Fixture {
     folder: tempfile::TempDir,
     now: Arc<AtomicU64>,
     monotonic: Arc<AtomicU64>,
     next_id: AtomicU64,
 }
 
-impl House {
+impl Fixture {
     pub(in crate::engine) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicU64::new(1_800_000_000_000_000));
-        let house = Self {
+        let fixture = Self {
             folder,
             now,
             monotonic: Arc::default(),
             next_id: AtomicU64::new(1),
         };
         init(
-            &house.data(),
-            &house.keyring(),
-            house.time(),
+            &fixture.data(),
+            &fixture.keyring(),
+            fixture.time(),
             LogOptions::default(),
         )
         .unwrap();
-        house
+        fixture
     }
 
     /// Appends records as this installation's own service would, with its keyring.
@@ -76,7 +76,7 @@ impl House {
         self.folder.path().join("keys").join("keyring.toml")
     }
 
-    /// Where its backups go.
+    /// Returns the folders of its backups.
     pub(in crate::engine) fn backups(&self) -> BackupFolders {
         BackupFolders {
             log: self.folder.path().join("backup"),
@@ -88,7 +88,7 @@ impl House {
         Micros(self.now.load(Ordering::SeqCst))
     }
 
-    /// The snapshots in a file of this installation.
+    /// Opens the snapshots in a file of this installation.
     pub(in crate::engine) fn snapshots(&self, path: &std::path::Path) -> Snapshots {
         let key = Keyring::load(&self.keyring()).unwrap();
         let key = key.file_key(SNAPSHOTS_LABEL);
@@ -183,7 +183,7 @@ impl House {
         receiver.recv().unwrap()
     }
 
-    /// A command id that was not used before.
+    /// Returns a command id that was not used before.
     pub(in crate::engine) fn fresh_id(&self) -> String {
         format!("c-{}", self.next_id.fetch_add(1, Ordering::SeqCst))
     }
@@ -202,7 +202,7 @@ impl House {
             .map_err(|refusal| refusal.code)
     }
 
-    /// Registers and enrols an account; gives its secret and its backup codes.
+    /// Registers and enrols an account; returns its secret and its backup codes.
     pub(in crate::engine) fn enrol(
         &self,
         engine: &Engine,
@@ -211,7 +211,7 @@ impl House {
         self.enrol_as(engine, account, account)
     }
 
-    /// The same where the username is another text than the id.
+    /// The same with a username that differs from the id.
     pub(in crate::engine) fn enrol_as(
         &self,
         engine: &Engine,
@@ -221,18 +221,19 @@ impl House {
         let body = json!({"account_id": account, "username": username, "password": PASSWORD});
         self.send(engine, "register-account", body).unwrap();
         let body = json!({"account_id": account, "proof": {"password": PASSWORD}});
-        let Ok(Reply::EnrolmentStarted {
+        let Ok(Reply::Secret(SecretReply::EnrolmentStarted {
             authenticator_id,
             secret,
             ..
-        }) = self.send(engine, "enable-2fa", body)
+        })) = self.send(engine, "enable-2fa", body)
         else {
             panic!("enrolment starts");
         };
         let code = self.code(&secret, 0);
         let body =
             json!({"account_id": account, "authenticator_id": authenticator_id, "code": code});
-        let Ok(Reply::CodeConfirmed { issued, .. }) = self.send(engine, "confirm-code", body)
+        let Ok(Reply::Secret(SecretReply::CodeConfirmed { issued, .. })) =
+            self.send(engine, "confirm-code", body)
         else {
             panic!("the first code confirms");
         };

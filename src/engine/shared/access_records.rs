@@ -1,6 +1,6 @@
-//! Which looks at histories have a record, and how many further ones each stands for.
+//! The recent access records, and how many further accesses each of them covers.
 //!
-//! In memory and bounded; it knows no clock, times are arguments.
+//! In memory and bounded; it has no clock, times are arguments.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,40 +8,40 @@ use countersign_schemas::event::Event;
 use countersign_schemas::time::Micros;
 use sha2::{Digest, Sha256};
 
-use super::look_rates::LookRates;
+use super::subject_rates::SubjectRates;
 use crate::account::service;
 use crate::engine::request::Viewer;
 
-/// How long one record stands for further looks at the same.
+/// How long one record covers further accesses to the same subject, in seconds.
 pub const WINDOW_S: u64 = 600;
-/// Looks that are remembered as recorded; the oldest is forgotten for one more.
+/// Access records that are remembered; beyond that, the oldest is forgotten.
 pub const RECORDED_MAX: usize = 65_536;
-/// A look that has a record, and how many it stands for.
+/// A remembered access record, and how many accesses it covers.
 #[derive(Debug)]
 pub struct Recorded {
     pub event: Event,
     pub viewer: Viewer,
-    /// Further looks at the same.
+    /// Further accesses to the same subject.
     pub further: u32,
 }
 
-/// Which looks were recorded lately, and how many further ones each record stands for.
+/// The recent access records, and how many further accesses each of them covers.
 #[derive(Debug, Default)]
-pub struct RecordedLooks {
-    pub looks: HashMap<[u8; 16], Recorded>,
-    /// The same, oldest first, with when they were recorded.
+pub struct AccessRecords {
+    pub recent: HashMap<[u8; 16], Recorded>,
+    /// The keys of the same records, oldest first, with the time of their recording.
     order: VecDeque<(Micros, [u8; 16])>,
-    /// Those whose time is over and whose count waits for its record.
+    /// Records whose time is over and whose count waits to be recorded.
     counted: VecDeque<Recorded>,
-    /// How often callers named somebody new.
-    pub rates: LookRates,
+    /// How often callers named a new subject.
+    pub rates: SubjectRates,
 }
 
-impl RecordedLooks {
-    /// Whether a record that is not older than the window stands for a look; it then counts it.
+impl AccessRecords {
+    /// Whether a record within the window covers this access; if so, the access is counted.
     pub fn counts(&mut self, key: &[u8; 16], now: Micros) -> bool {
         self.forget_old(now);
-        let recorded = self.looks.get_mut(key);
+        let recorded = self.recent.get_mut(key);
         let stands = recorded.is_some();
         if let Some(recorded) = recorded {
             recorded.further = recorded.further.saturating_add(1);
@@ -49,21 +49,21 @@ impl RecordedLooks {
         stands
     }
 
-    /// Remembers a look whose record is durable; another thread may have recorded the same.
-    pub fn insert(&mut self, key: [u8; 16], look: Recorded, now: Micros) {
-        if let Some(recorded) = self.looks.get_mut(&key) {
+    /// Remembers an access whose record is durable; another thread may have recorded the same.
+    pub fn insert(&mut self, key: [u8; 16], record: Recorded, now: Micros) {
+        if let Some(recorded) = self.recent.get_mut(&key) {
             recorded.further = recorded.further.saturating_add(1);
             return;
         }
-        self.looks.insert(key, look);
+        self.recent.insert(key, record);
         self.order.push_back((now, key));
         if self.order.len() > RECORDED_MAX {
             self.forget_oldest();
         }
     }
 
-    /// Counts a look that was refused: one count for each caller and query, for whomever the caller
-    /// says it acts, so that it cannot fill the log by varying that.
+    /// Counts a refused access: one count per caller and query. The person that the caller says it
+    /// acts for is ignored, so that the caller cannot fill the log by varying it.
     pub fn refused(&mut self, viewer: &Viewer, query: &str, now: Micros) {
         let viewer = Viewer {
             on_behalf_of: None,
@@ -72,17 +72,17 @@ impl RecordedLooks {
         };
         let event = service::subject_viewed(None, query);
         let mut key = key_of(&viewer, &event);
-        // Beside the key of a look that was answered and has a record.
+        // Different from the key of an answered access that has a record.
         key.iter_mut().for_each(|byte| *byte ^= 0xff);
-        let look = Recorded {
+        let record = Recorded {
             event,
             viewer,
             further: 1,
         };
-        self.insert(key, look, now);
+        self.insert(key, record, now);
     }
 
-    /// Takes the counts that are to be recorded, at most `max` of them.
+    /// Takes the counts that must be recorded, at most `max` of them.
     pub fn due(&mut self, now: Micros, max: usize) -> Vec<Recorded> {
         self.forget_old(now);
         let due = self.counted.len().min(max);
@@ -98,18 +98,20 @@ impl RecordedLooks {
 
     fn forget_oldest(&mut self) {
         let oldest = self.order.pop_front();
-        let look = oldest.and_then(|(_, key)| self.looks.remove(&key));
-        if let Some(look) = look.filter(|look| look.further > 0) {
+        let record = oldest.and_then(|(_, key)| self.recent.remove(&key));
+        if let Some(record) = record.filter(|record| record.further > 0) {
             if self.counted.len() < RECORDED_MAX {
-                self.counted.push_back(look);
+                self.counted.push_back(record);
             } else {
-                tracing::warn!("more look-ups wait to be counted than are kept; one count is lost");
+                tracing::warn!(
+                    "more access records wait to be counted than are kept; one count is lost"
+                );
             }
         }
     }
 }
 
-/// The first 16 bytes of SHA-256 over who looks at what, each part behind its length.
+/// Returns the first 16 bytes of SHA-256 over viewer and subject, each part after its length.
 pub fn key_of(viewer: &Viewer, event: &Event) -> [u8; 16] {
     let caller = &viewer.caller;
     let parts = [
@@ -148,7 +150,7 @@ mod tests {
         key
     }
 
-    fn look() -> Recorded {
+    fn record() -> Recorded {
         let caller = Caller {
             name: "eve".into(),
             verified: true,
@@ -166,40 +168,40 @@ mod tests {
     }
 
     #[test]
-    fn a_record_stands_for_ten_minutes_and_not_longer_and_counts_what_it_stands_for() {
-        let mut recorded = RecordedLooks::default();
+    fn a_record_covers_ten_minutes_and_no_longer_and_counts_the_further_accesses() {
+        let mut recorded = AccessRecords::default();
         assert!(!recorded.counts(&key(1), NOW));
-        recorded.insert(key(1), look(), NOW);
-        // Two threads that both found none.
-        recorded.insert(key(1), look(), NOW.plus_s(300));
-        recorded.insert(key(2), look(), NOW.plus_s(300));
+        recorded.insert(key(1), record(), NOW);
+        // Two threads that both found no record.
+        recorded.insert(key(1), record(), NOW.plus_s(300));
+        recorded.insert(key(2), record(), NOW.plus_s(300));
         assert!(recorded.counts(&key(1), NOW.plus_s(WINDOW_S - 1)));
         assert!(recorded.due(NOW.plus_s(WINDOW_S - 1), 9).is_empty());
         assert!(!recorded.counts(&key(1), NOW.plus_s(WINDOW_S)));
         assert!(recorded.counts(&key(2), NOW.plus_s(WINDOW_S)));
         assert_eq!(recorded.order.len(), 1);
-        let due = |recorded: &mut RecordedLooks, at| -> Vec<u32> {
+        let due = |recorded: &mut AccessRecords, at| -> Vec<u32> {
             let due = recorded.due(at, 9);
-            due.iter().map(|look| look.further).collect()
+            due.iter().map(|record| record.further).collect()
         };
         assert_eq!(due(&mut recorded, NOW.plus_s(WINDOW_S)), [2]);
         assert_eq!(due(&mut recorded, Micros(u64::MAX)), [1]);
-        recorded.insert(key(3), look(), NOW);
+        recorded.insert(key(3), record(), NOW);
         assert!(
             due(&mut recorded, Micros(u64::MAX)).is_empty(),
-            "one look has its record"
+            "one access has its record"
         );
     }
 
     #[test]
     fn a_full_table_forgets_the_oldest_and_keeps_its_count() {
-        let mut recorded = RecordedLooks::default();
+        let mut recorded = AccessRecords::default();
         for n in 0..=RECORDED_MAX {
-            recorded.insert(key(n), look(), NOW);
+            recorded.insert(key(n), record(), NOW);
             assert!(recorded.counts(&key(n), NOW));
         }
         assert_eq!(recorded.order.len(), RECORDED_MAX);
-        assert_eq!(recorded.looks.len(), RECORDED_MAX);
+        assert_eq!(recorded.recent.len(), RECORDED_MAX);
         assert!(!recorded.counts(&key(0), NOW) && recorded.counts(&key(1), NOW));
         assert_eq!(recorded.due(NOW, 9).len(), 1);
     }

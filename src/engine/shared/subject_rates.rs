@@ -1,4 +1,5 @@
-//! How often a caller names somebody new: counted in memory, by a clock that is an argument.
+//! How often a caller names a new account or username: counted in memory, by a clock that is an
+//! argument.
 //!
 //! A restart forgets a minute of it; no budget of guesses rests on it.
 
@@ -8,21 +9,22 @@ use countersign_schemas::ids::person;
 use countersign_schemas::record::Role;
 use countersign_schemas::time::Micros;
 
-/// Accounts and usernames that one caller may name in the window, those that are on record apart.
-pub const NEW_LOOKS_MAX: usize = 60;
-/// The rolling window.
+/// Accounts and usernames that one caller may name in the window, without those that have an access
+/// record.
+pub const NEW_SUBJECTS_MAX: usize = 60;
+/// The rolling window, in seconds.
 pub const RATE_WINDOW_S: u64 = 60;
-/// Callers that are counted at once; the one that was seen longest ago is forgotten for one more.
+/// Callers that are counted at once; beyond that, the one that was seen longest ago is forgotten.
 const CALLERS_MAX: usize = 4_096;
 
 // BUG: looks-in-memory: it is in memory, so a restart forgets a minute of the count.
-/// When each caller, by its name's one spelling, named somebody new, oldest first; at most
-/// [`NEW_LOOKS_MAX`] times of each.
+/// When each caller, under one spelling of its name, named a new subject, oldest first; at most
+/// [`NEW_SUBJECTS_MAX`] times for each caller.
 #[derive(Debug, Default)]
-pub struct LookRates(HashMap<(Role, String), VecDeque<Micros>>);
+pub struct SubjectRates(HashMap<(Role, String), VecDeque<Micros>>);
 
-impl LookRates {
-    /// Counts one.
+impl SubjectRates {
+    /// Counts a new subject.
     ///
     /// # Errors
     /// The seconds until the caller may name another.
@@ -39,7 +41,7 @@ impl LookRates {
             times.pop_front();
         }
         match times.front() {
-            Some(first) if times.len() >= NEW_LOOKS_MAX => {
+            Some(first) if times.len() >= NEW_SUBJECTS_MAX => {
                 Err(first.plus_s(RATE_WINDOW_S).seconds_since(now))
             }
             Some(_) | None => {
@@ -67,8 +69,8 @@ mod tests {
 
     #[test]
     fn sixty_in_any_minute_and_each_caller_for_itself() {
-        let mut rates = LookRates::default();
-        for n in 0..NEW_LOOKS_MAX as u64 {
+        let mut rates = SubjectRates::default();
+        for n in 0..NEW_SUBJECTS_MAX as u64 {
             assert_eq!(rates.take(EVE, NOW.plus_s(n / 2)), Ok(()));
         }
         assert_eq!(rates.take(EVE, NOW.plus_s(30)), Err(30));
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn callers_beyond_the_table_push_out_the_one_seen_longest_ago() {
-        let mut rates = LookRates::default();
+        let mut rates = SubjectRates::default();
         for n in 0..=CALLERS_MAX as u64 {
             let name = n.to_string();
             assert_eq!(rates.take((Role::Audit, &name), NOW.plus_s(n)), Ok(()));
