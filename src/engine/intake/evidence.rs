@@ -308,8 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_compared_with_the_steps_that_can_count_and_at_enrolment_with_those_of_a_wrong_clock()
-     {
+    fn a_code_is_compared_with_every_step_that_can_count() {
         let policy = Policy {
             window_steps: 1,
             diagnosis_steps: 20,
