@@ -122,4 +122,12 @@ mod tests {
         assert_eq!(folder_of(Path::new("keys")), Path::new("."));
         assert_eq!(folder_of(Path::new("a/keys")), Path::new("a"));
     }
+
+    #[test]
+    fn what_cannot_be_removed_is_not_taken_for_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        remove_if_there(&folder.path().join("absent")).unwrap();
+        remove_if_there(folder.path()).unwrap_err();
+        assert!(folder.path().exists());
+    }
 }

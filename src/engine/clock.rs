@@ -118,6 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn drift_is_no_jump_since_the_clocks_are_compared_afresh_every_hour() {
+        let mut watch = JumpWatch::new(WALL, Micros(0));
+        for n in 1..20 {
+            let (wall, monotonic) = (WALL.plus_s(n * 4_040), Micros(0).plus_s(n * 4_000));
+            assert_eq!(watch.jumped(wall, monotonic, 60), None, "hour {n}");
+        }
+    }
+
+    #[test]
+    fn the_clocks_of_the_machine_run() {
+        let (wall, monotonic) = (wall_clock(), monotonic_clock());
+        assert!(wall > Micros(1_700_000_000_000_000));
+        let has_run = (0..100_000_000).any(|_| monotonic_clock() > monotonic);
+        assert!(has_run);
+        assert!(wall_clock() >= wall);
+    }
+
+    #[test]
     fn what_was_accepted_counts_until_log_time_moves_on() {
         let accepted = Some(AcceptedClock {
             at: WALL,

@@ -169,3 +169,30 @@ pub fn read(reader: &LogReader, last: u64, tombstones: &[Tombstone]) -> Result<K
         next = page.next();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADA: StreamKey = StreamKey([1; 16]);
+
+    /// An older store of keys gives a number out again, which an erasure had ended.
+    #[test]
+    fn the_present_lifes_key_is_not_erased_even_under_a_number_that_was() {
+        let known = Known {
+            recorded: HashMap::from([(ADA, 9)]),
+            ended: HashMap::from([(ADA, 4)]),
+            living: HashMap::from([(ADA, 3)]),
+            through: HashMap::new(),
+        };
+        let erased: Vec<_> = (1..=5).filter(|key| known.says(ADA, *key)).collect();
+        assert_eq!(erased, [1, 2]);
+        let known = Known {
+            living: HashMap::new(),
+            ..known
+        };
+        let erased: Vec<_> = (1..=5).filter(|key| known.says(ADA, *key)).collect();
+        assert_eq!(erased, [1, 2, 3, 4]);
+        assert!(!known.says(StreamKey([2; 16]), 1));
+    }
+}

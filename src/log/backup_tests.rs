@@ -239,3 +239,117 @@ fn a_copy_that_rots_is_found_within_a_round_and_made_again() {
     std::fs::remove_file(good).unwrap();
     assert_holds(&target, 35);
 }
+
+#[test]
+fn a_manifest_that_cannot_be_looked_for_is_not_taken_for_none() {
+    use super::super::{Manifest, ManifestError};
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Manifest::read(folder.path()).unwrap(), None);
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"no folder").unwrap();
+    assert!(matches!(
+        Manifest::read(&file),
+        Err(ManifestError::Io { .. })
+    ));
+}
+
+#[test]
+fn a_manifest_of_exactly_the_bound_is_read_and_a_longer_one_is_damage() {
+    use super::super::{MANIFEST, Manifest, ManifestError, Part};
+    use countersign_schemas::time::Micros;
+
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = Manifest::begun(Part::Log, "ab".into(), Micros(7));
+    let text = serde_json::to_string(&manifest).unwrap();
+    let bound = 256 * 1024;
+    for (length, is_read) in [(bound, true), (bound + 1, false), (bound + 2, false)] {
+        std::fs::write(
+            folder.path().join(MANIFEST),
+            text.clone() + &" ".repeat(length - text.len()),
+        )
+        .unwrap();
+        match Manifest::read(folder.path()) {
+            Ok(read) => assert!(is_read && read.as_ref() == Some(&manifest), "{length}"),
+            Err(ManifestError::Damaged { .. }) => assert!(!is_read, "{length}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_long_segment_whose_copy_is_right_is_not_copied_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("copy");
+    let long = super::super::PAGE_RECORDS_MAX as u64 + 76;
+    let options = LogOptions {
+        segment_records: NonZeroU64::new(long).unwrap(),
+        ..options()
+    };
+    let records: Vec<_> = (1..=long).map(record).collect();
+    let (first, second) = records.split_at(super::super::BATCH_RECORDS_MAX);
+    let mut log = EventLog::create(&folder.path().join("log"), options, first).unwrap();
+    log.append(log.head(), second).unwrap();
+    append(&mut log, 1);
+    let back_up = || {
+        let staged = log
+            .reader()
+            .stage_copy(&target, long + 1, long + 1, 0)
+            .unwrap();
+        let is_read_again = staged.read_through() == long;
+        staged.publish().unwrap();
+        let copy = fs::metadata(target.join("00000001.redb")).unwrap();
+        (is_read_again, copy.ino())
+    };
+    let (_, made) = back_up();
+    assert_eq!(back_up(), (true, made));
+}
+
+/// A copy of the second segment with another record at one position, and correct checksums.
+fn rot(target: &Path, at: u64) {
+    let path = target.join("00000002.redb");
+    fs::remove_file(&path).unwrap();
+    let db = Storage::default().create(&path, COPY_CACHE_BYTES).unwrap();
+    let other = |position| {
+        if position == at {
+            record(99)
+        } else {
+            record(position)
+        }
+    };
+    let records: Vec<_> = (11..=20).map(other).collect();
+    segment::commit(&db, 11, &records).unwrap();
+    segment::close(db).unwrap();
+}
+
+#[test]
+fn a_rotten_record_is_found_at_either_end_of_its_segment_and_is_no_loss_where_it_is_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("copy");
+    let first = &[record(1)];
+    let mut log = EventLog::create(&folder.path().join("log"), options(), first).unwrap();
+    append(&mut log, 34);
+    back_up(&log, &target, 0);
+    for at in [11, 20] {
+        rot(&target, at);
+        // The manifest from before the last backup proves the rotten segment, and no more.
+        let staged = log.reader().stage_copy(&target, 20, 35, 10).unwrap();
+        staged.publish().unwrap();
+        assert_holds(&target, 35);
+    }
+    rot(&target, 20);
+    let lost = log.reader().stage_copy(&target, 19, 35, 10).unwrap_err();
+    assert!(matches!(lost, BackupError::KnowsMore { position: 20, .. }));
+}
+
+#[test]
+fn a_segment_that_was_exchanged_under_the_log_is_not_copied_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("log"), folder.path().join("copy"));
+    let mut log = EventLog::create(&source, options(), &[record(1)]).unwrap();
+    append(&mut log, 34);
+    let staged = source.join("staged");
+    fs::copy(source.join("00000002.redb"), &staged).unwrap();
+    fs::rename(&staged, source.join("00000001.redb")).unwrap();
+    let refused = log.reader().stage_copy(&target, 0, 35, 0).unwrap_err();
+    assert!(matches!(refused, BackupError::Copy { .. }), "{refused}");
+}

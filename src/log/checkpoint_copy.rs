@@ -78,7 +78,7 @@ impl Archive {
     ) -> Result<u64, TileError> {
         let (archived, _) = self.agreed(head, &mut root_at)?;
         let copy = self.copy_in(data).map(|copy| copy.checkpoint);
-        match copy.filter(|copy| (archived + 1..=head).contains(&copy.size)) {
+        match copy.filter(|copy| (archived..=head).contains(&copy.size)) {
             Some(copy) if root_at(copy.size)? == copy.root => Ok(copy.size),
             Some(_) | None => Ok(archived),
         }

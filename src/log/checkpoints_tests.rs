@@ -151,7 +151,13 @@ fn a_contradiction_is_never_signed() {
     // A tree with right tiles and a wrong frontier.
     let (tree, other) = (honest(11), log(11, 11));
     let refused = archive.sign(11, &other.root(), root_at(&tree)).unwrap_err();
-    assert!(matches!(refused, CheckpointRefusal::Forked { .. }));
+    assert!(matches!(
+        refused,
+        CheckpointRefusal::Forked {
+            archived: 11,
+            lost_from: 11,
+        }
+    ));
     let refused = archive.sign(10, &other.root(), root_at(&tree)).unwrap_err();
     assert!(matches!(refused, CheckpointRefusal::Forked { .. }));
     assert_eq!(
@@ -361,4 +367,90 @@ fn a_folder_that_cannot_be_written_signs_nothing() {
     assert_eq!(archive.newest().unwrap().size, 1);
     fs::remove_dir_all(place.path("checkpoint")).unwrap();
     sign(&mut archive, &honest(2)).unwrap();
+}
+
+#[test]
+fn the_copy_beside_the_log_is_the_newest_checkpoint_after_each_signature() {
+    let (place, data) = (Place::new(), tempfile::tempdir().unwrap());
+    let mut archive = place.open().unwrap();
+    archive.keep_copy_in(data.path());
+    assert!(archive.copy_in(data.path()).is_none());
+    for size in [1, 5, 9] {
+        sign(&mut archive, &honest(size)).unwrap();
+        let copy = archive.copy_in(data.path()).unwrap();
+        assert_eq!(Some(&copy.checkpoint), archive.newest());
+    }
+    // A folder that has no copy yet gets the one that was signed before.
+    let other = tempfile::tempdir().unwrap();
+    archive.keep_copy_in(other.path());
+    assert_eq!(archive.copy_in(other.path()).unwrap().checkpoint.size, 9);
+}
+
+#[test]
+fn a_file_of_exactly_the_bound_is_read_and_one_byte_more_is_refused() {
+    let place = Place::new();
+    let path = place.path("text");
+    for (length, is_read) in [(9, true), (10, true), (11, false), (12, false)] {
+        fs::write(&path, "x".repeat(length)).unwrap();
+        let text = read(&path, 10);
+        assert_eq!(text.is_ok(), is_read, "{length} bytes");
+        if let Ok(text) = text {
+            assert_eq!(text.unwrap().len(), length);
+        }
+    }
+}
+
+#[test]
+fn a_history_is_thinned_by_the_note_after_its_last_line() {
+    let (place, tree) = (Place::new(), honest(1_100));
+    let root = |size| root_at(&tree)(size).unwrap();
+    let full = HISTORY_LINES_MAX as u64;
+    let notes: Vec<_> = (1..full)
+        .map(|size| signer().sign(size, &root(size)))
+        .collect();
+    let lines: Vec<_> = notes.iter().map(|note| line_of(note) + "\n").collect();
+    fs::write(place.path("checkpoint-history"), lines.concat()).unwrap();
+    fs::write(place.path("checkpoint"), notes.last().unwrap()).unwrap();
+    let mut archive = place.open().unwrap();
+    for (size, kept) in [
+        (full, HISTORY_LINES_MAX),
+        (full + 1, HISTORY_LINES_MAX / 2 + 1),
+    ] {
+        archive.sign(size, &root(size), root_at(&tree)).unwrap();
+        let lines = place.text("checkpoint-history").lines().count();
+        assert_eq!((lines, archive.checkpoints().count()), (kept, kept));
+        assert_eq!(archive.newest().unwrap().size, size);
+    }
+}
+
+#[test]
+fn what_is_no_note_is_damage_and_not_the_archive_of_another_log() {
+    let place = Place::with(&[1]);
+    fs::write(place.path("checkpoint"), "no note\n").unwrap();
+    let refused = place.open().unwrap_err();
+    assert!(matches!(refused, CheckpointRefusal::Damaged { .. }));
+}
+
+#[test]
+fn an_archive_that_cannot_be_looked_for_is_not_taken_for_none() {
+    let place = Place::with(&[1]);
+    let below_a_file = place.path("checkpoint").join("keyring");
+    let refused = Archive::open(&below_a_file, signer()).unwrap_err();
+    assert!(matches!(refused, CheckpointRefusal::Io { .. }));
+}
+
+#[test]
+fn a_copy_that_is_adopted_is_the_newest_checkpoint_after_a_restart() {
+    let (place, data) = (Place::new(), tempfile::tempdir().unwrap());
+    let mut archive = place.open().unwrap();
+    archive.keep_copy_in(data.path());
+    for size in [1, 9] {
+        sign(&mut archive, &honest(size)).unwrap();
+    }
+    let older = Place::with(&[1, 5]);
+    let mut archive = older.open().unwrap();
+    let copy = archive.copy_in(data.path()).unwrap();
+    archive.adopt(copy).unwrap();
+    assert_eq!(archive.newest().unwrap().size, 9);
+    assert_eq!(older.sizes(), [1, 5, 9]);
 }

@@ -75,6 +75,8 @@ mod tests {
         assert!(kept.len() > HISTORY_LINES_MAX / 2 - 1);
         let few = lines[..10].to_vec();
         assert_eq!(thinned(few.clone()), few, "a torn history loses nothing");
+        let full = lines[..HISTORY_LINES_MAX].to_vec();
+        assert_eq!(thinned(full).len(), HISTORY_LINES_MAX / 2 + 1);
     }
 
     #[test]

@@ -282,3 +282,29 @@ fn a_copy_of_a_log_that_crashed_is_verified_and_not_touched() {
     ));
     log.close().unwrap();
 }
+
+#[test]
+fn a_folder_that_cannot_be_looked_at_is_not_taken_for_absent() {
+    let place = Place::new();
+    fs::write(&place.log, b"no folder").unwrap();
+    let below = count_segments(&place.log.join("below"));
+    assert!(matches!(below, Err(OpenLogError::Io { .. })), "{below:?}");
+    let absent = count_segments(&place.scratch.join("log"));
+    assert!(matches!(absent, Err(OpenLogError::Missing(_))));
+}
+
+#[test]
+fn only_what_is_named_like_a_segment_is_counted_as_one() {
+    let place = Place::new();
+    fs::create_dir(&place.log).unwrap();
+    for name in ["00000001.redb", "notes.redb", "13-characters"] {
+        fs::write(place.log.join(name), b"").unwrap();
+    }
+    assert_eq!(count_segments(&place.log).unwrap(), 1);
+    fs::write(place.log.join("00000003.redb"), b"").unwrap();
+    let missing = count_segments(&place.log);
+    assert!(matches!(
+        missing,
+        Err(OpenLogError::MissingSegment { number: 2, .. })
+    ));
+}

@@ -148,11 +148,7 @@ pub fn check_inclusion(
         }
         if node & 1 == 1 || node == last {
             hash = node_hash(other, &hash);
-            let skipped = if node & 1 == 1 {
-                0
-            } else {
-                node.trailing_zeros()
-            };
+            let skipped = node.trailing_zeros();
             node >>= skipped;
             last >>= skipped;
         } else {
@@ -204,11 +200,7 @@ pub fn check_consistency(
         if node & 1 == 1 || node == last {
             old = node_hash(other, &old);
             new = node_hash(other, &new);
-            let skipped = if node & 1 == 1 {
-                0
-            } else {
-                node.trailing_zeros()
-            };
+            let skipped = node.trailing_zeros();
             node >>= skipped;
             last >>= skipped;
         } else {

@@ -195,6 +195,35 @@ fn no_consistency_proof_survives_a_change() {
 }
 
 #[test]
+fn a_wrong_root_and_a_wrong_length_are_told_apart() {
+    let all = leaves(5);
+    let (tree, root) = (tree(&all), naive_root(&all));
+    let proof = prove_inclusion(|l, i| tree.read(l, i), 2, 5).unwrap();
+    let check = |root, proof: &[Hash]| check_inclusion(&all[1], 2, 5, root, proof);
+    let other = flipped(&root);
+    assert_eq!(check(&root, &proof), Ok(()));
+    assert_eq!(check(&other, &proof), Err(ProofRefused::WrongRoot));
+    assert_eq!(check(&root, &proof[1..]), Err(ProofRefused::Malformed));
+    let old = naive_root(&all[..3]);
+    let proof = prove_consistency(|l, i| tree.read(l, i), 3, 5).unwrap();
+    let check = |old, new, proof: &[Hash]| check_consistency(3, old, 5, new, proof);
+    assert_eq!(check(&old, &root, &proof), Ok(()));
+    for (old, new) in [(&other, &root), (&old, &other)] {
+        assert_eq!(check(old, new, &proof), Err(ProofRefused::WrongRoot));
+    }
+    assert_eq!(
+        check(&old, &root, &proof[1..]),
+        Err(ProofRefused::Malformed)
+    );
+}
+
+#[test]
+fn the_root_of_no_record_is_that_of_the_empty_tree() {
+    let tree = tree(&leaves(5));
+    assert_eq!(root_at(|l, i| tree.read(l, i), 0), Ok(empty_root()));
+}
+
+#[test]
 fn what_is_not_in_the_tree_is_not_proven() {
     let tree = tree(&leaves(5));
     let read = |l, i| tree.read(l, i);

@@ -228,3 +228,14 @@ fn of_two_checkpoints_of_one_size_the_log_agrees_to_one_at_most() {
         );
     }
 }
+
+#[test]
+fn a_log_is_whole_between_commands_and_not_within_one() {
+    let mut verifier = Verifier::new(&[]);
+    for (position, bytes) in (1..).zip(&records()) {
+        verifier.push(position, bytes).unwrap();
+        let record = Record::decode(bytes).unwrap();
+        let is_last = record.group_index + 1 == record.group_len;
+        assert_eq!(verifier.is_whole(), is_last, "after {position}");
+    }
+}

@@ -407,3 +407,43 @@ fn folders_that_were_open_to_others_are_closed_before_a_copy_is_in_them() {
         assert_eq!(mode & 0o7777, 0o700, "{}", folder.display());
     }
 }
+
+#[test]
+fn a_backup_that_could_not_be_read_is_told_apart_from_one_that_is_wrong() {
+    use crate::engine::copies::verify::BadBackup;
+    use crate::log::offline::VerifyError;
+    use crate::log::{ManifestError, OpenLogError};
+
+    let path = || std::path::PathBuf::from("backup");
+    let unreadable = |error| BadBackup::Log(VerifyError::Unreadable(error));
+    for (bad, is_unread) in [
+        (BadBackup::NoManifest(path()), false),
+        (BadBackup::KeyMissing(7), false),
+        (unreadable(OpenLogError::Missing(path())), false),
+        (
+            unreadable(OpenLogError::MissingSegment {
+                folder: path(),
+                number: 2,
+            }),
+            false,
+        ),
+        (unreadable(OpenLogError::ReadOnly(path())), true),
+        (unreadable(OpenLogError::AlreadyOpen(path())), true),
+        (
+            BadBackup::Manifest(ManifestError::Io {
+                path: path(),
+                source: std::io::ErrorKind::PermissionDenied.into(),
+            }),
+            true,
+        ),
+        (
+            BadBackup::Manifest(ManifestError::Damaged {
+                path: path(),
+                reason: "no JSON".into(),
+            }),
+            false,
+        ),
+    ] {
+        assert_eq!(bad.is_unread(), is_unread, "{bad}");
+    }
+}

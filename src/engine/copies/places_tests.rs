@@ -230,3 +230,12 @@ fn no_other_file_is_made_among_the_services_files() {
     }
     refuse_among_ours(&site.at("x")).unwrap();
 }
+
+#[test]
+fn what_is_not_there_yet_is_nothing_that_could_be_lost() {
+    let site = Site::new();
+    assert!(Ours::of(&site.at("no-data"), Some(&site.at("no-keys/keyring"))).is_ok());
+    fs::write(site.at("file"), b"").unwrap();
+    assert!(Ours::of(&site.at("file/data"), None).is_err());
+    assert!(Ours::of(&site.at("data"), Some(&site.at("file/keys/keyring"))).is_err());
+}

@@ -47,3 +47,47 @@ impl RightCodes {
         attempts.failed(ANY, now, &counted);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    fn account(n: usize) -> StreamKey {
+        StreamKey((n as u128).to_le_bytes())
+    }
+
+    #[test]
+    fn wrong_passwords_beside_right_codes_wait_by_account_and_from_every_address_at_once() {
+        let (mut counts, policy) = (RightCodes::default(), Policy::default());
+        for _ in 0..policy.password_failures_free {
+            assert_eq!(counts.waiting_s(&account(1), NOW), None);
+            counts.failed(account(1), NOW, &policy);
+        }
+        for wait in [5, 10, 20] {
+            counts.failed(account(1), NOW, &policy);
+            assert_eq!(counts.waiting_s(&account(1), NOW), Some(wait));
+            let over = NOW.plus_s(wait);
+            assert_eq!(counts.waiting_s(&account(1), over), None);
+        }
+        assert_eq!(counts.waiting_s(&account(2), NOW), None);
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_account_that_is_in_it_longest() {
+        let (mut counts, policy) = (RightCodes::default(), Policy::default());
+        for _ in 0..=policy.password_failures_free {
+            counts.failed(account(0), NOW, &policy);
+            counts.failed(account(1), NOW, &policy);
+        }
+        for n in 2..ACCOUNTS_MAX {
+            counts.failed(account(n), NOW, &policy);
+        }
+        assert!(counts.waiting_s(&account(0), NOW).is_some());
+        counts.failed(account(ACCOUNTS_MAX), NOW, &policy);
+        assert!(counts.waiting_s(&account(0), NOW).is_none());
+        assert!(counts.waiting_s(&account(1), NOW).is_some());
+        assert_eq!(counts.attempts.len(), ACCOUNTS_MAX);
+    }
+}

@@ -165,6 +165,44 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_without_an_address_is_counted_where_it_has_no_other_bound() {
+        let (mut budget, policy) = (SourceBudget::of(Counted::CallersToo), Policy::default());
+        let (caller, other) = (Source::of(None, "portal"), Source::of(None, "wiki"));
+        for _ in 0..=policy.source_failures_free {
+            budget.failed(&caller, NOW, &policy);
+        }
+        assert_eq!(budget.waiting_s(&caller, NOW, &policy), Some(5));
+        assert_eq!(budget.waiting_s(&other, NOW, &policy), None);
+    }
+
+    #[test]
+    fn failures_are_forgotten_after_a_day_without_one_and_not_before() {
+        let policy = Policy::default();
+        for (pause_s, wait) in [(86_399, Some(10)), (86_400, None)] {
+            let mut budget = SourceBudget::of(Counted::Addresses);
+            for _ in 0..=policy.source_failures_free {
+                budget.failed(&source(1), NOW, &policy);
+            }
+            let later = NOW.plus_s(pause_s);
+            budget.failed(&source(1), later, &policy);
+            assert_eq!(budget.waiting_s(&source(1), later, &policy), wait);
+        }
+    }
+
+    #[test]
+    fn one_comparison_that_ended_leaves_the_others_under_way() {
+        let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
+        for _ in 0..policy.source_failures_free {
+            budget.begun(&source(1));
+        }
+        assert_eq!(budget.waiting_s(&source(1), NOW, &policy), Some(1));
+        budget.ended(&source(1));
+        assert_eq!(budget.waiting_s(&source(1), NOW, &policy), None);
+        budget.begun(&source(1));
+        assert_eq!(budget.waiting_s(&source(1), NOW, &policy), Some(1));
+    }
+
+    #[test]
     fn what_is_under_way_counts_as_if_it_had_failed_and_then_one_goes_at_a_time() {
         let (mut budget, policy) = (SourceBudget::of(Counted::Addresses), Policy::default());
         for _ in 0..95 {

@@ -19,6 +19,7 @@ fn a_commands_events_stay_together_wherever_a_portion_ends() {
     }
     let feed = engine.feed();
     let all = published_in(&feed, 0);
+    assert!(all.iter().any(|event| event.group.size == 2));
     assert_eq!(all.last().unwrap().position, feed.head());
     // Started at each of the first events, a portion ends at each possible place within a command.
     let ends = all.iter().filter(|e| e.group.index + 1 == e.group.size);
@@ -55,4 +56,44 @@ fn published_in(feed: &Feed, begin: u64) -> Vec<PublishedEvent> {
     }
     assert!(portions >= 2, "the backlog is longer than a portion");
     events
+}
+
+#[test]
+fn an_event_that_only_the_stream_has_is_kept_beside_the_keyring_for_the_next_start() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let feed = engine.feed();
+    let body = json!({"account_id": "ada", "username": "ada", "password": PASSWORD});
+    fixture.send(&engine, "register-account", body).unwrap();
+    let event = feed.after(0).unwrap().events.remove(0);
+    assert!(feed.has(&event).unwrap());
+    let mut beyond = event.clone();
+    beyond.position = feed.head() + 1;
+    assert!(!feed.has(&beyond).unwrap());
+    let path = stream_witness::path(&fixture.keyring());
+    for lost_from in [4, beyond.position] {
+        feed.bear_witness(beyond.clone(), lost_from).unwrap();
+        let kept: Witness = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!((kept.lost_from, &kept.event), (lost_from, &beyond));
+        assert_eq!(kept.log_id, feed.epochs()[0].log_id);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    drop((feed, engine));
+    assert!(fixture.try_start().is_err());
+}
+
+#[test]
+fn what_publication_reached_is_what_the_operator_is_shown() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let feed = engine.feed();
+    assert!(engine.readings().publication.is_none());
+    feed.publication().turn_on();
+    feed.publication().halt("no broker".into());
+    let shown = engine.readings().publication.unwrap();
+    assert_eq!((shown.position, shown.lag), (0, feed.head()));
+    assert_eq!(shown.halted.as_deref(), Some("no broker"));
 }

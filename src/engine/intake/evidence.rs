@@ -302,3 +302,25 @@ fn candidate_steps(
     let ahead = reach.max(policy.window_steps);
     step_now.saturating_sub(back)..=step_now.saturating_add(ahead)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_compared_with_every_step_that_can_count() {
+        let policy = Policy {
+            window_steps: 1,
+            diagnosis_steps: 20,
+            ..Policy::default()
+        };
+        assert_eq!(candidate_steps(100, &policy, false), 97..=101);
+        assert_eq!(candidate_steps(100, &policy, true), 80..=120);
+        assert_eq!(candidate_steps(1, &policy, false), 0..=2);
+        let wide = Policy {
+            window_steps: 2,
+            ..policy
+        };
+        assert_eq!(candidate_steps(100, &wide, false), 95..=102);
+    }
+}

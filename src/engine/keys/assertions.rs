@@ -98,6 +98,14 @@ mod tests {
     }
 
     #[test]
+    fn a_new_installation_shows_its_one_key() {
+        let fixture = crate::engine::tests::fixture::Fixture::new();
+        let keyring = Keyring::load(&fixture.keyring()).unwrap();
+        let shown = shown_keys(&keyring, fixture.time());
+        assert_eq!(shown.keys.len(), 1);
+    }
+
+    #[test]
     fn every_key_is_shown_until_its_successor_is_five_minutes_old() {
         let keys = seeds(&[0, 1_000, 1_001]);
         let ids = |at| -> Vec<_> {

@@ -51,3 +51,28 @@ impl Publication {
         self.halted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publication_is_off_until_it_is_turned_on_and_halted_until_it_goes_on() {
+        let publication = Publication::default();
+        publication.reached(3);
+        assert!(publication.state(7).is_none());
+        publication.turn_on();
+        let state = |head| {
+            let state = publication.state(head).unwrap();
+            (state.position, state.lag, state.halted)
+        };
+        assert_eq!(state(7), (3, 4, None));
+        assert_eq!(state(2), (3, 0, None), "the log was read before");
+        publication.halt("the stream is gone".into());
+        assert_eq!(publication.halted().as_deref(), Some("the stream is gone"));
+        assert_eq!(state(7), (3, 4, Some("the stream is gone".into())));
+        publication.reached(7);
+        assert_eq!(publication.halted(), None);
+        assert_eq!(state(7), (7, 0, None));
+    }
+}

@@ -54,3 +54,26 @@ fn narrow(path: &Path, wide: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Erro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_others_could_read_is_closed_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (wide, closed) = (folder.path().join("wide"), folder.path().join("closed"));
+        for (file, mode) in [(&wide, 0o640), (&closed, 0o400)] {
+            fs::write(file, b"").unwrap();
+            fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        for expected in [vec![wide.clone()], vec![]] {
+            let mut named = Vec::new();
+            narrow(folder.path(), &mut named).unwrap();
+            assert_eq!(named, expected);
+        }
+        let mode = |file| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&wide), mode(&closed)), (0o600, 0o400));
+    }
+}

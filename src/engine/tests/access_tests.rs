@@ -311,3 +311,27 @@ fn an_operators_act_is_durable_with_its_sealed_reason_before_it_begins() {
     let refused = queries.record_act(&viewer("bob", None), backup, &reason);
     assert_eq!(refused.unwrap_err().code, ErrorCode::StoreUnavailable);
 }
+
+#[test]
+fn an_access_is_named_by_its_query() {
+    for (access, name) in [
+        (Access::Viewed(None, "reset-queue"), "reset-queue"),
+        (
+            Access::Exported(None, "records", "{}".into()),
+            "audit-records",
+        ),
+        (Access::Exported(None, "jsonl", "{}".into()), "audit-export"),
+    ] {
+        assert_eq!(access.query(), name);
+    }
+}
+
+#[test]
+fn a_position_is_reached_once_the_log_has_it() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    let (queries, head) = (engine.queries(), engine.feed().head());
+    for (asked, is_reached) in [(None, true), (Some(head), true), (Some(head + 1), false)] {
+        assert_eq!(queries.has_reached(asked), is_reached, "{asked:?}");
+    }
+}

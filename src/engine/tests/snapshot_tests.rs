@@ -101,6 +101,27 @@ fn a_long_history_leaves_a_snapshot_that_the_next_start_uses() {
     assert!(fixture.snapshots(&damaged).load(ada, u32::MAX).is_none());
 }
 
+/// So a long history is not folded again.
+#[test]
+fn an_account_goes_on_from_what_its_snapshot_says() {
+    let fixture = Fixture::new();
+    let (engine, ada) = long_life(&fixture);
+    let accounts = &engine.shared.accounts;
+    let version = TAIL_MAX as u32;
+    let mut account = accounts.rebuild(ada, version, u64::MAX).unwrap();
+    account.set_no += 7;
+    let place = engine
+        .shared
+        .index
+        .places(&ada, version - 1, version)
+        .unwrap()[0];
+    let snapshots = fixture.snapshots(&fixture.folder().join("copy.redb"));
+    snapshots.save(&[(ada, place, account.clone())]);
+    let from_snapshot = accounts.with_snapshots(snapshots);
+    let whole = from_snapshot.rebuild(ada, u32::MAX, u64::MAX).unwrap();
+    assert_eq!(whole.set_no, account.set_no);
+}
+
 /// Every part of the fold is in the fingerprint: a file left out would let an old state live on.
 #[test]
 fn every_file_that_folds_an_account_is_in_the_fingerprint() {

@@ -231,3 +231,46 @@ proptest! {
         }
     }
 }
+
+/// The walk over all buckets, this many at a time: its result, and how many steps it took.
+fn walk(index: &Index, count: usize) -> (Result<(), IndexError>, usize) {
+    let mut from = Cursor::START;
+    for steps in 1..=4 * RECORDS as usize {
+        match index.check_buckets(from, count) {
+            Ok(Some(next)) => from = next,
+            Ok(None) => return (Ok(()), steps),
+            Err(error) => return (Err(error), steps),
+        }
+    }
+    panic!("the walk does not end");
+}
+
+#[test]
+fn a_walk_over_the_buckets_ends_and_finds_a_row_that_is_gone_from_any_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path(&folder);
+    let (file, _) = &*BASE;
+    let gone = (0, 3, 0);
+    let removals: [&dyn Fn(); 6] = [
+        &|| change_covered(&path, &STREAMS, gone, &(&[0; 16], 0)),
+        &|| change_covered(&path, &COMMANDS, gone, &&[0; 16]),
+        &|| change_covered(&path, &NAMES, gone, &&[0; 16]),
+        &|| change_covered(&path, &CHALLENGES, gone, &&[0; 16]),
+        &|| change_covered(&path, &CASES, gone, &&[0; 16]),
+        &|| change_covered(&path, &REQUESTS, gone, &(&[0; 16], 0)),
+    ];
+    for (table, remove) in (1..).zip(removals) {
+        std::fs::write(&path, file).unwrap();
+        let index = open(&path);
+        let (whole, steps) = walk(&index, 1);
+        assert!(whole.is_ok());
+        // A bucket a step, and most of the commands have one of their own.
+        assert!(steps > RECORDS as usize / 2, "{steps} steps");
+        assert_eq!(walk(&index, usize::MAX).1, 1);
+        drop(index);
+        remove();
+        let index = open(&path);
+        assert!(walk(&index, 7).0.is_err(), "table {table}");
+        assert_eq!(index.finding(), Some(Finding::Index), "table {table}");
+    }
+}

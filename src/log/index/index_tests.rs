@@ -326,6 +326,7 @@ fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
     let index = fixture.open();
     fixture.push(&index, ADA, NOW, 0);
     let whole = index.tree_head().unwrap();
+    assert!(index.is_whole());
     for group_index in 0..3 {
         let record = Record {
             group_index,
@@ -338,4 +339,111 @@ fn the_head_that_is_signed_for_never_cuts_a_commands_events() {
         index.push(position, &record, &bytes, None, NOW).unwrap();
     }
     assert_eq!(index.tree_head().unwrap().0, 4);
+    let place = index.command(&CommandKey([1; 16]), NOW).unwrap().unwrap();
+    assert_eq!((place.first, place.len), (2, 3), "all of the command");
+}
+
+#[test]
+fn every_record_of_several_tiles_agrees_with_its_leaf_and_a_changed_one_does_not() {
+    let mut fixture = Fixture::new();
+    let index = Arc::new(fixture.open());
+    for n in 0..600_u64 {
+        fixture.push(&index, ADA, NOW, n as u8);
+    }
+    let mut bytes: Vec<_> = fixture
+        .records
+        .iter()
+        .map(|record| record.encode().unwrap())
+        .collect();
+    let log = |name: &str, records: &[Vec<u8>]| {
+        let folder = fixture.folder.path().join(name);
+        crate::log::EventLog::create(&folder, Default::default(), records).unwrap()
+    };
+    let positions: Vec<u64> = (1..=600).collect();
+    let (first, last) = (log("as-it-was", &bytes), 600);
+    let reader = first.reader().checked_by(&index);
+    assert_eq!(reader.read(1, 600, usize::MAX).unwrap().len(), last);
+    let places = index.places(&ADA, 0, 600).unwrap();
+    for place in &places {
+        let at = usize::try_from(place.position).unwrap() - 1;
+        assert_eq!(reader.at(place).unwrap(), bytes[at]);
+    }
+    let mut count = 0;
+    reader.read_each(&positions, |_, _| count += 1).unwrap();
+    assert_eq!((count, index.finding()), (last, None));
+    bytes[300][40] ^= 1;
+    let second = log("changed", &bytes);
+    let reader = second.reader().checked_by(&index);
+    assert!(reader.read(1, 300, usize::MAX).is_ok());
+    assert!(reader.read(1, 600, usize::MAX).is_err());
+    let mut count = 0;
+    assert!(reader.read_each(&positions, |_, _| count += 1).is_err());
+    assert_eq!(count, 300, "those before it are right");
+    assert!(reader.at(&places[299]).is_ok() && reader.at(&places[300]).is_err());
+    let beyond = Place {
+        position: 601,
+        ..places[0]
+    };
+    assert!(reader.at(&beyond).is_err());
+    assert_eq!(index.finding(), Some(Finding::Record { position: 301 }));
+}
+
+#[test]
+fn a_crash_takes_the_file_back_to_its_last_durable_flush() {
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
+    let crashed = |fixture: &Fixture| {
+        let copy = tempfile::tempdir().unwrap();
+        let path = copy.path().join("index.redb");
+        std::fs::copy(fixture.folder.path().join("index.redb"), &path).unwrap();
+        let index = Index::open(&Storage::default(), &path, 1 << 20, &key(), |position| {
+            fixture.record(position)
+        });
+        index.unwrap().tail().position
+    };
+    for (n, is_durable, after_a_crash) in [(1, true, 1), (2, false, 1), (3, true, 3)] {
+        fixture.push(&index, ADA, NOW, n);
+        assert_eq!(index.waiting(), 1);
+        index
+            .flush(is_durable, NOW, |position| fixture.record(position))
+            .unwrap();
+        assert_eq!(index.waiting(), 0);
+        assert_eq!(crashed(&fixture), after_a_crash, "after flush {n}");
+    }
+}
+
+#[test]
+fn two_tiles_that_change_places_are_not_read() {
+    let mut fixture = Fixture::new();
+    let index = fixture.open();
+    for n in 0..600_u64 {
+        fixture.push(&index, ADA, NOW, n as u8);
+    }
+    index
+        .flush(true, NOW, |position| fixture.record(position))
+        .unwrap();
+    drop(index);
+    let path = fixture.folder.path().join("index.redb");
+    let db = redb::Database::open(&path).unwrap();
+    let txn = db.begin_write().unwrap();
+    let mut table = txn.open_table(tables::TILES).unwrap();
+    let mut taken = |index: u64| {
+        let row = table.remove((0, index)).unwrap().unwrap();
+        let (tag, bytes) = row.value();
+        (*tag, bytes.to_vec())
+    };
+    let (first, second) = (taken(0), taken(1));
+    for (index, (tag, bytes)) in [(0, second), (1, first)] {
+        table.insert((0, index), (&tag, bytes.as_slice())).unwrap();
+    }
+    drop(table);
+    txn.commit().unwrap();
+    drop(db);
+    let index = fixture.open();
+    // The place is under the tag, so neither tile counts where the other one was.
+    assert_eq!(index.tail().position, 600);
+    for tile in [0, 1] {
+        assert!(index.tile(0, tile).is_err(), "tile {tile}");
+    }
+    assert_eq!(index.finding(), Some(Finding::Index));
 }

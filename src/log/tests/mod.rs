@@ -1,5 +1,6 @@
 //! Appending and reading, one sentence each.
 
+mod private;
 mod refusals;
 
 use std::fs;
@@ -92,6 +93,13 @@ fn scattered_records_are_handed_over_in_order_from_every_segment() {
         });
         assert!(taken.is_ok() && found == positions, "{step}: {found:?}");
     }
+    for position in 1..=100 {
+        let mut found = None;
+        let taken = log
+            .reader()
+            .read_each(&[position], |at, bytes| found = Some((at, bytes.to_vec())));
+        assert!(taken.is_ok() && found == Some((position, record(position))));
+    }
     let beyond = log.reader().read_each(&[99, 101], |_, _| {});
     assert!(matches!(beyond, Err(ReadLogError::Segment { .. })));
 }
@@ -158,6 +166,31 @@ fn a_batch_or_record_over_its_bound_is_refused_and_the_log_goes_on() {
         log.reader().get(4).unwrap().unwrap().len(),
         RECORD_BYTES_MAX
     );
+}
+
+#[test]
+fn a_batch_of_exactly_its_bounds_is_taken() {
+    let (_parent, folder) = place();
+    let mut log = log_with(&folder, 2_000, 3);
+    let many = vec![vec![0]; BATCH_RECORDS_MAX];
+    assert_eq!(log.append(3, &many).unwrap(), 1_027);
+    let mut heavy = vec![vec![0; RECORD_BYTES_MAX]; BATCH_BYTES_MAX / RECORD_BYTES_MAX];
+    heavy.push(vec![0; BATCH_BYTES_MAX % RECORD_BYTES_MAX + 1]);
+    let refused = log.append(1_027, &heavy);
+    assert!(matches!(refused, Err(AppendError::BatchTooLarge { .. })));
+    heavy.last_mut().unwrap().pop();
+    let head = 1_027 + heavy.len() as u64;
+    assert_eq!(log.append(1_027, &heavy).unwrap(), head);
+}
+
+#[test]
+fn a_dropped_log_refuses_its_readers_and_can_be_opened_again_at_once() {
+    let (_parent, folder) = place();
+    let log = log_with(&folder, 20, 50);
+    let reader = log.reader();
+    drop(log);
+    assert!(matches!(reader.get(50), Err(ReadLogError::Closed)));
+    assert_holds(&EventLog::open(&folder, options(20)).unwrap(), 50);
 }
 
 #[test]
@@ -251,7 +284,15 @@ fn more_segments_than_are_kept_open_are_read_in_any_order() {
     for position in (1..=100).rev().chain([1, 99, 2, 50, 3]) {
         assert_eq!(reader.get(position).unwrap(), Some(record(position)));
     }
+    assert!(open_files(&folder) <= 6);
+    log.close().unwrap();
+    assert_eq!(open_files(&folder), 0, "though a reader is left");
+    assert!(reader.get(1).is_err());
+}
+
+/// How many files of a folder this process has open, and the folder itself.
+fn open_files(folder: &Path) -> usize {
     let open = fs::read_dir(format!("/proc/{}/fd", std::process::id())).unwrap();
-    let ours = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
-    assert!(ours.filter(|path| path.starts_with(&folder)).count() <= 6);
+    let paths = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    paths.filter(|path| path.starts_with(folder)).count()
 }

@@ -38,6 +38,145 @@ fn an_interrupted_creation_is_no_log_and_can_be_done_again() {
 }
 
 #[test]
+fn only_eight_digits_name_a_segment() {
+    for (name, number) in [
+        ("00000007.redb", Some(7)),
+        ("99999999.redb", Some(99_999_999)),
+        ("0000007.redb", None),
+        ("000000007.redb", None),
+        ("0000000a.redb", None),
+        ("+0000007.redb", None),
+        ("00000007.redb.new", None),
+    ] {
+        assert_eq!(folder::segment_number(name), number, "{name}");
+    }
+}
+
+#[test]
+fn what_may_not_be_written_is_named_as_read_only() {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let refused = |kind: std::io::ErrorKind| folder::io_error(Path::new("log"), &kind.into());
+    for kind in [PermissionDenied, ReadOnlyFilesystem] {
+        assert!(matches!(refused(kind), OpenLogError::ReadOnly(_)));
+    }
+    assert!(matches!(refused(StorageFull), OpenLogError::Io { .. }));
+}
+
+#[test]
+fn a_creation_that_was_interrupted_before_its_first_file_can_be_done_again() {
+    let (_parent, folder) = place();
+    fs::create_dir(durable::staging(&folder)).unwrap();
+    assert_holds(&log_with(&folder, 20, 3), 3);
+}
+
+#[test]
+fn a_creation_names_what_is_in_its_way() {
+    let (_parent, folder) = place();
+    let strange = segment(&durable::staging(&folder), 1);
+    fs::create_dir_all(&strange).unwrap();
+    let refused = EventLog::create(&folder, options(20), &records(1..=1)).unwrap_err();
+    assert!(
+        matches!(&refused, OpenLogError::Io { path, .. } if *path == strange),
+        "{refused}"
+    );
+    assert!(strange.exists());
+}
+
+#[test]
+fn only_wrong_bytes_are_damage_and_a_failing_disk_is_named_as_it_is() {
+    use std::io::ErrorKind::{
+        InvalidData, PermissionDenied, ReadOnlyFilesystem, StorageFull, UnexpectedEof,
+    };
+    let (_parent, folder) = place();
+    log_with(&folder, 20, 5).close().unwrap();
+    let refused = |kind: std::io::ErrorKind| {
+        let mut options = options(20);
+        options.storage.open = std::sync::Arc::new(move |_, _| {
+            Err(redb::StorageError::Io(std::io::Error::from(kind)).into())
+        });
+        EventLog::open(&folder, options).unwrap_err()
+    };
+    for kind in [InvalidData, UnexpectedEof] {
+        assert!(matches!(refused(kind), OpenLogError::Damaged { .. }));
+    }
+    for kind in [PermissionDenied, ReadOnlyFilesystem] {
+        assert!(matches!(refused(kind), OpenLogError::ReadOnly(_)));
+    }
+    assert!(matches!(refused(StorageFull), OpenLogError::Io { .. }));
+}
+
+/// A file whose writes fail from some moment on.
+#[derive(Debug)]
+struct Failing {
+    file: redb::backends::FileBackend,
+    fails: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Failing {
+    fn check(&self) -> std::io::Result<()> {
+        match self.fails.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(std::io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl redb::StorageBackend for Failing {
+    fn len(&self) -> std::io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.check().and_then(|()| self.file.set_len(len))
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.check().and_then(|()| self.file.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.check().and_then(|()| self.file.write(offset, data))
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.file.close()
+    }
+}
+
+#[test]
+fn a_log_that_could_not_be_closed_cleanly_says_so() {
+    for is_full in [false, true] {
+        let (_parent, folder) = place();
+        log_with(&folder, 20, 5).close().unwrap();
+        let fails = std::sync::Arc::default();
+        let mut options = options(20);
+        let handed = std::sync::Arc::clone(&fails);
+        options.storage.open = std::sync::Arc::new(move |builder, path| {
+            let file = fs::File::options().read(true).write(true).open(path);
+            let file = file.map_err(redb::StorageError::Io)?;
+            builder.create_with_backend(Failing {
+                file: redb::backends::FileBackend::new(file)?,
+                fails: std::sync::Arc::clone(&handed),
+            })
+        });
+        let mut log = EventLog::open(&folder, options).unwrap();
+        log.append(5, &records(6..=7)).unwrap();
+        fails.store(is_full, std::sync::atomic::Ordering::SeqCst);
+        let closed = log.close();
+        assert_eq!(
+            matches!(closed, Err(AppendError::Io { .. })),
+            is_full,
+            "{closed:?}"
+        );
+        assert_holds(&EventLog::open(&folder, super::options(20)).unwrap(), 7);
+    }
+}
+
+#[test]
 fn a_segment_that_was_never_published_is_swept_away() {
     let (_parent, folder) = place();
     log_with(&folder, 20, 50).close().unwrap();
@@ -82,7 +221,7 @@ fn a_segment_of_another_log_is_refused() {
     let (_other_parent, other) = place();
     log_with(&folder, 20, 70).close().unwrap();
     log_with(&other, 30, 70).close().unwrap();
-    for (number, position) in [(2, 23), (3, 44)] {
+    for (number, position) in [(2, 23), (3, 44), (4, 65)] {
         let kept = fs::read(segment(&folder, number)).unwrap();
         fs::copy(segment(&other, 2), segment(&folder, number)).unwrap();
         let refused = EventLog::open(&folder, options(20)).unwrap_err();
