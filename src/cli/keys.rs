@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::show;
 use crate::crypto::data_keys::{DataKeys, DataKeysError};
 use crate::crypto::keyring::Keyring;
-use crate::engine::{key_list, wall_clock};
+use crate::engine::{Lacking, key_list, lacking_in, wall_clock};
 
 const DAY_S: u64 = 86_400;
 
@@ -129,6 +129,14 @@ fn forget(key_id: u32, keyring: &Path, data: &Path) -> Result<(), Fault> {
     }
     // The counts rest on the key number that each row names; a row that opens names the right one.
     keys.check_keys().map_err(Fault::failed)?;
+    drop(keys);
+    let lacking = lacking_in(data, keyring).map_err(Fault::failed)?;
+    // A copy that has the key may be wrapped by the one to forget.
+    if let Some(Lacking::Key(position) | Lacking::Erasure(position)) = lacking {
+        return Err(Fault::Negative(format!(
+            "keys.redb does not have the data key that the event at position {position} needs, so nothing was changed: restore the copy of keys.redb that has it, or erase that account, and then run this again"
+        )));
+    }
     let ring = Keyring::load(keyring).map_err(Fault::failed)?;
     match ring.forget(keyring, key_id).map_err(Fault::failed)? {
         Some(_) => show::line(&format!("key {key_id} is forgotten")),

@@ -2,8 +2,8 @@
 //!
 //! A copy replaces an earlier one that does not hold more. The file itself proves little of that,
 //! since anyone who can write the data folder can write it: a key is gone for good only if a mark
-//! of this keyring and the log say so, and a row that differs must open. Without the keyring a true
-//! mark cannot be distinguished from a false one, so a copy then only gains keys.
+//! of this keyring and the log say so, and a row that the earlier copy does not have must open.
+//! Without the keyring a true row cannot be distinguished from a false one, so no copy is replaced.
 
 use std::fs;
 use std::io;
@@ -46,8 +46,7 @@ impl DataKeys {
     }
 }
 
-/// The same for the store of a stopped service. Without a keyring nothing may have been erased or
-/// rotated since an earlier copy.
+/// The same for the store of a stopped service. Without a keyring there must be no earlier copy.
 ///
 /// # Errors
 /// As [`DataKeys::open`] where it is opened, then as [`DataKeys::back_up`];
@@ -89,7 +88,7 @@ fn copy(
     let staging = durable::staging(target);
     let copied = key_store::create(&staging, fill)?;
     let allowed = key_marks::refuse_risen(store, &copied)
-        .and_then(|()| refuse_loss(&copied, target, by_keyring));
+        .and_then(|()| compare(&copied, store, target, by_keyring));
     if let Err(refused) = allowed {
         durable::remove_if_there(&staging).map_err(io_error)?;
         return Err(refused);
@@ -99,46 +98,31 @@ fn copy(
     durable::sync_folder(folder).map_err(io_error)
 }
 
-/// Refuses a new copy that lacks something of the previous one.
-fn refuse_loss(
+/// Refuses a new copy that lacks something of the previous one, or has a row that nobody wrote.
+fn compare(
     copied: &Database,
+    store: &Path,
     target: &Path,
     by_keyring: Option<&ByKeyring>,
 ) -> Result<(), DataKeysError> {
     let found = target.symlink_metadata();
-    if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(());
-    }
+    let is_first = found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     // One that cannot be opened now may have everything: it is in use, or its disk fails.
-    let before = key_store::open_copy(target).map_err(|error| match error {
+    let before = (!is_first).then(|| key_store::open_copy(target));
+    let before = before.transpose().map_err(|error| match error {
         DataKeysError::Damaged { path, source } => DataKeysError::CopyUnread { path, source },
         other => other,
     })?;
-    match by_keyring {
-        Some(by_keyring) => by_keyring.refuse_loss(copied, &before, target),
-        None => refuse_change(copied, &before, target),
+    let Some(by_keyring) = by_keyring else {
+        return match before {
+            Some(_) => Err(DataKeysError::CopyNeedsKeyring(target.to_owned())),
+            None => Ok(()),
+        };
+    };
+    if let Some(before) = &before {
+        by_keyring.refuse_loss(copied, before, target)?;
     }
-}
-
-/// The same without a keyring: only keys may have come.
-fn refuse_change(
-    copied: &Database,
-    before: &ReadOnlyDatabase,
-    target: &Path,
-) -> Result<(), DataKeysError> {
-    if key_store::checks(copied)? != key_store::checks(before)?
-        || key_marks::all(copied)? != key_marks::all(before)?
-    {
-        return Err(DataKeysError::CopyNeedsKeyring(target.to_owned()));
-    }
-    let keys = copied.begin_read()?.open_table(KEYS)?;
-    for row in before.begin_read()?.open_table(KEYS)?.iter()? {
-        let (name, row) = row?;
-        if keys.get(name.value())?.map(|now| *now.value()) != Some(*row.value()) {
-            return Err(DataKeysError::CopyKnowsMore(target.to_owned()));
-        }
-    }
-    Ok(())
+    by_keyring.refuse_made_up(copied, before.as_ref(), store)
 }
 
 /// By what a key store is believed when it takes the place of an earlier copy.
@@ -168,10 +152,14 @@ impl ByKeyring<'_> {
             let (name, row) = row?;
             let (name, row) = (name.value(), row.value());
             let now = keys.get(name)?.map(|now| *now.value());
+            // A row of the copy that does not open may be wrapped by a key that was forgotten: it is
+            // damaged only if the store has a row in its place, and that one opens.
             let is_kept = match now {
                 Some(now) if now == *row => true,
-                _ if self.open(name, row).is_none() => true,
-                Some(now) => self.open(name, &now) == self.open(name, row),
+                Some(now) => {
+                    let was = self.open(name, row);
+                    was.is_none() || self.open(name, &now) == was
+                }
                 None => self.is_erased(copied, name)?,
             };
             if !is_kept {
@@ -181,7 +169,33 @@ impl ByKeyring<'_> {
         Ok(())
     }
 
-    /// The key in a row; none where no key of the keyring opens it: nothing is lost with it then.
+    /// Refuses rows that no service with this keyring wrote, unless the earlier copy has the same.
+    fn refuse_made_up(
+        &self,
+        copied: &Database,
+        before: Option<&ReadOnlyDatabase>,
+        store: &Path,
+    ) -> Result<(), DataKeysError> {
+        let before = match before {
+            Some(before) => Some(before.begin_read()?.open_table(KEYS)?),
+            None => None,
+        };
+        for row in copied.begin_read()?.open_table(KEYS)?.iter()? {
+            let (name, row) = row?;
+            let (name, row) = (name.value(), row.value());
+            let was = before.as_ref().map(|before| before.get(name)).transpose()?;
+            let is_same = was.flatten().is_some_and(|was| was.value() == row);
+            if !is_same && self.open(name, row).is_none() {
+                return Err(DataKeysError::DamagedKey {
+                    path: store.to_owned(),
+                    generation: generation_of(name),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The key in a row; none where no key of the keyring opens it.
     fn open(&self, name: &Name, row: &Row) -> Option<DataKey> {
         key_store::unwrap(self.keyring, name, row)
     }

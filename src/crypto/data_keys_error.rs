@@ -55,9 +55,9 @@ pub enum DataKeysError {
         "the copy {0} has a data key, or knows of an erasure, that this key store does not have, or has only damaged: keep that copy, restore from it, or name another folder"
     )]
     CopyKnowsMore(PathBuf),
-    /// A copy has other checks or marks, and no keyring says whether the present ones are right.
+    /// There is a copy, and no keyring says whether the present store is as good.
     #[error(
-        "keys were rotated or erased since the copy {0} was taken, and only the keyring shows whether that is true: name it with --keyring, or name another folder"
+        "only the keyring shows whether these keys are as good as the copy {0}: name it with --keyring, or name another folder"
     )]
     CopyNeedsKeyring(PathBuf),
     /// A copy is there and cannot be opened, so nothing says what would be lost with it.

@@ -405,18 +405,21 @@ fn a_stopped_store_is_copied_whole_or_the_earlier_copy_stays() {
         path_in(folder.path()),
         folder.path().join("copies/keys.redb"),
     );
-    let in_use = back_up_stopped(&store, &copy, None, &|_, _| Ok(true));
+    let back_up = |ring| back_up_stopped(&store, &copy, ring, &|_, _| Ok(true));
+    let ring = keyring(folder.path(), 1);
+    let in_use = back_up(None);
     assert!(matches!(in_use, Err(DataKeysError::InUse(_))) && !copy.exists());
     keys.stage_new(&ADA, [7; 32], [7; 12]).unwrap();
     keys.commit().unwrap();
     drop(keys);
-    for _ in 0..2 {
-        back_up_stopped(&store, &copy, None, &|_, _| Ok(true)).unwrap();
-    }
+    back_up(None).unwrap();
+    let refused = back_up(None);
+    assert!(matches!(refused, Err(DataKeysError::CopyNeedsKeyring(_))));
+    back_up(Some(&ring)).unwrap();
     fs::write(&store, b"gone").unwrap();
-    assert!(back_up_stopped(&store, &copy, None, &|_, _| Ok(true)).is_err());
+    assert!(back_up(Some(&ring)).is_err());
     assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
-    let opened = DataKeys::open(&copy, keyring(folder.path(), 1), false).unwrap();
+    let opened = DataKeys::open(&copy, ring, false).unwrap();
     assert!(opened.current(&ADA).unwrap().is_some());
 }
 
@@ -665,8 +668,10 @@ fn a_copy_counts_its_keys_and_says_which_does_not_unwrap() {
     }
     txn.commit().unwrap();
     drop(store);
+    drop(fixture.keys);
     let copy = fixture.folder.path().join("damaged.redb");
-    fixture.keys.back_up(&copy, &|_, _| Ok(false)).unwrap();
+    let store = path_in(fixture.folder.path());
+    back_up_stopped(&store, &copy, None, &|_, _| Ok(false)).unwrap();
     let damaged = KeysCopy::open(&copy).unwrap().check(&ring);
     assert!(matches!(
         damaged,

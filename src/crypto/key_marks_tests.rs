@@ -227,8 +227,11 @@ fn a_row_that_was_damaged_does_not_replace_a_whole_one_and_a_whole_one_replaces_
         fixture.refuses_backup(true, true);
         fixture.refuses_backup(false, true);
     }
+    // Into a first copy it comes without the keyring only.
     fs::remove_file(fixture.copy()).unwrap();
-    fixture.back_up(true, true).unwrap();
+    let refused = fixture.back_up(true, true).unwrap_err();
+    assert!(matches!(refused, DataKeysError::DamagedKey { .. }));
+    fixture.back_up(false, true).unwrap();
     let copy = KeysCopy::open(&fixture.copy()).unwrap();
     assert!(copy.check(&fixture.ring()).is_err());
     drop(copy);
@@ -326,24 +329,29 @@ fn a_copy_that_is_there_and_cannot_be_opened_is_not_replaced() {
 
 /// A copy with a check that no keyring has, or without one, is opened by no service.
 #[test]
-fn without_a_keyring_a_copy_only_grows_by_keys() {
+fn without_a_keyring_no_copy_is_replaced() {
     let fixture = Fixture::new();
     fixture.back_up(false, true).unwrap();
     let good = fs::read(fixture.store()).unwrap();
+    fixture.refuses_backup(false, true);
     fixture.edit(|txn| key_store::put_foreign_check(txn, 7));
     fixture.refuses_backup(false, true);
+    assert!(fixture.back_up(true, true).is_err());
     fs::write(fixture.store(), &good).unwrap();
     fixture.edit(key_store::forget_checks);
     fixture.refuses_backup(false, true);
+    assert!(fixture.back_up(true, true).is_err());
     fs::write(fixture.store(), &good).unwrap();
     fixture.mark(&[0xcc; 16], &forged(1));
     fixture.refuses_backup(false, true);
+    assert!(fixture.back_up(true, true).is_err());
     fs::write(fixture.store(), &good).unwrap();
     let keys = fixture.open().unwrap();
     keys.stage_new(&[0xcc; 16], [3; 32], [3; 12]).unwrap();
     keys.commit().unwrap();
     drop(keys);
-    fixture.back_up(false, true).unwrap();
+    fixture.refuses_backup(false, true);
+    fixture.back_up(true, true).unwrap();
     let copy = KeysCopy::open(&fixture.copy()).unwrap();
     assert_eq!(copy.check(&fixture.ring()).unwrap(), 3);
 }

@@ -109,18 +109,6 @@ pub(super) fn check_keyring(
     Ok(())
 }
 
-/// The check values of the key-encryption keys.
-pub(super) fn checks(
-    store: &impl ReadableDatabase,
-) -> Result<BTreeMap<u32, KekCheck>, DataKeysError> {
-    let mut checks = BTreeMap::new();
-    for row in store.begin_read()?.open_table(KEK_CHECKS)?.iter()? {
-        let (kek_id, check) = row?;
-        checks.insert(kek_id.value(), *check.value());
-    }
-    Ok(checks)
-}
-
 /// Records the check value of the active key-encryption key.
 pub(super) fn put_check(txn: &WriteTransaction, keyring: &Keyring) -> Result<(), DataKeysError> {
     let (kek_id, kek) = keyring.active_kek();

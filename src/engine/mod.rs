@@ -34,7 +34,8 @@ mod tests;
 
 pub use accounts::snapshots;
 pub use clock::{Clock, monotonic_clock, wall_clock};
-pub use copies::backup::{BackupFolders, NoBackup, Taken, back_up_stopped_service};
+pub use copies::backup::{BackupFolders, NoBackup, Taken};
+pub use copies::needed::{Lacking, lacking_in};
 pub use copies::places::{PlaceError, refuse_among_ours};
 pub use copies::verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
 pub use epochs::Epoch;
@@ -53,5 +54,6 @@ pub use running::readings::{Readings, free_bytes};
 pub use shared::asked_password::{AskedPassword, PasswordService};
 pub use start::epoch::new_epoch;
 pub use start::error::{InitError, NewEpochError, StartError};
+pub use start::stopped_backup::{NoStoppedBackup, back_up_stopped_service};
 pub use start::stopped_views::{list_stopped_views, rebuild_stopped_view};
 pub use start::{EngineOptions, init};

@@ -4,14 +4,15 @@
 //!   stage: NNNNNNNN.redb.new for what is new ─▶ (the keys are copied) ─▶ publish: names, in order
 //! ```
 //!
-//! Sealed segments never change, so each is copied once. The segment that takes writes cannot be
-//! copied as an open file, so its records are read page by page and written to a new file; every
-//! later backup replaces that copy. Nothing is pinned, so the live file does not grow.
+//! Sealed segments never change, so each is copied once; every later backup replaces the copy of
+//! the segment that takes writes. No file is copied as it is: its records are read page by page,
+//! and a reader that knows the Merkle tree compares each with its leaf, so a changed record
+//! replaces no good one. Nothing is pinned, so the live file does not grow.
 //!
 //! A copy gets its name only once the keys that its records need are copied too, so a crash never
 //! leaves a log that its keys do not open.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use super::shared::Active;
 use super::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX, folder, segment};
 use crate::durable;
 
-/// The page cache, in bytes, for writing the copy of the open segment.
+/// The page cache, in bytes, for reading or writing one copy.
 const COPY_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A segment as operators see it.
@@ -176,11 +177,10 @@ impl LogReader {
                 staged.read_through = *segment.positions.end();
                 is_there = self.is_copied(&segment, &path)?;
             }
-            match (is_there, is_whole) {
+            match is_there {
                 // This includes a copy that an earlier backup made.
-                (true, _) => folder::narrow(&path).map_err(|source| target_error(&path, source))?,
-                (false, true) => self.copy_sealed(&segment, &path)?,
-                (false, false) => self.copy_records(&segment, &path)?,
+                true => folder::narrow(&path).map_err(|source| target_error(&path, source))?,
+                false => self.copy_records(&segment, &path)?,
             }
             staged.position = *segment.positions.end();
             staged.files.push((path, !is_there));
@@ -260,26 +260,6 @@ impl LogReader {
             }
         }
         Ok(())
-    }
-
-    fn copy_sealed(&self, segment: &SegmentState, path: &Path) -> Result<(), BackupError> {
-        let copy = durable::staging(path);
-        let source = self.shared().folder.join(&segment.name);
-        let copied = durable::remove_if_there(&copy)
-            .and_then(|()| durable::new_private(&copy))
-            .and_then(|mut file| {
-                io::copy(&mut File::open(source)?, &mut file)?;
-                file.sync_all()
-            });
-        copied.map_err(|source| target_error(&copy, source))?;
-        match self.extent_of(&copy) {
-            Ok(extent) if extent == segment.positions => Ok(()),
-            Ok(_) => Err(copy_error(
-                &copy,
-                SegmentFault::Damaged("it ends at another position".into()),
-            )),
-            Err(fault) => Err(copy_error(&copy, fault)),
-        }
     }
 
     fn copy_records(&self, segment: &SegmentState, path: &Path) -> Result<(), BackupError> {

@@ -33,15 +33,54 @@ impl Archive {
         let (Some(path), Some(newest)) = (&self.copy_path, self.signed.last()) else {
             return;
         };
-        let document = SignedCheckpoint {
-            note: newest.note.clone(),
-            size: newest.checkpoint.size,
-            root: BASE64.encode(&newest.checkpoint.root),
-            vkey: self.signer.public().vkey(),
-        };
-        let text = serde_json::to_string(&document).expect("texts and a number");
+        let text = serde_json::to_string(&self.document(newest)).expect("texts and a number");
         if let Err(error) = durable::replace(path, (text + "\n").as_bytes()) {
             tracing::warn!(%error, path = %path.display(), "no copy of the checkpoint beside the log");
+        }
+    }
+
+    fn document(&self, signed: &Signed) -> SignedCheckpoint {
+        SignedCheckpoint {
+            note: signed.note.clone(),
+            size: signed.checkpoint.size,
+            root: BASE64.encode(&signed.checkpoint.root),
+            vkey: self.signer.public().vkey(),
+        }
+    }
+
+    /// Refuses a log that does not agree with the archive, as [`Archive::check`], or with the copy
+    /// in its data folder where that one is newer; returns the newer of the two. Writes nothing.
+    ///
+    /// # Errors
+    /// The same as [`Archive::check`].
+    pub fn check_with_copy(
+        &self,
+        data: &Path,
+        head: u64,
+        mut root_at: impl FnMut(u64) -> Result<Hash, TileError>,
+    ) -> Result<SignedCheckpoint, CheckpointRefusal> {
+        self.check(head, &mut root_at)?;
+        let archived = self.signed.last();
+        let archived = archived.expect("an archive without a note was refused");
+        let copy = self.copy_in(data);
+        let newer = copy.filter(|copy| copy.checkpoint.size > archived.checkpoint.size);
+        let Some(copy) = newer else {
+            return Ok(self.document(archived));
+        };
+        let size = copy.checkpoint.size;
+        if size > head {
+            return Err(CheckpointRefusal::Shorter {
+                archived: size,
+                head,
+                lost_from: head + 1,
+            });
+        }
+        match root_at(size)? == copy.checkpoint.root {
+            true => Ok(self.document(&copy)),
+            false => Err(CheckpointRefusal::Forked {
+                archived: size,
+                lost_from: archived.checkpoint.size + 1,
+            }),
         }
     }
 

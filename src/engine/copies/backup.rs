@@ -9,31 +9,17 @@
 //! of the keys has every key that the log's copy needs. The copied keys are named first, so a crash
 //! leaves no log copy whose keys are missing.
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use countersign_schemas::audit::SignedCheckpoint;
-use countersign_schemas::event::Event;
-use countersign_schemas::ids::StreamKey;
 use countersign_schemas::refusal::{ErrorCode, Refusal};
 use countersign_schemas::time::Micros;
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::BASE64;
 
-use super::believed::proven_erasures;
 use super::places::{Ours, PlaceError, refuse_together};
-use crate::crypto::data_keys::{DataKeysError, back_up_stopped};
-use crate::crypto::keyring::{Keyring, LoadError};
-use crate::engine::data_folder::{keys_file, log_folder};
-use crate::engine::entries::record;
-use crate::engine::erased::Known;
-use crate::log::checkpoints::COPY;
-use crate::log::tree::{Frontier, Hash, leaf_hash};
-use crate::log::verify::{BadLog, Verifier};
-use crate::log::{
-    Backup, BackupError, EventLog, LogOptions, LogReader, Manifest, ManifestError, OpenLogError,
-    Part,
-};
+use crate::crypto::data_keys::DataKeysError;
+use crate::log::tree::Hash;
+use crate::log::{Backup, BackupError, LogReader, Manifest, ManifestError, Part};
 
 const BAD_PLACE: &str = "a folder of [backup] holds or lies in something other than a backup of this log, or both folders are the same: the service's log says which; name two empty folders, or those of earlier backups of this log";
 const OTHER_LOG: &str = "a folder of [backup] belongs to another log, or its manifest cannot be read: the service's log says which; name other folders";
@@ -111,18 +97,9 @@ pub enum NoBackup {
     /// The keys cannot be copied.
     #[error(transparent)]
     Keys(#[from] DataKeysError),
-    /// A stopped log cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenLogError),
-    /// The named keyring cannot be loaded.
-    #[error(transparent)]
-    Keyring(#[from] LoadError),
     /// The log's first record or a later one cannot be read.
     #[error("the log cannot be read ({0}): restore it from a backup")]
     Unread(String),
-    /// A record of a stopped log does not follow from those before it.
-    #[error("the log was not written by a service ({0}): restore it from a backup")]
-    Bad(#[from] BadLog),
     /// A manifest cannot be written.
     #[error(
         "the manifest in {folder} cannot be written ({source}): free space there, or name another folder"
@@ -146,13 +123,9 @@ impl NoBackup {
             | Self::Forked { .. }
             | Self::Log(BackupError::KnowsMore { .. })
             | Self::Keys(DataKeysError::CopyKnowsMore(_)) => because(NOT_CONTAINED),
-            Self::Log(_)
-            | Self::Keys(_)
-            | Self::Open(_)
-            | Self::Keyring(_)
-            | Self::Unread(_)
-            | Self::Bad(_)
-            | Self::Target { .. } => Refusal::new(ErrorCode::StoreUnavailable),
+            Self::Log(_) | Self::Keys(_) | Self::Unread(_) | Self::Target { .. } => {
+                Refusal::new(ErrorCode::StoreUnavailable)
+            }
         }
     }
 }
@@ -289,102 +262,6 @@ impl Source<'_> {
             read_through: 0,
         })
     }
-}
-
-/// Copies log and keys of a stopped service. If the keyring is named, nothing beside it is touched,
-/// and the keys are checked with it before they replace an earlier copy; without it, the new copy
-/// must have every key of the earlier one. Each record of the log must follow from those before it,
-/// so that a log which no service opens replaces no better copy.
-///
-/// # Errors
-/// [`NoBackup`] with the reason; earlier backups are unchanged.
-pub fn back_up_stopped_service(
-    data: &Path,
-    keyring: Option<&Path>,
-    folders: &BackupFolders,
-    now: Micros,
-) -> Result<Taken, NoBackup> {
-    let log = EventLog::open(&log_folder(data), LogOptions::default())?;
-    let reader = log.reader();
-    let first = record(&reader, 1).and_then(|record| record.event().ok());
-    let Some(Event::EpochStarted(first)) = first else {
-        return Err(NoBackup::Unread("it does not begin with its epoch".into()));
-    };
-    let roots = RefCell::new(BTreeMap::new());
-    let root_at = |size| {
-        let known = roots.borrow().get(&size).copied();
-        known.map_or_else(
-            || {
-                let root = root_of(&reader, size)?;
-                roots.borrow_mut().insert(size, root);
-                Ok(root)
-            },
-            Ok,
-        )
-    };
-    check_follows(&reader)?;
-    let ring = keyring.map(Keyring::load).transpose()?;
-    let by_keyring = keyring.zip(ring.as_ref());
-    let known = OnceCell::new();
-    let erased = |stream: &_, generation| -> Result<bool, String> {
-        if let Some((file, ring)) = by_keyring
-            && known.get().is_none()
-        {
-            // No other thread sets it in between.
-            let _ = known.set(proven_erasures(&reader, data, file, ring, &root_at)?);
-        }
-        let known = known.get();
-        Ok(known.is_some_and(|known: &Known| known.says(StreamKey(*stream), generation)))
-    };
-    let source = Source {
-        log_id: HEXLOWER.encode(&first.log_id),
-        through: log.head(),
-        checkpoint: checkpoint_in(data),
-        root_at: &root_at,
-        copy_keys: &|target| back_up_stopped(&keys_file(data), target, ring.as_ref(), &erased),
-        ours: Ours::of(data, keyring)?,
-        log: &reader,
-    };
-    let taken = take(&source, folders, now)?;
-    log.close()
-        .map_err(|error| NoBackup::Unread(error.to_string()))?;
-    Ok(taken)
-}
-
-fn check_follows(reader: &LogReader) -> Result<(), NoBackup> {
-    let mut verifier = Verifier::new(&[]);
-    loop {
-        let page = reader.read(verifier.position() + 1, usize::MAX, usize::MAX);
-        let page = page.map_err(|error| NoBackup::Unread(error.to_string()))?;
-        if page.is_empty() {
-            verifier.finish()?;
-            return Ok(());
-        }
-        for (position, bytes) in page.iter() {
-            verifier.push(position, bytes)?;
-        }
-    }
-}
-
-/// Returns the copy of the newest checkpoint in a data folder; an unreadable copy counts as none.
-fn checkpoint_in(data: &Path) -> Option<SignedCheckpoint> {
-    serde_json::from_slice(&std::fs::read(data.join(COPY)).ok()?).ok()
-}
-
-/// Computes the root of a log's first `size` records from the records themselves.
-fn root_of(reader: &LogReader, size: u64) -> Result<Hash, String> {
-    let mut tree = Frontier::default();
-    while tree.size() < size {
-        let room = usize::try_from(size - tree.size()).unwrap_or(usize::MAX);
-        let page = reader.read(tree.size() + 1, room, usize::MAX);
-        let page = page.map_err(|error| error.to_string())?;
-        if page.is_empty() {
-            return Err(format!("it ends at position {}", tree.size()));
-        }
-        page.iter()
-            .for_each(|(_, bytes)| tree.append(leaf_hash(bytes)));
-    }
-    Ok(tree.root())
 }
 
 /// Returns when the older copy was taken; `None` if one is missing, unfinished or of another log.

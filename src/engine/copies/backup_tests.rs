@@ -1,19 +1,24 @@
 //! Backups of a running service, and what they never do to existing files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::{Arc, OnceLock, Weak};
 
-use countersign_schemas::ids::AccountId;
+use countersign_schemas::ids::{AccountId, StreamKey};
 use countersign_schemas::refusal::ErrorCode;
 use redb::{Database, TableDefinition};
 use serde_json::json;
 
 use super::*;
+use crate::crypto::data_keys::back_up_stopped;
+use crate::crypto::keyring::Keyring;
 use crate::engine::copies::verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
+use crate::engine::data_folder::keys_file;
+use crate::engine::tests::appended_tests::Signed;
 use crate::engine::tests::fixture::{Fixture, PASSWORD};
-use crate::engine::{Engine, new_epoch};
-use crate::log::{MANIFEST, Storage};
+use crate::engine::{Engine, NoStoppedBackup, back_up_stopped_service, new_epoch};
+use crate::log::{LogOptions, MANIFEST, Storage};
 
 fn register(fixture: &Fixture, engine: &Engine, name: &str) {
     let body = json!({"account_id": name, "username": name, "password": PASSWORD});
@@ -170,7 +175,7 @@ fn a_backup_that_would_shorten_or_fork_an_earlier_one_is_refused() {
     let engine = fixture.start();
     register(&fixture, &engine, "ada");
     drop(engine);
-    let early = bytes_of(&fixture.data());
+    let (early, early_signed) = (bytes_of(&fixture.data()), Signed::of(&fixture));
     let engine = fixture.start();
     register(&fixture, &engine, "eve");
     engine.admin().backup().unwrap();
@@ -185,11 +190,18 @@ fn a_backup_that_would_shorten_or_fork_an_earlier_one_is_refused() {
         fs::write(path, bytes).unwrap();
     }
     let stopped = || {
-        let (data, folders) = (fixture.data(), fixture.backups());
-        back_up_stopped_service(&data, None, &folders, fixture.time()).unwrap_err()
+        let (data, folders, keyring) = (fixture.data(), fixture.backups(), fixture.keyring());
+        match back_up_stopped_service(&data, Some(&keyring), &folders, fixture.time()) {
+            Err(NoStoppedBackup::Refused(refused)) => refused,
+            other => panic!("{other:?}"),
+        }
     };
+    // With the newest checkpoints the log is refused before the folders are compared.
+    let signed = Signed::of(&fixture);
+    early_signed.restore();
     let shorter = stopped();
     assert!(matches!(shorter, NoBackup::Shorter { .. }), "{shorter}");
+    signed.restore();
     let head = manifest(&fixture).position;
     let lost_from = fixture.try_start().err().unwrap().to_string();
     let (_, lost_from) = lost_from.split_once("--lost-from ").unwrap();
@@ -226,7 +238,8 @@ fn a_worse_key_store_does_not_replace_a_better_copy() {
     register(&fixture, &engine, "eve");
     engine.admin().backup().unwrap();
     let better = fs::read(&keys).unwrap();
-    let refused = back_up_stopped(&early, &keys, None, &nothing).unwrap_err();
+    let ring = Keyring::load(&fixture.keyring()).unwrap();
+    let refused = back_up_stopped(&early, &keys, Some(&ring), &nothing).unwrap_err();
     assert!(
         matches!(refused, DataKeysError::CopyKnowsMore(_)),
         "{refused}"
@@ -281,10 +294,13 @@ fn a_key_that_was_marked_as_erased_by_hand_is_believed_by_no_start_no_backup_and
     let refused = fixture.try_start().err().unwrap().to_string();
     assert!(refused.contains("who could write"), "{refused}");
     let refused = stopped(None).unwrap_err();
-    let knows_more = matches!(refused, NoBackup::Keys(DataKeysError::CopyNeedsKeyring(_)));
-    assert!(knows_more, "{refused}");
+    let needs_keyring = matches!(refused, NoStoppedBackup::NeedsKeyring(_));
+    assert!(needs_keyring, "{refused}");
     let refused = stopped(Some(&keyring)).unwrap_err();
-    let unproven = matches!(refused, NoBackup::Keys(DataKeysError::UnprovenErasure(_)));
+    let unproven = matches!(
+        refused,
+        NoStoppedBackup::Refused(NoBackup::Keys(DataKeysError::UnprovenErasure(_)))
+    );
     assert!(unproven, "{refused}");
     assert!(bytes_of(&folders.keys) == copied);
     // In empty folders, only the copy itself can show the fault.

@@ -1,24 +1,23 @@
-//! Verifies a backup: its structure, root and manifest from the copies alone, its signature and
-//! every key with the keyring.
+//! Verifies a backup: its structure, root and manifest from the copies alone; with the keyring its
+//! signature, the checkpoints beside the keyring, the seals behind them, and every key.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use countersign_schemas::event::ACCOUNT_ERASED;
-use countersign_schemas::ids::StreamKey;
-use countersign_schemas::record::Record;
-use countersign_schemas::sealed::Protected;
 use countersign_schemas::time::Micros;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use super::needed::{Lacking, Needed};
 use super::places::{PlaceError, refuse_other_contents};
-use crate::crypto::data_keys::{DataKeysError, InCopy, KeysCopy};
+use crate::crypto::data_keys::{DataKeysError, KeysCopy};
 use crate::crypto::keyring::{Keyring, LoadError};
-use crate::crypto::note::{Checkpoint, NoteError, NoteKey, origin};
-use crate::crypto::tombstones::{Tombstone, TombstoneError, Tombstones};
+use crate::crypto::note::{Checkpoint, NoteError, NoteKey, NoteSigner, origin};
+use crate::crypto::tombstones::{TombstoneError, Tombstones};
 use crate::engine::keys::checkpoints::signer;
-use crate::engine::keys::vault::holder;
+use crate::engine::record_seals::RecordSeals;
+use crate::log::checkpoints::{Archive, CheckpointRefusal};
 use crate::log::offline::{VerifyError, verify_folder};
+use crate::log::tree::{Frontier, Hash, NOTHING_BEFORE, leaf_hash};
 use crate::log::{MANIFEST, Manifest, ManifestError, OpenLogError, Part};
 
 /// What was verified of a backup.
@@ -66,6 +65,19 @@ pub enum BadBackup {
     /// The checkpoint's signature is wrong.
     #[error("the checkpoint in the manifest: {0}")]
     Signature(#[from] NoteError),
+    /// The checkpoints beside the keyring cannot be read.
+    #[error(transparent)]
+    Checkpoints(#[from] CheckpointRefusal),
+    /// The records are not those that a checkpoint beside the keyring covers.
+    #[error(
+        "its first {0} records are not those that the checkpoint of that size beside the keyring covers: find out who could write the data folder, restore an earlier copy, or take a new backup into an empty folder once the service starts"
+    )]
+    Forked(u64),
+    /// A record is behind every checkpoint, and the service with this keyring did not write it.
+    #[error(
+        "position {0}: no checkpoint covers this record, and the service with this keyring did not write it: find out who could write the data folder, restore an earlier copy, or take a new backup into an empty folder once the service starts"
+    )]
+    Unsealed(u64),
     /// The keys' copy cannot be read, or is wrong.
     #[error(transparent)]
     Keys(#[from] DataKeysError),
@@ -87,6 +99,15 @@ pub enum BadBackup {
     Keyring(#[from] LoadError),
 }
 
+impl From<Lacking> for BadBackup {
+    fn from(lacking: Lacking) -> Self {
+        match lacking {
+            Lacking::Key(position) => Self::KeyMissing(position),
+            Lacking::Erasure(position) => Self::ErasureUnproven(position),
+        }
+    }
+}
+
 impl BadBackup {
     /// Whether the backup could not be read, so that nothing is known about it.
     pub fn is_unread(&self) -> bool {
@@ -96,7 +117,7 @@ impl BadBackup {
                 error,
                 OpenLogError::MissingSegment { .. } | OpenLogError::Missing(_)
             ),
-            Self::Keyring(_) | Self::Tombstones(_) => true,
+            Self::Keyring(_) | Self::Tombstones(_) | Self::Checkpoints(_) => true,
             _ => false,
         }
     }
@@ -131,6 +152,10 @@ pub fn verify_backup(
     let signed = believed(&manifest, keyring.as_ref())?;
     let known = signed.as_slice();
     let mut needed = keys.as_ref().map(Needed::of);
+    let by_keyring = asked.keyring.zip(keyring.as_ref());
+    let size = signed.as_ref().map_or(0, |signed| signed.size);
+    let proof = by_keyring.map(|(file, keyring)| Proof::of(file, keyring, size));
+    let mut proof = proof.transpose()?;
     let verified = verify_folder(
         &asked.log.join("log"),
         asked.scratch,
@@ -139,6 +164,9 @@ pub fn verify_backup(
         |at, bytes| {
             if let Some(needed) = &mut needed {
                 needed.take(at, bytes);
+            }
+            if let Some(proof) = &mut proof {
+                proof.take(at, bytes);
             }
         },
     )?;
@@ -163,6 +191,10 @@ pub fn verify_backup(
             "its records up to {copied} are not those that were copied: take a new backup into an empty folder"
         )));
     }
+    let unsigned = match proof {
+        Some(proof) => copied - proof.check(verified.origin())?,
+        None => verified.unsigned,
+    };
     if let Some(needed) = needed {
         let tombstones = asked.keyring.map(|file| Tombstones::beside(file).list());
         needed.check(copied, &tombstones.transpose()?.unwrap_or_default())?;
@@ -176,7 +208,7 @@ pub fn verify_backup(
         position: copied,
         origin: verified.origin().to_owned(),
         at: manifest.at,
-        signed: copied - verified.unsigned,
+        signed: copied - unsigned,
         by_keyring: keyring.is_some(),
         keys,
     })
@@ -248,74 +280,78 @@ fn origin_of(manifest: &Manifest) -> Option<String> {
     Some(origin(id.as_slice().try_into().ok()?))
 }
 
-/// What the records of a log's copy need from the keys' copy.
-struct Needed<'a> {
-    keys: &'a KeysCopy,
-    /// The first record whose key is missing and was never there.
-    missing: Option<u64>,
-    /// By account: the first record since its last erasure whose key is marked as erased, and the
-    /// highest number of such a key.
-    unproven: HashMap<StreamKey, (u64, u32)>,
+/// What proves the records of a copy to the owner of the keyring: the checkpoints beside it and,
+/// behind them, the seals.
+struct Proof {
+    seals: Vec<RecordSeals>,
+    archives: Vec<Archive>,
+    /// The roots of the copied log at the sizes of archived checkpoints.
+    roots: HashMap<u64, Option<Hash>>,
+    tree: Frontier,
+    before: Hash,
+    /// The number of records that the checkpoint of the manifest covers.
+    signed: u64,
+    /// The last record behind it without a seal.
+    unsealed: Option<u64>,
 }
 
-impl<'a> Needed<'a> {
-    fn of(keys: &'a KeysCopy) -> Self {
-        Self {
-            keys,
-            missing: None,
-            unproven: HashMap::new(),
-        }
+impl Proof {
+    fn of(file: &Path, keyring: &Keyring, signed: u64) -> Result<Self, CheckpointRefusal> {
+        let signer = |id| NoteSigner::new(keyring.checkpoint_seed(), id);
+        let archives = keyring
+            .log_ids()
+            .map(|id| match Archive::open(file, signer(id)) {
+                // The newest note is of another epoch.
+                Err(CheckpointRefusal::OtherLog { .. }) => Archive::of_ended(file, signer(id)),
+                archive => archive,
+            });
+        let archives: Vec<_> = archives.collect::<Result<_, _>>()?;
+        let sizes = archives.iter().flat_map(Archive::checkpoints);
+        Ok(Self {
+            seals: keyring
+                .log_ids()
+                .map(|id| RecordSeals::of_epoch(keyring, id))
+                .collect(),
+            roots: sizes.map(|checkpoint| (checkpoint.size, None)).collect(),
+            archives,
+            tree: Frontier::default(),
+            before: NOTHING_BEFORE,
+            signed,
+            unsealed: None,
+        })
     }
 
-    /// Notes what a record needs; a record that cannot be decoded is found by the verification
-    /// itself.
     fn take(&mut self, at: u64, bytes: &[u8]) {
-        let Ok(record) = Record::decode(bytes) else {
-            return;
-        };
-        let Ok(mut event) = record.event() else {
-            return;
-        };
-        let stream = record.stream_key;
-        let holder = StreamKey(holder(record.event_type, stream.0));
-        let fields = event.protected().into_iter();
-        let fields = fields.filter_map(|(_, value)| match value {
-            Protected::Sealed(sealed) => Some(sealed.key),
-            Protected::Clear(_) => None,
-        });
-        let source = record.meta.source.as_ref().map(|source| source.key);
-        for generation in fields.chain(source) {
-            match self.keys.find(&holder.0, generation) {
-                Ok(InCopy::Kept) => {}
-                Ok(InCopy::Erased) => {
-                    let (_, highest) = self.unproven.entry(holder).or_insert((at, generation));
-                    *highest = generation.max(*highest);
-                }
-                Ok(InCopy::Missing) | Err(_) => _ = self.missing.get_or_insert(at),
-            }
+        let leaf = leaf_hash(bytes);
+        self.tree.append(leaf);
+        if let Some(root) = self.roots.get_mut(&at) {
+            *root = Some(self.tree.root());
         }
-        if record.event_type == ACCOUNT_ERASED {
-            self.unproven.remove(&stream);
+        let is_sealed = |seals: &RecordSeals| seals.has_sealed(at, &self.before, bytes);
+        if at > self.signed && !self.seals.iter().any(is_sealed) {
+            self.unsealed = Some(at);
         }
+        self.before = leaf;
     }
 
-    /// Checks that every needed key is there or was erased. An erasure is proven by the log, or by
-    /// a tombstone for an erasure after the `copied` records. A mark in the key store alone proves
-    /// nothing: the service may have made it for another log. Marks are checked elsewhere.
-    fn check(self, copied: u64, tombstones: &[Tombstone]) -> Result<(), BadBackup> {
-        if let Some(position) = self.missing {
-            return Err(BadBackup::KeyMissing(position));
+    /// Checks the copy against the newest checkpoint of its last epoch that it reaches, and returns
+    /// how many records a checkpoint covers. Earlier epochs have checkpoints of what was given up.
+    fn check(self, origin: &str) -> Result<u64, BadBackup> {
+        let archived = self.archives.iter().flat_map(Archive::checkpoints);
+        let archived = archived.filter(|checkpoint| checkpoint.origin == origin);
+        let reached = archived.filter_map(|checkpoint| {
+            let root = self.roots.get(&checkpoint.size).copied().flatten();
+            root.map(|root| (checkpoint, root))
+        });
+        let newest = reached.max_by_key(|(checkpoint, _)| checkpoint.size);
+        let size = newest.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size);
+        if newest.is_some_and(|(checkpoint, root)| checkpoint.root != root) {
+            return Err(BadBackup::Forked(size));
         }
-        let is_later = |stream: &StreamKey, needed: u32| {
-            tombstones
-                .iter()
-                .any(|t| t.stream_key == stream.0 && needed <= t.through && t.position > copied)
-        };
-        let unproven = self.unproven.into_iter();
-        let unproven = unproven.filter(|(stream, (_, needed))| !is_later(stream, *needed));
-        match unproven.map(|(_, (position, _))| position).min() {
-            Some(position) => Err(BadBackup::ErasureUnproven(position)),
-            None => Ok(()),
+        let signed = self.signed.max(size);
+        match self.unsealed.filter(|position| *position > signed) {
+            Some(position) => Err(BadBackup::Unsealed(position)),
+            None => Ok(signed),
         }
     }
 }

@@ -49,7 +49,7 @@ pub fn archive(
     keyring_file: &Path,
 ) -> Result<Archive, StartError> {
     let keyring = found.vault.keyring();
-    if let Some(lost_from) = unfinished(found, keyring_file)? {
+    if let Some(lost_from) = unfinished(&keyring, found.epoch(), found.log.head(), keyring_file) {
         return Err(StartError::EpochUnfinished { lost_from });
     }
     let archive = Archive::open(keyring_file, signer(&keyring))?;
@@ -76,14 +76,18 @@ pub fn archive(
 }
 
 /// Returns the first position that an unfinished new epoch gives up.
-fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, StartError> {
-    let (keyring, epoch) = (found.vault.keyring(), found.epoch());
-    if epoch.position != found.log.head() {
-        return Ok(None);
+pub(super) fn unfinished(
+    keyring: &Keyring,
+    epoch: &Epoch,
+    head: u64,
+    keyring_file: &Path,
+) -> Option<u64> {
+    if epoch.position != head {
+        return None;
     }
     let has_keyring = epoch.begun.log_id == *keyring.log_id();
     let is_signed = has_keyring
-        && match Archive::open(keyring_file, signer(&keyring)) {
+        && match Archive::open(keyring_file, signer(keyring)) {
             Err(CheckpointRefusal::OtherLog { found, .. }) => {
                 !keyring.log_ids().any(|id| origin(id) == found)
             }
@@ -91,9 +95,9 @@ fn unfinished(found: &Foundation, keyring_file: &Path) -> Result<Option<u64>, St
         };
     let is_known = keyring.log_ids().any(|id| *id == epoch.begun.log_id);
     if (has_keyring && is_signed) || (!has_keyring && is_known) {
-        Ok(None)
+        None
     } else {
-        Ok(epoch.begun.lost_from)
+        epoch.begun.lost_from
     }
 }
 
@@ -145,7 +149,8 @@ fn begin_or_finish(
     if due != lost_from {
         return Err(NewEpochError::OtherLoss { due });
     }
-    let begun = unfinished(found, keyring_file)?;
+    let keyring = found.vault.keyring();
+    let begun = unfinished(&keyring, found.epoch(), found.log.head(), keyring_file);
     check_prefix(found, data, keyring_file, begun)?;
     if begun.is_none() {
         append(found, data, lost_from, reason, now)?;
@@ -243,7 +248,11 @@ fn append(
 /// # Errors
 /// [`StartError::StreamKnowsMore`] with the event, and [`StartError::Witness`] if the file cannot
 /// be read.
-fn check_witness(log: &LogReader, log_id: &[u8], keyring_file: &Path) -> Result<(), StartError> {
+pub(super) fn check_witness(
+    log: &LogReader,
+    log_id: &[u8],
+    keyring_file: &Path,
+) -> Result<(), StartError> {
     let path = stream_witness::path(keyring_file);
     let unreadable = |reason: String| StartError::Witness {
         path: path.clone(),

@@ -9,6 +9,7 @@ pub(super) mod forms;
 pub(super) mod foundation;
 pub(super) mod in_force;
 pub(super) mod private;
+pub(super) mod stopped_backup;
 pub(super) mod stopped_views;
 pub(super) mod unsigned;
 

@@ -14,18 +14,18 @@ use super::epoch_tests::{copy, restore};
 use super::fixture::{Fixture, PASSWORD};
 use crate::account::service;
 use crate::crypto::keyring::Keyring;
-use crate::engine::copies::backup::{NoBackup, Taken, back_up_stopped_service};
 use crate::engine::copies::verify::{BackupToVerify, BadBackup, CheckedBackup, verify_backup};
+use crate::engine::{Taken, back_up_stopped_service};
 
 pub(in crate::engine) const MARKS: TableDefinition<&[u8; 16], &[u8; 20]> =
     TableDefinition::new("erased_v2");
-const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
+pub(super) const KEYS: TableDefinition<&[u8; 20], &[u8; 64]> = TableDefinition::new("data_keys_v1");
 
-fn ada() -> StreamKey {
+pub(super) fn ada() -> StreamKey {
     StreamKey::of(&AccountId::parse("ada").unwrap())
 }
 
-fn name(generation: u32) -> [u8; 20] {
+pub(super) fn name(generation: u32) -> [u8; 20] {
     let mut name = [0; 20];
     name[..16].copy_from_slice(&ada().0);
     name[16..].copy_from_slice(&generation.to_be_bytes());
@@ -52,7 +52,7 @@ fn put_mark(fixture: &Fixture, last: u32) {
     });
 }
 
-fn remove_key(fixture: &Fixture) {
+pub(super) fn remove_key(fixture: &Fixture) {
     edit(fixture, "keys.redb", |txn| {
         let mut keys = txn.open_table(KEYS).unwrap();
         assert!(keys.remove(&name(1)).unwrap().is_some());
@@ -78,13 +78,15 @@ fn stopped() -> Fixture {
     fixture
 }
 
-fn back_up(fixture: &Fixture, with_keyring: bool) -> Result<Taken, NoBackup> {
+pub(super) fn back_up(fixture: &Fixture, with_keyring: bool) -> Result<Taken, String> {
     let ring = fixture.keyring();
     let ring = with_keyring.then_some(&*ring);
-    back_up_stopped_service(&fixture.data(), ring, &fixture.backups(), fixture.time())
+    let (data, folders) = (fixture.data(), fixture.backups());
+    let taken = back_up_stopped_service(&data, ring, &folders, fixture.time());
+    taken.map_err(|error| error.to_string())
 }
 
-fn check(fixture: &Fixture, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
+pub(super) fn check(fixture: &Fixture, with_keyring: bool) -> Result<CheckedBackup, BadBackup> {
     let scratch = tempfile::tempdir().unwrap();
     let (folders, keyring) = (fixture.backups(), fixture.keyring());
     let asked = BackupToVerify {
@@ -220,7 +222,7 @@ fn a_backup_of_a_stopped_service_with_its_keyring_believes_what_the_service_wrot
     fixture.send(&engine, "erase-account", erase).unwrap();
     drop(engine);
     fs::remove_dir_all(fixture.keyring().with_file_name("tombstones")).unwrap();
-    let refused = back_up(&fixture, false).unwrap_err().to_string();
+    let refused = back_up(&fixture, false).unwrap_err();
     assert!(refused.contains("--keyring"), "{refused}");
     back_up(&fixture, true).unwrap();
     for with_keyring in [false, true] {

@@ -6,6 +6,7 @@ mod audience_tests;
 mod auditing_tests;
 mod bound_source_tests;
 pub(super) mod changed_tests;
+mod copies_tests;
 mod crowd_tests;
 mod disk_tests;
 mod doors_tests;
