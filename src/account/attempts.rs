@@ -8,7 +8,7 @@
 //!                                                      free            100 in a row: suspended
 //! ```
 //!
-//! A success ends a row of failures and a wait, never the budget. A backup code works in every
+//! A success ends the failures in a row and a wait, never the budget. A backup code works in every
 //! state and ends a suspension by failures, so a password thief cannot shut the owner out. It does
 //! not end a suspension by support: see `suspension`.
 
@@ -168,7 +168,7 @@ impl CodeAttempts {
             || self.failed_at.iter().any(|at| *at > since)
     }
 
-    /// Forgets everything that support clears: all but the row of failures and a suspension.
+    /// Forgets everything that support clears: all but the failures in a row and a suspension.
     pub(super) fn cleared(&mut self) {
         self.failed_at.clear();
         self.pair_failed_at.clear();

@@ -35,7 +35,7 @@ pub(super) fn answer(engine: &Engine, request: &QueryRequest) -> Result<Bytes, R
     let queries = engine.queries();
     let access = access(query, viewer.caller.role);
     match (query, &access) {
-        // Every name counts, since the request does not say whether it is on record.
+        // Every name counts: the request does not show whether an access record covers it.
         (Query::FindAccount(_), _) => queries.admit_access(viewer, "find-account", None)?,
         (_, Some(access)) => {
             queries.admit_access(viewer, access.query(), Some(access))?;

@@ -30,7 +30,7 @@ pub struct ClientArgs {
     /// The broker's user
     #[arg(long, global = true, env = "NATS_USER")]
     pub user: Option<String>,
-    /// The password of the broker's user; the command asks for the account's password
+    /// The broker user's password, not an account's
     #[arg(long, global = true, env = "NATS_PASSWORD", hide_env_values = true)]
     pub password: Option<String>,
     /// Credentials file
@@ -42,10 +42,10 @@ pub struct ClientArgs {
     /// Certificates of the authorities to trust
     #[arg(long, global = true, env = "NATS_CA")]
     pub tlsca: Option<PathBuf>,
-    /// Our certificate
+    /// The client's certificate
     #[arg(long, global = true, env = "NATS_CERT")]
     pub tlscert: Option<PathBuf>,
-    /// Our certificate's key
+    /// The key of the client's certificate
     #[arg(long, global = true, env = "NATS_KEY")]
     pub tlskey: Option<PathBuf>,
     /// Begin with the TLS handshake, for a server with handshake_first
@@ -60,7 +60,7 @@ pub struct ClientArgs {
     /// Prefix of reply subjects [default: _INBOX.<user>]
     #[arg(long, global = true)]
     pub inbox_prefix: Option<String>,
-    /// Our name, for a service with --identity dev
+    /// The caller's name, for a service with --identity dev
     #[arg(long, global = true, env = "COUNTERSIGN_CALLER")]
     pub caller: Option<String>,
     /// The command's id: sending it again gives the same outcome [default: a new one]

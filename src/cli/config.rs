@@ -255,9 +255,9 @@ pub struct Nats {
     pub nkey: Option<PathBuf>,
     /// Certificates of the authorities to trust.
     pub tlsca: Option<PathBuf>,
-    /// Our certificate.
+    /// The client's certificate.
     pub tlscert: Option<PathBuf>,
-    /// Our certificate's key.
+    /// The key of the client's certificate.
     pub tlskey: Option<PathBuf>,
     /// Begin with the TLS handshake.
     pub tlsfirst: bool,

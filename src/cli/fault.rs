@@ -23,12 +23,12 @@ pub const EXIT_CODES: [(u8, &str, &str); 8] = [
     (
         FAULT,
         "fault",
-        "read the message: the program, the service or the machine failed; send a command again with the same `--command-id`",
+        "read the message: the program, the service or the machine failed, or the configuration file or the keyring is not valid; send a command again with the same `--command-id`",
     ),
     (
         USAGE,
         "usage",
-        "correct the command line or a file that it names",
+        "correct the command line or a file that it names: of a secret, credentials, certificates, a context, a checkpoint or an export",
     ),
     (
         REFUSED,
@@ -69,7 +69,7 @@ pub enum Fault {
     /// The program or the machine failed.
     #[error("{0}")]
     Failed(String),
-    /// The command line or a file that it names is not valid.
+    /// The command line is not valid, or a file that it names, except configuration and keyring.
     #[error("{0}")]
     Usage(String),
     /// The service refused; its problem document says why.

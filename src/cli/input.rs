@@ -1,4 +1,4 @@
-//! Reads secrets: by prompt, file or standard input, never by flag.
+//! Reads users' secrets: by prompt, file or standard input, never by flag.
 
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::{Path, PathBuf};

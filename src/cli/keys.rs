@@ -1,4 +1,4 @@
-//! `keys`: lists the keys, rotates them, forgets an old one; no key is ever shown.
+//! `keys`: lists the keys, rotates them, forgets an old one; no secret key is ever shown.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub enum KeysVerb {
     /// Bring a new key-encryption key and a new pepper into use, as an operator
     ///
     /// Data keys are wrapped again in the background; passwords follow as their owners log in.
-    /// Copy the keyring file afterwards: older copies cannot open what is sealed from now on.
+    /// Copy the keyring folder afterwards: older copies cannot open what is sealed from now on.
     Rotate {
         /// Why, for the auditors (1 to 500 characters)
         #[arg(long)]
@@ -74,7 +74,7 @@ pub async fn run(verb: KeysVerb, args: &ClientArgs) -> Result<(), Fault> {
             let answer = client.admin("rotate-keys", &body).await?;
             show::answer(args, &answer, |body| {
                 format!(
-                    "key {} is in use: copy the keyring file now, an older copy cannot open what is sealed from now on",
+                    "key {} is in use: copy the keyring folder now, an older copy cannot open what is sealed from now on",
                     body["key_id"]
                 )
             })

@@ -145,7 +145,7 @@ fn new_epoch(args: &NewEpochArgs) -> Result<(), Fault> {
     show::line(&format!(
         "epoch {} begins at position {}; the log is now {}\n\
          Every existing account is suspended until a support reset: the lost events may have changed it.\n\
-         Copy the keyring {} again: it has the new log id.",
+         Copy the folder of the keyring {} again: the keyring has the new log id.",
         epoch.begun.epoch,
         epoch.position,
         note::origin(&epoch.begun.log_id),

@@ -24,7 +24,8 @@ pub struct SettingsArgs {
     /// How callers are named [default: verified]
     #[arg(long, env = "COUNTERSIGN_IDENTITY")]
     pub identity: Option<IdentityMode>,
-    /// Where to serve /livez, /readyz and /metrics, for example 127.0.0.1:9464 [default: nowhere]
+    /// Where the service listens for /livez, /readyz and /metrics, for example 127.0.0.1:9464
+    /// [default: nowhere]
     #[arg(long, env = "COUNTERSIGN_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
 }

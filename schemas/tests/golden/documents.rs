@@ -52,6 +52,14 @@ fn escaped(json: &[u8]) -> Vec<u8> {
 const GENERATED: &str = "This page is generated from the Rust types by `UPDATE_SCHEMAS=1 cargo test -p countersign-schemas --test golden`; \
                          changes made by hand are overwritten.";
 
+/// What a reader of the table of errors needs beside it.
+const REMARKS: [&str; 4] = [
+    "`code.second_required`: the same request succeeds only once enough of the wrong codes are older than 30 days. Ask the user for two consecutive codes, and send both with a new command id.",
+    "`version.conflict`: reserved; this build does not send it.",
+    "`approval.self`: another agent must do this, because it is the agent's own request or own account. `detail` says which.",
+    "`directory.unavailable`: the directory is the password service of `[directory]`.",
+];
+
 fn errors() -> String {
     let mut text = format!(
         "# Refusals and faults\n\n\
@@ -72,6 +80,10 @@ fn errors() -> String {
             code.title().replace('<', "&lt;")
         )
         .unwrap();
+    }
+    text.push_str("\nWhat the table does not say:\n\n");
+    for remark in REMARKS {
+        writeln!(text, "- {remark}").unwrap();
     }
     text
 }

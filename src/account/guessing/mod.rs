@@ -48,7 +48,7 @@ pub(super) const DAY_S: u64 = 86_400;
 pub enum Owner {
     /// Nothing.
     Away,
-    /// Logs in once every 24 hours, which ends a row of failures, a wait and a suspension.
+    /// Logs in once every 24 hours, which ends the failures in a row, a wait and a suspension.
     Daily,
 }
 

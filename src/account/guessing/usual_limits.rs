@@ -68,7 +68,7 @@ pub const USUAL_LIMITS: [UsualLimit; 6] = [
 
 impl UsualLimit {
     /// Counts the guesses that the limit lets an attacker compare in 30 days; a login of the owner
-    /// ends a row of failures and a wait.
+    /// ends the failures in a row and a wait.
     pub fn compared(&self, owner: Owner) -> Compared {
         let (mut now_s, mut in_a_row, mut singles, mut logins) = (0, 0, 0, 0);
         while now_s < MONTH_S {

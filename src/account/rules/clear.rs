@@ -3,9 +3,9 @@
 //!
 //! An account can be cleared once in 7 days, and by the same agent once in 30 days, so that no
 //! single agent can keep an account open to guessing. `quota` bounds how many clears one agent may
-//! make in a day. The row of failures that leads to a suspension (NIST SP 800-63B §3.2.2) stays. If
-//! nothing is counted, or app codes are suspended, a clear would not help the owner: it is refused
-//! and costs no quota.
+//! make in a day. The number of failures in a row, which leads to a suspension (NIST SP 800-63B
+//! §3.2.2), stays. If nothing is counted, or app codes are suspended, a clear would not help the
+//! owner: it is refused and costs no quota.
 
 use countersign_schemas::command::ClearAttempts;
 use countersign_schemas::event::Event;

@@ -28,12 +28,12 @@ const WITHHELD: &str = "it shows no source, but its record has one, and no erasu
 /// Differences that are accepted without proof; a person who has the file can have made them.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Takes {
-    /// Accept sentences that another build worded, and count them; a person who has the file can
-    /// have changed them
+    /// Accept sentences that another build worded, and count them. But a person who had the file
+    /// could have changed them
     #[arg(long = "other-rendering", requires = "export")]
     pub other_renderings: bool,
-    /// Accept events without the source in their record, and count them: of erased accounts, if the
-    /// erasure is not in the export; a person who has the file can have removed the source
+    /// Accept events whose source is missing, and count them. This is normal for an account that was
+    /// erased outside the export. But a person who had the file could have removed a source
     #[arg(long, requires = "export")]
     pub missing_sources: bool,
 }

@@ -38,7 +38,7 @@ impl Writer {
         }
         tracing::info!(
             key_id,
-            "the keys are rotated: copy the keyring file again, older copies do not open what is sealed from now on"
+            "the keys are rotated: copy the keyring folder again, older copies do not open what is sealed from now on"
         );
         Ok(())
     }
