@@ -177,10 +177,11 @@ impl LogReader {
                 staged.read_through = *segment.positions.end();
                 is_there = self.is_copied(&segment, &path)?;
             }
-            match is_there {
+            if is_there {
                 // This includes a copy that an earlier backup made.
-                true => folder::narrow(&path).map_err(|source| target_error(&path, source))?,
-                false => self.copy_records(&segment, &path)?,
+                folder::narrow(&path).map_err(|source| target_error(&path, source))?;
+            } else {
+                self.copy_records(&segment, &path)?;
             }
             staged.position = *segment.positions.end();
             staged.files.push((path, !is_there));

@@ -75,12 +75,13 @@ impl Archive {
                 lost_from: head + 1,
             });
         }
-        match root_at(size)? == copy.checkpoint.root {
-            true => Ok(self.document(&copy)),
-            false => Err(CheckpointRefusal::Forked {
+        if root_at(size)? == copy.checkpoint.root {
+            Ok(self.document(&copy))
+        } else {
+            Err(CheckpointRefusal::Forked {
                 archived: size,
                 lost_from: archived.checkpoint.size + 1,
-            }),
+            })
         }
     }
 

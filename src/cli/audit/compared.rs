@@ -32,8 +32,8 @@ pub struct Takes {
     /// could have changed them
     #[arg(long = "other-rendering", requires = "export")]
     pub other_renderings: bool,
-    /// Accept events whose source is missing, and count them. This is normal for an account that was
-    /// erased outside the export. But a person who had the file could have removed a source
+    /// Accept events whose source is missing, and count them. This is normal for an account that
+    /// was erased outside the export. But a person who had the file could have removed a source
     #[arg(long, requires = "export")]
     pub missing_sources: bool,
 }

@@ -227,9 +227,10 @@ impl Stopped<'_> {
         if verified.origin() != origin(keyring.log_id()) {
             let is_ended = |id| origin(id) == verified.origin();
             let path = archive.path().to_owned();
-            return Err(match keyring.log_ids().any(is_ended) {
-                true => CheckpointRefusal::Missing { path, head }.into(),
-                false => foreign(),
+            return Err(if keyring.log_ids().any(is_ended) {
+                CheckpointRefusal::Missing { path, head }.into()
+            } else {
+                foreign()
             });
         }
         let seals = RecordSeals::of(keyring);

@@ -374,9 +374,10 @@ fn a_key_that_was_taken_away_is_missed_though_the_key_that_wraps_it_in_the_copy_
         let ring = Keyring::load(&fixture.keyring()).unwrap();
         ring.forget(&fixture.keyring(), 1).unwrap().unwrap();
         let before = copies(&fixture);
-        match is_stopped {
-            true => _ = back_up(&fixture, true).unwrap_err(),
-            false => _ = fixture.start().admin().backup().unwrap_err(),
+        if is_stopped {
+            _ = back_up(&fixture, true).unwrap_err();
+        } else {
+            _ = fixture.start().admin().backup().unwrap_err();
         }
         assert!(copies(&fixture) == before, "stopped: {is_stopped}");
         assert!(is_in_copy(&fixture, 1), "stopped: {is_stopped}");
@@ -410,14 +411,16 @@ fn with_the_keyring_a_made_up_key_of_a_new_number_comes_into_no_copy() {
             let mut keys = txn.open_table(KEYS).unwrap();
             keys.insert(&name(2), &[1; 64]).unwrap();
         });
-        match is_stopped {
-            true => _ = back_up(&fixture, true).unwrap_err(),
-            false => _ = fixture.start().admin().backup().unwrap_err(),
+        if is_stopped {
+            _ = back_up(&fixture, true).unwrap_err();
+        } else {
+            _ = fixture.start().admin().backup().unwrap_err();
         }
         let copy = fixture.backups().keys.join("keys.redb");
-        match is_first {
-            true => assert!(!Path::new(&copy).exists(), "stopped: {is_stopped}"),
-            false => assert!(!is_in_copy(&fixture, 2), "stopped: {is_stopped}"),
+        if is_first {
+            assert!(!Path::new(&copy).exists(), "stopped: {is_stopped}");
+        } else {
+            assert!(!is_in_copy(&fixture, 2), "stopped: {is_stopped}");
         }
     }
 }

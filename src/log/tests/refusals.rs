@@ -114,9 +114,10 @@ struct Failing {
 
 impl Failing {
     fn check(&self) -> std::io::Result<()> {
-        match self.fails.load(std::sync::atomic::Ordering::SeqCst) {
-            true => Err(std::io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
+        if self.fails.load(std::sync::atomic::Ordering::SeqCst) {
+            Err(std::io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
         }
     }
 }
