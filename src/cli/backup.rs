@@ -13,8 +13,8 @@ use crate::engine::{BackupToVerify, CheckedBackup, verify_backup};
 
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
-    /// Verify a copy by itself: structure, root and manifest; with the keyring its signature and
-    /// keys too
+    /// Verify a copy by itself: structure, root and manifest; with the keyring its signature,
+    /// checkpoints, seals and keys too
     Verify(VerifyArgs),
 }
 

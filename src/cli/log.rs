@@ -51,8 +51,8 @@ pub enum LogVerb {
         /// Where to copy its data keys, apart from the log
         #[arg(long, requires = "to", value_name = "DIR")]
         keys_to: Option<PathBuf>,
-        /// The keyring file of a stopped service: its keys are checked before they replace an
-        /// earlier copy
+        /// The keyring file of a stopped service, beside its checkpoints: log and keys are checked
+        /// with it first. Without it no earlier copy is replaced
         #[arg(long, env = "COUNTERSIGN_KEYRING", value_name = "FILE")]
         keyring: Option<PathBuf>,
         #[command(flatten)]

@@ -153,7 +153,7 @@ impl ByKeyring<'_> {
             let (name, row) = (name.value(), row.value());
             let now = keys.get(name)?.map(|now| *now.value());
             // A row of the copy that does not open may be wrapped by a key that was forgotten: it
-            // is damaged only if the store has a row in its place, and that one opens.
+            // is given up only where the store has another row, and that one opens.
             let is_kept = match now {
                 Some(now) if now == *row => true,
                 Some(now) => {

@@ -126,7 +126,8 @@ async fn keys_are_listed_beside_a_running_service_and_of_a_stopped_one_and_an_ol
     let list = ["list", "--json"];
     let kek = |id, state: &str, seals| ("key-encryption".to_owned(), id, state.to_owned(), seals);
     let pepper = |id, state: &str| ("pepper".to_owned(), id, state.to_owned(), None);
-    let before = vec![kek(1, "active", Some(1)), pepper(1, "active")];
+    // The keys of the account and of the log itself.
+    let before = vec![kek(1, "active", Some(2)), pepper(1, "active")];
     for files in [false, true] {
         assert_eq!(listed(&keys(&rig.site, &url, &list, files)), before);
     }

@@ -242,6 +242,37 @@ fn without_the_keyring_no_copy_of_either_part_is_replaced() {
     check(&fixture, true).unwrap();
 }
 
+/// log and checkpoints are an older true state, and the manifests say that nothing is copied.
+#[test]
+fn an_older_true_log_replaces_no_copy_whose_manifests_were_set_back() {
+    let fixture = Fixture::new();
+    let engine = fixture.start();
+    fixture.enrol(&engine, "ada");
+    drop(engine);
+    let (early, signed) = (fixture.folder().join("early"), Signed::of(&fixture));
+    copy(&fixture.data(), &early);
+    let engine = fixture.start();
+    fixture.enrol(&engine, "bob");
+    engine.admin().backup().unwrap();
+    drop(engine);
+    restore(&early, &fixture.data());
+    let refused = back_up(&fixture, true).map(|_| ()).unwrap_err();
+    assert!(refused.contains("events are lost"), "{refused}");
+    signed.restore();
+    refuses_stopped(&fixture);
+    for folder in [fixture.backups().log, fixture.backups().keys] {
+        let manifest = fs::read_to_string(folder.join(MANIFEST)).unwrap();
+        let lines = manifest
+            .lines()
+            .map(|line| match line.contains("\"position\"") {
+                true => "  \"position\": 0,",
+                false => line,
+            });
+        fs::write(folder.join(MANIFEST), lines.collect::<String>()).unwrap();
+    }
+    refuses_stopped(&fixture);
+}
+
 fn refuses_without(fixture: &Fixture) {
     let refused = back_up(fixture, false).map(|_| ()).unwrap_err();
     assert!(refused.contains("--keyring"), "{refused}");
