@@ -86,7 +86,7 @@ impl Found {
             .await
             .map_err(BusError::Another)?
         {
-            refused_subject(events)?;
+            refused_subject(events, self.presence.subject())?;
             sleep(VERSION_PERIOD).await;
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Found {
                                 let _ = timeout(FLUSH_MAX, client.flush()).await;
                                 set(ready, self.admission.admit(client).await?);
                             }
-                            Event::ServerError(ServerError::Other(text)) if refuses_subject(&text) => {
+                            Event::ServerError(ServerError::Other(text)) if refuses_subject(&text, self.presence.subject()) => {
                                 deaf_for = Some(deaf(&BusError::NotPermitted(text)));
                                 set(ready, false);
                             }

@@ -48,6 +48,7 @@ mod stream;
 mod stream_error;
 mod traffic;
 mod user_token;
+mod violation;
 
 pub use connection::{Connection, DEFAULT_SERVER, OLDEST_SERVER, check_version};
 pub use connection_error::ConnectionError;
@@ -66,3 +67,4 @@ pub use stream::drift as stream_drift;
 pub use stream_error::StreamError;
 pub use traffic::Traffic;
 pub use user_token::user_token;
+pub use violation::Violation;

@@ -135,6 +135,11 @@ impl Presence {
         }
     }
 
+    /// The subject on which instances of this log find each other.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
     fn word(&self) -> Word {
         Word {
             since: self.since,

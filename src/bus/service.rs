@@ -25,6 +25,7 @@ use super::router::Router;
 use super::session::Session;
 use super::stream_error::StreamError;
 use super::traffic::Traffic;
+use super::violation::Violation;
 use crate::engine::Engine;
 
 /// How long stopping may take, from the signal to the last reply.
@@ -145,7 +146,7 @@ pub async fn serve(
     loop {
         let client = clients.borrow().clone();
         if let Ok(mut session) = service.open(client.clone()).await {
-            let deaf_for = match refused_subject(&mut events) {
+            let deaf_for = match refused_subject(&mut events, found.presence.subject()) {
                 Ok(()) => None,
                 Err(error) if !served => return Err(error),
                 Err(error) => Some(deaf(&error)),
@@ -316,10 +317,15 @@ pub fn set(ready: &watch::Sender<bool>, value: bool) {
 ///
 /// # Errors
 /// [`BusError::NotPermitted`] with the broker's sentence.
-pub fn refused_subject(events: &mut mpsc::Receiver<Event>) -> Result<(), BusError> {
+pub fn refused_subject(
+    events: &mut mpsc::Receiver<Event>,
+    instance_subject: &str,
+) -> Result<(), BusError> {
     while let Ok(event) = events.try_recv() {
         match event {
-            Event::ServerError(ServerError::Other(text)) if refuses_subject(&text) => {
+            Event::ServerError(ServerError::Other(text))
+                if refuses_subject(&text, instance_subject) =>
+            {
                 return Err(BusError::NotPermitted(text));
             }
             other => log(&other),
@@ -335,10 +341,9 @@ pub fn deaf(error: &BusError) -> u32 {
     0
 }
 
-pub fn refuses_subject(error: &str) -> bool {
-    let error = error.to_lowercase();
-    error.contains("violation for subscription")
-        || (error.contains("violation for publish") && error.contains(".instance."))
+/// Returns whether the broker refuses a subject that the service needs.
+pub fn refuses_subject(sentence: &str, instance_subject: &str) -> bool {
+    Violation::of(sentence).is_some_and(|violation| violation.deafens(instance_subject))
 }
 
 /// Follows the server's request to leave (NATS ADR-5), if there is another server.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{HeaderMap, RequestErrorKind};
+use async_nats::{Event, HeaderMap, RequestErrorKind, ServerError};
 use countersign_schemas::ids::AccountId;
 use countersign_schemas::refusal::Problem;
 use countersign_schemas::secret::SecretText;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::fault::Fault;
-use crate::bus::{Connection, DEFAULT_SERVER, user_token};
+use crate::bus::{Connection, DEFAULT_SERVER, Violation, user_token};
 
 /// How often a request without responders is sent again before this is an error.
 const NO_RESPONDERS_RETRIES: usize = 2;
@@ -316,10 +316,15 @@ impl Client {
     /// A missing permission looks like a time-out; the connection's events show it.
     fn explain(&mut self, subject: &str, error: &async_nats::RequestError) -> Fault {
         while let Ok(event) = self.events.try_recv() {
-            if let async_nats::Event::ServerError(error) = event {
-                let text = error.to_string();
-                if text.to_ascii_lowercase().contains("permissions violation") {
-                    return Fault::Permission(format!("publishing to {subject}"));
+            if let Event::ServerError(ServerError::Other(text)) = event {
+                match Violation::of(&text) {
+                    Some(Violation::Publish(refused)) if refused == subject => {
+                        return Fault::Permission(format!("publishing to {subject}"));
+                    }
+                    Some(Violation::Subscription(refused)) => {
+                        return Fault::Permission(format!("subscribing to {refused}"));
+                    }
+                    Some(Violation::Publish(_)) | None => {}
                 }
             }
         }

@@ -24,6 +24,7 @@ mod checkpoint_copy;
 mod checkpoint_refusal;
 pub mod checkpoints;
 mod error;
+mod files;
 mod folder;
 pub mod hashes;
 mod history;
@@ -48,6 +49,8 @@ use crate::durable;
 pub use backup::{Backup, BackupError, SegmentState, StagedCopy};
 pub use backup_manifest::{MANIFEST, Manifest, ManifestError, Part};
 pub use error::{AppendError, OpenLogError, ReadLogError, SegmentFault};
+pub use files::FileId;
+use files::Files;
 use folder::FolderLock;
 pub(crate) use folder::private_folder;
 pub use options::{
@@ -115,6 +118,7 @@ impl EventLog {
         folder::check(folder)?;
         let lock = folder::lock(folder)?;
         let count = folder::count_segments(folder)?;
+        let files = Files::found(folder, count);
         let path = folder::segment_path(folder, count);
         let opened = options.storage.open(&path, options.active_cache_bytes);
         let db = opened.map_err(|fault| fault.refuse_open(path.clone()))?;
@@ -140,6 +144,7 @@ impl EventLog {
                 folder,
                 options,
                 *extent.end(),
+                files,
                 sealed,
                 Active::Open { segment, db },
             )),
@@ -270,9 +275,12 @@ impl EventLog {
         let path = folder::segment_path(&shared.folder, segment.number);
         let storage = &shared.options.storage;
         let cache_bytes = shared.options.active_cache_bytes;
+        let unpublished = durable::staging(&path);
+        let mut file = None;
         let db = storage
-            .create(&durable::staging(&path), cache_bytes)
+            .create(&unpublished, cache_bytes)
             .and_then(|db| {
+                file = FileId::at(&unpublished);
                 segment::commit(&db, segment.first, records)?;
                 reached("segment-unpublished");
                 durable::publish(&path)
@@ -280,6 +288,7 @@ impl EventLog {
                     .map(|()| db)
             })
             .map_err(|fault| shared.append_error(segment.number, fault))?;
+        shared.files.add(file);
         reached("segment-published");
         *shared.active_mut() = Active::Open { segment, db };
         Ok(())

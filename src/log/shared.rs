@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::Database;
 
 use super::error::{AppendError, ReadLogError, SegmentFault};
+use super::files::Files;
 use super::folder;
 use super::options::LogOptions;
 use super::page::Page;
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) options: LogOptions,
     /// The position of the last durable record.
     head: AtomicU64,
+    pub(super) files: Files,
     pub(super) sealed: SealedSegments,
     /// Readers hold this for one page; sealing and closing wait for them.
     active: RwLock<Active>,
@@ -48,6 +50,7 @@ impl Shared {
         folder: &Path,
         options: LogOptions,
         head: u64,
+        files: Files,
         sealed: SealedSegments,
         active: Active,
     ) -> Self {
@@ -55,6 +58,7 @@ impl Shared {
             folder: folder.to_owned(),
             options,
             head: AtomicU64::new(head),
+            files,
             sealed,
             active: RwLock::new(active),
         }

@@ -16,6 +16,7 @@ mod greetings;
 mod identity;
 mod instances;
 mod life;
+mod lost_replies;
 #[path = "../patience/mod.rs"]
 mod patience;
 mod permissions;

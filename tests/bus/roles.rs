@@ -5,7 +5,7 @@ use std::path::Path;
 
 use async_nats::{Client, Event, ServerError};
 use countersign::bus::headers::{CALLER, REQUEST_INFO};
-use countersign::bus::{BusConfig, Connection, Endpoint, Identity, all_endpoints};
+use countersign::bus::{BusConfig, Connection, Endpoint, Identity, Traffic, all_endpoints};
 use countersign::dev::broker::{Broker, BrokerOptions};
 use countersign_schemas::record::Role;
 use futures_util::{FutureExt, StreamExt};
@@ -62,6 +62,8 @@ const BESIDE: [(&str, &[&str]); 14] = [
 pub struct Fixture {
     pub broker: Broker,
     pub service: Service,
+    /// The service's counters.
+    pub traffic: Traffic,
 }
 
 impl Fixture {
@@ -77,8 +79,13 @@ impl Fixture {
             identity: Identity::default(),
             ..BusConfig::default()
         };
+        let traffic = config.traffic.clone();
         let service = Service::start(config, wall()).await;
-        Self { broker, service }
+        Self {
+            broker,
+            service,
+            traffic,
+        }
     }
 
     pub async fn user(&self, name: &str) -> User {
@@ -109,7 +116,7 @@ pub struct User {
 
 impl User {
     /// Waits until the broker has read all that was sent before.
-    async fn round_trip(&self) {
+    pub async fn round_trip(&self) {
         let there_and_back = async {
             if CALLERS.iter().any(|(name, _)| *name == self.name) {
                 let answer = self.client.request("$SRV.PING.countersign", "".into());

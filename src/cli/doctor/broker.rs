@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Findings;
 use crate::bus::{
-    ConnectionError, MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST, OLDEST_SERVER, stream_drift,
+    ConnectionError, MAX_PAYLOAD_LEAST, MAX_PAYLOAD_MOST, OLDEST_SERVER, Violation, stream_drift,
 };
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::config::Config;
@@ -25,6 +25,8 @@ const EVENTS_MAX: usize = 64;
 /// How long the replies of all instances are collected.
 const INSTANCES_WITHIN: Duration = Duration::from_millis(500);
 /// The stream of published events.
+/// What only a user that may read all replies can listen to.
+const ALL_INBOXES: &str = "_INBOX.>";
 const STREAM: &str = "COUNTERSIGN_EVENTS";
 
 /// Checks whether the service is ready.
@@ -162,7 +164,7 @@ async fn inboxes(
     events: &mut mpsc::Receiver<Event>,
     findings: &mut Findings,
 ) {
-    let Ok(mut all) = nats.subscribe("_INBOX.>").await else {
+    let Ok(mut all) = nats.subscribe(ALL_INBOXES).await else {
         return findings.wrong("inboxes", "not checked: the connection has ended");
     };
     // Any reply proves that the broker has read the subscription.
@@ -172,7 +174,7 @@ async fn inboxes(
     let is_refused = tokio::time::timeout(LOOK_MAX, async {
         while let Some(event) = events.recv().await {
             if let Event::ServerError(ServerError::Other(text)) = event
-                && text.contains("_INBOX")
+                && Violation::of(&text) == Some(Violation::Subscription(ALL_INBOXES))
             {
                 return true;
             }

@@ -3,6 +3,7 @@
 pub(super) mod access_records;
 pub(super) mod asked_password;
 pub(super) mod gauges;
+pub(super) mod openness;
 pub(super) mod progress;
 pub(super) mod publication;
 pub(super) mod standing;

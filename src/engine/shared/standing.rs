@@ -5,49 +5,20 @@
 //! name: the next start would find less. The table of the start's checks is in
 //! `docs/decisions/2026-11-30-copies.md`.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
+use super::openness::Openness;
 use crate::crypto::keyring::Keyring;
+use crate::engine::copies::places::BESIDE_THE_KEYRING;
 use crate::engine::data_folder::{keys_file, log_folder};
 use crate::engine::keys::vault::Vault;
-use crate::log::LogReader;
-
-/// The permission bits of others than the owner.
-const OTHERS: u32 = 0o077;
-
-/// The file that a path led to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Found {
-    device: u64,
-    inode: u64,
-    others: u32,
-}
-
-impl Found {
-    fn of(meta: &Metadata) -> Self {
-        Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            others: meta.mode() & OTHERS,
-        }
-    }
-
-    fn is_same_file(self, other: Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
-    }
-}
+use crate::log::{FileId, LogReader};
 
 struct Seen {
-    /// By path: the folders, and each segment since it was first seen.
-    kept: BTreeMap<PathBuf, Found>,
-    /// The permissions of others on the key store, which an erasure replaces.
-    keys_others: u32,
+    openness: Openness,
     wrong: Option<String>,
 }
 
@@ -55,29 +26,32 @@ struct Seen {
 pub struct Standing {
     keyring: PathBuf,
     keys: PathBuf,
-    log: PathBuf,
+    /// The data folder and the log's folder in it. The log knows its own files.
+    folders: Vec<(PathBuf, FileId)>,
     seen: Mutex<Seen>,
 }
 
 impl Standing {
-    /// Takes the present files as right: a start has just opened them.
-    pub fn of(data: &Path, keyring: &Path, log: &LogReader) -> Self {
-        let (keys, folder) = (keys_file(data), log_folder(data));
-        let found = |path: &Path| fs::metadata(path).ok().as_ref().map(Found::of);
-        let segments = segments(&folder, log);
-        let named = [data.to_owned(), folder.clone()]
-            .into_iter()
-            .chain(segments);
-        let kept = named.filter_map(|path| Some((path.clone(), found(&path)?)));
+    /// Takes the present folders and permissions as right: a start has just opened everything.
+    pub fn of(data: &Path, keyring: &Path) -> Self {
+        let (keys, log) = (keys_file(data), log_folder(data));
+        let beside = BESIDE_THE_KEYRING.map(|name| keyring.with_file_name(name));
+        let mut named = vec![data.to_owned(), log.clone(), keys.clone(), keyring.into()];
+        named.extend(keyring.parent().map(Path::to_owned));
+        named.extend(beside.clone());
+        let roots = [data.to_owned()].into_iter().chain(beside).collect();
+        let folders = [data.to_owned(), log].into_iter().filter_map(|path| {
+            let file = FileId::of(&fs::metadata(&path).ok()?);
+            Some((path, file))
+        });
         let seen = Seen {
-            kept: kept.collect(),
-            keys_others: found(&keys).map_or(0, |found| found.others),
+            openness: Openness::of(named, roots),
             wrong: None,
         };
         Self {
             keyring: keyring.into(),
             keys,
-            log: folder,
+            folders: folders.collect(),
             seen: Mutex::new(seen),
         }
     }
@@ -106,26 +80,18 @@ impl Standing {
     }
 
     fn misplaced(&self, seen: &mut Seen, vault: &Vault, log: &LogReader) -> Result<(), String> {
-        for (path, before) in &seen.kept {
-            let now = look_at(path)?;
-            if !now.is_same_file(*before) {
-                return Err(exchanged(path));
-            }
-            refuse_opened(path, before.others, now.others)?;
-        }
-        for path in segments(&self.log, log) {
-            if let Entry::Vacant(new) = seen.kept.entry(path) {
-                let now = look_at(new.key())?;
-                refuse_opened(new.key(), 0, now.others)?;
-                new.insert(now);
+        for (path, before) in self.folders.iter().cloned().chain(log.files()) {
+            let meta = fs::metadata(&path).map_err(|error| gone(&path, &error))?;
+            if FileId::of(&meta) != before {
+                return Err(exchanged(&path));
             }
         }
         let keys = vault.data_keys().in_place();
-        match keys.map_err(|error| gone(&self.keys, &error))? {
-            Some(meta) => refuse_opened(&self.keys, seen.keys_others, Found::of(&meta).others)?,
-            None => return Err(exchanged(&self.keys)),
+        if keys.map_err(|error| gone(&self.keys, &error))?.is_none() {
+            return Err(exchanged(&self.keys));
         }
-        self.check_keyring(&vault.keyring())
+        self.check_keyring(&vault.keyring())?;
+        seen.openness.look()
     }
 
     /// The next start reads the keyring's file as it is now. A rotation replaces it.
@@ -136,18 +102,6 @@ impl Standing {
         } else {
             Err(exchanged(&self.keyring))
         }
-    }
-}
-
-fn segments(folder: &Path, log: &LogReader) -> Vec<PathBuf> {
-    let segments = log.segments().unwrap_or_default().into_iter();
-    segments.map(|segment| folder.join(segment.name)).collect()
-}
-
-fn look_at(path: &Path) -> Result<Found, String> {
-    match fs::metadata(path) {
-        Ok(meta) => Ok(Found::of(&meta)),
-        Err(error) => Err(gone(path, &error)),
     }
 }
 
@@ -163,16 +117,6 @@ fn exchanged(path: &Path) -> String {
         "{} was replaced while the service ran: restore the original file under its name, and restart",
         path.display()
     )
-}
-
-fn refuse_opened(path: &Path, before: u32, now: u32) -> Result<(), String> {
-    match now & !before {
-        0 => Ok(()),
-        _ => Err(format!(
-            "{} was opened to others while the service ran: close it with `chmod go-rwx`, and find out who opened it",
-            path.display()
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Files that are moved, replaced or opened to others under a running service are noticed, and so
 //! is their repair.
 
+use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 
 use data_encoding::HEXLOWER;
@@ -9,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::engine::Engine;
-use crate::engine::tests::fixture::Fixture;
+use crate::engine::tests::fixture::{Fixture, PASSWORD};
+use crate::log::{EventLog, LogOptions};
 
 fn look(engine: &Engine) -> Option<String> {
     let shared = &engine.shared;
@@ -142,4 +144,46 @@ fn any_other_line_in_the_keyring_is_a_replaced_file() {
     }
     fs::write(fixture.keyring(), good).unwrap();
     assert_eq!(look(&engine), None);
+}
+
+/// a segment is known by the file that the log made, not by the file that is found later.
+#[test]
+fn a_segment_that_is_exchanged_before_the_first_look_ends_readiness() {
+    for is_active in [true, false] {
+        let fixture = Fixture::new();
+        let engine = fixture.start_with(|options| {
+            options.log = LogOptions {
+                segment_records: NonZeroU64::new(40).unwrap(),
+                ..LogOptions::default()
+            };
+        });
+        fixture.enrol(&engine, "ada");
+        let segment = |number: u32| fixture.data().join(format!("log/{number:08}.redb"));
+        let until = if is_active { 2 } else { 3 };
+        while !segment(until).exists() {
+            let login = json!({"username": "ada", "password": PASSWORD});
+            fixture.send(&engine, "start-login", login).unwrap();
+        }
+        let (second, away) = (segment(2), fixture.folder().join("away"));
+        fs::rename(&second, &away).unwrap();
+        fs::copy(&away, &second).unwrap();
+        let wrong = look(&engine).unwrap();
+        assert!(wrong.contains("00000002.redb was replaced"), "{wrong}");
+        fs::rename(&away, &second).unwrap();
+        assert_eq!(look(&engine), None);
+    }
+}
+
+/// The same between the opening of the log and the rest of the start.
+#[test]
+fn a_segment_that_is_exchanged_while_the_service_starts_is_not_the_one_that_was_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    drop(EventLog::create(&path, LogOptions::default(), &[b"first".into()]).unwrap());
+    let log = EventLog::open(&path, LogOptions::default()).unwrap();
+    let (name, file) = log.reader().files().remove(0);
+    fs::copy(&name, folder.path().join("copy")).unwrap();
+    fs::rename(folder.path().join("copy"), &name).unwrap();
+    assert_eq!(log.reader().files(), [(name.clone(), file)]);
+    assert_ne!(FileId::of(&name.metadata().unwrap()), file);
 }

@@ -227,7 +227,7 @@ pub(super) fn open(options: EngineOptions) -> Result<(Arc<Shared>, EventLog), St
     let progress = Progress::default();
     progress.commit(log.head());
     let gauges = Gauges::new(&options.data, &options.keyring, now);
-    let standing = Standing::of(&options.data, &options.keyring, &log.reader());
+    let standing = Standing::of(&options.data, &options.keyring);
     let shared = Shared {
         vault,
         policy: options.policy,

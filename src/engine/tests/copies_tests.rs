@@ -262,12 +262,13 @@ fn an_older_true_log_replaces_no_copy_whose_manifests_were_set_back() {
     refuses_stopped(&fixture);
     for folder in [fixture.backups().log, fixture.backups().keys] {
         let manifest = fs::read_to_string(folder.join(MANIFEST)).unwrap();
-        let lines = manifest
-            .lines()
-            .map(|line| match line.contains("\"position\"") {
-                true => "  \"position\": 0,",
-                false => line,
-            });
+        let lines = manifest.lines().map(|line| {
+            if line.contains("\"position\"") {
+                "  \"position\": 0,"
+            } else {
+                line
+            }
+        });
         fs::write(folder.join(MANIFEST), lines.collect::<String>()).unwrap();
     }
     refuses_stopped(&fixture);
