@@ -3,8 +3,6 @@
 
 const PUBLISH: &str = "Permissions Violation for Publish to \"";
 const SUBSCRIPTION: &str = "Permissions Violation for Subscription to \"";
-/// Between the subject and the queue group of a refused subscription.
-const QUEUE: &str = "\" using queue \"";
 
 /// What the broker refused to this connection, with the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +16,12 @@ pub enum Violation<'a> {
 impl<'a> Violation<'a> {
     /// Reads the sentence; `None` if it says anything else.
     pub fn of(sentence: &'a str) -> Option<Self> {
-        let named = |start| sentence.strip_prefix(start)?.strip_suffix('"');
-        if let Some(subject) = named(PUBLISH) {
-            return Some(Self::Publish(subject));
+        if let Some(named) = sentence.strip_prefix(PUBLISH) {
+            return named.strip_suffix('"').map(Self::Publish);
         }
-        let named = named(SUBSCRIPTION)?;
-        let subject = named
-            .split_once(QUEUE)
-            .map_or(named, |(subject, _)| subject);
-        Some(Self::Subscription(subject))
+        // A queue group can follow, or after a reload the number of the subscription.
+        let named = sentence.strip_prefix(SUBSCRIPTION)?;
+        Some(Self::Subscription(named.split_once('"')?.0))
     }
 
     /// Whether the service cannot do its work: it is refused a subscription, or to publish on the
@@ -82,12 +77,12 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_of_a_refused_subscription_is_without_its_queue() {
-        let sentence = r#"Permissions Violation for Subscription to "a.b" using queue "q""#;
-        assert_eq!(
-            Violation::of(sentence),
-            Some(Violation::Subscription("a.b"))
-        );
+    fn the_subject_of_a_refused_subscription_is_without_what_follows() {
+        for after in ["", r#" using queue "q""#, r#" (sid "4")"#] {
+            let sentence = format!(r#"Permissions Violation for Subscription to "a.b"{after}"#);
+            let refused = Some(Violation::Subscription("a.b"));
+            assert_eq!(Violation::of(&sentence), refused, "{sentence}");
+        }
         assert_eq!(Violation::of("Maximum Payload Violation"), None);
     }
 }
